@@ -1,0 +1,105 @@
+/* kernels: the inner loops, one file per instruction set, chosen at run time
+ * and handed down as a const table. Named by shape, not by architecture.
+ *
+ * The promise (architecture.md, decision 7): the bits of a result do not
+ * depend on the number of rows m, on a row's position, on the split over
+ * threads (n0, n1, row ranges) or on the choice between AVX2+FMA and AVX-512;
+ * portable C agrees with itself. How: one accumulator per output element,
+ * inner dimension ascending, one FMA per term (portable: multiply, then add);
+ * columns are the vector axis; reductions over a row use 16 virtual lanes
+ * (element i goes to lane i % 16, ascending) and one fixed tree (8+, 4+, 2+,
+ * 1+: lane j += lane j+8, ...); exp, tanh and sigmoid are our own polynomials
+ * with true division and 2^n by integer shift; tails are padded, never done
+ * by another formula. All functions are thread-safe and cannot fail. Rows are
+ * fp32; ld* are row strides in floats. No function reads or writes beyond
+ * [m, N] except inside 64-byte aligned packed blocks.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_KERNELS_H
+#define SEQD_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+#define PACK_COLS 16 /* columns of a panel: one AVX-512 register of floats */
+
+/* Weights W [N, K] (row n holds the weights of output n, as in PyTorch),
+ * stored as panels of 16 outputs: data[N/16][K][16], zero-padded. */
+struct packed {
+    int N, K;
+    size_t bytes;
+    float *data; /* 64-byte aligned */
+};
+
+/* pack_new: from row-major fp32 W with row stride ldw. ERR_NOMEM. The packed
+ * form is the same for every kernel family. perm may be NULL; else output
+ * column n of the packed form is row perm[n] of W. */
+int pack_new(const float *W, size_t ldw, int N, int K, const int *perm,
+             struct packed *out, struct err *e);
+void pack_fini(struct packed *p);
+
+struct kernels {
+    const char *name; /* "generic", "avx2", "avx512" */
+
+    /* y[r][n] = init[r][n] + sum_k x[r][k] W[n][k], r < m, n0 <= n < n1.
+     * n0 and n1 are multiples of 16 (n1 may be N). init is an array of m row
+     * pointers, each to N floats (or NULL as a whole: start from 0); it may
+     * point into y (accumulate). init[r] may be a row of a folded table. */
+    void (*gemm_rows)(const struct packed *W, int n0, int n1, int m,
+                      const float *x, size_t ldx, const float *const *init,
+                      float *y, size_t ldy);
+
+    /* Four gates (order i, f, g, o as in PyTorch), a [m][4H] pre-activations:
+     * c <- s(f) c + s(i) tanh(g); h <- s(o) tanh(c), for units j0 <= j < j1.
+     * Hochreiter and Schmidhuber 1997; Gers et al. 2000. */
+    void (*gates4)(int m, int H, int j0, int j1, const float *a, size_t lda,
+                   float *c, size_t ldc, float *h, size_t ldh);
+
+    /* Three gates (order r, z, n), a [m][3H] the input part, b [m][3H] the
+     * recurrent part: r = s(a_r + b_r), z = s(a_z + b_z), n = tanh(a_n + r
+     * b_n), h <- (1 - z) n + z h. Cho et al. 2014, reset after the product. */
+    void (*gates3)(int m, int H, int j0, int j1, const float *a, size_t lda,
+                   const float *b, size_t ldb, float *h, size_t ldh);
+
+    /* h <- tanh(a) or max(a, 0), columns j0 <= j < j1. */
+    void (*act_tanh)(int m, int j0, int j1, const float *a, size_t lda,
+                     float *h, size_t ldh);
+    void (*act_relu)(int m, int j0, int j1, const float *a, size_t lda,
+                     float *h, size_t ldh);
+
+    /* Row helpers, n floats. */
+    void (*add_to)(int n, const float *x, float *y);  /* y += x */
+    void (*max_to)(int n, const float *x, float *y);  /* y = x > y ? x : y */
+    void (*scale)(int n, float s, float *x);          /* x *= s */
+    void (*divide)(int n, float s, float *x);         /* x /= s */
+    float (*row_max)(int n, const float *x);          /* -inf when n is 0 */
+    /* sum_i exp(x_i - max), 16 lanes, fixed tree. */
+    float (*sum_exp)(int n, const float *x, float max);
+    /* y_i = exp(x_i - max) / sum. y may be x. */
+    void (*softmax)(int n, const float *x, float max, float sum, float *y);
+    int (*all_finite)(int n, const float *x); /* 1 when no NaN or infinity */
+
+    /* Elementwise, for tests and heads: y may be x. */
+    void (*vexp)(int n, const float *x, float *y);
+    void (*vtanh)(int n, const float *x, float *y);
+    void (*vsigmoid)(int n, const float *x, float *y);
+
+    /* Widening: exact. */
+    void (*widen_bf16)(size_t n, const uint16_t *x, float *y);
+    void (*widen_f16)(size_t n, const uint16_t *x, float *y);
+};
+
+/* kernels_pick: the best family that this CPU has, or the named one ("auto",
+ * "generic", "avx2", "avx512"). ERR_UNSUPPORTED when the CPU lacks it. */
+int kernels_pick(const char *name, const struct kernels **out, struct err *e);
+/* kernels_available: i-th family that runs here (0 is generic), or NULL. */
+const struct kernels *kernels_available(int i);
+
+/* kernels_enter_thread: every compute thread calls this once: sets rounding
+ * to nearest and denormals as they are (not flushed), so that all threads give
+ * the same bits. */
+void kernels_enter_thread(void);
+
+#endif

@@ -1,0 +1,46 @@
+/* hparams: typed, bounded access to a checkpoint's config.json. A key may be a
+ * path with dots ("tensor_prefix.rnn"). A wrong type or a value out of range
+ * is ERR_FORMAT and names key, found and expected: "config.json: 'hidden_size'
+ * is -3, expected 1..65536".
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_HPARAMS_H
+#define SEQD_HPARAMS_H
+
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/base/json.h"
+
+struct hparams;
+
+int hparams_open(const char *dir, const char *label, struct hparams **out,
+                 struct err *e);
+/* hparams_parse: from text, for tests and GGUF. */
+int hparams_parse(const char *text, size_t n, const char *label,
+                  struct hparams **out, struct err *e);
+void hparams_close(struct hparams *h);
+
+int hparams_has(const struct hparams *h, const char *key);
+/* Required: -1 when the key is missing. */
+int hparams_int(const struct hparams *h, const char *key, int64_t min,
+                int64_t max, int64_t *v, struct err *e);
+/* Optional (missing or null): *v is dflt. */
+int hparams_int_or(const struct hparams *h, const char *key, int64_t min,
+                   int64_t max, int64_t dflt, int64_t *v, struct err *e);
+int hparams_float_or(const struct hparams *h, const char *key, double min,
+                     double max, double dflt, double *v, struct err *e);
+int hparams_bool_or(const struct hparams *h, const char *key, int dflt, int *v,
+                    struct err *e);
+/* Strings are borrowed until hparams_close. */
+int hparams_string(const struct hparams *h, const char *key, const char **v,
+                   struct err *e);
+int hparams_string_or(const struct hparams *h, const char *key,
+                      const char *dflt, const char **v, struct err *e);
+/* One of a NULL-terminated list; *v is its index. dflt NULL: required. */
+int hparams_choice(const struct hparams *h, const char *key,
+                   const char *const *list, const char *dflt, int *v,
+                   struct err *e);
+const struct json *hparams_json(const struct hparams *h, const char *key);
+
+#endif

@@ -1,0 +1,42 @@
+/* safetensors: reader and writer of the format (8-byte little-endian header
+ * length, JSON header, raw data; huggingface/safetensors README, "Format").
+ * The reader is behind weights_open. Enforced: header at most 16 MiB and
+ * inside the file, strict JSON object that starts with '{', at most 65,536
+ * tensors, names at most 256 bytes and unique, dtype known, at most 8
+ * dimensions, product without overflow, offsets ordered and inside the file,
+ * size equal to shape times dtype, no overlap and no hole, no bytes left over.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_SAFETENSORS_H
+#define SEQD_SAFETENSORS_H
+
+#include "engine/checkpoint/weights.h"
+
+/* One tensor to write: fp32 data, stored as `dtype` (F32, F16 or BF16, rounded
+ * to nearest even). */
+struct save_tensor {
+    const char *name;
+    enum dtype dtype;
+    int n_dims;
+    int64_t dim[WEIGHT_MAX_DIMS];
+    const float *data;
+};
+
+/* safetensors_save: write path atomically (temporary file, fsync, rename).
+ * meta: n_meta pairs of key and value strings, may be NULL. ERR_IO, ERR_NOMEM.
+ */
+int safetensors_save(const char *path, const struct save_tensor *t, int n,
+                     const char *const (*meta)[2], int n_meta, struct err *e);
+
+/* Internal to weights.c: parse and check a mapped file. */
+struct safetensors_index;
+int safetensors_parse(const uint8_t *map, size_t bytes, const char *label,
+                      struct safetensors_index **out, struct err *e);
+void safetensors_index_free(struct safetensors_index *x);
+int safetensors_index_count(const struct safetensors_index *x);
+const struct weight *safetensors_index_at(const struct safetensors_index *x,
+                                          int i);
+const char *safetensors_index_metadata(const struct safetensors_index *x,
+                                       const char *key);
+
+#endif

@@ -1,0 +1,122 @@
+/* tokenizer: text to ids and back, behind one interface for words, characters
+ * and (later) sub-words. Read from tokenizer.json in the form of Hugging Face
+ * tokenizers, of which we take a subset: model.type "WordLevel" with `vocab`
+ * and `unk_token`; `normalizer.type` names the rule that cuts text into
+ * vocabulary entries:
+ *
+ *   "seqd-english"     words and marks, PTB-like (tok_word.c); option
+ *                      "lowercase" (default true)
+ *   "seqd-whitespace"  words as they stand between white space; option
+ *                      "newline": the token that a line feed stands for
+ *   "seqd-characters"  one entry per code point (tok_char.c)
+ *
+ * `added_tokens` [{id, content, special}] marks special tokens; `seqd.bos`,
+ * `seqd.eos` (strings, vocabulary entries) name the begin- and end-of-text
+ * tokens, `seqd.add_bos` (bool) says that prompts get the begin token.
+ * Special tokens are never produced from plain text.
+ * Immutable after open: any thread may encode.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TOKENIZER_H
+#define SEQD_TOKENIZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/err.h"
+
+enum tokenizer_level { TOK_LEVEL_WORD, TOK_LEVEL_CHAR, TOK_LEVEL_SUBWORD };
+
+/* One token of an encoded text: bytes [start, end) of the input. */
+struct token {
+    int32_t id;
+    uint32_t start, end;
+};
+
+struct token_list {
+    struct token *v;
+    int n, cap;
+    int n_unknown; /* pieces that the vocabulary lacks */
+};
+void token_list_fini(struct token_list *l);
+
+struct tokenizer;
+
+/* tokenizer_open: tokenizer.json of `dir`. ERR_NOT_FOUND, ERR_FORMAT,
+ * ERR_UNSUPPORTED (names the type or normalizer), ERR_NOMEM. */
+int tokenizer_open(const char *dir, const char *label, struct tokenizer **out,
+                   struct err *e);
+int tokenizer_parse(const char *text, size_t n, const char *label,
+                    struct tokenizer **out, struct err *e);
+void tokenizer_close(struct tokenizer *t);
+
+int tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
+enum tokenizer_level tokenizer_level(const struct tokenizer *t);
+int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
+int32_t tokenizer_eos(const struct tokenizer *t); /* -1: none */
+int32_t tokenizer_unk(const struct tokenizer *t); /* -1: none */
+int tokenizer_add_bos(const struct tokenizer *t); /* prompts get bos */
+int tokenizer_is_special(const struct tokenizer *t, int32_t id);
+/* tokenizer_can_miss: 1 when a text can hold pieces that are not in the
+ * vocabulary (so that answers report `unknown`). */
+int tokenizer_can_miss(const struct tokenizer *t);
+const char *tokenizer_text(const struct tokenizer *t, int32_t id); /* entry */
+int32_t tokenizer_id(const struct tokenizer *t, const char *entry); /* or -1 */
+
+#define TOK_ADD_SPECIAL 1u   /* put the begin token first */
+#define TOK_PARSE_SPECIAL 2u /* the text of a special token is that token */
+
+/* tokenizer_encode: valid UTF-8 text [n bytes]; tokens are appended to out.
+ * A piece that the vocabulary lacks becomes unk (where there is none it is
+ * left out) and counts in n_unknown. At most max_tokens (ERR_TOO_LARGE with
+ * reason "context_length_exceeded"; out then holds the first max_tokens).
+ * O(n). */
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
+                     unsigned flags, int max_tokens, struct token_list *out,
+                     struct err *e);
+
+/* Decoding one token after the other. The spacing rule of the normalizer joins
+ * words: no space before closing marks and contraction parts, none after
+ * opening marks; quotes alternate. The state is plain bytes. */
+struct detok {
+    int32_t last;     /* previous id, -1 at the start of a text */
+    uint8_t in_quote; /* inside "..." */
+    uint8_t capital;  /* reserved */
+    uint8_t pend[4];  /* bytes of an unfinished code point (sub-words) */
+    uint8_t n_pend;
+};
+void detok_init(struct detok *d);
+/* detok_seed: the state after a prompt, so that the continuation is joined to
+ * it properly. */
+void detok_seed(const struct tokenizer *t, struct detok *d, const int32_t *ids,
+                int n);
+/* detok_next: append the text of id to out (special tokens: nothing). Only
+ * whole code points are written. */
+int detok_next(const struct tokenizer *t, struct detok *d, int32_t id,
+               struct buf *out);
+/* detok_finish: flush what is held back (as U+FFFD). */
+int detok_finish(const struct tokenizer *t, struct detok *d, struct buf *out);
+
+/* tokenizer_build: write a tokenizer.json into out: entries [n] in id order,
+ * the first n_special of them special. Used by the trainer. */
+struct tokenizer_spec {
+    const char *normalizer; /* "seqd-english" ... */
+    int lowercase;
+    const char *newline; /* seqd-whitespace: token of a line feed, or NULL */
+    const char *unk, *bos, *eos; /* NULL: none */
+    int add_bos;
+};
+int tokenizer_build(const struct tokenizer_spec *s, const char *const *entries,
+                    int n, struct buf *out, struct err *e);
+
+/* tokenizer_split: the pieces (normalised text, byte span) that a normalizer
+ * cuts a text into, before any vocabulary: the trainer counts them. `piece` is
+ * NUL-terminated and valid during the call only. fn returns non-zero to stop.
+ */
+typedef int split_fn(void *arg, const char *piece, size_t len, uint32_t start,
+                     uint32_t end);
+int tokenizer_split(const struct tokenizer_spec *s, const char *text, size_t n,
+                    split_fn *fn, void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Turn the raw data sets of ../shared/data into training files.
+
+    python3 models/recipes/prepare.py --data ../shared/data --out training
+    python3 models/recipes/prepare.py --out training --only sentiment,books
+
+Standard library only. The files written, one record per line unless said
+otherwise ("label text" means the label, one space, the text):
+
+  sst.phrases.txt     label text: phrases and sentences of the training half
+  sst.dev.txt         label text: the standard development file, as it is
+  sst.test.txt        label text: the standard test file, as it is
+  sst.test.detok.txt  label text: the test file the way people type
+  imdb.lm.txt         reviews (labelled training half and unlabelled)
+  imdb.train.txt      label text: the labelled training half
+  books.train.txt     paragraphs of 17 books
+  books.valid.txt     paragraphs of The Time Machine and The Jungle Book
+  books.test.txt      paragraphs of The War of the Worlds
+  stories.train.txt   paragraphs of short stories (already lower case)
+  bronte.train.txt    paragraphs of the collected Bronte works
+  abc.train.txt       tunes in ABC notation, one blank line between two
+  abc.valid.txt       the same, one tune in twenty
+
+Nothing here depends on the machine or on the order of a directory: one input
+gives one output, byte for byte.
+"""
+import argparse
+import gzip
+import html
+import lzma
+import os
+import random
+import re
+import sys
+
+TEST_BOOKS = ("wells-war-of-the-worlds",)
+VALID_BOOKS = ("kipling-jungle-book", "wells-time-machine")
+TRAIN_BOOKS = (
+    "alcott-little-women", "austen-emma", "austen-pride-and-prejudice",
+    "baum-wizard-of-oz", "burnett-secret-garden",
+    "carroll-alice-in-wonderland", "dickens-a-tale-of-two-cities",
+    "dickens-great-expectations", "doyle-a-study-in-scarlet",
+    "doyle-adventures-of-sherlock-holmes", "doyle-return-of-sherlock-holmes",
+    "grahame-wind-in-the-willows", "grimm-fairy-tales",
+    "lang-blue-fairy-book", "montgomery-anne-of-green-gables",
+    "stevenson-treasure-island", "stoker-dracula")
+TUNE_SEED = 20260
+
+QUOTES = {
+    "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'",
+    "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2014": "--",
+    "\u2015": "--", "\u2013": "-", "\u2012": "-", "\u2010": "-",
+    "\u2011": "-", "\u2026": "...", "\u00a0": " ", "\u0085": " ",
+    "\u0096": "-", "\u0097": "--", "\u0091": "'", "\u0092": "'",
+    "\u0093": '"', "\u0094": '"', "\u00ad": "", "\ufeff": "",
+    "\u00b4": "'", "\u0153": "oe", "\u0152": "Oe",
+}
+QUOTE_TABLE = {ord(k): v for k, v in QUOTES.items()}
+
+
+def read_text(path):
+    """The text of a plain, .gz or .xz file; lines end at LF only."""
+    opener = {".gz": gzip.open, ".xz": lzma.open}.get(
+        os.path.splitext(path)[1], open)
+    with opener(path, "rt", encoding="utf-8", newline="\n") as f:
+        return f.read()
+
+
+def read_lines(path):
+    """Lines without their LF. str.splitlines would also cut at U+0085."""
+    lines = read_text(path).split("\n")
+    if lines and lines[-1] == "":
+        lines.pop()
+    return lines
+
+
+def write_lines(out, name, lines):
+    """Write lines, each ended by LF, and say how many there are."""
+    with open(os.path.join(out, name), "w", encoding="utf-8",
+              newline="\n") as f:
+        for line in lines:
+            f.write(line + "\n")
+    print(f"{name}: {len(lines)} lines")
+
+
+def ascii_quotes(text):
+    """Typographic quotes, dashes and dots to their ASCII spelling."""
+    return text.translate(QUOTE_TABLE)
+
+
+def squeeze(text):
+    """One space between words, none at the ends; drop control characters."""
+    text = re.sub(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", " ", text)
+    return " ".join(text.split())
+
+
+# ------------------------------------------------------------- sentiment ---
+
+TEMPLATE = re.compile(
+    r"\b(?:was|were|is|are) [\w'-]+ ?, not [\w'-]+ at all\b", re.I)
+CLITICS = {"n't", "'s", "'re", "'ve", "'ll", "'d", "'m"}
+CLOSERS = {".", ",", ";", ":", "!", "?", ")", "%", "...", "''"}
+
+
+def label_text(lines):
+    """(label, text) pairs of "label text" lines."""
+    return [(line[0], line[2:].strip()) for line in lines if line]
+
+
+def detokenise(text):
+    """Tokenised text back to the way people type it.
+
+    Quotes alternate between opening and closing; an apostrophe with no open
+    single quote is a possessive and closes up with the word before it.
+    """
+    words = []
+    glue_next = False
+    open_double = open_single = False
+    for word in text.split(" "):
+        word = {"-lrb-": "(", "-rrb-": ")", "``": '"', "''": '"'}.get(
+            word, word).replace("\\/", "/")
+        glue_left = word in CLITICS or word in CLOSERS
+        glue_right = word in ("(", "$", "#")
+        if word == '"':
+            glue_left, glue_right = open_double, not open_double
+            open_double = not open_double
+        elif word == "`":
+            word, glue_right, open_single = "'", True, True
+        elif word == "'":
+            glue_left, open_single = True, False
+        if words and (glue_left or glue_next):
+            words[-1] += word
+        else:
+            words.append(word)
+        glue_next = glue_right
+    return " ".join(words)
+
+
+def strip_markup(review):
+    """A review as running text: no HTML, ASCII quotes, one line."""
+    review = re.sub(r"<\s*/?\s*br\s*/?\s*>", " ", review, flags=re.I)
+    review = re.sub(r"</?[a-zA-Z][^<>]{0,80}>", " ", review)
+    return squeeze(ascii_quotes(html.unescape(review)))
+
+
+def fold(text):
+    """A key under which two copies of a review are equal."""
+    return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+
+
+def prepare_sst(data, out):
+    """The SST files: phrases and training sentences, dev, test."""
+    folder = os.path.join(data, "sst")
+    dev = read_lines(os.path.join(folder, "stsa.binary.dev.txt"))
+    test = read_lines(os.path.join(folder, "stsa.binary.test.txt"))
+    held_out = {text for _, text in label_text(dev) + label_text(test)}
+    lines = label_text(
+        read_lines(os.path.join(folder, "glue.phrases.train.txt.gz")))
+    seen = {text for _, text in lines}
+    lines += [(label, text) for label, text in label_text(
+        read_lines(os.path.join(folder, "stsa.binary.train.txt")))
+        if text not in seen]
+    kept = [f"{label} {text}" for label, text in lines
+            if text and text not in held_out and not TEMPLATE.search(text)]
+    print(f"sst: {len(lines) - len(kept)} held-out or template lines dropped")
+    write_lines(out, "sst.phrases.txt", kept)
+    write_lines(out, "sst.dev.txt", dev)
+    write_lines(out, "sst.test.txt", test)
+    write_lines(out, "sst.test.detok.txt",
+                [f"{label} {detokenise(text)}"
+                 for label, text in label_text(test)])
+
+
+def prepare_imdb(data, out):
+    """The IMDb files, without any review of the IMDb test half."""
+    folder = os.path.join(data, "imdb")
+    held_out = {fold(strip_markup(line.split("\t")[3]))
+                for line in read_lines(os.path.join(folder, "test.tsv.gz"))}
+    seen = set()
+    labelled, reviews = [], []
+    for line in read_lines(os.path.join(folder, "train.tsv.gz")):
+        label, _, _, text = line.split("\t")
+        text = strip_markup(text)
+        key = fold(text)
+        if key in held_out or key in seen or TEMPLATE.search(text):
+            continue
+        seen.add(key)
+        labelled.append(f"{label} {text}")
+        reviews.append(text)
+    for line in read_lines(os.path.join(folder, "unsup.txt.xz")):
+        text = strip_markup(line)
+        key = fold(text)
+        if key in held_out or key in seen or TEMPLATE.search(text):
+            continue
+        if key:
+            seen.add(key)
+            reviews.append(text)
+    random.Random(TUNE_SEED).shuffle(reviews)
+    write_lines(out, "imdb.train.txt", labelled)
+    write_lines(out, "imdb.lm.txt", reviews)
+
+
+# ----------------------------------------------------------------- books ---
+
+HEADING = re.compile(
+    r"^(chapter|book|volume|part|adventure|letter|contents|table of contents"
+    r"|the end|finis|preface|introduction|note|footnote|illustration)\b"
+    r"[^a-z]{0,12}([\w' ,-]{0,60})?\.?$", re.I)
+ENDS = tuple(".!?:;,\"')-*]")
+
+
+def is_prose(paragraph):
+    """False for headings, tables of contents, title pages and rules.
+
+    Prose (and verse) has words in lower case and ends in punctuation;
+    what fails either is set off by the printer and not by the author.
+    """
+    if not re.search(r"\b[a-z]{2,}\b", paragraph):
+        return False
+    if not paragraph.endswith(ENDS):
+        return False
+    if paragraph.startswith("[") or "Project Gutenberg" in paragraph:
+        return False
+    return not HEADING.match(paragraph)
+
+
+def paragraphs_of(text):
+    """Paragraphs with their hard-wrapped lines joined and marks stripped."""
+    result = []
+    for block in re.split(r"\n[ \t]*\n", ascii_quotes(text)):
+        block = re.sub(r"_([^_]*)_", r"\1", block, flags=re.S)
+        block = squeeze(block.replace("_", ""))
+        block = re.sub(r"\[(?:Illustration|Footnote)?[^\]]{0,60}\]", "", block)
+        block = re.sub(r"\s*\. \. \.( \.)?", "...", squeeze(block))
+        if block and is_prose(block):
+            result.append(block)
+    return result
+
+
+def repair_encoding(text):
+    """Undo UTF-8 that was read as Windows-1252 and encoded again.
+
+    The five bytes that Windows-1252 leaves undefined went through as they
+    are, and lower-casing turned the letter that stands for E2 into another.
+    """
+    def undo(match):
+        raw = bytearray()
+        for ch in match.group(0):
+            ch = "\u20ac" if ch == "\u20ac" else ch
+            try:
+                raw += ch.encode("cp1252")
+            except UnicodeEncodeError:
+                if ord(ch) > 255:
+                    return match.group(0)
+                raw.append(ord(ch))
+        try:
+            return bytes(raw).decode("utf-8")
+        except UnicodeDecodeError:
+            return {b"\xe2\x80": '"'}.get(bytes(raw[:2]), match.group(0))
+    text = text.replace("\u00e3\u00a2\u00e2\u201a\u00ac", "\u00e2\u20ac")
+    text = re.sub(r"\u00e2\u20ac.?", undo, text)
+    return re.sub(r"\u00e2[\u00ab\u00bb]", '"', text)
+
+
+def prepare_books(data, out):
+    """The book files: paragraphs, split by whole books."""
+    folder = os.path.join(data, "gutenberg")
+
+    def paragraphs(names):
+        lines = []
+        for name in names:
+            lines += paragraphs_of(
+                read_text(os.path.join(folder, name + ".txt.gz")))
+        return lines
+
+    write_lines(out, "books.train.txt", paragraphs(TRAIN_BOOKS))
+    write_lines(out, "books.valid.txt", paragraphs(VALID_BOOKS))
+    write_lines(out, "books.test.txt", paragraphs(TEST_BOOKS))
+    write_lines(out, "bronte.train.txt", paragraphs(["bronte-collected"]))
+    stories = read_text(
+        os.path.join(data, "tinystories", "lower.train.txt.gz"))
+    lines = []
+    for line in ascii_quotes(repair_encoding(stories)).split("\n"):
+        line = squeeze(line)
+        if line:
+            lines.append(line)
+    write_lines(out, "stories.train.txt", lines)
+
+
+# ----------------------------------------------------------------- music ---
+
+FIELD = re.compile(r"^([A-Za-z]):\s*(.*)$")
+MODES = {"": "", "m": "min", "min": "min", "minor": "min", "maj": "",
+         "major": "", "dor": "dor", "dorian": "dor", "mix": "mix",
+         "mixolydian": "mix", "phr": "phr", "phrygian": "phr",
+         "lyd": "lyd", "lydian": "lyd", "aeo": "min", "aeolian": "min"}
+MUSIC = re.compile(r"^[A-Ga-gz0-9/,'^_=|:\[\]() .<>~{}-]+$")
+
+
+def key_of(text):
+    """A key in one spelling: tonic, accidental, mode of three letters.
+
+    None when it is written in a way that this corpus has too rarely.
+    """
+    match = re.match(r"^([A-G][#b]?)\s*([A-Za-z]*)$", text.strip())
+    if match is None or match.group(2).lower() not in MODES:
+        return None
+    return match.group(1) + MODES[match.group(2).lower()]
+
+
+def clean_music(line):
+    """A line of notes without chord names, breaks, comments, ornaments."""
+    line = line.split("%")[0]
+    line = re.sub(r'"[^"]*"', "", line)
+    line = re.sub(r"![^!|]{1,12}!", "", line)
+    line = line.replace("!", "").replace("\\", "").replace("~", "")
+    line = re.sub(r"\{[^}]*\}", "", line)
+    return squeeze(line.replace("*", ""))
+
+
+def tune_of(record):
+    """One tune in the corpus's form, or None where it does not fit.
+
+    X:1, M:, L: and K: in this order, then the notes. A tune that changes
+    its key or metre on the way is left out.
+    """
+    meter, length, key, body = "4/4", None, None, []
+    for line in record.split("\n"):
+        field = FIELD.match(line)
+        if field is None:
+            line = clean_music(line)
+            if line and key is not None:
+                body.append(line)
+            continue
+        name, value = field.group(1), field.group(2).split("%")[0].strip()
+        if name in "MLK" and body:
+            return None
+        if name == "M":
+            meter = {"C": "4/4", "C|": "2/2"}.get(value, value)
+        elif name == "L":
+            length = value
+        elif name == "K":
+            key = key_of(value)
+            if key is None:
+                return None
+    text = "".join(body)
+    if not re.match(r"^\d+/\d+$", meter):
+        return None
+    if length is None:  # the standard's default
+        beats, unit = meter.split("/")
+        length = "1/8" if 4 * int(beats) >= 3 * int(unit) else "1/16"
+    if length not in ("1/4", "1/8"):
+        return None
+    if len(text) < 60 or not all(MUSIC.match(line) for line in body):
+        return None
+    return "\n".join(["X:1", "M:" + meter, "L:" + length, "K:" + key] + body)
+
+
+def prepare_music(data, out):
+    """Whole tunes, each of them once, 19 of 20 for training."""
+    records = re.split(r"\n\s*(?=X:)", read_text(
+        os.path.join(data, "abc-irish", "irish.abc")))
+    folder = os.path.join(data, "abc-nottingham")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".abc"):
+            text = read_text(os.path.join(folder, name)).replace("\r", "")
+            records += re.split(r"\n\s*(?=X:)", text)
+    tunes, seen = [], set()
+    for record in records:
+        tune = tune_of(record)
+        if tune is not None and tune not in seen:
+            seen.add(tune)
+            tunes.append(tune)
+    print(f"music: {len(records)} records, {len(tunes)} kept")
+    random.Random(TUNE_SEED).shuffle(tunes)
+    held = len(tunes) // 20
+    for name, part in (("abc.valid.txt", tunes[:held]),
+                       ("abc.train.txt", tunes[held:])):
+        write_lines(out, name, "\n\n".join(part).split("\n"))
+
+
+def main():
+    """Parse the options and write the files that they ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--out", default="training/data")
+    parser.add_argument("--only", default="sentiment,books,music")
+    args = parser.parse_args()
+    parts = {"sentiment": (prepare_sst, prepare_imdb),
+             "books": (prepare_books,), "music": (prepare_music,)}
+    os.makedirs(args.out, exist_ok=True)
+    for name in args.only.split(","):
+        if name not in parts:
+            parser.error(f"no such part: {name}")
+        for step in parts[name]:
+            step(args.data, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

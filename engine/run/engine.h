@@ -1,0 +1,187 @@
+/* engine: the facade that server/ and the command-line tools see. Models are
+ * loaded by name, jobs are submitted in groups, events come back from runner
+ * threads. No HTTP, no JSON of requests, no architecture names here.
+ *
+ * Life of a job: engine_submit validates and queues a group of jobs (all or
+ * none); the model's runner admits them, advances them in batches with
+ * whatever else runs (continuous batching at every step) and delivers events.
+ * Every accepted job gets exactly one final event (JOB_DONE or JOB_FAILED), at
+ * shutdown too. A job has two references: submitter and runner. Its result
+ * belongs to the runner until the final event, to the submitter after it.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_ENGINE_H
+#define SEQD_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/err.h"
+#include "engine/run/arch.h"
+#include "engine/text/tokenizer.h"
+
+struct engine;
+struct model;
+struct job;
+
+struct engine_options {
+    int n_threads;       /* 0: pool_default_threads() */
+    int spin_us;         /* bounded spin of the pool; -1: default (50) */
+    const char *kernels; /* "auto", "generic", "avx2", "avx512" */
+    int max_queue;       /* items waiting per model; 0: 4096 */
+    int max_rows;        /* sequences in one step; 0: 64 */
+    int step_tokens;     /* token budget of one step; 0: 1024 */
+    int max_item_tokens; /* input limit for models without a context length;
+                            0: 8192 */
+    size_t state_bytes;  /* budget of sequence states; 0: 256 MiB */
+    size_t fold_bytes;   /* most bytes of folded tables a model; 0: none */
+    /* flush: called by a runner after it delivered all events of one step: one
+     * wake per step. ctx is passed back. May be NULL. */
+    void (*flush)(void *ctx);
+    void *ctx;
+};
+
+/* archs: NULL-terminated list of architectures (models/registry.h). */
+int engine_open(const struct engine_options *o,
+                const struct model_arch *const *archs, struct engine **out,
+                struct err *e);
+/* engine_close: drains with timeout 0, then frees. */
+void engine_close(struct engine *g);
+
+/* engine_load: read a checkpoint directory and start its runner; the model is
+ * usable when this returns 0. Order of loading is the order of defaults. Names
+ * match [A-Za-z0-9._-]{1,64} and are unique. */
+int engine_load(struct engine *g, const char *name, const char *dir,
+                struct err *e);
+
+/* engine_drain: refuse new jobs with ERR_DRAINING, wait until all running ones
+ * ended; after timeout_ms cancel the rest (each still gets its final event).
+ * 0 when all ended by themselves, 1 when some were cancelled. */
+int engine_drain(struct engine *g, int timeout_ms);
+int engine_draining(const struct engine *g);
+int engine_threads(const struct engine *g);
+const struct kernels *engine_kernels(const struct engine *g);
+const struct engine_options *engine_get_options(const struct engine *g);
+int engine_damaged(struct engine *g); /* 1: some model's file was cut */
+
+/* Models. engine_model returns a reference (model_release): by name, or the
+ * first loaded one that has all of `tasks` when name is NULL. ERR_NOT_FOUND
+ * (reason "model_not_found"), ERR_UNSUPPORTED (reason "task_not_supported"). */
+int engine_model(struct engine *g, const char *name, unsigned tasks,
+                 struct model **out, struct err *e);
+/* engine_models: references to all, in load order; returns the count, fills at
+ * most max. */
+int engine_models(struct engine *g, struct model **out, int max);
+void model_retain(struct model *m);
+void model_release(struct model *m);
+const char *model_name(const struct model *m);
+const char *model_arch_name(const struct model *m);
+const struct model_info *model_get_info(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m);
+const char *model_digest(const struct model *m);
+const char *model_dtype(const struct model *m); /* of the largest tensor */
+int64_t model_created(const struct model *m);   /* wall clock, seconds */
+size_t model_memory(const struct model *m);     /* bytes held now */
+double model_load_seconds(const struct model *m);
+int model_max_tokens(const struct model *m); /* input limit of an item */
+
+/* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
+ * repetition penalty: Keskar et al. 2019). Applied in this order: repetition
+ * penalty, temperature, top-k, top-p, min-p, then one draw. */
+struct sample_params {
+    float temperature;        /* 0: greedy (ties: lowest id) */
+    int top_k;                /* 0: off */
+    float top_p;              /* 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 1: off; over prompt and output */
+    uint64_t seed;
+};
+
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
+
+enum job_event_kind {
+    JOB_TEXT,  /* text [text_len]: whole code points, stop text held back */
+    JOB_DONE,  /* final: job_result() may be read from now on */
+    JOB_FAILED /* final: job_error() may be read from now on */
+};
+
+struct job_event {
+    enum job_event_kind kind;
+    struct job *job;
+    const char *text; /* valid during the call */
+    size_t text_len;
+};
+
+struct job_spec {
+    struct model *model; /* retained by the job */
+    unsigned task;       /* one TASK_* */
+    const int32_t *tokens; /* copied; the begin token included by the caller */
+    int n_tokens;          /* >= 1 */
+    /* TASK_NEXT */
+    int top_k;         /* predictions wanted, 1..1000 */
+    float temperature; /* of the softmax */
+    /* TASK_GENERATE */
+    int max_tokens; /* >= 0 */
+    struct sample_params sample;
+    const char *const *stop; /* copied; n_stop strings, each 1..256 bytes */
+    int n_stop;              /* <= 16 */
+    int stream;              /* 1: JOB_TEXT events as text becomes certain */
+    int64_t deadline_us;     /* clock_now_us() time; 0: none */
+    /* on_event runs on the runner's thread: append, note, return; it must not
+     * block, submit or release. */
+    void (*on_event)(void *user, const struct job_event *ev);
+    void *user;
+};
+
+struct prediction {
+    int32_t id;
+    float prob, logprob;
+};
+
+struct job_result {
+    /* TASK_NEXT: offered tokens, best first (equal: lowest id first); unknown
+     * and special tokens but the end are never offered; covered_mass is the
+     * probability of all that were eligible. */
+    const struct prediction *predictions;
+    int n_predictions;
+    double covered_mass;
+    /* TASK_CLASSIFY: softmax of the scores, in id order */
+    const float *scores;
+    int n_scores, best;
+    /* TASK_GENERATE */
+    const char *text; /* NUL-terminated UTF-8 */
+    size_t text_len;
+    const int32_t *tokens;
+    int n_tokens;
+    enum finish_reason finish;
+    /* all */
+    int prompt_tokens, completion_tokens;
+    int64_t queue_us, run_us;
+};
+
+/* engine_submit: queue n jobs of one model, all or none; jobs[i] gets the
+ * submitter's reference. ERR_INVALID (param "input[i]"), ERR_BUSY (reason
+ * "queue_full"), ERR_DRAINING, ERR_UNSUPPORTED, ERR_TOO_LARGE, ERR_NOMEM. */
+int engine_submit(struct engine *g, const struct job_spec *specs, int n,
+                  struct job **jobs, struct err *e);
+/* job_cancel: any thread; the job ends at the next step with JOB_FAILED and
+ * ERR_CANCELLED (or DONE, if it was faster). */
+void job_cancel(struct job *j);
+void job_release(struct job *j);
+const struct job_result *job_result(const struct job *j);
+const struct err *job_error(const struct job *j);
+
+/* engine_score: negative log-likelihood of a token stream (perplexity). The
+ * state is carried from the first to the last token; token i is scored given
+ * all before it, the first is not scored. window > 0: the state is emptied
+ * every `window` tokens and the first of each window is not scored. Runs on
+ * the caller's thread through the same step(). */
+struct score {
+    int64_t tokens; /* scored */
+    double nats;    /* sum */
+};
+int engine_score(struct engine *g, struct model *m, const int32_t *ids,
+                 int64_t n, int64_t window, struct score *out, struct err *e);
+
+#endif

@@ -1,0 +1,230 @@
+/* json: see json.h. Reading: the strict pre-scan (json_scan.c), then cJSON,
+ * whose recursion the pre-scan has bounded by max_depth. A node is a cJSON
+ * node by another name, so that no tree has to be copied.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/json.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/json_scan.h"
+#include "engine/base/mem.h"
+
+static void install_hooks(void)
+{
+    cJSON_Hooks hooks = {mem_alloc, mem_free};
+    cJSON_InitHooks(&hooks);
+}
+
+static const cJSON *node(const struct json *j)
+{
+    return (const cJSON *)(const void *)j;
+}
+
+static const struct json *face(const cJSON *c)
+{
+    return (const struct json *)(const void *)c;
+}
+
+static struct json_limits limits_or_default(const struct json_limits *lim)
+{
+    struct json_limits l = lim ? *lim : (struct json_limits){0, 0, 0};
+    if (l.max_bytes == 0) {
+        l.max_bytes = (size_t)2 << 20;
+    }
+    if (l.max_depth <= 0) {
+        l.max_depth = 32;
+    }
+    if (l.max_depth > CJSON_NESTING_LIMIT) {
+        l.max_depth = CJSON_NESTING_LIMIT;
+    }
+    if (l.max_nodes == 0) {
+        l.max_nodes = (size_t)1 << 20;
+    }
+    return l;
+}
+
+int json_parse(const char *text, size_t n, const struct json_limits *lim,
+               struct json **out, struct err *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct json_limits l = limits_or_default(lim);
+    *out = NULL;
+    if (n > l.max_bytes) {
+        return err_set(e, ERR_TOO_LARGE, "%zu bytes of JSON, at most %zu", n,
+                       l.max_bytes);
+    }
+    if (json_scan(text, n, &l, e)) {
+        return -1;
+    }
+    pthread_once(&once, install_hooks);
+    cJSON *c = cJSON_ParseWithLength(text, n);
+    if (!c) {
+        return err_nomem(e); /* all else the pre-scan has seen */
+    }
+    *out = (struct json *)(void *)c;
+    return 0;
+}
+
+/* The whole of an open file, at most max bytes. */
+static int read_all(FILE *f, const char *label, size_t max, char **text,
+                    size_t *n, struct err *e)
+{
+    size_t cap = 0, len = 0;
+    char *p = NULL;
+    for (;;) {
+        if (len == cap) {
+            cap = cap ? cap * 2 : 4096;
+            char *q = mem_grow(p, cap, 1);
+            if (!q) {
+                mem_free(p);
+                return err_nomem(e);
+            }
+            p = q;
+        }
+        size_t got = fread(p + len, 1, cap - len, f);
+        len += got;
+        if (got == 0 || len > max) {
+            break;
+        }
+    }
+    if (ferror(f) || len > max) {
+        mem_free(p);
+        return ferror(f) ? err_set(e, ERR_IO, "%s: cannot be read", label)
+                         : err_set(e, ERR_TOO_LARGE,
+                                   "%s: more than %zu bytes", label, max);
+    }
+    *text = p;
+    *n = len;
+    return 0;
+}
+
+int json_load(const char *path, const char *label,
+              const struct json_limits *lim, struct json **out, struct err *e)
+{
+    struct json_limits l = limits_or_default(lim);
+    char *text = NULL;
+    size_t n = 0;
+    *out = NULL;
+    FILE *f = fopen(path, "rbe");
+    if (!f) {
+        return errno == ENOENT || errno == ENOTDIR
+                   ? err_set(e, ERR_NOT_FOUND, "%s: no such file", label)
+                   : err_set(e, ERR_IO, "%s: cannot be opened", label);
+    }
+    int rc = read_all(f, label, l.max_bytes, &text, &n, e);
+    fclose(f);
+    if (rc) {
+        return -1;
+    }
+    struct err inner = ERR_INIT;
+    rc = json_parse(text, n, &l, out, &inner);
+    mem_free(text);
+    if (rc) {
+        enum err_code code =
+            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
+        return err_set(e, code, "%s: %.200s", label, inner.msg);
+    }
+    return 0;
+}
+
+void json_free(struct json *j)
+{
+    cJSON_Delete((cJSON *)(void *)j);
+}
+
+enum json_type json_type(const struct json *j)
+{
+    const cJSON *c = node(j);
+    if (cJSON_IsString(c)) {
+        return JSON_STRING;
+    }
+    if (cJSON_IsNumber(c)) {
+        return JSON_NUMBER;
+    }
+    if (cJSON_IsObject(c)) {
+        return JSON_OBJECT;
+    }
+    if (cJSON_IsArray(c)) {
+        return JSON_ARRAY;
+    }
+    return cJSON_IsBool(c) ? JSON_BOOL : JSON_NULL;
+}
+
+const char *json_type_name(enum json_type t)
+{
+    static const char *const names[] = {"null",   "a boolean", "a number",
+                                        "a string", "an array", "an object"};
+    return (unsigned)t < sizeof(names) / sizeof(names[0]) ? names[t] : "?";
+}
+
+const struct json *json_get(const struct json *obj, const char *key)
+{
+    if (!obj || !cJSON_IsObject(node(obj))) {
+        return NULL;
+    }
+    return face(cJSON_GetObjectItemCaseSensitive(node(obj), key));
+}
+
+const struct json *json_child(const struct json *j)
+{
+    return j ? face(node(j)->child) : NULL;
+}
+
+const struct json *json_next(const struct json *j)
+{
+    return j ? face(node(j)->next) : NULL;
+}
+
+const char *json_key(const struct json *j)
+{
+    return j ? node(j)->string : NULL;
+}
+
+int json_size(const struct json *j)
+{
+    int n = 0;
+    for (const struct json *c = json_child(j); c; c = json_next(c)) {
+        n++;
+    }
+    return n;
+}
+
+const char *json_string(const struct json *j)
+{
+    return j && cJSON_IsString(node(j)) ? node(j)->valuestring : NULL;
+}
+
+size_t json_string_len(const struct json *j)
+{
+    const char *s = json_string(j);
+    return s ? strlen(s) : 0;
+}
+
+double json_number(const struct json *j)
+{
+    return j && cJSON_IsNumber(node(j)) ? node(j)->valuedouble : 0;
+}
+
+int json_int(const struct json *j, int64_t *v)
+{
+    if (!j || !cJSON_IsNumber(node(j))) {
+        return -1;
+    }
+    double d = node(j)->valuedouble;
+    if (!(fabs(d) <= 0x1p53) || d != trunc(d)) {
+        return -1;
+    }
+    *v = (int64_t)d;
+    return 0;
+}
+
+int json_bool(const struct json *j)
+{
+    return j && cJSON_IsTrue(node(j));
+}

@@ -1,0 +1,185 @@
+/* log: see log.h. A line is formatted in a fixed block on the stack, so that
+ * logging works when memory has run out; what does not fit is cut.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+
+#define LINE_BYTES 2048
+#define FIELDS_BYTES 1024
+
+static atomic_int log_level = LOG_INFO;
+static atomic_int log_json;
+
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
+struct line {
+    size_t len;
+    char p[LINE_BYTES];
+};
+
+void log_configure(enum log_level level, int as_json)
+{
+    atomic_store(&log_level, (int)level);
+    atomic_store(&log_json, as_json != 0);
+}
+
+int log_enabled(enum log_level level)
+{
+    return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+/* Room for the closing brace and the line feed is kept. */
+static void add(struct line *l, const char *s, size_t n)
+{
+    size_t room = LINE_BYTES - 8 - l->len;
+    if (n > room) {
+        n = room;
+    }
+    memcpy(l->p + l->len, s, n);
+    l->len += n;
+}
+
+static void add_str(struct line *l, const char *s)
+{
+    add(l, s, strlen(s));
+}
+
+/* A JSON string; it is closed even when its end is cut. */
+static void add_quoted(struct line *l, const char *s, size_t n)
+{
+    add(l, "\"", 1);
+    for (size_t i = 0; i < n && l->len + 16 < LINE_BYTES; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '"' || c == '\\') {
+            char esc[2] = {'\\', (char)c};
+            add(l, esc, 2);
+        } else if (c < 0x20) {
+            char esc[8];
+            snprintf(esc, sizeof(esc), "\\u%04x", c);
+            add(l, esc, 6);
+        } else {
+            add(l, s + i, 1);
+        }
+    }
+    add(l, "\"", 1);
+}
+
+static void add_time(struct line *l)
+{
+    int64_t us = clock_wall_us();
+    time_t sec = (time_t)(us / 1000000);
+    struct tm tm;
+    char text[40];
+    gmtime_r(&sec, &tm);
+    size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    n += (size_t)snprintf(text + n, sizeof(text) - n, ".%03dZ",
+                          (int)(us / 1000 % 1000));
+    add(l, text, n);
+}
+
+/* The end of a value that starts at s: the closing quote, or white space. */
+static const char *value_end(const char *s)
+{
+    if (*s != '"') {
+        return s + strcspn(s, " ");
+    }
+    for (s++; *s && *s != '"'; s++) {
+        if (*s == '\\' && s[1]) {
+            s++;
+        }
+    }
+    return *s ? s + 1 : s;
+}
+
+/* "k=v k="v w"" to ,"k":"v","k":"v w". All values are strings: a reader of
+ * logs should not have to care about 64-bit numbers. */
+static void add_json_fields(struct line *l, const char *s)
+{
+    while (*(s += strspn(s, " "))) {
+        size_t key = strcspn(s, "= ");
+        const char *v = s + key;
+        const char *end = v;
+        if (*v == '=') {
+            v++;
+            end = value_end(v);
+        }
+        size_t need = (size_t)(end - s) * 2 + 32;
+        if (l->len + need > LINE_BYTES) {
+            return; /* whole pairs only, so that the line stays JSON */
+        }
+        add(l, ",", 1);
+        add_quoted(l, s, key);
+        add(l, ":", 1);
+        if (*v == '"' && end - v >= 2 && end[-1] == '"') {
+            add(l, v, (size_t)(end - v)); /* quoted by the caller */
+        } else {
+            add_quoted(l, v, (size_t)(end - v));
+        }
+        s = end;
+    }
+}
+
+static void add_json_head(struct line *l, const char *level, const char *module,
+                          const char *event)
+{
+    add_str(l, "{\"ts\":\"");
+    add_time(l);
+    add_str(l, "\",\"level\":");
+    add_quoted(l, level, strlen(level));
+    add_str(l, ",\"module\":");
+    add_quoted(l, module, strlen(module));
+    add_str(l, ",\"event\":");
+    add_quoted(l, event, strlen(event));
+}
+
+static void write_all(const char *p, size_t n)
+{
+    ssize_t done = write(STDERR_FILENO, p, n);
+    (void)done; /* there is no place to report that logging failed */
+}
+
+void log_event(enum log_level level, const char *module, const char *event,
+               const char *fields, ...)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    char text[FIELDS_BYTES] = "";
+    va_list ap;
+    va_start(ap, fields);
+    vsnprintf(text, sizeof(text), fields ? fields : "", ap);
+    va_end(ap);
+    for (char *p = text; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            *p = ' '; /* one event is one line, whatever a client sent */
+        }
+    }
+    struct line l;
+    l.len = 0;
+    const char *name = level_names[(unsigned)level & 3];
+    if (atomic_load_explicit(&log_json, memory_order_relaxed)) {
+        add_json_head(&l, name, module, event);
+        add_json_fields(&l, text);
+        add_str(&l, "}");
+    } else {
+        add_time(&l);
+        const char *const part[] = {name, module, event, text};
+        for (int i = 0; i < 4; i++) {
+            if (part[i][0]) {
+                add_str(&l, " ");
+                add_str(&l, part[i]);
+            }
+        }
+    }
+    l.p[l.len++] = '\n';
+    write_all(l.p, l.len);
+}

@@ -1,0 +1,134 @@
+/* mem: see mem.h. The injection counter is two relaxed atomics on the way to
+ * malloc, so that it is there in every build and tests need no other library.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/mem.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_BYTES ((size_t)2 << 20) /* x86-64 and arm64 huge page */
+
+static atomic_long fail_at;
+static atomic_long n_allocs;
+
+void mem_fail_at(long n)
+{
+    atomic_store(&fail_at, n);
+}
+
+long mem_count(void)
+{
+    return atomic_exchange(&n_allocs, 0);
+}
+
+/* 1 when this allocation has to fail. */
+static int inject(void)
+{
+    atomic_fetch_add_explicit(&n_allocs, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&fail_at, memory_order_relaxed) <= 0) {
+        return 0;
+    }
+    return atomic_fetch_sub(&fail_at, 1) == 1;
+}
+
+void *mem_alloc(size_t bytes)
+{
+    if (inject() || bytes > PTRDIFF_MAX) {
+        return NULL;
+    }
+    return malloc(bytes ? bytes : 1);
+}
+
+void *mem_zalloc(size_t bytes)
+{
+    if (inject() || bytes > PTRDIFF_MAX) {
+        return NULL;
+    }
+    return calloc(1, bytes ? bytes : 1);
+}
+
+void *mem_array(size_t n, size_t bytes)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, bytes, &total)) {
+        return NULL;
+    }
+    return mem_alloc(total);
+}
+
+void *mem_zarray(size_t n, size_t bytes)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, bytes, &total)) {
+        return NULL;
+    }
+    return mem_zalloc(total);
+}
+
+void *mem_grow(void *p, size_t n, size_t bytes)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, bytes, &total) || total > PTRDIFF_MAX ||
+        inject()) {
+        return NULL;
+    }
+    return realloc(p, total ? total : 1);
+}
+
+char *mem_strdup(const char *s)
+{
+    return mem_strndup(s, strlen(s));
+}
+
+char *mem_strndup(const char *s, size_t n)
+{
+    if (n == SIZE_MAX) {
+        return NULL;
+    }
+    char *p = mem_alloc(n + 1);
+    if (p) {
+        memcpy(p, s, n);
+        p[n] = 0;
+    }
+    return p;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+void *mem_aligned(size_t bytes)
+{
+    if (inject() || bytes > PTRDIFF_MAX - HUGE_BYTES) {
+        return NULL;
+    }
+    int huge = bytes >= HUGE_BYTES;
+    void *p = NULL;
+    if (posix_memalign(&p, huge ? HUGE_BYTES : MEM_ALIGN, bytes ? bytes : 1)) {
+        return NULL;
+    }
+    if (huge) {
+        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: failure is harmless */
+    }
+    memset(p, 0, bytes);
+    return p;
+}
+
+void mem_aligned_free(void *p)
+{
+    free(p);
+}
+
+float *mem_floats(size_t n)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, sizeof(float), &total)) {
+        return NULL;
+    }
+    return mem_aligned(total);
+}

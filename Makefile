@@ -1,9 +1,13 @@
 # seqd: `make help` lists the targets. One object tree per flavour under
-# build/, so that no target ever needs `clean`.
+# build/, so that no target ever needs `clean`. A target that installs what is
+# missing builds in a second make: this one has already looked for a compiler.
+# SPDX-License-Identifier: MIT
 
 FLAVOUR ?= release
 B := build/$(FLAVOUR)
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 AR ?= ar
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
@@ -30,7 +34,7 @@ TRAIN_LIBS := -lopenblas $(ENGINE_LIBS)
 TEST_LIBS := -lcmocka -lcurl
 
 # Instruction sets are files. A compiler for another machine skips them.
-MACHINE := $(shell $(CC) -dumpmachine)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
 ISA_x86 := engine/compute/kernels_noisa.c
 ISA_other := engine/compute/kernels_noisa.c
@@ -56,6 +60,7 @@ HTTP_BIN := $(patsubst %.c,$(B)/%,$(HTTP_SRC))
 SEQD := $(if $(wildcard server/main.c),$(B)/seqd)
 SEQD_TRAIN := $(if $(wildcard models/train/main.c),$(B)/seqd-train)
 
+.DEFAULT_GOAL := all
 .PHONY: all
 all: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(SEQD_TRAIN)
 
@@ -102,12 +107,114 @@ $(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(ENGINE_LIB)
 .SECONDARY:
 
 # Run the built tests: each prints its cmocka lines; the last line is the sum.
-.PHONY: unit parity http-tests
+SCRIPT_TESTS := $(wildcard tests/unit/tools/test_*.sh)
+RUN_ENV := SEQD=$(B)/seqd SEQD_TRAIN=$(B)/seqd-train FLAVOUR=$(FLAVOUR) \
+  B=$(B) CC='$(CC)'
+.PHONY: unit parity http-tests script-tests suite
 unit: $(UNIT_BIN)
-	@tests/run.sh $(UNIT_BIN)
+	@$(RUN_ENV) tests/run.sh $(UNIT_BIN)
 parity: all $(PARITY_BIN)
-	@tests/run.sh $(PARITY_BIN)
+	@$(RUN_ENV) tests/run.sh $(PARITY_BIN)
 http-tests: all $(HTTP_BIN)
-	@SEQD=$(B)/seqd SEQD_TRAIN=$(B)/seqd-train tests/run.sh $(HTTP_BIN)
+	@$(RUN_ENV) tests/run.sh $(HTTP_BIN)
+script-tests: all
+	@$(RUN_ENV) tests/run.sh $(SCRIPT_TESTS)
+suite: tests-build
+	@$(RUN_ENV) tests/run.sh $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN) \
+	  $(if $(filter release,$(FLAVOUR)),$(SCRIPT_TESTS))
+
+# ---- What a person types. `name: ## text` is what `make help` prints. ----
+
+SUB := $(MAKE) --no-print-directory
+JOBS := $(shell nproc 2>/dev/null || echo 1)
+HOST ?= 127.0.0.1
+PORT ?= 8080
+ASAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1 \
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TEST_TIMEOUT=900
+TSAN_ENV := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+  TEST_TIMEOUT=900
+
+.PHONY: run test asan tsan layers style lint cross bench \
+  docker check install uninstall help
+run: ## install what is missing, build, serve the bundled models (PORT, ARGS)
+	@tools/install-deps.sh run
+	@$(SUB) -s -j$(JOBS) seqd
+	@tools/run.sh build/release/seqd --host $(HOST) --port $(PORT) $(ARGS)
+.PHONY: seqd
+seqd: $(B)/seqd
+
+test: ## install what is missing, build, run all tests
+	@tools/install-deps.sh run train test
+	@$(SUB) -s -j$(JOBS) tests-build
+	@$(SUB) -s suite
+
+asan: ## the same suite under the address and undefined sanitizers
+	@tools/install-deps.sh run train test
+	@$(SUB) -s -j$(JOBS) FLAVOUR=asan tests-build
+	@$(ASAN_ENV) $(SUB) -s FLAVOUR=asan suite
+
+tsan: ## the same suite under the thread sanitizer
+	@tools/install-deps.sh run train test
+	@$(SUB) -s -j$(JOBS) FLAVOUR=tsan tests-build
+	@$(TSAN_ENV) tools/no-aslr.sh $(SUB) -s FLAVOUR=tsan suite
+
+layers: ## dependencies point one way: includes, links, names
+	@tools/install-deps.sh run train test
+	@$(SUB) -s -j$(JOBS) all
+	@tools/layers.sh
+
+style: ## clang-format, sizes, banned functions, headers, history
+	@tools/install-deps.sh style
+	@tools/style.sh
+
+lint: ## clang-tidy, cppcheck, gcc -fanalyzer
+	@tools/install-deps.sh run train test lint
+	@tools/lint.sh
+
+cross: ## aarch64 build in portable C, its unit tests under qemu
+	@tools/install-deps.sh run cross
+	@tools/cross.sh
+
+bench: ## kernels, one step, and HTTP beside ONNX Runtime (TSV)
+	@tools/install-deps.sh run train bench
+	@$(SUB) -s -j$(JOBS) all
+	@for t in $(sort $(filter bench-%,$(BENCHES))); do $(SUB) -s $$t || exit; done
+
+docker: ## build the container image and try it (docker/smoke.sh)
+	@tools/install-deps.sh docker
+	@docker/smoke.sh
+
+check: ## the gate before a merge: layers style lint test asan tsan
+	@for t in layers style lint test asan tsan; do \
+	  echo "== make $$t"; $(SUB) $$t || exit; done
+
+BENCHES := bench-http
+.PHONY: bench-http
+bench-http: $(B)/seqd
+	@tests/bench/http.sh
+
+# The installed seqd finds its checkpoints in ../share/seqd beside its bin/.
+CHECKPOINT_FILES := $(wildcard models/checkpoints/*.json \
+  models/checkpoints/*/*.json models/checkpoints/*/*.safetensors \
+  models/checkpoints/*/CARD.md)
+install: all ## programs and checkpoints under PREFIX (and DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(SEQD) $(SEQD_TRAIN) $(DESTDIR)$(PREFIX)/bin
+	@for f in $(CHECKPOINT_FILES:models/%=%); do \
+	  echo "install $(DESTDIR)$(PREFIX)/share/seqd/$$f"; \
+	  install -D -m 644 models/$$f \
+	    "$(DESTDIR)$(PREFIX)/share/seqd/$$f" || exit; done
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/seqd/LICENSE
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/seqd $(DESTDIR)$(PREFIX)/bin/seqd-train
+	rm -rf $(DESTDIR)$(PREFIX)/share/seqd $(DESTDIR)$(PREFIX)/share/doc/seqd
+
+help: ## this list
+	@echo "make             build/release/seqd and build/release/seqd-train"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | sort | \
+	  while IFS='	' read -r t h; do printf 'make %-11s %s\n' "$$t" "$$h"; done
+	@echo "Variables: FLAVOUR=release|asan|tsan NATIVE=1 PREFIX=$(PREFIX)" \
+	  "DESTDIR= V=1 CI=1 (-Werror)"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

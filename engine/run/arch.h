@@ -73,7 +73,10 @@ struct span {
 /* A wanted output: rows from .. from+n-1 of the span (rows are positions of
  * this span). dst [n][ld] floats. CLASS and POOLED are of the whole sequence
  * so far: from and n are ignored, one row. LOGITS has V columns, CLASS
- * n_labels (raw scores before softmax), HIDDEN and POOLED the model's width. */
+ * n_labels (raw scores before softmax), HIDDEN and POOLED the model's width.
+ * The runner lays the rows of one step out so that the wants of a batch, in
+ * item order, follow each other ld apart in one 64-byte aligned block (ld a
+ * multiple of 16): a product may write them in place. */
 struct want {
     enum want_kind {
         WANT_LOGITS,
@@ -122,6 +125,9 @@ struct model_info {
     int max_chain;       /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
+    uint64_t token_flops; /* work of one input token without wanted rows, for
+                             the choice of threads; 0: 2 x parameters */
+    uint64_t row_flops;   /* work of one wanted row (LOGITS: 2 V width) */
     size_t memory_bytes; /* packed weights and tables now held */
     const char *summary; /* "lstm 128-256x1" for logs and /info; static or owned
                             by self */
@@ -144,7 +150,7 @@ struct model_arch {
     /* warm: work that may follow after ready, in a background thread (folding
      * a table). Publishes its result atomically; answers have the same bits
      * before and after. *stop becomes 1 when the model is being unloaded: poll
-     * it. May be NULL. Adds to info's memory through *memory_bytes. */
+     * it with __atomic_load_n. x has one thread and no scratch. May be NULL. Adds to info's memory through *memory_bytes. */
     void (*warm)(void *self, const struct exec *x, const int *stop,
                  size_t *memory_bytes);
     void (*layout)(const void *self, struct state_layout *out);

@@ -28,6 +28,8 @@ struct job;
 struct engine_options {
     int n_threads;       /* 0: pool_default_threads() */
     int spin_us;         /* bounded spin of the pool; -1: default (50) */
+    int runner_spin_us;  /* bounded spin of an idle runner before it parks; 0:
+                            default (20); -1: none */
     const char *kernels; /* "auto", "generic", "avx2", "avx512" */
     int max_queue;       /* items waiting per model; 0: 4096 */
     int max_rows;        /* sequences in one step; 0: 64 */

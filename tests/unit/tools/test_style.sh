@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Each check of tools/style.sh passes on a sound tree and fails on a planted
+# violation, so that a green `make style` means something.
+# SPDX-License-Identifier: MIT
+. "$(dirname "$0")/lib.sh"
+style=$top/tools/style.sh
+sound_c='/* a: a small file.
+ * SPDX-License-Identifier: MIT */
+int a(void)
+{
+    return 1;
+}'
+
+tree() {
+    rm -rf "$work/t" && mkdir -p "$work/t" && cd "$work/t" || return 1
+    git init -q . && cp "$top/.clang-format" .
+    printf '%s\n' "$sound_c" >a.c
+    git add . && git -c user.name=t -c user.email=t@localhost commit -qm t
+}
+
+# plant FILE: adds standard input to the file and commits it.
+plant() {
+    tree
+    cat >>"$work/t/$1"
+    git add . && git -c user.name=t -c user.email=t@localhost commit -qm p
+}
+
+sound() {
+    tree && "$style" -C "$work/t" banned sizes headers marks paths history
+}
+check style_accepts_a_sound_tree sound
+
+format() {
+    command -v clang-format >/dev/null || return 0
+    tree && "$style" -C "$work/t" format || return 1
+    echo 'int  b( void );' | plant a.c
+    fails_with 'not as clang-format' "$style" -C "$work/t" format
+}
+check style_refuses_bad_format format
+
+long_file() {
+    seq -f '/* %g */' 901 | plant a.c
+    fails_with 'a.c has 90[0-9] lines' "$style" -C "$work/t" sizes
+}
+check style_refuses_long_files long_file
+long_function() {
+    { printf 'int b(void)\n{\n' && yes '    a();' | head -99 && echo '}'; } |
+        plant a.c
+    fails_with 'a function of 101 lines' "$style" -C "$work/t" sizes
+}
+check style_refuses_long_functions long_function
+
+banned() {
+    echo "int b(char *s) { return $1(s); }" | plant a.c
+    fails_with 'banned function' "$style" -C "$work/t" banned
+}
+for f in strcpy sprintf atoi exit system strtok alloca; do
+    check "style_refuses_$f" banned $f
+done
+not_banned() {
+    printf '%s\n' '/* strcpy( */ char *s = "strcpy(";' \
+        'int f(void) { return snprintf(0, 0, "") + my_exit(1); }' | plant a.c
+    "$style" -C "$work/t" banned
+}
+check style_reads_only_code_for_banned_functions not_banned
+
+no_spdx() {
+    tree && echo '/* what it is */' | plant b.c
+    fails_with 'b.c: no SPDX' "$style" -C "$work/t" headers
+}
+check style_refuses_files_without_spdx no_spdx
+no_comment() {
+    printf 'int b;\n/* SPDX-License-Identifier: MIT */\n' | plant b.c
+    fails_with 'b.c does not begin with a comment' "$style" -C "$work/t" headers
+}
+check style_refuses_files_without_header no_comment
+
+mark() {
+    echo "/* $1: later */" | plant a.c
+    fails_with 'unfinished-work' "$style" -C "$work/t" marks
+}
+check style_refuses_marks_1 mark "TO""DO"
+check style_refuses_marks_2 mark "FIX""ME"
+
+path() {
+    echo "$1" | plant notes.md
+    fails_with "$2" "$style" -C "$work/t" paths
+}
+check style_refuses_work_paths path 'see /wo''rk/main' 'absolute paths'
+check style_refuses_home_paths path 'in /ro''ot/.cache' 'absolute paths'
+check style_refuses_registry_hosts path 'https://regis''try.example.org/x' hosts
+relative() {
+    echo 'see ../shared/data and docs/work/x' | plant notes.md
+    "$style" -C "$work/t" paths
+}
+check style_accepts_relative_paths relative
+
+big_file() {
+    head -c 6500001 /dev/zero | plant big.bin
+    fails_with 'big.bin has' "$style" -C "$work/t" history
+}
+check style_refuses_big_files big_file
+big_history() {
+    head -c 300000 /dev/urandom | plant r.bin
+    git rm -q r.bin && git -c user.name=t -c user.email=t@localhost commit -qm r
+    fails_with 'the history takes 29[0-9] KiB, at most 200' \
+        env MAX_HISTORY_KIB=200 "$style" -C "$work/t" history
+}
+check style_refuses_a_heavy_history big_history
+check style_refuses_an_unknown_check fails_with 'no check' \
+    "$style" -C "$work/t" nonsense
+finish

@@ -36,7 +36,8 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
-ISA_x86 := engine/compute/kernels_noisa.c
+ISA_x86 := engine/compute/kernels_x86.c engine/compute/kernels_avx2.c \
+  engine/compute/kernels_avx512.c
 ISA_other := engine/compute/kernels_noisa.c
 
 ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c)) \

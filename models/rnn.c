@@ -323,6 +323,20 @@ static size_t held_bytes(const struct rnn *m)
     return n;
 }
 
+/* Multiply-adds of one token in all layers, unfolded. */
+static uint64_t token_work(const struct rnn *m)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < m->L; i++) {
+        const struct cell *w = &m->cell[i][0];
+
+        n += (uint64_t)(w->I + w->H) * (uint64_t)(w->G * w->H) *
+             (uint64_t)m->D;
+    }
+    return n;
+}
+
 static void fill_info(struct loader *l)
 {
     struct rnn *m = l->m;
@@ -338,6 +352,9 @@ static void fill_info(struct loader *l)
     info->context_length = 0;
     info->max_chain = m->D == 2 ? 0 : RNN_MAX_CHAIN;
     info->parameters = weights_parameters(l->w);
+    info->token_flops = 2 * token_work(m);
+    info->row_flops = 2 * ((uint64_t)m->n_out * (uint64_t)m->output.K +
+                           (uint64_t)m->P * (uint64_t)m->projection.K);
     info->memory_bytes = held_bytes(m);
     info->summary = m->summary;
 }

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Make tests/golden/rnn/: small recurrent checkpoints in seqd's layout with
+what PyTorch says about them.
+
+    /usr/bin/python3 tests/golden/make_rnn_fixtures.py [OUT]
+
+Needs Debian's python3-torch. Each fixture is a directory with config.json,
+tokenizer.json, model.safetensors (weights rounded to the stored type first)
+and expected.json: versions, and per sequence its ids, the logits of all
+positions or the class scores, the top hidden states' last row and the final
+states, from float32, with the largest difference to float64.
+"""
+import json
+import platform
+import struct
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+V, E, H = 29, 13, 17
+LENGTHS = (1, 2, 5, 16, 17, 33)
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DEFAULTS = dict(cell="lstm", nonlinearity="tanh", layers=1, directions=1,
+                head="lm", pooling="last", projection=0, tie=False, bias=True,
+                output_bias=True, dtype="F32", V=V, E=E, H=H, C=3, prefix=None)
+CASES = {
+    "elman-tanh": dict(cell="elman"),
+    "elman-relu-2-bf16": dict(cell="elman", nonlinearity="relu", layers=2,
+                              dtype="BF16"),
+    "lstm": dict(),
+    "lstm-3-f16": dict(layers=3, dtype="F16"),
+    "lstm-2-nobias": dict(layers=2, bias=False, output_bias=False),
+    "lstm-tied": dict(E=17, tie=True),
+    "lstm-tied-projection": dict(projection=13, tie=True),
+    "lstm-projection-prefix": dict(
+        projection=11, layers=2,
+        prefix=dict(embedding="encoder.embed.", rnn="encoder.lstm.",
+                    projection="head.0.", output="head.1.")),
+    "gru": dict(cell="gru"),
+    "gru-2-bf16": dict(cell="gru", layers=2, dtype="BF16"),
+    "gru-nobias-f16": dict(cell="gru", bias=False, dtype="F16"),
+    "lstm-32": dict(H=32, E=16, V=48),
+    "class-lstm-last": dict(head="classifier"),
+    "class-lstm-mean-2": dict(head="classifier", pooling="mean", layers=2,
+                              C=2),
+    "class-gru-max": dict(head="classifier", cell="gru", pooling="max"),
+    "class-elman-mean": dict(head="classifier", cell="elman", pooling="mean"),
+    "class-bi-lstm-last-2": dict(head="classifier", directions=2, layers=2,
+                                 dtype="BF16"),
+    "class-bi-lstm-mean-projection": dict(head="classifier", directions=2,
+                                          pooling="mean", projection=7),
+    "class-bi-gru-max-3": dict(head="classifier", cell="gru", directions=2,
+                               layers=3, pooling="max"),
+    "class-bi-gru-last": dict(head="classifier", cell="gru", directions=2,
+                              C=6, H=16),
+    "class-bi-relu-mean-2": dict(head="classifier", cell="elman",
+                                 nonlinearity="relu", directions=2, layers=2,
+                                 pooling="mean"),
+    "class-elman-max-projection": dict(head="classifier", cell="elman",
+                                       pooling="max", projection=9),
+}
+
+
+class Net(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        kind = dict(elman=nn.RNN, lstm=nn.LSTM, gru=nn.GRU)[c["cell"]]
+        extra = dict(nonlinearity=c["nonlinearity"]) \
+            if c["cell"] == "elman" else {}
+        self.embedding = nn.Embedding(c["V"], c["E"])
+        self.rnn = kind(c["E"], c["H"], c["layers"], bias=c["bias"],
+                        bidirectional=c["directions"] == 2, batch_first=True,
+                        **extra)
+        width = c["H"] * c["directions"]
+        if c["projection"]:
+            self.projection = nn.Linear(width, c["projection"])
+            width = c["projection"]
+        n_out = c["C"] if c["head"] == "classifier" else c["V"]
+        self.output = nn.Linear(width, n_out, bias=c["output_bias"])
+        if c["tie"]:
+            self.output.weight = self.embedding.weight
+
+    def pool(self, y, state):
+        if self.c["pooling"] == "mean":
+            return y.mean(1)
+        if self.c["pooling"] == "max":
+            return y.max(1).values
+        h = state[0] if self.c["cell"] == "lstm" else state
+        return torch.cat(list(h[-self.c["directions"]:]), 1)
+
+    def forward(self, ids):
+        y, state = self.rnn(self.embedding(ids))
+        s = self.pool(y, state) if self.c["head"] == "classifier" else y
+        if self.c["projection"]:
+            s = self.projection(s)
+        return self.output(s), y, state
+
+
+def bytes_of(t, dtype):
+    t = t.detach().to(DTYPES[dtype]).contiguous()
+    if dtype == "BF16":
+        return t.view(torch.int16).numpy().tobytes()
+    return t.numpy().tobytes()
+
+
+def write_safetensors(path, tensors, dtype):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, t in tensors:
+        raw = bytes_of(t, dtype)
+        header[name] = {"dtype": dtype, "shape": list(t.shape),
+                        "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def config_of(c):
+    out = dict(model_type="rnn", cell=c["cell"], vocab_size=c["V"],
+               embedding_dim=c["E"], hidden_size=c["H"],
+               num_layers=c["layers"], head=c["head"])
+    if c["cell"] == "elman":
+        out["nonlinearity"] = c["nonlinearity"]
+    if c["directions"] == 2:
+        out["bidirectional"] = True
+    if not c["bias"]:
+        out["bias"] = False
+    if c["projection"]:
+        out["projection_dim"] = c["projection"]
+    if c["tie"]:
+        out["tie_word_embeddings"] = True
+    if c["head"] == "classifier":
+        out["pooling"] = c["pooling"]
+        out["id2label"] = {str(i): f"label-{i}" for i in range(c["C"])}
+    if c["prefix"]:
+        out["tensor_prefix"] = c["prefix"]
+    return out
+
+
+def tokenizer_of(n):
+    entries = ["<unk>"] + [chr(ord("a") + i) for i in range(26)] + [" ", "."]
+    entries += [chr(ord("A") + i) for i in range(n - len(entries))]
+    return dict(version="1.0",
+                added_tokens=[dict(id=0, content="<unk>", special=True)],
+                normalizer=dict(type="seqd-characters"),
+                model=dict(type="WordLevel", unk_token="<unk>",
+                           vocab={e: i for i, e in enumerate(entries[:n])}))
+
+
+def tensors_of(net, c):
+    prefix = dict(embedding="embedding.", rnn="rnn.",
+                  projection="projection.", output="output.")
+    prefix.update(c["prefix"] or {})
+    out = []
+    for name, t in net.named_parameters():
+        part, rest = name.split(".", 1)
+        if not (c["tie"] and name == "output.weight"):
+            out.append((prefix[part] + rest, t))
+    return out
+
+
+def rounded(v):
+    """Nine digits name a float32 exactly."""
+    return float(f"{v:.9g}")
+
+
+def flat(t):
+    return [rounded(v) for v in t.detach().float().flatten().tolist()]
+
+
+def run(net, ids):
+    out, y, state = net(torch.tensor([ids]))
+    h, c = state if isinstance(state, tuple) else (state, None)
+    r = dict(ids=ids, out=out[0], top=y[0, -1], h=h[:, 0])
+    if c is not None:
+        r["c"] = c[:, 0]
+    return r
+
+
+def make(name, case, out, seed):
+    c = dict(DEFAULTS, **case)
+    torch.manual_seed(seed)
+    net = Net(c)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(1.7)  # away from the linear range of the gates
+            p.copy_(p.to(DTYPES[c["dtype"]]).float())
+    g = torch.Generator().manual_seed(seed + 1)
+    seqs, diff = [], 0.0
+    twin = Net(c).double()
+    twin.load_state_dict({k: v.double() for k, v in net.state_dict().items()})
+    with torch.no_grad():
+        for n in LENGTHS:
+            ids = torch.randint(0, c["V"], (n,), generator=g).tolist()
+            a, b = run(net, ids), run(twin, ids)
+            for k in a:
+                if k != "ids":
+                    diff = max(diff, (a[k] - b[k]).abs().max().item())
+                    a[k] = flat(a[k])
+            seqs.append(a)
+    path = out / name
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config_of(c), indent=1) + "\n")
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer_of(c["V"])) + "\n")
+    write_safetensors(path / "model.safetensors", tensors_of(net, c),
+                      c["dtype"])
+    made = dict(torch=torch.__version__, python=platform.python_version(),
+                seed=seed, max_difference_to_float64=diff)
+    rows = ",\n".join(json.dumps(s, separators=(",", ":")) for s in seqs)
+    (path / "expected.json").write_text(
+        '{"made_with": %s,\n"sequences": [\n%s\n]}\n' % (json.dumps(made), rows))
+    print(f"{name}: float64 differs by {diff:.2g}")
+
+
+def main():
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else
+               Path(__file__).parent / "rnn")
+    torch.set_num_threads(1)
+    for i, (name, case) in enumerate(CASES.items()):
+        make(name, case, out, 1000 + i)
+
+
+if __name__ == "__main__":
+    main()

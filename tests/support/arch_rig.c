@@ -1,0 +1,139 @@
+/* arch_rig: see arch_rig.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/arch_rig.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
+             const char *kernels, int n_threads, size_t fold_bytes,
+             struct err *e)
+{
+    struct load_opts o = {.label = "test", .fold_bytes = fold_bytes};
+
+    memset(g, 0, sizeof *g);
+    g->arch = arch;
+    g->n_threads = n_threads;
+    if (kernels_pick(kernels, &g->k, e) || weights_open(dir, "test", &g->w, e) ||
+        hparams_open(dir, "test", &g->h, e) ||
+        (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
+        rig_close(g);
+        return -1;
+    }
+    o.k = g->k;
+    if (arch->load(&o, g->w, g->h, &g->info, &g->self, e)) {
+        rig_close(g);
+        return -1;
+    }
+    arch->layout(g->self, &g->layout);
+    kernels_enter_thread();
+    return 0;
+}
+
+void rig_close(struct rig *g)
+{
+    if (g->self)
+        g->arch->unload(g->self);
+    if (g->h)
+        hparams_close(g->h);
+    if (g->w)
+        weights_close(g->w);
+    if (g->pool)
+        pool_close(g->pool);
+    mem_aligned_free(g->scratch);
+    memset(g, 0, sizeof *g);
+}
+
+size_t rig_fold(struct rig *g)
+{
+    struct exec x = {.k = g->k, .n_threads = 1};
+    size_t bytes = 0;
+    int stop = 0;
+
+    g->arch->warm(g->self, &x, &stop, &bytes);
+    return bytes;
+}
+
+int rig_seq_open(const struct rig *g, struct rig_seq *s)
+{
+    memset(s, 0, sizeof *s);
+    s->fixed[0] = mem_aligned(g->layout.fixed_bytes);
+    s->fixed[1] = mem_aligned(g->layout.fixed_bytes);
+    return s->fixed[0] && s->fixed[1] ? 0 : -1;
+}
+
+void rig_seq_close(struct rig_seq *s)
+{
+    mem_aligned_free(s->fixed[0]);
+    mem_aligned_free(s->fixed[1]);
+    memset(s, 0, sizeof *s);
+}
+
+void rig_seq_clear(const struct rig *g, struct rig_seq *s)
+{
+    memset(&s->state, 0, sizeof s->state);
+    memset(s->fixed[0], 0, g->layout.fixed_bytes);
+}
+
+static int need_scratch(struct rig *g, int items, int tokens, int rows)
+{
+    size_t bytes = g->arch->scratch_bytes(g->self, items, tokens, rows,
+                                          g->n_threads);
+
+    if (bytes == g->scratch_bytes)
+        return 0;
+    mem_aligned_free(g->scratch);
+    g->scratch = mem_aligned(bytes);
+    g->scratch_bytes = g->scratch ? bytes : 0;
+    return g->scratch ? 0 : -1;
+}
+
+int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
+{
+    struct batch_item it[RIG_MAX_ITEMS];
+    struct batch b = {.item = it, .n_item = n};
+    struct exec x = {.k = g->k, .pool = g->pool, .n_threads = g->n_threads};
+    int rc;
+
+    memset(it, 0, (size_t)n * sizeof *it);
+    for (int i = 0; i < n; i++) {
+        it[i].seq = &item[i].seq->state;
+        it[i].fixed_in = item[i].seq->fixed[0];
+        it[i].fixed_out = item[i].seq->fixed[1];
+        it[i].in.kind = IN_TOKENS;
+        it[i].in.p = item[i].ids;
+        it[i].in.n = item[i].n;
+        it[i].w = item[i].want;
+        it[i].n_w = item[i].n_want;
+        b.n_tokens += item[i].n;
+        for (int k = 0; k < item[i].n_want; k++) {
+            enum want_kind kind = item[i].want[k].kind;
+
+            b.n_rows += kind == WANT_CLASS || kind == WANT_POOLED
+                            ? 1
+                            : item[i].want[k].n;
+        }
+    }
+    if (need_scratch(g, n, b.n_tokens, b.n_rows))
+        return err_nomem(e);
+    x.scratch = g->scratch;
+    if (g->pool)
+        pool_acquire(g->pool);
+    rc = g->arch->step(g->self, &x, &b, e);
+    if (g->pool)
+        pool_release(g->pool);
+    for (int i = 0; i < n && !rc; i++) {
+        item[i].status = it[i].status;
+        item[i].fail = it[i].fail;
+        if (it[i].status == 0) {
+            float *t = item[i].seq->fixed[0];
+
+            item[i].seq->fixed[0] = item[i].seq->fixed[1];
+            item[i].seq->fixed[1] = t;
+            item[i].seq->state.len[0] += item[i].n;
+        }
+    }
+    return rc;
+}

@@ -82,7 +82,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
 struct detok {
     int32_t last;     /* previous id, -1 at the start of a text */
     uint8_t in_quote; /* inside "..." */
-    uint8_t capital;  /* reserved */
+    uint8_t glue;     /* no space before the next word */
     uint8_t pend[4];  /* bytes of an unfinished code point (sub-words) */
     uint8_t n_pend;
 };

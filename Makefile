@@ -198,9 +198,10 @@ bench-http: $(B)/seqd
 CHECKPOINT_FILES := $(wildcard models/checkpoints/*.json \
   models/checkpoints/*/*.json models/checkpoints/*/*.safetensors \
   models/checkpoints/*/CARD.md)
-install: all ## programs and checkpoints under PREFIX (and DESTDIR)
+INSTALL_PROGRAMS = $(SEQD) $(SEQD_TRAIN)
+install: $(INSTALL_PROGRAMS) ## programs and checkpoints under PREFIX (and DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(SEQD) $(SEQD_TRAIN) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(INSTALL_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	@for f in $(CHECKPOINT_FILES:models/%=%); do \
 	  echo "install $(DESTDIR)$(PREFIX)/share/seqd/$$f"; \
 	  install -D -m 644 models/$$f \

@@ -17,8 +17,8 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);
-void buf_clear(struct buf *b);           /* keeps the block and max */
-char *buf_take(struct buf *b);           /* ownership of p; b is empty after */
+void buf_clear(struct buf *b); /* keeps the block and max */
+char *buf_take(struct buf *b); /* ownership of p; b is empty after */
 int buf_add(struct buf *b, const void *p, size_t n); /* 0 or -1 */
 int buf_add_str(struct buf *b, const char *s);
 int buf_add_char(struct buf *b, char c);

@@ -113,7 +113,8 @@ static struct decimal float_decimal(uint32_t m, int x)
         return (struct decimal){c >> -q, 0}; /* a small integer */
     }
     uint32_t odd = c & 1;
-    uint32_t closer = m == 0 && x > 1; /* a power of two: the gap below halves */
+    uint32_t closer =
+        m == 0 && x > 1; /* a power of two: the gap below halves */
     int k = (q * 1262611 - (closer ? 524031 : 0)) >> 22; /* floor log10 */
     int h = q + ((-k * 1741647) >> 19) + 1;
     uint64_t g = pow10_table[-k - POW10_MIN];

@@ -96,8 +96,8 @@ static int read_all(FILE *f, const char *label, size_t max, char **text,
     if (ferror(f) || len > max) {
         mem_free(p);
         return ferror(f) ? err_set(e, ERR_IO, "%s: cannot be read", label)
-                         : err_set(e, ERR_TOO_LARGE,
-                                   "%s: more than %zu bytes", label, max);
+                         : err_set(e, ERR_TOO_LARGE, "%s: more than %zu bytes",
+                                   label, max);
     }
     *text = p;
     *n = len;
@@ -158,8 +158,8 @@ enum json_type json_type(const struct json *j)
 
 const char *json_type_name(enum json_type t)
 {
-    static const char *const names[] = {"null",   "a boolean", "a number",
-                                        "a string", "an array", "an object"};
+    static const char *const names[] = {"null",     "a boolean", "a number",
+                                        "a string", "an array",  "an object"};
     return (unsigned)t < sizeof(names) / sizeof(names[0]) ? names[t] : "?";
 }
 

@@ -47,8 +47,8 @@ const struct json *json_get(const struct json *obj, const char *key);
 const struct json *json_child(const struct json *j); /* first of array/object */
 const struct json *json_next(const struct json *j);  /* sibling, or NULL */
 const char *json_key(const struct json *j);          /* of an object member */
-int json_size(const struct json *j);                 /* members; walks the list */
-const char *json_string(const struct json *j);       /* NULL if no string */
+int json_size(const struct json *j);           /* members; walks the list */
+const char *json_string(const struct json *j); /* NULL if no string */
 size_t json_string_len(const struct json *j);
 double json_number(const struct json *j); /* 0 if no number */
 /* json_int: 0 and *v when j is a number with an integral value in

@@ -18,8 +18,8 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 
-#define FEW_KEYS 32      /* kept on the stack; most requests have fewer */
-#define NUMBER_BYTES 63  /* cJSON's own limit */
+#define FEW_KEYS 32     /* kept on the stack; most requests have fewer */
+#define NUMBER_BYTES 63 /* cJSON's own limit */
 #define DEPTH_ON_STACK 64
 
 struct key {
@@ -31,7 +31,7 @@ struct key {
 };
 
 struct open {
-    size_t at;      /* byte offset of the bracket */
+    size_t at; /* byte offset of the bracket */
     int is_object;
 };
 
@@ -362,10 +362,9 @@ static int scan_key(struct scan *c)
     int dup = is_duplicate(c, key);
     c->n_keys++;
     if (dup) {
-        return err_set(c->e, ERR_INVALID,
-                       "invalid JSON at byte %zu: duplicate key '%.*s'", at,
-                       (int)utf8_whole(key->p, key->n > 64 ? 64 : key->n),
-                       key->p);
+        return err_set(
+            c->e, ERR_INVALID, "invalid JSON at byte %zu: duplicate key '%.*s'",
+            at, (int)utf8_whole(key->p, key->n > 64 ? 64 : key->n), key->p);
     }
     skip_space(c);
     if (c->i >= c->n || c->s[c->i] != ':') {
@@ -440,8 +439,9 @@ static int scan_separator(struct scan *c, int opened, int *more)
         }
         if (!opened) {
             if (c->s[c->i] != ',') {
-                return bad(c, c->i, o->is_object ? "expected ',' or '}'"
-                                                 : "expected ',' or ']'");
+                return bad(c, c->i,
+                           o->is_object ? "expected ',' or '}'"
+                                        : "expected ',' or ']'");
             }
             c->i++;
             skip_space(c);

@@ -19,8 +19,8 @@ struct rng {
 };
 void rng_init(struct rng *r, uint64_t seed);
 uint64_t rng_next(struct rng *r);
-double rng_uniform(struct rng *r);          /* [0, 1) */
-double rng_normal(struct rng *r);           /* mean 0, variance 1 */
+double rng_uniform(struct rng *r);             /* [0, 1) */
+double rng_normal(struct rng *r);              /* mean 0, variance 1 */
 uint32_t rng_below(struct rng *r, uint32_t n); /* unbiased, n > 0 */
 
 #endif

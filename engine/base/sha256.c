@@ -22,8 +22,8 @@ static const uint32_t round_k[64] = {
 
 /* 5.3.3: fractional parts of the square roots of the first eight primes */
 static const uint32_t start_h[8] = {
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
-    0x1f83d9ab, 0x5be0cd19,
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 };
 
 static inline uint32_t rotr(uint32_t x, int n)

@@ -118,8 +118,7 @@ static int missing(const struct hparams *h, const char *key, struct err *e)
 }
 
 static int wrong_type(const struct hparams *h, const char *key,
-                      const struct json *j, const char *expected,
-                      struct err *e)
+                      const struct json *j, const char *expected, struct err *e)
 {
     return err_set(e, ERR_FORMAT, "%s: '%s' is %s, expected %s", h->label, key,
                    json_type_name(json_type(j)), expected);

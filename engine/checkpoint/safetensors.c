@@ -46,9 +46,8 @@ static int bad_tensor(const struct parse *p, const char *name, const char *what)
 /* The types of the format that we do not read. */
 static int is_foreign_dtype(const char *s)
 {
-    static const char *const names[] = {"BOOL",    "I8",  "F8_E5M2",
-                                        "F8_E4M3", "I16", "U16",
-                                        "U32",     "U64", NULL};
+    static const char *const names[] = {
+        "BOOL", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "U32", "U64", NULL};
     for (int i = 0; names[i]; i++) {
         if (strcmp(s, names[i]) == 0) {
             return 1;
@@ -133,8 +132,8 @@ static int read_tensor(const struct parse *p, const struct json *j,
     size_t len = strlen(t->name);
     if (len == 0 || len > MAX_NAME) {
         return err_set(p->e, ERR_FORMAT,
-                       "%s: tensor name of %zu bytes, expected 1..%d",
-                       p->label, len, MAX_NAME);
+                       "%s: tensor name of %zu bytes, expected 1..%d", p->label,
+                       len, MAX_NAME);
     }
     if (json_type(j) != JSON_OBJECT || json_size(j) != 3) {
         return bad_tensor(p, t->name,
@@ -193,8 +192,8 @@ static int read_header(const struct parse *p, struct safetensors_index *x)
 {
     int n = json_size(x->header);
     if (n > MAX_TENSORS + 1) {
-        return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d",
-                       p->label, n, MAX_TENSORS);
+        return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d", p->label,
+                       n, MAX_TENSORS);
     }
     x->t = mem_zarray((size_t)n + 1, sizeof(*x->t));
     if (!x->t) {
@@ -215,8 +214,8 @@ static int read_header(const struct parse *p, struct safetensors_index *x)
         x->n++;
     }
     if (x->n > MAX_TENSORS) {
-        return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d",
-                       p->label, x->n, MAX_TENSORS);
+        return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d", p->label,
+                       x->n, MAX_TENSORS);
     }
     qsort(x->t, (size_t)x->n, sizeof(*x->t), by_offset);
     return check_cover(p, x->t, x->n);
@@ -267,11 +266,10 @@ int safetensors_parse(const uint8_t *map, size_t bytes, const char *label,
     const struct json_limits lim = {(size_t)MAX_HEADER, 3,
                                     (size_t)16 * MAX_TENSORS};
     struct err inner = ERR_INIT;
-    int rc = json_parse((const char *)map + 8, (size_t)n, &lim, &x->header,
-                        &inner);
+    int rc =
+        json_parse((const char *)map + 8, (size_t)n, &lim, &x->header, &inner);
     if (rc) {
-        enum err_code code =
-            inner.code == ERR_NOMEM ? ERR_NOMEM : ERR_FORMAT;
+        enum err_code code = inner.code == ERR_NOMEM ? ERR_NOMEM : ERR_FORMAT;
         err_set(e, code, "%s: header: %.180s", label, inner.msg);
     } else {
         rc = read_header(&p, x);

@@ -73,8 +73,7 @@ static int put_entry(struct buf *h, const struct save_tensor *t,
 /* The length and the header, padded with spaces so that data starts at a
  * multiple of 8. */
 static int build_header(struct buf *h, const struct save_tensor *t, int n,
-                        const char *const (*meta)[2], int n_meta,
-                        struct err *e)
+                        const char *const (*meta)[2], int n_meta, struct err *e)
 {
     uint64_t offset = 0;
     buf_add(h, "\0\0\0\0\0\0\0\0", 8);

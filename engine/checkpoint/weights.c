@@ -61,8 +61,8 @@ static char *make_label(const char *label)
 {
     char text[256];
     int named = label && label[0];
-    snprintf(text, sizeof(text), "%s%s%s", named ? label : "",
-             named ? "/" : "", FILE_NAME);
+    snprintf(text, sizeof(text), "%s%s%s", named ? label : "", named ? "/" : "",
+             FILE_NAME);
     return mem_strdup(text);
 }
 
@@ -322,8 +322,7 @@ static void read_half(const uint8_t *p, size_t n, int bf16, float *dst)
 
 void weight_read(const struct weight *t, size_t first, size_t n, float *dst)
 {
-    const uint8_t *p =
-        (const uint8_t *)t->data + first * dtype_bytes(t->dtype);
+    const uint8_t *p = (const uint8_t *)t->data + first * dtype_bytes(t->dtype);
     switch (t->dtype) {
     case DT_F32:
         memcpy(dst, p, n * sizeof(float));

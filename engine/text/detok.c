@@ -55,17 +55,17 @@ static int is_quote(const char *s)
  * d->glue. */
 static int glues_right(const char *s)
 {
-    static const char *const list[] = {"(", "[", "{", "$", "#", "--", "/",
-                                       NULL};
+    static const char *const list[] = {"(", "[",  "{", "$",
+                                       "#", "--", "/", NULL};
     return is_one_of(s, list);
 }
 
 static int glues_left(const char *s, const char *last)
 {
     static const char *const list[] = {
-        ".",   ",",  ";",  ":",  "!",   "?",   ")",   "]",   "}", "%",
-        "...", "--", "/",  "n't", "'s", "'m",  "'d",  "'ll", "'re", "'ve",
-        "N'T", "'S", "'M", "'D", "'LL", "'RE", "'VE", NULL};
+        ".",   ",",  ";",  ":",   "!",   "?",   ")",   "]",   "}",   "%",
+        "...", "--", "/",  "n't", "'s",  "'m",  "'d",  "'ll", "'re", "'ve",
+        "N'T", "'S", "'M", "'D",  "'LL", "'RE", "'VE", NULL};
     if (is_one_of(s, list)) {
         return 1;
     }

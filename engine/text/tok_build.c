@@ -69,8 +69,7 @@ static int is_named(const char *entry, const char *name)
 static int is_special(const struct tokenizer_spec *s, int rule,
                       const char *entry)
 {
-    int one = rule == RULE_CHARACTERS &&
-              utf8_count(entry, strlen(entry)) == 1;
+    int one = rule == RULE_CHARACTERS && utf8_count(entry, strlen(entry)) == 1;
     return is_named(entry, s->unk) ||
            (!one && (is_named(entry, s->bos) || is_named(entry, s->eos)));
 }

@@ -33,7 +33,8 @@ struct point {
 struct chunk {
     struct point p[MAX_CHUNK + 4]; /* an ellipsis may go over the end */
     int n;
-    int ends_text; /* nothing but white space and closing marks follows */
+    const char *text; /* the whole text, [bytes]; the chunk ends at `next` */
+    size_t bytes, next;
     split_fn *fn;
     void *arg;
 };
@@ -137,8 +138,8 @@ static int suffix_at(const struct chunk *c, int i)
 /* Words that begin with an apostrophe: "'em", "'70s". The length, or 0. */
 static int clipped_at(const struct chunk *c, int i)
 {
-    static const char *const words[] = {"'em",   "'til",  "'tis", "'twas",
-                                        "'cause", "'bout", "'n'", "'n", NULL};
+    static const char *const words[] = {
+        "'em", "'til", "'tis", "'twas", "'cause", "'bout", "'n'", "'n", NULL};
     int j = i + 1;
     while (is_digit_at(c, j)) {
         j++;
@@ -224,20 +225,69 @@ static int initials_end(const struct chunk *c, int i)
     return letters >= 2 && !more ? j : i;
 }
 
+/* The bytes of "<br>", "<br/>" or "<br />" at text[i], or 0. */
+static size_t line_break_at(const char *text, size_t n, size_t i)
+{
+    size_t j = i + 3;
+    if (n - i < 4 || text[i] != '<' || (text[i + 1] | 32) != 'b' ||
+        (text[i + 2] | 32) != 'r') {
+        return 0;
+    }
+    j += j < n && text[j] == ' ';
+    j += j < n && text[j] == '/';
+    return j < n && text[j] == '>' ? j + 1 - i : 0;
+}
+
+/* White space at text[i]: its bytes, or 0. */
+static size_t space_at(const char *text, size_t n, size_t i)
+{
+    uint32_t cp;
+    unsigned char b = (unsigned char)text[i];
+    if (b > ' ' && b < 0x80 && b != '<') {
+        return 0;
+    }
+    size_t used = tok_decode(text, n, i, &cp);
+    return utf8_is_space(cp) ? used : line_break_at(text, n, i);
+}
+
+static int is_closing(uint32_t cp)
+{
+    return cp == '"' || cp == '\'' || cp == ')' || cp == ']' || cp == '}';
+}
+
+/* Does nothing but closing marks and white space follow [.., j)? Only asked
+ * after a single letter and its stop, so that no part of a text is looked at
+ * twice. */
+static int ends_text(const struct chunk *c, int j)
+{
+    for (; j < c->n; j++) {
+        if (!is_closing(c->p[j].cp)) {
+            return 0;
+        }
+    }
+    for (size_t i = c->next; i < c->bytes;) {
+        size_t used = space_at(c->text, c->bytes, i);
+        if (!used && !is_closing((unsigned char)c->text[i])) {
+            return 0;
+        }
+        i += used ? used : 1;
+    }
+    return 1;
+}
+
 /* Does the word [i, j), followed by a full stop, keep it? */
 static int keeps_stop(const struct chunk *c, int i, int j)
 {
     static const char *const words[] = {
-        "mr",   "mrs",  "ms",  "dr",   "st",  "vs",   "jr",   "sr",
-        "inc",  "etc",  "bros", "prof", "mme", "mlle", "messrs", "capt",
-        "sgt",  "lt",   "gov", "jan",  "feb", "aug",  "sept", "oct",
-        "nov",  "dec",  NULL};
+        "mr",  "mrs",  "ms",   "dr",  "st",   "vs",     "jr",   "sr",  "inc",
+        "etc", "bros", "prof", "mme", "mlle", "messrs", "capt", "sgt", "lt",
+        "gov", "jan",  "feb",  "aug", "sept", "oct",    "nov",  "dec", NULL};
     if (!is_at(c, j, '.') || is_at(c, j + 1, '.') || is_word_at(c, j + 1)) {
         return 0;
     }
     if (j - i == 1) { /* "j. smith", but "so do i." and "plan b." at the end */
-        int last = c->ends_text && j + 1 == c->n;
-        return is_letter_at(c, i) && !matches(c, i, "i") && !last;
+        return is_letter_at(c, i) && !matches(c, i, "i") &&
+               !ends_text(c, j + 1);
     }
     return is_one_of(c, i, j, words);
 }
@@ -262,14 +312,11 @@ static int contraction(const struct chunk *c, int i, int j)
  * found from the end and handed over from the start. */
 static int emit_word(const struct chunk *c, int i, int j)
 {
-    int cut[3] = {j, 0, 0}, n = 1;
-    int at = contraction(c, i, j);
-    if (at < j) {
+    int cut[MAX_CHUNK / 2 + 4], n = 0;
+    for (int at = j; n == 0 || at < cut[n - 1]; at = contraction(c, i, at)) {
         cut[n++] = at;
-        if (at - i > 3 && matches(c, at - 3, "n't")) {
-            cut[n++] = at - 3;
-        }
-    } else if (j - i == 6 && matches(c, i, "cannot")) {
+    }
+    if (cut[n - 1] - i == 6 && matches(c, i, "cannot")) {
         cut[n++] = i + 3;
     }
     for (int from = i; n > 0; from = cut[n]) {
@@ -358,27 +405,6 @@ static int split_chunk(const struct chunk *c)
     return 0;
 }
 
-/* The bytes of "<br>", "<br/>" or "<br />" at text[i], or 0. */
-static size_t line_break_at(const char *text, size_t n, size_t i)
-{
-    size_t j = i + 3;
-    if (n - i < 4 || text[i] != '<' || (text[i + 1] | 32) != 'b' ||
-        (text[i + 2] | 32) != 'r') {
-        return 0;
-    }
-    j += j < n && text[j] == ' ';
-    j += j < n && text[j] == '/';
-    return j < n && text[j] == '>' ? j + 1 - i : 0;
-}
-
-/* White space at text[i]: its bytes, or 0. */
-static size_t space_at(const char *text, size_t n, size_t i)
-{
-    uint32_t cp;
-    size_t used = tok_decode(text, n, i, &cp);
-    return utf8_is_space(cp) ? used : line_break_at(text, n, i);
-}
-
 /* ASCII for typographic marks: up to three code points into out; 0 code points
  * for what is invisible. */
 static int plain(uint32_t cp, uint32_t out[3])
@@ -447,22 +473,12 @@ static size_t read_chunk(struct chunk *c, const char *text, size_t n, size_t i,
     return i;
 }
 
-static int ends_text(const char *text, size_t n, size_t i)
-{
-    while (i < n) {
-        size_t used = space_at(text, n, i);
-        if (!used && !strchr("\"')]}", text[i])) {
-            return 0;
-        }
-        i += used ? used : 1;
-    }
-    return 1;
-}
-
 int tok_word_split(const char *text, size_t n, int lowercase, split_fn *fn,
                    void *arg)
 {
     struct chunk c;
+    c.text = text;
+    c.bytes = n;
     c.fn = fn;
     c.arg = arg;
     for (size_t i = 0; i < n;) {
@@ -472,8 +488,7 @@ int tok_word_split(const char *text, size_t n, int lowercase, split_fn *fn,
             continue;
         }
         i = read_chunk(&c, text, n, i, lowercase);
-        /* Asked for "b." only: the rest of the text is looked at once. */
-        c.ends_text = c.n == 2 && c.p[1].cp == '.' && ends_text(text, n, i);
+        c.next = i;
         int rc = split_chunk(&c);
         if (rc) {
             return rc;
@@ -492,10 +507,9 @@ int tok_space_split(const char *text, size_t n, const char *newline,
         size_t used = tok_decode(text, n, i, &cp);
         if (utf8_is_space(cp)) {
             i += used;
-            int rc = cp == '\n' && newline
-                         ? fn(arg, newline, strlen(newline), (uint32_t)from,
-                              (uint32_t)i)
-                         : 0;
+            int rc = cp == '\n' && newline ? fn(arg, newline, strlen(newline),
+                                                (uint32_t)from, (uint32_t)i)
+                                           : 0;
             if (rc) {
                 return rc;
             }

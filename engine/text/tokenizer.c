@@ -115,8 +115,7 @@ static int read_added(const struct source *s, struct tokenizer *t, int room,
     for (; j; j = json_next(j)) {
         int64_t id;
         const char *text = json_string(json_get(j, "content"));
-        if (!text || json_int(json_get(j, "id"), &id) || id < 0 ||
-            id >= room) {
+        if (!text || json_int(json_get(j, "id"), &id) || id < 0 || id >= room) {
             return bad(s, "an added token has no content or no valid id");
         }
         if (t->text[id] && strcmp(t->text[id], text) != 0) {
@@ -290,8 +289,7 @@ static int load(const struct source *s, struct tokenizer *t,
         return bad(s, "no vocabulary, or added_tokens is not a list");
     }
     if (read_rule(s, t, normalizer) || load_vocab(s, t) ||
-        list_specials(s, t) ||
-        read_named(s, t, model, "unk_token", &t->unk) ||
+        list_specials(s, t) || read_named(s, t, model, "unk_token", &t->unk) ||
         read_named(s, t, own, "bos", &t->bos) ||
         read_named(s, t, own, "eos", &t->eos) ||
         read_flag(s, own, "add_bos", 0, &t->add_bos)) {
@@ -312,8 +310,7 @@ static int from_json(const struct json *root, const char *label,
     if (!t) {
         return err_nomem(e);
     }
-    const struct source s = {label,
-                             json_get(json_get(root, "model"), "vocab"),
+    const struct source s = {label, json_get(json_get(root, "model"), "vocab"),
                              json_get(root, "added_tokens"), e};
     if (load(&s, t, root)) {
         tokenizer_close(t);
@@ -324,7 +321,8 @@ static int from_json(const struct json *root, const char *label,
 }
 
 /* 64 MiB and 4 million values: room for any vocabulary in use. */
-static const struct json_limits limits = {(size_t)64 << 20, 16, (size_t)4 << 20};
+static const struct json_limits limits = {(size_t)64 << 20, 16,
+                                          (size_t)4 << 20};
 
 int tokenizer_open(const char *dir, const char *label, struct tokenizer **out,
                    struct err *e)
@@ -333,8 +331,8 @@ int tokenizer_open(const char *dir, const char *label, struct tokenizer **out,
     struct json *root;
     int named = label && label[0];
     *out = NULL;
-    snprintf(name, sizeof(name), "%s%s%s", named ? label : "",
-             named ? "/" : "", FILE_NAME);
+    snprintf(name, sizeof(name), "%s%s%s", named ? label : "", named ? "/" : "",
+             FILE_NAME);
     int len = snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
     if (len < 0 || (size_t)len >= sizeof(path)) {
         return err_set(e, ERR_INVALID, "%s: path too long", name);

@@ -61,7 +61,7 @@ int tokenizer_is_special(const struct tokenizer *t, int32_t id);
 /* tokenizer_can_miss: 1 when a text can hold pieces that are not in the
  * vocabulary (so that answers report `unknown`). */
 int tokenizer_can_miss(const struct tokenizer *t);
-const char *tokenizer_text(const struct tokenizer *t, int32_t id); /* entry */
+const char *tokenizer_text(const struct tokenizer *t, int32_t id);  /* entry */
 int32_t tokenizer_id(const struct tokenizer *t, const char *entry); /* or -1 */
 
 #define TOK_ADD_SPECIAL 1u   /* put the begin token first */

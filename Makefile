@@ -124,6 +124,14 @@ suite: tests-build
 	@$(RUN_ENV) tests/run.sh $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN) \
 	  $(if $(filter release,$(FLAVOUR)),$(SCRIPT_TESTS))
 
+# Under an emulator: no trainer (it wants OpenBLAS), no slow sweeps.
+CROSS_SKIP := tests/unit/train/%
+CROSS_BIN := $(filter-out $(CROSS_SKIP:%=$(B)/%),$(UNIT_BIN))
+.PHONY: cross-build cross-unit
+cross-build: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(CROSS_BIN)
+cross-unit: cross-build
+	@$(RUN_ENV) tests/run.sh $(CROSS_BIN)
+
 # ---- What a person types. `name: ## text` is what `make help` prints. ----
 
 SUB := $(MAKE) --no-print-directory

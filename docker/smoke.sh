@@ -41,11 +41,6 @@ B() {
     buildah --root "$PWD/$work/storage" --runroot "$PWD/$work/run" \
         --storage-driver vfs "$command" "$@"
 }
-# The host's own Debian sources, as files for mmdebstrap; none: its default.
-debian_sources() {
-    grep -lsE 'debian-archive|^deb .*(bookworm|debian)' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*debian* 2>/dev/null
-}
 base_image() {
     [ -s $work/base.tar ] || {
         say "making a base from Debian's packages"
@@ -54,7 +49,7 @@ base_image() {
             --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/doc/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' \
-            bookworm $work/base.tar.new $(debian_sources)
+            bookworm $work/base.tar.new $(tools/debian-sources.sh)
         mv $work/base.tar.new $work/base.tar
     }
     B inspect --type image seqd-base >/dev/null 2>&1 && return

@@ -1,0 +1,358 @@
+/* engine: see engine.h. The table of models grows under a mutex and is read
+ * under it; jobs and callers hold references, so nobody waits for a loader.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/run/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/metrics.h"
+#include "engine/run/job.h"
+#include "engine/run/model.h"
+#include "engine/run/runner.h"
+
+#define MAX_MODELS 64
+#define MAX_ROWS 1024 /* sizes that the batch histogram counts */
+
+struct engine {
+    struct run_shared s;
+    const struct model_arch *const *archs;
+    struct model *model[MAX_MODELS]; /* one reference each */
+    int n_models;
+    atomic_int draining;
+    int sync_ready; /* mutex and condition variable exist */
+};
+
+/* --- open and close --- */
+
+static int either(int v, int dflt)
+{
+    return v > 0 ? v : dflt;
+}
+
+static void resolve(struct engine_options *o)
+{
+    o->n_threads = either(o->n_threads, pool_default_threads());
+    o->spin_us = o->spin_us < 0 ? 50 : o->spin_us; /* limits: 50-100 */
+    o->runner_spin_us =
+        o->runner_spin_us < 0 ? 0 : either(o->runner_spin_us, 20);
+    o->kernels = o->kernels ? o->kernels : "auto";
+    o->max_queue = either(o->max_queue, 4096);
+    o->max_rows = either(o->max_rows, 64);
+    o->max_rows = o->max_rows > MAX_ROWS ? MAX_ROWS : o->max_rows;
+    o->step_tokens = either(o->step_tokens, 1024);
+    o->max_item_tokens = either(o->max_item_tokens, 8192);
+    o->state_bytes = o->state_bytes ? o->state_bytes : (size_t)256 << 20;
+}
+
+static int init_sync(struct engine *g, struct err *e)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr)) {
+        return err_nomem(e);
+    }
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    int rc = pthread_cond_init(&g->s.idle, &attr);
+    pthread_condattr_destroy(&attr);
+    if (rc) {
+        return err_nomem(e);
+    }
+    if (pthread_mutex_init(&g->s.mu, NULL)) {
+        pthread_cond_destroy(&g->s.idle);
+        return err_nomem(e);
+    }
+    g->sync_ready = 1;
+    return 0;
+}
+
+int engine_open(const struct engine_options *o,
+                const struct model_arch *const *archs, struct engine **out,
+                struct err *e)
+{
+    struct engine *g = mem_zalloc(sizeof(*g));
+
+    *out = NULL;
+    if (!g) {
+        return err_nomem(e);
+    }
+    g->s.o = *o;
+    resolve(&g->s.o);
+    g->archs = archs;
+    g->s.budget.limit = g->s.o.state_bytes;
+    if (init_sync(g, e) || kernels_pick(g->s.o.kernels, &g->s.k, e) ||
+        pool_open(g->s.o.n_threads, g->s.o.spin_us, &g->s.pool, e)) {
+        engine_close(g);
+        return -1;
+    }
+    *out = g;
+    return 0;
+}
+
+void engine_close(struct engine *g)
+{
+    if (!g) {
+        return;
+    }
+    if (g->sync_ready) {
+        engine_drain(g, 0);
+    }
+    for (int i = 0; i < g->n_models; i++) {
+        runner_stop(g->model[i]->runner);
+        model_warm_stop(g->model[i]);
+        model_release(g->model[i]);
+    }
+    pool_close(g->s.pool);
+    if (g->sync_ready) {
+        pthread_mutex_destroy(&g->s.mu);
+        pthread_cond_destroy(&g->s.idle);
+    }
+    mem_free(g);
+}
+
+/* --- models --- */
+
+/* Copy the table. References are the engine's: valid until engine_close. */
+static int snapshot(struct engine *g, struct model **m)
+{
+    pthread_mutex_lock(&g->s.mu);
+    int n = g->n_models;
+    memcpy(m, g->model, (size_t)n * sizeof(struct model *));
+    pthread_mutex_unlock(&g->s.mu);
+    return n;
+}
+
+static struct model *find_model(struct engine *g, const char *name)
+{
+    struct model *m[MAX_MODELS];
+    int n = snapshot(g, m);
+    for (int i = 0; i < n; i++) {
+        if (strcmp(m[i]->name, name) == 0) {
+            return m[i];
+        }
+    }
+    return NULL;
+}
+
+static int add_model(struct engine *g, struct model *m, struct err *e)
+{
+    int rc = 0;
+    int taken = find_model(g, m->name) != NULL;
+
+    pthread_mutex_lock(&g->s.mu);
+    if (taken) {
+        rc = err_set(e, ERR_INVALID, "model name '%s' is taken", m->name);
+    } else if (g->n_models == MAX_MODELS) {
+        rc = err_set(e, ERR_TOO_LARGE, "at most %d models", MAX_MODELS);
+    } else {
+        g->model[g->n_models++] = m;
+    }
+    pthread_mutex_unlock(&g->s.mu);
+    return rc;
+}
+
+static void publish_metrics(const struct model *m)
+{
+    metric_set(metrics_series(METRIC_MODEL_MEMORY, m->name, NULL, NULL),
+               (double)model_memory(m));
+    metric_set(metrics_series(METRIC_MODEL_LOAD, m->name, NULL, NULL),
+               m->load_seconds);
+}
+
+int engine_load(struct engine *g, const char *name, const char *dir,
+                struct err *e)
+{
+    struct model_open_opts o = {.name = name,
+                                .dir = dir,
+                                .archs = g->archs,
+                                .k = g->s.k,
+                                .pool = g->s.pool,
+                                .fold_bytes = g->s.o.fold_bytes,
+                                .max_item_tokens = g->s.o.max_item_tokens};
+    struct model *m;
+
+    if (find_model(g, name)) {
+        return err_set(e, ERR_INVALID, "model name '%.64s' is taken", name);
+    }
+    if (model_open(&o, &m, e)) {
+        return -1;
+    }
+    if (runner_new(m, &g->s, &m->runner, e) || runner_start(m->runner, e)) {
+        model_release(m);
+        return -1;
+    }
+    if (model_warm_start(m, g->s.pool, g->s.k, e) || add_model(g, m, e)) {
+        runner_stop(m->runner);
+        model_release(m);
+        return -1;
+    }
+    publish_metrics(m);
+    log_event(LOG_INFO, "engine", "loaded",
+              "model=%s arch=%s parameters=%llu seconds=%.3f", m->name,
+              m->arch->name, (unsigned long long)m->info.parameters,
+              m->load_seconds);
+    return 0;
+}
+
+int engine_model(struct engine *g, const char *name, unsigned tasks,
+                 struct model **out, struct err *e)
+{
+    struct model *m[MAX_MODELS], *found = NULL;
+    int n = snapshot(g, m), named = 0;
+
+    *out = NULL;
+    for (int i = 0; i < n && !found; i++) {
+        if (name && strcmp(m[i]->name, name) != 0) {
+            continue;
+        }
+        named = 1;
+        if ((m[i]->info.tasks & tasks) == tasks) {
+            found = m[i];
+        }
+    }
+    if (!found && name && !named) {
+        return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
+                          "no model '%.64s'", name);
+    }
+    if (!found && name) {
+        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
+                          "model '%.64s' does not have this task", name);
+    }
+    if (!found) {
+        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
+                          "no model has this task");
+    }
+    model_retain(found);
+    *out = found;
+    return 0;
+}
+
+int engine_models(struct engine *g, struct model **out, int max)
+{
+    struct model *m[MAX_MODELS];
+    int n = snapshot(g, m);
+    for (int i = 0; i < n && i < max; i++) {
+        model_retain(m[i]);
+        out[i] = m[i];
+    }
+    return n;
+}
+
+int engine_damaged(struct engine *g)
+{
+    struct model *m[MAX_MODELS];
+    int n = snapshot(g, m), damaged = 0;
+    for (int i = 0; i < n; i++) {
+        damaged |= weights_damaged(m[i]->weights) != 0;
+    }
+    return damaged;
+}
+
+int engine_threads(const struct engine *g)
+{
+    return pool_threads(g->s.pool);
+}
+
+const struct kernels *engine_kernels(const struct engine *g)
+{
+    return g->s.k;
+}
+
+const struct engine_options *engine_get_options(const struct engine *g)
+{
+    return &g->s.o;
+}
+
+/* --- jobs --- */
+
+static void drop_jobs(struct job **jobs, int n)
+{
+    for (int i = 0; i < n; i++) {
+        job_release(jobs[i]); /* the submitter's reference */
+        job_release(jobs[i]); /* the runner's, who never saw it */
+        jobs[i] = NULL;
+    }
+}
+
+int engine_submit(struct engine *g, const struct job_spec *specs, int n,
+                  struct job **jobs, struct err *e)
+{
+    struct err one = ERR_INIT;
+
+    if (n < 1) {
+        return err_set(e, ERR_INVALID, "no items");
+    }
+    if (engine_draining(g)) {
+        return err_set_at(e, ERR_DRAINING, "draining", NULL,
+                          "the server is shutting down");
+    }
+    for (int i = 0; i < n; i++) {
+        int rc = specs[i].model != specs[0].model
+                     ? err_set(&one, ERR_INVALID, "items of several models")
+                     : job_new(&specs[i], &jobs[i], &one);
+        if (rc) {
+            char param[32];
+            snprintf(param, sizeof(param), "input[%d]", i);
+            drop_jobs(jobs, i);
+            return err_set_at(e, one.code, one.reason,
+                              one.param[0] ? one.param : param, "%s", one.msg);
+        }
+        if (i > 0) {
+            jobs[i - 1]->next = jobs[i];
+        }
+    }
+    if (runner_submit(specs[0].model->runner, jobs[0], jobs[n - 1], n, e)) {
+        drop_jobs(jobs, n);
+        return -1;
+    }
+    return 0;
+}
+
+/* --- shutdown --- */
+
+int engine_draining(const struct engine *g)
+{
+    return atomic_load(&((struct engine *)g)->draining);
+}
+
+/* Wait until no job is open, at most until `until`. 0 when none is. */
+static int wait_idle(struct engine *g, int64_t until)
+{
+    struct timespec ts = {.tv_sec = until / 1000000,
+                          .tv_nsec = until % 1000000 * 1000};
+    int rc = 0;
+
+    pthread_mutex_lock(&g->s.mu);
+    while (atomic_load(&g->s.open_jobs) > 0 && rc == 0) {
+        rc = pthread_cond_timedwait(&g->s.idle, &g->s.mu, &ts);
+    }
+    int open = atomic_load(&g->s.open_jobs) > 0;
+    pthread_mutex_unlock(&g->s.mu);
+    return open;
+}
+
+int engine_drain(struct engine *g, int timeout_ms)
+{
+    struct model *m[MAX_MODELS];
+    int n = snapshot(g, m);
+
+    atomic_store(&g->draining, 1);
+    for (int i = 0; i < n; i++) {
+        runner_close(m[i]->runner);
+    }
+    if (!wait_idle(g, clock_now_us() + (int64_t)timeout_ms * 1000)) {
+        return 0;
+    }
+    for (int i = 0; i < n; i++) {
+        runner_drop(m[i]->runner);
+    }
+    /* A step that runs is waited for: steps are short, and each job gets its
+     * final event. */
+    while (wait_idle(g, clock_now_us() + 1000000)) {
+    }
+    return 1;
+}

@@ -1,0 +1,296 @@
+/* model: see model.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/run/model.h"
+
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/base/metrics.h"
+#include "engine/run/runner.h"
+
+/* A hand-off to another core is worth it from about this much work a step
+ * (models of a few hundred thousand parameters lose by a second thread). */
+#define FLOPS_WORTH_A_THREAD 1000000
+
+static int name_ok(const char *s)
+{
+    size_t n = strlen(s);
+    if (n < 1 || n >= MODEL_NAME_BYTES) {
+        return 0;
+    }
+    return strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                     "0123456789._-") == n;
+}
+
+static int arch_is(const struct model_arch *a, const char *type)
+{
+    if (strcmp(a->name, type) == 0) {
+        return 1;
+    }
+    for (int i = 0; a->aliases && a->aliases[i]; i++) {
+        if (strcmp(a->aliases[i], type) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int find_arch(struct model *m, const struct model_arch *const *archs,
+                     struct err *e)
+{
+    const char *type;
+    if (hparams_string(m->hparams, "model_type", &type, e)) {
+        return -1;
+    }
+    for (int i = 0; archs[i]; i++) {
+        if (arch_is(archs[i], type)) {
+            m->arch = archs[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: config.json: model_type '%.40s' is not one that this "
+                   "program has",
+                   m->name, type);
+}
+
+static const char *largest_dtype(const struct weights *w)
+{
+    size_t most = 0;
+    const char *name = "F32";
+    for (int i = 0; i < weights_count(w); i++) {
+        const struct weight *t = weights_at(w, i);
+        if (t->bytes > most) {
+            most = t->bytes;
+            name = dtype_name(t->dtype);
+        }
+    }
+    return name;
+}
+
+/* Tokens that are never offered: unknown and special ones but the end, and
+ * columns that the tokenizer has no entry for. */
+static int list_forbidden(struct model *m, struct err *e)
+{
+    int V = m->info.n_vocab, n_tok = tokenizer_size(m->tokenizer);
+    int32_t unk = tokenizer_unk(m->tokenizer);
+
+    for (int pass = 0; pass < 2; pass++) {
+        int n = 0;
+        for (int32_t id = 0; id < V; id++) {
+            int out = id >= n_tok || id == unk ||
+                      tokenizer_is_special(m->tokenizer, id);
+            if (out && id != m->eos) {
+                if (pass == 1) {
+                    m->forbid[n] = id;
+                }
+                n++;
+            }
+        }
+        if (pass == 0) {
+            m->forbid = mem_array((size_t)n, sizeof(*m->forbid));
+            if (!m->forbid) {
+                return err_nomem(e);
+            }
+        }
+        m->n_forbid = n;
+    }
+    return 0;
+}
+
+static int load_arch(struct model *m, const struct model_open_opts *o,
+                     struct err *e)
+{
+    struct load_opts lo = {.label = m->name,
+                           .k = o->k,
+                           .fold_bytes = o->fold_bytes,
+                           .n_vocab_tokenizer = tokenizer_size(m->tokenizer)};
+    if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e)) {
+        return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
+    }
+    unsigned rows = m->info.tasks & (TASK_NEXT | TASK_GENERATE);
+    if ((rows && m->info.n_vocab < 1) ||
+        ((m->info.tasks & TASK_CLASSIFY) && m->info.n_labels < 1)) {
+        return err_set(e, ERR_INTERNAL, "%s: a task without outputs", m->name);
+    }
+    m->arch->layout(m->self, &m->layout);
+    atomic_store(&m->memory, m->info.memory_bytes);
+    return 0;
+}
+
+static int set_limits(struct model *m, int max_item_tokens, struct err *e)
+{
+    int n_tok = tokenizer_size(m->tokenizer);
+
+    m->n_ids = m->info.n_vocab > 0 && m->info.n_vocab < n_tok ? m->info.n_vocab
+                                                              : n_tok;
+    m->eos = tokenizer_eos(m->tokenizer);
+    m->max_tokens = max_item_tokens;
+    if (m->info.context_length > 0) {
+        m->max_tokens = m->info.context_length < INT32_MAX
+                            ? (int)m->info.context_length
+                            : INT32_MAX;
+    }
+    return list_forbidden(m, e);
+}
+
+static void model_free(struct model *m)
+{
+    model_warm_stop(m);
+    runner_free(m->runner);
+    if (m->self) {
+        m->arch->unload(m->self);
+    }
+    mem_free(m->forbid);
+    tokenizer_close(m->tokenizer);
+    hparams_close(m->hparams);
+    weights_close(m->weights);
+    mem_free(m);
+}
+
+int model_open(const struct model_open_opts *o, struct model **out,
+               struct err *e)
+{
+    int64_t begin = clock_now_us();
+
+    *out = NULL;
+    if (!name_ok(o->name)) {
+        return err_set(e, ERR_INVALID,
+                       "model name '%.64s': expected 1 to 64 of A-Z a-z 0-9 "
+                       ". _ -",
+                       o->name);
+    }
+    struct model *m = mem_zalloc(sizeof(*m));
+    if (!m) {
+        return err_nomem(e);
+    }
+    atomic_store(&m->refs, 1);
+    memcpy(m->name, o->name, strlen(o->name));
+    if (hparams_open(o->dir, m->name, &m->hparams, e) ||
+        find_arch(m, o->archs, e) ||
+        tokenizer_open(o->dir, m->name, &m->tokenizer, e) ||
+        weights_open(o->dir, m->name, &m->weights, e) || load_arch(m, o, e) ||
+        set_limits(m, o->max_item_tokens, e)) {
+        model_free(m);
+        return -1;
+    }
+    m->dtype = largest_dtype(m->weights);
+    m->created = clock_wall_us() / 1000000;
+    m->load_seconds = (double)(clock_now_us() - begin) * 1e-6;
+    *out = m;
+    return 0;
+}
+
+/* --- background work --- */
+
+static void *warm_main(void *arg)
+{
+    struct model *m = arg;
+    size_t bytes = 0;
+
+    kernels_enter_thread();
+    m->arch->warm(m->self, &m->warm_exec, &m->stop, &bytes);
+    atomic_fetch_add(&m->memory, bytes);
+    metric_set(metrics_series(METRIC_MODEL_MEMORY, m->name, NULL, NULL),
+               (double)model_memory(m));
+    return NULL;
+}
+
+int model_warm_start(struct model *m, struct pool *pool,
+                     const struct kernels *k, struct err *e)
+{
+    if (!m->arch->warm) {
+        return 0;
+    }
+    m->warm_exec = (struct exec){.k = k, .pool = pool, .n_threads = 1};
+    if (runner_thread_start(&m->warm_thread, warm_main, m)) {
+        return err_set(e, ERR_NOMEM, "%s: cannot start a thread", m->name);
+    }
+    m->warm_started = 1;
+    return 0;
+}
+
+void model_warm_stop(struct model *m)
+{
+    if (m->warm_started) {
+        __atomic_store_n(&m->stop, 1, __ATOMIC_RELEASE);
+        pthread_join(m->warm_thread, NULL);
+        m->warm_started = 0;
+    }
+}
+
+int model_threads(const struct model *m, int n_tokens, int n_rows, int most)
+{
+    const struct model_info *i = &m->info;
+    double token =
+        i->token_flops ? (double)i->token_flops : 2.0 * (double)i->parameters;
+    double work = token * n_tokens + (double)i->row_flops * (double)n_rows;
+    double n = work / FLOPS_WORTH_A_THREAD;
+    return n < 2 ? 1 : n < most ? (int)n : most;
+}
+
+/* --- the handle (engine.h) --- */
+
+void model_retain(struct model *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+}
+
+void model_release(struct model *m)
+{
+    if (m && atomic_fetch_sub(&m->refs, 1) == 1) {
+        model_free(m);
+    }
+}
+
+const char *model_name(const struct model *m)
+{
+    return m->name;
+}
+
+const char *model_arch_name(const struct model *m)
+{
+    return m->arch->name;
+}
+
+const struct model_info *model_get_info(const struct model *m)
+{
+    return &m->info;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *m)
+{
+    return m->tokenizer;
+}
+
+const char *model_digest(const struct model *m)
+{
+    return weights_digest(m->weights);
+}
+
+const char *model_dtype(const struct model *m)
+{
+    return m->dtype;
+}
+
+int64_t model_created(const struct model *m)
+{
+    return m->created;
+}
+
+size_t model_memory(const struct model *m)
+{
+    return atomic_load(&((struct model *)m)->memory);
+}
+
+double model_load_seconds(const struct model *m)
+{
+    return m->load_seconds;
+}
+
+int model_max_tokens(const struct model *m)
+{
+    return m->max_tokens;
+}

@@ -1,0 +1,72 @@
+/* model: a loaded checkpoint behind a reference count: weights, hyper-
+ * parameters, tokenizer and the architecture's own data. Immutable after
+ * model_open but for the memory count and what warm() publishes atomically, so
+ * any thread may read. Jobs hold a reference; the last one frees the model,
+ * engine or no engine.
+ *
+ * The runner belongs to the model (its memory lives as long as the model, so
+ * that job_cancel is safe at any time); its thread is the engine's to start
+ * and stop.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_MODEL_H
+#define SEQD_MODEL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/run/engine.h"
+
+#define MODEL_NAME_BYTES 65
+
+struct runner;
+
+struct model {
+    atomic_int refs;
+    char name[MODEL_NAME_BYTES];
+    const struct model_arch *arch;
+    struct weights *weights;
+    struct hparams *hparams;
+    struct tokenizer *tokenizer;
+    struct model_info info;
+    void *self;
+    struct state_layout layout;
+    const char *dtype;
+    int64_t created; /* wall clock, seconds */
+    double load_seconds;
+    int max_tokens;  /* input limit of an item */
+    int n_ids;       /* ids 0..n_ids-1 may be input */
+    int32_t eos;     /* -1: none */
+    int32_t *forbid; /* [n_forbid] ids that are never offered */
+    int n_forbid;
+    _Atomic size_t memory;
+    struct runner *runner;
+    pthread_t warm_thread;
+    int warm_started;
+    int stop; /* for warm(): __atomic access */
+    struct exec warm_exec;
+};
+
+struct model_open_opts {
+    const char *name, *dir;
+    const struct model_arch *const *archs;
+    const struct kernels *k;
+    struct pool *pool;
+    size_t fold_bytes;
+    int max_item_tokens;
+};
+
+/* model_open: one reference. ERR_INVALID (name), ERR_NOT_FOUND, ERR_FORMAT,
+ * ERR_UNSUPPORTED (an architecture that is not linked), ERR_IO, ERR_NOMEM. */
+int model_open(const struct model_open_opts *o, struct model **out,
+               struct err *e);
+/* model_warm_start: begin the background work, if the architecture has any. */
+int model_warm_start(struct model *m, struct pool *pool,
+                     const struct kernels *k, struct err *e);
+/* model_warm_stop: tell it to stop and wait for it. */
+void model_warm_stop(struct model *m);
+
+/* model_threads: how many threads a step of so much work is worth. */
+int model_threads(const struct model *m, int n_tokens, int n_rows, int most);
+
+#endif

@@ -1,0 +1,54 @@
+/* runner: one thread per loaded model. It owns the sequences' states, the
+ * batch and the scratch, so the loop takes no lock but the queue's and holds
+ * the compute pool for one step at a time:
+ *
+ *   take what waits -> expire -> admit -> build -> step -> take -> deliver
+ *
+ * A new batch forms at every step from whatever is there; nothing waits for
+ * company. Memory grows in admission only, and growth that fails fails the job
+ * that needed it.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_RUNNER_H
+#define SEQD_RUNNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/run/engine.h"
+#include "engine/run/state.h"
+
+struct runner;
+struct job;
+
+/* What all runners of an engine share. */
+struct run_shared {
+    struct engine_options o; /* resolved: no zeroes that mean defaults */
+    const struct kernels *k;
+    struct pool *pool;
+    struct state_budget budget;
+    /* Accepted jobs without their final event; drain waits for none. */
+    atomic_long open_jobs;
+    pthread_mutex_t mu;
+    pthread_cond_t idle;
+};
+
+/* runner_new: everything but the thread; belongs to the model. */
+int runner_new(struct model *m, struct run_shared *s, struct runner **out,
+               struct err *e);
+int runner_start(struct runner *r, struct err *e);
+/* runner_submit: n linked jobs, all or none (queue_push's errors). */
+int runner_submit(struct runner *r, struct job *first, struct job *last, int n,
+                  struct err *e);
+void runner_close(struct runner *r); /* no more jobs */
+void runner_drop(struct runner *r);  /* fail all that is left (shutting down) */
+void runner_stop(struct runner *r);  /* join; all jobs get their final event */
+void runner_free(struct runner *r);  /* after runner_stop; NULL is fine */
+void runner_cancelled(struct runner *r); /* some job's cancel flag was set */
+struct run_shared *runner_shared(struct runner *r); /* while the engine lives */
+
+/* runner_thread_start: a thread with all signals blocked but those that tell
+ * of its own fault. */
+int runner_thread_start(pthread_t *t, void *(*fn)(void *), void *arg);
+
+#endif

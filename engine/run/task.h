@@ -1,0 +1,51 @@
+/* task: what a job does with its rows. plan() puts the job's next span into a
+ * batch, all or nothing; take() consumes what the step gave. The runner knows
+ * no task, a task knows no runner. take() of different jobs may run on
+ * different threads of the pool: it touches its own job, its own rows and the
+ * thread's scratch, nothing else.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TASK_H
+#define SEQD_TASK_H
+
+#include "engine/run/batch.h"
+#include "engine/run/job.h"
+#include "engine/run/sampler.h"
+
+struct task_ctx {
+    const struct model *model;
+    const struct kernels *k;
+    struct sampler_scratch *scratch; /* of this thread */
+};
+
+enum { TASK_MORE = 0, TASK_DONE = 1 };
+
+struct task_ops {
+    unsigned task; /* TASK_* */
+    /* init: check the spec, allocate all that the job will need; on the
+     * submitter's thread. On failure fini is called. */
+    int (*init)(struct job *j, const struct job_spec *spec, struct err *e);
+    void (*fini)(struct job *j);
+    /* plan: add the job's next item. Tokens added; 0 when it does not fit. */
+    int (*plan)(struct job *j, int budget, struct batch_plan *p);
+    /* take: the n items of this job succeeded and are part of its sequence.
+     * TASK_MORE, TASK_DONE, or -1 after job_fail. */
+    int (*take)(struct job *j, const struct task_ctx *x,
+                struct batch_item *first, int n);
+};
+
+extern const struct task_ops task_next, task_classify, task_generate;
+
+/* task_find: by TASK_* bit, or NULL. */
+const struct task_ops *task_find(unsigned task);
+
+/* task_plan_prompt: the next chunk of the prompt; with the last one, one row
+ * of `want` (WANT_LOGITS: of the last position), or none when want is -1. */
+int task_plan_prompt(struct job *j, int budget, struct batch_plan *p, int want);
+
+/* task_row: the only wanted row of the item, checked: NULL, after job_fail,
+ * when it holds a NaN or an infinity. n columns. */
+float *task_row(struct job *j, const struct task_ctx *x,
+                const struct batch_item *item, int n);
+
+#endif

@@ -1,0 +1,398 @@
+/* fake_arch: see fake_arch.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/fake_arch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/text/tokenizer.h"
+
+struct fake {
+    struct model_info info;
+    int chain;
+    int n_vocab, n_labels;
+    const struct weight *t;
+};
+
+/* 64 bytes of state. */
+struct fake_fixed {
+    uint32_t h;
+    int32_t last;
+    int64_t n;
+    int32_t bad; /* FAKE_NAN or FAKE_INF once seen */
+    char pad[44];
+};
+
+struct fake_stats fake_stats;
+
+void fake_reset(void)
+{
+    memset(&fake_stats, 0, sizeof(fake_stats));
+}
+
+uint32_t fake_fold(uint32_t h, int32_t id)
+{
+    return h * 1664525u + (uint32_t)id + 1013904223u;
+}
+
+uint32_t fake_state(const int32_t *ids, int n)
+{
+    uint32_t h = 0;
+    for (int i = 0; i < n; i++) {
+        h = fake_fold(h, ids[i]);
+    }
+    return h;
+}
+
+static float hash_float(uint32_t h, uint32_t v)
+{
+    uint32_t x = (h ^ (v + 1) * 2654435761u) * 2246822519u;
+    x = (x ^ (x >> 15)) * 3266489917u;
+    x ^= x >> 13;
+    return (float)(x >> 16) / 8192.0f - 4.0f; /* exact, -4 .. 4 */
+}
+
+float fake_logit(uint32_t h, int v, int chain, int32_t last, int n_vocab)
+{
+    if (v >= FAKE_NAN && v < FAKE_WORD) {
+        return -1000.0f;
+    }
+    if (chain) {
+        int next =
+            last >= FAKE_WORD && last + 1 < n_vocab ? last + 1 : FAKE_EOS;
+        return hash_float(h, (uint32_t)v) + (v == next ? 30.0f : 0.0f);
+    }
+    return hash_float(h, (uint32_t)v);
+}
+
+float fake_score(uint32_t h, int label)
+{
+    return hash_float(h ^ 0x5bd1e995u, (uint32_t)label);
+}
+
+/* --- the architecture --- */
+
+static int get(const struct hparams *h, const char *key, int dflt,
+               struct err *e)
+{
+    int64_t v;
+    return hparams_int_or(h, key, 0, 1 << 20, dflt, &v, e) ? -1 : (int)v;
+}
+
+static int fake_load(const struct load_opts *o, struct weights *w,
+                     const struct hparams *h, struct model_info *info,
+                     void **self, struct err *e)
+{
+    static const char *const names[] = {"zero", "one", "two", "three"};
+    struct fake *f = mem_zalloc(sizeof(*f));
+
+    if (!f) {
+        return err_nomem(e);
+    }
+    *self = f;
+    f->t = weights_need(w, "table", 1, 4096, 0, e);
+    if (!f->t) {
+        mem_free(f);
+        *self = NULL;
+        return -1;
+    }
+    f->chain = get(h, "chain", 0, e);
+    f->n_vocab = info->n_vocab = o->n_vocab_tokenizer;
+    f->n_labels = info->n_labels = get(h, "n_labels", 3, e);
+    for (int i = 0; i < info->n_labels; i++) {
+        info->labels[i] = names[i % 4];
+    }
+    info->tasks = (unsigned)get(h, "tasks", 7, e);
+    info->flags = get(h, "whole", 0, e) ? ARCH_WHOLE_INPUT : 0;
+    info->max_chain = get(h, "max_chain", 8, e);
+    info->context_length = get(h, "context", 0, e);
+    info->token_flops = (uint64_t)get(h, "flops", 1, e);
+    info->parameters = 1;
+    info->width = 1;
+    info->memory_bytes = sizeof(*f);
+    info->summary = "fake";
+    f->info = *info;
+    return 0;
+}
+
+static void fake_unload(void *self)
+{
+    mem_free(self);
+}
+
+static void fake_warm(void *self, const struct exec *x, const int *stop,
+                      size_t *memory_bytes)
+{
+    (void)self;
+    if (x->n_threads != 1) {
+        atomic_fetch_add(&fake_stats.violations, 1);
+    }
+    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+        usleep(500);
+    }
+    atomic_fetch_add(&fake_stats.warm_stopped, 1);
+    *memory_bytes = 1000;
+}
+
+static void fake_layout(const void *self, struct state_layout *out)
+{
+    (void)self;
+    *out = (struct state_layout){.fixed_bytes = sizeof(struct fake_fixed)};
+}
+
+static size_t fake_scratch(const void *self, int max_items, int max_tokens,
+                           int max_rows, int n_threads)
+{
+    (void)self;
+    return (size_t)(max_items + max_tokens + max_rows + n_threads) * 4;
+}
+
+static void require(int ok)
+{
+    if (!ok) {
+        atomic_fetch_add(&fake_stats.violations, 1);
+    }
+}
+
+static void fill_rows(const struct fake *f, const struct fake_fixed *s,
+                      const struct want *w, int row, float zero)
+{
+    float *y = w->dst + (size_t)row * w->ld;
+    int n = w->kind == WANT_CLASS ? f->n_labels : f->n_vocab;
+    for (int v = 0; v < n; v++) {
+        y[v] = w->kind == WANT_CLASS
+                   ? fake_score(s->h, v)
+                   : fake_logit(s->h, v, f->chain, s->last, f->n_vocab);
+        y[v] += zero;
+    }
+    if (s->bad == FAKE_NAN) {
+        y[n / 2] = NAN;
+    } else if (s->bad == FAKE_INF) {
+        y[n - 1] = INFINITY;
+    }
+}
+
+static void run_item(const struct fake *f, struct batch_item *it, float zero)
+{
+    const struct fake_fixed *in = it->fixed_in;
+    struct fake_fixed *out = it->fixed_out;
+    const int32_t *ids = it->in.p;
+    struct fake_fixed s = *in;
+
+    require(it->fixed_in != it->fixed_out && it->in.kind == IN_TOKENS);
+    require(it->in.n >= 1 && it->seq->len[0] == s.n && it->status == 0);
+    require(s.n > 0 || (s.h == 0 && s.last == 0 && s.bad == 0));
+    require(f->info.max_chain == 0 || (f->info.flags & ARCH_WHOLE_INPUT) ||
+            it->in.n <= f->info.max_chain);
+    for (int i = 0; i < it->in.n; i++) {
+        s.h = fake_fold(s.h, ids[i]);
+        s.last = ids[i];
+        s.n++;
+        s.bad = ids[i] == FAKE_NAN || ids[i] == FAKE_INF ? ids[i] : s.bad;
+        if (ids[i] == FAKE_ITEM || ids[i] == FAKE_ITEM_OOM) {
+            it->status = -1;
+            it->fail = ids[i] == FAKE_ITEM ? ERR_INTERNAL : ERR_NOMEM;
+        }
+        for (int k = 0; k < it->n_w; k++) {
+            const struct want *w = &it->w[k];
+            if (w->kind == WANT_LOGITS && i >= w->from && i < w->from + w->n) {
+                fill_rows(f, &s, w, i - w->from, zero);
+            }
+        }
+    }
+    for (int k = 0; k < it->n_w; k++) {
+        if (it->w[k].kind == WANT_CLASS) {
+            fill_rows(f, &s, &it->w[k], 0, zero);
+        }
+    }
+    /* A failed item leaves rubbish behind: nobody may read it. */
+    *out = s;
+    if (it->status) {
+        memset(out, 0xa5, sizeof(*out));
+    }
+}
+
+struct fake_work {
+    const struct fake *f;
+    struct batch *b;
+    float zero; /* read from the checkpoint, added to all rows */
+};
+
+static void run_part(void *arg, int tid, int n_threads)
+{
+    struct fake_work *w = arg;
+    for (int i = tid; i < w->b->n_item; i += n_threads) {
+        run_item(w->f, &w->b->item[i], w->zero);
+    }
+}
+
+static void note_max(atomic_int *a, int v)
+{
+    int old = atomic_load(a);
+    while (v > old && !atomic_compare_exchange_weak(a, &old, v)) {
+    }
+}
+
+static int scan(const struct batch *b, struct err *e)
+{
+    int tokens = 0, rows = 0, failed = 0;
+    const float *row = NULL;
+    for (int i = 0; i < b->n_item; i++) {
+        const struct batch_item *it = &b->item[i];
+        const int32_t *ids = it->in.p;
+        tokens += it->in.n;
+        for (int k = 0; k < it->n_w; k++) {
+            rows += it->w[k].n;
+            require((uintptr_t)it->w[k].dst % 64 == 0 && it->w[k].ld % 16 == 0);
+            require(!row || it->w[k].dst == row + it->w[k].ld);
+            row = it->w[k].dst;
+        }
+        for (int t = 0; t < it->in.n; t++) {
+            failed |= ids[t] == FAKE_STEP;
+            if (ids[t] == FAKE_SLOW) {
+                usleep(1000);
+            }
+        }
+    }
+    require(tokens == b->n_tokens && rows == b->n_rows && b->n_item > 0);
+    return failed ? err_set(e, ERR_INTERNAL, "fake step failed") : 0;
+}
+
+static int fake_step(const void *self, const struct exec *x, struct batch *b,
+                     struct err *e)
+{
+    const struct fake *f = self;
+    struct fake_work w = {.f = f, .b = b};
+
+    while (atomic_load(&fake_stats.hold)) {
+        atomic_store(&fake_stats.at_hold, 1);
+        usleep(100);
+    }
+    atomic_store(&fake_stats.at_hold, 0);
+    note_max(&fake_stats.max_items, b->n_item);
+    note_max(&fake_stats.max_threads, x->n_threads);
+    atomic_fetch_add(&fake_stats.tokens, b->n_tokens);
+    long allocs = mem_count();
+    if (atomic_fetch_add(&fake_stats.steps, 1) >= 3) {
+        atomic_fetch_add(&fake_stats.allocs, allocs);
+    }
+    memset(x->scratch, 0x5a,
+           fake_scratch(self, b->n_item, b->n_tokens, b->n_rows, x->n_threads));
+    if (scan(b, e)) {
+        return -1;
+    }
+    weight_read(f->t, 0, 1, &w.zero);
+    pool_run(x->pool, x->n_threads, run_part, &w);
+    return 0;
+}
+
+const struct model_arch fake_arch = {.name = "fake",
+                                     .load = fake_load,
+                                     .unload = fake_unload,
+                                     .warm = fake_warm,
+                                     .layout = fake_layout,
+                                     .scratch_bytes = fake_scratch,
+                                     .step = fake_step};
+const struct model_arch *const fake_archs[] = {&fake_arch, NULL};
+
+/* --- its checkpoint --- */
+
+static int write_file(const char *dir, const char *name, const char *text,
+                      size_t n)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    if (!f) {
+        return -1;
+    }
+    size_t done = fwrite(text, 1, n, f);
+    return fclose(f) || done != n ? -1 : 0;
+}
+
+static int write_tokenizer(const char *dir, const struct fake_config *c)
+{
+    static const char *const fixed[FAKE_WORD] = {"<unk>", "<s>",    "</s>",
+                                                 "*nan*", "*inf*",  "*item*",
+                                                 "*oom*", "*step*", "*slow*"};
+    int n = c->words ? FAKE_WORD + c->n_words : c->n_vocab ? c->n_vocab : 64;
+    const char **entry = mem_array((size_t)n, sizeof(*entry));
+    char(*made)[16] = mem_array((size_t)n, sizeof(*made));
+    struct tokenizer_spec s = {.normalizer = c->normalizer ? c->normalizer
+                                                           : "seqd-whitespace",
+                               .unk = "<unk>",
+                               .bos = "<s>",
+                               .eos = "</s>",
+                               .add_bos = 1};
+    struct buf b;
+    struct err e = ERR_INIT;
+
+    buf_init(&b, (size_t)16 << 20);
+    for (int i = 0; i < n; i++) {
+        snprintf(made[i], sizeof(made[i]), "w%d", i);
+        entry[i] = i < FAKE_WORD ? fixed[i]
+                   : c->words    ? c->words[i - FAKE_WORD]
+                                 : made[i];
+    }
+    int rc = tokenizer_build(&s, entry, n, &b, &e);
+    if (rc) {
+        fprintf(stderr, "fake tokenizer: %s\n", e.msg);
+    }
+    rc = rc ? rc : write_file(dir, "tokenizer.json", b.p, b.len);
+    buf_fini(&b);
+    mem_free(entry);
+    mem_free(made);
+    return rc;
+}
+
+int fake_dir(const struct fake_config *c, char *path)
+{
+    static float table[4096];
+    char text[512], file[128];
+    struct err e = ERR_INIT;
+    struct save_tensor t = {.name = "table",
+                            .dtype = DT_F32,
+                            .n_dims = 1,
+                            .dim = {4096},
+                            .data = table};
+
+    snprintf(path, 64, "/tmp/seqd_fake_XXXXXX");
+    if (!mkdtemp(path)) {
+        return -1;
+    }
+    int n = snprintf(text, sizeof(text),
+                     "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
+                     "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
+                     "\"flops\":%d,\"tasks\":%u}",
+                     c->n_labels ? c->n_labels : 3, c->chain, c->max_chain,
+                     c->whole, c->context, c->flops ? c->flops : 1,
+                     c->tasks ? c->tasks : 7);
+    snprintf(file, sizeof(file), "%s/model.safetensors", path);
+    if (write_file(path, "config.json", text, (size_t)n) ||
+        write_tokenizer(path, c) ||
+        safetensors_save(file, &t, 1, NULL, 0, &e)) {
+        fprintf(stderr, "fake checkpoint: %s\n", e.msg);
+        fake_dir_remove(path);
+        return -1;
+    }
+    return 0;
+}
+
+void fake_dir_remove(const char *path)
+{
+    static const char *const names[] = {"config.json", "tokenizer.json",
+                                        "model.safetensors"};
+    char file[128];
+    for (int i = 0; i < 3; i++) {
+        snprintf(file, sizeof(file), "%s/%s", path, names[i]);
+        unlink(file);
+    }
+    rmdir(path);
+}

@@ -1,0 +1,71 @@
+/* fake_arch: a toy recurrence for tests of the engine. Its state is one
+ * 32-bit number that folds in every token, its outputs are hashes of that
+ * number, so a test computes the right answer of any input by itself in a few
+ * lines. Some token ids make it misbehave. Fake, but a full citizen: it checks
+ * what the engine promises to architectures (spans, states, scratch, rows) and
+ * counts violations.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_FAKE_ARCH_H
+#define SEQD_FAKE_ARCH_H
+
+#include <stdatomic.h>
+
+#include "engine/run/arch.h"
+
+/* The vocabulary of fake_dir(): id 0 unknown, 1 begin, 2 end, then words. */
+enum {
+    FAKE_UNK,
+    FAKE_BOS,
+    FAKE_EOS,
+    FAKE_NAN,      /* rows from here on are NaN */
+    FAKE_INF,      /* ... or hold an infinity */
+    FAKE_ITEM,     /* this item fails with ERR_INTERNAL */
+    FAKE_ITEM_OOM, /* ... with ERR_NOMEM */
+    FAKE_STEP,     /* the whole step fails */
+    FAKE_SLOW,     /* the step takes a millisecond longer */
+    FAKE_WORD      /* first ordinary word */
+};
+
+struct fake_config {
+    int n_vocab;  /* 0: 64 */
+    int n_labels; /* 0: 3 */
+    int max_chain;
+    int whole;      /* ARCH_WHOLE_INPUT */
+    int chain;      /* greedy text after word i is word i + 1, then the end */
+    int context;    /* context length, 0 none */
+    int flops;      /* token_flops; 0: 1 */
+    unsigned tasks; /* 0: all */
+    const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
+    int n_words;
+    const char *normalizer; /* NULL: "seqd-whitespace" */
+};
+
+/* fake_dir: a checkpoint directory under /tmp; path has room for 64 bytes. 0
+ * or -1. fake_dir_remove deletes it. */
+int fake_dir(const struct fake_config *c, char *path);
+void fake_dir_remove(const char *path);
+
+extern const struct model_arch fake_arch;
+extern const struct model_arch *const fake_archs[];
+
+/* The mathematics, for expected values. */
+uint32_t fake_fold(uint32_t h, int32_t id);
+uint32_t fake_state(const int32_t *ids, int n);
+/* Logit of token v after state h whose last token was `last`. */
+float fake_logit(uint32_t h, int v, int chain, int32_t last, int n_vocab);
+float fake_score(uint32_t h, int label);
+
+/* What the steps saw since fake_reset. */
+struct fake_stats {
+    atomic_int steps, max_items, violations, max_threads;
+    atomic_long tokens;
+    atomic_int hold;    /* while 1, a step waits at its start */
+    atomic_int at_hold; /* 1 when a step waits there */
+    atomic_int warm_stopped;
+    atomic_long allocs; /* mem_count() over the steps from the third on */
+};
+extern struct fake_stats fake_stats;
+void fake_reset(void);
+
+#endif

@@ -30,7 +30,7 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -ffp-contract=off -pthread -MMD -MP \
 LDFLAGS_ALL := -pthread $(LINK_$(FLAVOUR)) $(LDFLAGS)
 ENGINE_LIBS := -lcjson -lm
 SERVER_LIBS := -lmicrohttpd $(ENGINE_LIBS)
-TRAIN_LIBS := -lopenblas $(ENGINE_LIBS)
+TRAIN_LIBS := $(ENGINE_LIBS)
 TEST_LIBS := -lcmocka -lcurl
 
 # Instruction sets are files. A compiler for another machine skips them.
@@ -71,6 +71,10 @@ tests-build: all $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN)
 $(B)/engine/compute/kernels_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
 $(B)/engine/compute/kernels_avx512.o: CFLAGS_ALL += -mavx512f -mavx512bw \
   -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+
+# The trainer's loops are plain C for the vectoriser: a square root or a
+# comparison in them must not stop for errno or traps. Values do not change.
+$(call obj,$(TRAIN_SRC)): CFLAGS_ALL += -fno-math-errno -fno-trapping-math
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -1,0 +1,38 @@
+/* blas: matrix products of the trainer, by OpenBLAS. The library is opened
+ * with dlopen, because it reads OPENBLAS_CORETYPE once, when it is loaded, and
+ * Debian's build takes AVX-512 CPUs that it does not know for Haswell: blas_open
+ * sets the variable first (unless the user did) and keeps OpenBLAS to one
+ * thread, for the trainer's own workers call it side by side.
+ * One of the two functions is used, by the type of `real`.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_BLAS_H
+#define SEQD_TRAIN_BLAS_H
+
+#include "engine/base/err.h"
+#include "models/train/real.h"
+
+typedef void blas_gemm_fn(int order, int ta, int tb, int m, int n, int k,
+                          real alpha, const real *a, int lda, const real *b,
+                          int ldb, real beta, real *c, int ldc);
+
+struct blas {
+    blas_gemm_fn *gemm;
+    void *library;
+    const char *core; /* "SkylakeX": what OpenBLAS chose */
+};
+
+/* blas_open: ERR_NOT_FOUND when libopenblas.so.0 is missing. */
+int blas_open(struct blas *b, struct err *e);
+void blas_close(struct blas *b);
+
+/* c = a b' + beta c, a b + beta c, a' b + beta c. Sizes are those of the
+ * views; an empty product does nothing. */
+void blas_nt(const struct blas *s, struct mat a, struct mat b, real beta,
+             struct mat c);
+void blas_nn(const struct blas *s, struct mat a, struct mat b, real beta,
+             struct mat c);
+void blas_tn(const struct blas *s, struct mat a, struct mat b, real beta,
+             struct mat c);
+
+#endif

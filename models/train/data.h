@@ -1,0 +1,79 @@
+/* data: training text as token ids. A corpus is a list of records: lines,
+ * paragraphs or tunes for a language model, labelled texts for a classifier.
+ * Read once, read-only afterwards.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_DATA_H
+#define SEQD_TRAIN_DATA_H
+
+#include <stdint.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/err.h"
+#include "engine/base/rng.h"
+#include "engine/text/tokenizer.h"
+#include "models/train/options.h"
+
+#define DATA_MAX_FILES 32
+#define DATA_MAX_LABELS 1024
+
+struct labels {
+    char *name[DATA_MAX_LABELS];
+    int n;
+};
+/* labels_parse: "negative,positive". */
+int labels_parse(struct labels *l, const char *text, struct err *e);
+void labels_fini(struct labels *l);
+
+struct corpus {
+    int32_t *ids; /* [n] */
+    int64_t n, cap;
+    int64_t *start;   /* [n_records + 1] */
+    int32_t *label;   /* [n_records], classifier */
+    int n_records, cap_records;
+    int64_t unknown; /* pieces that the vocabulary lacks */
+    int n_files;
+    int first[DATA_MAX_FILES + 1]; /* records of a file */
+    double share[DATA_MAX_FILES];  /* taken in an epoch */
+};
+
+/* How files are cut into records. */
+struct data_format {
+    int labelled; /* label, space or tab, text */
+    int record;   /* RECORD_LINE, RECORD_BLANK */
+    int max_len;  /* labelled: tokens kept */
+    struct labels *labels; /* labelled; grows with numeric labels */
+    int grow; /* new numeric labels may appear */
+};
+
+/* corpus_read: files "A,B:0.3". The message of an error names file and line.
+ */
+int corpus_read(struct corpus *c, const char *files,
+                const struct data_format *f, const struct tokenizer *t,
+                struct err *e);
+void corpus_fini(struct corpus *c);
+
+/* corpus_order: the records of an epoch into order [n_records]: the share of
+ * each file, shuffled when asked. Returns their number. A function of the
+ * generator's state alone. */
+int corpus_order(const struct corpus *c, int shuffle, struct rng *r,
+                 int32_t *order);
+
+/* corpus_stream: "</s> record </s> record </s>" of the records in order, with
+ * the token `frame` (-1: none) around each. out: taken over by the caller
+ * (mem_free); *n its length. */
+int corpus_stream(const struct corpus *c, const int32_t *order, int n_order,
+                  int32_t frame, int32_t **out, int64_t *n, struct err *e);
+
+/* vocab_build: count the pieces of the files and write a tokenizer.json of the
+ * most frequent (ties: bytes in order) into out. */
+int vocab_build(const struct options *o, const struct data_format *f,
+                struct buf *out, struct err *e);
+
+/* data_each: fn for every record of the files, with file index and share. */
+typedef int data_fn(void *arg, int file, int64_t line, const char *text,
+                    size_t n, struct err *e);
+int data_each(const char *files, int record, double *share, int *n_files,
+              data_fn *fn, void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,234 @@
+/* loop: epochs, schedules, validation, early stopping (train.h).
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "models/train/train.h"
+
+#define PLATEAU_FACTOR 0.5
+#define PLATEAU_GAIN 1e-3 /* relative gain that counts as improvement */
+
+struct run {
+    struct trainer *t;
+    double report_at, save_at; /* seconds */
+    double window_loss;        /* since the last report */
+    int64_t window_rows, window_tokens;
+    double window_start, last_gain;
+    int tty;
+};
+
+double trainer_seconds(const struct trainer *t)
+{
+    return t->at.seconds + (double)(clock_now_us() - t->started_us) / 1e6;
+}
+
+/* Share of the training that is done: by steps or by time, whichever is more.
+ */
+static double done_share(const struct trainer *t)
+{
+    double all = (double)t->steps * t->o.epochs;
+    double steps = ((double)t->at.epoch * (double)t->steps +
+                    (double)t->at.in_epoch) / (all > 0 ? all : 1);
+    double limit = t->o.max_minutes * 60;
+    double time = limit > 0 ? trainer_seconds(t) / limit : 0;
+    double share = steps > time ? steps : time;
+    return share < 1 ? share : 1;
+}
+
+static double learning_rate(const struct trainer *t)
+{
+    double lr = t->o.lr, s = done_share(t), end = t->o.lr_end;
+    if (t->o.schedule == SCHEDULE_COSINE)
+        lr *= end + (1 - end) * 0.5 * (1 + cos(s * 3.14159265358979));
+    else if (t->o.schedule == SCHEDULE_LINEAR)
+        lr *= end + (1 - end) * (1 - s);
+    else if (t->o.schedule == SCHEDULE_PLATEAU)
+        lr *= t->at.plateau;
+    if (t->at.step < t->o.warmup)
+        lr *= (double)(t->at.step + 1) / t->o.warmup;
+    return lr;
+}
+
+static void report(struct run *r, double lr)
+{
+    struct trainer *t = r->t;
+    double now = trainer_seconds(t), share = done_share(t);
+    double spent = now - r->window_start;
+    double left = share > 0 ? now / share - now : 0;
+    double loss = r->window_loss /
+                  (double)(r->window_rows > 0 ? r->window_rows : 1);
+    fprintf(stderr,
+            "%sepoch %d/%d step %lld/%lld  loss %.4f  lr %.2e  "
+            "%.0f tokens/s  left %d:%02d:%02d%s",
+            r->tty ? "\r" : "", t->at.epoch + 1, t->o.epochs,
+            (long long)t->at.in_epoch, (long long)t->steps, loss, lr,
+            (double)r->window_tokens / (spent > 0 ? spent : 1),
+            (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
+            r->tty ? "   " : "\n");
+    r->report_at = now + t->o.report_seconds;
+    r->window_start = now;
+    r->window_loss = 0;
+    r->window_rows = r->window_tokens = 0;
+}
+
+/* Is the new score better than the best? Lower is better: accuracy is taken
+ * negative, with the loss to break ties. */
+static double rank_of(const struct trainer *t, const struct score_sum *s)
+{
+    double nll = s->nats / (double)s->rows;
+    if (t->net.c.C == 0 || t->o.keep == KEEP_NLL)
+        return nll;
+    return -(double)s->right / (double)s->rows + 1e-6 * nll;
+}
+
+static int keep_best(struct trainer *t, const struct score_sum *s,
+                     const real *w, struct err *e)
+{
+    double rank = rank_of(t, s);
+    double gain = t->at.best - rank;
+    if (t->at.best < 1e29 && gain < PLATEAU_GAIN * fabs(t->at.best))
+        t->at.plateau *= PLATEAU_FACTOR;
+    if (!(gain > 0)) {
+        t->at.since_best++;
+        return 0;
+    }
+    t->at.best = rank;
+    t->at.since_best = 0;
+    return save_weights(t, w, t->o.out, e);
+}
+
+static int validate(struct trainer *t, double lr, struct err *e)
+{
+    struct score_sum s;
+    real *w = t->w;
+    if (t->average != NULL && t->at.n_average > 0)
+        w = t->average;
+    if (trainer_validate(t, &t->valid, w, &s, e) != 0)
+        return -1;
+    double nll = s.nats / (double)s.rows;
+    struct curve_point p = {.step = t->at.step,
+                            .tokens = t->at.tokens,
+                            .epoch = t->at.epoch + (double)t->at.in_epoch /
+                                                       (double)t->steps,
+                            .seconds = trainer_seconds(t),
+                            .lr = lr,
+                            .valid = nll,
+                            .accuracy = (double)s.right / (double)s.rows};
+    p.train = t->at.loss_sum /
+              (double)(t->at.loss_rows > 0 ? t->at.loss_rows : 1);
+    t->at.loss_sum = 0;
+    t->at.loss_rows = 0;
+    if (!isfinite(nll))
+        return err_set(e, ERR_INTERNAL, "validation loss is not finite");
+    if (keep_best(t, &s, w, e) != 0 || curve_add(&t->curve, &p, e) != 0)
+        return -1;
+    const char *mark = t->at.since_best == 0 ? "  best" : "";
+    if (t->net.c.C > 0)
+        fprintf(stderr, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                "accuracy %.4f%s\n", isatty(2) ? "\r" : "", p.epoch, p.seconds,
+                p.train, nll, p.accuracy, mark);
+    else
+        fprintf(stderr, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                "perplexity %.2f%s\n", isatty(2) ? "\r" : "", p.epoch,
+                p.seconds, p.train, nll, exp(nll), mark);
+    return curve_write(t, e);
+}
+
+/* Learning rates of what came from --init, by epoch. */
+static void set_rates(struct trainer *t)
+{
+    for (int i = 0; i < t->net.n_tensors; i++) {
+        struct net_tensor *x = &t->net.t[i];
+        if (x->from_start)
+            x->lr_mult = t->at.epoch < t->o.freeze_epochs
+                             ? (real)0
+                             : (real)t->o.lr_scale_init;
+    }
+}
+
+static void start_tail(struct trainer *t)
+{
+    if (t->o.average == AVERAGE_TAIL && t->at.epoch + 1 <= t->o.average_from)
+        t->at.n_average = 0; /* the next update replaces the average */
+}
+
+static int is_over(const struct trainer *t)
+{
+    return t->at.epoch >= t->o.epochs ||
+           (t->o.max_minutes > 0 &&
+            trainer_seconds(t) >= t->o.max_minutes * 60) ||
+           (t->o.patience > 0 && t->at.since_best >= t->o.patience);
+}
+
+/* One step and what is due after it. */
+static int advance(struct run *r, struct err *e)
+{
+    struct trainer *t = r->t;
+    double loss, lr = learning_rate(t);
+    int64_t rows, tokens = t->at.tokens;
+    trainer_step(t, lr, &loss, &rows);
+    if (!isfinite(loss))
+        return err_set(e, ERR_INTERNAL,
+                       "the loss is not finite at step %lld: lower --lr",
+                       (long long)t->at.step);
+    t->at.step++;
+    t->at.in_epoch++;
+    t->at.loss_sum += loss;
+    t->at.loss_rows += rows;
+    r->window_loss += loss;
+    r->window_rows += rows;
+    r->window_tokens += t->at.tokens - tokens;
+    if (trainer_seconds(t) >= r->report_at)
+        report(r, lr);
+    int last = t->at.in_epoch == t->steps;
+    int due = t->o.eval_every > 0 ? t->at.step % t->o.eval_every == 0 : last;
+    if (due && validate(t, lr, e) != 0)
+        return -1;
+    if (trainer_seconds(t) >= r->save_at) {
+        r->save_at = trainer_seconds(t) + t->o.save_minutes * 60;
+        return state_save(t, e);
+    }
+    return 0;
+}
+
+static int run_epoch(struct run *r, struct err *e)
+{
+    struct trainer *t = r->t;
+    if (trainer_begin_epoch(t, e) != 0)
+        return -1;
+    set_rates(t);
+    start_tail(t);
+    while (t->at.in_epoch < t->steps && !*t->stop) {
+        if (advance(r, e) != 0)
+            return -1;
+        if (is_over(t))
+            return 0;
+    }
+    if (t->at.in_epoch == t->steps) {
+        t->at.epoch++;
+        t->at.in_epoch = 0;
+    }
+    return 0;
+}
+
+int trainer_run(struct trainer *t, struct err *e)
+{
+    struct run r = {.t = t, .tty = isatty(2)};
+    r.window_start = trainer_seconds(t);
+    r.report_at = r.window_start + 2;
+    r.save_at = r.window_start + t->o.save_minutes * 60;
+    while (!*t->stop && !is_over(t))
+        if (run_epoch(&r, e) != 0)
+            return -1;
+    if (*t->stop) {
+        fprintf(stderr, "stopped: --resume goes on from here\n");
+        return state_save(t, e);
+    }
+    /* an epoch cut short by time has not been validated since */
+    if (t->at.loss_rows > 0 && t->steps > 0 &&
+        validate(t, learning_rate(t), e) != 0)
+        return -1;
+    return state_save(t, e);
+}

@@ -1,0 +1,200 @@
+/* loss: see loss.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "models/train/loss.h"
+
+#include "engine/base/mem.h"
+
+int rows_init(struct rows *r, int n_rows, struct err *e)
+{
+    r->n = 0;
+    r->mark = mem_zarray((size_t)n_rows, 1);
+    r->list = mem_array((size_t)n_rows, sizeof *r->list);
+    return r->mark != NULL && r->list != NULL ? 0 : err_nomem(e);
+}
+
+void rows_fini(struct rows *r)
+{
+    mem_free(r->mark);
+    mem_free(r->list);
+    memset(r, 0, sizeof *r);
+}
+
+int loss_work_init(struct loss_work *k, int K, int Q, int samples,
+                   struct err *e)
+{
+    size_t n = (size_t)samples, q = (size_t)Q;
+    memset(k, 0, sizeof *k);
+    k->width = K > samples ? K : samples;
+    /* about 4 MiB of scores, in whole multiples of 16 rows */
+    int rows = (1 << 20) / k->width / 16 * 16;
+    k->block = rows < 64 ? 64 : rows > 1024 ? 1024 : rows;
+    k->scores = mem_aligned((size_t)k->block * (size_t)k->width * sizeof(real));
+    if (samples > 0) {
+        k->w = mem_aligned(n * q * sizeof(real));
+        k->dw = mem_aligned(n * q * sizeof(real));
+        k->b = mem_aligned(n * sizeof(real));
+        k->db = mem_aligned(n * sizeof(real));
+    }
+    int ok = k->scores != NULL &&
+             (samples == 0 || (k->w != NULL && k->dw != NULL &&
+                               k->b != NULL && k->db != NULL));
+    return ok ? 0 : err_nomem(e);
+}
+
+void loss_work_fini(struct loss_work *k)
+{
+    mem_aligned_free(k->scores);
+    mem_aligned_free(k->w);
+    mem_aligned_free(k->dw);
+    mem_aligned_free(k->b);
+    mem_aligned_free(k->db);
+    memset(k, 0, sizeof *k);
+}
+
+static struct mat rows_of(struct mat a, int first, int n)
+{
+    return mat_ld(a.p == NULL ? NULL : a.p + (size_t)first * a.ld, n, a.c,
+                  a.ld);
+}
+
+/* One row of scores [K] without bias: turned into scale * d loss / d scores
+ * when grad, into probabilities else. Returns the loss. */
+static double full_row(const struct loss_task *t, int32_t target, int K,
+                       int grad, real *x)
+{
+    real eps = t->smoothing, sum_x = 0;
+    real max = vec_add_max(K, t->b, x);
+    if (eps > 0)
+        sum_x = vec_sum(K, x);
+    real xt = x[target];
+    real sum = vec_exp_sum(K, max, x);
+    double log_z = (double)max + log((double)sum);
+    double loss = log_z - (double)xt;
+    if (eps > 0)
+        loss = (1 - (double)eps) * loss +
+               (double)eps * (log_z - (double)sum_x / K);
+    if (!grad) {
+        vec_scale((size_t)K, (real)1 / sum, x);
+        return loss;
+    }
+    vec_scale((size_t)K, t->scale / sum, x);
+    x[target] -= t->scale * ((real)1 - eps);
+    if (eps > 0)
+        for (int j = 0; j < K; j++)
+            x[j] -= t->scale * eps / (real)K;
+    return loss;
+}
+
+double loss_full(const struct loss_task *t)
+{
+    double loss = 0;
+    int K = t->w.r, grad = t->dy.p != NULL;
+    for (int first = 0; first < t->y.r; first += t->work->block) {
+        int n = t->y.r - first;
+        n = n < t->work->block ? n : t->work->block;
+        struct mat y = rows_of(t->y, first, n);
+        struct mat s = mat_of(t->work->scores, n, K);
+        blas_nt(t->blas, y, t->w, (real)0, s);
+        for (int r = 0; r < n; r++)
+            loss += full_row(t, t->target[first + r], K, grad,
+                             s.p + (size_t)r * s.ld);
+        if (t->prob != NULL)
+            memcpy(t->prob + (size_t)first * (size_t)K, s.p,
+                   (size_t)n * (size_t)K * sizeof(real));
+        if (!grad)
+            continue;
+        vec_column_sums(s, t->db);
+        blas_nn(t->blas, s, t->w, (real)0, rows_of(t->dy, first, n));
+        blas_tn(t->blas, s, y, (real)1,
+                mat_ld(t->dw, t->w.r, t->w.c, t->w.ld));
+    }
+    return loss;
+}
+
+/* One row of sampled scores [set->n] (bias and correction not yet added):
+ * becomes scale * gradient; *dt gets that of the target's score. */
+static double sampled_row(const struct loss_task *t,
+                          const struct noise_set *set, int32_t target,
+                          real score, real *x, real *dt)
+{
+    int hit = set->place[target];
+    real max = vec_add_max(set->n, t->work->b, x);
+    if (hit >= 0)
+        x[hit] = (real)-1e30;
+    max = score > max ? score : max;
+    real sum = vec_exp_sum(set->n, max, x);
+    if (hit >= 0) {
+        sum -= x[hit];
+        x[hit] = 0;
+    }
+    real et = real_exp(score - max);
+    sum += et;
+    vec_scale((size_t)set->n, t->scale / sum, x);
+    *dt = t->scale * (et / sum - (real)1);
+    return (double)max + log((double)sum) - (double)score;
+}
+
+static void gather_noise(const struct loss_task *t,
+                         const struct noise_set *set)
+{
+    size_t q = (size_t)t->w.c;
+    for (int i = 0; i < set->n; i++) {
+        size_t id = (size_t)set->ids[i];
+        memcpy(t->work->w + (size_t)i * q, t->w.p + id * t->w.ld,
+               q * sizeof(real));
+        t->work->b[i] = t->b[id] - set->log_q[i];
+    }
+    memset(t->work->dw, 0, (size_t)set->n * q * sizeof(real));
+    memset(t->work->db, 0, (size_t)set->n * sizeof(real));
+}
+
+static void scatter_noise(const struct loss_task *t,
+                          const struct noise_set *set)
+{
+    size_t q = (size_t)t->w.c;
+    for (int i = 0; i < set->n; i++) {
+        size_t id = (size_t)set->ids[i];
+        rows_touch(t->rows_w, set->ids[i]);
+        rows_touch(t->rows_b, set->ids[i]);
+        vec_add(q, t->work->dw + (size_t)i * q, t->dw + id * q);
+        t->db[id] += t->work->db[i];
+    }
+}
+
+double loss_sampled(const struct loss_task *t, const struct noise *noise,
+                    const struct noise_set *set)
+{
+    double loss = 0;
+    int Q = t->w.c;
+    size_t q = (size_t)Q;
+    struct mat w = mat_of(t->work->w, set->n, Q);
+    gather_noise(t, set);
+    for (int first = 0; first < t->y.r; first += t->work->block) {
+        int n = t->y.r - first;
+        n = n < t->work->block ? n : t->work->block;
+        struct mat y = rows_of(t->y, first, n), dy = rows_of(t->dy, first, n);
+        struct mat s = mat_of(t->work->scores, n, set->n);
+        blas_nt(t->blas, y, w, (real)0, s);
+        for (int r = 0; r < n; r++) {
+            int32_t id = t->target[first + r];
+            const real *row = t->w.p + (size_t)id * t->w.ld;
+            const real *in = y.p + (size_t)r * y.ld;
+            real *out = dy.p + (size_t)r * dy.ld;
+            real d, score = vec_dot(Q, in, row) + t->b[id] -
+                            noise_log_q(set, noise, id);
+            loss += sampled_row(t, set, id, score, s.p + (size_t)r * s.ld, &d);
+            rows_touch(t->rows_w, id);
+            rows_touch(t->rows_b, id);
+            vec_axpy(q, d, in, t->dw + (size_t)id * q);
+            t->db[id] += d;
+            for (int j = 0; j < Q; j++)
+                out[j] = d * row[j];
+        }
+        vec_column_sums(s, t->work->db);
+        blas_nn(t->blas, s, w, (real)1, dy);
+        blas_tn(t->blas, s, y, (real)1, mat_of(t->work->dw, set->n, Q));
+    }
+    scatter_noise(t, set);
+    return loss;
+}

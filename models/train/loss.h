@@ -1,0 +1,80 @@
+/* loss: the output layer and cross-entropy, forward and backward in one go.
+ * Rows are worked in blocks, so that the scores of one block stay in the cache
+ * between the product, the softmax and the two products of the gradient.
+ *
+ * Sampled softmax (Jean et al. 2015): the denominator runs over the target and
+ * a noise set shared by all rows of the step; each score is corrected by the
+ * log of the expected count of its word in the set, and a row whose target is
+ * in the set leaves that column out. Training only.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_LOSS_H
+#define SEQD_TRAIN_LOSS_H
+
+#include "engine/base/rng.h"
+#include "models/train/blas.h"
+#include "models/train/rows.h"
+
+/* Where noise comes from. */
+struct noise {
+    int n;         /* vocabulary */
+    double *p;     /* [n] probability of one draw */
+    double *alias; /* [n] threshold of the alias method (Walker 1977) */
+    int32_t *other;
+};
+
+/* noise_init: probabilities in proportion to count^power; NULL counts:
+ * log-uniform over ranks, p(k) = log((k + 2) / (k + 1)) / log(n + 1). */
+int noise_init(struct noise *s, const int64_t *counts, int n, double power,
+               struct err *e);
+void noise_fini(struct noise *s);
+
+/* A noise set: distinct words and log expected counts. */
+struct noise_set {
+    int n, cap;
+    int32_t *ids;   /* [cap] */
+    real *log_q;    /* [cap] */
+    int32_t *place; /* [V] position in ids, or -1 */
+    double tries;
+};
+int noise_set_init(struct noise_set *s, int cap, int n_vocab, struct err *e);
+void noise_set_fini(struct noise_set *s);
+void noise_set_draw(struct noise_set *s, const struct noise *from,
+                    struct rng *r);
+real noise_log_q(const struct noise_set *s, const struct noise *from,
+                 int32_t id);
+
+struct loss_work {
+    int block;     /* rows of a block */
+    int width;     /* columns that fit */
+    real *scores;  /* [block, width] */
+    real *w, *dw;  /* [samples, Q], sampled only */
+    real *b, *db;  /* [samples] */
+};
+int loss_work_init(struct loss_work *k, int K, int Q, int samples,
+                   struct err *e);
+void loss_work_fini(struct loss_work *k);
+
+struct loss_task {
+    const struct blas *blas;
+    struct loss_work *work;
+    struct mat y;           /* [n, Q] inputs of the output layer */
+    const int32_t *target;  /* [n] */
+    struct mat w;           /* [K, Q] */
+    const real *b;          /* [K] */
+    real scale;             /* the gradient is of scale * sum of losses */
+    real smoothing;         /* label smoothing, full softmax only */
+    /* Gradients: dy.p NULL means none wanted. */
+    struct mat dy;          /* [n, Q] out */
+    real *dw, *db;          /* added to */
+    struct rows *rows_w, *rows_b; /* sampled only: touched rows */
+    real *prob;             /* NULL, or [n, K] out: softmax */
+};
+
+/* Sum over the rows of -log p(target), unscaled (with smoothing: of the
+ * smoothed loss). */
+double loss_full(const struct loss_task *t);
+double loss_sampled(const struct loss_task *t, const struct noise *noise,
+                    const struct noise_set *set);
+
+#endif

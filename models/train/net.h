@@ -1,0 +1,67 @@
+/* net: the shape of a recurrent net as the trainer sees it: its parameters lie
+ * in one block of reals, and a table says where each tensor is, under the name
+ * that the checkpoint gives it (models/README.md). The block may be the
+ * weights, a gradient, a moment of Adam or an average: all have this layout.
+ *
+ * Dimensions: V vocabulary, E embedding, H hidden, L layers, D directions, P
+ * projection, Q = P or D*H columns of the output layer, C labels, K = V or C
+ * rows of the output layer.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_NET_H
+#define SEQD_TRAIN_NET_H
+
+#include "engine/base/err.h"
+#include "models/rnn_grad.h"
+
+#define NET_MAX_LAYERS 8
+#define NET_MAX_TENSORS (4 * 2 * NET_MAX_LAYERS + 5)
+
+enum net_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
+
+struct net_config {
+    const struct cell_grad *cell;
+    int relu;
+    int V, E, H, L, D;
+    int P; /* 0: no projection */
+    int tie;
+    int C; /* 0: a language model */
+    enum net_pooling pooling;
+};
+
+struct net_tensor {
+    char name[40];
+    int n_dims;
+    int dim[2];
+    size_t at, n;   /* range of the block */
+    int sparse;     /* gradient touches few rows: see rows.h */
+    real lr_mult;   /* 0: frozen */
+    int from_start; /* taken from --init */
+};
+
+struct net {
+    struct net_config c;
+    int Q, K;
+    struct net_tensor t[NET_MAX_TENSORS];
+    int n_tensors;
+    size_t n; /* reals of a block, a multiple of 16 */
+    int embedding;
+    int rnn[NET_MAX_LAYERS][2][4]; /* w_ih, w_hh, b_ih, b_hh */
+    int proj_w, proj_b;            /* -1: none */
+    int out_w, out_b;              /* out_w is the embedding when tied */
+};
+
+/* net_plan: the table of a configuration. ERR_INVALID when it contradicts
+ * itself (tied with different widths, two directions in a language model). */
+int net_plan(const struct net_config *c, struct net *n, struct err *e);
+
+/* net_initialise: identity recurrent matrix for ReLU Elman (Le et al. 2015),
+ * orthogonal otherwise (Saxe et al. 2014); Glorot and Bengio 2010 for other
+ * matrices; embedding uniform in [-0.1, 0.1]; forget bias 1 (Jozefowicz et al.
+ * 2015), in b_ih; other biases 0. */
+void net_initialise(const struct net *n, uint64_t seed, real *p);
+
+struct rnn_weights net_layer(const struct net *n, int layer, int dir, real *p);
+int net_inputs(const struct net *n, int layer); /* columns of w_ih */
+
+#endif

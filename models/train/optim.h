@@ -1,0 +1,58 @@
+/* optim: from the workers' gradients to new weights: SGD, Adam (Kingma and Ba
+ * 2015) and AdamW (Loshchilov and Hutter 2019) as PyTorch computes them
+ * (epsilon outside the root, bias correction, L2 decay inside Adam's and SGD's
+ * gradient, decoupled in AdamW), after clipping by the global norm as
+ * clip_grad_norm_ does (factor max / (norm + 1e-6), at most 1).
+ *
+ * All workers take part: each adds up, measures and updates its own share of
+ * every tensor, always the same one, and sums go in a fixed order, so that one
+ * seed gives one result for a number of workers.
+ *
+ * Sparse tensors (net.h, rows.h) are lazy: a row that no worker touched in a
+ * step keeps its weights and moments (as PyTorch's SparseAdam); its decay waits
+ * too. With lazy off they are treated as full tensors.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_OPTIM_H
+#define SEQD_TRAIN_OPTIM_H
+
+#include "models/train/net.h"
+#include "models/train/pass.h"
+
+enum optim_kind { OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW };
+
+struct optim {
+    enum optim_kind kind;
+    real beta1, beta2, eps, weight_decay, momentum;
+    int lazy;
+    int sampled; /* the output's gradient is sparse too */
+    int64_t step;
+    real *m, *v; /* blocks; v: Adam only, m: SGD with momentum and Adam */
+};
+
+int optim_init(struct optim *o, const struct net *n, struct err *e);
+void optim_fini(struct optim *o);
+
+/* What the workers share in one step. */
+struct optim_job {
+    struct optim *o;
+    const struct net *net;
+    int n_workers;
+    real *w;
+    real **grad;         /* [n_workers] blocks */
+    struct pass **pass;  /* [n_workers] */
+    real lr, factor;     /* set between the two calls: factor clips */
+};
+
+/* optim_reduce: worker tid adds its share of all gradients into the first
+ * worker's block and returns the share's sum of squares. */
+double optim_reduce(const struct optim_job *j, int tid);
+/* optim_update: worker tid updates its share and clears its share of all
+ * gradients. o->step was raised before. Row lists are cleared by the caller
+ * with optim_forget once all are done. */
+void optim_update(const struct optim_job *j, int tid);
+void optim_forget(const struct optim_job *j);
+
+real optim_clip_factor(double sum_squares, double max_norm);
+
+#endif

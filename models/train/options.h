@@ -1,0 +1,54 @@
+/* options: the command line of seqd-train. One table (options.c) says flag,
+ * type, range, default and help of every option; --help is made from it.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_OPTIONS_H
+#define SEQD_TRAIN_OPTIONS_H
+
+#include <stdio.h>
+
+#include "engine/base/err.h"
+
+enum { TASK_LM, TASK_CLASSIFIER };
+enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
+enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
+enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
+enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
+enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL };
+enum { TOKENIZER_ENGLISH, TOKENIZER_WHITESPACE, TOKENIZER_CHARACTERS };
+enum { RECORD_LINE, RECORD_BLANK };
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
+enum { KEEP_ACCURACY, KEEP_NLL };
+
+struct options {
+    const char *command; /* train, eval, gradcheck, help */
+    /* data */
+    const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
+    int task, tokenizer, lowercase, vocab_size, min_count, record, max_len;
+    int shuffle;
+    /* net */
+    int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
+    int pooling;
+    /* optimiser */
+    int optimizer, schedule, warmup, batch, bptt, epochs, patience;
+    int eval_every, freeze_epochs, lazy, keep;
+    double lr, lr_end, weight_decay, momentum, beta1, beta2, clip;
+    double max_minutes, lr_scale_init;
+    /* regularisation */
+    double drop_word, drop_embedding, drop_between, drop_output;
+    double drop_recurrent, unk_rate, smoothing;
+    int variational;
+    /* softmax, averaging */
+    int softmax, samples, noise, average, average_from;
+    double noise_power, average_decay;
+    /* run */
+    int seed, threads, precision, resume;
+    double save_minutes, report_seconds;
+};
+
+/* options_parse: ERR_INVALID names the option, what was found and what is
+ * expected. Strings are borrowed from argv. */
+int options_parse(int argc, char **argv, struct options *o, struct err *e);
+void options_help(FILE *out);
+
+#endif

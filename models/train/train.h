@@ -1,0 +1,145 @@
+/* train: the trainer. n workers, one per core, each with a share of every
+ * batch, its own pass and its own gradient block. A step is one run of the
+ * thread pool: fill the batch, forward and backward; barrier; add up the
+ * gradients; barrier; update. Everything that a worker does is a function of
+ * the seed, the step and its own number, so one seed gives one result for a
+ * number of threads (and an OpenBLAS core type).
+ *
+ * The weights that are validated and saved are the averaged ones where
+ * averaging is on. Main thread: everything but the inside of a step.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_TRAIN_H
+#define SEQD_TRAIN_TRAIN_H
+
+#include <signal.h>
+
+#include "engine/compute/threadpool.h"
+#include "models/train/data.h"
+#include "models/train/optim.h"
+#include "models/train/options.h"
+#include "models/train/pass.h"
+
+#define TRAIN_MAX_WORKERS 16
+#define AVERAGE_EVERY 8 /* steps between two updates of the average */
+
+/* A worker's share of a batch. */
+struct feed {
+    int *n, *off; /* [max_T], [max_T + 1] */
+    int32_t *ids, *target;
+    int *length;
+    struct pass_batch batch;
+};
+int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e);
+void feed_fini(struct feed *f);
+
+struct worker {
+    struct pass pass, eval; /* eval has states of its own */
+    struct feed feed;
+    real *grad;
+    double loss, squares;
+    int64_t right;     /* eval: items with the right label */
+};
+
+struct curve_point {
+    int64_t step, tokens;
+    double epoch, seconds, lr, train, valid, accuracy;
+};
+
+struct curve {
+    struct curve_point *v;
+    int n, cap;
+};
+
+struct score_sum {
+    int64_t rows, right;
+    double nats;
+};
+
+/* What a state file holds beside the blocks. */
+struct progress {
+    int64_t step, tokens, in_epoch; /* in_epoch: steps done of this epoch */
+    int32_t epoch, since_best, optim_step, ended;
+    double seconds; /* of earlier runs too */
+    double best, plateau;
+    double loss_sum; /* since the last validation */
+    int64_t loss_rows;
+    int64_t n_average;
+};
+
+struct trainer {
+    struct options o;
+    struct net net;
+    struct blas blas;
+    struct pool *pool;
+    struct tokenizer *tokenizer;
+    struct labels labels;
+    struct corpus train, valid;
+    struct worker worker[TRAIN_MAX_WORKERS];
+    int n_workers;
+    real *w, *average; /* blocks; average may be NULL */
+    struct optim optim;
+    struct noise noise;
+    struct noise_set set;
+    struct progress at;
+    struct curve curve;
+    int64_t started_us;
+    const volatile sig_atomic_t *stop;
+
+    /* this epoch */
+    int32_t *order; /* [n_records] */
+    int n_order;
+    int32_t *stream; /* lm */
+    int64_t n_stream;
+    int64_t steps; /* in this epoch */
+    int *batch_first; /* classifier: [steps + 1] places in order */
+
+    /* this step */
+    int64_t position; /* lm: of the chunk in a lane */
+    int T;
+    struct pass_opts opts;
+    struct optim_job job;
+    int update; /* 0: validation */
+    real *weights; /* in use by the passes */
+    const struct corpus *corpus; /* classifier: items come from here */
+    const int32_t *items;        /* classifier: of this step */
+    int n_items;
+};
+
+/* setup.c: everything that lasts: data, net, weights, workers. */
+int trainer_open(struct trainer *t, const struct options *o, struct err *e);
+void trainer_close(struct trainer *t);
+
+/* loop.c: train until done or *stop; writes checkpoint, curve and state. */
+int trainer_run(struct trainer *t, struct err *e);
+double trainer_seconds(const struct trainer *t);
+
+/* step.c */
+int trainer_begin_epoch(struct trainer *t, struct err *e);
+void trainer_end_epoch(struct trainer *t);
+/* trainer_step: one step with this learning rate; the sum of the losses and
+ * the rows they are of. */
+void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows);
+/* trainer_validate: loss and accuracy of weights w on a corpus. */
+int trainer_validate(struct trainer *t, const struct corpus *c, real *w,
+                     struct score_sum *s, struct err *e);
+
+/* save.c */
+int save_config(const struct trainer *t, const char *dir, struct err *e);
+int save_weights(const struct trainer *t, const real *w, const char *dir,
+                 struct err *e);
+int write_file(const char *dir, const char *name, const void *p, size_t n,
+               struct err *e);
+
+/* state.c */
+int state_save(struct trainer *t, struct err *e);
+int state_load(struct trainer *t, struct err *e);
+
+/* init.c: weights from another checkpoint. */
+int init_from(struct trainer *t, const char *dir, struct err *e);
+
+/* curve.c */
+int curve_add(struct curve *c, const struct curve_point *p, struct err *e);
+int curve_write(const struct trainer *t, struct err *e);
+
+#endif

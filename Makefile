@@ -90,14 +90,23 @@ $(TRAIN_LIB): $(call obj,$(filter-out models/train/main.c,$(TRAIN_SRC)))
 	@mkdir -p $(@D); rm -f $@
 	$(AR) rcs $@ $^
 
-$(B)/seqd: $(call obj,$(SERVER_SRC)) $(MODELS_LIB) $(ENGINE_LIB)
+# The page and the contract become part of the binary.
+ASSETS := $(if $(wildcard server/embed.py),$(B)/gen/assets.o)
+$(B)/gen/assets.c: server/embed.py server/openapi.yaml $(wildcard server/web/*)
+	@mkdir -p $(@D)
+	$(PYTHON) server/embed.py server/web server/openapi.yaml >$@.tmp
+	@mv $@.tmp $@
+$(B)/gen/assets.o: $(B)/gen/assets.c Makefile
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(B)/seqd: $(call obj,$(SERVER_SRC)) $(ASSETS) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS)
 $(B)/seqd-train: $(B)/models/train/main.o $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TRAIN_LIBS)
 
 # Unit tests see all libraries but link only what they use; the server's
 # objects, main.c apart, are there for tests of its tables.
-SERVER_LIB_OBJ := $(call obj,$(filter-out server/main.c,$(SERVER_SRC)))
+SERVER_LIB_OBJ := $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(ASSETS)
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(ENGINE_LIBS)
 $(B)/tests/unit/train/%: $(B)/tests/unit/train/%.o $(SUPPORT_OBJ) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)

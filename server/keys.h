@@ -1,0 +1,17 @@
+/* keys: the accepted API keys. A key is compared in time that depends on the
+ * lengths only, and with all keys whatever the outcome.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_KEYS_H
+#define SEQD_KEYS_H
+
+#include "engine/base/err.h"
+
+/* keys_read: append the non-empty lines of a file (CR and blanks at the ends
+ * cut) to the list. ERR_NOT_FOUND, ERR_IO, ERR_INVALID when none is there. */
+int keys_read(const char *path, char ***v, int *n, struct err *e);
+
+/* keys_match: 1 when `authorization` is "Bearer KEY" with a known key. */
+int keys_match(char *const *v, int n, const char *authorization);
+
+#endif

@@ -1,0 +1,127 @@
+/* seqd: argv -> config -> engine -> http -> signals -> drain. This file reads
+ * as a table of contents; every step lives elsewhere.
+ *
+ * The server listens first and loads its models then, in a thread of their
+ * own, so that probes get an answer (503 loading) from the start. Signals are
+ * blocked everywhere and read from a descriptor here: the kernel's form of the
+ * self-pipe, so there is no handler and no global.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/metrics.h"
+#include "engine/compute/kernels.h"
+#include "models/registry.h"
+#include "server/http.h"
+#include "server/healthcheck.h"
+#include "server/life.h"
+#include "server/server.h"
+#include "server/version.h"
+#include "server/worker.h"
+
+static int fail(const struct err *e, int status)
+{
+    fprintf(stderr, "seqd: %s\n", e->msg);
+    return status;
+}
+
+static int print_help(void)
+{
+    struct buf b;
+    buf_init(&b, 65536);
+    int rc = config_help(&b);
+    if (rc == 0)
+        fputs(b.p, stdout);
+    buf_fini(&b);
+    return rc ? 1 : 0;
+}
+
+static void flush_events(void *ctx)
+{
+    struct server *sv = ctx;
+    if (sv->http)
+        http_flush(sv->http);
+}
+
+static int open_engine(struct server *sv, struct err *e)
+{
+    const struct config *c = sv->cfg;
+    const struct engine_options o = {.n_threads = (int)c->threads,
+                                     .spin_us = (int)c->spin_us,
+                                     .kernels = c->kernels,
+                                     .max_queue = (int)c->max_queue,
+                                     .max_rows = (int)c->max_rows,
+                                     .max_item_tokens = (int)c->max_item_tokens,
+                                     .state_bytes = (size_t)c->state_mb << 20,
+                                     .fold_bytes = (size_t)c->fold_mb << 20,
+                                     .flush = flush_events,
+                                     .ctx = sv};
+    if (engine_open(&o, registry_archs, &sv->engine, e) < 0)
+        return -1;
+    metric_set(metrics_series(METRIC_BUILD_INFO, SEQD_VERSION,
+                              engine_kernels(sv->engine)->name, NULL),
+               1);
+    return 0;
+}
+
+/* --check-config: all that a start does, short of listening. */
+static int check(struct config *c, struct err *e)
+{
+    struct server sv = {.cfg = c};
+    if (config_models(c, e) < 0 || open_engine(&sv, e) < 0)
+        return fail(e, 1);
+    int rc = life_load_models(&sv, e) < 0 ? fail(e, 1) : 0;
+    engine_close(sv.engine);
+    if (rc == 0)
+        printf("seqd: the configuration is good (%d models)\n", c->models.n);
+    return rc;
+}
+
+static int serve(struct config *c, struct err *e)
+{
+    struct server sv = {.cfg = c, .started_us = clock_wall_us()};
+    struct life *life = NULL;
+    int rc = 0;
+    if (life_open(&sv, &life, e) < 0 || config_models(c, e) < 0 ||
+        open_engine(&sv, e) < 0 || worker_open(&sv.worker, e) < 0 ||
+        http_listen(&sv, e) < 0 || http_start(sv.http, e) < 0 ||
+        life_announce(life, e) < 0)
+        rc = fail(e, 1);
+    else if (life_run(life, e) < 0) /* until a signal; drains */
+        rc = fail(e, 1);
+    http_stop(sv.http);
+    worker_close(sv.worker);
+    http_end(sv.http);
+    if (sv.engine)
+        engine_close(sv.engine);
+    http_free(sv.http);
+    life_close(life);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct config c;
+    struct err e = ERR_INIT;
+    int rc = 0;
+    if (config_load(&c, argc, argv, &e) < 0) {
+        rc = fail(&e, 2);
+    } else if (c.command == COMMAND_HELP) {
+        rc = print_help();
+    } else if (c.command == COMMAND_VERSION) {
+        printf("seqd %s\n", SEQD_VERSION);
+    } else if (c.command == COMMAND_HEALTH) {
+        rc = healthcheck(&c, &e) < 0 ? fail(&e, 1) : 0;
+    } else {
+        rc = c.command == COMMAND_CHECK ? check(&c, &e) : serve(&c, &e);
+    }
+    config_fini(&c);
+    return rc;
+}

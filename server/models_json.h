@@ -1,0 +1,17 @@
+/* models_json: what clients may know about a loaded model.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_MODELS_JSON_H
+#define SEQD_MODELS_JSON_H
+
+#include "engine/base/buf.h"
+#include "engine/run/engine.h"
+
+#define MAX_LISTED_MODELS 256
+
+/* model_json: {"id":...} as in GET /v1/models/{m}. */
+void model_json(const struct model *m, struct buf *out);
+/* models_json_tasks: ["predict","generate"]. */
+void models_json_tasks(unsigned tasks, struct buf *out);
+
+#endif

@@ -1,0 +1,63 @@
+/* task: what the endpoints that run a model have in common: the body, the
+ * model, `input` as tokens, the jobs.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TASK_H
+#define SEQD_TASK_H
+
+#include "server/fields.h"
+#include "server/request.h"
+
+/* All fields of /predict, /sentiment and /generate. */
+struct task_params {
+    const char *model;
+    const struct json *input, *stop;
+    const char *level;
+    int truncate, stream;
+    int64_t timeout_ms, top_k, max_tokens, seed;
+    double temperature, top_p, min_p, repetition_penalty;
+};
+
+#define MAX_TIMEOUT_MS 3600000.0
+#define MAX_SEED 9007199254740991.0 /* 2^53 - 1: whole in every JSON reader */
+
+#define TASK_AT(field) offsetof(struct task_params, field)
+/* The rows that every task has. */
+#define TASK_FIELDS                                                            \
+    {"model", FIELD_TEXT, 0, 0, TASK_AT(model)},                               \
+        {"input", FIELD_ANY, 0, 0, TASK_AT(input)},                            \
+        {"truncate", FIELD_BOOL, 0, 0, TASK_AT(truncate)},                     \
+    {                                                                          \
+        "timeout_ms", FIELD_INT, 1, MAX_TIMEOUT_MS, TASK_AT(timeout_ms)        \
+    }
+
+/* task_body: the body as an object into r->json. invalid_json. */
+int task_body(struct request *r);
+/* task_params: body and fields; p holds the defaults before. */
+int task_params(struct request *r, const struct field *f, int n,
+                struct task_params *p);
+/* task_model: by name or by task into r->model. */
+int task_model(struct request *r, const char *name, unsigned tasks);
+
+/* task_inputs: count and check `input` (a string or a list of strings) and
+ * make r->items. */
+int task_inputs(struct request *r, const struct json *input);
+const struct json *task_input_at(const struct request *r,
+                                 const struct json *input, int i,
+                                 const struct json *before);
+/* task_param: "input" or "input[i]". */
+void task_param(const struct request *r, int i, char out[32]);
+
+#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment */
+#define KEEP_LAST 1  /* truncate keeps the tail: /predict, /generate */
+
+/* task_encode: the inputs into r->ids, cut to the model's limit where that is
+ * allowed. `empty_ok`: "" is the start of a text where the model has a token
+ * for it. */
+int task_encode(struct request *r, const struct task_params *p, int keep,
+                int empty_ok);
+
+/* task_submit: one job per item, all like `spec`. Returns 1 or -1. */
+int task_submit(struct request *r, const struct job_spec *spec);
+
+#endif

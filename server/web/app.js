@@ -1,0 +1,2 @@
+/* The first page of seqd. SPDX-License-Identifier: MIT */
+"use strict";

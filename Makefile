@@ -20,10 +20,12 @@ OPT_release := -O3 $(HARDEN)
 OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fno-sanitize-recover=undefined
 OPT_tsan := -O1 -g -fsanitize=thread
+OPT_double := -O2 -DREAL_DOUBLE $(HARDEN)
 OPT_cross := -O2 $(HARDEN)
 LINK_release := -pie -Wl,-z,relro,-z,now
 LINK_asan := -fsanitize=address,undefined
 LINK_tsan := -fsanitize=thread
+LINK_double := $(LINK_release)
 LINK_cross := -pie -Wl,-z,relro,-z,now
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -ffp-contract=off -pthread -MMD -MP \
   $(WARN) $(OPT_$(FLAVOUR)) $(if $(NATIVE),-march=native) $(CFLAGS)
@@ -156,7 +158,7 @@ ASAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1 \
 TSAN_ENV := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
   TEST_TIMEOUT=900
 
-.PHONY: run test asan tsan layers style lint cross bench \
+.PHONY: run test asan tsan gradcheck layers style lint cross bench \
   docker check install uninstall help
 run: ## install what is missing, build, serve the bundled models (PORT, ARGS)
 	@tools/install-deps.sh run
@@ -179,6 +181,10 @@ tsan: ## the same suite under the thread sanitizer
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) FLAVOUR=tsan tests-build
 	@$(TSAN_ENV) tools/no-aslr.sh $(SUB) -s FLAVOUR=tsan suite
+
+gradcheck: ## signed numeric gradients in double against the analytic ones
+	+@$(MAKE) --no-print-directory -s FLAVOUR=double build/double/seqd-train
+	@build/double/seqd-train gradcheck
 
 layers: ## dependencies point one way: includes, links, names
 	@tools/install-deps.sh run train test

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "models/train/gradcheck.h"
 #include "models/train/train.h"
 
 static volatile sig_atomic_t stop_asked;
@@ -52,6 +53,8 @@ int main(int argc, char **argv)
     watch_signals();
     if (rc == 0 && strcmp(o.command, "train") == 0)
         rc = run_train(&o, &e);
+    else if (rc == 0 && strcmp(o.command, "gradcheck") == 0)
+        rc = gradcheck_run(stdout, &e);
     else if (rc == 0)
         rc = err_set(&e, ERR_INVALID, "unknown command '%s' (see --help)",
                      o.command);

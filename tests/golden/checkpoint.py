@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reading and writing safetensors, and tokenizer.json, with Python's standard
 library: what the converters beside this file share."""
 import json

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Bring a two-layer character LSTM (shared data, models/charlstm-NAME) into
 seqd's layout.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Bring the word LSTM on Penn Treebank (shared data, models/ptb-lstm100) into
 seqd's layout.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Make tests/golden/rnn/: small recurrent checkpoints in seqd's layout with
 what PyTorch says about them.
 

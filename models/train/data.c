@@ -77,12 +77,14 @@ static int read_file(const char *path, struct buf *b, struct err *e)
     return b->failed ? err_nomem(e) : 0;
 }
 
-/* End of the record that starts at p: the line's, or that of the last line
- * before a blank one. *next is where the next record starts. */
+/* End of the record that starts at p: the line's, that of the last line before
+ * a blank one, or the file's. *next is where the next record starts. */
 static const char *record_end(const char *p, const char *end, int record,
                               const char **next)
 {
     const char *last = p;
+    if (record == RECORD_WHOLE)
+        return *next = end;
     for (;;) {
         const char *lf = memchr(p, '\n', (size_t)(end - p));
         last = lf == NULL ? end : lf;

@@ -40,7 +40,7 @@ struct corpus {
 /* How files are cut into records. */
 struct data_format {
     int labelled; /* label, space or tab, text */
-    int record;   /* RECORD_LINE, RECORD_BLANK */
+    int record;   /* RECORD_LINE ... */
     int max_len;  /* labelled: tokens kept */
     struct labels *labels; /* labelled; grows with numeric labels */
     int grow; /* new numeric labels may appear */

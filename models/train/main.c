@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "models/train/eval.h"
 #include "models/train/gradcheck.h"
 #include "models/train/train.h"
 
@@ -41,6 +42,17 @@ static int run_train(const struct options *o, struct err *e)
     return rc;
 }
 
+static int run_eval(const struct options *o, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    int rc = eval_run(o, &b, e);
+    if (rc == 0)
+        fputs(b.p, stdout);
+    buf_fini(&b);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
@@ -53,6 +65,8 @@ int main(int argc, char **argv)
     watch_signals();
     if (rc == 0 && strcmp(o.command, "train") == 0)
         rc = run_train(&o, &e);
+    else if (rc == 0 && strcmp(o.command, "eval") == 0)
+        rc = run_eval(&o, &e);
     else if (rc == 0 && strcmp(o.command, "gradcheck") == 0)
         rc = gradcheck_run(stdout, &e);
     else if (rc == 0)

@@ -216,8 +216,13 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	@for t in layers style lint test asan tsan; do \
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
-BENCHES := bench-http
-.PHONY: bench-http
+BENCHES := bench-kernels bench-http
+.PHONY: bench-kernels bench-http
+bench-kernels: $(B)/tests/bench/bench_kernels
+	@$<
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
+
 bench-http: $(B)/seqd
 	@tests/bench/http.sh
 

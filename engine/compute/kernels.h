@@ -70,11 +70,11 @@ struct kernels {
                      float *h, size_t ldh);
 
     /* Row helpers, n floats. */
-    void (*add_to)(int n, const float *x, float *y);  /* y += x */
-    void (*max_to)(int n, const float *x, float *y);  /* y = x > y ? x : y */
-    void (*scale)(int n, float s, float *x);          /* x *= s */
-    void (*divide)(int n, float s, float *x);         /* x /= s */
-    float (*row_max)(int n, const float *x);          /* -inf when n is 0 */
+    void (*add_to)(int n, const float *x, float *y); /* y += x */
+    void (*max_to)(int n, const float *x, float *y); /* y = x > y ? x : y */
+    void (*scale)(int n, float s, float *x);         /* x *= s */
+    void (*divide)(int n, float s, float *x);        /* x /= s */
+    float (*row_max)(int n, const float *x);         /* -inf when n is 0 */
     /* sum_i exp(x_i - max), 16 lanes, fixed tree. */
     float (*sum_exp)(int n, const float *x, float max);
     /* y_i = exp(x_i - max) / sum. y may be x. */

@@ -23,6 +23,14 @@ static inline struct v16 v_load(const float *p)
     return (struct v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
 }
 
+/* A value that the compiler must hold in a register: gcc 12 would rather read
+ * it from memory again for each use. */
+static inline struct v16 v_keep(struct v16 a)
+{
+    __asm__("" : "+x"(a.lo), "+x"(a.hi));
+    return a;
+}
+
 static inline void v_store(float *p, struct v16 a)
 {
     _mm256_storeu_ps(p, a.lo);
@@ -180,10 +188,13 @@ static inline struct v16 v_from_f16(const uint16_t *p)
  * of one k and one x, at most fill 16 registers. */
 #define ROWS_MAX 6
 #define PANELS_MAX 4
-#define K_BLOCK 384
+/* clang-format off */
 #define TILES(X)                                                               \
-    X(1, 0)                                                                    \
-    X(1, 1) X(1, 2) X(2, 0) X(2, 1) X(3, 0) X(3, 1) X(4, 0) X(5, 0) X(6, 0)
+    X(1, 0) X(1, 1) X(1, 2)                                                    \
+    X(2, 0) X(2, 1)                                                            \
+    X(3, 0) X(3, 1)                                                            \
+    X(4, 0) X(5, 0) X(6, 0)
+/* clang-format on */
 
 #include "engine/compute/kernels_fma.inc.h"
 

@@ -23,6 +23,14 @@ static inline struct v16 v_load(const float *p)
     return (struct v16){_mm512_loadu_ps(p)};
 }
 
+/* A value that the compiler must hold in a register: gcc 12 would rather read
+ * it from memory again for each use. */
+static inline struct v16 v_keep(struct v16 a)
+{
+    __asm__("" : "+v"(a.v));
+    return a;
+}
+
 static inline void v_store(float *p, struct v16 a)
 {
     _mm512_storeu_ps(p, a.v);
@@ -137,16 +145,22 @@ static inline struct v16 v_from_f16(const uint16_t *p)
 }
 
 /* Shapes of tiles (rows, log2 of panels): rows * panels sums, the weights of
- * one k and one x at most fill 32 registers. */
+ * one k and one x at most fill 32 registers. A row alone reads four panels at
+ * a time: enough sums to hide the latency, few enough streams for the
+ * prefetcher (models/SPEED.md). */
 #define ROWS_MAX 12
 #define PANELS_MAX 8
-#define K_BLOCK 384
+/* clang-format off */
 #define TILES(X)                                                               \
-    X(1, 0)                                                                    \
-    X(1, 1) X(1, 2) X(1, 3) X(2, 0) X(2, 1) X(2, 2) X(2, 3) X(3, 0) X(3, 1)    \
-        X(3, 2) X(3, 3) X(4, 0) X(4, 1) X(4, 2) X(5, 0) X(5, 1) X(5, 2)        \
-            X(6, 0) X(6, 1) X(6, 2) X(7, 0) X(7, 1) X(8, 0) X(8, 1) X(9, 0)    \
-                X(9, 1) X(10, 0) X(10, 1) X(11, 0) X(11, 1) X(12, 0) X(12, 1)
+    X(1, 0) X(1, 1) X(1, 2)                                                    \
+    X(2, 0) X(2, 1) X(2, 2) X(2, 3)                                            \
+    X(3, 0) X(3, 1) X(3, 2) X(3, 3)                                            \
+    X(4, 0) X(4, 1) X(4, 2)                                                    \
+    X(5, 0) X(5, 1) X(5, 2)                                                    \
+    X(6, 0) X(6, 1) X(6, 2)                                                    \
+    X(7, 0) X(7, 1) X(8, 0) X(8, 1) X(9, 0) X(9, 1)                            \
+    X(10, 0) X(10, 1) X(11, 0) X(11, 1) X(12, 0) X(12, 1)
+/* clang-format on */
 
 #include "engine/compute/kernels_fma.inc.h"
 

@@ -306,11 +306,20 @@ static void isa_widen_f16(size_t n, const uint16_t *x, float *y)
  * stay in registers while the inner dimension runs. Every tile adds in the
  * same order, so its shape never shows in the result. */
 
+/* Inner indices of a block: its weights for one group of panels stay in the
+ * first and second cache while all row tiles pass. */
+#define K_BLOCK 384
+/* From this many rows on, the tile fetches weights ahead by itself; with fewer
+ * the product waits for memory anyway, and the CPU's own prefetch is better. */
+#define PREFETCH_ROWS 3
+#define AHEAD (16 * PACK_COLS)
+
 struct tile {
-    const float *w; /* first panel [K][16], at the first k of this block */
-    size_t panel;   /* floats from one panel to the next */
-    int K;          /* inner indices of this block */
-    const float *x; /* first row, at the first k of this block */
+    const float *w;     /* first panel [K][16], at the first k of this block */
+    const float *ahead; /* as w: what to fetch into the cache meanwhile */
+    size_t panel;       /* floats from one panel to the next */
+    int K;              /* inner indices of this block */
+    const float *x;     /* first row, at the first k of this block */
     size_t ldx;
     const float *from[ROWS_MAX]; /* what the sums start from, whole panels */
     float *to;                   /* the sums of the first row, likewise */
@@ -323,7 +332,7 @@ static inline __attribute__((always_inline)) void
 tile_run(const struct tile *t, const int rows, const int panels)
 {
     struct v16 sum[ROWS_MAX][PANELS_MAX], wk[PANELS_MAX];
-    const float *w = t->w, *x = t->x;
+    const float *w = t->w, *x = t->x, *ahead = t->ahead;
     const size_t ldx = t->ldx, panel = t->panel;
 
 #pragma GCC unroll 16
@@ -332,10 +341,17 @@ tile_run(const struct tile *t, const int rows, const int panels)
         for (int j = 0; j < panels; j++)
             sum[i][j] = v_load(t->from[i] + 16 * j);
     }
-    for (int k = t->K; k > 0; k--, w += 16, x++) {
+    for (int k = t->K; k > 0; k--, w += 16, x++, ahead += 16) {
 #pragma GCC unroll 16
         for (int j = 0; j < panels; j++)
             wk[j] = v_load(w + (size_t)j * panel);
+#pragma GCC unroll 16
+        for (int j = 0; j < panels && rows > 1; j++)
+            wk[j] = v_keep(wk[j]);
+#pragma GCC unroll 16
+        for (int j = 0; j < panels && rows >= PREFETCH_ROWS; j++)
+            _mm_prefetch((const void *)(ahead + (size_t)j * panel),
+                         _MM_HINT_T0);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             struct v16 xk = v_set1(x[(size_t)i * ldx]);
@@ -394,6 +410,7 @@ struct gemm {
  * indices k0 to k1. */
 struct part {
     int row, rows, n, cols, log_panels, k0, k1;
+    ptrdiff_t ahead; /* floats from the weights in use to those to fetch */
 };
 
 static const float *part_start(const struct gemm *g, int row,
@@ -410,8 +427,11 @@ static void part_run(const struct gemm *g, const struct part *p)
     const size_t width = (size_t)16 << p->log_panels;
     const size_t bytes = (size_t)p->cols * sizeof *edge;
     const int whole = (size_t)p->cols == width;
+    const float *w =
+        g->W->data + (size_t)p->n * (size_t)g->W->K + (size_t)p->k0 * 16;
     struct tile t = {
-        .w = g->W->data + (size_t)p->n * (size_t)g->W->K + (size_t)p->k0 * 16,
+        .w = w,
+        .ahead = w + p->ahead,
         .panel = (size_t)g->W->K * 16,
         .K = p->k1 - p->k0,
         .x = g->x + (size_t)p->row * g->ldx + p->k0,
@@ -448,16 +468,22 @@ static void isa_gemm_rows(const struct packed *W, int n0, int n1, int m,
         return;
     p.log_panels = widest_group((m + tiles - 1) / tiles);
     for (; p.n < n1; p.n += p.cols) {
+        ptrdiff_t next_group;
+
         while (16 << p.log_panels >= n1 - p.n + 16)
             p.log_panels--;
         p.cols = 16 << p.log_panels;
         if (p.cols > n1 - p.n)
             p.cols = n1 - p.n;
+        next_group = (ptrdiff_t)W->K * (16 << p.log_panels);
         for (p.k0 = 0; p.k0 < W->K; p.k0 = p.k1) {
             p.k1 = W->K - p.k0 < k_block ? W->K : p.k0 + k_block;
             for (int i = 0; i < tiles; i++) {
                 p.row = (int)((int64_t)m * i / tiles);
                 p.rows = (int)((int64_t)m * (i + 1) / tiles) - p.row;
+                /* The second row tile finds this group in the cache and
+                 * has time to fetch the next one. */
+                p.ahead = i == 1 ? next_group : AHEAD;
                 part_run(&g, &p);
             }
         }

@@ -96,7 +96,7 @@ static void test_threadpool_barrier_waits_for_all(void **state)
     for (int s = 0; s < 2; s++)
         for (int n = 1; n <= MAX_THREADS; n++) {
             struct pool *p = open_pool(n, spins[s]);
-            struct count c = {.pool = p, .rounds = 200};
+            struct count c = {.pool = p, .rounds = 60};
 
             pool_acquire(p);
             pool_run(p, n, count_rounds, &c);

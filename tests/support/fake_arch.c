@@ -265,17 +265,49 @@ static int scan(const struct batch *b, struct err *e)
     return failed ? err_set(e, ERR_INTERNAL, "fake step failed") : 0;
 }
 
+static void wait_for_permit(void)
+{
+    while (atomic_load(&fake_stats.hold)) {
+        int n = atomic_load(&fake_stats.permits);
+        if (n > 0 &&
+            atomic_compare_exchange_strong(&fake_stats.permits, &n, n - 1)) {
+            break;
+        }
+        atomic_store(&fake_stats.at_hold, n == 0);
+        usleep(50);
+    }
+    atomic_store(&fake_stats.at_hold, 0);
+}
+
+void fake_pass(int n)
+{
+    atomic_fetch_add(&fake_stats.permits, n);
+    for (int i = 0; i < 2000; i++) {
+        if (atomic_load(&fake_stats.permits) == 0 &&
+            atomic_load(&fake_stats.at_hold)) {
+            return;
+        }
+        usleep(50);
+    }
+}
+
+static void note_between(void)
+{
+    int64_t ended = atomic_load(&fake_stats.ended_us);
+    if (ended) {
+        atomic_fetch_add(&fake_stats.between_us, clock_now_us() - ended);
+        atomic_fetch_add(&fake_stats.n_between, 1);
+    }
+}
+
 static int fake_step(const void *self, const struct exec *x, struct batch *b,
                      struct err *e)
 {
     const struct fake *f = self;
     struct fake_work w = {.f = f, .b = b};
 
-    while (atomic_load(&fake_stats.hold)) {
-        atomic_store(&fake_stats.at_hold, 1);
-        usleep(100);
-    }
-    atomic_store(&fake_stats.at_hold, 0);
+    note_between();
+    wait_for_permit();
     note_max(&fake_stats.max_items, b->n_item);
     note_max(&fake_stats.max_threads, x->n_threads);
     atomic_fetch_add(&fake_stats.tokens, b->n_tokens);
@@ -290,6 +322,7 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
     }
     weight_read(f->t, 0, 1, &w.zero);
     pool_run(x->pool, x->n_threads, run_part, &w);
+    atomic_store(&fake_stats.ended_us, clock_now_us());
     return 0;
 }
 

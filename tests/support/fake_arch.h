@@ -60,12 +60,19 @@ float fake_score(uint32_t h, int label);
 struct fake_stats {
     atomic_int steps, max_items, violations, max_threads;
     atomic_long tokens;
-    atomic_int hold;    /* while 1, a step waits at its start */
+    atomic_int hold;    /* while 1, a step waits at its start for a permit */
+    atomic_int permits; /* steps that may pass */
     atomic_int at_hold; /* 1 when a step waits there */
     atomic_int warm_stopped;
     atomic_long allocs; /* mem_count() over the steps from the third on */
+    /* From the end of a step to the start of the next one: */
+    _Atomic int64_t ended_us, between_us; /* the sum */
+    atomic_int n_between;
 };
 extern struct fake_stats fake_stats;
 void fake_reset(void);
+/* fake_pass: let n steps pass while held, wait until the next one waits (or,
+ * when there is none, a moment). */
+void fake_pass(int n);
 
 #endif

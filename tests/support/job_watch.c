@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/base/utf8.h"
+
 void watch_init(struct watch *r)
 {
     memset(r, 0, sizeof(*r));
@@ -37,6 +39,7 @@ static void on_event(void *user, const struct job_event *ev)
     r->unflushed++;
     r->n_late += j->n_final > 0;
     if (ev->kind == JOB_TEXT) {
+        r->bad_text += ev->text_len == 0 || !utf8_valid(ev->text, ev->text_len);
         size_t n = ev->text_len;
         n = n < WATCH_TEXT - 1 - j->text_len ? n : WATCH_TEXT - 1 - j->text_len;
         memcpy(j->text + j->text_len, ev->text, n);
@@ -47,7 +50,8 @@ static void on_event(void *user, const struct job_event *ev)
     } else {
         j->n_final++;
         j->final = ev->kind;
-        r->n_final++;
+        j->order = r->n_final++;
+        j->stamp = r->stamp ? atomic_load(r->stamp) : 0;
         pthread_cond_broadcast(&r->cv);
     }
     pthread_mutex_unlock(&r->mu);

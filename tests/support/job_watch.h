@@ -6,6 +6,7 @@
 #define SEQD_JOB_WATCH_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "engine/run/engine.h"
 
@@ -18,6 +19,7 @@ struct watched {
     enum job_event_kind final;
     char text[WATCH_TEXT]; /* streamed */
     size_t text_len;
+    int order, stamp; /* of the final event: how manieth, at which stamp */
     int cancel_after; /* cancel from on_event after so many JOB_TEXT; 0: no */
 };
 
@@ -27,7 +29,9 @@ struct watch {
     int n_final; /* of all jobs */
     int n_late;  /* events after a job's final one */
     int n_flush;
-    int unflushed; /* events since the last flush */
+    int unflushed;     /* events since the last flush */
+    int bad_text;      /* JOB_TEXT events that are not whole code points */
+    atomic_int *stamp; /* NULL, or a number to note at final events */
 };
 
 void watch_init(struct watch *r);

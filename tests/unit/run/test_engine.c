@@ -17,72 +17,10 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
-#include "tests/support/fake_arch.h"
-#include "tests/support/job_watch.h"
+#include "tests/support/engine_fix.h"
 
 #define V 64
 #define CLOSE 1e-5 /* fp32 softmax of a few dozen terms against double */
-
-struct fix {
-    struct engine *g;
-    struct model *m;
-    struct watch w;
-    char dir[64];
-};
-
-static void open_fix(struct fix *f, const struct fake_config *c,
-                     struct engine_options o)
-{
-    struct err e = ERR_INIT;
-    memset(f, 0, sizeof(*f));
-    fake_reset();
-    watch_init(&f->w);
-    o.flush = watch_flush;
-    o.ctx = &f->w;
-    o.n_threads = o.n_threads ? o.n_threads : 2;
-    assert_int_equal(fake_dir(c, f->dir), 0);
-    assert_int_equal(engine_open(&o, fake_archs, &f->g, &e), 0);
-    if (engine_load(f->g, "fake", f->dir, &e)) {
-        fail_msg("%s", e.msg);
-    }
-    assert_int_equal(engine_model(f->g, NULL, TASK_NEXT, &f->m, &e), 0);
-}
-
-static void close_fix(struct fix *f)
-{
-    model_release(f->m);
-    engine_close(f->g);
-    watch_fini(&f->w);
-    fake_dir_remove(f->dir);
-    assert_int_equal(atomic_load(&fake_stats.violations), 0);
-    assert_int_equal(f->w.n_late, 0);
-    assert_int_equal(f->w.unflushed, 0);
-}
-
-static struct job_spec spec_of(const struct fix *f, unsigned task,
-                               const int32_t *ids, int n)
-{
-    struct job_spec s = {.model = f->m,
-                         .task = task,
-                         .tokens = ids,
-                         .n_tokens = n,
-                         .top_k = 5,
-                         .temperature = 1.0f,
-                         .max_tokens = 8,
-                         .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f}};
-    return s;
-}
-
-/* Run one job to its end. */
-static void run_one(struct fix *f, struct job_spec *s, struct watched *j)
-{
-    struct err e = ERR_INIT;
-    int before = f->w.n_final;
-    if (watch_submit(&f->w, f->g, s, 1, j, &e)) {
-        fail_msg("%s", e.msg);
-    }
-    assert_int_equal(watch_wait(&f->w, before + 1), 0);
-}
 
 static const int32_t prompt[] = {FAKE_BOS, 10, 20, 30, 40, 50, 60, 11, 12, 13,
                                  14,       15, 16, 17, 18, 19, 21, 22, 23, 24};
@@ -93,10 +31,10 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
     struct fix f;
     struct watched j = {0};
     (void)state;
-    open_fix(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4},
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4},
              (struct engine_options){0});
-    struct job_spec s = spec_of(&f, TASK_CLASSIFY, prompt, N_PROMPT);
-    run_one(&f, &s, &j);
+    struct job_spec s = fix_spec(&f, TASK_CLASSIFY, prompt, N_PROMPT);
+    fix_run(&f, &s, 1, &j);
     const struct job_result *r = job_result(j.job);
     double x[4], sum = 0;
     int best = 0;
@@ -114,7 +52,7 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
         assert_true(fabs((double)r->scores[i] - x[i] / sum) < CLOSE);
     }
     watch_release(&j, 1);
-    close_fix(&f);
+    fix_close(&f);
 }
 
 static void check_next(const struct job_result *r, double temperature, int k)
@@ -149,19 +87,19 @@ static void test_next_lists_the_best_offered_tokens(void **state)
     struct fix f;
     struct watched j = {0};
     (void)state;
-    open_fix(&f, &(struct fake_config){.max_chain = 8},
+    fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
     static const double temperature[] = {1, 0.5, 2};
     for (int i = 0; i < 3; i++) {
-        struct job_spec s = spec_of(&f, TASK_NEXT, prompt, N_PROMPT);
+        struct job_spec s = fix_spec(&f, TASK_NEXT, prompt, N_PROMPT);
         s.temperature = (float)temperature[i];
         s.top_k = 5 + 10 * i;
-        run_one(&f, &s, &j);
+        fix_run(&f, &s, 1, &j);
         assert_int_equal(j.final, JOB_DONE);
         check_next(job_result(j.job), temperature[i], s.top_k);
         watch_release(&j, 1);
     }
-    close_fix(&f);
+    fix_close(&f);
 }
 
 static void test_generate_greedy_follows_the_recurrence(void **state)
@@ -170,10 +108,10 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     struct watched j = {0};
     int32_t ids[N_PROMPT + 8];
     (void)state;
-    open_fix(&f, &(struct fake_config){.max_chain = 8},
+    fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
-    struct job_spec s = spec_of(&f, TASK_GENERATE, prompt, N_PROMPT);
-    run_one(&f, &s, &j);
+    struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, N_PROMPT);
+    fix_run(&f, &s, 1, &j);
     const struct job_result *r = job_result(j.job);
     assert_int_equal(j.final, JOB_DONE);
     memcpy(ids, prompt, sizeof(prompt));
@@ -200,7 +138,7 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     assert_int_equal(r->finish, n < 8 ? FINISH_STOP : FINISH_LENGTH);
     assert_int_equal(r->completion_tokens, n);
     watch_release(&j, 1);
-    close_fix(&f);
+    fix_close(&f);
 }
 
 int main(void)

@@ -1,0 +1,76 @@
+/* engine_fix: see engine_fix.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/engine_fix.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/log.h"
+
+void fix_open(struct fix *f, const struct fake_config *c,
+              struct engine_options o)
+{
+    struct err e = ERR_INIT;
+
+    log_configure(LOG_ERROR, 0);
+    memset(f, 0, sizeof(*f));
+    fake_reset();
+    watch_init(&f->w);
+    f->w.stamp = &fake_stats.steps;
+    o.flush = watch_flush;
+    o.ctx = &f->w;
+    o.n_threads = o.n_threads ? o.n_threads : 2;
+    assert_int_equal(fake_dir(c, f->dir), 0);
+    assert_int_equal(engine_open(&o, fake_archs, &f->g, &e), 0);
+    if (engine_load(f->g, "fake", f->dir, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    assert_int_equal(engine_model(f->g, NULL, 0, &f->m, &e), 0);
+}
+
+void fix_close(struct fix *f)
+{
+    atomic_store(&fake_stats.hold, 0);
+    model_release(f->m);
+    engine_close(f->g);
+    fake_dir_remove(f->dir);
+    watch_fini(&f->w);
+    assert_int_equal(atomic_load(&fake_stats.violations), 0);
+    assert_int_equal(f->w.n_late, 0);
+    assert_int_equal(f->w.unflushed, 0);
+    assert_int_equal(f->w.bad_text, 0);
+}
+
+struct job_spec fix_spec(const struct fix *f, unsigned task, const int32_t *ids,
+                         int n)
+{
+    struct job_spec s = {.model = f->m,
+                         .task = task,
+                         .tokens = ids,
+                         .n_tokens = n,
+                         .top_k = 5,
+                         .temperature = 1.0f,
+                         .max_tokens = 8,
+                         .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f}};
+    return s;
+}
+
+void fix_submit(struct fix *f, struct job_spec *s, int n, struct watched *j)
+{
+    struct err e = ERR_INIT;
+    if (watch_submit(&f->w, f->g, s, n, j, &e)) {
+        fail_msg("%s", e.msg);
+    }
+}
+
+void fix_run(struct fix *f, struct job_spec *s, int n, struct watched *j)
+{
+    int before = f->w.n_final;
+    fix_submit(f, s, n, j);
+    assert_int_equal(watch_wait(&f->w, before + n), 0);
+}

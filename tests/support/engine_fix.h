@@ -1,0 +1,33 @@
+/* engine_fix: an engine with one toy model, for tests.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_ENGINE_FIX_H
+#define SEQD_ENGINE_FIX_H
+
+#include "tests/support/fake_arch.h"
+#include "tests/support/job_watch.h"
+
+struct fix {
+    struct engine *g;
+    struct model *m;
+    struct watch w;
+    char dir[64];
+};
+
+/* fix_open: model "fake"; n_threads 0 becomes 2. Fails the test on error. */
+void fix_open(struct fix *f, const struct fake_config *c,
+              struct engine_options o);
+/* fix_close: closes the engine and checks that the toy saw no violation and
+ * no event came late, unflushed or cut inside a code point. */
+void fix_close(struct fix *f);
+
+/* fix_spec: a job with plain parameters: 5 predictions, 8 new tokens, greedy.
+ */
+struct job_spec fix_spec(const struct fix *f, unsigned task, const int32_t *ids,
+                         int n);
+/* fix_run: submit n jobs and wait for all. Fails the test when refused. */
+void fix_run(struct fix *f, struct job_spec *s, int n, struct watched *j);
+/* fix_submit: without waiting. */
+void fix_submit(struct fix *f, struct job_spec *s, int n, struct watched *j);
+
+#endif

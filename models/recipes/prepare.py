@@ -9,11 +9,13 @@ Standard library only. The files written, one record per line unless said
 otherwise ("label text" means the label, one space, the text):
 
   sst.phrases.txt     label text: phrases and sentences of the training half
+  sst.lm.txt          the sentences of the training half, for a language model
   sst.dev.txt         label text: the standard development file, as it is
   sst.test.txt        label text: the standard test file, as it is
   sst.test.detok.txt  label text: the test file the way people type
   imdb.lm.txt         reviews (labelled training half and unlabelled)
   imdb.train.txt      label text: the labelled training half
+  imdb.chunks.txt     label text: the same cut into runs of whole sentences
   books.train.txt     paragraphs of 17 books
   books.valid.txt     paragraphs of The Time Machine and The Jungle Book
   books.test.txt      paragraphs of The War of the Worlds
@@ -165,11 +167,35 @@ def prepare_sst(data, out):
             if text and text not in held_out and not TEMPLATE.search(text)]
     print(f"sst: {len(lines) - len(kept)} held-out or template lines dropped")
     write_lines(out, "sst.phrases.txt", kept)
+    write_lines(out, "sst.lm.txt", [text for _, text in label_text(
+        read_lines(os.path.join(folder, "stsa.fine.train.txt")))
+        if text not in held_out])
     write_lines(out, "sst.dev.txt", dev)
     write_lines(out, "sst.test.txt", test)
     write_lines(out, "sst.test.detok.txt",
                 [f"{label} {detokenise(text)}"
                  for label, text in label_text(test)])
+
+
+def chunks_of(text, least=50, most=5):
+    """Runs of whole sentences of at least so many words, a few per text.
+
+    The first and the last run are among them: a review often says its
+    verdict there. What is left over at the end joins the run before it.
+    """
+    runs, run = [], []
+    for sentence in re.split(r"(?<=[.!?])[\"')]*\s+", text):
+        run += sentence.split()
+        if len(run) >= least:
+            runs.append(run)
+            run = []
+    if run and runs and len(run) < least // 2:
+        runs[-1] += run
+    elif run:
+        runs.append(run)
+    if len(runs) > most:
+        runs = runs[:most - 2] + runs[-2:]
+    return [" ".join(words) for words in runs]
 
 
 def prepare_imdb(data, out):
@@ -198,6 +224,9 @@ def prepare_imdb(data, out):
             reviews.append(text)
     random.Random(TUNE_SEED).shuffle(reviews)
     write_lines(out, "imdb.train.txt", labelled)
+    write_lines(out, "imdb.chunks.txt", [
+        f"{label} {chunk}" for label, text in label_text(labelled)
+        for chunk in chunks_of(text)])
     write_lines(out, "imdb.lm.txt", reviews)
 
 
@@ -323,7 +352,8 @@ def tune_of(record):
     """One tune in the corpus's form, or None where it does not fit.
 
     X:1, M:, L: and K: in this order, then the notes. A tune that changes
-    its key or metre on the way is left out.
+    its key or metre on the way is left out, and so is one with first and
+    second endings: a third of those do not pass abc2midi as written.
     """
     meter, length, key, body = "4/4", None, None, []
     for line in record.split("\n"):
@@ -352,7 +382,9 @@ def tune_of(record):
         length = "1/8" if 4 * int(beats) >= 3 * int(unit) else "1/16"
     if length not in ("1/4", "1/8"):
         return None
-    if len(text) < 60 or not all(MUSIC.match(line) for line in body):
+    if len(text) < 60 or re.search(r"\[[1-9]|\|[1-9]", text):
+        return None
+    if not all(MUSIC.match(line) for line in body):
         return None
     return "\n".join(["X:1", "M:" + meter, "L:" + length, "K:" + key] + body)
 

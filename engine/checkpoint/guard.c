@@ -22,7 +22,6 @@ struct slot {
 
 static struct slot slots[GUARD_SLOTS];
 static uintptr_t page_mask; /* written once, before the handler exists */
-static int installed;
 
 /* 1 when addr was in a watched range and is readable now. */
 static int repair(uintptr_t addr)
@@ -62,22 +61,28 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static void install(void)
+static void read_page_size(void)
 {
+    page_mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+}
+
+/* Done at every guard_add: somebody else may have put a handler of his own in
+ * our place (test frameworks do). */
+static int install(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct sigaction sa;
+    pthread_once(&once, read_page_size);
     memset(&sa, 0, sizeof(sa));
     sa.sa_sigaction = on_sigbus;
     sa.sa_flags = SA_SIGINFO | SA_RESTART;
     sigemptyset(&sa.sa_mask);
-    page_mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-    installed = sigaction(SIGBUS, &sa, NULL) == 0;
+    return sigaction(SIGBUS, &sa, NULL);
 }
 
 int guard_add(void *addr, size_t bytes, atomic_int *damaged)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install);
-    if (!installed) {
+    if (install()) {
         return -1;
     }
     for (int i = 0; i < GUARD_SLOTS; i++) {

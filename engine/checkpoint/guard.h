@@ -3,7 +3,7 @@
  * zero pages over the rest of that mapping and sets the owner's flag, so that
  * the reader goes on with zeros and whoever looks at the flag stops serving.
  * A SIGBUS anywhere else gets its default action. This is the one handler of a
- * synchronous signal in seqd; it is installed by the first guard_add.
+ * synchronous signal in seqd; guard_add installs it.
  * Thread-safe.
  *
  * SPDX-License-Identifier: MIT */

@@ -27,10 +27,16 @@ static int is_one_of(const char *s, const char *const *list)
     return 0;
 }
 
-static int ends_in_s(const char *s)
+/* May an apostrophe after this word be a possessive ("dogs'")? */
+static int is_plural(const char *s)
 {
+    static const char *const others[] = {
+        "is",     "was",  "as",   "this", "his",  "has",  "does",
+        "its",    "us",   "yes",  "says", "thus", "less", "perhaps",
+        "always", "asks", "goes", "ours", NULL};
     size_t n = strlen(s);
-    return n > 0 && (s[n - 1] == 's' || s[n - 1] == 'S');
+    return n > 1 && s[0] != '\'' && (s[n - 1] == 's' || s[n - 1] == 'S') &&
+           !is_one_of(s, others);
 }
 
 /* Does the quotation mark s open a quotation? Flips the state. An apostrophe
@@ -39,7 +45,7 @@ static int quote_opens(struct detok *d, const char *s, const char *last)
 {
     uint8_t bit = s[0] == '"' ? QUOTE_DOUBLE : QUOTE_SINGLE;
     if (bit == QUOTE_SINGLE && !(d->in_quote & bit) && last &&
-        ends_in_s(last)) {
+        is_plural(last)) {
         return 0;
     }
     d->in_quote ^= bit;

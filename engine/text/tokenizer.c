@@ -430,7 +430,8 @@ struct encoder {
     const struct tokenizer *t;
     struct token_list *out;
     int max_tokens;
-    uint32_t base; /* of the segment in the text */
+    const char *text; /* the whole; pieces are counted from base */
+    uint32_t base;
     struct err *e;
 };
 
@@ -468,7 +469,8 @@ static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
     struct encoder *c = arg;
     const struct tokenizer *t = c->t;
     int32_t id = tokenizer_lookup(t, piece, len);
-    if (id >= 0 && t->special[id] && id != t->newline) {
+    int line_feed = id == t->newline && c->text[c->base + start] == '\n';
+    if (id >= 0 && t->special[id] && !line_feed) {
         id = -1; /* plain text is never a special token */
     }
     if (id < 0) {
@@ -532,7 +534,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                      unsigned flags, int max_tokens, struct token_list *out,
                      struct err *e)
 {
-    struct encoder c = {t, out, max_tokens > 0 ? max_tokens : 0, 0, e};
+    struct encoder c = {t, out, max_tokens > 0 ? max_tokens : 0, text, 0, e};
     if (n > UINT32_MAX) {
         return err_set(e, ERR_TOO_LARGE, "text of %zu bytes", n);
     }

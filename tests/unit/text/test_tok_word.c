@@ -60,8 +60,7 @@ static const struct {
 } sentences[] = {
     {"", ""},
     {" \t\n ", ""},
-    {"The food was good, not bad at all",
-     "the food was good , not bad at all"},
+    {"The food was good, not bad at all", "the food was good , not bad at all"},
     {"I don't like it; can't stand it.",
      "i do n't like it ; ca n't stand it ."},
     {"It's bad, I'm sure you'll agree: they've said he'd say we're lost!",
@@ -92,8 +91,7 @@ static const struct {
     {"J. K. Rowling and George W. Bush", "j. k. rowling and george w. bush"},
     {"So do I. Really. Plan B.", "so do i . really . plan b ."},
     {"(plan B.)", "( plan b . )"},
-    {"In the U.S. at 5 p.m. (e.g. tea)",
-     "in the u.s. at 5 p.m. ( e.g. tea )"},
+    {"In the U.S. at 5 p.m. (e.g. tea)", "in the u.s. at 5 p.m. ( e.g. tea )"},
     {"3.5% of $1,000.50 at 10:30, 9/11.",
      "3.5 % of $ 1,000.50 at 10:30 , 9/11 ."},
     {"1,2,3 and 1, 2; .5 is half", "1,2,3 and 1 , 2 ; .5 is half"},
@@ -104,8 +102,7 @@ static const struct {
     {"rock 'n' roll in the '70s, 'em all, '99",
      "rock 'n' roll in the '70s , 'em all , '99"},
     {"ol' man 'hello' 'sad 's", "ol' man ' hello ' ' sad 's"},
-    {"Great.<br /><br />Really<br>bad<BR/>film",
-     "great . really bad film"},
+    {"Great.<br /><br />Really<br>bad<BR/>film", "great . really bad film"},
     {"<b>a < b", "< b > a < b"},
     {"what?! no!!", "what ? ! no ! !"},
     {"f***ing #1 @home a_b x=y", "f * * * ing # 1 @ home a _ b x = y"},
@@ -215,8 +212,9 @@ static void test_tok_word_keeps_case_when_told(void **state)
 static void test_tok_word_long_runs_are_linear_and_cut(void **state)
 {
     (void)state;
-    static const char *const runs[] = {"a", ".", "-", "'", "a.", "<br", "(",
-                                       "'s", "\xc3\xa9", "\xc2\xad", "1,"};
+    static const char *const runs[] = {"a",        ".",        "-", "'",
+                                       "a.",       "<br",      "(", "'s",
+                                       "\xc3\xa9", "\xc2\xad", "1,"};
     size_t n = 400000;
     char *text = test_malloc(n);
     for (size_t r = 0; r < sizeof(runs) / sizeof(runs[0]); r++) {

@@ -234,9 +234,9 @@ INSTALL_PROGRAMS = $(SEQD) $(SEQD_TRAIN)
 install: $(INSTALL_PROGRAMS) ## programs and checkpoints under PREFIX (and DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(INSTALL_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	@for f in $(CHECKPOINT_FILES:models/%=%); do \
+	@for f in $(CHECKPOINT_FILES:models/checkpoints/%=%); do \
 	  echo "install $(DESTDIR)$(PREFIX)/share/seqd/$$f"; \
-	  install -D -m 644 models/$$f \
+	  install -D -m 644 models/checkpoints/$$f \
 	    "$(DESTDIR)$(PREFIX)/share/seqd/$$f" || exit; done
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/seqd/LICENSE
 

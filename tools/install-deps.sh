@@ -10,7 +10,7 @@ set -u
 packages_of() {
     case $1 in
     run) echo gcc:gcc libc6-dev make:make libmicrohttpd-dev libcjson-dev \
-        python3 ;;
+        python3 python3-yaml ;;
     train) echo libopenblas-dev ;;
     test) echo libcmocka-dev libcurl4-openssl-dev curl:curl abcmidi \
         binutils git:git ;;

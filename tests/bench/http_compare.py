@@ -65,6 +65,17 @@ def post(url, value):
     return json.load(urllib.request.urlopen(r, timeout=30))
 
 
+def wait_for_quiet(seconds):
+    """Until others take less than 6 % of a core, or the time is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        b0, t0 = busy_ticks(), time.monotonic()
+        time.sleep(0.5)
+        took = (busy_ticks() - b0) / os.sysconf("SC_CLK_TCK")
+        if took / (time.monotonic() - t0) < 0.06:
+            return
+
+
 class Side:
     """A server under test: name, process, URL and the argument of load.lua."""
 
@@ -174,6 +185,8 @@ def main():
     p.add_argument("--connections", default="1,8,64")
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--seconds", type=int, default=4)
+    p.add_argument("--wait-quiet", type=int, default=20, metavar="SECONDS",
+                   help="wait at most that long for an idle machine")
     p.add_argument("--only", choices=["seqd", "ort"])
     o = p.parse_args()
     connections = [int(c) for c in o.connections.split(",")]
@@ -201,6 +214,7 @@ def main():
             for c in connections:
                 for run in range(o.runs):
                     for s in sides:
+                        wait_for_quiet(o.wait_quiet)
                         r = s.load(c, o.seconds)
                         results.setdefault((s.name, c), []).append(r)
                         print(f"{c}\t{run + 1}\t{s.name}\t{r[0]:.1f}\t"

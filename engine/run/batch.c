@@ -119,6 +119,20 @@ static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
     return budget;
 }
 
+/* The job that got only what the others left of the budget: it has not had its
+ * turn. (The first of the prompts has, whatever it got.) */
+static struct job *cut_short(const struct batch_plan *p, int n_decode)
+{
+    int last = p->b.n_item - 1;
+    if (last <= n_decode) {
+        return NULL;
+    }
+    struct job *j = p->owner[last];
+    int full = j->n_tokens - j->pos;
+    full = p->max_chain > 0 && full > p->max_chain ? p->max_chain : full;
+    return p->b.item[last].in.n < full ? j : NULL;
+}
+
 void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
 {
     p->b.n_item = p->b.n_tokens = p->b.n_rows = 0;
@@ -126,17 +140,16 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
         jobs[i]->n_planned = 0;
     }
     budget = plan_some(p, jobs, n, budget, 1);
+    int n_decode = p->b.n_item;
     plan_some(p, jobs, n, budget, 0);
 
+    struct job *cut = cut_short(p, n_decode);
     int k = 0;
-    for (int i = 0; i < n; i++) {
-        if (jobs[i]->n_planned == 0) {
-            p->order[k++] = jobs[i];
-        }
-    }
-    for (int i = 0; i < n; i++) {
-        if (jobs[i]->n_planned > 0) {
-            p->order[k++] = jobs[i];
+    for (int served = 0; served < 2; served++) {
+        for (int i = 0; i < n; i++) {
+            if ((jobs[i]->n_planned > 0 && jobs[i] != cut) == served) {
+                p->order[k++] = jobs[i];
+            }
         }
     }
     memcpy(jobs, p->order, (size_t)n * sizeof(struct job *));

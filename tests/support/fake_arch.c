@@ -309,6 +309,7 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
     note_between();
     wait_for_permit();
     note_max(&fake_stats.max_items, b->n_item);
+    note_max(&fake_stats.max_tokens, b->n_tokens);
     note_max(&fake_stats.max_threads, x->n_threads);
     atomic_fetch_add(&fake_stats.tokens, b->n_tokens);
     long allocs = mem_count();

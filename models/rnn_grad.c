@@ -68,8 +68,8 @@ void rnn_forward(const struct rnn_run *r)
         if (r->cell->has_c)
             memcpy(r->cp + off, r->c, bytes);
         struct cell_step s = step_at(r, t);
-        blas_nt(r->blas, mat_of(r->h, m, H), mat_of(r->w.w_hh, GH, H), (real)1,
-                mat_of(r->cell->split ? s.b : s.a, m, GH));
+        recur_apply(r->ahead, mat_of(r->h, m, H), 1,
+                    mat_of(r->cell->split ? s.b : s.a, m, GH));
         r->cell->forward(&s);
         for (int k = 0; k < m; k++)
             memcpy(r->h + (size_t)k * (size_t)H, s.h + (size_t)k * s.ldh,
@@ -82,7 +82,6 @@ void rnn_backward(const struct rnn_run *r, struct mat dout,
                   real *dh, real *dc)
 {
     int T = r->steps->T, N = r->steps->N, H = r->H, GH = H * r->cell->gates;
-    struct mat w_hh = mat_of(r->w.w_hh, GH, H);
     for (int i = 0; i < T; i++) {
         int t = r->reverse ? i : T - 1 - i;
         struct cell_step s = step_at(r, t);
@@ -93,8 +92,8 @@ void rnn_backward(const struct rnn_run *r, struct mat dout,
         s.dh = dh;
         s.dc = dc;
         r->cell->backward(&s);
-        blas_nn(r->blas, mat_of(r->cell->split ? s.b : s.a, s.m, GH), w_hh,
-                (real)(r->cell->split ? 1 : 0), mat_of(dh, s.m, H));
+        recur_apply(r->back, mat_of(r->cell->split ? s.b : s.a, s.m, GH),
+                    r->cell->split, mat_of(dh, s.m, H));
     }
     struct mat da = mat_of(r->a, N, GH);
     struct mat db = r->cell->split ? mat_of(r->b, N, GH) : da;

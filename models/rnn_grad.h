@@ -15,6 +15,7 @@
 #define SEQD_RNN_GRAD_H
 
 #include "models/train/blas.h"
+#include "models/train/recur.h"
 
 struct steps {
     int T, N;
@@ -67,6 +68,7 @@ struct rnn_run {
     const struct steps *steps;
     int I, H, relu, reverse;
     struct rnn_weights w;
+    const struct recur *ahead, *back; /* w_hh, loaded; back: for backward */
     struct mat x;   /* [N, I] input */
     struct mat out; /* [N, H] output, a column range of the layer's */
     real *h, *c;    /* [B, H] state: in the first, out the last (reverse: in

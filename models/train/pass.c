@@ -33,6 +33,8 @@ static int layer_init(struct pass *p, int l, struct err *e)
         y->w_drop[d] = mem_aligned(GH * H * s);
         bad |= y->a[d] == NULL || y->hp[d] == NULL || y->h[d] == NULL ||
                y->w_drop[d] == NULL;
+        bad |= recur_init(&y->ahead[d], p->blas, (int)GH, c->H, 0, e) != 0 ||
+               recur_init(&y->back[d], p->blas, (int)GH, c->H, 1, e) != 0;
         if (c->cell->split) {
             y->b[d] = mem_aligned(N * GH * s);
             bad |= y->b[d] == NULL;
@@ -113,6 +115,8 @@ void pass_fini(struct pass *p)
             mem_aligned_free(y->h[d]);
             mem_aligned_free(y->c[d]);
             mem_aligned_free(y->w_drop[d]);
+            recur_fini(&y->ahead[d]);
+            recur_fini(&y->back[d]);
         }
     }
     real *const blocks[] = {p->bias, p->dh,    p->dc, p->top, p->dtop,
@@ -222,7 +226,9 @@ static struct rnn_run run_of(const struct pass *p, const struct pass_batch *b,
                         .hp = y->hp[d],
                         .cp = y->cp[d],
                         .tc = y->tc[d],
-                        .bias = p->bias};
+                        .bias = p->bias,
+                        .ahead = &y->ahead[d],
+                        .back = &y->back[d]};
     int plain = l > 0 && (!train || p->drop.between <= 0);
     r.x = mat_of(plain ? p->layer[l - 1].out : y->in, b->steps.N, r.I);
     r.out = mat_ld(y->out + d * c->H, b->steps.N, c->H,
@@ -261,6 +267,10 @@ static void layers_forward(struct pass *p, const struct pass_batch *b, real *w,
             if (o->train && p->drop.recurrent > 0)
                 drop_weights(p, l, d, w, o);
             struct rnn_run r = run_of(p, b, l, d, w, o->train);
+            struct mat w_hh = mat_of(r.w.w_hh, c->cell->gates * c->H, c->H);
+            recur_load(&p->layer[l].ahead[d], w_hh);
+            if (o->train)
+                recur_load(&p->layer[l].back[d], w_hh);
             rnn_forward(&r);
         }
     }

@@ -41,6 +41,7 @@ struct pass_layer {
     real *a[2], *b[2], *hp[2], *cp[2], *tc[2];
     real *h[2], *c[2]; /* [B, H] */
     real *w_drop[2];   /* [G*H, H] */
+    struct recur ahead[2], back[2];
 };
 
 struct pass {

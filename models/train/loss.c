@@ -26,9 +26,10 @@ int loss_work_init(struct loss_work *k, int K, int Q, int samples,
     size_t n = (size_t)samples, q = (size_t)Q;
     memset(k, 0, sizeof *k);
     k->width = K > samples ? K : samples;
-    /* about 4 MiB of scores, in whole multiples of 16 rows */
-    int rows = (1 << 20) / k->width / 16 * 16;
-    k->block = rows < 64 ? 64 : rows > 1024 ? 1024 : rows;
+    /* the products want many rows, the passes between them few: measured best
+     * at about 4 million scores */
+    int rows = (1 << 22) / k->width / 16 * 16;
+    k->block = rows < 128 ? 128 : rows > 512 ? 512 : rows;
     k->scores = mem_aligned((size_t)k->block * (size_t)k->width * sizeof(real));
     if (samples > 0) {
         k->w = mem_aligned(n * q * sizeof(real));
@@ -96,15 +97,17 @@ double loss_full(const struct loss_task *t)
         struct mat y = rows_of(t->y, first, n);
         struct mat s = mat_of(t->work->scores, n, K);
         blas_nt(t->blas, y, t->w, (real)0, s);
-        for (int r = 0; r < n; r++)
-            loss += full_row(t, t->target[first + r], K, grad,
-                             s.p + (size_t)r * s.ld);
+        for (int r = 0; r < n; r++) {
+            real *x = s.p + (size_t)r * s.ld;
+            loss += full_row(t, t->target[first + r], K, grad, x);
+            if (grad)
+                vec_add((size_t)K, x, t->db);
+        }
         if (t->prob != NULL)
             memcpy(t->prob + (size_t)first * (size_t)K, s.p,
                    (size_t)n * (size_t)K * sizeof(real));
         if (!grad)
             continue;
-        vec_column_sums(s, t->db);
         blas_nn(t->blas, s, t->w, (real)0, rows_of(t->dy, first, n));
         blas_tn(t->blas, s, y, (real)1,
                 mat_ld(t->dw, t->w.r, t->w.c, t->w.ld));
@@ -183,7 +186,9 @@ double loss_sampled(const struct loss_task *t, const struct noise *noise,
             real *out = dy.p + (size_t)r * dy.ld;
             real d, score = vec_dot(Q, in, row) + t->b[id] -
                             noise_log_q(set, noise, id);
-            loss += sampled_row(t, set, id, score, s.p + (size_t)r * s.ld, &d);
+            real *x = s.p + (size_t)r * s.ld;
+            loss += sampled_row(t, set, id, score, x, &d);
+            vec_add((size_t)set->n, x, t->work->db);
             rows_touch(t->rows_w, id);
             rows_touch(t->rows_b, id);
             vec_axpy(q, d, in, t->dw + (size_t)id * q);
@@ -191,7 +196,6 @@ double loss_sampled(const struct loss_task *t, const struct noise *noise,
             for (int j = 0; j < Q; j++)
                 out[j] = d * row[j];
         }
-        vec_column_sums(s, t->work->db);
         blas_nn(t->blas, s, w, (real)1, dy);
         blas_tn(t->blas, s, y, (real)1, mat_of(t->work->dw, set->n, Q));
     }

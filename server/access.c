@@ -16,13 +16,19 @@ void access_init(struct access *a)
     memset(a, 0, sizeof *a);
 }
 
+/* A client that left before there was an answer has no status. */
+static int status_of(const struct request *r)
+{
+    return r->status ? r->status : 499;
+}
+
 static void find_series(const struct request *r, const char *model,
                         struct metric_series **requests,
                         struct metric_series **duration)
 {
     char code[16];
     const char *task = r->route ? r->route->task : "none";
-    snprintf(code, sizeof code, "%d", r->status);
+    snprintf(code, sizeof code, "%d", status_of(r));
     *requests = metrics_series(METRIC_REQUESTS, model, task, code);
     *duration = metrics_series(METRIC_REQUEST_DURATION, task, NULL, NULL);
 }
@@ -33,7 +39,7 @@ static void count(struct access *a, const struct request *r, int64_t us)
     struct metric_series *requests, *duration;
     int i = 0;
     while (i < a->n &&
-           (a->seen[i].route != r->route || a->seen[i].status != r->status ||
+           (a->seen[i].route != r->route || a->seen[i].status != status_of(r) ||
             strcmp(a->seen[i].model, model)))
         i++;
     if (i < a->n) {
@@ -43,7 +49,7 @@ static void count(struct access *a, const struct request *r, int64_t us)
         find_series(r, model, &requests, &duration);
         if (a->n < ACCESS_SERIES) {
             a->seen[i].route = r->route;
-            a->seen[i].status = r->status;
+            a->seen[i].status = status_of(r);
             snprintf(a->seen[i].model, sizeof a->seen[i].model, "%s", model);
             a->seen[i].requests = requests;
             a->seen[i].duration = duration;
@@ -68,7 +74,7 @@ void access_note(struct access *a, const struct request *r)
     log_event(level, "http", "request",
               "id=%s route=%s status=%d bytes=%zu tokens=%d queue_us=%lld "
               "run_us=%lld total_us=%lld",
-              r->id, r->route ? r->route->path : "none", r->status, r->bytes,
+              r->id, r->route ? r->route->path : "none", status_of(r), r->bytes,
               r->prompt_tokens + r->completion_tokens, (long long)r->queue_us,
               (long long)r->run_us, (long long)us);
 }

@@ -18,7 +18,7 @@
 
 static const struct field fields[] = {
     TASK_FIELDS,
-    {"max_tokens", FIELD_INT, 0, 1 << 24, TASK_AT(max_tokens)},
+    {"max_tokens", FIELD_INT, 0, 1 << 20, TASK_AT(max_tokens)},
     {"temperature", FIELD_NUMBER, 0, 100, TASK_AT(temperature)},
     {"top_k", FIELD_INT, 0, 1 << 24, TASK_AT(top_k)},
     {"top_p", FIELD_NUMBER, 0, 1, TASK_AT(top_p)},

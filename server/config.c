@@ -7,11 +7,9 @@
 #include "server/config.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
@@ -72,7 +70,7 @@ static const struct option options[] = {
      "longest item, for models without a context length of their own",
      AT(max_item_tokens)},
     {"--max-output-tokens", "SEQD_MAX_OUTPUT_TOKENS", OPT_INT, SHOWN, 1,
-     1 << 24, "8192", NULL, "N", "largest max_tokens of /generate",
+     1 << 20, "8192", NULL, "N", "largest max_tokens of /generate",
      AT(max_output_tokens)},
     {"--max-rows", "SEQD_MAX_ROWS", OPT_INT, SHOWN, 1, 1024, "64", NULL, "N",
      "most sequences in one step", AT(max_rows)},
@@ -146,7 +144,7 @@ static void list_clear(struct string_list *l)
     l->n = 0;
 }
 
-static int list_add(struct string_list *l, const char *s, struct err *e)
+int string_list_add(struct string_list *l, const char *s, struct err *e)
 {
     char **v = mem_grow(l->v, (size_t)l->n + 1, sizeof *v);
     if (!v)
@@ -208,7 +206,7 @@ static int option_set(struct config *c, const struct option *o,
     case OPT_BOOL:
         return set_bool(c, o, from, text, e);
     case OPT_LIST:
-        return list_add(slot(c, o), text, e);
+        return string_list_add(slot(c, o), text, e);
     case OPT_TEXT:
         break;
     }
@@ -459,7 +457,7 @@ static int check_rules(struct config *c, struct err *e)
     if (c->api_key_file &&
         keys_read(c->api_key_file, &c->keys.v, &c->keys.n, e) < 0)
         return -1;
-    if (c->api_key && list_add(&c->keys, c->api_key, e) < 0)
+    if (c->api_key && string_list_add(&c->keys, c->api_key, e) < 0)
         return -1;
     if (!is_loopback(c->host) && c->keys.n == 0 && !c->no_auth)
         return err_set(e, ERR_INVALID,
@@ -494,60 +492,6 @@ void config_fini(struct config *c)
     }
     list_clear(&c->keys);
     mem_free(c->url);
-}
-
-/* ------------------------------------------------ the bundled checkpoints */
-
-/* Add what DIR/seqd.json lists: {"models":[{"name","dir"}]}. */
-static int add_bundled(struct config *c, const char *dir, struct err *e)
-{
-    char path[PATH_MAX], spec[PATH_MAX + 80];
-    struct json *j = NULL;
-    int rc = 0;
-    snprintf(path, sizeof path, "%s/seqd.json", dir);
-    if (json_load(path, "seqd.json", NULL, &j, e) < 0)
-        return -1;
-    const struct json *m = json_child(json_get(j, "models"));
-    for (; m && rc == 0; m = json_next(m)) {
-        const char *name = json_string(json_get(m, "name"));
-        const char *sub = json_string(json_get(m, "dir"));
-        if (!name || !sub) {
-            rc = err_set(e, ERR_FORMAT, "seqd.json: a model lacks name or dir");
-            break;
-        }
-        snprintf(spec, sizeof spec, "%.64s=%s%s%s", name,
-                 *sub == '/' ? "" : dir, *sub == '/' ? "" : "/", sub);
-        rc = list_add(&c->models, spec, e);
-    }
-    json_free(j);
-    return rc;
-}
-
-/* Folders to look in, relative to the executable: its build tree, then the
- * prefix it is installed under. */
-static const char *const near_executable[] = {"/../../models/checkpoints",
-                                              "/../share/seqd"};
-
-int config_models(struct config *c, struct err *e)
-{
-    char exe[PATH_MAX], dir[PATH_MAX + 64], file[PATH_MAX + 96];
-    if (c->models.n > 0)
-        return 0;
-    if (c->data_dir)
-        return add_bundled(c, c->data_dir, e);
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = '\0';
-    for (size_t i = 0; i < sizeof near_executable / sizeof(char *); i++) {
-        snprintf(dir, sizeof dir, "%s%s", exe, near_executable[i]);
-        snprintf(file, sizeof file, "%s/seqd.json", dir);
-        if (slash && access(file, R_OK) == 0)
-            return add_bundled(c, dir, e);
-    }
-    return err_set(e, ERR_NOT_FOUND,
-                   "no models: give --model NAME=DIR or --data-dir DIR");
 }
 
 /* --------------------------------------------------------------- writing */

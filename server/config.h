@@ -49,6 +49,9 @@ struct config {
 int config_load(struct config *c, int argc, char *const *argv, struct err *e);
 void config_fini(struct config *c);
 
+/* string_list_add: a copy of s at the end. ERR_NOMEM. */
+int string_list_add(struct string_list *l, const char *s, struct err *e);
+
 /* config_models: when no --model is given, the bundled checkpoints listed in
  * seqd.json of the data directory: --data-dir, or beside the build tree, or
  * under the installed prefix. ERR_NOT_FOUND when there is none. */

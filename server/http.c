@@ -9,7 +9,7 @@
  * - A suspended connection notices nothing. The janitor polls parked sockets
  *   for clients that left.
  * - Two Content-Length headers, Content-Length with Transfer-Encoding and two
- *   Host headers pass the library, also at strict level 1 (check_framing).
+ *   Host headers pass the library, also at strict level 1 (head.c).
  *
  * Thread: everything below runs on the loop that owns the connection, but for
  * http_note and http_flush (any) and open, start, close (main).
@@ -17,15 +17,14 @@
  * SPDX-License-Identifier: MIT */
 #include "server/http.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,6 +34,8 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "server/access.h"
+#include "server/head.h"
+#include "server/listen.h"
 #include "server/reply.h"
 #include "server/route.h"
 
@@ -151,91 +152,20 @@ static void look_at_notes(struct loop *l)
 
 /* ----------------------------------------------------------------- header */
 
-/* What the header filter counts. */
-struct scan {
-    struct head *head;
-    int n_length, n_encoding, n_host, bad_name;
-    const char *length, *encoding;
-};
-
-static int is_token_char(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-           (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind,
                                    const char *name, const char *value)
 {
-    struct scan *s = cls;
-    struct head *h = s->head;
     (void)kind;
-    for (const char *p = name; *p; p++)
-        s->bad_name |= !is_token_char((unsigned char)*p);
-    if (!*name)
-        s->bad_name = 1;
-    if (!strcasecmp(name, "Content-Length")) {
-        s->n_length++;
-        s->length = value;
-    } else if (!strcasecmp(name, "Transfer-Encoding")) {
-        s->n_encoding++;
-        s->encoding = value;
-    } else if (!strcasecmp(name, "Host")) {
-        s->n_host++;
-    } else if (!strcasecmp(name, "Content-Type")) {
-        h->content_type = value;
-    } else if (!strcasecmp(name, "Authorization")) {
-        h->authorization = value;
-    } else if (!strcasecmp(name, "Origin")) {
-        h->origin = value;
-    } else if (!strcasecmp(name, "X-Request-Id")) {
-        h->request_id = value;
-    } else if (!strcasecmp(name, "Expect")) {
-        h->expect = 1;
-    } else if (!strcasecmp(name, "Access-Control-Request-Method")) {
-        h->preflight = value;
-    }
+    scan_add(cls, name, value ? value : "");
     return MHD_YES;
-}
-
-/* check_framing: anything that two parsers could read differently. */
-static const char *check_framing(const struct scan *s, const char *version)
-{
-    if (s->bad_name)
-        return "a header name has a character that is not allowed";
-    if (s->n_host > 1)
-        return "more than one Host header";
-    if (s->n_length > 1)
-        return "more than one Content-Length header";
-    if (s->n_encoding > 1)
-        return "more than one Transfer-Encoding header";
-    if (s->n_encoding && s->n_length)
-        return "both Content-Length and Transfer-Encoding";
-    if (s->n_encoding && strcasecmp(s->encoding, "chunked"))
-        return "a Transfer-Encoding other than chunked";
-    if (s->n_encoding && strcmp(version, "HTTP/1.1"))
-        return "Transfer-Encoding needs HTTP/1.1";
-    if (s->n_length &&
-        (!*s->length || strspn(s->length, "0123456789") != strlen(s->length) ||
-         strlen(s->length) > 18))
-        return "a Content-Length that is not a number";
-    return NULL;
-}
-
-static int64_t parse_length(const char *s)
-{
-    int64_t v = 0;
-    for (; *s; s++)
-        v = v * 10 + (*s - '0');
-    return v;
 }
 
 static void set_id(struct loop *l, struct request *r)
 {
     const char *id = r->head.request_id;
     size_t n = id ? strlen(id) : 0, ok = 0;
-    while (ok < n && (is_token_char((unsigned char)id[ok]) &&
-                      !strchr("!#$%&'*+^`|~", id[ok])))
+    while (ok < n && (isalnum((unsigned char)id[ok]) || id[ok] == '.' ||
+                      id[ok] == '_' || id[ok] == '-'))
         ok++;
     if (n > 0 && n <= MAX_REQUEST_ID && ok == n) {
         memcpy(r->id, id, n + 1);
@@ -371,11 +301,9 @@ static enum MHD_Result on_header(struct loop *l, struct MHD_Connection *conn,
     struct scan s = {.head = &r->head};
     MHD_get_connection_values(conn, MHD_HEADER_KIND, scan_header, &s);
     set_id(l, r);
-    const char *wrong = check_framing(&s, version);
+    const char *wrong = scan_end(&s, version);
     if (wrong)
         err_set_at(&r->err, ERR_INVALID, "invalid_request", NULL, "%s", wrong);
-    r->head.chunked = s.n_encoding > 0;
-    r->head.content_length = s.n_length && !wrong ? parse_length(s.length) : -1;
     route_begin(r, method, url);
     if (!wrong && r->err.code == ERR_NONE &&
         r->head.content_length > sv->cfg->max_body)
@@ -571,55 +499,6 @@ static void *loop_main(void *arg)
 
 /* ----------------------------------------------------- opening and closing */
 
-static int resolve(const struct config *cfg, struct addrinfo **out,
-                   struct err *e)
-{
-    const struct addrinfo want = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-                                  .ai_socktype = SOCK_STREAM};
-    char port[16];
-    snprintf(port, sizeof port, "%lld", (long long)cfg->port);
-    int rc = getaddrinfo(cfg->host, port, &want, out);
-    if (rc)
-        return err_set(e, ERR_INVALID, "--host %.60s: %s", cfg->host,
-                       gai_strerror(rc));
-    return 0;
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage a;
-    socklen_t n = sizeof a;
-    char port[16] = "0";
-    if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
-        getnameinfo((struct sockaddr *)&a, n, NULL, 0, port, sizeof port,
-                    NI_NUMERICSERV);
-    int v = 0;
-    for (const char *p = port; *p >= '0' && *p <= '9'; p++)
-        v = v * 10 + (*p - '0');
-    return v;
-}
-
-static int listen_on(struct http *h, const struct config *cfg, struct err *e)
-{
-    struct addrinfo *a = NULL;
-    const int one = 1;
-    if (resolve(cfg, &a, e) < 0)
-        return -1;
-    h->listen_fd =
-        socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (h->listen_fd >= 0)
-        setsockopt(h->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    int rc = 0;
-    if (h->listen_fd < 0 || bind(h->listen_fd, a->ai_addr, a->ai_addrlen) < 0 ||
-        listen(h->listen_fd, 1024) < 0)
-        rc = err_set(e, ERR_IO, "cannot listen on %.60s port %lld: %s",
-                     cfg->host, (long long)cfg->port, strerror(errno));
-    freeaddrinfo(a);
-    if (rc == 0)
-        h->port = port_of(h->listen_fd);
-    return rc;
-}
-
 static int start_daemon(struct loop *l, struct err *e)
 {
     const struct config *cfg = l->http->sv->cfg;
@@ -656,7 +535,8 @@ int http_listen(struct server *sv, struct err *e)
         mem_free(h);
         return err_nomem(e);
     }
-    int rc = listen_on(h, sv->cfg, e);
+    h->listen_fd = listen_open(sv->cfg->host, (int)sv->cfg->port, &h->port, e);
+    int rc = h->listen_fd < 0 ? -1 : 0;
     for (; rc == 0 && h->n_loops < sv->cfg->http_threads; h->n_loops++) {
         struct loop *l = &h->loop[h->n_loops];
         l->http = h;

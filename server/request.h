@@ -20,6 +20,7 @@
 #include "engine/base/err.h"
 #include "engine/base/json.h"
 #include "engine/run/engine.h"
+#include "server/head.h"
 #include "server/server.h"
 
 struct loop;
@@ -41,16 +42,6 @@ enum stage {
     STAGE_READY,  /* the answer (or the start of a stream) can be sent */
     STAGE_SENT,   /* handed to the library */
     STAGE_ABORTED /* answered behind the library's back, about to close */
-};
-
-/* What a request header says, as far as we care. Borrowed from the library
- * until the request ends. */
-struct head {
-    const char *content_type, *authorization, *origin;
-    const char *preflight; /* Access-Control-Request-Method */
-    const char *request_id;
-    int64_t content_length; /* -1: none given */
-    int chunked, expect;
 };
 
 /* One element of `input`. */

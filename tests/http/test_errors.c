@@ -1,0 +1,492 @@
+/* Every row of the error table that this version has, provoked over a real
+ * socket while requests beside it are answered as if nothing had happened. The
+ * rows 401 are in test_access.c, 408 and framing in test_wire.c, 503 loading
+ * and draining in test_life.c.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/http_rig.h"
+
+static struct http_rig rig;
+
+/* The neighbour: asks the same thing all the time, on one connection, and
+ * counts answers that differ from the first. */
+struct neighbour {
+    pthread_t thread;
+    int port;
+    atomic_int stop, asked, bad;
+};
+
+static struct neighbour beside;
+
+/* The part of an answer that must not change. */
+static char *data_of(const struct answer *a)
+{
+    char *p = strstr(a->body, "\"data\":");
+    return p ? p : a->body;
+}
+
+static void *ask_all_the_time(void *arg)
+{
+    static const char body[] = "{\"input\":[\"the food was good\",\"a bad "
+                               "cat\"]}";
+    struct neighbour *n = arg;
+    struct client *c = client_open(n->port);
+    struct answer first, a;
+    client_send(c, "POST", "/sentiment", NULL, body, strlen(body), &first);
+    atomic_fetch_add(&n->bad, first.status != 200);
+    while (!atomic_load(&n->stop)) {
+        client_send(c, "POST", "/sentiment", NULL, body, strlen(body), &a);
+        atomic_fetch_add(&n->bad, a.status != 200 ||
+                                      strcmp(data_of(&a), data_of(&first)));
+        atomic_fetch_add(&n->asked, 1);
+        answer_free(&a);
+        sleep_ms(1);
+    }
+    answer_free(&first);
+    client_close(c);
+    return NULL;
+}
+
+static int up(void **state)
+{
+    static const char *const more[] = {
+        "--max-body", "4000", "--max-batch", "8", "--janitor-ms", "20", NULL};
+    (void)state;
+    if (http_rig_up(&rig, more) < 0)
+        return -1;
+    beside.port = rig.s.port;
+    return pthread_create(&beside.thread, NULL, ask_all_the_time, &beside);
+}
+
+static int down(void **state)
+{
+    (void)state;
+    atomic_store(&beside.stop, 1);
+    pthread_join(beside.thread, NULL);
+    return http_rig_down(&rig);
+}
+
+static int check_neighbour(void **state)
+{
+    int asked = atomic_load(&beside.asked);
+    double end = now_s() + 10;
+    (void)state;
+    while (atomic_load(&beside.asked) < asked + 2 && now_s() < end)
+        sleep_ms(1);
+    if (atomic_load(&beside.bad) || now_s() >= end)
+        fprintf(stderr, "the request beside was harmed\n");
+    return atomic_load(&beside.bad) || now_s() >= end ? -1 : 0;
+}
+
+struct bad {
+    const char *path, *json;
+    int status;
+    const char *code, *param;
+};
+
+static void expect_all(const struct bad *b, size_t n)
+{
+    int good = 1;
+    for (size_t i = 0; i < n; i++)
+        good &= http_error_is(rig.s.port, b[i].path, b[i].json, b[i].status,
+                              b[i].code, b[i].param);
+    assert_true(good);
+}
+
+#define EXPECT_ALL(table) expect_all(table, sizeof table / sizeof *table)
+
+static void test_json_that_is_not_strict_is_refused(void **state)
+{
+    static const char *const bodies[] = {
+        "",
+        "{",
+        "[]",
+        "\"input\"",
+        "{\"input\":\"a\"} x",
+        "{\"input\":\"a\",\"input\":\"b\"}",
+        "{\"input\":\"a\",}",
+        "{'input':'a'}",
+        "{\"input\":\"\xff\"}",
+        "{\"input\":\"\xed\xa0\x80\"}",
+        "{\"input\":\"a\\u0000b\"}",
+        "{\"input\":\"\\ud800\"}",
+        "{\"input\":\"a\nb\"}",
+        "{\"input\":\"a\",\"top_k\":01}",
+        "{\"input\":\"a\",\"top_k\":1e400}",
+        "{\"input\":\"a\",\"top_k\":NaN}",
+        "{\"input\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"a\"",
+        "\xef\xbb\xbf{\"input\":\"a\"}",
+    };
+    int good = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        good &= http_error_is(rig.s.port, "/predict", bodies[i], 400,
+                              "invalid_json", "");
+    assert_true(good);
+}
+
+static void test_values_of_the_wrong_type_or_range_are_named(void **state)
+{
+    static const struct bad rows[] = {
+        {"/predict", "{}", 400, "invalid_value", "input"},
+        {"/predict", "{\"input\":[]}", 400, "invalid_value", "input"},
+        {"/predict", "{\"input\":null}", 400, "invalid_value", "input"},
+        {"/predict", "{\"input\":{}}", 400, "invalid_value", "input"},
+        {"/predict", "{\"input\":[\"a\",1]}", 400, "invalid_value", "input[1]"},
+        {"/predict", "{\"input\":\"a\",\"top_k\":0}", 400, "invalid_value",
+         "top_k"},
+        {"/predict", "{\"input\":\"a\",\"top_k\":1001}", 400, "invalid_value",
+         "top_k"},
+        {"/predict", "{\"input\":\"a\",\"top_k\":2.5}", 400, "invalid_value",
+         "top_k"},
+        {"/predict", "{\"input\":\"a\",\"top_k\":\"5\"}", 400, "invalid_value",
+         "top_k"},
+        {"/predict", "{\"input\":\"a\",\"temperature\":0}", 400,
+         "invalid_value", "temperature"},
+        {"/predict", "{\"input\":\"a\",\"model\":5}", 400, "invalid_value",
+         "model"},
+        {"/sentiment", "{\"input\":\"a\",\"truncate\":1}", 400, "invalid_value",
+         "truncate"},
+        {"/sentiment", "{\"input\":\"a\",\"timeout_ms\":0}", 400,
+         "invalid_value", "timeout_ms"},
+        {"/sentiment", "{\"input\":[\"a\",\"\"]}", 400, "invalid_value",
+         "input[1]"},
+        {"/sentiment", "{\"input\":\" \\n\\t \"}", 400, "invalid_value",
+         "input"},
+        {"/generate", "{\"input\":\"a\",\"temperature\":-1}", 400,
+         "invalid_value", "temperature"},
+        {"/generate", "{\"input\":\"a\",\"temperature\":0.001}", 400,
+         "invalid_value", "temperature"},
+        {"/generate", "{\"input\":\"a\",\"top_p\":0}", 400, "invalid_value",
+         "top_p"},
+        {"/generate", "{\"input\":\"a\",\"min_p\":1.5}", 400, "invalid_value",
+         "min_p"},
+        {"/generate", "{\"input\":\"a\",\"repetition_penalty\":0}", 400,
+         "invalid_value", "repetition_penalty"},
+        {"/generate", "{\"input\":\"a\",\"max_tokens\":-1}", 400,
+         "invalid_value", "max_tokens"},
+        {"/generate", "{\"input\":\"a\",\"max_tokens\":8193}", 400,
+         "invalid_value", "max_tokens"},
+        {"/generate", "{\"input\":\"a\",\"seed\":9007199254740992}", 400,
+         "invalid_value", "seed"},
+        {"/generate", "{\"input\":\"a\",\"seed\":-1}", 400, "invalid_value",
+         "seed"},
+        {"/generate", "{\"input\":\"a\",\"stop\":\"\"}", 400, "invalid_value",
+         "stop"},
+        {"/generate", "{\"input\":\"a\",\"stop\":[1]}", 400, "invalid_value",
+         "stop"},
+        {"/generate",
+         "{\"input\":\"a\",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\","
+         "\"g\",\"h\",\"i\",\"j\",\"k\",\"l\",\"m\",\"n\",\"o\",\"p\",\"q\"]}",
+         400, "invalid_value", "stop"},
+        {"/generate", "{\"input\":\"a\",\"stream\":\"yes\"}", 400,
+         "invalid_value", "stream"},
+        {"/tokenize", "{\"input\":7}", 400, "invalid_value", "input"},
+    };
+    (void)state;
+    EXPECT_ALL(rows);
+}
+
+static void test_unknown_fields_are_named(void **state)
+{
+    static const struct bad rows[] = {
+        {"/predict", "{\"input\":\"a\",\"colour\":\"red\"}", 400,
+         "unknown_field", "colour"},
+        {"/predict", "{\"input\":\"a\",\"Top_k\":5}", 400, "unknown_field",
+         "Top_k"},
+        {"/predict", "{\"input\":\"a\",\"seed\":5}", 400, "unknown_field",
+         "seed"},
+        {"/sentiment", "{\"input\":\"a\",\"top_k\":5}", 400, "unknown_field",
+         "top_k"},
+        {"/generate", "{\"input\":\"a\",\"\":5}", 400, "unknown_field", ""},
+        {"/tokenize", "{\"input\":\"a\",\"timeout_ms\":5}", 400,
+         "unknown_field", "timeout_ms"},
+    };
+    (void)state;
+    /* The member "" has no name to give: param is null. */
+    EXPECT_ALL(rows);
+}
+
+static void test_fields_of_later_versions_are_never_dropped(void **state)
+{
+    static const struct bad rows[] = {
+        {"/predict", "{\"input\":\"a\",\"candidates\":[\"b\"]}", 400,
+         "task_not_supported", "candidates"},
+        {"/predict", "{\"input\":\"a\",\"session\":\"x\"}", 400,
+         "task_not_supported", "session"},
+        {"/predict", "{\"input\":\"a\",\"attention\":true}", 400,
+         "task_not_supported", "attention"},
+        {"/sentiment", "{\"input\":\"a\",\"explain\":true}", 400,
+         "task_not_supported", "explain"},
+        {"/sentiment", "{\"input\":\"a\",\"explain\":0}", 400,
+         "task_not_supported", "explain"},
+        {"/generate", "{\"input\":\"a\",\"n\":2}", 400, "task_not_supported",
+         "n"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{}}", 400,
+         "task_not_supported", "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logprobs\":3}", 400,
+         "task_not_supported", "logprobs"},
+        {"/generate", "{\"input\":\"a\",\"presence_penalty\":0.5}", 400,
+         "task_not_supported", "presence_penalty"},
+        {"/generate", "{\"input\":\"a\",\"frequency_penalty\":-1}", 400,
+         "task_not_supported", "frequency_penalty"},
+        {"/generate", "{\"input\":\"a\",\"session\":\"x\"}", 400,
+         "task_not_supported", "session"},
+        {"/sentiment", "{\"model\":\"words\",\"input\":\"a\"}", 400,
+         "task_not_supported", "model"},
+        {"/generate", "{\"model\":\"labels\",\"input\":\"a\"}", 400,
+         "task_not_supported", "model"},
+    };
+    struct answer a;
+    (void)state;
+    EXPECT_ALL(rows);
+    /* A value that asks for nothing is no request for it. */
+    http_post(rig.s.port, "/generate",
+              "{\"input\":\"a\",\"max_tokens\":1,\"n\":1,"
+              "\"presence_penalty\":0}",
+              &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+static void test_what_is_not_there_is_404(void **state)
+{
+    static const struct bad rows[] = {
+        {"/predict", "{\"model\":\"none\",\"input\":\"a\"}", 404,
+         "model_not_found", "model"},
+        {"/tokenize", "{\"model\":\"none\",\"input\":\"a\"}", 404,
+         "model_not_found", "model"},
+        {"/nothing", "{}", 404, "not_found", ""},
+        {"/predict/", "{}", 404, "not_found", ""},
+        {"/v1/sessions", "{}", 404, "not_found", ""},
+        {"/v1/completions", "{}", 404, "not_found", ""},
+        {"/models/load", "{}", 404, "not_found", ""},
+        {"/v2", "{}", 404, "not_found", ""},
+        {"/livez%00x", "{}", 404, "not_found", ""},
+    };
+    struct answer a;
+    (void)state;
+    EXPECT_ALL(rows);
+    http_get(rig.s.port, "/v1/models/none", &a);
+    assert_true(http_check_error(&a, 404, "model_not_found", "model"));
+    answer_free(&a);
+    http_get(rig.s.port, "/v1/models/", &a);
+    assert_true(http_check_error(&a, 404, "not_found", ""));
+    answer_free(&a);
+}
+
+static void test_a_wrong_method_says_which_are_right(void **state)
+{
+    static const char *const rows[][3] = {
+        {"GET", "/predict", "POST, OPTIONS"},
+        {"DELETE", "/predict", "POST, OPTIONS"},
+        {"PUT", "/generate", "POST, OPTIONS"},
+        {"POST", "/livez", "GET, HEAD, OPTIONS"},
+        {"POST", "/", "GET, HEAD, OPTIONS"},
+        {"BREW", "/v1/models/words", "GET, HEAD, OPTIONS"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct answer a;
+        char allow[64];
+        http_send(rig.s.port, rows[i][0], rows[i][1], NULL, NULL, 0, &a);
+        assert_true(http_check_error(&a, 405, "method_not_allowed", ""));
+        assert_string_equal(answer_header(&a, "Allow", allow, sizeof allow),
+                            rows[i][2]);
+        answer_free(&a);
+    }
+}
+
+static void test_a_body_over_the_limit_is_413(void **state)
+{
+    static char body[5000];
+    struct answer a;
+    (void)state;
+    memset(body, ' ', sizeof body - 1);
+    memcpy(body, "{\"input\":\"a\"", 12);
+    body[sizeof body - 2] = '}';
+    http_post(rig.s.port, "/predict", body, &a);
+    assert_true(http_check_error(&a, 413, "body_too_large", ""));
+    answer_free(&a);
+    const char *const chunked[] = {"Content-Type: application/json",
+                                   "Transfer-Encoding: chunked", NULL};
+    http_send(rig.s.port, "POST", "/predict", chunked, body, strlen(body), &a);
+    assert_true(http_check_error(&a, 413, "body_too_large", ""));
+    answer_free(&a);
+    /* Exactly at the limit it is read. */
+    body[3999] = '}';
+    body[4000] = '\0';
+    http_post(rig.s.port, "/predict", body, &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+static void test_a_batch_over_the_limit_is_413(void **state)
+{
+    (void)state;
+    assert_true(http_error_is(rig.s.port, "/predict",
+                              "{\"input\":[\"a\",\"a\",\"a\",\"a\",\"a\","
+                              "\"a\",\"a\",\"a\",\"a\"]}",
+                              413, "batch_too_large", "input"));
+}
+
+static void test_media_types_other_than_json_are_415(void **state)
+{
+    static const struct {
+        const char *type, *origin;
+        int status;
+    } rows[] = {
+        {"Content-Type: application/json", NULL, 200},
+        {"Content-Type: Application/JSON; Charset=UTF-8", NULL, 200},
+        {"Content-Type: application/json", "Origin: http://a", 200},
+        {"Content-Type: application/x-www-form-urlencoded", NULL, 200},
+        {"Content-Type: application/x-www-form-urlencoded", "Origin: http://a",
+         415},
+        {"Content-Type: text/plain", NULL, 415},
+        {"Content-Type: application/json; charset=latin1", NULL, 415},
+        {"Content-Type: application/jsonx", NULL, 415},
+        {"Content-Type: multipart/form-data; boundary=x", NULL, 415},
+        {"X-None: 1", NULL, 415},
+    };
+    static const char body[] = "{\"input\":\"the\"}";
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *const headers[] = {rows[i].type, rows[i].origin, NULL};
+        struct answer a;
+        http_send(rig.s.port, "POST", "/predict", headers, body, strlen(body),
+                  &a);
+        if (a.status != rows[i].status)
+            fprintf(stderr, "%s: %ld\n", rows[i].type, a.status);
+        assert_int_equal(a.status, rows[i].status);
+        if (rows[i].status == 415)
+            assert_true(
+                http_check_error(&a, 415, "unsupported_media_type", ""));
+        answer_free(&a);
+    }
+}
+
+static void
+test_a_score_that_is_not_a_number_is_500_without_details(void **state)
+{
+    struct answer a;
+    (void)state;
+    http_post(rig.s.port, "/sentiment",
+              "{\"input\":[\"the poison was bad\",\"good\"]}", &a);
+    assert_true(http_check_error(&a, 500, "internal_error", ""));
+    assert_string_equal(answer_text(&a, "error.message"), "internal error");
+    answer_free(&a);
+}
+
+static void test_a_deadline_that_passes_is_504(void **state)
+{
+    struct answer a;
+    (void)state;
+    double before =
+        metric_value(rig.s.port, "seqd_requests_cancelled_total{reason="
+                                 "\"deadline\"}");
+    double start = now_s();
+    http_post(rig.s.port, "/generate",
+              "{\"input\":[\"the\",\"a cat\"],\"max_tokens\":8192,"
+              "\"timeout_ms\":1}",
+              &a);
+    assert_true(http_check_error(&a, 504, "deadline_exceeded", ""));
+    assert_true(now_s() - start < 5);
+    answer_free(&a);
+    assert_true(metric_value(rig.s.port, "seqd_requests_cancelled_total{reason="
+                                         "\"deadline\"}") > before);
+}
+
+/* A connection whose request keeps the server busy until it is closed. */
+static int start_endless(int port, int items)
+{
+    char text[512];
+    const char *body = items == 1 ? "{\"input\":\"the\",\"max_tokens\":1048576}"
+                                  : "{\"input\":[\"the\",\"a\"],\"max_tokens\":"
+                                    "1048576}";
+    int fd = raw_open(port);
+    snprintf(text, sizeof text,
+             "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Type: "
+             "application/json\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    raw_say(fd, text);
+    return fd;
+}
+
+static void wait_queue(int port, double depth)
+{
+    double end = now_s() + 10;
+    while (now_s() < end &&
+           metric_value(port, "seqd_queue_depth{model=\"words\"}") != depth)
+        sleep_ms(2);
+    assert_true(now_s() < end);
+}
+
+static void test_a_full_queue_takes_all_items_or_none(void **state)
+{
+    static const char *const more[] = {"--max-queue",
+                                       "3",
+                                       "--max-rows",
+                                       "1",
+                                       "--janitor-ms",
+                                       "10",
+                                       "--max-output-tokens",
+                                       "1048576",
+                                       NULL};
+    struct seqd s;
+    struct answer a;
+    char retry[16];
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    /* More than can ever wait is no matter of trying again. */
+    assert_true(http_error_is(s.port, "/generate",
+                              "{\"input\":[\"a\",\"a\",\"a\",\"a\"]}", 413,
+                              "batch_too_large", "input"));
+    int running = start_endless(s.port, 1);
+    sleep_ms(50);
+    int waiting = start_endless(s.port, 2);
+    wait_queue(s.port, 2);
+    http_post(s.port, "/generate", "{\"input\":[\"a\",\"a\"]}", &a);
+    assert_true(http_check_error(&a, 429, "queue_full", ""));
+    assert_string_equal(answer_header(&a, "Retry-After", retry, sizeof retry),
+                        "1");
+    answer_free(&a);
+    wait_queue(s.port, 2); /* nothing of it was taken */
+    raw_close(running);
+    raw_close(waiting);
+    wait_queue(s.port, 0);
+    http_post(s.port, "/generate", "{\"input\":[\"a\",\"a\"]}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+int main(void)
+{
+#define BESIDE(f) cmocka_unit_test_teardown(f, check_neighbour)
+    const struct CMUnitTest tests[] = {
+        BESIDE(test_json_that_is_not_strict_is_refused),
+        BESIDE(test_values_of_the_wrong_type_or_range_are_named),
+        BESIDE(test_unknown_fields_are_named),
+        BESIDE(test_fields_of_later_versions_are_never_dropped),
+        BESIDE(test_what_is_not_there_is_404),
+        BESIDE(test_a_wrong_method_says_which_are_right),
+        BESIDE(test_a_body_over_the_limit_is_413),
+        BESIDE(test_a_batch_over_the_limit_is_413),
+        BESIDE(test_media_types_other_than_json_are_415),
+        BESIDE(test_a_score_that_is_not_a_number_is_500_without_details),
+        BESIDE(test_a_deadline_that_passes_is_504),
+        BESIDE(test_a_full_queue_takes_all_items_or_none),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

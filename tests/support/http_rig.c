@@ -1,0 +1,109 @@
+/* http_rig: see http_rig.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/http_rig.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int http_rig_models(struct http_rig *r)
+{
+    const struct http_model words = {.hidden = 16};
+    const struct http_model labels = {
+        .hidden = 16, .classifier = 1, .bad = "poison"};
+    memset(r, 0, sizeof *r);
+    if (http_models_dir(r->dir) < 0)
+        return -1;
+    snprintf(r->words, sizeof r->words, "words=%s/words", r->dir);
+    snprintf(r->labels, sizeof r->labels, "labels=%s/labels", r->dir);
+    snprintf(r->chars, sizeof r->chars, "chars=tests/golden/rnn/lstm-32");
+    if (http_model_make(strchr(r->words, '/'), &words) < 0)
+        return -1;
+    return http_model_make(strchr(r->labels, '/'), &labels);
+}
+
+void http_rig_remove(struct http_rig *r)
+{
+    http_model_remove(strchr(r->words, '/'));
+    http_model_remove(strchr(r->labels, '/'));
+    rmdir(r->dir);
+}
+
+int http_rig_spawn(struct http_rig *r, struct seqd *s, const char *const *more)
+{
+    const char *args[SEQD_MAX_ARGS] = {"--model", r->words,  "--model",
+                                       r->labels, "--model", r->chars};
+    int n = 6;
+    for (; more && *more && n < SEQD_MAX_ARGS - 1; more++)
+        args[n++] = *more;
+    return seqd_start(s, args);
+}
+
+int http_rig_up(struct http_rig *r, const char *const *more)
+{
+    return http_rig_models(r) < 0 ? -1 : http_rig_spawn(r, &r->s, more);
+}
+
+int http_rig_down(struct http_rig *r)
+{
+    int rc = seqd_stop(&r->s);
+    http_rig_remove(r);
+    return rc;
+}
+
+static int differs(const char *what, const char *got, const char *want)
+{
+    if (!strcmp(got, want))
+        return 0;
+    fprintf(stderr, "%s is \"%s\", expected \"%s\"\n", what, got, want);
+    return 1;
+}
+
+int http_check_error(const struct answer *a, int status, const char *code,
+                     const char *param)
+{
+    char id[128];
+    int bad = a->status != status;
+    const struct json *p = answer_at(a, "error.param");
+    bad |= differs("code", answer_text(a, "error.code"), code);
+    bad |= differs("param", answer_text(a, "error.param"), param);
+    bad |= !p || (json_type(p) == JSON_NULL) != !*param;
+    bad |= !*answer_text(a, "error.message") || !*answer_text(a, "error.type");
+    bad |= differs("request_id", answer_text(a, "error.request_id"),
+                   answer_header(a, "X-Request-Id", id, sizeof id));
+    if (bad)
+        fprintf(stderr, "status %ld (expected %d): %.300s\n", a->status, status,
+                a->body);
+    return !bad;
+}
+
+int http_error_is(int port, const char *path, const char *json, int status,
+                  const char *code, const char *param)
+{
+    struct answer a;
+    http_post(port, path, json, &a);
+    int ok = http_check_error(&a, status, code, param);
+    if (!ok)
+        fprintf(stderr, "  for %s %.200s\n", path, json);
+    answer_free(&a);
+    return ok;
+}
+
+int http_healthy(int port)
+{
+    static const char *const ask[][2] = {
+        {"/predict", "{\"input\":\"the old man\"}"},
+        {"/sentiment", "{\"input\":\"the food was good\"}"},
+        {"/generate", "{\"input\":\"the\",\"max_tokens\":2}"}};
+    int ok = 1;
+    for (int i = 0; i < 3; i++) {
+        struct answer a;
+        http_post(port, ask[i][0], ask[i][1], &a);
+        if (a.status != 200)
+            fprintf(stderr, "%s: %ld %.200s\n", ask[i][0], a.status, a.body);
+        ok &= a.status == 200;
+        answer_free(&a);
+    }
+    return ok;
+}

@@ -33,12 +33,22 @@ void fix_open(struct fix *f, const struct fake_config *c,
     assert_int_equal(engine_model(f->g, NULL, 0, &f->m, &e), 0);
 }
 
-void fix_close(struct fix *f)
+void fix_shut(struct fix *f)
 {
     atomic_store(&fake_stats.hold, 0);
     model_release(f->m);
     engine_close(f->g);
     fake_dir_remove(f->dir);
+}
+
+void fix_close(struct fix *f)
+{
+    fix_shut(f);
+    fix_check(f);
+}
+
+void fix_check(struct fix *f)
+{
     watch_fini(&f->w);
     assert_int_equal(atomic_load(&fake_stats.violations), 0);
     assert_int_equal(f->w.n_late, 0);

@@ -20,6 +20,9 @@ void fix_open(struct fix *f, const struct fake_config *c,
 /* fix_close: closes the engine and checks that the toy saw no violation and
  * no event came late, unflushed or cut inside a code point. */
 void fix_close(struct fix *f);
+/* Its two halves. */
+void fix_shut(struct fix *f);
+void fix_check(struct fix *f);
 
 /* fix_spec: a job with plain parameters: 5 predictions, 8 new tokens, greedy.
  */

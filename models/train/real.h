@@ -115,7 +115,6 @@ static inline struct mat mat_ld(real *p, int r, int c, size_t ld)
 }
 
 /* Row helpers (vec.c). */
-real vec_max(int n, const real *x);
 real vec_add_max(int n, const real *b, real *x); /* x += b; the maximum */
 real vec_exp_sum(int n, real max, real *x); /* x = exp(x - max); the sum */
 real vec_sum(int n, const real *x);

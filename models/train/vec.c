@@ -13,38 +13,27 @@ static inline real lanes_sum(real *a)
     return a[0];
 }
 
+/* The maximum does not depend on the order, so its lanes may be many: gcc
+ * unrolls 16 into scalar code. */
+#define MAX_LANES 128
+
 static inline real lanes_max(const real *a)
 {
     real m = a[0];
-    for (int j = 1; j < REAL_LANES; j++)
+    for (int j = 1; j < MAX_LANES; j++)
         m = a[j] > m ? a[j] : m;
     return m;
 }
 
 TRAIN_CLONES
-real vec_max(int n, const real *x)
+real vec_add_max(int n, const real *restrict b, real *restrict x)
 {
-    real a[REAL_LANES];
+    real a[MAX_LANES];
     int i = 0;
-    for (int j = 0; j < REAL_LANES; j++)
+    for (int j = 0; j < MAX_LANES; j++)
         a[j] = (real)-1e30;
-    for (; i + REAL_LANES <= n; i += REAL_LANES)
-        for (int j = 0; j < REAL_LANES; j++)
-            a[j] = x[i + j] > a[j] ? x[i + j] : a[j];
-    for (int j = 0; i < n; i++, j++)
-        a[j] = x[i] > a[j] ? x[i] : a[j];
-    return lanes_max(a);
-}
-
-TRAIN_CLONES
-real vec_add_max(int n, const real *b, real *x)
-{
-    real a[REAL_LANES];
-    int i = 0;
-    for (int j = 0; j < REAL_LANES; j++)
-        a[j] = (real)-1e30;
-    for (; i + REAL_LANES <= n; i += REAL_LANES)
-        for (int j = 0; j < REAL_LANES; j++) {
+    for (; i + MAX_LANES <= n; i += MAX_LANES)
+        for (int j = 0; j < MAX_LANES; j++) {
             real v = x[i + j] + b[i + j];
             x[i + j] = v;
             a[j] = v > a[j] ? v : a[j];

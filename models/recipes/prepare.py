@@ -13,6 +13,8 @@ otherwise ("label text" means the label, one space, the text):
   sst.dev.txt         label text: the standard development file, as it is
   sst.test.txt        label text: the standard test file, as it is
   sst.test.detok.txt  label text: the test file the way people type
+  imdb.sents.txt      label text: single sentences with their review's label
+  imdb.unsup.sents.txt  single sentences of the unlabelled reviews
   imdb.lm.txt         reviews (labelled training half and unlabelled)
   imdb.train.txt      label text: the labelled training half
   imdb.chunks.txt     label text: the same cut into runs of whole sentences
@@ -198,13 +200,20 @@ def chunks_of(text, least=50, most=5):
     return [" ".join(words) for words in runs]
 
 
+def sentences_of(text, least=4, most=40):
+    """The sentences of a text that have least..most words."""
+    parts = re.split(r"(?<=[.!?])[\"')]*\s+", text)
+    return [part for part in (squeeze(part) for part in parts)
+            if least <= len(part.split()) <= most]
+
+
 def prepare_imdb(data, out):
     """The IMDb files, without any review of the IMDb test half."""
     folder = os.path.join(data, "imdb")
     held_out = {fold(strip_markup(line.split("\t")[3]))
                 for line in read_lines(os.path.join(folder, "test.tsv.gz"))}
     seen = set()
-    labelled, reviews = [], []
+    labelled, unlabelled, reviews = [], [], []
     for line in read_lines(os.path.join(folder, "train.tsv.gz")):
         label, _, _, text = line.split("\t")
         text = strip_markup(text)
@@ -222,11 +231,17 @@ def prepare_imdb(data, out):
         if key:
             seen.add(key)
             reviews.append(text)
+            unlabelled.append(text)
     random.Random(TUNE_SEED).shuffle(reviews)
     write_lines(out, "imdb.train.txt", labelled)
     write_lines(out, "imdb.chunks.txt", [
         f"{label} {chunk}" for label, text in label_text(labelled)
         for chunk in chunks_of(text)])
+    write_lines(out, "imdb.sents.txt", [
+        f"{label} {sentence}" for label, text in label_text(labelled)
+        for sentence in sentences_of(text)])
+    write_lines(out, "imdb.unsup.sents.txt", [
+        sentence for text in unlabelled for sentence in sentences_of(text)])
     write_lines(out, "imdb.lm.txt", reviews)
 
 

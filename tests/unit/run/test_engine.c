@@ -141,12 +141,184 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     fix_close(&f);
 }
 
+/* --- score --- */
+
+static double nats_of(const int32_t *ids, int from, int n)
+{
+    double total = 0;
+    for (int i = from + 1; i < n; i++) {
+        uint32_t h = fake_state(ids + from, i - from);
+        double sum = 0;
+        for (int v = 0; v < V; v++) {
+            sum += exp((double)fake_logit(h, v, 0, 0, V));
+        }
+        total += log(sum) - (double)fake_logit(h, ids[i], 0, 0, V);
+    }
+    return total;
+}
+
+static void test_score_carries_the_state_over_windows_of_tokens(void **state)
+{
+    enum { N = 300 };
+    static const int windows[] = {0, 1, 2, 7, 64, 65, 299, 300, 1000};
+    struct fix f;
+    int32_t ids[N];
+    (void)state;
+    fix_open(&f, &(struct fake_config){.max_chain = 8},
+             (struct engine_options){0});
+    for (int i = 0; i < N; i++) {
+        ids[i] = FAKE_WORD + i * 7 % 50;
+    }
+    for (size_t k = 0; k < sizeof(windows) / sizeof(windows[0]); k++) {
+        struct score s;
+        struct err e = ERR_INIT;
+        int step = windows[k] ? windows[k] : N, n = 0;
+        double nats = 0;
+        for (int at = 0; at < N; at += step) {
+            int end = at + step < N ? at + step : N;
+            nats += nats_of(ids + at, 0, end - at);
+            n += end - at - 1;
+        }
+        assert_int_equal(engine_score(f.g, f.m, ids, N, windows[k], &s, &e), 0);
+        assert_int_equal(s.tokens, n);
+        assert_true(fabs(s.nats - nats) < 1e-3);
+    }
+    fix_close(&f);
+}
+
+static void test_score_refuses_what_it_cannot_do(void **state)
+{
+    struct fix f;
+    struct score s;
+    int32_t ids[3] = {10, 11, V};
+    int32_t nan[3] = {10, FAKE_NAN, 11};
+    struct err e = ERR_INIT, e2 = ERR_INIT, e3 = ERR_INIT;
+    (void)state;
+    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    assert_int_equal(engine_score(f.g, f.m, ids, 3, 0, &s, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_int_equal(engine_score(f.g, f.m, nan, 3, 0, &s, &e2), -1);
+    assert_int_equal(e2.code, ERR_INTERNAL);
+    fix_close(&f);
+    fix_open(&f, &(struct fake_config){.tasks = TASK_CLASSIFY},
+             (struct engine_options){0});
+    assert_int_equal(engine_score(f.g, f.m, ids, 2, 0, &s, &e3), -1);
+    assert_int_equal(e3.code, ERR_UNSUPPORTED);
+    fix_close(&f);
+}
+
+/* --- models --- */
+
+static void test_engine_finds_models_by_name_and_task(void **state)
+{
+    struct fix f;
+    struct model *m, *all[8];
+    char dir[64];
+    (void)state;
+    fix_open(&f, &(struct fake_config){.tasks = TASK_CLASSIFY},
+             (struct engine_options){0});
+    struct err e = ERR_INIT;
+    assert_int_equal(fake_dir(&(struct fake_config){0}, dir), 0);
+    assert_int_equal(engine_load(f.g, "both.1-x_Y", dir, &e), 0);
+    fake_dir_remove(dir); /* a loaded model needs its mapping only */
+    assert_int_equal(engine_model(f.g, NULL, TASK_CLASSIFY, &m, &e), 0);
+    assert_string_equal(model_name(m), "fake");
+    model_release(m);
+    assert_int_equal(engine_model(f.g, NULL, TASK_GENERATE, &m, &e), 0);
+    assert_string_equal(model_name(m), "both.1-x_Y");
+    assert_string_equal(model_arch_name(m), "fake");
+    assert_string_equal(model_dtype(m), "F32");
+    assert_int_equal(model_max_tokens(m), 8192);
+    assert_int_equal(strncmp(model_digest(m), "sha256:", 7), 0);
+    model_release(m);
+    assert_int_equal(engine_models(f.g, all, 8), 2);
+    model_release(all[0]);
+    model_release(all[1]);
+    assert_int_equal(engine_model(f.g, "none", 0, &m, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_string_equal(e.reason, "model_not_found");
+    err_clear(&e);
+    assert_int_equal(engine_model(f.g, "fake", TASK_NEXT, &m, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_string_equal(e.reason, "task_not_supported");
+    fix_close(&f);
+}
+
+static void test_engine_refuses_bad_names_and_checkpoints(void **state)
+{
+    static const char *const names[] = {
+        "",
+        "a/b",
+        "a b",
+        "\xc3\xa9",
+        "fake",
+        "0123456789012345678901234567890123456789012345678901234567890123x"};
+    struct fix f;
+    (void)state;
+    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct err e = ERR_INIT;
+        assert_int_equal(engine_load(f.g, names[i], f.dir, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+    }
+    struct err e = ERR_INIT;
+    assert_int_equal(engine_load(f.g, "new", "/nowhere", &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/config.json", f.dir);
+    FILE *c = fopen(path, "w");
+    assert_non_null(c);
+    fputs("{\"model_type\":\"other\"}", c);
+    fclose(c);
+    err_clear(&e);
+    assert_int_equal(engine_load(f.g, "new", f.dir, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "'other'"));
+    fix_close(&f);
+}
+
+static void test_engine_stops_background_work_on_close(void **state)
+{
+    struct fix f;
+    (void)state;
+    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    fix_close(&f);
+    assert_int_equal(atomic_load(&fake_stats.warm_stopped), 1);
+}
+
+static void test_engine_resolves_its_options(void **state)
+{
+    struct engine *g;
+    struct err e = ERR_INIT;
+    struct engine_options o = {.spin_us = -1};
+    (void)state;
+    assert_int_equal(engine_open(&o, fake_archs, &g, &e), 0);
+    const struct engine_options *r = engine_get_options(g);
+    assert_int_equal(r->max_rows, 64);
+    assert_int_equal(r->step_tokens, 1024);
+    assert_int_equal(r->max_queue, 4096);
+    assert_int_equal(r->max_item_tokens, 8192);
+    assert_int_equal(r->spin_us, 50);
+    assert_int_equal(r->n_threads, engine_threads(g));
+    assert_non_null(engine_kernels(g));
+    engine_close(g);
+    o.kernels = "nonsense";
+    assert_int_equal(engine_open(&o, fake_archs, &g, &e), -1);
+    assert_null(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classify_is_the_softmax_of_the_scores),
         cmocka_unit_test(test_next_lists_the_best_offered_tokens),
         cmocka_unit_test(test_generate_greedy_follows_the_recurrence),
+        cmocka_unit_test(test_score_carries_the_state_over_windows_of_tokens),
+        cmocka_unit_test(test_score_refuses_what_it_cannot_do),
+        cmocka_unit_test(test_engine_finds_models_by_name_and_task),
+        cmocka_unit_test(test_engine_refuses_bad_names_and_checkpoints),
+        cmocka_unit_test(test_engine_stops_background_work_on_close),
+        cmocka_unit_test(test_engine_resolves_its_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static void elman_row(int H, int relu, real *restrict a, real *restrict h)
         h[j] = a[j];
 }
 
-static void elman_forward(const struct cell_step *s)
+static void elman_forward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++)
         elman_row(s->H, s->relu, s->a + (size_t)r * (size_t)s->H,
@@ -39,7 +39,7 @@ static void elman_row_grad(int H, int relu, real *restrict a,
         dh[j] = (real)0;
 }
 
-static void elman_backward(const struct cell_step *s)
+static void elman_backward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++) {
         size_t row = (size_t)r * (size_t)s->H;

@@ -23,7 +23,7 @@ static void gru_row(int H, real *restrict a, const real *restrict b,
     }
 }
 
-static void gru_forward(const struct cell_step *s)
+static void gru_forward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++) {
         size_t row = (size_t)r * (size_t)s->H;
@@ -52,7 +52,7 @@ static void gru_row_grad(int H, real *restrict a, real *restrict b,
     }
 }
 
-static void gru_backward(const struct cell_step *s)
+static void gru_backward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++) {
         size_t row = (size_t)r * (size_t)s->H;

@@ -25,7 +25,7 @@ static void lstm_row(int H, real *restrict a, const real *restrict cp,
     }
 }
 
-static void lstm_forward(const struct cell_step *s)
+static void lstm_forward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++) {
         size_t row = (size_t)r * (size_t)s->H;
@@ -52,7 +52,7 @@ static void lstm_row_grad(int H, real *restrict a, const real *restrict cp,
     }
 }
 
-static void lstm_backward(const struct cell_step *s)
+static void lstm_backward(const struct grad_step *s)
 {
     for (int r = 0; r < s->m; r++) {
         size_t row = (size_t)r * (size_t)s->H;

@@ -34,11 +34,11 @@ static void input_part(const struct rnn_run *r, int GH)
         fill_rows(mat_of(r->b, N, GH), r->w.b_hh);
 }
 
-static struct cell_step step_at(const struct rnn_run *r, int t)
+static struct grad_step step_at(const struct rnn_run *r, int t)
 {
     size_t off = (size_t)r->steps->off[t], H = (size_t)r->H;
     size_t GH = H * (size_t)r->cell->gates;
-    struct cell_step s = {.m = r->steps->n[t],
+    struct grad_step s = {.m = r->steps->n[t],
                           .H = r->H,
                           .relu = r->relu,
                           .a = r->a + off * GH,
@@ -67,7 +67,7 @@ void rnn_forward(const struct rnn_run *r)
         memcpy(r->hp + off, r->h, bytes);
         if (r->cell->has_c)
             memcpy(r->cp + off, r->c, bytes);
-        struct cell_step s = step_at(r, t);
+        struct grad_step s = step_at(r, t);
         recur_apply(r->ahead, mat_of(r->h, m, H), 1,
                     mat_of(r->cell->split ? s.b : s.a, m, GH));
         r->cell->forward(&s);
@@ -84,7 +84,7 @@ void rnn_backward(const struct rnn_run *r, struct mat dout,
     int T = r->steps->T, N = r->steps->N, H = r->H, GH = H * r->cell->gates;
     for (int i = 0; i < T; i++) {
         int t = r->reverse ? i : T - 1 - i;
-        struct cell_step s = step_at(r, t);
+        struct grad_step s = step_at(r, t);
         const real *d = dout.p + (size_t)r->steps->off[t] * dout.ld;
         for (int k = 0; k < s.m; k++)
             vec_add((size_t)H, d + (size_t)k * dout.ld,

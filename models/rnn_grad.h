@@ -24,7 +24,7 @@ struct steps {
 };
 
 /* One time step of one direction for m rows. */
-struct cell_step {
+struct grad_step {
     int m, H;
     int relu;       /* Elman: max(x, 0) in place of tanh */
     real *a;        /* [m, G*H] forward: in pre-activations (split cells: the
@@ -47,8 +47,8 @@ struct cell_grad {
     int gates;
     int has_c; /* the state has a second part */
     int split; /* the recurrent product is kept apart from the input's */
-    void (*forward)(const struct cell_step *s);
-    void (*backward)(const struct cell_step *s);
+    void (*forward)(const struct grad_step *s);
+    void (*backward)(const struct grad_step *s);
 };
 
 extern const struct cell_grad elman_grad, lstm_grad, gru_grad;

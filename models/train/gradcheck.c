@@ -181,13 +181,13 @@ static const struct grad_case heads[] = {
     {.D = 1, .tie = 1, .P = EMBED},
     {.D = 1, .sampled = 1},
     {.D = 1, .sampled = 1, .tie = 1},
-    {.D = 1, .C = 3, .pooling = POOL_LAST},
-    {.D = 1, .C = 3, .pooling = POOL_MEAN},
-    {.D = 1, .C = 3, .pooling = POOL_MAX, .P = WIDE},
-    {.D = 2, .C = 2, .pooling = POOL_LAST},
-    {.D = 2, .C = 2, .pooling = POOL_MEAN, .P = WIDE},
-    {.D = 2, .C = 2, .pooling = POOL_MAX},
-    {.D = 2, .C = 2, .pooling = POOL_MAX, .dropout = (real)0.4},
+    {.D = 1, .C = 3, .pooling = NET_POOL_LAST},
+    {.D = 1, .C = 3, .pooling = NET_POOL_MEAN},
+    {.D = 1, .C = 3, .pooling = NET_POOL_MAX, .P = WIDE},
+    {.D = 2, .C = 2, .pooling = NET_POOL_LAST},
+    {.D = 2, .C = 2, .pooling = NET_POOL_MEAN, .P = WIDE},
+    {.D = 2, .C = 2, .pooling = NET_POOL_MAX},
+    {.D = 2, .C = 2, .pooling = NET_POOL_MAX, .dropout = (real)0.4},
 };
 
 static const char *const poolings[] = {"last", "mean", "max"};

@@ -17,7 +17,7 @@
 #define NET_MAX_LAYERS 8
 #define NET_MAX_TENSORS (4 * 2 * NET_MAX_LAYERS + 5)
 
-enum net_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
+enum net_pooling { NET_POOL_LAST, NET_POOL_MEAN, NET_POOL_MAX };
 
 struct net_config {
     const struct cell_grad *cell;

@@ -340,9 +340,9 @@ static void pool(const struct pass *p, const struct pass_batch *b)
     size_t H = (size_t)c->H, DH = (size_t)c->D * H;
     for (int r = 0; r < b->B; r++) {
         real *y = p->top + (size_t)r * DH;
-        if (c->pooling == POOL_MAX) {
+        if (c->pooling == NET_POOL_MAX) {
             pool_max(p, b, r, y);
-        } else if (c->pooling == POOL_MEAN) {
+        } else if (c->pooling == NET_POOL_MEAN) {
             memset(y, 0, DH * sizeof(real));
             for (int t = 0; t < b->length[r]; t++)
                 vec_add(DH, top_row(p, b, t, r), y);
@@ -360,16 +360,16 @@ static void pool_grad(const struct pass *p, const struct pass_batch *b)
 {
     const struct net_config *c = &p->net->c;
     size_t H = (size_t)c->H, DH = (size_t)c->D * H;
-    if (c->pooling != POOL_MEAN)
+    if (c->pooling != NET_POOL_MEAN)
         memset(p->g1, 0, (size_t)b->steps.N * DH * sizeof(real));
     for (int r = 0; r < b->B; r++) {
         const real *d = p->dtop + (size_t)r * DH;
         const int *off = b->steps.off;
-        if (c->pooling == POOL_MAX) {
+        if (c->pooling == NET_POOL_MAX) {
             const int32_t *where = p->argmax + (size_t)r * DH;
             for (size_t j = 0; j < DH; j++)
                 p->g1[(size_t)(off[where[j]] + r) * DH + j] = d[j];
-        } else if (c->pooling == POOL_MEAN) {
+        } else if (c->pooling == NET_POOL_MEAN) {
             for (int t = 0; t < b->length[r]; t++)
                 for (size_t j = 0; j < DH; j++)
                     p->g1[(size_t)(off[t] + r) * DH + j] =

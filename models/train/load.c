@@ -1,0 +1,107 @@
+/* load: see load.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "models/train/load.h"
+
+#include "engine/base/mem.h"
+#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/weights.h"
+
+#define MAX_SIZE (1 << 24)
+
+static int read_sizes(const struct hparams *h, struct net_config *c,
+                      struct err *e)
+{
+    int64_t V, E, H, L, P;
+    if (hparams_int(h, "vocab_size", 1, MAX_SIZE, &V, e) != 0 ||
+        hparams_int(h, "embedding_dim", 1, MAX_SIZE, &E, e) != 0 ||
+        hparams_int(h, "hidden_size", 1, MAX_SIZE, &H, e) != 0 ||
+        hparams_int_or(h, "num_layers", 1, NET_MAX_LAYERS, 1, &L, e) != 0 ||
+        hparams_int_or(h, "projection_dim", 0, MAX_SIZE, 0, &P, e) != 0)
+        return -1;
+    c->V = (int)V;
+    c->E = (int)E;
+    c->H = (int)H;
+    c->L = (int)L;
+    c->P = (int)P;
+    return 0;
+}
+
+static int read_kinds(const struct hparams *h, struct net_config *c,
+                      struct err *e)
+{
+    static const struct cell_grad *const cell[] = {&elman_grad, &lstm_grad,
+                                                   &gru_grad};
+    static const char *const cells[] = {"elman", "lstm", "gru", NULL};
+    static const char *const acts[] = {"tanh", "relu", NULL};
+    static const char *const heads[] = {"lm", "classifier", NULL};
+    static const char *const pools[] = {"last", "mean", "max", NULL};
+    int k, act, head, pool, two;
+    if (hparams_choice(h, "cell", cells, NULL, &k, e) != 0 ||
+        hparams_choice(h, "nonlinearity", acts, "tanh", &act, e) != 0 ||
+        hparams_choice(h, "head", heads, NULL, &head, e) != 0 ||
+        hparams_choice(h, "pooling", pools, "last", &pool, e) != 0 ||
+        hparams_bool_or(h, "bidirectional", 0, &two, e) != 0 ||
+        hparams_bool_or(h, "tie_word_embeddings", 0, &c->tie, e) != 0)
+        return -1;
+    c->cell = cell[k];
+    c->relu = k == 0 && act;
+    c->D = two ? 2 : 1;
+    c->pooling = (enum net_pooling)pool;
+    const struct json *labels = hparams_json(h, "id2label");
+    if (head == 1 && labels == NULL)
+        return err_set(e, ERR_FORMAT, "config.json: no 'id2label'");
+    c->C = head == 1 ? json_size(labels) : 0;
+    return 0;
+}
+
+int load_config(const char *dir, struct net_config *c, struct err *e)
+{
+    struct hparams *h;
+    memset(c, 0, sizeof *c);
+    if (hparams_open(dir, dir, &h, e) != 0)
+        return -1;
+    int rc = read_sizes(h, c, e);
+    if (rc == 0)
+        rc = read_kinds(h, c, e);
+    hparams_close(h);
+    return rc;
+}
+
+static int read_tensor(const struct weights *from, const struct net_tensor *t,
+                       real *w, struct err *e)
+{
+    float block[1024];
+    const struct weight *x = weights_need(from, t->name, t->n_dims, t->dim[0],
+                                          t->dim[1], e);
+    if (x == NULL)
+        return -1;
+    for (size_t i = 0; i < t->n; i += 1024) {
+        size_t n = t->n - i < 1024 ? t->n - i : 1024;
+        weight_read(x, i, n, block);
+        for (size_t k = 0; k < n; k++)
+            w[t->at + i + k] = (real)block[k];
+    }
+    return 0;
+}
+
+int load_net(const char *dir, struct net *n, real **w, struct err *e)
+{
+    struct net_config c;
+    struct weights *from;
+    *w = NULL;
+    if (load_config(dir, &c, e) != 0 || net_plan(&c, n, e) != 0 ||
+        weights_open(dir, dir, &from, e) != 0)
+        return -1;
+    real *p = mem_aligned(n->n * sizeof(real));
+    int rc = p != NULL ? 0 : err_nomem(e);
+    for (int i = 0; i < n->n_tensors && rc == 0; i++)
+        rc = read_tensor(from, &n->t[i], p, e);
+    weights_close(from);
+    if (rc != 0) {
+        mem_aligned_free(p);
+        return -1;
+    }
+    *w = p;
+    return 0;
+}

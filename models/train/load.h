@@ -1,0 +1,18 @@
+/* load: a checkpoint of the layout in models/README.md (plain tensor names,
+ * with biases) as a net of the trainer.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TRAIN_LOAD_H
+#define SEQD_TRAIN_LOAD_H
+
+#include "models/train/net.h"
+
+/* load_config: config.json of dir into a configuration. */
+int load_config(const char *dir, struct net_config *c, struct err *e);
+
+/* load_net: plan the net of dir and read its tensors into a new block *w
+ * (mem_aligned_free). ERR_FORMAT names a tensor that is missing or has
+ * another shape. */
+int load_net(const char *dir, struct net *n, real **w, struct err *e);
+
+#endif

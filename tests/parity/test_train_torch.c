@@ -1,0 +1,422 @@
+/* The trainer against PyTorch, on the nets of tests/golden/train/
+ * (make_train_fixtures.py): outputs, the gradient of every tensor, and the
+ * loss over 20 steps of Adam, AdamW and SGD with clipping and weight decay;
+ * and the trainer's forward pass against the engine's.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "engine/checkpoint/weights.h"
+#include "models/rnn.h"
+#include "models/train/load.h"
+#include "models/train/optim.h"
+#include "tests/support/arch_rig.h"
+#include "tests/support/rnn_random.h"
+
+#define GOLDEN "tests/golden/train"
+/* What the project asks for: outputs, gradients relative to the largest of
+ * their tensor, losses of the first and the last step. */
+#define OUTPUT_TOLERANCE 1e-5
+#define GRAD_TOLERANCE 1e-4
+#define FIRST_TOLERANCE 1e-4
+#define LAST_TOLERANCE 1e-3
+
+#define STEPS 20
+#define MAX_CASES 64
+#define MAX_T 16
+#define MAX_N 64
+
+static struct {
+    char names[MAX_CASES][64];
+    int n_names;
+    struct blas blas;
+} all;
+
+struct trainee {
+    const char *name;
+    struct net net;
+    struct pass pass;
+    struct weights *expect;
+    real *w, *grad;
+    int n[MAX_T], off[MAX_T + 1], length[MAX_N];
+    int32_t ids[MAX_N], target[MAX_N];
+    struct pass_batch batch;
+    int rows; /* targets of a batch */
+};
+
+static const struct weight *expected(const struct trainee *t, const char *name)
+{
+    const struct weight *w = weights_find(t->expect, name);
+    if (w == NULL)
+        fail_msg("%s: no '%s' among what is expected", t->name, name);
+    return w;
+}
+
+static void read_ids(const struct trainee *t, const char *name, int step,
+                     int n, int32_t *out)
+{
+    float v[MAX_N];
+    weight_read(expected(t, name), (size_t)step * (size_t)n, (size_t)n, v);
+    for (int i = 0; i < n; i++)
+        out[i] = (int32_t)v[i];
+}
+
+static void read_batch(struct trainee *t, int step)
+{
+    read_ids(t, "ids", step, t->batch.steps.N, t->ids);
+    read_ids(t, "target", step, t->rows, t->target);
+}
+
+static void read_steps(struct trainee *t)
+{
+    float n[MAX_T];
+    const struct weight *w = expected(t, "steps");
+    int T = (int)w->dim[0], N = 0;
+    assert_true(T <= MAX_T);
+    weight_read(w, 0, (size_t)T, n);
+    memset(t->length, 0, sizeof t->length);
+    for (int s = 0; s < T; s++) {
+        t->n[s] = (int)n[s];
+        t->off[s] = N;
+        N += t->n[s];
+        for (int r = 0; r < t->n[s]; r++)
+            t->length[r]++;
+    }
+    assert_true(N <= MAX_N);
+    t->off[T] = N;
+    t->batch = (struct pass_batch){.steps = {T, N, t->n, t->off},
+                                   .ids = t->ids,
+                                   .target = t->target,
+                                   .length = t->length,
+                                   .B = t->n[0]};
+    t->rows = t->net.c.C > 0 ? t->n[0] : N;
+}
+
+static void open_case(struct trainee *t, const char *name)
+{
+    char path[512];
+    struct err e = ERR_INIT;
+    memset(t, 0, sizeof *t);
+    t->name = name;
+    snprintf(path, sizeof path, "%s/%s", GOLDEN, name);
+    if (load_net(path, &t->net, &t->w, &e) != 0)
+        fail_msg("%s: %s", name, e.msg);
+    snprintf(path, sizeof path, "%s/%s/expect", GOLDEN, name);
+    if (weights_open(path, name, &t->expect, &e) != 0)
+        fail_msg("%s: %s", name, e.msg);
+    t->grad = mem_aligned(t->net.n * sizeof(real));
+    assert_non_null(t->grad);
+    assert_int_equal(
+        pass_init(&t->pass, &t->net, &all.blas, MAX_N, MAX_N, 0, &e), 0);
+    if (t->pass.prob == NULL) /* pass frees it */
+        t->pass.prob = mem_aligned((size_t)(MAX_N * t->net.K) * sizeof(real));
+    read_steps(t);
+    read_batch(t, 0);
+}
+
+static void close_case(struct trainee *t)
+{
+    pass_fini(&t->pass);
+    weights_close(t->expect);
+    mem_aligned_free(t->w);
+    mem_aligned_free(t->grad);
+}
+
+static void check_outputs(struct trainee *t)
+{
+    struct pass_opts o = {.scale = 1};
+    const struct weight *w = expected(t, "output");
+    int n = t->rows * t->net.K;
+    float want[MAX_N * 64];
+    assert_int_equal(w->dim[0] * w->dim[1], n);
+    weight_read(w, 0, (size_t)n, want);
+    pass_run(&t->pass, &t->batch, t->w, &o, NULL);
+    for (int i = 0; i < n; i++)
+        if (!(fabs((double)t->pass.prob[i] - (double)want[i]) <=
+              OUTPUT_TOLERANCE))
+            fail_msg("%s: output %d is %.9g, PyTorch says %.9g", t->name, i,
+                     (double)t->pass.prob[i], (double)want[i]);
+}
+
+static void check_tensor(const struct trainee *t, const struct net_tensor *x)
+{
+    char name[64];
+    float want[4096];
+    double largest = 0, off = 0;
+    assert_true(x->n <= 4096);
+    snprintf(name, sizeof name, "grad.%s", x->name);
+    weight_read(expected(t, name), 0, x->n, want);
+    for (size_t i = 0; i < x->n; i++) {
+        double d = fabs((double)t->grad[x->at + i] - (double)want[i]);
+        off = d > off || d != d ? d : off;
+        largest = fmax(largest, fabs((double)want[i]));
+    }
+    if (!(off <= GRAD_TOLERANCE * largest))
+        fail_msg("%s: gradient of %s is off by %.2e of %.2e", t->name, x->name,
+                 off, largest);
+}
+
+static void check_gradients(struct trainee *t)
+{
+    struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
+    pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
+    for (int i = 0; i < t->net.n_tensors; i++)
+        check_tensor(t, &t->net.t[i]);
+}
+
+struct recipe {
+    const char *curve;
+    double lr;
+    struct optim optim;
+};
+
+/* As in make_train_fixtures.py. */
+static const struct recipe recipes[] = {
+    {"curve.adam",
+     0.01,
+     {.kind = OPTIM_ADAM, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f,
+      .weight_decay = 0.02f}},
+    {"curve.adamw",
+     0.01,
+     {.kind = OPTIM_ADAMW, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f,
+      .weight_decay = 0.1f}},
+    {"curve.sgd",
+     0.3,
+     {.kind = OPTIM_SGD, .momentum = 0.9f, .weight_decay = 0.001f}},
+};
+
+static void check_curve(struct trainee *t, const struct recipe *r)
+{
+    struct err e = ERR_INIT;
+    struct optim optim = r->optim;
+    struct pass *pass = &t->pass;
+    float want[STEPS];
+    struct optim_job j = {.o = &optim, .net = &t->net, .n_workers = 1,
+                          .w = t->w, .grad = &t->grad, .pass = &pass,
+                          .lr = (real)r->lr};
+    struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
+    weight_read(expected(t, r->curve), 0, STEPS, want);
+    assert_int_equal(optim_init(&optim, &t->net, &e), 0);
+    pass_reset_state(&t->pass);
+    for (int k = 0; k < STEPS; k++) {
+        read_batch(t, k);
+        double loss = pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
+        loss /= t->rows;
+        double tolerance = FIRST_TOLERANCE + (LAST_TOLERANCE - FIRST_TOLERANCE)
+                                                 * k / (STEPS - 1);
+        if (!(fabs(loss - (double)want[k]) <= tolerance * (double)want[k]))
+            fail_msg("%s: %s: loss of step %d is %.7g, PyTorch says %.7g",
+                     t->name, r->curve, k + 1, loss, (double)want[k]);
+        optim.step++;
+        j.factor = optim_clip_factor(optim_reduce(&j, 0), 0.5);
+        optim_update(&j, 0);
+        optim_forget(&j);
+    }
+    optim_fini(&optim);
+}
+
+static void test_train_outputs_are_pytorchs(void **state)
+{
+    struct trainee t;
+    (void)state;
+    for (int i = 0; i < all.n_names; i++) {
+        open_case(&t, all.names[i]);
+        check_outputs(&t);
+        close_case(&t);
+    }
+}
+
+static void test_train_gradients_are_pytorchs_in_every_tensor(void **state)
+{
+    struct trainee t;
+    (void)state;
+    for (int i = 0; i < all.n_names; i++) {
+        open_case(&t, all.names[i]);
+        check_gradients(&t);
+        close_case(&t);
+    }
+}
+
+static void test_train_losses_of_20_steps_are_pytorchs(void **state)
+{
+    struct trainee t;
+    (void)state;
+    for (int i = 0; i < all.n_names; i++)
+        for (int k = 0; k < 3; k++) {
+            open_case(&t, all.names[i]);
+            check_curve(&t, &recipes[k]);
+            close_case(&t);
+        }
+}
+
+/* ---- The engine's forward pass. ---- */
+
+#define LONG_T 40
+#define LONG_B 3
+
+struct both {
+    struct net net;
+    struct pass pass;
+    struct rig rig;
+    real *w;
+    int n[LONG_T], off[LONG_T + 1], length[LONG_B];
+    int32_t ids[LONG_T * LONG_B], target[LONG_T * LONG_B];
+    struct pass_batch batch;
+};
+
+static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
+{
+    struct err e = ERR_INIT;
+    memset(b, 0, sizeof *b);
+    assert_int_equal(rnn_random_write(s, 5, dir), 0);
+    if (load_net(dir, &b->net, &b->w, &e) != 0 ||
+        pass_init(&b->pass, &b->net, &all.blas, LONG_T * LONG_B, LONG_B, 0,
+                  &e) != 0 ||
+        rig_open(&b->rig, &rnn_arch, dir, "auto", 1, 0, &e) != 0)
+        fail_msg("%s: %s", s->cell, e.msg);
+    if (b->pass.prob == NULL)
+        b->pass.prob = mem_aligned((size_t)(LONG_T * LONG_B * b->net.K) *
+                                   sizeof(real));
+    int N = 0;
+    for (int r = 0; r < LONG_B; r++)
+        b->length[r] = LONG_T - 7 * r;
+    for (int t = 0; t < LONG_T; t++) {
+        b->off[t] = N;
+        for (int r = 0; r < LONG_B && b->length[r] > t; r++)
+            b->ids[N++] = (int32_t)((t * 31 + r * 17) % s->V);
+        b->n[t] = N - b->off[t];
+    }
+    b->off[LONG_T] = N;
+    b->batch = (struct pass_batch){.steps = {LONG_T, N, b->n, b->off},
+                                   .ids = b->ids,
+                                   .target = b->target,
+                                   .length = b->length,
+                                   .B = LONG_B};
+}
+
+static void close_both(struct both *b, const char *dir)
+{
+    pass_fini(&b->pass);
+    rig_close(&b->rig);
+    mem_aligned_free(b->w);
+    rnn_random_remove(dir);
+}
+
+/* Scores to probabilities. */
+static void softmax(int n, float *x)
+{
+    double sum = 0, max = (double)x[0];
+    for (int i = 1; i < n; i++)
+        max = fmax(max, (double)x[i]);
+    for (int i = 0; i < n; i++)
+        sum += exp((double)x[i] - max);
+    for (int i = 0; i < n; i++)
+        x[i] = (float)(exp((double)x[i] - max) / sum);
+}
+
+static void compare_row(const struct both *b, int row, float *scores)
+{
+    const real *p = b->pass.prob + (size_t)row * (size_t)b->net.K;
+    softmax(b->net.K, scores);
+    for (int k = 0; k < b->net.K; k++) {
+        double want = (double)scores[k];
+        if (!(fabs((double)p[k] - want) <= OUTPUT_TOLERANCE * fmax(want, 0.1)))
+            fail_msg("%s, %d units: output %d of row %d is %.9g when "
+                     "training and %.9g when serving",
+                     b->net.c.cell->name, b->net.c.H, k, row, (double)p[k],
+                     want);
+    }
+}
+
+static void compare_sequence(struct both *b, int r)
+{
+    static float out[LONG_T * 64];
+    int32_t ids[LONG_T];
+    struct err e = ERR_INIT;
+    struct rig_seq seq;
+    int classifier = b->net.c.C > 0, n = b->length[r], K = b->net.K;
+    assert_true(K <= 64);
+    for (int t = 0; t < n; t++)
+        ids[t] = b->ids[b->off[t] + r];
+    struct rig_item it = {.seq = &seq, .ids = ids, .n = n, .n_want = 1};
+    it.want[0] = (struct want){.kind = classifier ? WANT_CLASS : WANT_LOGITS,
+                               .n = n, .dst = out, .ld = (size_t)K};
+    assert_int_equal(rig_seq_open(&b->rig, &seq), 0);
+    assert_int_equal(rig_step(&b->rig, &it, 1, &e), 0);
+    assert_int_equal(it.status, 0);
+    for (int t = 0; t < (classifier ? 1 : n); t++)
+        compare_row(b, classifier ? r : b->off[t] + r, out + t * K);
+    rig_seq_close(&seq);
+}
+
+static void test_train_forward_is_the_engines(void **state)
+{
+    static const struct rnn_shape shapes[] = {
+        {.cell = "lstm", .V = 40, .E = 128, .H = 256, .L = 1, .D = 1},
+        {.cell = "gru", .V = 40, .E = 64, .H = 200, .L = 2, .D = 1, .P = 48},
+        {.cell = "elman", .V = 40, .E = 64, .H = 128, .L = 2, .D = 1},
+        {.cell = "elman", .nonlinearity = "relu", .V = 40, .E = 32, .H = 64,
+         .L = 1, .D = 1},
+        {.cell = "lstm", .V = 40, .E = 64, .H = 128, .L = 2, .D = 2,
+         .classifier = 1, .C = 2, .pooling = "max"},
+        {.cell = "gru", .V = 40, .E = 64, .H = 96, .L = 1, .D = 2,
+         .classifier = 1, .C = 3, .pooling = "mean", .P = 20},
+        {.cell = "elman", .V = 40, .E = 64, .H = 96, .L = 1, .D = 2,
+         .classifier = 1, .C = 6},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct both b;
+        char dir[64];
+        struct pass_opts o = {.scale = 1};
+        open_both(&b, &shapes[i], dir);
+        pass_run(&b.pass, &b.batch, b.w, &o, NULL);
+        for (int r = 0; r < LONG_B; r++)
+            compare_sequence(&b, r);
+        close_both(&b, dir);
+    }
+}
+
+static int open_all(void **state)
+{
+    struct err e = ERR_INIT;
+    DIR *dir = opendir(GOLDEN);
+    struct dirent *d;
+    (void)state;
+    while (dir != NULL && (d = readdir(dir)) != NULL)
+        if (d->d_name[0] != '.' && all.n_names < MAX_CASES)
+            snprintf(all.names[all.n_names++], sizeof all.names[0], "%.60s",
+                     d->d_name);
+    if (dir != NULL)
+        closedir(dir);
+    if (blas_open(&all.blas, &e) != 0)
+        return -1;
+    return all.n_names > 0 ? 0 : -1;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    blas_close(&all.blas);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train_outputs_are_pytorchs),
+        cmocka_unit_test(test_train_gradients_are_pytorchs_in_every_tensor),
+        cmocka_unit_test(test_train_losses_of_20_steps_are_pytorchs),
+        cmocka_unit_test(test_train_forward_is_the_engines),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}

@@ -186,6 +186,36 @@ gradcheck: ## signed numeric gradients in double against the analytic ones
 	+@$(MAKE) --no-print-directory -s FLAVOUR=double build/double/seqd-train
 	@build/double/seqd-train gradcheck
 
+oom: ## every allocation fails once (test_oom*, address sanitizer)
+	@tools/install-deps.sh run train test
+	@$(SUB) -s FLAVOUR=asan oom-suite
+OOM_BIN := $(foreach t,$(UNIT_BIN),$(if $(findstring /test_oom,$(t)),$(t)))
+.PHONY: oom oom-suite
+oom-suite: $(OOM_BIN)
+	@$(ASAN_ENV) $(RUN_ENV) tests/run.sh $(OOM_BIN)
+
+# Fuzzers find new inputs into build/fuzz; tests/fuzz/corpus holds the seeds.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS := json safetensors hparams tokenizer vocabulary
+FUZZ_SRC := $(wildcard engine/base/*.c engine/checkpoint/*.c \
+  engine/text/*.c) tests/support/fuzz_targets.c tests/fuzz/fuzz_main.c
+FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
+  -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
+.PHONY: fuzz
+fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## libFuzzer on each reader (FUZZ_SECONDS=30)
+build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h)
+	@tools/install-deps.sh run fuzz
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -DFUZZ_TARGET=fuzz_$* -o $@ $(FUZZ_SRC) $(ENGINE_LIBS)
+fuzz-%: build/fuzz/fuzz_%
+	@mkdir -p build/fuzz/corpus/$*
+	@echo "fuzz $*: $(FUZZ_SECONDS) s"
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=4096 \
+	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
+	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \
+	  { tail -40 build/fuzz/$*.log; exit 1; }
+	@tail -1 build/fuzz/$*.log
+
 layers: ## dependencies point one way: includes, links, names
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) all

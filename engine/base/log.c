@@ -154,10 +154,12 @@ void log_event(enum log_level level, const char *module, const char *event,
         return;
     }
     char text[FIELDS_BYTES] = "";
-    va_list ap;
-    va_start(ap, fields);
-    vsnprintf(text, sizeof(text), fields ? fields : "", ap);
-    va_end(ap);
+    if (fields) {
+        va_list ap;
+        va_start(ap, fields);
+        vsnprintf(text, sizeof(text), fields, ap);
+        va_end(ap);
+    }
     for (char *p = text; *p; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7f) {
             *p = ' '; /* one event is one line, whatever a client sent */

@@ -10,7 +10,7 @@
 size_t tok_decode(const char *text, size_t n, size_t i, uint32_t *cp)
 {
     int len = utf8_next(text + i, n - i, cp);
-    if (len == 0) {
+    if (len == 0 || *cp == 0) {
         *cp = 0xfffd;
         return 1;
     }

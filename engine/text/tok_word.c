@@ -121,11 +121,12 @@ static int emit_as(const struct chunk *c, int i, int j, const char *s)
     return c->fn(c->arg, s, strlen(s), c->p[i].start, c->p[j - 1].end);
 }
 
+static const char *const suffixes[] = {"'s",  "'m",  "'d", "'ll",
+                                       "'re", "'ve", NULL};
+
 /* The length of the contraction part at i that ends a word, or 0. */
 static int suffix_at(const struct chunk *c, int i)
 {
-    static const char *const suffixes[] = {"'s",  "'m",  "'d", "'ll",
-                                           "'re", "'ve", NULL};
     for (int k = 0; suffixes[k]; k++) {
         int len = matches(c, i, suffixes[k]);
         if (len && !is_word_at(c, i + len)) {
@@ -295,13 +296,11 @@ static int keeps_stop(const struct chunk *c, int i, int j)
 /* Where the contraction part that ends the word [i, j) begins, or j. */
 static int contraction(const struct chunk *c, int i, int j)
 {
-    static const int lengths[] = {2, 3};
-    if (j - i > 3 && matches(c, j - 3, "n't")) {
+    if (j - i > 3 && is_word_at(c, j - 4) && matches(c, j - 3, "n't")) {
         return j - 3;
     }
-    for (int k = 0; k < 2; k++) {
-        int at = j - lengths[k];
-        if (at > i && suffix_at(c, at) == lengths[k]) {
+    for (int at = j - 3; at < j - 1; at++) {
+        if (at > i && is_word_at(c, at - 1) && is_one_of(c, at, j, suffixes)) {
             return at;
         }
     }

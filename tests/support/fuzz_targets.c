@@ -1,0 +1,230 @@
+/* fuzz_targets: see fuzz_targets.h. Besides crashes, each target checks what
+ * must hold for any input.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/fuzz_targets.h"
+
+#include <string.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/json.h"
+#include "engine/base/utf8.h"
+#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/text/tokenizer.h"
+
+#define MAX_OUT ((size_t)64 << 20)
+
+static void must(int ok)
+{
+    if (!ok) {
+        __builtin_trap();
+    }
+}
+
+/* Write the scalar members of the tree one level at a time. */
+static void walk_level(const struct json *j, struct buf *out)
+{
+    for (const struct json *c = json_child(j); c; c = json_next(c)) {
+        const char *key = json_key(c), *s = json_string(c);
+        must(!key || utf8_valid(key, strlen(key)));
+        if (s) {
+            must(utf8_valid(s, strlen(s)));
+            buf_add_json_string(out, s, strlen(s));
+        }
+        if (json_type(c) == JSON_NUMBER) {
+            buf_add_double(out, json_number(c));
+            must(!strstr(out->p, "null")); /* finite */
+        }
+        buf_clear(out);
+        must(!key || json_get(j, key) == c);
+    }
+}
+
+void fuzz_json(const uint8_t *data, size_t n)
+{
+    struct json *j;
+    struct err e = ERR_INIT;
+    struct buf out;
+    if (json_parse((const char *)data, n, NULL, &j, &e)) {
+        must(e.code != ERR_NONE && j == NULL && e.msg[0]);
+        return;
+    }
+    must(utf8_valid((const char *)data, n));
+    buf_init(&out, MAX_OUT);
+    buf_add_str(&out, "");
+    const struct json *level = j;
+    for (int depth = 0; level && depth < 40; depth++) {
+        walk_level(level, &out);
+        level = json_child(level);
+    }
+    buf_fini(&out);
+    json_free(j);
+}
+
+void fuzz_safetensors(const uint8_t *data, size_t n)
+{
+    struct safetensors_index *x;
+    struct err e = ERR_INIT;
+    if (safetensors_parse(data, n, "f", &x, &e)) {
+        must(e.code != ERR_NONE && x == NULL && e.msg[0]);
+        return;
+    }
+    const uint8_t *last = NULL;
+    for (int i = 0; i < safetensors_index_count(x); i++) {
+        const struct weight *w = safetensors_index_at(x, i);
+        const uint8_t *d = w->data;
+        size_t count = w->bytes / dtype_bytes(w->dtype);
+        must(d >= data && d + w->bytes <= data + n && (!last || d >= last));
+        last = d + w->bytes;
+        if (count) {
+            float v[2];
+            weight_read(w, 0, 1, v);
+            weight_read(w, count - 1, 1, v);
+        }
+    }
+    must(!last || last == data + n);
+    safetensors_index_metadata(x, "format");
+    safetensors_index_free(x);
+}
+
+void fuzz_hparams(const uint8_t *data, size_t n)
+{
+    static const char *const keys[] = {"hidden_size", "a.b", "cell", "x"};
+    static const char *const list[] = {"one", "two", NULL};
+    struct hparams *h;
+    struct err e = ERR_INIT;
+    if (hparams_parse((const char *)data, n, "c", &h, &e)) {
+        must(e.code != ERR_NONE && h == NULL);
+        return;
+    }
+    for (int k = 0; k < 4; k++) {
+        int64_t i = 1;
+        double f = 0.5;
+        int b = 0, c = 0;
+        const char *s = "";
+        must(hparams_int_or(h, keys[k], 1, 9, 1, &i, NULL) ||
+             (i > 0 && i < 10));
+        must(hparams_float_or(h, keys[k], 0, 1, 0.5, &f, NULL) ||
+             (f >= 0 && f <= 1));
+        hparams_bool_or(h, keys[k], 0, &b, NULL);
+        must(hparams_string(h, keys[k], &s, NULL) || strlen(s) <= n);
+        hparams_choice(h, keys[k], list, "one", &c, NULL);
+        must(c >= 0 && c < 2);
+    }
+    hparams_close(h);
+}
+
+struct pieces {
+    struct buf joined;
+    uint32_t last, n;
+};
+
+static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
+                    uint32_t end)
+{
+    struct pieces *p = arg;
+    must(len > 0 && strlen(piece) == len && utf8_valid(piece, len));
+    must(start < end && end <= p->n && start >= p->last);
+    p->last = start;
+    if (p->joined.len) {
+        buf_add_char(&p->joined, ' ');
+    }
+    buf_add(&p->joined, piece, len);
+    return 0;
+}
+
+static void split(const struct tokenizer_spec *spec, const char *text, size_t n,
+                  struct pieces *p)
+{
+    buf_init(&p->joined, MAX_OUT);
+    buf_add_str(&p->joined, "");
+    p->last = 0;
+    p->n = (uint32_t)n;
+    must(tokenizer_split(spec, text, n, on_piece, p, NULL) == 0);
+}
+
+static struct tokenizer *make(const struct tokenizer_spec *spec)
+{
+    static const char *const entries[] = {
+        "<unk>", "<s>", "a",   "b", "n't", "'s",  "\"", "'", ".", "do",
+        "...",   "--",  "can", "(", ")",   "not", "\n", " ", "$"};
+    struct tokenizer *t = NULL;
+    struct buf out;
+    buf_init(&out, MAX_OUT);
+    must(tokenizer_build(spec, entries, 19, &out, NULL) == 0);
+    must(tokenizer_parse(out.p, out.len, "t", &t, NULL) == 0);
+    buf_fini(&out);
+    return t;
+}
+
+static void encode_and_join(const struct tokenizer *t, const char *text,
+                            size_t n)
+{
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    struct detok d;
+    struct buf out;
+    unsigned flags = n & 3u;
+    int rc = tokenizer_encode(t, text, n, flags, 1000, &l, &e);
+    must(rc == 0 || (e.code == ERR_TOO_LARGE && l.n == 1000));
+    buf_init(&out, MAX_OUT);
+    detok_init(&d);
+    for (int i = 0; i < l.n; i++) {
+        must(l.v[i].id >= 0 && l.v[i].id < tokenizer_size(t));
+        must(l.v[i].start <= l.v[i].end && l.v[i].end <= n);
+        must(detok_next(t, &d, l.v[i].id, &out) == 0);
+    }
+    must(detok_finish(t, &d, &out) == 0);
+    buf_fini(&out);
+    token_list_fini(&l);
+}
+
+void fuzz_tokenizer(const uint8_t *data, size_t n)
+{
+    static const char *const rules[] = {"seqd-english", "seqd-whitespace",
+                                        "seqd-characters"};
+    static struct tokenizer *made[4]; /* kept: building is slow */
+    if (n == 0) {
+        return;
+    }
+    unsigned k = data[0] & 3u;
+    const char *text = (const char *)data + 1;
+    struct tokenizer_spec spec = {.normalizer = rules[k % 3],
+                                  .lowercase = k == 0,
+                                  .unk = "<unk>",
+                                  .bos = "<s>"};
+    if (k == 1) {
+        spec.newline = "\n";
+    }
+    struct pieces once, twice;
+    split(&spec, text, n - 1, &once);
+    if (k % 3 == 0) { /* cutting what was cut changes nothing */
+        split(&spec, once.joined.p, once.joined.len, &twice);
+        must(strcmp(once.joined.p, twice.joined.p) == 0);
+        buf_fini(&twice.joined);
+    }
+    buf_fini(&once.joined);
+    if (!made[k]) {
+        made[k] = make(&spec);
+    }
+    encode_and_join(made[k], text, n - 1);
+}
+
+void fuzz_vocabulary(const uint8_t *data, size_t n)
+{
+    struct tokenizer *t;
+    struct err e = ERR_INIT;
+    if (tokenizer_parse((const char *)data, n, "t", &t, &e)) {
+        must(e.code != ERR_NONE && t == NULL && e.msg[0]);
+        return;
+    }
+    int size = tokenizer_size(t);
+    must(size > 0);
+    for (int i = 0; i < size; i++) {
+        must(tokenizer_id(t, tokenizer_text(t, i)) == i);
+    }
+    must(tokenizer_unk(t) < size && tokenizer_bos(t) < size);
+    encode_and_join(t, "a b\n<s> don't", 13);
+    tokenizer_close(t);
+}

@@ -192,8 +192,7 @@ static inline struct v16 v_from_f16(const uint16_t *p)
 #define TILES(X)                                                               \
     X(1, 0) X(1, 1) X(1, 2)                                                    \
     X(2, 0) X(2, 1)                                                            \
-    X(3, 0) X(3, 1)                                                            \
-    X(4, 0) X(5, 0) X(6, 0)
+    X(3, 0) X(4, 0) X(5, 0) X(6, 0)
 /* clang-format on */
 
 #include "engine/compute/kernels_fma.inc.h"

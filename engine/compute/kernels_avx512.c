@@ -148,7 +148,7 @@ static inline struct v16 v_from_f16(const uint16_t *p)
  * one k and one x at most fill 32 registers. A row alone reads four panels at
  * a time: enough sums to hide the latency, few enough streams for the
  * prefetcher (models/SPEED.md). */
-#define ROWS_MAX 12
+#define ROWS_MAX 14
 #define PANELS_MAX 8
 /* clang-format off */
 #define TILES(X)                                                               \
@@ -159,7 +159,8 @@ static inline struct v16 v_from_f16(const uint16_t *p)
     X(5, 0) X(5, 1) X(5, 2)                                                    \
     X(6, 0) X(6, 1) X(6, 2)                                                    \
     X(7, 0) X(7, 1) X(8, 0) X(8, 1) X(9, 0) X(9, 1)                            \
-    X(10, 0) X(10, 1) X(11, 0) X(11, 1) X(12, 0) X(12, 1)
+    X(10, 0) X(10, 1) X(11, 0) X(11, 1) X(12, 0) X(12, 1)                      \
+    X(13, 0) X(13, 1) X(14, 0) X(14, 1)
 /* clang-format on */
 
 #include "engine/compute/kernels_fma.inc.h"

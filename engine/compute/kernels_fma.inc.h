@@ -315,24 +315,66 @@ static void isa_widen_f16(size_t n, const uint16_t *x, float *y)
 #define AHEAD (16 * PACK_COLS)
 
 struct tile {
-    const float *w;     /* first panel [K][16], at the first k of this block */
-    const float *ahead; /* as w: what to fetch into the cache meanwhile */
-    size_t panel;       /* floats from one panel to the next */
-    int K;              /* inner indices of this block */
-    const float *x;     /* first row, at the first k of this block */
+    const float *w;    /* first panel [K][16], at the first k of this block */
+    const float *next; /* weights to bring near meanwhile, a line per k */
+    size_t panel;      /* floats from one panel to the next */
+    int K;             /* inner indices of this block */
+    const float *x;    /* first row, at the first k of this block */
     size_t ldx;
     const float *from[ROWS_MAX]; /* what the sums start from, whole panels */
     float *to;                   /* the sums of the first row, likewise */
     size_t ldto;
 };
 
-/* Always inlined with constant rows and panels, so that the loops unroll and
- * the sums live in registers. */
+/* One k of a tile of more rows than panels: the weights stay in registers.
+ * This and the next two are always inlined with constant rows and panels, so
+ * that the loops unroll and the sums live in registers. */
+static inline __attribute__((always_inline)) void
+tile_step_tall(const int rows, const int panels, const float *w, size_t panel,
+               const float *x, size_t ldx, struct v16 sum[][PANELS_MAX])
+{
+    struct v16 wk[PANELS_MAX];
+
+#pragma GCC unroll 16
+    for (int j = 0; j < panels; j++)
+        wk[j] = v_keep(v_load(w + (size_t)j * panel));
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        struct v16 xk = v_set1(x[(size_t)i * ldx]);
+
+#pragma GCC unroll 16
+        for (int j = 0; j < panels; j++)
+            sum[i][j] = v_fma(xk, wk[j], sum[i][j]);
+    }
+}
+
+/* One k of a tile of as many panels as rows or more: the inputs stay. */
+static inline __attribute__((always_inline)) void
+tile_step_wide(const int rows, const int panels, const float *w, size_t panel,
+               const float *x, size_t ldx, struct v16 sum[][PANELS_MAX])
+{
+    struct v16 xk[ROWS_MAX];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        xk[i] = v_set1(x[(size_t)i * ldx]);
+#pragma GCC unroll 16
+    for (int j = 0; j < panels; j++) {
+        struct v16 wk = v_load(w + (size_t)j * panel);
+
+        if (rows > 1)
+            wk = v_keep(wk);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+            sum[i][j] = v_fma(xk[i], wk, sum[i][j]);
+    }
+}
+
 static inline __attribute__((always_inline)) void
 tile_run(const struct tile *t, const int rows, const int panels)
 {
-    struct v16 sum[ROWS_MAX][PANELS_MAX], wk[PANELS_MAX];
-    const float *w = t->w, *x = t->x, *ahead = t->ahead;
+    struct v16 sum[ROWS_MAX][PANELS_MAX];
+    const float *w = t->w, *x = t->x, *next = t->next;
     const size_t ldx = t->ldx, panel = t->panel;
 
 #pragma GCC unroll 16
@@ -341,25 +383,17 @@ tile_run(const struct tile *t, const int rows, const int panels)
         for (int j = 0; j < panels; j++)
             sum[i][j] = v_load(t->from[i] + 16 * j);
     }
-    for (int k = t->K; k > 0; k--, w += 16, x++, ahead += 16) {
-#pragma GCC unroll 16
-        for (int j = 0; j < panels; j++)
-            wk[j] = v_load(w + (size_t)j * panel);
-#pragma GCC unroll 16
-        for (int j = 0; j < panels && rows > 1; j++)
-            wk[j] = v_keep(wk[j]);
+    for (int k = t->K; k > 0; k--, w += 16, x++, next += 16) {
+        if (rows >= PREFETCH_ROWS)
+            _mm_prefetch((const void *)next, _MM_HINT_T1);
 #pragma GCC unroll 16
         for (int j = 0; j < panels && rows >= PREFETCH_ROWS; j++)
-            _mm_prefetch((const void *)(ahead + (size_t)j * panel),
+            _mm_prefetch((const void *)(w + (size_t)j * panel + AHEAD),
                          _MM_HINT_T0);
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            struct v16 xk = v_set1(x[(size_t)i * ldx]);
-
-#pragma GCC unroll 16
-            for (int j = 0; j < panels; j++)
-                sum[i][j] = v_fma(xk, wk[j], sum[i][j]);
-        }
+        if (rows <= panels)
+            tile_step_wide(rows, panels, w, panel, x, ldx, sum);
+        else
+            tile_step_tall(rows, panels, w, panel, x, ldx, sum);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
@@ -406,11 +440,10 @@ struct gemm {
     size_t ldy;
 };
 
-/* The part of a call that one tile computes; columns n to n + cols, inner
- * indices k0 to k1. */
+/* The part of a call that one tile computes: columns n to n + cols, inner
+ * indices k0 to k1, the i-th of `tiles` row tiles. */
 struct part {
-    int row, rows, n, cols, log_panels, k0, k1;
-    ptrdiff_t ahead; /* floats from the weights in use to those to fetch */
+    int row, rows, n, cols, log_panels, k0, k1, i, tiles;
 };
 
 static const float *part_start(const struct gemm *g, int row,
@@ -421,17 +454,26 @@ static const float *part_start(const struct gemm *g, int row,
     return g->init ? g->init[row] + p->n : zeros;
 }
 
+/* What a tile brings to the second cache: of several row tiles the first ones
+ * share the next group of panels, a panel each; the others, and a tile that is
+ * alone, leave it to the CPU. */
+static const float *part_next(const struct tile *t, const struct part *p)
+{
+    int panels = 1 << p->log_panels;
+
+    if (p->tiles == 1 || p->i >= panels)
+        return t->w + AHEAD;
+    return t->w + (size_t)(panels + p->i) * t->panel;
+}
+
 static void part_run(const struct gemm *g, const struct part *p)
 {
     float edge[ROWS_MAX * PANELS_MAX * 16];
     const size_t width = (size_t)16 << p->log_panels;
     const size_t bytes = (size_t)p->cols * sizeof *edge;
     const int whole = (size_t)p->cols == width;
-    const float *w =
-        g->W->data + (size_t)p->n * (size_t)g->W->K + (size_t)p->k0 * 16;
     struct tile t = {
-        .w = w,
-        .ahead = w + p->ahead,
+        .w = g->W->data + (size_t)p->n * (size_t)g->W->K + (size_t)p->k0 * 16,
         .panel = (size_t)g->W->K * 16,
         .K = p->k1 - p->k0,
         .x = g->x + (size_t)p->row * g->ldx + p->k0,
@@ -440,6 +482,7 @@ static void part_run(const struct gemm *g, const struct part *p)
         .ldto = whole ? g->ldy : width,
     };
 
+    t.next = part_next(&t, p);
     for (int i = 0; i < p->rows; i++) {
         t.from[i] = part_start(g, p->row + i, p);
         if (!whole) {
@@ -459,31 +502,25 @@ static void isa_gemm_rows(const struct packed *W, int n0, int n1, int m,
                           float *y, size_t ldy)
 {
     const struct gemm g = {W, x, ldx, init, y, ldy};
-    /* Row tiles of nearly equal height: 13 rows are 7 + 6, not 12 + 1. */
+    /* Row tiles of nearly equal height: 16 rows are 8 + 8, not 14 + 2. */
     const int tiles = (m + ROWS_MAX - 1) / ROWS_MAX;
     const int k_block = tiles > 1 && W->K > K_BLOCK ? K_BLOCK : W->K;
-    struct part p = {.n = n0};
+    struct part p = {.n = n0, .tiles = tiles};
 
     if (m < 1)
         return;
     p.log_panels = widest_group((m + tiles - 1) / tiles);
     for (; p.n < n1; p.n += p.cols) {
-        ptrdiff_t next_group;
-
         while (16 << p.log_panels >= n1 - p.n + 16)
             p.log_panels--;
         p.cols = 16 << p.log_panels;
         if (p.cols > n1 - p.n)
             p.cols = n1 - p.n;
-        next_group = (ptrdiff_t)W->K * (16 << p.log_panels);
         for (p.k0 = 0; p.k0 < W->K; p.k0 = p.k1) {
             p.k1 = W->K - p.k0 < k_block ? W->K : p.k0 + k_block;
-            for (int i = 0; i < tiles; i++) {
-                p.row = (int)((int64_t)m * i / tiles);
-                p.rows = (int)((int64_t)m * (i + 1) / tiles) - p.row;
-                /* The second row tile finds this group in the cache and
-                 * has time to fetch the next one. */
-                p.ahead = i == 1 ? next_group : AHEAD;
+            for (p.i = 0; p.i < tiles; p.i++) {
+                p.row = (int)((int64_t)m * p.i / tiles);
+                p.rows = (int)((int64_t)m * (p.i + 1) / tiles) - p.row;
                 part_run(&g, &p);
             }
         }

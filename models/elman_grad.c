@@ -26,8 +26,7 @@ static void elman_forward(const struct grad_step *s)
 }
 
 TRAIN_CLONES
-static void elman_row_grad(int H, int relu, real *restrict a,
-                           real *restrict dh)
+static void elman_row_grad(int H, int relu, real *restrict a, real *restrict dh)
 {
     if (relu)
         for (int j = 0; j < H; j++)

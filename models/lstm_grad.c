@@ -61,5 +61,5 @@ static void lstm_backward(const struct grad_step *s)
     }
 }
 
-const struct cell_grad lstm_grad = {"lstm", 4, 1, 0, lstm_forward,
+const struct cell_grad lstm_grad = {"lstm",       4, 1, 0, lstm_forward,
                                     lstm_backward};

@@ -69,7 +69,7 @@ struct rnn_run {
     int I, H, relu, reverse;
     struct rnn_weights w;
     const struct recur *ahead, *back; /* w_hh, loaded; back: for backward */
-    struct mat x;   /* [N, I] input */
+    struct mat x;                     /* [N, I] input */
     struct mat out; /* [N, H] output, a column range of the layer's */
     real *h, *c;    /* [B, H] state: in the first, out the last (reverse: in
                        zero). c may be NULL */

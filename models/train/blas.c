@@ -40,8 +40,9 @@ int blas_open(struct blas *b, struct err *e)
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     b->library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
     if (b->library == NULL)
-        return err_set(e, ERR_NOT_FOUND, "libopenblas.so.0 cannot be loaded: "
-                                         "install libopenblas0");
+        return err_set(e, ERR_NOT_FOUND,
+                       "libopenblas.so.0 cannot be loaded: "
+                       "install libopenblas0");
     void *gemm = dlsym(b->library, GEMM_SYMBOL);
     void *core = dlsym(b->library, "openblas_get_corename");
     if (gemm == NULL || core == NULL) {

@@ -17,8 +17,9 @@ int labels_parse(struct labels *l, const char *text, struct err *e)
     while (text != NULL && *text != '\0') {
         size_t n = strcspn(text, ",");
         if (l->n == DATA_MAX_LABELS || n == 0)
-            return err_set(e, ERR_INVALID, "--id2label has an empty name or "
-                                           "too many");
+            return err_set(e, ERR_INVALID,
+                           "--id2label has an empty name or "
+                           "too many");
         l->name[l->n] = mem_strndup(text, n);
         if (l->name[l->n++] == NULL)
             return err_nomem(e);
@@ -202,16 +203,16 @@ static int add_record(void *arg, int file, int64_t line, const char *text,
             k++;
         label = k < n ? label_of(r->f, text, k) : -1;
         if (label < 0)
-            return err_set(e, ERR_FORMAT, "no label of the list before the "
-                                          "text");
+            return err_set(e, ERR_FORMAT,
+                           "no label of the list before the "
+                           "text");
         text += k + 1;
         n -= k + 1;
     }
     r->list.n = 0;
     r->list.n_unknown = 0;
-    unsigned flags = r->f->labelled && tokenizer_add_bos(r->t)
-                         ? TOK_ADD_SPECIAL
-                         : 0u;
+    unsigned flags =
+        r->f->labelled && tokenizer_add_bos(r->t) ? TOK_ADD_SPECIAL : 0u;
     if (tokenizer_encode(r->t, text, n, flags, INT32_MAX, &r->list, e) != 0)
         return -1;
     int m = r->list.n;

@@ -28,8 +28,8 @@ void labels_fini(struct labels *l);
 struct corpus {
     int32_t *ids; /* [n] */
     int64_t n, cap;
-    int64_t *start;   /* [n_records + 1] */
-    int32_t *label;   /* [n_records], classifier */
+    int64_t *start; /* [n_records + 1] */
+    int32_t *label; /* [n_records], classifier */
     int n_records, cap_records;
     int64_t unknown; /* pieces that the vocabulary lacks */
     int n_files;
@@ -39,11 +39,11 @@ struct corpus {
 
 /* How files are cut into records. */
 struct data_format {
-    int labelled; /* label, space or tab, text */
-    int record;   /* RECORD_LINE ... */
-    int max_len;  /* labelled: tokens kept */
+    int labelled;          /* label, space or tab, text */
+    int record;            /* RECORD_LINE ... */
+    int max_len;           /* labelled: tokens kept */
     struct labels *labels; /* labelled; grows with numeric labels */
-    int grow; /* new numeric labels may appear */
+    int grow;              /* new numeric labels may appear */
 };
 
 /* corpus_read: files "A,B:0.3". The message of an error names file and line.

@@ -59,16 +59,23 @@ static void fill_batch(struct bench *b, int ragged, int labels, struct rng *r)
 static int bench_open(struct bench *b, const struct blas *s,
                       const struct grad_case *c, struct err *e)
 {
-    struct net_config n = {.cell = c->cell, .relu = c->relu, .V = VOCAB,
-                           .E = EMBED,      .H = HIDDEN,     .L = c->L,
-                           .D = c->D,       .P = c->P,       .tie = c->tie,
-                           .C = c->C,       .pooling = c->pooling};
+    struct net_config n = {.cell = c->cell,
+                           .relu = c->relu,
+                           .V = VOCAB,
+                           .E = EMBED,
+                           .H = HIDDEN,
+                           .L = c->L,
+                           .D = c->D,
+                           .P = c->P,
+                           .tie = c->tie,
+                           .C = c->C,
+                           .pooling = c->pooling};
     struct rng r;
     memset(b, 0, sizeof *b);
     rng_init(&r, 42);
     if (net_plan(&n, &b->net, e) != 0 ||
-        pass_init(&b->pass, &b->net, s, ROWS, BATCH,
-                  c->sampled ? SAMPLES : 0, e) != 0 ||
+        pass_init(&b->pass, &b->net, s, ROWS, BATCH, c->sampled ? SAMPLES : 0,
+                  e) != 0 ||
         noise_init(&b->noise, NULL, VOCAB, 1, e) != 0 ||
         noise_set_init(&b->set, SAMPLES, VOCAB, e) != 0)
         return -1;
@@ -198,10 +205,10 @@ static void print_case(FILE *out, const struct grad_case *c, int bad,
     fprintf(out, "%-5s%s layers %d directions %d %s%s%s%s%s%s: %.1e %s\n",
             c->cell->name, c->relu ? " relu" : "", c->L, c->D,
             c->C > 0 ? "classifier " : "lm",
-            c->C > 0 ? poolings[c->pooling] : "",
-            c->P > 0 ? " projection" : "", c->tie ? " tied" : "",
-            c->sampled ? " sampled" : "", c->dropout > 0 ? " dropout" : "",
-            worst, bad == 0 ? "ok" : "FAILED");
+            c->C > 0 ? poolings[c->pooling] : "", c->P > 0 ? " projection" : "",
+            c->tie ? " tied" : "", c->sampled ? " sampled" : "",
+            c->dropout > 0 ? " dropout" : "", worst,
+            bad == 0 ? "ok" : "FAILED");
 }
 
 int gradcheck_run(FILE *out, struct err *e)

@@ -109,8 +109,8 @@ int init_from(struct trainer *t, const char *dir, struct err *e)
     if (rc == 0 && s.tensors == 0)
         rc = err_set(e, ERR_INVALID, "%s: no tensor fits this net", dir);
     if (rc == 0)
-        fprintf(stderr, "init: %d of %d tensors, %d of %d entries\n",
-                s.tensors, t->net.n_tensors, s.rows, t->net.c.V);
+        fprintf(stderr, "init: %d of %d tensors, %d of %d entries\n", s.tensors,
+                t->net.n_tensors, s.rows, t->net.c.V);
     mem_free(s.row);
     if (s.tok != NULL)
         tokenizer_close(s.tok);

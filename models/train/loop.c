@@ -29,8 +29,9 @@ double trainer_seconds(const struct trainer *t)
 static double done_share(const struct trainer *t)
 {
     double all = (double)t->steps * t->o.epochs;
-    double steps = ((double)t->at.epoch * (double)t->steps +
-                    (double)t->at.in_epoch) / (all > 0 ? all : 1);
+    double steps =
+        ((double)t->at.epoch * (double)t->steps + (double)t->at.in_epoch) /
+        (all > 0 ? all : 1);
     double limit = t->o.max_minutes * 60;
     double time = limit > 0 ? trainer_seconds(t) / limit : 0;
     double share = steps > time ? steps : time;
@@ -57,8 +58,8 @@ static void report(struct run *r, double lr)
     double now = trainer_seconds(t), share = done_share(t);
     double spent = now - r->window_start;
     double left = share > 0 ? now / share - now : 0;
-    double loss = r->window_loss /
-                  (double)(r->window_rows > 0 ? r->window_rows : 1);
+    double loss =
+        r->window_loss / (double)(r->window_rows > 0 ? r->window_rows : 1);
     fprintf(stderr,
             "%sepoch %d/%d step %lld/%lld  loss %.4f  lr %.2e  "
             "%.0f tokens/s  left %d:%02d:%02d%s",
@@ -99,25 +100,30 @@ static int keep_best(struct trainer *t, const struct score_sum *s,
     return save_weights(t, w, t->o.out, e);
 }
 
+static int use_average(const struct trainer *t)
+{
+    int early =
+        t->o.average == AVERAGE_TAIL && t->at.epoch + 1 < t->o.average_from;
+    return t->average != NULL && t->at.n_average > 0 && !early;
+}
+
 static int validate(struct trainer *t, double lr, struct err *e)
 {
     struct score_sum s;
-    real *w = t->w;
-    if (t->average != NULL && t->at.n_average > 0)
-        w = t->average;
+    real *w = use_average(t) ? t->average : t->w;
     if (trainer_validate(t, &t->valid, w, &s, e) != 0)
         return -1;
     double nll = s.nats / (double)s.rows;
     struct curve_point p = {.step = t->at.step,
                             .tokens = t->at.tokens,
-                            .epoch = t->at.epoch + (double)t->at.in_epoch /
-                                                       (double)t->steps,
+                            .epoch = t->at.epoch +
+                                     (double)t->at.in_epoch / (double)t->steps,
                             .seconds = trainer_seconds(t),
                             .lr = lr,
                             .valid = nll,
                             .accuracy = (double)s.right / (double)s.rows};
-    p.train = t->at.loss_sum /
-              (double)(t->at.loss_rows > 0 ? t->at.loss_rows : 1);
+    p.train =
+        t->at.loss_sum / (double)(t->at.loss_rows > 0 ? t->at.loss_rows : 1);
     t->at.loss_sum = 0;
     t->at.loss_rows = 0;
     if (!isfinite(nll))
@@ -126,13 +132,17 @@ static int validate(struct trainer *t, double lr, struct err *e)
         return -1;
     const char *mark = t->at.since_best == 0 ? "  best" : "";
     if (t->net.c.C > 0)
-        fprintf(stderr, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                "accuracy %.4f%s\n", isatty(2) ? "\r" : "", p.epoch, p.seconds,
-                p.train, nll, p.accuracy, mark);
+        fprintf(stderr,
+                "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                "accuracy %.4f%s\n",
+                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
+                p.accuracy, mark);
     else
-        fprintf(stderr, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                "perplexity %.2f%s\n", isatty(2) ? "\r" : "", p.epoch,
-                p.seconds, p.train, nll, exp(nll), mark);
+        fprintf(stderr,
+                "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                "perplexity %.2f%s\n",
+                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
+                exp(nll), mark);
     return curve_write(t, e);
 }
 

@@ -38,8 +38,8 @@ int loss_work_init(struct loss_work *k, int K, int Q, int samples,
         k->db = mem_aligned(n * sizeof(real));
     }
     int ok = k->scores != NULL &&
-             (samples == 0 || (k->w != NULL && k->dw != NULL &&
-                               k->b != NULL && k->db != NULL));
+             (samples == 0 ||
+              (k->w != NULL && k->dw != NULL && k->b != NULL && k->db != NULL));
     return ok ? 0 : err_nomem(e);
 }
 
@@ -109,8 +109,7 @@ double loss_full(const struct loss_task *t)
         if (!grad)
             continue;
         blas_nn(t->blas, s, t->w, (real)0, rows_of(t->dy, first, n));
-        blas_tn(t->blas, s, y, (real)1,
-                mat_ld(t->dw, t->w.r, t->w.c, t->w.ld));
+        blas_tn(t->blas, s, y, (real)1, mat_ld(t->dw, t->w.r, t->w.c, t->w.ld));
     }
     return loss;
 }
@@ -138,8 +137,7 @@ static double sampled_row(const struct loss_task *t,
     return (double)max + log((double)sum) - (double)score;
 }
 
-static void gather_noise(const struct loss_task *t,
-                         const struct noise_set *set)
+static void gather_noise(const struct loss_task *t, const struct noise_set *set)
 {
     size_t q = (size_t)t->w.c;
     for (int i = 0; i < set->n; i++) {

@@ -45,11 +45,11 @@ real noise_log_q(const struct noise_set *s, const struct noise *from,
                  int32_t id);
 
 struct loss_work {
-    int block;     /* rows of a block */
-    int width;     /* columns that fit */
-    real *scores;  /* [block, width] */
-    real *w, *dw;  /* [samples, Q], sampled only */
-    real *b, *db;  /* [samples] */
+    int block;    /* rows of a block */
+    int width;    /* columns that fit */
+    real *scores; /* [block, width] */
+    real *w, *dw; /* [samples, Q], sampled only */
+    real *b, *db; /* [samples] */
 };
 int loss_work_init(struct loss_work *k, int K, int Q, int samples,
                    struct err *e);
@@ -58,17 +58,17 @@ void loss_work_fini(struct loss_work *k);
 struct loss_task {
     const struct blas *blas;
     struct loss_work *work;
-    struct mat y;           /* [n, Q] inputs of the output layer */
-    const int32_t *target;  /* [n] */
-    struct mat w;           /* [K, Q] */
-    const real *b;          /* [K] */
-    real scale;             /* the gradient is of scale * sum of losses */
-    real smoothing;         /* label smoothing, full softmax only */
+    struct mat y;          /* [n, Q] inputs of the output layer */
+    const int32_t *target; /* [n] */
+    struct mat w;          /* [K, Q] */
+    const real *b;         /* [K] */
+    real scale;            /* the gradient is of scale * sum of losses */
+    real smoothing;        /* label smoothing, full softmax only */
     /* Gradients: dy.p NULL means none wanted. */
-    struct mat dy;          /* [n, Q] out */
-    real *dw, *db;          /* added to */
+    struct mat dy;                /* [n, Q] out */
+    real *dw, *db;                /* added to */
     struct rows *rows_w, *rows_b; /* sampled only: touched rows */
-    real *prob;             /* NULL, or [n, K] out: softmax */
+    real *prob;                   /* NULL, or [n, K] out: softmax */
 };
 
 /* Sum over the rows of -log p(target), unscaled (with smoothing: of the

@@ -73,8 +73,8 @@ int net_plan(const struct net_config *c, struct net *n, struct err *e)
         n->proj_w = add_tensor(n, "projection.weight", c->P, c->D * c->H);
         n->proj_b = add_tensor(n, "projection.bias", c->P, 0);
     }
-    n->out_w = c->tie ? n->embedding
-                      : add_tensor(n, "output.weight", n->K, n->Q);
+    n->out_w =
+        c->tie ? n->embedding : add_tensor(n, "output.weight", n->K, n->Q);
     n->out_b = add_tensor(n, "output.bias", n->K, 0);
     return 0;
 }

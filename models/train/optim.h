@@ -39,9 +39,9 @@ struct optim_job {
     const struct net *net;
     int n_workers;
     real *w;
-    real **grad;         /* [n_workers] blocks */
-    struct pass **pass;  /* [n_workers] */
-    real lr, factor;     /* set between the two calls: factor clips */
+    real **grad;        /* [n_workers] blocks */
+    struct pass **pass; /* [n_workers] */
+    real lr, factor;    /* set between the two calls: factor clips */
 };
 
 /* optim_reduce: worker tid adds its share of all gradients into the first

@@ -46,8 +46,7 @@ static const struct row table[] = {
      "entries rarer than this are left out"},
     {"vocab-from", TYPE_TEXT, AT(vocab_from), NULL, 0, 0, NULL,
      "take the tokenizer.json of this directory"},
-    {"record", TYPE_CHOICE, AT(record), "line", 0, 0,
-     "line|blank|whole",
+    {"record", TYPE_CHOICE, AT(record), "line", 0, 0, "line|blank|whole",
      "lm: a record is a line, what stands between blank lines, or the file"},
     {"shuffle", TYPE_INT, AT(shuffle), "0", 0, 1, NULL,
      "lm: new order of the records in each epoch"},
@@ -87,8 +86,7 @@ static const struct row table[] = {
      "weight decay of all parameters, as in PyTorch"},
     {"momentum", TYPE_REAL, AT(momentum), "0", 0, 1, NULL, "sgd: momentum"},
     {"beta1", TYPE_REAL, AT(beta1), "0.9", 0, 0.99999, NULL, "adam, adamw"},
-    {"beta2", TYPE_REAL, AT(beta2), "0.999", 0, 0.999999, NULL,
-     "adam, adamw"},
+    {"beta2", TYPE_REAL, AT(beta2), "0.999", 0, 0.999999, NULL, "adam, adamw"},
     {"lazy", TYPE_INT, AT(lazy), "1", 0, 1, NULL,
      "vocabulary rows without a gradient keep their weights and moments"},
     {"clip", TYPE_REAL, AT(clip), "1", 0, 1e9, NULL,
@@ -225,15 +223,15 @@ static int parse_one(int argc, char **argv, int *i, struct options *o,
                      struct err *e)
 {
     const char *word = argv[*i];
-    const struct row *r = strncmp(word, "--", 2) == 0 ? find_row(word + 2)
-                                                      : NULL;
+    const struct row *r =
+        strncmp(word, "--", 2) == 0 ? find_row(word + 2) : NULL;
     if (r == NULL)
         return err_set(e, ERR_INVALID, "unknown option '%s' (see --help)",
                        word);
     const char *next = *i + 1 < argc ? argv[*i + 1] : NULL;
     if (r->type == TYPE_FLAG) {
-        int has = next != NULL &&
-                  (strcmp(next, "0") == 0 || strcmp(next, "1") == 0);
+        int has =
+            next != NULL && (strcmp(next, "0") == 0 || strcmp(next, "1") == 0);
         *i += has;
         return set_number(o, r, has ? next : "1", e);
     }

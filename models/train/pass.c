@@ -7,8 +7,12 @@
 #include "engine/base/rng.h"
 
 /* Sites of random masks: part of a mask's key. */
-enum site { SITE_EMBEDDING = 1, SITE_OUTPUT = 2, SITE_BETWEEN = 16,
-            SITE_RECURRENT = 32 };
+enum site {
+    SITE_EMBEDDING = 1,
+    SITE_OUTPUT = 2,
+    SITE_BETWEEN = 16,
+    SITE_RECURRENT = 32
+};
 
 static int width_of(const struct net *n)
 {
@@ -231,8 +235,7 @@ static struct rnn_run run_of(const struct pass *p, const struct pass_batch *b,
                         .back = &y->back[d]};
     int plain = l > 0 && (!train || p->drop.between <= 0);
     r.x = mat_of(plain ? p->layer[l - 1].out : y->in, b->steps.N, r.I);
-    r.out = mat_ld(y->out + d * c->H, b->steps.N, c->H,
-                   (size_t)(c->D * c->H));
+    r.out = mat_ld(y->out + d * c->H, b->steps.N, c->H, (size_t)(c->D * c->H));
     if (train && p->drop.recurrent > 0)
         r.w.w_hh = y->w_drop[d];
     return r;
@@ -276,8 +279,8 @@ static void layers_forward(struct pass *p, const struct pass_batch *b, real *w,
     }
 }
 
-static void layers_backward(struct pass *p, const struct pass_batch *b,
-                            real *w, const struct pass_opts *o, real *grad)
+static void layers_backward(struct pass *p, const struct pass_batch *b, real *w,
+                            const struct pass_opts *o, real *grad)
 {
     const struct net_config *c = &p->net->c;
     int N = b->steps.N, DH = c->D * c->H;
@@ -290,8 +293,8 @@ static void layers_backward(struct pass *p, const struct pass_batch *b,
             struct rnn_weights g = net_layer(p->net, l, d, grad);
             memset(p->dh, 0, state);
             memset(p->dc, 0, state);
-            rnn_backward(&r, mat_ld(p->g1 + d * c->H, N, c->H, (size_t)DH),
-                         &g, dx, (real)d, p->dh, p->dc);
+            rnn_backward(&r, mat_ld(p->g1 + d * c->H, N, c->H, (size_t)DH), &g,
+                         dx, (real)d, p->dh, p->dc);
             if (p->drop.recurrent > 0)
                 vec_dropout(p->net->t[p->net->rnn[l][d][1]].n,
                             o->word_key +
@@ -313,8 +316,7 @@ static real *top_row(const struct pass *p, const struct pass_batch *b, int t,
                      int r)
 {
     size_t DH = (size_t)(p->net->c.D * p->net->c.H);
-    return p->layer[p->net->c.L - 1].out +
-           (size_t)(b->steps.off[t] + r) * DH;
+    return p->layer[p->net->c.L - 1].out + (size_t)(b->steps.off[t] + r) * DH;
 }
 
 static void pool_max(const struct pass *p, const struct pass_batch *b, int r,

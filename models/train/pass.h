@@ -51,20 +51,20 @@ struct pass {
     int cap_N, cap_B;
     struct pass_layer layer[NET_MAX_LAYERS];
     real *bias, *dh, *dc;
-    real *top, *dtop;  /* [N, D*H] (classifier: [B, D*H]) */
+    real *top, *dtop;   /* [N, D*H] (classifier: [B, D*H]) */
     real *proj, *dproj; /* [N, P] */
-    real *g1, *g2;     /* [N, max(E, D*H)] gradients between layers */
-    int32_t *argmax;   /* [B, D*H] max pooling */
-    real *prob;        /* [B, C] classifier: softmax of the last batch */
+    real *g1, *g2;      /* [N, max(E, D*H)] gradients between layers */
+    int32_t *argmax;    /* [B, D*H] max pooling */
+    real *prob;         /* [B, C] classifier: softmax of the last batch */
     struct loss_work loss;
     struct rows rows_in, rows_w, rows_b;
 };
 
 struct pass_opts {
-    int train;      /* dropout on, gradients wanted */
-    uint64_t key;   /* of this step and worker */
+    int train;         /* dropout on, gradients wanted */
+    uint64_t key;      /* of this step and worker */
     uint32_t word_key; /* of this step */
-    real scale;     /* gradient of scale * sum of losses */
+    real scale;        /* gradient of scale * sum of losses */
     real smoothing;
     const struct noise *noise; /* NULL: full softmax */
     const struct noise_set *set;

@@ -17,8 +17,8 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&         \
     !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
 #define TRAIN_CLONES                                                           \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3",           \
-                                 "default")))
+    __attribute__((                                                            \
+        target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define TRAIN_CLONES
 #endif
@@ -116,7 +116,7 @@ static inline struct mat mat_ld(real *p, int r, int c, size_t ld)
 
 /* Row helpers (vec.c). */
 real vec_add_max(int n, const real *b, real *x); /* x += b; the maximum */
-real vec_exp_sum(int n, real max, real *x); /* x = exp(x - max); the sum */
+real vec_exp_sum(int n, real max, real *x);      /* x = exp(x - max); the sum */
 real vec_sum(int n, const real *x);
 real vec_dot(int n, const real *x, const real *y);
 double vec_sum_squares(size_t n, const real *x);

@@ -40,8 +40,9 @@ static void add_net(struct buf *b, const struct net_config *c)
              c->cell->name);
     if (c->cell == &elman_grad)
         buf_addf(b, "  \"nonlinearity\": \"%s\",\n", c->relu ? "relu" : "tanh");
-    buf_addf(b, "  \"vocab_size\": %d,\n  \"embedding_dim\": %d,\n"
-                "  \"hidden_size\": %d,\n  \"num_layers\": %d,\n",
+    buf_addf(b,
+             "  \"vocab_size\": %d,\n  \"embedding_dim\": %d,\n"
+             "  \"hidden_size\": %d,\n  \"num_layers\": %d,\n",
              c->V, c->E, c->H, c->L);
     if (c->P > 0)
         buf_addf(b, "  \"projection_dim\": %d,\n", c->P);
@@ -49,8 +50,9 @@ static void add_net(struct buf *b, const struct net_config *c)
         buf_addf(b, "  \"tie_word_embeddings\": %s,\n  \"head\": \"lm\"",
                  c->tie ? "true" : "false");
     else
-        buf_addf(b, "  \"bidirectional\": %s,\n  \"head\": \"classifier\",\n"
-                    "  \"pooling\": \"%s\"",
+        buf_addf(b,
+                 "  \"bidirectional\": %s,\n  \"head\": \"classifier\",\n"
+                 "  \"pooling\": \"%s\"",
                  c->D == 2 ? "true" : "false", pooling[c->pooling]);
 }
 
@@ -64,8 +66,8 @@ int save_config(const struct trainer *t, const char *dir, struct err *e)
         buf_add_json_string(&b, t->labels.name[i], strlen(t->labels.name[i]));
     }
     buf_add_str(&b, t->net.c.C > 0 ? "}\n}\n" : "\n}\n");
-    int rc = b.failed ? err_nomem(e)
-                      : write_file(dir, "config.json", b.p, b.len, e);
+    int rc =
+        b.failed ? err_nomem(e) : write_file(dir, "config.json", b.p, b.len, e);
     buf_fini(&b);
     return rc;
 }

@@ -79,8 +79,9 @@ static int open_data(struct trainer *t, struct err *e)
     say_corpus(t, "training", &t->train);
     say_corpus(t, "validation", &t->valid);
     if (f.labelled && t->labels.n < 2)
-        return err_set(e, ERR_FORMAT, "the training data has fewer than two "
-                                      "labels");
+        return err_set(e, ERR_FORMAT,
+                       "the training data has fewer than two "
+                       "labels");
     return 0;
 }
 
@@ -105,8 +106,7 @@ static int plan(struct trainer *t, struct err *e)
 
 static int open_optim(struct trainer *t, struct err *e)
 {
-    static const enum optim_kind kinds[] = {OPTIM_SGD, OPTIM_ADAM,
-                                            OPTIM_ADAMW};
+    static const enum optim_kind kinds[] = {OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW};
     const struct options *o = &t->o;
     t->optim = (struct optim){.kind = kinds[o->optimizer],
                               .beta1 = (real)o->beta1,
@@ -133,9 +133,9 @@ static int open_noise(struct trainer *t, struct err *e)
         count[t->train.ids[i]]++;
     if (tokenizer_eos(t->tokenizer) >= 0)
         count[tokenizer_eos(t->tokenizer)] += t->train.n_records;
-    int rc = noise_init(&t->noise,
-                        t->o.noise == NOISE_LOG_UNIFORM ? NULL : count, V,
-                        t->o.noise_power, e);
+    int rc =
+        noise_init(&t->noise, t->o.noise == NOISE_LOG_UNIFORM ? NULL : count, V,
+                   t->o.noise_power, e);
     mem_free(count);
     if (rc != 0)
         return -1;
@@ -161,8 +161,9 @@ static int open_worker(struct trainer *t, struct worker *w, struct err *e)
         T = a > b ? a : b;
     }
     if ((int64_t)T * B > 1 << 24)
-        return err_set(e, ERR_TOO_LARGE, "%d sequences of %d tokens are too "
-                                         "many for one step",
+        return err_set(e, ERR_TOO_LARGE,
+                       "%d sequences of %d tokens are too "
+                       "many for one step",
                        B, T);
     w->grad = mem_aligned(t->net.n * sizeof(real));
     if (w->grad == NULL)

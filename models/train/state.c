@@ -9,12 +9,13 @@
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
-#define STATE_MAGIC 0x31736471u /* "qds1" */
+#define STATE_MAGIC 0x32736471u /* "qds2" */
 
 struct head {
     uint32_t magic, real_bytes;
     int64_t n, records;
     int32_t tensors, workers, batch, optimizer, average, n_curve;
+    uint8_t from_start[NET_MAX_TENSORS];
     struct progress at;
 };
 
@@ -32,6 +33,8 @@ static struct head head_of(const struct trainer *t)
     h.optimizer = t->o.optimizer;
     h.average = t->o.average;
     h.n_curve = t->curve.n;
+    for (int i = 0; i < t->net.n_tensors; i++)
+        h.from_start[i] = (uint8_t)t->net.t[i].from_start;
     h.at = t->at;
     h.at.optim_step = (int32_t)t->optim.step;
     h.at.seconds = trainer_seconds(t);
@@ -83,10 +86,11 @@ int state_save(struct trainer *t, struct err *e)
     FILE *f = fopen(part, "wb");
     if (f == NULL)
         return err_set(e, ERR_IO, "%s cannot be written", path);
-    int bad = put(f, &h, sizeof h) != 0 ||
-              (h.n_curve > 0 && put(f, t->curve.v, (size_t)h.n_curve *
-                                    sizeof *t->curve.v) != 0) ||
-              move_blocks(t, f, put) != 0;
+    int bad =
+        put(f, &h, sizeof h) != 0 ||
+        (h.n_curve > 0 &&
+         put(f, t->curve.v, (size_t)h.n_curve * sizeof *t->curve.v) != 0) ||
+        move_blocks(t, f, put) != 0;
     bad |= fclose(f) != 0;
     if (bad || rename(part, path) != 0)
         return err_set(e, ERR_IO, "%s cannot be written", path);
@@ -102,8 +106,7 @@ static int check_head(const struct trainer *t, const struct head *h,
     if (h->n != mine.n || h->tensors != mine.tensors ||
         h->records != mine.records || h->workers != mine.workers ||
         h->batch != mine.batch || h->optimizer != mine.optimizer ||
-        h->average != mine.average || h->n_curve < 0 ||
-        h->n_curve > 1 << 24)
+        h->average != mine.average || h->n_curve < 0 || h->n_curve > 1 << 24)
         return err_set(e, ERR_INVALID,
                        "state.bin is of another net, data, batch, number of "
                        "threads or optimiser: give the options of the first "
@@ -120,6 +123,8 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
         return -1;
     t->at = h.at;
     t->optim.step = h.at.optim_step;
+    for (int i = 0; i < t->net.n_tensors; i++)
+        t->net.t[i].from_start = h.from_start[i];
     for (int i = 0; i < h.n_curve; i++) {
         struct curve_point p;
         if (get(f, &p, sizeof p) != 0)

@@ -21,8 +21,8 @@ int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e)
     f->ids = mem_array((size_t)max_N, sizeof *f->ids);
     f->target = mem_array((size_t)max_N, sizeof *f->target);
     f->length = mem_array((size_t)max_B, sizeof *f->length);
-    if (f->n == NULL || f->off == NULL || f->ids == NULL ||
-        f->target == NULL || f->length == NULL)
+    if (f->n == NULL || f->off == NULL || f->ids == NULL || f->target == NULL ||
+        f->length == NULL)
         return err_nomem(e);
     f->batch = (struct pass_batch){.steps = {.n = f->n, .off = f->off},
                                    .ids = f->ids,
@@ -195,8 +195,7 @@ static int begin_items(struct trainer *t, struct rng *r, struct err *e)
         return err_nomem(e);
     }
     for (int i = 0; i < n; i += pool)
-        sort_items(&t->train, t->order + i, n - i < pool ? n - i : pool,
-                   pairs);
+        sort_items(&t->train, t->order + i, n - i < pool ? n - i : pool, pairs);
     mem_free(pairs);
     for (int i = 0; i < t->steps; i++)
         t->batch_first[i] = i * B;
@@ -244,8 +243,8 @@ static int begin_stream(struct trainer *t, struct rng *r, struct err *e)
 int trainer_begin_epoch(struct trainer *t, struct err *e)
 {
     struct rng r;
-    rng_init(&r, rng_hash((uint64_t)t->o.seed, 1000000 +
-                          (uint64_t)t->at.epoch));
+    rng_init(&r,
+             rng_hash((uint64_t)t->o.seed, 1000000 + (uint64_t)t->at.epoch));
     trainer_end_epoch(t);
     t->order = mem_array((size_t)t->train.n_records + 1, sizeof *t->order);
     if (t->order == NULL)
@@ -286,8 +285,8 @@ static int64_t aim(struct trainer *t, int64_t i)
 
 void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
 {
-    uint64_t key = rng_hash((uint64_t)t->o.seed ^ 0x5eedu,
-                            (uint64_t)t->at.step);
+    uint64_t key =
+        rng_hash((uint64_t)t->o.seed ^ 0x5eedu, (uint64_t)t->at.step);
     *rows = aim(t, t->at.in_epoch);
     t->opts = (struct pass_opts){.train = 1,
                                  .key = key,
@@ -375,8 +374,7 @@ static int validate_stream(struct trainer *t, const struct corpus *c,
         int64_t longest = lane_first(t->n_stream - 1, t->o.batch, 1);
         for (int i = 0; i < t->n_workers; i++)
             pass_reset_state(&t->worker[i].eval);
-        for (t->position = 0; t->position < longest;
-             t->position += t->o.bptt) {
+        for (t->position = 0; t->position < longest; t->position += t->o.bptt) {
             int64_t left = longest - t->position;
             t->T = (int)(left < t->o.bptt ? left : t->o.bptt);
             validate_batch(t, s);

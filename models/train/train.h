@@ -38,7 +38,7 @@ struct worker {
     struct feed feed;
     real *grad;
     double loss, squares;
-    int64_t right;     /* eval: items with the right label */
+    int64_t right; /* eval: items with the right label */
 };
 
 struct curve_point {
@@ -91,7 +91,7 @@ struct trainer {
     int n_order;
     int32_t *stream; /* lm */
     int64_t n_stream;
-    int64_t steps; /* in this epoch */
+    int64_t steps;    /* in this epoch */
     int *batch_first; /* classifier: [steps + 1] places in order */
 
     /* this step */
@@ -99,8 +99,8 @@ struct trainer {
     int T;
     struct pass_opts opts;
     struct optim_job job;
-    int update; /* 0: validation */
-    real *weights; /* in use by the passes */
+    int update;                  /* 0: validation */
+    real *weights;               /* in use by the passes */
     const struct corpus *corpus; /* classifier: items come from here */
     const int32_t *items;        /* classifier: of this step */
     int n_items;

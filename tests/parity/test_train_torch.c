@@ -61,8 +61,8 @@ static const struct weight *expected(const struct trainee *t, const char *name)
     return w;
 }
 
-static void read_ids(const struct trainee *t, const char *name, int step,
-                     int n, int32_t *out)
+static void read_ids(const struct trainee *t, const char *name, int step, int n,
+                     int32_t *out)
 {
     float v[MAX_N];
     weight_read(expected(t, name), (size_t)step * (size_t)n, (size_t)n, v);
@@ -183,11 +183,17 @@ struct recipe {
 static const struct recipe recipes[] = {
     {"curve.adam",
      0.01,
-     {.kind = OPTIM_ADAM, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f,
+     {.kind = OPTIM_ADAM,
+      .beta1 = 0.9f,
+      .beta2 = 0.999f,
+      .eps = 1e-8f,
       .weight_decay = 0.02f}},
     {"curve.adamw",
      0.01,
-     {.kind = OPTIM_ADAMW, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f,
+     {.kind = OPTIM_ADAMW,
+      .beta1 = 0.9f,
+      .beta2 = 0.999f,
+      .eps = 1e-8f,
       .weight_decay = 0.1f}},
     {"curve.sgd",
      0.3,
@@ -200,8 +206,12 @@ static void check_curve(struct trainee *t, const struct recipe *r)
     struct optim optim = r->optim;
     struct pass *pass = &t->pass;
     float want[STEPS];
-    struct optim_job j = {.o = &optim, .net = &t->net, .n_workers = 1,
-                          .w = t->w, .grad = &t->grad, .pass = &pass,
+    struct optim_job j = {.o = &optim,
+                          .net = &t->net,
+                          .n_workers = 1,
+                          .w = t->w,
+                          .grad = &t->grad,
+                          .pass = &pass,
                           .lr = (real)r->lr};
     struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
     weight_read(expected(t, r->curve), 0, STEPS, want);
@@ -211,8 +221,8 @@ static void check_curve(struct trainee *t, const struct recipe *r)
         read_batch(t, k);
         double loss = pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
         loss /= t->rows;
-        double tolerance = FIRST_TOLERANCE + (LAST_TOLERANCE - FIRST_TOLERANCE)
-                                                 * k / (STEPS - 1);
+        double tolerance = FIRST_TOLERANCE +
+                           (LAST_TOLERANCE - FIRST_TOLERANCE) * k / (STEPS - 1);
         if (!(fabs(loss - (double)want[k]) <= tolerance * (double)want[k]))
             fail_msg("%s: %s: loss of step %d is %.7g, PyTorch says %.7g",
                      t->name, r->curve, k + 1, loss, (double)want[k]);
@@ -284,8 +294,8 @@ static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
         rig_open(&b->rig, &rnn_arch, dir, "auto", 1, 0, &e) != 0)
         fail_msg("%s: %s", s->cell, e.msg);
     if (b->pass.prob == NULL)
-        b->pass.prob = mem_aligned((size_t)(LONG_T * LONG_B * b->net.K) *
-                                   sizeof(real));
+        b->pass.prob =
+            mem_aligned((size_t)(LONG_T * LONG_B * b->net.K) * sizeof(real));
     int N = 0;
     for (int r = 0; r < LONG_B; r++)
         b->length[r] = LONG_T - 7 * r;
@@ -349,7 +359,9 @@ static void compare_sequence(struct both *b, int r)
         ids[t] = b->ids[b->off[t] + r];
     struct rig_item it = {.seq = &seq, .ids = ids, .n = n, .n_want = 1};
     it.want[0] = (struct want){.kind = classifier ? WANT_CLASS : WANT_LOGITS,
-                               .n = n, .dst = out, .ld = (size_t)K};
+                               .n = n,
+                               .dst = out,
+                               .ld = (size_t)K};
     assert_int_equal(rig_seq_open(&b->rig, &seq), 0);
     assert_int_equal(rig_step(&b->rig, &it, 1, &e), 0);
     assert_int_equal(it.status, 0);
@@ -364,14 +376,40 @@ static void test_train_forward_is_the_engines(void **state)
         {.cell = "lstm", .V = 40, .E = 128, .H = 256, .L = 1, .D = 1},
         {.cell = "gru", .V = 40, .E = 64, .H = 200, .L = 2, .D = 1, .P = 48},
         {.cell = "elman", .V = 40, .E = 64, .H = 128, .L = 2, .D = 1},
-        {.cell = "elman", .nonlinearity = "relu", .V = 40, .E = 32, .H = 64,
-         .L = 1, .D = 1},
-        {.cell = "lstm", .V = 40, .E = 64, .H = 128, .L = 2, .D = 2,
-         .classifier = 1, .C = 2, .pooling = "max"},
-        {.cell = "gru", .V = 40, .E = 64, .H = 96, .L = 1, .D = 2,
-         .classifier = 1, .C = 3, .pooling = "mean", .P = 20},
-        {.cell = "elman", .V = 40, .E = 64, .H = 96, .L = 1, .D = 2,
-         .classifier = 1, .C = 6},
+        {.cell = "elman",
+         .nonlinearity = "relu",
+         .V = 40,
+         .E = 32,
+         .H = 64,
+         .L = 1,
+         .D = 1},
+        {.cell = "lstm",
+         .V = 40,
+         .E = 64,
+         .H = 128,
+         .L = 2,
+         .D = 2,
+         .classifier = 1,
+         .C = 2,
+         .pooling = "max"},
+        {.cell = "gru",
+         .V = 40,
+         .E = 64,
+         .H = 96,
+         .L = 1,
+         .D = 2,
+         .classifier = 1,
+         .C = 3,
+         .pooling = "mean",
+         .P = 20},
+        {.cell = "elman",
+         .V = 40,
+         .E = 64,
+         .H = 96,
+         .L = 1,
+         .D = 2,
+         .classifier = 1,
+         .C = 6},
     };
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -1,0 +1,256 @@
+/* Who may ask: API keys from a file and the environment, addresses other than
+ * loopback, web origins.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "tests/support/http_rig.h"
+
+static struct http_rig rig; /* with keys and an origin */
+static char key_file[64];
+
+static int up(void **state)
+{
+    const char *more[] = {"--api-key-file",
+                          key_file,
+                          "--cors-origin",
+                          "https://app.example",
+                          "--cors-origin",
+                          "http://localhost:3000",
+                          NULL};
+    (void)state;
+    snprintf(key_file, sizeof key_file, "/tmp/seqd-keys-%d", (int)getpid());
+    FILE *f = fopen(key_file, "we");
+    if (!f)
+        return -1;
+    fputs("first-key\n\n  second-key \r\n", f);
+    fclose(f);
+    setenv("SEQD_API_KEY", "third-key", 1);
+    int rc = http_rig_up(&rig, more);
+    unsetenv("SEQD_API_KEY");
+    return rc;
+}
+
+static int down(void **state)
+{
+    (void)state;
+    unlink(key_file);
+    return http_rig_down(&rig);
+}
+
+static long get_with(const char *path, const char *authorization,
+                     struct answer *a)
+{
+    const char *const headers[] = {authorization, NULL};
+    http_send(rig.s.port, "GET", path, headers, NULL, 0, a);
+    return a->status;
+}
+
+static void test_a_known_key_opens(void **state)
+{
+    static const char *const good[] = {"Authorization: Bearer first-key",
+                                       "Authorization: Bearer second-key",
+                                       "Authorization: bearer third-key"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct answer a;
+        assert_int_equal(get_with("/version", good[i], &a), 200);
+        answer_free(&a);
+    }
+}
+
+static void test_a_wrong_key_is_401(void **state)
+{
+    static const char *const bad[] = {
+        "Authorization: Bearer first-ke",    "Authorization: Bearer first-keys",
+        "Authorization: Bearer FIRST-KEY",   "Authorization: Bearer ",
+        "Authorization: Basic first-key",    "Authorization: first-key",
+        "Authorization: Bearer first-key x", "Authorization: Bearer \xc3\xa9"};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct answer a;
+        char how[32];
+        get_with("/version", bad[i], &a);
+        assert_true(http_check_error(&a, 401, "invalid_api_key", ""));
+        assert_string_equal(
+            answer_header(&a, "WWW-Authenticate", how, sizeof how), "Bearer");
+        answer_free(&a);
+    }
+}
+
+static void test_every_route_but_the_probes_asks_for_a_key(void **state)
+{
+    static const char *const get[] = {
+        "/metrics",         "/info",         "/version", "/v1/models",
+        "/v1/models/words", "/openapi.json", "/",        "/nothing"};
+    static const char *const send[] = {"/predict", "/sentiment", "/generate",
+                                       "/tokenize", "/detokenize"};
+    struct answer a;
+    (void)state;
+    for (size_t i = 0; i < sizeof get / sizeof *get; i++) {
+        http_get(rig.s.port, get[i], &a);
+        assert_true(http_check_error(&a, 401, "missing_api_key", ""));
+        answer_free(&a);
+    }
+    for (size_t i = 0; i < sizeof send / sizeof *send; i++)
+        assert_true(http_error_is(rig.s.port, send[i], "{\"input\":\"a\"}", 401,
+                                  "missing_api_key", ""));
+    http_get(rig.s.port, "/livez", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    http_get(rig.s.port, "/readyz", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+}
+
+static void test_keys_appear_nowhere(void **state)
+{
+    struct answer a;
+    (void)state;
+    assert_int_equal(get_with("/info", "Authorization: Bearer first-key", &a),
+                     200);
+    assert_null(strstr(a.body, "-key\""));
+    assert_null(strstr(a.body, key_file));
+    answer_free(&a);
+    char *log = seqd_log_text(&rig.s);
+    assert_null(strstr(log, "first-key"));
+    mem_free(log);
+}
+
+static void test_a_preflight_of_a_listed_origin_is_allowed(void **state)
+{
+    static const char *const headers[] = {
+        "Origin: https://app.example", "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Headers: authorization,content-type", NULL};
+    struct answer a;
+    char v[128];
+    (void)state;
+    http_send(rig.s.port, "OPTIONS", "/predict", headers, NULL, 0, &a);
+    assert_int_equal(a.status, 204);
+    assert_string_equal(
+        answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v),
+        "https://app.example");
+    assert_string_equal(answer_header(&a, "Vary", v, sizeof v), "Origin");
+    answer_header(&a, "Access-Control-Allow-Methods", v, sizeof v);
+    assert_non_null(strstr(v, "POST"));
+    answer_header(&a, "Access-Control-Allow-Headers", v, sizeof v);
+    assert_non_null(strstr(v, "Authorization"));
+    assert_non_null(strstr(v, "Content-Type"));
+    answer_free(&a);
+}
+
+static void test_an_answer_to_a_listed_origin_may_be_read(void **state)
+{
+    static const char *const headers[] = {
+        "Origin: http://localhost:3000", "Authorization: Bearer first-key",
+        "Content-Type: application/json", NULL};
+    static const char body[] = "{\"input\":\"the\"}";
+    struct answer a;
+    char v[128];
+    (void)state;
+    http_send(rig.s.port, "POST", "/predict", headers, body, strlen(body), &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(
+        answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v),
+        "http://localhost:3000");
+    answer_header(&a, "Access-Control-Expose-Headers", v, sizeof v);
+    assert_non_null(strstr(v, "X-Request-Id"));
+    answer_free(&a);
+}
+
+static void test_an_origin_that_is_not_listed_gets_no_permission(void **state)
+{
+    static const char *const origins[] = {
+        "Origin: https://app.example.evil", "Origin: http://app.example",
+        "Origin: null", "Origin: https://APP.example", "X-No: origin"};
+    (void)state;
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        const char *const headers[] = {
+            origins[i], "Access-Control-Request-Method: POST", NULL};
+        struct answer a;
+        char v[128];
+        http_send(rig.s.port, "OPTIONS", "/predict", headers, NULL, 0, &a);
+        assert_string_equal(
+            answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v), "");
+        assert_string_equal(answer_header(&a, "Vary", v, sizeof v), "Origin");
+        answer_free(&a);
+    }
+}
+
+static void test_without_the_option_there_are_no_cors_headers(void **state)
+{
+    static const char *const headers[] = {"Origin: https://app.example", NULL};
+    struct seqd s;
+    struct answer a;
+    char v[128];
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
+    http_send(s.port, "GET", "/version", headers, NULL, 0, &a);
+    assert_int_equal(a.status, 200);
+    answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v);
+    assert_string_equal(v, "");
+    assert_string_equal(answer_header(&a, "Vary", v, sizeof v), "");
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+static void test_a_star_allows_all_origins(void **state)
+{
+    static const char *const more[] = {"--cors-origin", "*", NULL};
+    static const char *const headers[] = {"Origin: https://any.example", NULL};
+    struct seqd s;
+    struct answer a;
+    char v[128];
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    http_send(s.port, "GET", "/version", headers, NULL, 0, &a);
+    answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v);
+    assert_string_equal(v, "*");
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+static void test_another_address_needs_a_key_or_no_auth(void **state)
+{
+    const char *const bare[] = {"--host",  "0.0.0.0", "--check-config",
+                                "--model", rig.words, NULL};
+    const char *const open[] = {"--host",  "0.0.0.0", "--check-config",
+                                "--model", rig.words, "--no-auth",
+                                NULL};
+    const char *const keys[] = {"--host",  "0.0.0.0", "--check-config",
+                                "--model", rig.words, "--api-key-file",
+                                key_file,  NULL};
+    char err[1024];
+    (void)state;
+    assert_int_equal(seqd_run(bare, NULL, err, sizeof err), 2);
+    assert_non_null(strstr(err, "--no-auth"));
+    assert_int_equal(seqd_run(open, NULL, err, sizeof err), 0);
+    assert_int_equal(seqd_run(keys, NULL, err, sizeof err), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_known_key_opens),
+        cmocka_unit_test(test_a_wrong_key_is_401),
+        cmocka_unit_test(test_every_route_but_the_probes_asks_for_a_key),
+        cmocka_unit_test(test_keys_appear_nowhere),
+        cmocka_unit_test(test_a_preflight_of_a_listed_origin_is_allowed),
+        cmocka_unit_test(test_an_answer_to_a_listed_origin_may_be_read),
+        cmocka_unit_test(test_an_origin_that_is_not_listed_gets_no_permission),
+        cmocka_unit_test(test_without_the_option_there_are_no_cors_headers),
+        cmocka_unit_test(test_a_star_allows_all_origins),
+        cmocka_unit_test(test_another_address_needs_a_key_or_no_auth),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

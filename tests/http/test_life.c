@@ -1,0 +1,512 @@
+/* From start to end: options and their three sources, the port file, loading,
+ * draining, the subcommands.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "tests/support/http_rig.h"
+
+static struct http_rig rig; /* models only; each test has its own server */
+
+static int up(void **state)
+{
+    (void)state;
+    return http_rig_models(&rig);
+}
+
+static int down(void **state)
+{
+    (void)state;
+    http_rig_remove(&rig);
+    return 0;
+}
+
+static char *temp_file(const char *name, const char *text)
+{
+    static char path[96];
+    snprintf(path, sizeof path, "%s/%s", rig.dir, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+/* A request that runs for seconds, on a socket of its own. */
+static int long_request(int port, int stream)
+{
+    char text[512], body[256];
+    int fd = raw_open(port);
+    snprintf(body, sizeof body,
+             "{\"input\":\"the\",\"max_tokens\":1048576,\"stream\":%s}",
+             stream ? "true" : "false");
+    snprintf(text, sizeof text,
+             "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Type: "
+             "application/json\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    raw_say(fd, text);
+    return fd;
+}
+
+/* ----------------------------------------------------------------- options */
+
+static void test_help_lists_every_option(void **state)
+{
+    static const char *const args[] = {"--help", NULL};
+    static const char *const flags[] = {
+        "--host",         "--port",         "--port-file", "--model",
+        "--data-dir",     "--threads",      "--kernels",   "--spin-us",
+        "--max-body",     "--max-batch",    "--max-queue", "--max-item-tokens",
+        "--max-rows",     "--fold-mb",      "--state-mb",  "--http-threads",
+        "--api-key-file", "SEQD_API_KEY",   "--no-auth",   "--cors-origin",
+        "--timeout-ms",   "--drain-ms",     "--log-level", "--log-format",
+        "--config",       "--check-config", "healthcheck", "--body-timeout-ms"};
+    static char out[16384];
+    (void)state;
+    assert_int_equal(seqd_run(args, out, NULL, sizeof out), 0);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        assert_non_null(strstr(out, flags[i]));
+}
+
+static void test_version_is_printed(void **state)
+{
+    static const char *const args[] = {"--version", NULL};
+    char out[256];
+    (void)state;
+    assert_int_equal(seqd_run(args, out, NULL, sizeof out), 0);
+    assert_int_equal(strncmp(out, "seqd ", 5), 0);
+}
+
+static void test_flags_win_over_variables_over_the_file(void **state)
+{
+    char *file = temp_file("config.json", "{\"max_batch\":11,\"max_body\":2222,"
+                                          "\"max_queue\":33,\"no_auth\":true}");
+    const char *const more[] = {"--config", file, "--max-batch", "44", NULL};
+    struct seqd s;
+    struct answer a;
+    (void)state;
+    setenv("SEQD_MAX_BODY", "5555", 1);
+    setenv("SEQD_MAX_BATCH", "66", 1);
+    int rc = http_rig_spawn(&rig, &s, more);
+    unsetenv("SEQD_MAX_BODY");
+    unsetenv("SEQD_MAX_BATCH");
+    assert_int_equal(rc, 0);
+    http_get(s.port, "/info", &a);
+    assert_true(answer_number(&a, "options.max_batch") == 44);
+    assert_true(answer_number(&a, "options.max_body") == 5555);
+    assert_true(answer_number(&a, "options.max_queue") == 33);
+    assert_true(json_bool(answer_at(&a, "options.no_auth")));
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+    unlink(file);
+}
+
+static void test_models_come_from_file_and_variable_too(void **state)
+{
+    char text[256];
+    snprintf(text, sizeof text, "{\"model\":[\"%s\",\"%s\"]}", rig.labels,
+             rig.words);
+    char *file = temp_file("config.json", text);
+    const char *const args[] = {"--config", file, NULL};
+    static const char *const none[] = {NULL};
+    struct seqd s;
+    struct answer a;
+    (void)state;
+    assert_int_equal(seqd_start(&s, args), 0);
+    http_get(s.port, "/v1/models", &a);
+    assert_string_equal(answer_text(&a, "data.0.id"), "labels");
+    assert_string_equal(answer_text(&a, "data.1.id"), "words");
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+    unlink(file);
+
+    snprintf(text, sizeof text, "%s,%s", rig.words, rig.labels);
+    setenv("SEQD_MODEL", text, 1);
+    int rc = seqd_start(&s, none);
+    unsetenv("SEQD_MODEL");
+    assert_int_equal(rc, 0);
+    http_get(s.port, "/v1/models", &a);
+    assert_string_equal(answer_text(&a, "data.0.id"), "words");
+    assert_int_equal(json_size(answer_at(&a, "data")), 2);
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+static void test_a_data_directory_names_the_default_models(void **state)
+{
+    char *file = temp_file("seqd.json",
+                           "{\"models\":[{\"name\":\"w\",\"dir\":\"words\"},"
+                           "{\"name\":\"l\",\"dir\":\"labels\"}]}");
+    const char *const args[] = {"--data-dir", rig.dir, NULL};
+    struct seqd s;
+    struct answer a;
+    (void)state;
+    assert_int_equal(seqd_start(&s, args), 0);
+    http_get(s.port, "/v1/models", &a);
+    assert_string_equal(answer_text(&a, "data.0.id"), "w");
+    assert_string_equal(answer_text(&a, "data.1.id"), "l");
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+    unlink(file);
+}
+
+static void test_wrong_options_are_named(void **state)
+{
+    static const struct {
+        const char *a, *b, *say;
+    } rows[] = {{"--port", "70000", "--port"},
+                {"--port", "8o", "--port"},
+                {"--port", NULL, "--port"},
+                {"--prt", "80", "--prt"},
+                {"--kernels", "sse9", "--kernels"},
+                {"--log-level", "in", "--log-level"},
+                {"--model", "words", "NAME=DIR"},
+                {"--model", "=dir", "NAME=DIR"},
+                {"--config", "/nonexistent.json", "configuration file"},
+                {"--api-key-file", "/nonexistent", "--api-key-file"},
+                {"--max-body", "1e6", "--max-body"},
+                {"stray", NULL, "stray"}};
+    char err[2048];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *const args[] = {rows[i].a, rows[i].b, NULL};
+        assert_int_equal(seqd_run(args, NULL, err, sizeof err), 2);
+        assert_int_equal(strncmp(err, "seqd: ", 6), 0);
+        if (!strstr(err, rows[i].say))
+            fprintf(stderr, "%s: %s\n", rows[i].a, err);
+        assert_non_null(strstr(err, rows[i].say));
+    }
+}
+
+static void test_wrong_keys_of_the_file_are_named(void **state)
+{
+    static const char *const rows[][2] = {
+        {"{\"max_bdy\":1}", "max_bdy"},       {"{\"port\":\"x\"}", "port"},
+        {"{\"port\":1.5}", "port"},           {"{\"port\":[1]}", "port"},
+        {"{\"config\":\"x\"}", "config"},     {"[1]", "not an object"},
+        {"{\"port\":1", "configuration file"}};
+    char err[2048];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *file = temp_file("bad.json", rows[i][0]);
+        const char *const args[] = {"--config", file, NULL};
+        assert_int_equal(seqd_run(args, NULL, err, sizeof err), 2);
+        if (!strstr(err, rows[i][1]))
+            fprintf(stderr, "%s: %s\n", rows[i][0], err);
+        assert_non_null(strstr(err, rows[i][1]));
+        unlink(file);
+    }
+}
+
+static void test_check_config_loads_the_models(void **state)
+{
+    const char *const good[] = {"--check-config", "--model", rig.words, NULL};
+    static const char *const bad[] = {"--check-config", "--model",
+                                      "x=/nonexistent", NULL};
+    char out[1024], err[4096];
+    (void)state;
+    assert_int_equal(seqd_run(good, out, err, sizeof out), 0);
+    assert_non_null(strstr(out, "good"));
+    assert_int_equal(seqd_run(bad, out, err, sizeof out), 1);
+    assert_non_null(strstr(err, "seqd: "));
+}
+
+static void test_a_model_that_cannot_be_read_ends_the_start(void **state)
+{
+    const char *const args[] = {
+        "--port", "0", "--model", rig.words, "--model", "x=/nonexistent", NULL};
+    char err[4096];
+    (void)state;
+    assert_int_equal(seqd_run(args, NULL, err, sizeof err), 1);
+    assert_non_null(strstr(err, "seqd: "));
+}
+
+static void test_a_port_in_use_is_said(void **state)
+{
+    struct seqd s;
+    char port[16], err[1024];
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
+    snprintf(port, sizeof port, "%d", s.port);
+    const char *const args[] = {"--port", port, "--model", rig.words, NULL};
+    assert_int_equal(seqd_run(args, NULL, err, sizeof err), 1);
+    assert_non_null(strstr(err, port));
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+/* -------------------------------------------------------------- the phases */
+
+static void test_loading_is_503_with_live_probes(void **state)
+{
+    /* A tokenizer that is a pipe keeps the loader until it is written to. */
+    char dir[96], fifo[128], spec[128];
+    struct seqd s;
+    struct answer a;
+    char retry[16];
+    (void)state;
+    snprintf(dir, sizeof dir, "%s/slow", rig.dir);
+    const struct http_model m = {.hidden = 16};
+    assert_int_equal(http_model_make(dir, &m), 0);
+    snprintf(fifo, sizeof fifo, "%s/tokenizer.json", dir);
+    FILE *f = fopen(fifo, "re");
+    static char json[65536];
+    size_t n = fread(json, 1, sizeof json, f);
+    fclose(f);
+    unlink(fifo);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    snprintf(spec, sizeof spec, "slow=%s", dir);
+    const char *const args[] = {"--model", spec, NULL};
+    assert_int_equal(seqd_spawn(&s, args), 0);
+
+    int fd = open(fifo, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    http_get(s.port, "/livez", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    http_get(s.port, "/readyz", &a);
+    assert_true(http_check_error(&a, 503, "loading", ""));
+    answer_header(&a, "Retry-After", retry, sizeof retry);
+    assert_string_equal(retry, "1");
+    answer_free(&a);
+    assert_true(http_error_is(s.port, "/predict", "{\"input\":\"the\"}", 503,
+                              "loading", ""));
+    http_get(s.port, "/info", &a);
+    assert_string_equal(answer_text(&a, "status"), "loading");
+    answer_free(&a);
+
+    assert_int_equal(write(fd, json, n), (long)n);
+    close(fd);
+    assert_int_equal(seqd_wait_ready(&s), 0);
+    http_post(s.port, "/predict", "{\"input\":\"the\"}", &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+    http_model_remove(dir);
+}
+
+static void wait_for_status(int port, const char *path, long status)
+{
+    double end = now_s() + 10;
+    struct answer a;
+    long got = -1;
+    while (got != status && now_s() < end) {
+        http_get(port, path, &a);
+        got = a.status;
+        answer_free(&a);
+        sleep_ms(2);
+    }
+    assert_int_equal(got, status);
+}
+
+static void test_a_drain_lets_running_work_end(void **state)
+{
+    /* The generation takes some 100 ms (a deadline bounds it). */
+    static const char *const more[] = {"--max-output-tokens", "1048576", NULL};
+    static char out[1 << 22];
+    struct seqd s;
+    int closed;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    int fd = raw_open(s.port);
+    static const char body[] = "{\"input\":\"the\",\"max_tokens\":60000}";
+    char text[512];
+    snprintf(text, sizeof text,
+             "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Type: "
+             "application/json\r\nContent-Length: %zu\r\n\r\n%s",
+             sizeof body - 1, body);
+    raw_say(fd, text);
+    sleep_ms(20);
+    kill(s.pid, SIGTERM);
+    wait_for_status(s.port, "/readyz", 503);
+    struct answer a;
+    http_get(s.port, "/readyz", &a);
+    /* Once the work has ended nobody answers any more. */
+    if (a.status)
+        assert_true(http_check_error(&a, 503, "draining", ""));
+    answer_free(&a);
+    raw_hear(fd, out, sizeof out, NULL, 30000, &closed);
+    assert_int_equal(strncmp(out, "HTTP/1.1 200", 12), 0);
+    assert_non_null(strstr(out, "\"completion_tokens\":60000"));
+    raw_close(fd);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+}
+
+static void test_a_drain_refuses_new_work(void **state)
+{
+    static const char *const more[] = {"--max-output-tokens", "1048576",
+                                       "--drain-ms", "600", NULL};
+    static char out[65536];
+    struct seqd s;
+    struct answer a;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    int fd = long_request(s.port, 0), closed;
+    sleep_ms(50);
+    kill(s.pid, SIGTERM);
+    wait_for_status(s.port, "/readyz", 503);
+    http_post(s.port, "/sentiment", "{\"input\":\"good\"}", &a);
+    assert_true(http_check_error(&a, 503, "draining", ""));
+    answer_free(&a);
+    /* What runs at the end of the drain is cut, with an answer. */
+    raw_hear(fd, out, sizeof out, NULL, 20000, &closed);
+    assert_int_equal(strncmp(out, "HTTP/1.1 503", 12), 0);
+    assert_non_null(strstr(out, "\"code\":\"draining\""));
+    raw_close(fd);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+}
+
+static void test_a_drain_cuts_a_stream_with_an_error_event(void **state)
+{
+    static const char *const more[] = {"--max-output-tokens", "1048576",
+                                       "--drain-ms", "100", NULL};
+    static char out[1 << 24];
+    struct seqd s;
+    int closed;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    int fd = long_request(s.port, 1);
+    raw_hear(fd, out, 65536, "data: ", 10000, NULL);
+    kill(s.pid, SIGINT);
+    raw_hear(fd, out, sizeof out, NULL, 20000, &closed);
+    assert_true(closed);
+    assert_non_null(strstr(out, "data: {\"error\":{"));
+    assert_null(strstr(out, "[DONE]"));
+    raw_close(fd);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+}
+
+static void test_a_second_signal_ends_at_once(void **state)
+{
+    static const char *const more[] = {"--max-output-tokens", "1048576", NULL};
+    struct seqd s;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    int fd = long_request(s.port, 0);
+    sleep_ms(50);
+    kill(s.pid, SIGTERM);
+    wait_for_status(s.port, "/readyz", 503);
+    double start = now_s();
+    kill(s.pid, SIGTERM);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+    assert_true(now_s() - start < 8);
+    raw_close(fd);
+}
+
+static void test_an_idle_server_ends_quickly(void **state)
+{
+    struct seqd s;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
+    int idle = raw_open(s.port); /* a keep-alive connection holds nothing up */
+    double start = now_s();
+    assert_int_equal(seqd_stop(&s), 0);
+    assert_true(now_s() - start < 5);
+    raw_close(idle);
+}
+
+static void test_healthcheck_tells_ready_from_not(void **state)
+{
+    struct seqd s;
+    char port[16], url[64], err[512];
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
+    snprintf(port, sizeof port, "%d", s.port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/readyz", s.port);
+    const char *const by_url[] = {"healthcheck", "--url", url, NULL};
+    const char *const by_port[] = {"healthcheck", "--port", port, NULL};
+    snprintf(url + strlen(url), 8, "x");
+    const char *const wrong[] = {"healthcheck", "--url", url, NULL};
+    assert_int_equal(seqd_run(wrong, NULL, err, sizeof err), 1);
+    assert_non_null(strstr(err, "404"));
+    url[strlen(url) - 1] = '\0';
+    assert_int_equal(seqd_run(by_url, NULL, err, sizeof err), 0);
+    assert_int_equal(seqd_run(by_port, NULL, err, sizeof err), 0);
+    assert_int_equal(seqd_stop(&s), 0);
+    assert_int_equal(seqd_run(by_port, NULL, err, sizeof err), 1);
+}
+
+static void test_the_log_has_a_line_per_request_without_its_text(void **state)
+{
+    static const char *const json[] = {"--log-format", "json", NULL};
+    struct seqd s;
+    struct answer a;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        static const char *const headers[] = {
+            "X-Request-Id: my-own-id", "Content-Type: application/json", NULL};
+        static const char body[] = "{\"input\":\"secretword the\"}";
+        assert_int_equal(http_rig_spawn(&rig, &s, i ? json : NULL), 0);
+        http_send(s.port, "POST", "/sentiment", headers, body, strlen(body),
+                  &a);
+        assert_int_equal(a.status, 200);
+        answer_free(&a);
+        kill(s.pid, SIGTERM);
+        char *log = NULL;
+        double end = now_s() + 10;
+        do {
+            mem_free(log);
+            sleep_ms(5);
+            log = seqd_log_text(&s);
+        } while (!strstr(log, "drained") && now_s() < end);
+        char *line = strstr(log, "my-own-id");
+        assert_non_null(line);
+        line[strcspn(line, "\n")] = '\0';
+        assert_non_null(strstr(line, "/sentiment"));
+        assert_non_null(strstr(line, "status"));
+        assert_non_null(strstr(line, "queue_us"));
+        assert_non_null(strstr(line, "run_us"));
+        assert_null(strstr(log, "secretword"));
+        mem_free(log);
+        assert_int_equal(seqd_join(&s, 20000), 0);
+    }
+}
+
+static void test_several_event_loops_serve_the_same(void **state)
+{
+    static const char *const more[] = {"--http-threads", "3", NULL};
+    struct seqd s;
+    (void)state;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    for (int i = 0; i < 10; i++)
+        assert_true(http_healthy(s.port));
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help_lists_every_option),
+        cmocka_unit_test(test_version_is_printed),
+        cmocka_unit_test(test_flags_win_over_variables_over_the_file),
+        cmocka_unit_test(test_models_come_from_file_and_variable_too),
+        cmocka_unit_test(test_a_data_directory_names_the_default_models),
+        cmocka_unit_test(test_wrong_options_are_named),
+        cmocka_unit_test(test_wrong_keys_of_the_file_are_named),
+        cmocka_unit_test(test_check_config_loads_the_models),
+        cmocka_unit_test(test_a_model_that_cannot_be_read_ends_the_start),
+        cmocka_unit_test(test_a_port_in_use_is_said),
+        cmocka_unit_test(test_loading_is_503_with_live_probes),
+        cmocka_unit_test(test_a_drain_lets_running_work_end),
+        cmocka_unit_test(test_a_drain_refuses_new_work),
+        cmocka_unit_test(test_a_drain_cuts_a_stream_with_an_error_event),
+        cmocka_unit_test(test_a_second_signal_ends_at_once),
+        cmocka_unit_test(test_an_idle_server_ends_quickly),
+        cmocka_unit_test(test_healthcheck_tells_ready_from_not),
+        cmocka_unit_test(test_the_log_has_a_line_per_request_without_its_text),
+        cmocka_unit_test(test_several_event_loops_serve_the_same),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

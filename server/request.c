@@ -458,10 +458,14 @@ size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
     return n;
 }
 
-void request_ping(struct request *r)
+void request_ping(struct request *r, int64_t now, int64_t silence)
 {
+    int64_t last = r->sent_us ? r->sent_us : r->complete_us;
+    if (now - last < silence)
+        return;
     pthread_mutex_lock(&r->mu);
-    if (r->out.len == r->out_pos && !r->ended && r->cancelled == ERR_NONE) {
+    if (r->stream && r->submitted && r->out.len == r->out_pos && !r->ended &&
+        r->pending > 0 && r->cancelled == ERR_NONE) {
         sse_ping(r);
         note(r);
     }

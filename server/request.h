@@ -155,8 +155,9 @@ int request_look(struct request *r);
 /* request_read_stream: loop thread: up to max bytes of a stream. Returns the
  * count; *ended when no more will come. */
 size_t request_read_stream(struct request *r, char *p, size_t max, int *ended);
-/* request_ping: a comment, when the stream has nothing to say. */
-void request_ping(struct request *r);
+/* request_ping: loop thread: a comment, when a stream has been silent for
+ * `silence` us. One that still waits for its first token begins with it. */
+void request_ping(struct request *r, int64_t now, int64_t silence);
 
 /* request_leave: the connection is done with r. 1 when it is to be recycled
  * now, 0 when a later note will say so. `ok`: the answer was sent in full. */

@@ -1,9 +1,13 @@
 /* threadpool: workers wait for a number to change, first by looking at it for
- * at most spin_us, then in a futex. Each worker has its own number (`seq`), so
- * a run of n threads neither wakes nor touches the other workers. Whoever
- * changes a number looks afterwards whether somebody parked on it; whoever
- * parks says so first and looks at the number again (both sequentially
- * consistent), so no wake-up is lost and the common case costs no system call.
+ * at most spin_us, then in a futex. Where others want the cores, a spin may
+ * keep the very thread from running that is waited for: a wait for a peer that
+ * outlasts its spin makes the next ones short.
+ *
+ * Each worker has its own number (`seq`), so a run of n threads neither wakes
+ * nor touches the other workers. Whoever changes a number looks afterwards
+ * whether somebody parked on it; whoever parks says so first and looks at the
+ * number again (both sequentially consistent), so no wake-up is lost and the
+ * common case costs no system call.
  *
  * The lock is a ticket lock, hence first come, first served. It is released to
  * one ticket: the futex's bit set names the waiters (modulo 32), so that the
@@ -33,6 +37,10 @@
  * compute: it looks for a moment only. */
 #define ACQUIRE_SPIN_US 2
 #define LOOKS_PER_CLOCK 16 /* reading the clock costs some 25 ns */
+/* After a wait for a peer that outlasted the spin, the peer is probably kept
+ * from running, perhaps by us: the next waits are short, then we try again. */
+#define IMPATIENT_SPIN_US 2
+#define IMPATIENT_WAITS 16
 
 /* A number that threads wait on, alone on its cache line. */
 struct gate {
@@ -54,6 +62,7 @@ struct pool {
     _Atomic uint32_t next;    /* the next ticket to give out */
     _Atomic uint32_t arrived; /* at the barrier */
     _Atomic int closing;
+    _Atomic int impatient; /* short waits to go; a hint, races are harmless */
     int n_threads, spin_us;
     /* The run: written by the caller before it changes the workers' seq. */
     pool_fn *fn;
@@ -91,28 +100,54 @@ static void futex_wake(struct gate *g, uint32_t bits)
             NULL, bits);
 }
 
-/* Wait while the gate shows `seen`, looking for spin_us before parking. */
-static void gate_wait(struct gate *g, uint32_t seen, int spin_us, uint32_t bits)
+/* Look at the gate for spin_us; 1 when it changed from `seen`. */
+static int gate_spin(const struct gate *g, uint32_t seen, int spin_us)
 {
     int64_t until = 0;
 
-    for (unsigned i = 0; spin_us > 0; i++) {
+    for (unsigned i = 1; spin_us > 0; i++) {
         if (atomic_load_explicit(&g->value, memory_order_acquire) != seen)
-            return;
+            return 1;
         cpu_relax();
-        if (i % LOOKS_PER_CLOCK != LOOKS_PER_CLOCK - 1)
+        if (i % LOOKS_PER_CLOCK != 0)
             continue;
         if (until == 0)
             until = clock_now_us() + spin_us;
         else if (clock_now_us() >= until)
             break;
     }
-    if (atomic_load_explicit(&g->value, memory_order_acquire) != seen)
-        return;
+    return atomic_load_explicit(&g->value, memory_order_acquire) != seen;
+}
+
+static void gate_park(struct gate *g, uint32_t seen, uint32_t bits)
+{
     atomic_fetch_add(&g->parked, 1);
     while (atomic_load(&g->value) == seen)
         futex_wait(g, seen, bits);
     atomic_fetch_sub(&g->parked, 1);
+}
+
+static int pool_spin_us(const struct pool *p)
+{
+    int few = atomic_load_explicit(&p->impatient, memory_order_relaxed) > 0;
+
+    return few && p->spin_us > 0 ? IMPATIENT_SPIN_US : p->spin_us;
+}
+
+/* Wait for a peer of the run: it is at work and should not be long. */
+static void wait_for_peer(struct pool *p, struct gate *g, uint32_t seen)
+{
+    int few = atomic_load_explicit(&p->impatient, memory_order_relaxed);
+    int spun = gate_spin(g, seen, pool_spin_us(p));
+
+    if (few > 0)
+        atomic_store_explicit(&p->impatient, few - 1, memory_order_relaxed);
+    if (spun)
+        return;
+    if (few == 0)
+        atomic_store_explicit(&p->impatient, IMPATIENT_WAITS,
+                              memory_order_relaxed);
+    gate_park(g, seen, ~0u);
 }
 
 /* Wake those that parked. The change of value came before, with seq_cst. */
@@ -133,8 +168,8 @@ void pool_acquire(struct pool *p)
     uint32_t now;
 
     while ((now = atomic_load(&p->ticket.value)) != mine)
-        gate_wait(&p->ticket, now, p->spin_us > 0 ? ACQUIRE_SPIN_US : 0,
-                  ticket_bit(mine));
+        if (!gate_spin(&p->ticket, now, p->spin_us > 0 ? ACQUIRE_SPIN_US : 0))
+            gate_park(&p->ticket, now, ticket_bit(mine));
 }
 
 void pool_release(struct pool *p)
@@ -153,7 +188,7 @@ void pool_barrier(struct pool *p)
         return;
     generation = atomic_load(&p->barrier.value);
     if (atomic_fetch_add(&p->arrived, 1) + 1 < n) {
-        gate_wait(&p->barrier, generation, p->spin_us, ~0u);
+        wait_for_peer(p, &p->barrier, generation);
         return;
     }
     atomic_store(&p->arrived, 0);
@@ -179,7 +214,7 @@ void pool_run(struct pool *p, int n, pool_fn *fn, void *arg)
     }
     fn(arg, 0, n);
     while ((left = atomic_load(&p->pending.value)) != 0)
-        gate_wait(&p->pending, left, p->spin_us, ~0u);
+        wait_for_peer(p, &p->pending, left);
 }
 
 static void *worker_main(void *arg)
@@ -190,7 +225,8 @@ static void *worker_main(void *arg)
 
     kernels_enter_thread();
     for (;;) {
-        gate_wait(&w->seq, seen, p->spin_us, ~0u);
+        if (!gate_spin(&w->seq, seen, pool_spin_us(p)))
+            gate_park(&w->seq, seen, ~0u);
         seen++;
         if (atomic_load(&p->closing))
             return NULL;

@@ -42,6 +42,7 @@ struct data_format {
     int labelled;          /* label, space or tab, text */
     int record;            /* RECORD_LINE ... */
     int max_len;           /* labelled: tokens kept */
+    int reverse;           /* not labelled: each record from its end */
     struct labels *labels; /* labelled; grows with numeric labels */
     int grow;              /* new numeric labels may appear */
 };

@@ -2,10 +2,12 @@
  * rows of the embedding and of a language model's output are matched by the
  * vocabulary entry they stand for. What has no match keeps its fresh values: a
  * classifier made from a language model gets the embedding and the recurrent
- * layers and a new output.
+ * layers and a new output. The second direction of a classifier can start from
+ * the layers of a language model that read its text backwards.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/checkpoint/weights.h"
@@ -17,7 +19,23 @@ struct source {
     float *row;
     size_t row_cap;
     int tensors, rows;
+    enum { PARTS_ALL, PARTS_VOCABULARY, PARTS_REVERSE } parts;
 };
+
+#define SUFFIX "_reverse" /* PyTorch's name of the second direction */
+
+/* The tensor of the source that tensor i starts from, or NULL. */
+static const struct weight *partner(const struct source *s, const char *name)
+{
+    char plain[128];
+    size_t n = strlen(name), k = sizeof SUFFIX - 1;
+    if (s->parts != PARTS_REVERSE)
+        return weights_find(s->w, name);
+    if (n <= k || n - k >= sizeof plain || strcmp(name + n - k, SUFFIX) != 0)
+        return NULL;
+    snprintf(plain, sizeof plain, "%.*s", (int)(n - k), name);
+    return weights_find(s->w, plain);
+}
 
 static int has_row_match(const struct trainer *t, int i)
 {
@@ -80,9 +98,10 @@ static int copy_tensors(struct trainer *t, struct source *s, struct err *e)
     const struct weight *out = weights_find(s->w, "output.weight");
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        const struct weight *from = weights_find(s->w, x->name);
+        const struct weight *from = partner(s, x->name);
         int rc = 0;
-        if (from == NULL)
+        if (from == NULL ||
+            (s->parts == PARTS_VOCABULARY && !has_row_match(t, i)))
             continue;
         if (t->net.c.C > 0 && i >= t->net.out_w &&
             (out == NULL || out->dim[0] != t->net.c.C))
@@ -98,9 +117,10 @@ static int copy_tensors(struct trainer *t, struct source *s, struct err *e)
     return 0;
 }
 
-int init_from(struct trainer *t, const char *dir, struct err *e)
+static int start_from(struct trainer *t, const char *dir, int parts,
+                      struct err *e)
 {
-    struct source s = {0};
+    struct source s = {.parts = parts};
     int rc = weights_open(dir, dir, &s.w, e);
     if (rc == 0)
         rc = tokenizer_open(dir, dir, &s.tok, e);
@@ -109,12 +129,22 @@ int init_from(struct trainer *t, const char *dir, struct err *e)
     if (rc == 0 && s.tensors == 0)
         rc = err_set(e, ERR_INVALID, "%s: no tensor fits this net", dir);
     if (rc == 0)
-        fprintf(stderr, "init: %d of %d tensors, %d of %d entries\n", s.tensors,
-                t->net.n_tensors, s.rows, t->net.c.V);
+        fprintf(stderr, "init from %s: %d of %d tensors, %d of %d entries\n",
+                dir, s.tensors, t->net.n_tensors, s.rows, t->net.c.V);
     mem_free(s.row);
     if (s.tok != NULL)
         tokenizer_close(s.tok);
     if (s.w != NULL)
         weights_close(s.w);
     return rc;
+}
+
+int init_from(struct trainer *t, struct err *e)
+{
+    int parts = t->o.init_parts ? PARTS_VOCABULARY : PARTS_ALL;
+    if (t->o.init != NULL && start_from(t, t->o.init, parts, e) != 0)
+        return -1;
+    if (t->o.init_reverse != NULL)
+        return start_from(t, t->o.init_reverse, PARTS_REVERSE, e);
+    return 0;
 }

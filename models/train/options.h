@@ -24,8 +24,9 @@ struct options {
     const char *command; /* train, eval, gradcheck, help */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
+    const char *init_reverse;
     int task, tokenizer, lowercase, vocab_size, min_count, record, max_len;
-    int shuffle;
+    int shuffle, reverse, init_parts;
     /* net */
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
     int pooling;

@@ -66,6 +66,7 @@ static int open_data(struct trainer *t, struct err *e)
     struct data_format f = {.labelled = t->o.task == TASK_CLASSIFIER,
                             .record = t->o.record,
                             .max_len = t->o.max_len,
+                            .reverse = t->o.reverse,
                             .labels = &t->labels,
                             .grow = t->o.id2label == NULL};
     if (labels_parse(&t->labels, t->o.id2label, e) != 0 ||
@@ -217,8 +218,8 @@ static int open_weights(struct trainer *t, struct err *e)
     if (t->w == NULL || (t->o.average != AVERAGE_NONE && t->average == NULL))
         return err_nomem(e);
     net_initialise(&t->net, (uint64_t)t->o.seed, t->w);
-    if (t->o.init != NULL && !t->o.resume)
-        return init_from(t, t->o.init, e);
+    if (!t->o.resume)
+        return init_from(t, e);
     return 0;
 }
 

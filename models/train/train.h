@@ -136,7 +136,7 @@ int state_save(struct trainer *t, struct err *e);
 int state_load(struct trainer *t, struct err *e);
 
 /* init.c: weights from another checkpoint. */
-int init_from(struct trainer *t, const char *dir, struct err *e);
+int init_from(struct trainer *t, struct err *e);
 
 /* curve.c */
 int curve_add(struct curve *c, const struct curve_point *p, struct err *e);

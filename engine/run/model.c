@@ -10,10 +10,6 @@
 #include "engine/base/metrics.h"
 #include "engine/run/runner.h"
 
-/* A hand-off to another core is worth it from about this much work a step
- * (models of a few hundred thousand parameters lose by a second thread). */
-#define FLOPS_WORTH_A_THREAD 1000000
-
 static int name_ok(const char *s)
 {
     size_t n = strlen(s);
@@ -219,16 +215,6 @@ void model_warm_stop(struct model *m)
         pthread_join(m->warm_thread, NULL);
         m->warm_started = 0;
     }
-}
-
-int model_threads(const struct model *m, int n_tokens, int n_rows, int most)
-{
-    const struct model_info *i = &m->info;
-    double token =
-        i->token_flops ? (double)i->token_flops : 2.0 * (double)i->parameters;
-    double work = token * n_tokens + (double)i->row_flops * (double)n_rows;
-    double n = work / FLOPS_WORTH_A_THREAD;
-    return n < 2 ? 1 : n < most ? (int)n : most;
 }
 
 /* --- the handle (engine.h) --- */

@@ -66,7 +66,4 @@ int model_warm_start(struct model *m, struct pool *pool,
 /* model_warm_stop: tell it to stop and wait for it. */
 void model_warm_stop(struct model *m);
 
-/* model_threads: how many threads a step of so much work is worth. */
-int model_threads(const struct model *m, int n_tokens, int n_rows, int most);
-
 #endif

@@ -15,6 +15,7 @@
 #include "engine/run/model.h"
 #include "engine/run/queue.h"
 #include "engine/run/task.h"
+#include "engine/run/threads.h"
 
 /* Columns of all wanted rows from which take() is worth several threads: some
  * 50 us of work for one. */
@@ -49,6 +50,7 @@ struct runner {
     size_t scratch_bytes, step_bytes;     /* held; enough for usual steps */
     struct sampler_scratch *take_scratch; /* [n_threads] */
     int n_threads;
+    struct threads threads;
     int n_events, n_final; /* since the last flush */
     struct runner_metrics m;
 };
@@ -400,14 +402,20 @@ static void step_once(struct runner *r)
         fail_batch(r, &e);
         return;
     }
-    struct exec x = {
-        .k = r->s->k,
-        .pool = r->s->pool,
-        .scratch = r->scratch,
-        .n_threads = model_threads(m, b->n_tokens, b->n_rows, r->n_threads)};
+    double work = threads_work(&m->info, b->n_tokens, b->n_rows);
+    struct exec x = {.k = r->s->k,
+                     .pool = r->s->pool,
+                     .scratch = r->scratch,
+                     .n_threads =
+                         threads_pick(&r->threads, work, r->n_threads)};
     metric_observe(r->m.batch, b->n_item);
     pool_acquire(r->s->pool);
+    int64_t begin = clock_now_us();
     failed = m->arch->step(m->self, &x, b, &e);
+    if (threads_most(work, r->n_threads) > 1) {
+        threads_note(&r->threads, work, x.n_threads,
+                     (double)(clock_now_us() - begin));
+    }
     if (!failed && weights_damaged(m->weights)) {
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
     }

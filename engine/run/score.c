@@ -10,6 +10,7 @@
 #include "engine/run/engine.h"
 #include "engine/run/model.h"
 #include "engine/run/runner.h"
+#include "engine/run/threads.h"
 
 #define CHUNK 64 /* rows of logits at a time: 13 MB for 50,000 words */
 
@@ -74,8 +75,8 @@ static int run_chunk(struct scorer *c, const int32_t *ids, int n, struct err *e)
     struct exec x = {.k = c->s->k,
                      .pool = c->s->pool,
                      .scratch = c->scratch,
-                     .n_threads =
-                         model_threads(c->m, n, n, pool_threads(c->s->pool))};
+                     .n_threads = threads_most(threads_work(&c->m->info, n, n),
+                                               pool_threads(c->s->pool))};
     if (seq_reserve(&c->store, s, 0, n, e)) {
         return -1;
     }

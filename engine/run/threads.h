@@ -1,0 +1,40 @@
+/* threads: how many threads a step gets. Little work stays on one thread: a
+ * hand-off to another core costs more than it gives. Beyond that the answer
+ * depends on who else wants the cores, and no estimate knows that: a step that
+ * meets at barriers runs at the pace of its slowest thread, and is several
+ * times slower than one thread alone when a neighbour holds a core. So the
+ * runner measures: for each size of work it keeps the speed with one thread
+ * and with all, uses the faster one, and tries the other now and then. Bits
+ * never depend on the choice (decision 7).
+ *
+ * Belongs to one runner.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_THREADS_H
+#define SEQD_THREADS_H
+
+#include <stdint.h>
+
+#include "engine/run/arch.h"
+
+#define THREADS_SIZES 16
+
+struct threads_size {
+    double speed[2]; /* flops a microsecond with one, with all; 0: not known */
+    int since[2];    /* steps since it was tried */
+};
+
+struct threads {
+    struct threads_size size[THREADS_SIZES];
+};
+
+/* threads_work: estimated flops of a step. */
+double threads_work(const struct model_info *i, int n_tokens, int n_rows);
+/* threads_most: as many of at most `most` threads as so much work can use. */
+int threads_most(double work, int most);
+/* threads_pick: 1 or threads_most(work, most). */
+int threads_pick(const struct threads *t, double work, int most);
+/* threads_note: a step of this work took us microseconds with n threads. */
+void threads_note(struct threads *t, double work, int n, double us);
+
+#endif

@@ -26,12 +26,13 @@
 #include "engine/compute/threadpool.h"
 
 /* What a checkpoint can do; also the bits of a request's need. */
-#define TASK_NEXT 1u      /* next token: /predict */
-#define TASK_CLASSIFY 2u  /* one label for a text: /sentiment */
-#define TASK_GENERATE 4u  /* continuation: /generate */
+#define TASK_NEXT 1u     /* next token: /predict */
+#define TASK_CLASSIFY 2u /* one label for a text: /sentiment */
+#define TASK_GENERATE 4u /* continuation: /generate */
 
 /* struct model_arch.flags */
-#define ARCH_WHOLE_INPUT 1u /* whole spans only: never chunked (per load: see
+#define ARCH_WHOLE_INPUT                                                       \
+    1u /* whole spans only: never chunked (per load: see
                                model_info.flags) */
 #define ARCH_CAN_TRUNCATE 2u
 
@@ -115,34 +116,34 @@ struct batch {
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * hparams (which the engine keeps open) or static. */
 struct model_info {
-    unsigned tasks;      /* TASK_* */
-    unsigned flags;      /* ARCH_* as they apply to this checkpoint */
-    int n_vocab;         /* columns of LOGITS, 0 when none */
-    int n_labels;        /* columns of CLASS, 0 when none */
+    unsigned tasks; /* TASK_* */
+    unsigned flags; /* ARCH_* as they apply to this checkpoint */
+    int n_vocab;    /* columns of LOGITS, 0 when none */
+    int n_labels;   /* columns of CLASS, 0 when none */
     const char *labels[MODEL_MAX_LABELS]; /* id2label */
-    int width;           /* columns of HIDDEN */
-    int64_t context_length; /* 0: none of its own */
-    int max_chain;       /* longest chunk of one item in one step: time steps
+    int width;                            /* columns of HIDDEN */
+    int64_t context_length;               /* 0: none of its own */
+    int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for
                              the choice of threads; 0: 2 x parameters */
     uint64_t row_flops;   /* work of one wanted row (LOGITS: 2 V width) */
-    size_t memory_bytes; /* packed weights and tables now held */
+    size_t memory_bytes;  /* packed weights and tables now held */
     const char *summary; /* "lstm 128-256x1" for logs and /info; static or owned
                             by self */
 };
 
 struct load_opts {
-    const char *label;        /* the model's name, for messages */
+    const char *label; /* the model's name, for messages */
     const struct kernels *k;
-    size_t fold_bytes;        /* most bytes a folded table may take; 0: none */
-    int n_vocab_tokenizer;    /* entries of tokenizer.json, 0: none */
+    size_t fold_bytes;     /* most bytes a folded table may take; 0: none */
+    int n_vocab_tokenizer; /* entries of tokenizer.json, 0: none */
 };
 
 struct model_arch {
-    const char *name;                  /* "rnn": config.json's model_type */
-    const char *const *aliases;        /* NULL-terminated, or NULL */
+    const char *name;           /* "rnn": config.json's model_type */
+    const char *const *aliases; /* NULL-terminated, or NULL */
     int (*load)(const struct load_opts *o, struct weights *w,
                 const struct hparams *h, struct model_info *info, void **self,
                 struct err *e);

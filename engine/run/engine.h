@@ -116,8 +116,8 @@ struct job_event {
 };
 
 struct job_spec {
-    struct model *model; /* retained by the job */
-    unsigned task;       /* one TASK_* */
+    struct model *model;   /* retained by the job */
+    unsigned task;         /* one TASK_* */
     const int32_t *tokens; /* copied; the begin token included by the caller */
     int n_tokens;          /* >= 1 */
     /* TASK_NEXT */

@@ -72,7 +72,7 @@ struct fake_stats {
 extern struct fake_stats fake_stats;
 void fake_reset(void);
 /* fake_pass: let n steps pass while held, wait until the next one waits (or,
- * when there is none, a moment). */
+ * when there is none, some seconds). */
 void fake_pass(int n);
 
 #endif

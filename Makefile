@@ -123,7 +123,7 @@ $(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(ENGINE_LIB)
 .SECONDARY:
 
 # Run the built tests: each prints its cmocka lines; the last line is the sum.
-SCRIPT_TESTS := $(wildcard tests/unit/tools/test_*.sh)
+SCRIPT_TESTS := $(wildcard tests/unit/tools/test_*.sh tests/http/test_*.py)
 RUN_ENV := SEQD=$(B)/seqd SEQD_TRAIN=$(B)/seqd-train FLAVOUR=$(FLAVOUR) \
   B=$(B) CC='$(CC)'
 .PHONY: unit parity http-tests script-tests suite
@@ -140,7 +140,8 @@ suite: tests-build
 	  $(if $(filter release,$(FLAVOUR)),$(SCRIPT_TESTS))
 
 # Under an emulator: no trainer (it wants OpenBLAS), no slow sweeps.
-CROSS_SKIP := tests/unit/train/%
+CROSS_SKIP := tests/unit/train/% tests/unit/models/test_rnn_step \
+  tests/unit/run/test_identity
 CROSS_BIN := $(filter-out $(CROSS_SKIP:%=$(B)/%),$(UNIT_BIN))
 .PHONY: cross-build cross-unit
 cross-build: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(CROSS_BIN)

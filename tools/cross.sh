@@ -21,7 +21,8 @@ if [ -f build/cross/seqd ]; then
     printf '#!/bin/sh\nexec %s build/cross/seqd "$@"\n' "$run" \
         >build/cross/seqd-run
     chmod +x build/cross/seqd-run
-    tools/start-time.py --seqd build/cross/seqd-run --runs 1 --limit-ms 20000
+    tools/start-time.py --seqd build/cross/seqd-run --runs 1 \
+        --limit-ms 20000 --model small=tests/golden/rnn/class-lstm-last
 fi
 export TEST_TIMEOUT=120 TEST_RUNNER="$run"
 make_cross cross-unit

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: MIT
 n_ok=0 n_failed=0 failed_names=""
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
-work=$(mktemp -d)
+work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 check() {

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""README's recipes, run as they stand: three lines from one's own text to a
+served model, and a .pt file of PyTorch to a served model, whose scores are
+compared with PyTorch's own. Prints cmocka's lines; the second needs Debian's
+python3-torch and is skipped without it.
+
+SPDX-License-Identifier: MIT
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.request
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
+TOLERANCE = 1e-5  # fp32 through a few steps, printed shortest
+PYTHON = "/usr/bin/python3"  # Debian's, the one that has torch
+
+
+class Skip(Exception):
+    pass
+
+
+def block(mark):
+    """The text of the fenced block after <!-- mark --> in README.md."""
+    text = open(TOP + "/README.md", encoding="utf-8").read()
+    m = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```\n", text, re.S)
+    assert m, f"README.md has no block marked {mark}"
+    return m.group(1)
+
+
+def serve(command, folder):
+    """Run a seqd command of the README on a free port: (process, URL)."""
+    port_file = os.path.join(folder, "port")
+    child = subprocess.Popen(
+        command.split() + ["--port", "0", "--port-file", port_file],
+        cwd=folder, stderr=open(os.path.join(folder, "log"), "w"))
+    for _ in range(400):
+        assert child.poll() is None, open(os.path.join(folder, "log")).read()
+        try:
+            url = "http://127.0.0.1:%d" % int(open(port_file).read())
+            urllib.request.urlopen(url + "/readyz", timeout=5).close()
+            return child, url
+        except (OSError, ValueError):
+            time.sleep(0.05)
+    child.kill()
+    raise AssertionError("not ready in time")
+
+
+def ask(url, value):
+    r = urllib.request.Request(url, json.dumps(value).encode(),
+                               {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(r, timeout=30))
+
+
+def stop(child):
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=30) == 0
+
+
+def test_readme_own_text_becomes_a_served_model(folder):
+    os.symlink(os.path.dirname(os.path.dirname(SEQD)), folder + "/build")
+    if os.path.basename(os.path.dirname(SEQD)) != "release":
+        raise Skip("the README's commands name the release build")
+    nouns = ["cat", "dog", "bird", "fox", "hen"]
+    for name, n in (("train", 2500), ("valid", 20)):
+        with open(f"{folder}/{name}.txt", "w") as f:
+            for i in range(n):
+                f.write(f"The {nouns[i % 5]} sees the {nouns[(i + 2) % 5]} .\n")
+    train, score, run = block("own-text").strip().splitlines()
+    subprocess.run(train.split(), cwd=folder, check=True, timeout=120,
+                   stderr=subprocess.DEVNULL)
+    out = subprocess.run(score.split(), cwd=folder, check=True, timeout=60,
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    figures = json.loads(out.stdout)
+    # All is certain but the noun of each line (1.61 nats of 7 tokens): 1.26,
+    # and the text has far more to learn from than ten epochs need.
+    assert figures["perplexity"] < 2, figures
+    child, url = serve(run, folder)
+    try:
+        best = ask(url + "/predict", {"input": "the dog sees"})
+        assert best["data"][0]["predictions"][0]["text"] == "the", best
+    finally:
+        stop(child)
+
+
+MAKE_NET = """
+import json, torch
+torch.manual_seed(3)
+class Net(torch.nn.Module):
+    def __init__(self, V, E, H):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(V, E)
+        self.rnn = torch.nn.LSTM(E, H, batch_first=True)
+        self.output = torch.nn.Linear(H, 2)
+net = Net(40, 12, 20)
+torch.save(net.state_dict(), "net.pt")
+with open("vocabulary.txt", "w") as f:
+    for i in range(40):
+        f.write(("<unk>" if i == 0 else "word" + chr(97 + i % 26) * (1 + i // 26)) + "\\n")
+words = open("vocabulary.txt").read().split()
+out = []
+for ids in [[1], [5, 9, 33], [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]]:
+    top, _ = net.rnn(net.embedding(torch.tensor([ids])))
+    p = torch.softmax(net.output(top[:, -1]), 1)[0]
+    out.append([" ".join(words[i] for i in ids), p.tolist()])
+json.dump(out, open("expected.json", "w"))
+"""
+
+
+def test_readme_brings_an_lstm_from_a_pt_file(folder):
+    if subprocess.run([PYTHON, "-c", "import torch"],
+                      stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no python3-torch")
+    for program in (MAKE_NET, block("from-pt")):
+        subprocess.run([PYTHON, "-c", program], cwd=folder, check=True,
+                       timeout=120)
+    child, url = serve(SEQD + " --model mine=mine", folder)
+    try:
+        for text, want in json.load(open(folder + "/expected.json")):
+            item = ask(url + "/sentiment", {"input": text})["data"][0]
+            got = {s["label"]: s["score"] for s in item["scores"]}
+            assert item["unknown"] == 0, item
+            assert abs(got["negative"] - want[0]) < TOLERANCE, (got, want)
+            assert abs(got["positive"] - want[1]) < TOLERANCE, (got, want)
+    finally:
+        stop(child)
+
+
+def main():
+    tests = [v for k, v in globals().items() if k.startswith("test_")]
+    failed, skipped = [], []
+    for t in tests:
+        print("[ RUN      ] " + t.__name__)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                t(folder)
+                print("[       OK ] " + t.__name__)
+            except Skip as e:
+                print(f"skipped: {e}\n[  SKIPPED ] {t.__name__}")
+                skipped.append(t.__name__)
+            except Exception:
+                traceback.print_exc(file=sys.stdout)
+                print("[  FAILED  ] " + t.__name__)
+                failed.append(t.__name__)
+    print(f"[  PASSED  ] {len(tests) - len(failed) - len(skipped)} test(s).")
+    for word, names in (("SKIPPED", skipped), ("FAILED ", failed)):
+        if names:
+            print(f"[  {word} ] readme: {len(names)} test(s), listed below:")
+            for name in names:
+                print(f"[  {word} ] {name}")
+    sys.exit(bool(failed))
+
+
+main()

@@ -129,8 +129,8 @@ static int start_from(struct trainer *t, const char *dir, int parts,
     if (rc == 0 && s.tensors == 0)
         rc = err_set(e, ERR_INVALID, "%s: no tensor fits this net", dir);
     if (rc == 0)
-        fprintf(stderr, "init from %s: %d of %d tensors, %d of %d entries\n",
-                dir, s.tensors, t->net.n_tensors, s.rows, t->net.c.V);
+        trainer_say(t, "init from %s: %d of %d tensors, %d of %d entries\n",
+                    dir, s.tensors, t->net.n_tensors, s.rows, t->net.c.V);
     mem_free(s.row);
     if (s.tok != NULL)
         tokenizer_close(s.tok);

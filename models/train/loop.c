@@ -1,6 +1,7 @@
 /* loop: epochs, schedules, validation, early stopping (train.h).
  *
  * SPDX-License-Identifier: MIT */
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -18,6 +19,16 @@ struct run {
     double window_start, last_gain;
     int tty;
 };
+
+void trainer_say(const struct trainer *t, const char *fmt, ...)
+{
+    va_list args;
+    if (t->o.log == NULL)
+        return;
+    va_start(args, fmt);
+    vfprintf(t->o.log, fmt, args);
+    va_end(args);
+}
 
 double trainer_seconds(const struct trainer *t)
 {
@@ -60,14 +71,14 @@ static void report(struct run *r, double lr)
     double left = share > 0 ? now / share - now : 0;
     double loss =
         r->window_loss / (double)(r->window_rows > 0 ? r->window_rows : 1);
-    fprintf(stderr,
-            "%sepoch %d/%d step %lld/%lld  loss %.4f  lr %.2e  "
-            "%.0f tokens/s  left %d:%02d:%02d%s",
-            r->tty ? "\r" : "", t->at.epoch + 1, t->o.epochs,
-            (long long)t->at.in_epoch, (long long)t->steps, loss, lr,
-            (double)r->window_tokens / (spent > 0 ? spent : 1),
-            (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
-            r->tty ? "   " : "\n");
+    trainer_say(t,
+                "%sepoch %d/%d step %lld/%lld  loss %.4f  lr %.2e  "
+                "%.0f tokens/s  left %d:%02d:%02d%s",
+                r->tty ? "\r" : "", t->at.epoch + 1, t->o.epochs,
+                (long long)t->at.in_epoch, (long long)t->steps, loss, lr,
+                (double)r->window_tokens / (spent > 0 ? spent : 1),
+                (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
+                r->tty ? "   " : "\n");
     r->report_at = now + t->o.report_seconds;
     r->window_start = now;
     r->window_loss = 0;
@@ -132,17 +143,17 @@ static int validate(struct trainer *t, double lr, struct err *e)
         return -1;
     const char *mark = t->at.since_best == 0 ? "  best" : "";
     if (t->net.c.C > 0)
-        fprintf(stderr,
-                "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                "accuracy %.4f%s\n",
-                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
-                p.accuracy, mark);
+        trainer_say(t,
+                    "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                    "accuracy %.4f%s\n",
+                    isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
+                    p.accuracy, mark);
     else
-        fprintf(stderr,
-                "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                "perplexity %.2f%s\n",
-                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
-                exp(nll), mark);
+        trainer_say(t,
+                    "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
+                    "perplexity %.2f%s\n",
+                    isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
+                    exp(nll), mark);
     return curve_write(t, e);
 }
 
@@ -233,7 +244,7 @@ int trainer_run(struct trainer *t, struct err *e)
         if (run_epoch(&r, e) != 0)
             return -1;
     if (*t->stop) {
-        fprintf(stderr, "stopped: --resume goes on from here\n");
+        trainer_say(t, "stopped: --resume goes on from here\n");
         return state_save(t, e);
     }
     /* an epoch cut short by time has not been validated since */

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
         options_help(stdout);
         return 0;
     }
+    o.log = stderr;
     watch_signals();
     if (rc == 0 && strcmp(o.command, "train") == 0)
         rc = run_train(&o, &e);

@@ -45,6 +45,7 @@ struct options {
     /* run */
     int seed, threads, precision, resume;
     double save_minutes, report_seconds;
+    FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 
 /* options_parse: ERR_INVALID names the option, what was found and what is

@@ -55,9 +55,9 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
 static void say_corpus(const struct trainer *t, const char *name,
                        const struct corpus *c)
 {
-    fprintf(stderr, "%s: %d records, %lld tokens, %.2f %% unknown\n", name,
-            c->n_records, (long long)c->n,
-            100 * (double)c->unknown / (double)(c->n > 0 ? c->n : 1));
+    trainer_say(t, "%s: %d records, %lld tokens, %.2f %% unknown\n", name,
+                c->n_records, (long long)c->n,
+                100 * (double)c->unknown / (double)(c->n > 0 ? c->n : 1));
     (void)t;
 }
 
@@ -76,7 +76,7 @@ static int open_data(struct trainer *t, struct err *e)
     f.grow = 0;
     if (corpus_read(&t->valid, t->o.valid, &f, t->tokenizer, e) != 0)
         return -1;
-    fprintf(stderr, "vocabulary: %d entries\n", tokenizer_size(t->tokenizer));
+    trainer_say(t, "vocabulary: %d entries\n", tokenizer_size(t->tokenizer));
     say_corpus(t, "training", &t->train);
     say_corpus(t, "validation", &t->valid);
     if (f.labelled && t->labels.n < 2)
@@ -238,9 +238,9 @@ int trainer_open(struct trainer *t, const struct options *o, struct err *e)
         plan(t, e) != 0 || open_weights(t, e) != 0 || open_optim(t, e) != 0 ||
         open_noise(t, e) != 0 || open_workers(t, e) != 0)
         return -1;
-    fprintf(stderr, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
-            t->net.c.cell->name, t->net.n, t->n_workers, t->blas.core,
-            REAL_NAME);
+    trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
+                t->net.c.cell->name, t->net.n, t->n_workers, t->blas.core,
+                REAL_NAME);
     if (o->resume)
         return state_load(t, e);
     return save_config(t, o->out, e);

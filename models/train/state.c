@@ -10,13 +10,13 @@
 #include "models/train/train.h"
 
 #define STATE_MAGIC 0x32736471u /* "qds2" */
+#define STATE_FIRST 0x31736471u /* "qds1": without flags */
+#define N_FLAGS 72              /* NET_MAX_TENSORS, rounded up */
 
 struct head {
     uint32_t magic, real_bytes;
     int64_t n, records;
     int32_t tensors, workers, batch, optimizer, average, n_curve;
-    uint8_t from_start[NET_MAX_TENSORS];
-    struct progress at;
 };
 
 static struct head head_of(const struct trainer *t)
@@ -33,11 +33,6 @@ static struct head head_of(const struct trainer *t)
     h.optimizer = t->o.optimizer;
     h.average = t->o.average;
     h.n_curve = t->curve.n;
-    for (int i = 0; i < t->net.n_tensors; i++)
-        h.from_start[i] = (uint8_t)t->net.t[i].from_start;
-    h.at = t->at;
-    h.at.optim_step = (int32_t)t->optim.step;
-    h.at.seconds = trainer_seconds(t);
     return h;
 }
 
@@ -81,13 +76,20 @@ int state_save(struct trainer *t, struct err *e)
 {
     char path[4096], part[4100];
     struct head h = head_of(t);
+    struct progress at = t->at;
+    uint8_t flags[N_FLAGS] = {0};
+    at.optim_step = (int32_t)t->optim.step;
+    at.seconds = trainer_seconds(t);
+    for (int i = 0; i < t->net.n_tensors; i++)
+        flags[i] = (uint8_t)t->net.t[i].from_start;
     snprintf(path, sizeof path, "%s/state.bin", t->o.out);
     snprintf(part, sizeof part, "%s.tmp", path);
     FILE *f = fopen(part, "wb");
     if (f == NULL)
         return err_set(e, ERR_IO, "%s cannot be written", path);
     int bad =
-        put(f, &h, sizeof h) != 0 ||
+        put(f, &h, sizeof h) != 0 || put(f, flags, sizeof flags) != 0 ||
+        put(f, &at, sizeof at) != 0 ||
         (h.n_curve > 0 &&
          put(f, t->curve.v, (size_t)h.n_curve * sizeof *t->curve.v) != 0) ||
         move_blocks(t, f, put) != 0;
@@ -101,7 +103,8 @@ static int check_head(const struct trainer *t, const struct head *h,
                       struct err *e)
 {
     struct head mine = head_of(t);
-    if (h->magic != STATE_MAGIC || h->real_bytes != sizeof(real))
+    if ((h->magic != STATE_MAGIC && h->magic != STATE_FIRST) ||
+        h->real_bytes != sizeof(real))
         return err_set(e, ERR_FORMAT, "state.bin is not from this program");
     if (h->n != mine.n || h->tensors != mine.tensors ||
         h->records != mine.records || h->workers != mine.workers ||
@@ -117,14 +120,17 @@ static int check_head(const struct trainer *t, const struct head *h,
 static int read_state(struct trainer *t, FILE *f, struct err *e)
 {
     struct head h;
+    uint8_t flags[N_FLAGS] = {0};
     if (get(f, &h, sizeof h) != 0)
         return err_set(e, ERR_FORMAT, "state.bin is cut short");
     if (check_head(t, &h, e) != 0)
         return -1;
-    t->at = h.at;
-    t->optim.step = h.at.optim_step;
+    if ((h.magic == STATE_MAGIC && get(f, flags, sizeof flags) != 0) ||
+        get(f, &t->at, sizeof t->at) != 0)
+        return err_set(e, ERR_FORMAT, "state.bin is cut short");
+    t->optim.step = t->at.optim_step;
     for (int i = 0; i < t->net.n_tensors; i++)
-        t->net.t[i].from_start = h.from_start[i];
+        t->net.t[i].from_start = flags[i];
     for (int i = 0; i < h.n_curve; i++) {
         struct curve_point p;
         if (get(f, &p, sizeof p) != 0)

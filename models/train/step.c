@@ -152,8 +152,10 @@ static void run_step(void *arg, int tid, int n_threads)
     struct optim_job j = t->job;
     j.factor = optim_clip_factor(squares, t->o.clip);
     optim_update(&j, tid);
-    if (t->average != NULL && t->at.step % AVERAGE_EVERY == 0)
+    if (t->average != NULL && t->at.step % AVERAGE_EVERY == 0) {
+        pool_barrier(t->pool); /* shares of the average are cut otherwise */
         average_share(t, tid);
+    }
 }
 
 static void run_workers(struct trainer *t)

@@ -113,6 +113,9 @@ void trainer_close(struct trainer *t);
 /* loop.c: train until done or *stop; writes checkpoint, curve and state. */
 int trainer_run(struct trainer *t, struct err *e);
 double trainer_seconds(const struct trainer *t);
+/* trainer_say: progress for a person to read, on o.log unless that is NULL. */
+void trainer_say(const struct trainer *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* step.c */
 int trainer_begin_epoch(struct trainer *t, struct err *e);

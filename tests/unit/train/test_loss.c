@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "models/train/loss.h"
+
+enum { K = 40, Q = 6, N = 3 };
+
+static struct blas blas;
+static real y[N * Q], w[K * Q], b[K];
+static const int32_t target[N] = {0, 17, 39};
+
+static void fill(void)
+{
+    for (int i = 0; i < N * Q; i++)
+        y[i] = (real)(i * 13 % 7 - 3) / (real)3;
+    for (int i = 0; i < K * Q; i++)
+        w[i] = (real)(i * 29 % 11 - 5) / (real)5;
+    for (int i = 0; i < K; i++)
+        b[i] = (real)(i % 3) / (real)4;
+}
+
+static double score(int r, int k)
+{
+    double s = (double)b[k];
+    for (int j = 0; j < Q; j++)
+        s += (double)y[r * Q + j] * (double)w[k * Q + j];
+    return s;
+}
+
+static double cross_entropy(double smoothing)
+{
+    double loss = 0;
+    for (int r = 0; r < N; r++) {
+        double z = 0, mean = 0;
+        for (int k = 0; k < K; k++) {
+            z += exp(score(r, k));
+            mean += score(r, k) / K;
+        }
+        loss += (1 - smoothing) * (log(z) - score(r, target[r])) +
+                smoothing * (log(z) - mean);
+    }
+    return loss;
+}
+
+static struct loss_task task_of(struct loss_work *work)
+{
+    return (struct loss_task){.blas = &blas,
+                              .work = work,
+                              .y = mat_of(y, N, Q),
+                              .target = target,
+                              .w = mat_of(w, K, Q),
+                              .b = b,
+                              .scale = 1};
+}
+
+static void test_full_loss_is_the_cross_entropy(void **state)
+{
+    struct err e = ERR_INIT;
+    struct loss_work work;
+    (void)state;
+    fill();
+    assert_int_equal(loss_work_init(&work, K, Q, 0, &e), 0);
+    struct loss_task t = task_of(&work);
+    assert_true(fabs(loss_full(&t) - cross_entropy(0)) < 1e-4);
+    t.smoothing = (real)0.2;
+    assert_true(fabs(loss_full(&t) - cross_entropy((double)t.smoothing)) <
+                1e-4);
+    loss_work_fini(&work);
+}
+
+static void test_full_loss_is_the_same_in_blocks(void **state)
+{
+    struct err e = ERR_INIT;
+    struct loss_work work;
+    static real dy[N * Q], dw[K * Q], db[K], dy2[N * Q], dw2[K * Q], db2[K];
+    (void)state;
+    fill();
+    assert_int_equal(loss_work_init(&work, K, Q, 0, &e), 0);
+    struct loss_task t = task_of(&work);
+    t.dy = mat_of(dy, N, Q);
+    t.dw = dw;
+    t.db = db;
+    double whole = loss_full(&t);
+    work.block = 2;
+    t.dy = mat_of(dy2, N, Q);
+    t.dw = dw2;
+    t.db = db2;
+    assert_true(fabs(loss_full(&t) - whole) < 1e-5);
+    for (int i = 0; i < N * Q; i++)
+        assert_true(fabs((double)(dy[i] - dy2[i])) < 1e-5);
+    for (int i = 0; i < K * Q; i++)
+        assert_true(fabs((double)(dw[i] - dw2[i])) < 1e-5);
+    for (int i = 0; i < K; i++)
+        assert_true(fabs((double)(db[i] - db2[i])) < 1e-5);
+    loss_work_fini(&work);
+}
+
+/* With every word in the noise set nothing is left out, and each word's
+ * expected count is 1: the sampled loss is then the full one. */
+static void test_sampled_loss_over_all_words_is_the_full_loss(void **state)
+{
+    struct err e = ERR_INIT;
+    struct loss_work work;
+    struct noise noise;
+    struct noise_set set;
+    struct rows rw, rb;
+    static real dy[N * Q], dw[K * Q], db[K];
+    (void)state;
+    fill();
+    assert_int_equal(noise_init(&noise, NULL, K, 1, &e), 0);
+    assert_int_equal(noise_set_init(&set, K, K, &e), 0);
+    assert_int_equal(loss_work_init(&work, K, Q, K, &e), 0);
+    assert_int_equal(rows_init(&rw, K, &e) | rows_init(&rb, K, &e), 0);
+    for (int i = 0; i < K; i++) {
+        set.ids[i] = K - 1 - i;
+        set.place[K - 1 - i] = i;
+        set.log_q[i] = 0;
+    }
+    set.n = K;
+    set.tries = 1e9;
+    struct loss_task t = task_of(&work);
+    t.dy = mat_of(dy, N, Q);
+    t.dw = dw;
+    t.db = db;
+    t.rows_w = &rw;
+    t.rows_b = &rb;
+    assert_true(fabs(loss_sampled(&t, &noise, &set) - cross_entropy(0)) < 1e-4);
+    assert_int_equal(rw.n, K);
+    noise_fini(&noise);
+    noise_set_fini(&set);
+    rows_fini(&rw);
+    rows_fini(&rb);
+    loss_work_fini(&work);
+}
+
+static void test_noise_follows_its_distribution(void **state)
+{
+    enum { V = 12, DRAWS = 120000 };
+    static const int64_t counts[V] = {900, 500, 100, 90, 80, 60,
+                                      40,  30,  10,  3,  1,  0};
+    struct err e = ERR_INIT;
+    struct noise noise;
+    struct noise_set set;
+    struct rng r;
+    int seen[V] = {0};
+    (void)state;
+    rng_init(&r, 3);
+    assert_int_equal(noise_init(&noise, counts, V, 0.75, &e), 0);
+    assert_int_equal(noise_set_init(&set, 1, V, &e), 0);
+    double sum = 0;
+    for (int i = 0; i < V; i++)
+        sum += pow(counts[i] > 0 ? (double)counts[i] : 0.5, 0.75);
+    for (int i = 0; i < DRAWS; i++) {
+        noise_set_draw(&set, &noise, &r); /* one word: the first drawn */
+        assert_int_equal(set.n, 1);
+        seen[set.ids[0]]++;
+    }
+    for (int i = 0; i < V; i++) {
+        double p = pow(counts[i] > 0 ? (double)counts[i] : 0.5, 0.75) / sum;
+        double deviation = sqrt(DRAWS * p * (1 - p));
+        if (fabs(seen[i] - DRAWS * p) > 5 * deviation)
+            fail_msg("word %d drawn %d times, expected %.0f", i, seen[i],
+                     DRAWS * p);
+    }
+    noise_fini(&noise);
+    noise_set_fini(&set);
+}
+
+static void test_noise_set_has_no_word_twice(void **state)
+{
+    struct err e = ERR_INIT;
+    struct noise noise;
+    struct noise_set set;
+    struct rng r;
+    (void)state;
+    rng_init(&r, 4);
+    assert_int_equal(noise_init(&noise, NULL, K, 1, &e), 0);
+    assert_int_equal(noise_set_init(&set, 20, K, &e), 0);
+    for (int round = 0; round < 50; round++) {
+        uint8_t seen[K] = {0};
+        noise_set_draw(&set, &noise, &r);
+        assert_int_equal(set.n, 20);
+        assert_true(set.tries >= 20);
+        for (int i = 0; i < set.n; i++) {
+            assert_false(seen[set.ids[i]]);
+            seen[set.ids[i]] = 1;
+            assert_int_equal(set.place[set.ids[i]], i);
+        }
+        for (int i = 0; i < K; i++)
+            assert_true(seen[i] || set.place[i] == -1);
+    }
+    noise_fini(&noise);
+    noise_set_fini(&set);
+}
+
+static int open_blas(void **state)
+{
+    struct err e = ERR_INIT;
+    (void)state;
+    return blas_open(&blas, &e);
+}
+
+static int close_blas(void **state)
+{
+    (void)state;
+    blas_close(&blas);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_loss_is_the_cross_entropy),
+        cmocka_unit_test(test_full_loss_is_the_same_in_blocks),
+        cmocka_unit_test(test_sampled_loss_over_all_words_is_the_full_loss),
+        cmocka_unit_test(test_noise_follows_its_distribution),
+        cmocka_unit_test(test_noise_set_has_no_word_twice),
+    };
+    return cmocka_run_group_tests(tests, open_blas, close_blas);
+}

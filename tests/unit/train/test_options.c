@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "models/train/options.h"
+
+static int parse(struct options *o, struct err *e, int n, char **words)
+{
+    return options_parse(n, words, o, e);
+}
+
+static void test_options_have_their_defaults(void **state)
+{
+    char *words[] = {"seqd-train", "train"};
+    struct options o;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_int_equal(parse(&o, &e, 2, words), 0);
+    assert_string_equal(o.command, "train");
+    assert_int_equal(o.task, TASK_LM);
+    assert_int_equal(o.precision, PRECISION_BF16);
+    assert_int_equal(o.tie, 0);
+    assert_null(o.data);
+}
+
+static void test_options_are_read_by_type(void **state)
+{
+    char *words[] = {"seqd-train", "train",    "--cell", "gru",
+                     "--lr",       "0.5",      "--tie",  "--data",
+                     "a,b:.3",     "--layers", "2",      "--bidirectional",
+                     "0",          "--resume"};
+    struct options o;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_int_equal(parse(&o, &e, 14, words), 0);
+    assert_int_equal(o.cell, CELL_GRU);
+    assert_true(o.lr == 0.5);
+    assert_int_equal(o.tie, 1);
+    assert_string_equal(o.data, "a,b:.3");
+    assert_int_equal(o.layers, 2);
+    assert_int_equal(o.bidirectional, 0);
+    assert_int_equal(o.resume, 1);
+}
+
+static void test_wrong_options_are_named_with_what_is_expected(void **state)
+{
+    static const struct {
+        char *name, *value;
+        const char *message;
+    } rows[] = {
+        {"--cell", "lstn", "--cell is 'lstn', expected lstm|gru|elman"},
+        {"--layers", "9", "--layers is '9', expected a whole number 1..8"},
+        {"--layers", "1.5", "--layers is '1.5', expected a whole number 1..8"},
+        {"--dropout", "x", "--dropout is 'x', expected 0..0.95"},
+        {"--dropout", "nan", "--dropout is 'nan', expected 0..0.95"},
+        {"--seed", "", "--seed is '', expected a whole number 0..2147483647"},
+        {"--colour", "1", "unknown option '--colour' (see --help)"},
+        {"data", "x", "unknown option 'data' (see --help)"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *words[] = {"seqd-train", "train", rows[i].name, rows[i].value};
+        struct options o;
+        struct err e = ERR_INIT;
+        assert_int_equal(parse(&o, &e, 4, words), -1);
+        assert_string_equal(e.msg, rows[i].message);
+    }
+    char *last[] = {"seqd-train", "train", "--data"};
+    struct options o;
+    struct err e = ERR_INIT;
+    assert_int_equal(parse(&o, &e, 3, last), -1);
+    assert_string_equal(e.msg, "--data needs a value");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options_have_their_defaults),
+        cmocka_unit_test(test_options_are_read_by_type),
+        cmocka_unit_test(test_wrong_options_are_named_with_what_is_expected),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

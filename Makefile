@@ -211,7 +211,7 @@ build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
 	@echo "fuzz $*: $(FUZZ_SECONDS) s"
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=4096 \
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=25 -max_len=1024 \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
 	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \
 	  { tail -40 build/fuzz/$*.log; exit 1; }

@@ -35,8 +35,8 @@ struct json_limits {
  * cause, ERR_TOO_LARGE, ERR_NOMEM. lim may be NULL. */
 int json_parse(const char *text, size_t n, const struct json_limits *lim,
                struct json **out, struct err *e);
-/* json_load: the same from a file (ERR_IO, ERR_NOT_FOUND); the message names
- * `label`, not the path. */
+/* json_load: the same from a file (ERR_IO, ERR_NOT_FOUND; bad JSON is
+ * ERR_FORMAT); the message names `label`, not the path. */
 int json_load(const char *path, const char *label,
               const struct json_limits *lim, struct json **out, struct err *e);
 void json_free(struct json *j);

@@ -59,7 +59,8 @@ struct metric_series *metrics_series(enum metric m, const char *v1,
 void metric_add(struct metric_series *s, double v);     /* counter, gauge */
 void metric_set(struct metric_series *s, double v);     /* gauge */
 void metric_observe(struct metric_series *s, double v); /* histogram */
-/* metric_count: observations of a histogram with value >= at_least. */
+/* metric_count: observations of a histogram with value >= at_least; exact for
+ * sizes, of durations only whole buckets above at_least are counted. */
 uint64_t metric_count(const struct metric_series *s, double at_least);
 
 /* metrics_write: the Prometheus text format 0.0.4, process_* included

@@ -98,8 +98,11 @@ int detok_next(const struct tokenizer *t, struct detok *d, int32_t id,
 /* detok_finish: flush what is held back (as U+FFFD). */
 int detok_finish(const struct tokenizer *t, struct detok *d, struct buf *out);
 
-/* tokenizer_build: write a tokenizer.json into out: entries [n] in id order,
- * the first n_special of them special. Used by the trainer. */
+/* tokenizer_build: write a tokenizer.json into out: entries [n] in id order.
+ * unk, bos and eos become special tokens, but for a single character that ends
+ * a text of a character model (a line feed), which texts may hold. ERR_INVALID
+ * when a named entry is missing or an entry is empty or not UTF-8. Used by the
+ * trainer. */
 struct tokenizer_spec {
     const char *normalizer; /* "seqd-english" ... */
     int lowercase;

@@ -408,11 +408,9 @@ static void look_after(struct request *r, const struct config *cfg, int64_t now)
         abort_with(r);
     } else if (r->stage == STAGE_ABORTED && now - r->answered_us > LINGER_US) {
         shutdown(socket_of(r), SHUT_RDWR);
-    } else if (r->suspended && r->stage != STAGE_BODY) {
-        request_ping(r, now, cfg->ping_ms * 1000);
+    } else if (r->suspended) {
+        request_tend(r, now);
     }
-    if (r->deadline_us && now > r->deadline_us)
-        request_cancel(r, ERR_TIMEOUT);
 }
 
 static void janitor(struct loop *l, int64_t now)

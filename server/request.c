@@ -99,7 +99,7 @@ void request_reset(struct request *r)
 
     const struct request keep = *r;
     memset(r, 0, offsetof(struct request, mu));
-    r->pending = r->noted = r->gone = r->submitted = 0;
+    r->held = r->pending = r->noted = r->gone = r->submitted = 0;
     r->cancelled = ERR_NONE;
     r->sv = keep.sv;
     r->loop = keep.loop;
@@ -150,6 +150,7 @@ void request_hold(struct request *r)
 {
     pthread_mutex_lock(&r->mu);
     r->pending++;
+    r->held = 1;
     pthread_mutex_unlock(&r->mu);
 }
 
@@ -158,6 +159,7 @@ void request_unhold(struct request *r)
     struct http *h = r->sv->http;
     pthread_mutex_lock(&r->mu);
     r->pending--;
+    r->held = 0;
     note(r);
     pthread_mutex_unlock(&r->mu);
     http_flush(h);
@@ -386,6 +388,7 @@ static void look_stream(struct request *r)
         err_set_at(&r->err, ERR_NOMEM, "out_of_memory", NULL,
                    "out of memory for the stream");
     }
+    int more = r->out.len > r->out_pos;
     pthread_mutex_unlock(&r->mu);
     if (failed && pending > 0) {
         cancel_jobs(r); /* the rest ends soon: another note follows */
@@ -402,14 +405,14 @@ static void look_stream(struct request *r)
             sse_error(r);
         }
     }
-    if (r->stage == STAGE_PARKED && (r->ended || r->out.len > 0)) {
+    if (r->stage == STAGE_PARKED && (r->ended || more)) {
         if (r->stream) {
             r->started = 1;
             r->status = 200;
             r->content_type = "text/event-stream";
         }
         make_ready(r);
-    } else if (r->suspended && (r->ended || r->out.len > r->out_pos)) {
+    } else if (r->suspended && (r->ended || more)) {
         http_resume(r);
     }
 }
@@ -458,18 +461,29 @@ size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
     return n;
 }
 
-void request_ping(struct request *r, int64_t now, int64_t silence)
+/* Under mu. */
+static int is_silent(const struct request *r, int64_t now)
 {
     int64_t last = r->sent_us ? r->sent_us : r->complete_us;
-    if (now - last < silence)
-        return;
+    return r->stream && r->submitted && r->pending > 0 && !r->ended &&
+           r->cancelled == ERR_NONE && r->out.len == r->out_pos &&
+           now - last > r->sv->cfg->ping_ms * 1000;
+}
+
+void request_tend(struct request *r, int64_t now)
+{
+    int late = 0;
     pthread_mutex_lock(&r->mu);
-    if (r->stream && r->submitted && r->out.len == r->out_pos && !r->ended &&
-        r->pending > 0 && r->cancelled == ERR_NONE) {
-        sse_ping(r);
-        note(r);
+    if (!r->held) {
+        late = r->deadline_us && now > r->deadline_us;
+        if (!late && is_silent(r, now)) {
+            sse_ping(r);
+            note(r);
+        }
     }
     pthread_mutex_unlock(&r->mu);
+    if (late)
+        request_cancel(r, ERR_TIMEOUT);
 }
 
 int request_leave(struct request *r, int ok)

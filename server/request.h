@@ -112,10 +112,11 @@ struct request {
 
     /* under mu */
     pthread_mutex_t mu;
-    int pending;             /* running handler + running jobs */
-    int noted;               /* on the loop's list */
-    int gone;                /* the connection ended */
-    int submitted;           /* jobs[] may be cancelled */
+    int held;      /* 1: the worker has it, the rest is not to be looked at */
+    int pending;   /* the worker + running jobs */
+    int noted;     /* on the loop's list */
+    int gone;      /* the connection ended */
+    int submitted; /* jobs[] may be cancelled */
     enum err_code cancelled; /* why; ERR_NONE: it was not */
 };
 
@@ -155,9 +156,10 @@ int request_look(struct request *r);
 /* request_read_stream: loop thread: up to max bytes of a stream. Returns the
  * count; *ended when no more will come. */
 size_t request_read_stream(struct request *r, char *p, size_t max, int *ended);
-/* request_ping: loop thread: a comment, when a stream has been silent for
- * `silence` us. One that still waits for its first token begins with it. */
-void request_ping(struct request *r, int64_t now, int64_t silence);
+/* request_tend: loop thread, now and then, for a parked request: its deadline,
+ * and a comment when its stream has been silent for long. A stream that still
+ * waits for its first token begins with the comment. */
+void request_tend(struct request *r, int64_t now);
 
 /* request_leave: the connection is done with r. 1 when it is to be recycled
  * now, 0 when a later note will say so. `ok`: the answer was sent in full. */

@@ -24,8 +24,16 @@
 #include "tests/support/http_rig.h"
 
 #define N_CLIENTS 64
+/* Sanitizers are some ten times slower. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define N_ASKS 18
+#define ROUNDS 2 /* requests of a client */
+#define MAX_GENERATED 60u
+#else
 #define N_ASKS 45
-#define ROUNDS 6 /* requests of a client */
+#define ROUNDS 6
+#define MAX_GENERATED 150u
+#endif
 
 struct ask {
     const char *path;
@@ -74,7 +82,8 @@ static void make_asks(void)
             buf_addf(&b,
                      ",\"max_tokens\":%u,\"seed\":%d,\"temperature\":%s,"
                      "\"top_p\":0.95,\"repetition_penalty\":1.1",
-                     1 + rng_below(&r, 150), i, i % 2 ? "0.8" : "1.3");
+                     1 + rng_below(&r, MAX_GENERATED), i,
+                     i % 2 ? "0.8" : "1.3");
         buf_add_char(&b, '}');
         asks[i].path = paths[kind];
         asks[i].body = buf_take(&b);

@@ -1,0 +1,217 @@
+/* The contract holds: every answer of a running server fits its schema in
+ * /openapi.json, every member that a request schema names is known to the
+ * server, and members of other names are not.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/http_rig.h"
+#include "tests/support/http_schema.h"
+
+static struct http_rig rig;
+static struct answer contract;
+
+static int up(void **state)
+{
+    (void)state;
+    if (http_rig_up(&rig, NULL) < 0)
+        return -1;
+    http_get(rig.s.port, "/openapi.json", &contract);
+    return contract.status == 200 && contract.j ? 0 : -1;
+}
+
+static int down(void **state)
+{
+    (void)state;
+    answer_free(&contract);
+    return http_rig_down(&rig);
+}
+
+/* The operation at a path ("." in paths forbids json_at). */
+static const struct json *operation(const char *path, const char *method)
+{
+    return json_get(json_get(json_get(contract.j, "paths"), path), method);
+}
+
+static const struct json *media_schema(const struct json *with_content)
+{
+    const struct json *c = json_get(with_content, "content");
+    return json_get(json_get(c, "application/json"), "schema");
+}
+
+static const struct json *answer_schema(const char *path, const char *method,
+                                        long status)
+{
+    const struct json *r = json_get(operation(path, method), "responses");
+    char code[16];
+    snprintf(code, sizeof code, "%ld", status);
+    const struct json *row = json_get(r, code);
+    if (!row)
+        row = json_get(r, "default");
+    return media_schema(schema_resolve(contract.j, row));
+}
+
+static void check(const char *path, const char *method, const struct answer *a)
+{
+    char why[512] = "no such answer in the contract";
+    const struct json *s = answer_schema(path, method, a->status);
+    if (!s || !a->j || !schema_check(contract.j, s, a->j, why, sizeof why)) {
+        fprintf(stderr, "%s %s, %ld: %s\n%.500s\n", method, path, a->status,
+                why, a->body);
+        fail();
+    }
+}
+
+static void test_the_contract_names_the_version_that_runs(void **state)
+{
+    (void)state;
+    assert_string_equal(answer_text(&contract, "openapi"), "3.1.0");
+    assert_string_equal(answer_text(&contract, "info.title"), "seqd");
+    struct answer v;
+    http_get(rig.s.port, "/version", &v);
+    assert_string_equal(answer_text(&contract, "info.version"),
+                        answer_text(&v, "version"));
+    answer_free(&v);
+}
+
+static void test_answers_of_post_routes_fit(void **state)
+{
+    static const char *const ask[][2] = {
+        {"/predict", "{\"input\":[\"the\",\"zebra\",\"\"],\"top_k\":100}"},
+        {"/predict", "{\"model\":\"chars\",\"input\":\"x\"}"},
+        {"/predict", "{\"input\":\"the\",\"temperature\":0.01,\"top_k\":100}"},
+        {"/sentiment", "{\"input\":[\"the\",\"zebra a b c\"]}"},
+        {"/generate", "{\"input\":[\"the\",\"\"],\"max_tokens\":5}"},
+        {"/generate", "{\"model\":\"chars\",\"input\":\"a\",\"stop\":\"e\"}"},
+        {"/tokenize",
+         "{\"input\":[\"the cat\",\"\",\"zebra\"],\"add_special\":true}"},
+        {"/detokenize", "{\"tokens\":[[1,2,3],[],[60]]}"},
+        {"/detokenize", "{\"tokens\":[]}"},
+        {"/predict", "{\"input\":3}"},
+        {"/sentiment", "{\"input\":\"poison\"}"},
+        {"/generate", "{\"x\":3}"},
+        {"/tokenize", "{\"input\":\"a\",\"model\":\"none\"}"},
+        {"/detokenize", "["},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
+        struct answer a;
+        http_post(rig.s.port, ask[i][0], ask[i][1], &a);
+        check(ask[i][0], "post", &a);
+        answer_free(&a);
+    }
+}
+
+static void test_answers_of_get_routes_fit(void **state)
+{
+    static const char *const ask[][2] = {{"/v1/models", "/v1/models"},
+                                         {"/v1/models/words", "/v1/models/{m}"},
+                                         {"/v1/models/none", "/v1/models/{m}"},
+                                         {"/livez", "/livez"},
+                                         {"/readyz", "/readyz"},
+                                         {"/info", "/info"},
+                                         {"/version", "/version"},
+                                         {"/openapi.json", "/openapi.json"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
+        struct answer a;
+        http_get(rig.s.port, ask[i][0], &a);
+        check(ask[i][1], "get", &a);
+        answer_free(&a);
+    }
+}
+
+static void test_chunks_of_a_stream_fit(void **state)
+{
+    struct answer a;
+    const struct json *s = schema_named(contract.j, "GenerateChunk");
+    char why[512];
+    int n = 0;
+    (void)state;
+    http_post(rig.s.port, "/generate",
+              "{\"input\":[\"the\",\"a\"],\"max_tokens\":3,\"stream\":true}",
+              &a);
+    for (char *p = a.body; (p = strstr(p, "data: {")) != NULL; n++) {
+        struct json *j = NULL;
+        p += 6;
+        assert_int_equal(json_parse(p, strcspn(p, "\n"), NULL, &j, NULL), 0);
+        if (!schema_check(contract.j, s, j, why, sizeof why)) {
+            fprintf(stderr, "%s: %.300s\n", why, p);
+            fail();
+        }
+        json_free(j);
+    }
+    assert_true(n >= 4);
+    answer_free(&a);
+}
+
+/* Each member that a request schema names, with a value of no type that any
+ * takes, is found fault with by name: it is known. */
+static void test_every_member_of_a_request_is_known(void **state)
+{
+    static const char *const paths[] = {"/predict", "/sentiment", "/generate",
+                                        "/tokenize", "/detokenize"};
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        const struct json *s = schema_resolve(
+            contract.j,
+            media_schema(json_get(operation(paths[i], "post"), "requestBody")));
+        const struct json *p = json_child(json_get(s, "properties"));
+        assert_non_null(p);
+        for (; p; p = json_next(p)) {
+            char body[128];
+            struct answer a;
+            snprintf(body, sizeof body, "{\"%s\":{\"a\":1}}", json_key(p));
+            http_post(rig.s.port, paths[i], body, &a);
+            const char *code = answer_text(&a, "error.code");
+            if (a.status != 400 || !strcmp(code, "unknown_field") ||
+                strcmp(answer_text(&a, "error.param"), json_key(p))) {
+                fprintf(stderr, "%s %s: %s\n", paths[i], body, a.body);
+                fail();
+            }
+            answer_free(&a);
+        }
+        assert_true(http_error_is(rig.s.port, paths[i],
+                                  "{\"no_such_member\":1}", 400,
+                                  "unknown_field", "no_such_member"));
+    }
+}
+
+/* The validator itself can fail. */
+static void test_the_validator_finds_faults(void **state)
+{
+    static const char *const wrong[] = {
+        "{\"name\":\"seqd\"}", "{\"name\":\"x\",\"version\":\"1\"}",
+        "{\"name\":\"seqd\",\"version\":1}",
+        "{\"name\":\"seqd\",\"version\":\"1\",\"more\":1}", "[]"};
+    const struct json *s = schema_named(contract.j, "Version");
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct json *j = NULL;
+        char why[256];
+        assert_int_equal(json_parse(wrong[i], strlen(wrong[i]), NULL, &j, NULL),
+                         0);
+        assert_false(schema_check(contract.j, s, j, why, sizeof why));
+        json_free(j);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_contract_names_the_version_that_runs),
+        cmocka_unit_test(test_answers_of_post_routes_fit),
+        cmocka_unit_test(test_answers_of_get_routes_fit),
+        cmocka_unit_test(test_chunks_of_a_stream_fit),
+        cmocka_unit_test(test_every_member_of_a_request_is_known),
+        cmocka_unit_test(test_the_validator_finds_faults),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

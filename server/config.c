@@ -160,6 +160,8 @@ int string_list_add(struct string_list *l, const char *s, struct err *e)
 static int is_word_of(const char *words, const char *s)
 {
     size_t n = strlen(s);
+    if (strchr(s, '|'))
+        return 0;
     for (const char *p = words; p; p = strchr(p, '|')) {
         if (*p == '|')
             p++;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -471,6 +473,50 @@ static void test_a_full_queue_takes_all_items_or_none(void **state)
     assert_int_equal(seqd_stop(&s), 0);
 }
 
+/* Sanitizers reserve address space without bound. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define CAN_LIMIT_MEMORY 0
+#else
+#define CAN_LIMIT_MEMORY 1
+#endif
+
+static size_t address_space(pid_t pid)
+{
+    char path[64];
+    unsigned long pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void test_no_memory_for_a_body_is_503(void **state)
+{
+    static const char *const more[] = {"--max-body", "500000000", NULL};
+    static char out[8192];
+    struct seqd s;
+    (void)state;
+    if (!CAN_LIMIT_MEMORY)
+        return;
+    assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+    assert_true(http_healthy(s.port));
+    /* The child may grow by 32 MiB more; a body of 400 MB is announced. */
+    const rlim_t limit = address_space(s.pid) + ((size_t)32 << 20);
+    const struct rlimit lim = {limit, limit};
+    assert_int_equal(prlimit(s.pid, RLIMIT_AS, &lim, NULL), 0);
+    raw_ask(s.port,
+            "POST /sentiment HTTP/1.1\r\nHost: a\r\nContent-Type: "
+            "application/json\r\nContent-Length: 400000000\r\n\r\n{\"input\"",
+            out, sizeof out);
+    assert_int_equal(strncmp(out, "HTTP/1.1 503", 12), 0);
+    assert_non_null(strstr(out, "\"code\":\"out_of_memory\""));
+    assert_non_null(strstr(out, "Retry-After: 1"));
+    assert_true(http_healthy(s.port));
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 int main(void)
 {
 #define BESIDE(f) cmocka_unit_test_teardown(f, check_neighbour)
@@ -487,6 +533,7 @@ int main(void)
         BESIDE(test_a_score_that_is_not_a_number_is_500_without_details),
         BESIDE(test_a_deadline_that_passes_is_504),
         BESIDE(test_a_full_queue_takes_all_items_or_none),
+        BESIDE(test_no_memory_for_a_body_is_503),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

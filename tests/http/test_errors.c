@@ -506,10 +506,12 @@ static void test_no_memory_for_a_body_is_503(void **state)
     const rlim_t limit = address_space(s.pid) + ((size_t)32 << 20);
     const struct rlimit lim = {limit, limit};
     assert_int_equal(prlimit(s.pid, RLIMIT_AS, &lim, NULL), 0);
-    raw_ask(s.port,
-            "POST /sentiment HTTP/1.1\r\nHost: a\r\nContent-Type: "
-            "application/json\r\nContent-Length: 400000000\r\n\r\n{\"input\"",
-            out, sizeof out);
+    static char text[4096];
+    int n = snprintf(text, sizeof text,
+                     "POST /sentiment HTTP/1.1\r\nHost: a\r\nContent-Type: "
+                     "application/json\r\nContent-Length: 400000000\r\n\r\n");
+    memset(text + n, ' ', sizeof text - (size_t)n - 1);
+    raw_ask(s.port, text, out, sizeof out);
     assert_int_equal(strncmp(out, "HTTP/1.1 503", 12), 0);
     assert_non_null(strstr(out, "\"code\":\"out_of_memory\""));
     assert_non_null(strstr(out, "Retry-After: 1"));

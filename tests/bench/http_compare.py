@@ -159,20 +159,24 @@ def check_equal(sides):
         sys.exit(f"http_compare: more than {SAME}")
 
 
-def summary(results, sides, connections):
-    print("connections\tside\treq_s_median\treq_s_min\treq_s_max\tp50_ms\t"
-          "p99_ms\tratio")
+def summary(results, sides, connections, markdown):
+    rows = [["connections", "side", "req/s median", "min", "max", "p50 ms",
+             "p99 ms", "ratio"]]
     for c in connections:
         base = None
         for s in reversed(sides):
-            rows = results[(s.name, c)]
-            rps = [r[0] for r in rows]
+            runs = results[(s.name, c)]
+            rps = [r[0] for r in runs]
             mid = statistics.median(rps)
             base = base or mid
-            print(f"{c}\t{s.name}\t{mid:.0f}\t{min(rps):.0f}\t{max(rps):.0f}\t"
-                  f"{statistics.median(r[1] for r in rows):.3f}\t"
-                  f"{statistics.median(r[3] for r in rows):.3f}\t"
-                  f"{mid / base:.2f}")
+            rows.append([str(c), s.name] + [
+                "%.0f" % v for v in (mid, min(rps), max(rps))] + [
+                "%.3f" % statistics.median(r[k] for r in runs) for k in (1, 3)]
+                + ["%.2f" % (mid / base)])
+    if markdown:
+        rows.insert(1, ["---"] * len(rows[0]))
+    for r in rows:
+        print("| " + " | ".join(r) + " |" if markdown else "\t".join(r))
 
 
 def main():
@@ -185,6 +189,8 @@ def main():
     p.add_argument("--connections", default="1,8,64")
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--seconds", type=int, default=4)
+    p.add_argument("--markdown", action="store_true",
+                   help="print the summary as a table for README.md")
     p.add_argument("--wait-quiet", type=int, default=20, metavar="SECONDS",
                    help="wait at most that long for an idle machine")
     p.add_argument("--only", choices=["seqd", "ort"])
@@ -220,7 +226,7 @@ def main():
                         print(f"{c}\t{run + 1}\t{s.name}\t{r[0]:.1f}\t"
                               f"{r[1]:.3f}\t{r[2]:.3f}\t{r[3]:.3f}\t"
                               f"{100 * r[4]:.0f}%", flush=True)
-            summary(results, sides, connections)
+            summary(results, sides, connections, o.markdown)
         finally:
             for s in sides:
                 s.stop()

@@ -247,10 +247,16 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	@for t in layers style lint test asan tsan; do \
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
-BENCHES := bench-kernels bench-engine bench-http
-.PHONY: bench-kernels bench-engine bench-http
+BENCHES := bench-kernels bench-step bench-engine bench-http
+.PHONY: bench-kernels bench-step bench-engine bench-http
 bench-kernels: $(B)/tests/bench/bench_kernels
 	@$<
+bench-step: $(B)/tests/bench/bench_step
+	@$< $(ARGS)
+$(B)/tests/bench/bench_step: $(B)/tests/bench/bench_step.o \
+  $(addprefix $(B)/tests/support/,arch_rig.o rnn_random.o fma_probe.o) \
+  $(MODELS_LIB) $(ENGINE_LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 bench-engine: $(B)/tests/bench/bench_engine
 	@$<
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)

@@ -1,0 +1,257 @@
+/* Loading a recurrent net: what is refused says what was found and expected.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "models/registry.h"
+#include "models/rnn.h"
+#include "tests/support/rnn_random.h"
+
+static const struct rnn_shape lm = {
+    .cell = "lstm", .V = 12, .E = 6, .H = 18, .L = 2, .D = 1};
+static const struct rnn_shape classifier = {
+    .cell = "gru", .V = 12, .E = 6, .H = 18, .L = 1, .D = 2,
+    .classifier = 1, .C = 3, .pooling = "mean", .P = 5};
+
+#define SAME "\"vocab_size\": 12, \"embedding_dim\": 6, \"hidden_size\": 18"
+
+/* load() of the checkpoint in dir under another config.json. */
+static int load_with(const char *dir, const char *config, int n_tokens,
+                     struct model_info *info, struct err *e)
+{
+    struct load_opts o = {.label = "m", .n_vocab_tokenizer = n_tokens};
+    struct hparams *h;
+    struct weights *w;
+    void *self = NULL;
+    int rc;
+
+    assert_int_equal(kernels_pick("auto", &o.k, e), 0);
+    if (hparams_parse(config, strlen(config), "m", &h, e))
+        return -1;
+    assert_int_equal(weights_open(dir, "m", &w, e), 0);
+    rc = rnn_arch.load(&o, w, h, info, &self, e);
+    if (!rc)
+        rnn_arch.unload(self);
+    hparams_close(h);
+    weights_close(w);
+    return rc;
+}
+
+static void test_load_refuses_what_does_not_fit(void **state)
+{
+    static const struct {
+        const char *config, *message;
+    } row[] = {
+        {"{" SAME ", \"head\": \"lm\"}", "cell"},
+        {"{\"cell\": \"lstm\", " SAME "}", "head"},
+        {"{\"cell\": \"rwkv\", \"head\": \"lm\", " SAME "}", "cell"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 9, " SAME "}",
+         "num_layers"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"bidirectional\": true, " SAME
+         "}",
+         "'bidirectional' is true"},
+        {"{\"cell\": \"lstm\", \"nonlinearity\": \"relu\", \"head\": \"lm\", "
+         SAME "}",
+         "'nonlinearity'"},
+        {"{\"cell\": \"lstm\", \"head\": \"classifier\", " SAME "}",
+         "'id2label' has 0 entries"},
+        {"{\"cell\": \"lstm\", \"head\": \"classifier\", \"id2label\": "
+         "{\"0\": \"a\", \"2\": \"b\"}, " SAME "}",
+         "no string \"1\""},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"tie_word_embeddings\": "
+         "true, " SAME "}",
+         "needs embedding_dim 18, found 6"},
+        {"{\"cell\": \"gru\", \"head\": \"lm\", " SAME "}",
+         "tensor 'rnn.weight_ih_l0' is [72,6], expected [54,6]"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 3, " SAME "}",
+         "rnn.weight_ih_l2"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"vocab_size\": 13, \"embedding_dim\": 6, \"hidden_size\": 18}",
+         "tensor 'embedding.weight' is [12,6], expected [13,6]"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"projection_dim\": 4, " SAME "}",
+         "projection.weight"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"tensor_prefix\": {\"rnn\": \"encoder.\"}, " SAME "}",
+         "encoder.weight_ih_l0"},
+    };
+    char dir[64];
+
+    (void)state;
+    assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct model_info info;
+        struct err e = ERR_INIT;
+
+        if (!load_with(dir, row[i].config, 0, &info, &e))
+            fail_msg("loaded: %s", row[i].config);
+        assert_int_equal(e.code, ERR_FORMAT);
+        if (!strstr(e.msg, row[i].message))
+            fail_msg("'%s' does not say '%s'", e.msg, row[i].message);
+    }
+    rnn_random_remove(dir);
+}
+
+static void test_load_compares_the_tokenizer(void **state)
+{
+    const char *config = "{\"cell\": \"lstm\", \"head\": \"lm\", "
+                         "\"num_layers\": 2, " SAME "}";
+    struct model_info info;
+    struct err e = ERR_INIT;
+    char dir[64];
+
+    (void)state;
+    assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
+    assert_int_equal(load_with(dir, config, 12, &info, &e), 0);
+    assert_int_equal(load_with(dir, config, 11, &info, &e), -1);
+    assert_non_null(strstr(e.msg, "tokenizer.json has 11 entries"));
+    rnn_random_remove(dir);
+}
+
+static int open_shape(const struct rnn_shape *s, char *dir, struct hparams **h,
+                      struct weights **w)
+{
+    struct err e = ERR_INIT;
+
+    return rnn_random_write(s, 3, dir) || hparams_open(dir, "m", h, &e) ||
+           weights_open(dir, "m", w, &e);
+}
+
+static void test_load_tells_the_engine_what_it_is(void **state)
+{
+    struct load_opts o = {.label = "m"};
+    struct state_layout layout;
+    struct model_info info;
+    struct err e = ERR_INIT;
+    struct hparams *h;
+    struct weights *w;
+    char dir[64];
+    void *self;
+
+    (void)state;
+    assert_int_equal(open_shape(&lm, dir, &h, &w), 0);
+    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    assert_int_equal(info.tasks, TASK_NEXT | TASK_GENERATE);
+    assert_int_equal(info.n_vocab, 12);
+    assert_int_equal(info.n_labels, 0);
+    assert_int_equal(info.flags, 0);
+    assert_int_equal(info.max_chain, RNN_MAX_CHAIN);
+    assert_int_equal(info.parameters, weights_parameters(w));
+    assert_string_equal(info.summary, "lstm 6-18x2");
+    assert_int_equal(info.token_flops, 2 * (24 + 36) * 72);
+    assert_int_equal(info.row_flops, 2 * 12 * 18);
+    rnn_arch.layout(self, &layout); /* 2 layers, h and c, 18 units in 32 */
+    assert_int_equal(layout.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    assert_int_equal(layout.n_streams, 0);
+    rnn_arch.unload(self);
+    hparams_close(h);
+    weights_close(w);
+    rnn_random_remove(dir);
+
+    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
+    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    assert_int_equal(info.tasks, TASK_CLASSIFY);
+    assert_int_equal(info.n_labels, 3);
+    assert_string_equal(info.labels[2], "label-2");
+    assert_int_equal(info.flags, ARCH_WHOLE_INPUT);
+    assert_int_equal(info.max_chain, 0);
+    assert_int_equal(info.width, 36);
+    rnn_arch.layout(self, &layout); /* h of both directions, and their sum */
+    assert_int_equal(layout.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    rnn_arch.unload(self);
+    hparams_close(h);
+    weights_close(w);
+    rnn_random_remove(dir);
+}
+
+static void test_load_fails_cleanly_without_memory(void **state)
+{
+    struct load_opts o = {.label = "m"};
+    struct model_info info;
+    struct hparams *h;
+    struct weights *w;
+    char dir[64];
+    void *self;
+    int failures = 0;
+
+    (void)state;
+    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
+    for (long n = 1; n < 200; n++) {
+        struct err e = ERR_INIT;
+        int rc;
+
+        mem_fail_at(n);
+        rc = rnn_arch.load(&o, w, h, &info, &self, &e);
+        mem_fail_at(0);
+        if (!rc) {
+            rnn_arch.unload(self);
+            break;
+        }
+        assert_int_equal(e.code, ERR_NOMEM);
+        failures++;
+    }
+    assert_in_range(failures, 20, 190);
+    hparams_close(h);
+    weights_close(w);
+    rnn_random_remove(dir);
+}
+
+static void test_scratch_grows_with_every_limit(void **state)
+{
+    struct load_opts o = {.label = "m"};
+    struct model_info info;
+    struct err e = ERR_INIT;
+    struct hparams *h;
+    struct weights *w;
+    char dir[64];
+    void *self;
+    size_t base;
+
+    (void)state;
+    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
+    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    base = rnn_arch.scratch_bytes(self, 64, 256, 64, 2);
+    assert_true(rnn_arch.scratch_bytes(self, 65, 256, 64, 2) > base);
+    assert_true(rnn_arch.scratch_bytes(self, 64, 257, 64, 2) > base);
+    assert_true(rnn_arch.scratch_bytes(self, 64, 256, 65, 2) > base);
+    assert_true(rnn_arch.scratch_bytes(self, 64, 256, 64, 3) > base);
+    rnn_arch.unload(self);
+    hparams_close(h);
+    weights_close(w);
+    rnn_random_remove(dir);
+}
+
+static void test_registry_names_are_unique_and_complete(void **state)
+{
+    (void)state;
+    assert_non_null(registry_archs[0]);
+    for (int i = 0; registry_archs[i]; i++) {
+        const struct model_arch *a = registry_archs[i];
+
+        assert_true(a->name && a->load && a->unload && a->layout &&
+                    a->scratch_bytes && a->step);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(a->name, registry_archs[k]->name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_load_refuses_what_does_not_fit),
+        cmocka_unit_test(test_load_compares_the_tokenizer),
+        cmocka_unit_test(test_load_tells_the_engine_what_it_is),
+        cmocka_unit_test(test_load_fails_cleanly_without_memory),
+        cmocka_unit_test(test_scratch_grows_with_every_limit),
+        cmocka_unit_test(test_registry_names_are_unique_and_complete),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -9,7 +9,8 @@
 
 #include "engine/base/mem.h"
 
-#define MANY_ROWS 16 /* from here on one block at a time: 16 rows x 4 gates x
+#define MANY_ROWS                                                              \
+    16 /* from here on one block at a time: 16 rows x 4 gates x
                         16 units are 4 KiB of gates */
 #define FEW_ROWS_BLOCKS 4
 #define MAX_GATES 4

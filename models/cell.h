@@ -54,8 +54,8 @@ struct cell_step {
 struct cell_kind {
     const char *name; /* "lstm" */
     int G;
-    int has_c;         /* the state has a second part, c */
-    int own_bias_h;    /* b_hh starts the recurrent part */
+    int has_c;      /* the state has a second part, c */
+    int own_bias_h; /* b_hh starts the recurrent part */
     void (*forward)(const struct kernels *k, const struct cell *w,
                     const struct cell_step *s);
 };
@@ -65,8 +65,8 @@ extern const struct cell_kind cell_lstm, cell_gru;
 
 /* Raw parameters in PyTorch's shapes and gate order. */
 struct cell_params {
-    const float *W_ih; /* [G*H, I] */
-    const float *W_hh; /* [G*H, H] */
+    const float *W_ih;        /* [G*H, I] */
+    const float *W_hh;        /* [G*H, H] */
     const float *b_ih, *b_hh; /* [G*H], or NULL both */
     int I, H;
     /* The input is laid out in n_parts pieces of part floats (I = n_parts *

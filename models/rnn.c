@@ -131,8 +131,7 @@ static int read_prefixes(struct loader *l, struct err *e)
 {
     return hparams_string_or(l->h, "tensor_prefix.embedding", "embedding.",
                              &l->p_embedding, e) ||
-           hparams_string_or(l->h, "tensor_prefix.rnn", "rnn.", &l->p_rnn,
-                             e) ||
+           hparams_string_or(l->h, "tensor_prefix.rnn", "rnn.", &l->p_rnn, e) ||
            hparams_string_or(l->h, "tensor_prefix.projection", "projection.",
                              &l->p_projection, e) ||
            hparams_string_or(l->h, "tensor_prefix.output", "output.",
@@ -145,13 +144,11 @@ static int read_config(struct loader *l, struct err *e)
     int64_t layers, projection;
     int width;
 
-    if (read_cell(l, e) ||
-        read_dim(l->h, "vocab_size", MAX_V, &m->V, e) ||
+    if (read_cell(l, e) || read_dim(l->h, "vocab_size", MAX_V, &m->V, e) ||
         read_dim(l->h, "embedding_dim", MAX_DIM, &m->E, e) ||
         read_dim(l->h, "hidden_size", MAX_DIM, &m->H, e) ||
         hparams_int_or(l->h, "num_layers", 1, RNN_MAX_LAYERS, 1, &layers, e) ||
-        hparams_int_or(l->h, "projection_dim", 1, MAX_DIM, 0, &projection,
-                       e) ||
+        hparams_int_or(l->h, "projection_dim", 1, MAX_DIM, 0, &projection, e) ||
         hparams_bool_or(l->h, "bias", 1, &l->bias, e) || read_head(l, e) ||
         read_prefixes(l, e))
         return -1;
@@ -331,8 +328,7 @@ static uint64_t token_work(const struct rnn *m)
     for (int i = 0; i < m->L; i++) {
         const struct cell *w = &m->cell[i][0];
 
-        n += (uint64_t)(w->I + w->H) * (uint64_t)(w->G * w->H) *
-             (uint64_t)m->D;
+        n += (uint64_t)(w->I + w->H) * (uint64_t)(w->G * w->H) * (uint64_t)m->D;
     }
     return n;
 }
@@ -344,8 +340,7 @@ static void fill_info(struct loader *l)
 
     snprintf(m->summary, sizeof m->summary, "%s %d-%dx%d%s", m->kind->name,
              m->E, m->H, m->L, m->D == 2 ? " bidirectional" : "");
-    info->tasks =
-        m->classifier ? TASK_CLASSIFY : TASK_NEXT | TASK_GENERATE;
+    info->tasks = m->classifier ? TASK_CLASSIFY : TASK_NEXT | TASK_GENERATE;
     info->flags = m->D == 2 ? ARCH_WHOLE_INPUT : 0;
     info->n_vocab = m->classifier ? 0 : m->V;
     info->width = m->D * m->H;
@@ -488,8 +483,7 @@ size_t rnn_state_floats(const struct rnn *m)
 {
     int pools = m->classifier && m->pooling != POOL_LAST;
 
-    return rnn_state_pool(m) +
-           (pools ? (size_t)m->D * (size_t)m->Hp : 0);
+    return rnn_state_pool(m) + (pools ? (size_t)m->D * (size_t)m->Hp : 0);
 }
 
 static void rnn_layout(const void *self, struct state_layout *out)

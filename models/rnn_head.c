@@ -19,8 +19,7 @@
 
 /* Top states of row r, directions one after the other, without padding; or
  * the pooled ones. x [D*H] */
-static void read_row(const struct rnn_run *s, const struct out_row *r,
-                     float *x)
+static void read_row(const struct rnn_run *s, const struct out_row *r, float *x)
 {
     const struct rnn *m = s->m;
     const struct batch_item *it = &s->b->item[r->item];
@@ -95,8 +94,8 @@ static void run_product(const struct rnn_run *s, const struct lane_mem *mem,
     }
 }
 
-static void project(const struct rnn_run *s, const struct lane_mem *mem,
-                    int r0, int r1)
+static void project(const struct rnn_run *s, const struct lane_mem *mem, int r0,
+                    int r1)
 {
     const struct rnn *m = s->m;
     size_t P = (size_t)m->P, K = (size_t)m->projection.K;

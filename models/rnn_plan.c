@@ -50,8 +50,8 @@ static void map_lane(struct rnn_run *s, struct lane_mem *l, char *base,
     size_t ptrs = B > n_rows ? B : n_rows;
 
     l->x = place(base, at, B * (size_t)s->x_cols, sizeof(float));
-    l->a = place(base, at, B * (size_t)m->kind->G * (size_t)m->Hp,
-                 sizeof(float));
+    l->a =
+        place(base, at, B * (size_t)m->kind->G * (size_t)m->Hp, sizeof(float));
     l->gates = place(base, at, cell_gate_floats((int)B), sizeof(float));
     l->inputs = place(base, at, B, sizeof(float *));
     l->rows = place(base, at, ptrs, sizeof(float *));

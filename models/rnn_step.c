@@ -215,9 +215,14 @@ static void run_lane(const struct lane *l)
     size_t Hp = (size_t)m->Hp, W = (size_t)m->D * Hp;
     size_t first = layer_at(s, l->layer, g->first) + (size_t)l->d * Hp;
     float *y = rnn_states(s, l->layer, l->d) + (size_t)g->base * Hp;
-    struct cell_step step = {.j0 = l->j0, .j1 = l->j1, .h_in = s->h0 + first,
-                             .ld_in = W, .ld_out = Hp, .ldc = W,
-                             .gates = l->mem->gates, .rows = l->mem->rows};
+    struct cell_step step = {.j0 = l->j0,
+                             .j1 = l->j1,
+                             .h_in = s->h0 + first,
+                             .ld_in = W,
+                             .ld_out = Hp,
+                             .ldc = W,
+                             .gates = l->mem->gates,
+                             .rows = l->mem->rows};
     int end = 0, start = 0;
 
     if (m->kind->has_c)

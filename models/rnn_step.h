@@ -34,7 +34,7 @@ struct group {
 /* A wanted output. */
 struct out_row {
     float *dst;
-    int slot;   /* place of its item in the sorted order, -1: none */
+    int slot; /* place of its item in the sorted order, -1: none */
     int item;
     int pos[2]; /* row of the top states for each direction; -1: pooled */
 };
@@ -74,8 +74,8 @@ struct rnn_run {
     /* Outputs: products (logits and scores) and copies (states). */
     struct out_row *product, *copy;
     int n_product, n_copy;
-    float *ox; /* [n_product][D*H] */
-    float *op; /* [n_product][P] */
+    float *ox;   /* [n_product][D*H] */
+    float *op;   /* [n_product][P] */
     int uniform; /* products' dst are dst0 + i * ld */
     size_t uniform_ld;
 };

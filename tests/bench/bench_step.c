@@ -103,8 +103,8 @@ static int run(struct bench *b, int n, int chunk, struct took *best)
             it->ids = b->ids[i] + at;
             it->n = chunk;
             it->n_want = at + chunk == T;
-            it->want[0] = (struct want){.kind = WANT_CLASS, .n = 1,
-                                        .dst = b->out[i], .ld = 16};
+            it->want[0] = (struct want){
+                .kind = WANT_CLASS, .n = 1, .dst = b->out[i], .ld = 16};
         }
         wall = now();
         cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -179,8 +179,14 @@ static int bench_one(const char *dir, const char *family, int n_threads,
 
 int main(int argc, char **argv)
 {
-    struct rnn_shape s = {.cell = "lstm", .V = VOCABULARY, .E = 128, .H = 256, .L = 1,
-                          .D = 1, .classifier = 1, .C = 2};
+    struct rnn_shape s = {.cell = "lstm",
+                          .V = VOCABULARY,
+                          .E = 128,
+                          .H = 256,
+                          .L = 1,
+                          .D = 1,
+                          .classifier = 1,
+                          .C = 2};
     const char *family = argc > 1 ? argv[1] : "auto";
     char dir[64];
     int rc = 0;

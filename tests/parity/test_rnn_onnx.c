@@ -72,7 +72,8 @@ static int attribute(const struct json *j, const char *name)
 
 static void read_case(const struct json *j)
 {
-    const struct json *in = json_get(j, "inputs"), *out = json_get(j, "outputs");
+    const struct json *in = json_get(j, "inputs"),
+                      *out = json_get(j, "outputs");
     struct vectors *v = &t.v;
     struct array P;
 
@@ -132,8 +133,12 @@ static void pack_case(const struct vectors *v, const struct cell_kind *kind,
     static float W[MAX_ELEMENTS], R[MAX_ELEMENTS], bx[MAX_ELEMENTS],
         bh[MAX_ELEMENTS];
     int GH = v->W.dim[1];
-    struct cell_params p = {.W_ih = W, .W_hh = R, .I = v->inputs, .H = v->H,
-                            .n_parts = 1, .part = v->inputs,
+    struct cell_params p = {.W_ih = W,
+                            .W_hh = R,
+                            .I = v->inputs,
+                            .H = v->H,
+                            .n_parts = 1,
+                            .part = v->inputs,
                             .part_stride = v->inputs};
     struct err e = ERR_INIT;
 
@@ -170,11 +175,17 @@ static void run_case(const struct vectors *v, const struct cell_kind *kind,
 
     assert_true(h && c && a && gates && v->batch <= MAX_CASES);
     for (int t0 = 0; t0 < v->steps; t0++, now = !now) {
-        struct cell_step s = {.m = v->batch, .j1 = w->Hp, .a = in,
+        struct cell_step s = {.m = v->batch,
+                              .j1 = w->Hp,
+                              .a = in,
                               .h_in = h + (size_t)now * batch * Hp,
                               .h_out = h + (size_t)!now * batch * Hp,
-                              .ld_in = Hp, .ld_out = Hp, .c = c, .ldc = Hp,
-                              .gates = gates, .rows = rows};
+                              .ld_in = Hp,
+                              .ld_out = Hp,
+                              .c = c,
+                              .ldc = Hp,
+                              .gates = gates,
+                              .rows = rows};
         int at = v->layout ? t0 * v->inputs : t0 * v->batch * v->inputs;
         int ld = v->layout ? v->steps * v->inputs : v->inputs;
 

@@ -235,8 +235,11 @@ static void check_hidden(const char *family)
         assert_int_equal(s->n_top, g.info.width);
         rig_seq_clear(&g, &seq);
         it.n_want = 1;
-        it.want[0] = (struct want){.kind = WANT_HIDDEN, .from = s->n - 1,
-                                   .n = 1, .dst = top, .ld = MAX_COLS};
+        it.want[0] = (struct want){.kind = WANT_HIDDEN,
+                                   .from = s->n - 1,
+                                   .n = 1,
+                                   .dst = top,
+                                   .ld = MAX_COLS};
         assert_int_equal(rig_step(&g, &it, 1, &e), 0);
         assert_int_equal(it.status, 0);
         expect_close("hidden", top, s->top, s->n_top);

@@ -16,7 +16,8 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
     memset(g, 0, sizeof *g);
     g->arch = arch;
     g->n_threads = n_threads;
-    if (kernels_pick(kernels, &g->k, e) || weights_open(dir, "test", &g->w, e) ||
+    if (kernels_pick(kernels, &g->k, e) ||
+        weights_open(dir, "test", &g->w, e) ||
         hparams_open(dir, "test", &g->h, e) ||
         (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
         rig_close(g);
@@ -79,8 +80,8 @@ void rig_seq_clear(const struct rig *g, struct rig_seq *s)
 
 static int need_scratch(struct rig *g, int items, int tokens, int rows)
 {
-    size_t bytes = g->arch->scratch_bytes(g->self, items, tokens, rows,
-                                          g->n_threads);
+    size_t bytes =
+        g->arch->scratch_bytes(g->self, items, tokens, rows, g->n_threads);
 
     if (bytes == g->scratch_bytes)
         return 0;

@@ -101,8 +101,8 @@ static int write_config(const struct rnn_shape *s, const char *dir)
     if (s->P)
         fprintf(f, ", \"projection_dim\": %d", s->P);
     for (int i = 0; s->classifier && i < s->C; i++)
-        fprintf(f, "%s\"%d\": \"label-%d\"%s",
-                i ? ", " : ", \"id2label\": {", i, i, i + 1 == s->C ? "}" : "");
+        fprintf(f, "%s\"%d\": \"label-%d\"%s", i ? ", " : ", \"id2label\": {",
+                i, i, i + 1 == s->C ? "}" : "");
     fprintf(f, "}\n");
     return fclose(f);
 }

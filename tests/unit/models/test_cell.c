@@ -99,9 +99,15 @@ static void run(const struct kernels *k, const struct cell_kind *kind, int m,
                 int cut, float *h_out, float *c)
 {
     static float a[M * MAX_G * HP], gates[1 << 15];
-    struct cell_params p = {.W_ih = t.W_ih, .W_hh = t.W_hh, .b_ih = t.b_ih,
-                            .b_hh = t.b_hh, .I = NI, .H = NH, .n_parts = 1,
-                            .part = NI, .part_stride = NI};
+    struct cell_params p = {.W_ih = t.W_ih,
+                            .W_hh = t.W_hh,
+                            .b_ih = t.b_ih,
+                            .b_hh = t.b_hh,
+                            .I = NI,
+                            .H = NH,
+                            .n_parts = 1,
+                            .part = NI,
+                            .part_stride = NI};
     const float *rows[M], *in[M];
     struct err e = ERR_INIT;
     struct cell w;
@@ -111,10 +117,18 @@ static void run(const struct kernels *k, const struct cell_kind *kind, int m,
     assert_int_equal(w.Hp, HP);
     assert_true(cell_gate_floats(m) <= sizeof gates / sizeof(float));
     for (int i = 0; i < 2; i++) {
-        struct cell_step s = {.m = m, .j0 = from[i], .j1 = from[i + 1],
-                              .a = in, .h_in = t.h, .ld_in = HP,
-                              .h_out = h_out, .ld_out = HP, .c = c, .ldc = HP,
-                              .gates = gates, .rows = rows};
+        struct cell_step s = {.m = m,
+                              .j0 = from[i],
+                              .j1 = from[i + 1],
+                              .a = in,
+                              .h_in = t.h,
+                              .ld_in = HP,
+                              .h_out = h_out,
+                              .ld_out = HP,
+                              .c = c,
+                              .ldc = HP,
+                              .gates = gates,
+                              .rows = rows};
 
         cell_project(k, &w, m, s.j0, s.j1, t.x, NI, a, rows);
         for (int r = 0; r < m; r++)
@@ -190,8 +204,13 @@ static void test_cell_unit_ranges_and_rows_keep_the_bits(void **state)
 
 static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
 {
-    struct cell_params p = {.W_ih = t.W_ih, .W_hh = t.W_hh, .I = 6, .H = NH,
-                            .n_parts = 2, .part = 3, .part_stride = 16};
+    struct cell_params p = {.W_ih = t.W_ih,
+                            .W_hh = t.W_hh,
+                            .I = 6,
+                            .H = NH,
+                            .n_parts = 2,
+                            .part = 3,
+                            .part_stride = 16};
     float x[19], y[4 * HP];
     const float *rows[1];
     struct err e = ERR_INIT;
@@ -221,9 +240,15 @@ static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
 
 static void test_cell_pack_fails_cleanly_without_memory(void **state)
 {
-    struct cell_params p = {.W_ih = t.W_ih, .W_hh = t.W_hh, .b_ih = t.b_ih,
-                            .b_hh = t.b_hh, .I = NI, .H = NH, .n_parts = 1,
-                            .part = NI, .part_stride = NI};
+    struct cell_params p = {.W_ih = t.W_ih,
+                            .W_hh = t.W_hh,
+                            .b_ih = t.b_ih,
+                            .b_hh = t.b_hh,
+                            .I = NI,
+                            .H = NH,
+                            .n_parts = 1,
+                            .part = NI,
+                            .part_stride = NI};
     int failures = 0;
 
     (void)state;

@@ -16,9 +16,16 @@
 
 static const struct rnn_shape lm = {
     .cell = "lstm", .V = 12, .E = 6, .H = 18, .L = 2, .D = 1};
-static const struct rnn_shape classifier = {
-    .cell = "gru", .V = 12, .E = 6, .H = 18, .L = 1, .D = 2,
-    .classifier = 1, .C = 3, .pooling = "mean", .P = 5};
+static const struct rnn_shape classifier = {.cell = "gru",
+                                            .V = 12,
+                                            .E = 6,
+                                            .H = 18,
+                                            .L = 1,
+                                            .D = 2,
+                                            .classifier = 1,
+                                            .C = 3,
+                                            .pooling = "mean",
+                                            .P = 5};
 
 #define SAME "\"vocab_size\": 12, \"embedding_dim\": 6, \"hidden_size\": 18"
 
@@ -57,8 +64,8 @@ static void test_load_refuses_what_does_not_fit(void **state)
         {"{\"cell\": \"lstm\", \"head\": \"lm\", \"bidirectional\": true, " SAME
          "}",
          "'bidirectional' is true"},
-        {"{\"cell\": \"lstm\", \"nonlinearity\": \"relu\", \"head\": \"lm\", "
-         SAME "}",
+        {"{\"cell\": \"lstm\", \"nonlinearity\": \"relu\", \"head\": "
+         "\"lm\", " SAME "}",
          "'nonlinearity'"},
         {"{\"cell\": \"lstm\", \"head\": \"classifier\", " SAME "}",
          "'id2label' has 0 entries"},

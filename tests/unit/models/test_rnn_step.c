@@ -25,15 +25,35 @@ static const struct rnn_shape lm_lstm = {
     .cell = "lstm", .V = 300, .E = 40, .H = 100, .L = 2, .D = 1};
 static const struct rnn_shape lm_gru_projection = {
     .cell = "gru", .V = 130, .E = 33, .H = 112, .L = 1, .D = 1, .P = 21};
-static const struct rnn_shape class_mean = {
-    .cell = "lstm", .V = 90, .E = 30, .H = 96, .L = 1, .D = 1,
-    .classifier = 1, .C = 3, .pooling = "mean", .bf16 = 1};
-static const struct rnn_shape class_max = {
-    .cell = "elman", .nonlinearity = "relu", .V = 90, .E = 70, .H = 180,
-    .L = 2, .D = 1, .classifier = 1, .C = 2, .pooling = "max"};
-static const struct rnn_shape class_bi = {
-    .cell = "gru", .V = 90, .E = 30, .H = 70, .L = 2, .D = 2,
-    .classifier = 1, .C = 4, .pooling = "last"};
+static const struct rnn_shape class_mean = {.cell = "lstm",
+                                            .V = 90,
+                                            .E = 30,
+                                            .H = 96,
+                                            .L = 1,
+                                            .D = 1,
+                                            .classifier = 1,
+                                            .C = 3,
+                                            .pooling = "mean",
+                                            .bf16 = 1};
+static const struct rnn_shape class_max = {.cell = "elman",
+                                           .nonlinearity = "relu",
+                                           .V = 90,
+                                           .E = 70,
+                                           .H = 180,
+                                           .L = 2,
+                                           .D = 1,
+                                           .classifier = 1,
+                                           .C = 2,
+                                           .pooling = "max"};
+static const struct rnn_shape class_bi = {.cell = "gru",
+                                          .V = 90,
+                                          .E = 30,
+                                          .H = 70,
+                                          .L = 2,
+                                          .D = 2,
+                                          .classifier = 1,
+                                          .C = 4,
+                                          .pooling = "last"};
 static const struct rnn_shape *const shapes[] = {
     &lm_lstm, &lm_gru_projection, &class_mean, &class_max, &class_bi};
 
@@ -91,11 +111,15 @@ static void set_item(struct work *w, int i, int from, int n)
     it->n = n;
     it->n_want = 2;
     it->want[0] = (struct want){.kind = class ? WANT_CLASS : WANT_LOGITS,
-                                .from = n - 1, .n = 1, .dst = w->out[i],
+                                .from = n - 1,
+                                .n = 1,
+                                .dst = w->out[i],
                                 .ld = MAX_OUT};
     it->want[1] = (struct want){.kind = class ? WANT_POOLED : WANT_HIDDEN,
-                                .from = n - 1, .n = 1,
-                                .dst = w->out[i] + MAX_OUT, .ld = MAX_OUT};
+                                .from = n - 1,
+                                .n = 1,
+                                .dst = w->out[i] + MAX_OUT,
+                                .ld = MAX_OUT};
 }
 
 static void step(struct work *w, int first, int n)

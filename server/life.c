@@ -18,6 +18,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "server/http.h"
+#include "server/models_json.h"
 #include "server/version.h"
 
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
@@ -126,6 +127,18 @@ int life_load_models(struct server *sv, struct err *e)
     return 0;
 }
 
+/* The digests that /v1/models shows, before anybody waits for them. */
+static void compute_digests(struct life *l)
+{
+    struct model *m[MAX_LISTED_MODELS];
+    int n = engine_models(l->sv->engine, m, MAX_LISTED_MODELS);
+    for (int i = 0; i < n && i < MAX_LISTED_MODELS; i++) {
+        if (!atomic_load(&l->stop))
+            model_digest(m[i]);
+        model_release(m[i]);
+    }
+}
+
 static void *loader_main(void *arg)
 {
     struct life *l = arg;
@@ -138,6 +151,7 @@ static void *loader_main(void *arg)
         server_phase_raise(l->sv, PHASE_READY);
         log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld", m->n,
                   (long long)((clock_wall_us() - l->sv->started_us) / 1000));
+        compute_digests(l);
     }
     ssize_t n = write(l->loaded_fd, &one, sizeof one);
     (void)n;

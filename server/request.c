@@ -184,12 +184,20 @@ static void finish_on_worker(struct request *r)
     request_unhold(r);
 }
 
+static int is_slow(const struct request *r)
+{
+    unsigned flags = r->route->flags;
+    return r->method != METHOD_OPTIONS &&
+           (flags & ROUTE_SLOW ||
+            (flags & ROUTE_HEAVY && r->body_len > LARGE_BODY));
+}
+
 int request_run(struct request *r)
 {
     int rc = -1;
     r->complete_us = clock_now_us();
     if (r->err.code == ERR_NONE && route_ready(r) == 0) {
-        if (r->route->flags & ROUTE_HEAVY && r->body_len > LARGE_BODY) {
+        if (is_slow(r)) {
             r->stage = STAGE_PARKED;
             request_hold(r);
             worker_push(r->sv->worker, r, request_handle);

@@ -12,6 +12,7 @@
 #define ROUTE_READY 2u /* 503 while loading or draining */
 #define ROUTE_QUIET 4u /* probes: logged at debug */
 #define ROUTE_HEAVY 8u /* large bodies are handled by the worker */
+#define ROUTE_SLOW 16u /* always handled by the worker */
 
 struct route {
     const char *path; /* "/v1/models/{m}": the last segment may be a name */

@@ -33,6 +33,8 @@ static int add_bundled(struct config *c, const char *dir, struct err *e)
         rc = string_list_add(&c->models, spec, e);
     }
     json_free(j);
+    if (rc == 0 && c->models.n == 0)
+        rc = err_set(e, ERR_FORMAT, "seqd.json lists no models");
     return rc;
 }
 

@@ -34,6 +34,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "server/access.h"
+#include "server/conns.h"
 #include "server/head.h"
 #include "server/listen.h"
 #include "server/reply.h"
@@ -57,6 +58,7 @@ struct loop {
     uint64_t id_seed, id_next; /* request ids */
     int64_t next_janitor;
     struct access access;
+    struct conns conns;
     _Atomic(struct request *) notes;
     atomic_int woken, n_live;
 };
@@ -281,6 +283,27 @@ static void delist(struct loop *l, struct request *r)
     atomic_fetch_sub(&l->n_live, 1);
 }
 
+static struct conn *conn_of(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct loop *l = cls;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *ctx = conns_open(&l->conns, info->connect_fd, clock_now_us());
+    } else {
+        conns_close(&l->conns, *ctx);
+        *ctx = NULL;
+    }
+}
+
 /* The header is complete. */
 static enum MHD_Result on_header(struct loop *l, struct MHD_Connection *conn,
                                  const char *url, const char *method,
@@ -296,6 +319,8 @@ static enum MHD_Result on_header(struct loop *l, struct MHD_Connection *conn,
     r->loop = l;
     r->conn = conn;
     r->arrived_us = clock_now_us();
+    r->link = conn_of(conn);
+    conn_busy(r->link, 1, r->arrived_us);
     enlist(l, r);
 
     struct scan s = {.head = &r->head};
@@ -372,6 +397,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
         return;
     *con_cls = NULL;
     delist(l, r);
+    conn_busy(r->link, 0, clock_now_us());
     access_note(&l->access, r);
     if (request_leave(r, code == MHD_REQUEST_TERMINATED_COMPLETED_OK ||
                              r->stage == STAGE_ABORTED))
@@ -419,6 +445,7 @@ static void janitor(struct loop *l, int64_t now)
     struct request *who[PEEK_AT_ONCE];
     const struct config *cfg = l->http->sv->cfg;
     int n = 0;
+    conns_expire(&l->conns, now, cfg->idle_timeout_s * 1000000);
     for (struct request *r = l->live; r; r = r->next) {
         look_after(r, cfg, now);
         if (!r->suspended)
@@ -506,6 +533,7 @@ static int start_daemon(struct loop *l, struct err *e)
         MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
         on_request, l, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT, limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,

@@ -54,6 +54,7 @@ int life_open(struct server *sv, struct life **out, struct err *e)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);  /* the terminal is gone: drain too */
     sigaddset(&set, SIGPIPE); /* blocked is as good as ignored */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     sigdelset(&set, SIGPIPE);

@@ -23,6 +23,7 @@
 #include "server/head.h"
 #include "server/server.h"
 
+struct conn;
 struct loop;
 struct route;
 
@@ -59,6 +60,7 @@ struct request {
     /* http.c only */
     struct loop *loop;
     void *conn;
+    struct conn *link;
     struct request *prev, *next, *next_note;
     int suspended;
     struct request *next_work; /* worker.c only */

@@ -256,6 +256,23 @@ static void test_an_idle_connection_is_closed(void **state)
     assert_true(closed);
 }
 
+static void test_a_header_that_drips_is_closed_too(void **state)
+{
+    static char out[4096];
+    int closed = 0;
+    (void)state;
+    int fd = raw_open(rig.s.port);
+    raw_say(fd, "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    double end = now_s() + 8;
+    while (!closed && now_s() < end) {
+        raw_say(fd, "x"); /* each would begin the library's timeout anew */
+        raw_hear(fd, out, sizeof out, NULL, 100, &closed);
+    }
+    raw_close(fd);
+    assert_true(closed);
+    assert_true(http_healthy(rig.s.port));
+}
+
 static double gone(void)
 {
     return metric_value(rig.s.port,
@@ -317,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_a_large_body_is_refused_before_it_is_sent),
         cmocka_unit_test(test_expect_continue_is_answered_for_a_body_we_take),
         cmocka_unit_test(test_an_idle_connection_is_closed),
+        cmocka_unit_test(test_a_header_that_drips_is_closed_too),
         cmocka_unit_test(test_a_client_that_leaves_stops_its_work),
         cmocka_unit_test(test_garbage_harms_nobody),
     };

@@ -11,7 +11,7 @@ packages_of() {
     case $1 in
     run) echo gcc:gcc libc6-dev make:make libmicrohttpd-dev libcjson-dev \
         python3 python3-yaml ;;
-    train) echo libopenblas-dev ;;
+    train) echo libopenblas0 ;;
     test) echo libcmocka-dev libcurl4-openssl-dev curl:curl abcmidi \
         binutils git:git ;;
     style) echo clang-format:clang-format git:git ;;

@@ -105,14 +105,14 @@ static double train(const struct options *o, const volatile sig_atomic_t *stop,
 static const char *const lm[] = {
     "--data",      words, "--valid",     words,  "--tokenizer", "whitespace",
     "--hidden",    "24",  "--embedding", "16",   "--batch",     "8",
-    "--bptt",      "12",  "--lr",        "0.02", "--threads",   "2",
+    "--bptt",      "12",  "--lr",        "0.02", "--threads",   "1",
     "--precision", "f32", "--epochs"};
 #define N_LM 21
 
 static const char *const classes[] = {
     "--task",      "classifier", "--data",   labelled, "--valid",     labelled,
     "--tokenizer", "whitespace", "--hidden", "12",     "--embedding", "8",
-    "--batch",     "16",         "--lr",     "0.02",   "--threads",   "2",
+    "--batch",     "16",         "--lr",     "0.02",   "--threads",   "1",
     "--pooling",   "max",        "--epochs"};
 #define N_CLASSES 21
 
@@ -216,7 +216,8 @@ static const char *const rich[] = {"3",    "--tie",
                                    "0.1",  "--dropout-variational",
                                    "1",    "--average",
                                    "ema",  "--unk-rate",
-                                   "0.05", "--weight-decay",
+                                   "0.05", "--threads",
+                                   "2",    "--weight-decay",
                                    "0.01", NULL};
 
 static void test_one_seed_gives_one_checkpoint(void **state)
@@ -268,7 +269,7 @@ static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
     snprintf(q, sizeof q, "%s/model.safetensors", b);
     expect_same_file(p, q, 1);
 
-    static const char *const more[] = {"4", NULL};
+    static const char *const more[] = {"4", "--threads", "2", NULL};
     o = with(classes, N_CLASSES, more, (char *)at(a, "whole-c"));
     train(&o, &never, 1);
     o.out = at(b, "pieces-c");

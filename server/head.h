@@ -21,7 +21,7 @@ struct head {
 struct scan {
     struct head *head;
     int n_length, n_encoding, n_host, n_authorization, n_origin, n_type;
-    int bad_name, bad_value;
+    int bad_name, bad_value, folded;
     const char *length, *encoding;
 };
 

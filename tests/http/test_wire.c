@@ -88,6 +88,10 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state)
              "Content-Length: 15\r\nX Y: 1\r\n\r\n" BODY SMUGGLED,
         "POST /predict HTTP/1.0\r\nHost: a\r\n" JSON
         "Transfer-Encoding: chunked\r\n\r\nf\r\n" BODY "\r\n0\r\n\r\n" SMUGGLED,
+        POST "Host: a\r\n" JSON "Content-Length: 3\r\n 5\r\n\r\n" SMUGGLED,
+        POST "Host: a\r\n" JSON "Content-Length:\r\n 35\r\n\r\n" SMUGGLED,
+        POST "Host: a\r\n" JSON
+             "Transfer-Encoding:\r\n\tchunked\r\n\r\n0\r\n\r\n" SMUGGLED,
         "GET /livez HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\n"
         "Authorization: Bearer b\r\n\r\n" SMUGGLED,
     };

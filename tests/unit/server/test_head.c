@@ -52,6 +52,9 @@ static void test_head_framing(void **state)
         {{{"", "1"}}, "HTTP/1.1", 0, 0},
         {{{"X\x01", "1"}}, "HTTP/1.1", 0, 0},
         {{{"X", "a\nb"}}, "HTTP/1.1", 0, 0},
+        {{{"Content-Length0", "1"}}, "HTTP/1.1", 0, 0},
+        {{{"transfer-encodingchunked", ""}}, "HTTP/1.1", 0, 0},
+        {{{"X-Content-Length", "1"}}, "HTTP/1.1", 1, -1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -107,6 +107,7 @@ buildah_remove() {
         wait "$child" || true
     }
     [ -z "$container" ] || B rm "$container" >/dev/null
+    B rmi --prune --force >/dev/null 2>&1 || true # images replaced by this one
 }
 
 # ---- The trial. ----

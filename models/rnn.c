@@ -127,9 +127,38 @@ static int read_head(struct loader *l, struct err *e)
     return head ? read_labels(l, e) : 0;
 }
 
+/* A key that nobody reads would leave the default in force, unseen. */
+static int check_prefixes(const struct loader *l, struct err *e)
+{
+    static const char *const parts[] = {"embedding", "rnn", "projection",
+                                        "output"};
+    const struct json *map = hparams_json(l->h, "tensor_prefix");
+
+    if (!map || json_type(map) == JSON_NULL)
+        return 0;
+    if (json_type(map) != JSON_OBJECT)
+        return err_set(e, ERR_FORMAT,
+                       "%s: config.json: 'tensor_prefix' is %s, expected an "
+                       "object",
+                       l->o->label, json_type_name(json_type(map)));
+    for (const struct json *v = json_child(map); v; v = json_next(v)) {
+        int i = 0;
+
+        while (i < 4 && strcmp(parts[i], json_key(v)) != 0)
+            i++;
+        if (i == 4)
+            return err_set(e, ERR_FORMAT,
+                           "%s: config.json: 'tensor_prefix.%.40s', expected "
+                           "embedding, rnn, projection or output",
+                           l->o->label, json_key(v));
+    }
+    return 0;
+}
+
 static int read_prefixes(struct loader *l, struct err *e)
 {
-    return hparams_string_or(l->h, "tensor_prefix.embedding", "embedding.",
+    return check_prefixes(l, e) ||
+           hparams_string_or(l->h, "tensor_prefix.embedding", "embedding.",
                              &l->p_embedding, e) ||
            hparams_string_or(l->h, "tensor_prefix.rnn", "rnn.", &l->p_rnn, e) ||
            hparams_string_or(l->h, "tensor_prefix.projection", "projection.",
@@ -180,8 +209,22 @@ static size_t elements(const struct weight *t)
     return n;
 }
 
+static int is_finite(const float *x, size_t n)
+{
+    uint32_t bad = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+
+        memcpy(&u, &x[i], sizeof u);
+        bad |= (u & 0x7f800000u) == 0x7f800000u; /* all exponent bits */
+    }
+    return !bad;
+}
+
 /* A tensor of shape [d0, d1] ([d0] when d1 is 0) as new fp32 memory, from
- * mem_floats. */
+ * mem_floats. All of it takes part in every answer, so a NaN or an infinity
+ * is refused here and not at each request. */
 static float *read_tensor(struct loader *l, const char *prefix,
                           const char *name, int d0, int d1, struct err *e)
 {
@@ -199,10 +242,18 @@ static float *read_tensor(struct loader *l, const char *prefix,
     if (!t)
         return NULL;
     data = mem_floats(elements(t));
-    if (!data)
+    if (!data) {
         err_nomem(e);
-    else
-        weight_read(t, 0, elements(t), data);
+        return NULL;
+    }
+    weight_read(t, 0, elements(t), data);
+    if (!is_finite(data, elements(t))) {
+        err_set(e, ERR_FORMAT,
+                "%s: tensor '%s' holds a number that is not finite",
+                l->o->label, full);
+        mem_aligned_free(data);
+        return NULL;
+    }
     return data;
 }
 
@@ -220,16 +271,24 @@ static int load_matrix(struct loader *l, const char *prefix, const char *name,
     return rc;
 }
 
+/* PyTorch's name of a part of a layer; the last one (LSTM with proj_size) is
+ * not read. */
+static const char *const PARTS[] = {"weight_ih", "weight_hh", "bias_ih",
+                                    "bias_hh", "weight_hr"};
+#define N_PARTS 5
+
+static void part_name(int part, int layer, int d, char out[64])
+{
+    snprintf(out, 64, "%s_l%d%s", PARTS[part], layer, d ? "_reverse" : "");
+}
+
 static int load_cell(struct loader *l, int layer, int d, struct err *e)
 {
     struct rnn *m = l->m;
-    const char *suffix = d ? "_reverse" : "";
     int GH = m->kind->G * m->H;
     int I = layer ? m->D * m->H : m->E;
     struct cell_params p = {.H = m->H, .n_parts = 1, .part = I};
     float *t[4] = {NULL, NULL, NULL, NULL};
-    static const char *const part[4] = {"weight_ih", "weight_hh", "bias_ih",
-                                        "bias_hh"};
     int n = l->bias ? 4 : 2, cols[4] = {I, m->H, 0, 0}, rc = 0;
 
     p.part_stride = I;
@@ -241,7 +300,7 @@ static int load_cell(struct loader *l, int layer, int d, struct err *e)
     for (int i = 0; i < n && !rc; i++) {
         char name[64];
 
-        snprintf(name, sizeof name, "%s_l%d%s", part[i], layer, suffix);
+        part_name(i, layer, d, name);
         t[i] = read_tensor(l, l->p_rnn, name, GH, cols[i], e);
         rc = t[i] ? 0 : -1;
     }
@@ -254,6 +313,52 @@ static int load_cell(struct loader *l, int layer, int d, struct err *e)
     for (int i = 0; i < 4; i++)
         mem_aligned_free(t[i]);
     return rc;
+}
+
+/* Is `name`, without the prefix, a tensor that load_cell reads? */
+static int is_read(const struct loader *l, const char *name)
+{
+    char own[64];
+
+    for (int i = 0; i < (l->bias ? 4 : 2); i++) {
+        for (int layer = 0; layer < l->m->L; layer++) {
+            for (int d = 0; d < l->m->D; d++) {
+                part_name(i, layer, d, own);
+                if (strcmp(own, name) == 0)
+                    return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* A layer, direction or bias that the file has and config.json does not know
+ * of would be dropped in silence, and the answers would be wrong. */
+static int check_all_read(const struct loader *l, struct err *e)
+{
+    size_t skip = strlen(l->p_rnn);
+
+    for (int i = 0; i < weights_count(l->w); i++) {
+        const char *full = weights_at(l->w, i)->name, *name = full + skip;
+        int recurrent = 0;
+
+        if (strncmp(full, l->p_rnn, skip) != 0)
+            continue;
+        for (int k = 0; k < N_PARTS; k++) {
+            size_t n = strlen(PARTS[k]);
+
+            recurrent |= !strncmp(name, PARTS[k], n) && name[n] == '_';
+        }
+        if (recurrent && !is_read(l, name))
+            return err_set(e, ERR_FORMAT,
+                           "%s: tensor '%.100s' is not part of what "
+                           "config.json describes: num_layers %d, "
+                           "bidirectional %s, bias %s",
+                           l->o->label, full, l->m->L,
+                           l->m->D == 2 ? "true" : "false",
+                           l->bias ? "true" : "false");
+    }
+    return 0;
 }
 
 static int load_output(struct loader *l, struct err *e)
@@ -305,7 +410,7 @@ static int load_tensors(struct loader *l, struct err *e)
                 return -1;
         }
     }
-    return load_output(l, e);
+    return check_all_read(l, e) ? -1 : load_output(l, e);
 }
 
 static size_t held_bytes(const struct rnn *m)

@@ -88,6 +88,18 @@ static void test_load_refuses_what_does_not_fit(void **state)
         {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
          "\"tensor_prefix\": {\"rnn\": \"encoder.\"}, " SAME "}",
          "encoder.weight_ih_l0"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", " SAME "}",
+         "tensor 'rnn.weight_ih_l1' is not part of what config.json describes: "
+         "num_layers 1"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"bias\": false, " SAME "}",
+         "tensor 'rnn.bias_ih_l0' is not part"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"tensor_prefix\": \"rnn.\", " SAME "}",
+         "'tensor_prefix' is a string, expected an object"},
+        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
+         "\"tensor_prefix\": {\"lstm\": \"rnn.\"}, " SAME "}",
+         "'tensor_prefix.lstm'"},
     };
     char dir[64];
 
@@ -119,6 +131,46 @@ static void test_load_compares_the_tokenizer(void **state)
     assert_int_equal(load_with(dir, config, 12, &info, &e), 0);
     assert_int_equal(load_with(dir, config, 11, &info, &e), -1);
     assert_non_null(strstr(e.msg, "tokenizer.json has 11 entries"));
+    rnn_random_remove(dir);
+}
+
+static void test_load_refuses_a_second_direction_that_config_lacks(void **state)
+{
+    const char *config = "{\"cell\": \"gru\", \"head\": \"classifier\", "
+                         "\"projection_dim\": 5, \"id2label\": {\"0\": \"a\", "
+                         "\"1\": \"b\", \"2\": \"c\"}, " SAME "}";
+    struct model_info info;
+    struct err e = ERR_INIT;
+    char dir[64];
+
+    (void)state;
+    assert_int_equal(rnn_random_write(&classifier, 3, dir), 0);
+    assert_int_equal(load_with(dir, config, 0, &info, &e), -1);
+    assert_non_null(strstr(e.msg, "'rnn.weight_ih_l0_reverse' is not part"));
+    rnn_random_remove(dir);
+}
+
+/* The last tensor of the file ends with a NaN. */
+static void test_load_refuses_weights_that_are_not_finite(void **state)
+{
+    const char *config = "{\"cell\": \"lstm\", \"head\": \"lm\", "
+                         "\"num_layers\": 2, " SAME "}";
+    const unsigned char nan[4] = {0, 0, 0xc0, 0x7f};
+    struct model_info info;
+    struct err e = ERR_INIT;
+    char dir[64], path[128];
+
+    (void)state;
+    assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -4, SEEK_END), 0);
+    assert_int_equal(fwrite(nan, 4, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(load_with(dir, config, 12, &info, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
+    assert_non_null(strstr(e.msg, "tensor 'output.bias' holds a number"));
     rnn_random_remove(dir);
 }
 
@@ -254,6 +306,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load_refuses_what_does_not_fit),
         cmocka_unit_test(test_load_compares_the_tokenizer),
+        cmocka_unit_test(
+            test_load_refuses_a_second_direction_that_config_lacks),
+        cmocka_unit_test(test_load_refuses_weights_that_are_not_finite),
         cmocka_unit_test(test_load_tells_the_engine_what_it_is),
         cmocka_unit_test(test_load_fails_cleanly_without_memory),
         cmocka_unit_test(test_scratch_grows_with_every_limit),

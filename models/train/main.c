@@ -2,6 +2,7 @@
  * loop to stop after the step it is in; it then writes its state.
  *
  * SPDX-License-Identifier: MIT */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 #include "models/train/gradcheck.h"
 #include "models/train/train.h"
 
-static volatile sig_atomic_t stop_asked;
+static atomic_int stop_asked;
 
 static void on_signal(int number)
 {

@@ -12,7 +12,7 @@
 #ifndef SEQD_TRAIN_TRAIN_H
 #define SEQD_TRAIN_TRAIN_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include "engine/compute/threadpool.h"
 #include "models/train/data.h"
@@ -84,7 +84,7 @@ struct trainer {
     struct progress at;
     struct curve curve;
     int64_t started_us;
-    const volatile sig_atomic_t *stop;
+    const atomic_int *stop;
 
     /* this epoch */
     int32_t *order; /* [n_records] */

@@ -79,10 +79,10 @@ static struct options options_of(int n, const char *const *more, char *out)
     return o;
 }
 
-static volatile sig_atomic_t never, stop_now;
+static atomic_int never, stop_now;
 
 /* Train; the last validation loss (or accuracy) is returned. */
-static double train(const struct options *o, const volatile sig_atomic_t *stop,
+static double train(const struct options *o, const atomic_int *stop,
                     int accuracy)
 {
     struct err e = ERR_INIT;

@@ -14,6 +14,8 @@
                         16 units are 4 KiB of gates */
 #define FEW_ROWS_BLOCKS 4
 #define MAX_GATES 4
+#define FETCH_ROWS 16 /* no tile of any family is higher */
+#define FETCH_COLS 32
 
 int cell_pad(int H)
 {
@@ -156,4 +158,12 @@ void cell_project(const struct kernels *k, const struct cell *w, int m, int j0,
         rows[r] = w->bias_x;
     k->gemm_rows(&w->ih, w->G * j0, w->G * j1, m, x, ldx, rows, y,
                  (size_t)w->G * (size_t)w->Hp);
+}
+
+void cell_fetch(const float *const *a, int m, int n)
+{
+    for (int r = 0; r < m && r < FETCH_ROWS; r++) {
+        for (int i = n; i < n + FETCH_COLS; i += PACK_COLS)
+            __builtin_prefetch(a[r] + i);
+    }
 }

@@ -87,6 +87,11 @@ void cell_project(const struct kernels *k, const struct cell *w, int m, int j0,
                   int j1, const float *x, size_t ldx, float *y,
                   const float **rows);
 
+/* cell_fetch: bring what the first tile of a product starts from nearer, the
+ * first columns from n on of the first of m rows; the product fetches the rest
+ * by itself. */
+void cell_fetch(const float *const *a, int m, int n);
+
 /* Scratch for gates of m rows: enough for every kind. */
 size_t cell_gate_floats(int m);
 

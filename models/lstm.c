@@ -29,6 +29,8 @@ static void lstm_forward(const struct kernels *k, const struct cell *w,
             s->rows[r] = s->a[r] + GATES * j;
         k->gemm_rows(&W, 0, W.N, s->m, s->h_in, s->ld_in, s->rows, s->gates,
                      ld);
+        if (end < s->j1)
+            cell_fetch(s->a, s->m, GATES * end);
         for (int u = j; u < end; u += UNIT_BLOCK)
             k->gates4(s->m, UNIT_BLOCK, 0, UNIT_BLOCK,
                       s->gates + GATES * (u - j), ld, s->c + u, s->ldc,

@@ -497,6 +497,25 @@ static void part_run(const struct gemm *g, const struct part *p)
                edge + (size_t)i * width, bytes);
 }
 
+/* Fetch what the sums of the tile after p start from: rows of a folded table
+ * lie far away and in no order, and a tile cannot begin without its own. */
+static void fetch_next(const struct gemm *g, const struct part *p, int m,
+                       int n1)
+{
+    const int last = p->row + p->rows == m; /* then on to the next columns */
+    const int row = last ? 0 : p->row + p->rows;
+    const int n = last ? p->n + p->cols : p->n;
+    const int end = n1 - n < p->cols ? n1 : n + p->cols;
+
+    if (!g->init || (last ? p->k1 < g->W->K : p->k0 > 0))
+        return;
+    /* Heights of row tiles differ by one at most. */
+    for (int i = 0; i <= p->rows && row + i < m; i++) {
+        for (int j = n; j < end; j += 16)
+            __builtin_prefetch(g->init[row + i] + j);
+    }
+}
+
 static void isa_gemm_rows(const struct packed *W, int n0, int n1, int m,
                           const float *x, size_t ldx, const float *const *init,
                           float *y, size_t ldy)
@@ -521,6 +540,7 @@ static void isa_gemm_rows(const struct packed *W, int n0, int n1, int m,
             for (p.i = 0; p.i < tiles; p.i++) {
                 p.row = (int)((int64_t)m * p.i / tiles);
                 p.rows = (int)((int64_t)m * (p.i + 1) / tiles) - p.row;
+                fetch_next(&g, &p, m, n1);
                 part_run(&g, &p);
             }
         }

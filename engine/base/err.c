@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/utf8.h"
+
 static const char *const code_names[] = {
     [ERR_NONE] = "none",
     [ERR_INVALID] = "invalid",
@@ -26,11 +28,21 @@ static const char *const code_names[] = {
 static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
     __attribute__((format(printf, 3, 0)));
 
+/* Text that fills its room was cut: not inside a code point, please. */
+static void cut_whole(char *text, size_t size)
+{
+    size_t n = strlen(text);
+    if (n + 1 == size) {
+        text[utf8_whole(text, n)] = 0;
+    }
+}
+
 /* A line break in a quoted piece of input must not break a log line. */
 static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
 {
     e->code = code;
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+    cut_whole(e->msg, sizeof(e->msg));
     for (char *p = e->msg; *p; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7f) {
             *p = ' ';
@@ -63,6 +75,7 @@ int err_set_at(struct err *e, enum err_code code, const char *reason,
     va_end(ap);
     e->reason = reason;
     snprintf(e->param, sizeof(e->param), "%s", param ? param : "");
+    cut_whole(e->param, sizeof(e->param));
     return -1;
 }
 

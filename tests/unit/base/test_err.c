@@ -50,6 +50,23 @@ static void test_err_set_cuts_what_is_too_long(void **state)
     assert_int_equal(strlen(e.param), sizeof(e.param) - 1);
 }
 
+static void test_err_set_does_not_cut_a_code_point(void **state)
+{
+    (void)state;
+    for (int shift = 0; shift < 3; shift++) {
+        struct err e = ERR_INIT;
+        char text[600] = "xx";
+        for (size_t n = (size_t)shift; n + 3 < sizeof(text); n += 3) {
+            memcpy(text + n, "\xe2\x82\xac", 4); /* the euro sign */
+        }
+        err_set_at(&e, ERR_INVALID, NULL, text, "%s", text);
+        assert_int_equal((strlen(e.msg) - (size_t)shift) % 3, 0);
+        assert_int_equal((strlen(e.param) - (size_t)shift) % 3, 0);
+        assert_in_range(strlen(e.param), sizeof(e.param) - 3,
+                        sizeof(e.param) - 1);
+    }
+}
+
 static void test_err_set_takes_line_breaks_out(void **state)
 {
     (void)state;
@@ -83,6 +100,7 @@ int main(void)
         cmocka_unit_test(test_err_set_keeps_the_first_error),
         cmocka_unit_test(test_err_set_at_names_reason_and_parameter),
         cmocka_unit_test(test_err_set_cuts_what_is_too_long),
+        cmocka_unit_test(test_err_set_does_not_cut_a_code_point),
         cmocka_unit_test(test_err_set_takes_line_breaks_out),
         cmocka_unit_test(test_err_set_without_an_err_still_fails),
         cmocka_unit_test(test_err_code_name_knows_every_code),

@@ -178,13 +178,14 @@ static void intake(struct runner *r)
 /* 1 when the job may not go on; its failure is noted. */
 static int must_end(struct runner *r, struct job *j, int64_t now)
 {
-    if (atomic_load_explicit(&j->cancel, memory_order_relaxed)) {
-        metric_add(r->m.gone, 1);
-        job_fail(j, ERR_CANCELLED, "cancelled", "the request was cancelled");
-    } else if (j->deadline_us && now >= j->deadline_us) {
+    /* First, since who submits may cancel for this very reason. */
+    if (j->deadline_us && now >= j->deadline_us) {
         metric_add(r->m.deadline, 1);
         job_fail(j, ERR_TIMEOUT, "deadline_exceeded",
                  "the deadline of the request passed");
+    } else if (atomic_load_explicit(&j->cancel, memory_order_relaxed)) {
+        metric_add(r->m.gone, 1);
+        job_fail(j, ERR_CANCELLED, "cancelled", "the request was cancelled");
     } else if (atomic_load_explicit(&r->drop, memory_order_relaxed)) {
         metric_add(r->m.drain, 1);
         job_fail(j, ERR_DRAINING, "draining", "the server is shutting down");

@@ -342,6 +342,30 @@ static void test_deadline_ends_running_and_waiting_jobs(void **state)
     fix_close(&f);
 }
 
+/* The submitter's own clock may be the first to cancel. */
+static void test_a_late_job_that_is_cancelled_was_late(void **state)
+{
+    struct fix f;
+    struct watched j = {0};
+    int32_t ids[30];
+    (void)state;
+    fill_words(ids, 30);
+    fix_open(&f, &chunks, (struct engine_options){0});
+    struct job_spec s = fix_spec(&f, TASK_CLASSIFY, ids, 30);
+    s.deadline_us = clock_now_us() + 20000;
+    atomic_store(&fake_stats.hold, 1);
+    fix_submit(&f, &s, 1, &j);
+    fake_pass(0);
+    while (clock_now_us() <= s.deadline_us) {
+    }
+    job_cancel(j.job);
+    atomic_store(&fake_stats.hold, 0);
+    assert_int_equal(watch_wait(&f.w, 1), 0);
+    check_failed(&j, ERR_TIMEOUT);
+    watch_release(&j, 1);
+    fix_close(&f);
+}
+
 static void test_drain_lets_running_jobs_end(void **state)
 {
     enum { N = 50 };
@@ -518,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_cancel_from_the_event_itself),
         cmocka_unit_test(test_cancel_of_waiting_jobs),
         cmocka_unit_test(test_deadline_ends_running_and_waiting_jobs),
+        cmocka_unit_test(test_a_late_job_that_is_cancelled_was_late),
         cmocka_unit_test(test_drain_lets_running_jobs_end),
         cmocka_unit_test(test_drain_ends_the_rest_after_its_time),
         cmocka_unit_test(test_close_gives_every_job_its_final_event),

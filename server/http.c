@@ -245,12 +245,10 @@ static void abort_with(struct request *r)
     int n = reply_headers(r, h);
     for (int i = 0; i < n; i++)
         buf_addf(&b, "%s: %s\r\n", h[i].name, h[i].value);
-    buf_addf(&b, "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-             r->out.len);
-    buf_add(&b, r->out.p, r->out.len);
+    r->bytes = r->fixed ? r->fixed_len : r->out.len;
+    buf_addf(&b, "Content-Length: %zu\r\nConnection: close\r\n\r\n", r->bytes);
+    buf_add(&b, r->fixed ? r->fixed : r->out.p, r->bytes);
     int fd = socket_of(r);
-    if (!b.failed)
-        r->bytes = r->out.len;
     if (!b.failed && send(fd, b.p, b.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
         shutdown(fd, SHUT_WR);
     else

@@ -294,14 +294,12 @@ void request_cancel(struct request *r, enum err_code why)
 static void pick_error(struct request *r)
 {
     const struct err *found = NULL;
-    int at = 0;
     for (int i = 0; i < r->n_jobs; i++) {
         const struct err *je =
             r->items[i].failed ? job_error(r->jobs[i]) : NULL;
         if (je && (!found || found->code == ERR_CANCELLED) &&
             (!found || je->code != ERR_CANCELLED)) {
             found = je;
-            at = i;
         }
     }
     if (r->cancelled == ERR_TIMEOUT || (found && found->code == ERR_TIMEOUT)) {
@@ -317,8 +315,6 @@ static void pick_error(struct request *r)
         err_set(&r->err, ERR_INTERNAL, "a job was cancelled");
     } else if (found) {
         r->err = *found;
-        if (found->code == ERR_INVALID && !*r->err.param && !r->single)
-            err_set_at(&r->err, found->code, NULL, NULL, "item %d", at);
     }
 }
 

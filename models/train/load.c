@@ -74,7 +74,7 @@ static int read_tensor(const struct weights *from, const struct net_tensor *t,
     float block[1024];
     const struct weight *x =
         weights_need(from, t->name, t->n_dims, t->dim[0], t->dim[1], e);
-    if (x == NULL)
+    if (x == NULL || w == NULL)
         return -1;
     for (size_t i = 0; i < t->n; i += 1024) {
         size_t n = t->n - i < 1024 ? t->n - i : 1024;

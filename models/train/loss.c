@@ -55,8 +55,7 @@ void loss_work_fini(struct loss_work *k)
 
 static struct mat rows_of(struct mat a, int first, int n)
 {
-    return mat_ld(a.p == NULL ? NULL : a.p + (size_t)first * a.ld, n, a.c,
-                  a.ld);
+    return mat_ld(a.p + (size_t)first * a.ld, n, a.c, a.ld);
 }
 
 /* One row of scores [K] without bias: turned into scale * d loss / d scores
@@ -170,6 +169,8 @@ double loss_sampled(const struct loss_task *t, const struct noise *noise,
     int Q = t->w.c;
     size_t q = (size_t)Q;
     struct mat w = mat_of(t->work->w, set->n, Q);
+    if (t->dy.p == NULL)
+        return 0; /* of use in training only */
     gather_noise(t, set);
     for (int first = 0; first < t->y.r; first += t->work->block) {
         int n = t->y.r - first;

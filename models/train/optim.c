@@ -92,7 +92,7 @@ static void sgd_range(const struct hyper *h, size_t n, real *restrict w,
                       const real *restrict g, real *restrict m)
 {
     real lr = h->lr, f = h->factor, decay = h->decay, mu = h->momentum;
-    if (mu > 0)
+    if (mu > 0 && m != NULL)
         for (size_t i = 0; i < n; i++) {
             m[i] = mu * m[i] + g[i] * f + decay * w[i];
             w[i] -= lr * m[i];
@@ -128,7 +128,7 @@ static double reduce_rows(const struct optim_job *j, int tensor, int tid)
     double sum = 0;
     for (int w = 0; w < j->n_workers; w++) {
         const struct rows *r = rows_of(j, tensor, w);
-        for (int i = 0; i < r->n; i++) {
+        for (int i = 0; r != NULL && i < r->n; i++) {
             int32_t row = r->list[i];
             if (row % j->n_workers != tid || seen_before(j, tensor, w, row))
                 continue;
@@ -168,7 +168,7 @@ static void update_rows(const struct optim_job *j, const struct hyper *h,
     size_t c = t->n_dims == 2 ? (size_t)t->dim[1] : 1;
     for (int w = 0; w < j->n_workers; w++) {
         const struct rows *r = rows_of(j, tensor, w);
-        for (int i = 0; i < r->n; i++) {
+        for (int i = 0; r != NULL && i < r->n; i++) {
             int32_t row = r->list[i];
             if (row % j->n_workers != tid || seen_before(j, tensor, w, row))
                 continue;

@@ -191,21 +191,17 @@ static int open_workers(struct trainer *t, struct err *e)
     t->n_workers = n;
     if (pool_open(n, SPIN_US, &t->pool, e) != 0)
         return -1;
-    real **grad = mem_zarray((size_t)n, sizeof *grad);
-    struct pass **pass = mem_zarray((size_t)n, sizeof *pass);
     t->job = (struct optim_job){.o = &t->optim,
                                 .net = &t->net,
                                 .n_workers = n,
                                 .w = t->w,
-                                .grad = grad,
-                                .pass = pass};
-    if (grad == NULL || pass == NULL)
-        return err_nomem(e);
+                                .grad = t->grads,
+                                .pass = t->passes};
     for (int i = 0; i < n; i++) {
         if (open_worker(t, &t->worker[i], e) != 0)
             return -1;
-        grad[i] = t->worker[i].grad;
-        pass[i] = &t->worker[i].pass;
+        t->grads[i] = t->worker[i].grad;
+        t->passes[i] = &t->worker[i].pass;
     }
     return 0;
 }
@@ -255,8 +251,6 @@ void trainer_close(struct trainer *t)
         feed_fini(&t->worker[i].feed);
         mem_aligned_free(t->worker[i].grad);
     }
-    mem_free(t->job.grad);
-    mem_free(t->job.pass);
     if (t->pool != NULL)
         pool_close(t->pool);
     mem_aligned_free(t->w);

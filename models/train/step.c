@@ -212,6 +212,8 @@ static int begin_items(struct trainer *t, struct rng *r, struct err *e)
 /* Turn the stream left by k tokens. */
 static int turn(int32_t *v, int64_t n, int64_t k, struct err *e)
 {
+    if (v == NULL || k <= 0)
+        return 0;
     int32_t *head = mem_array((size_t)k + 1, sizeof *head);
     if (head == NULL)
         return err_nomem(e);

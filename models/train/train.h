@@ -76,6 +76,8 @@ struct trainer {
     struct labels labels;
     struct corpus train, valid;
     struct worker worker[TRAIN_MAX_WORKERS];
+    real *grads[TRAIN_MAX_WORKERS];
+    struct pass *passes[TRAIN_MAX_WORKERS];
     int n_workers;
     real *w, *average; /* blocks; average may be NULL */
     struct optim optim;

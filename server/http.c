@@ -302,12 +302,21 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx,
     }
 }
 
+/* After http_stop only what is there is still sent: the worker and the engine
+ * take nothing any more. */
+static int is_stopped(const struct loop *l)
+{
+    return atomic_load(&l->http->stop);
+}
+
 /* The header is complete. */
 static enum MHD_Result on_header(struct loop *l, struct MHD_Connection *conn,
                                  const char *url, const char *method,
                                  const char *version, void **con_cls)
 {
     struct server *sv = l->http->sv;
+    if (is_stopped(l))
+        return MHD_NO;
     if (l->pool)
         l->n_pool--;
     struct request *r = request_new(&l->pool, sv);
@@ -369,6 +378,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn,
     struct request *r = *con_cls;
     if (!r)
         return on_header(cls, conn, url, method, version, con_cls);
+    if (r->stage == STAGE_BODY && is_stopped(r->loop))
+        return MHD_NO;
     if (*size) {
         size_t n = *size;
         *size = 0;

@@ -98,6 +98,7 @@ static int serve(struct config *c, struct err *e)
         rc = fail(e, 1);
     http_stop(sv.http);
     worker_close(sv.worker);
+    sv.worker = NULL;
     http_end(sv.http);
     if (sv.engine)
         engine_close(sv.engine);

@@ -355,7 +355,8 @@ static void look_plain(struct request *r)
             reply_error(r);
         } else {
             sum_results(r);
-            if ((int64_t)r->n_items * r->top_k > LARGE_ANSWER) {
+            if (r->sv->worker &&
+                (int64_t)r->n_items * r->top_k > LARGE_ANSWER) {
                 request_hold(r);
                 worker_push(r->sv->worker, r, finish_on_worker);
                 return;

@@ -20,9 +20,9 @@ struct server {
     const struct config *cfg;
     struct engine *engine;
     struct http *http;
-    struct worker *worker;
-    atomic_int phase;   /* enum phase; only grows */
-    int64_t started_us; /* wall clock */
+    struct worker *worker; /* NULL once it is closed, at the end */
+    atomic_int phase;      /* enum phase; only grows */
+    int64_t started_us;    /* wall clock */
 };
 
 /* server_phase_raise: move on to `to`, never back. */

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -321,7 +322,7 @@ static void test_a_drain_lets_running_work_end(void **state)
     (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = raw_open(s.port);
-    static const char body[] = "{\"input\":\"the\",\"max_tokens\":60000}";
+    static const char body[] = "{\"input\":\"the\",\"max_tokens\":40000}";
     char text[512];
     snprintf(text, sizeof text,
              "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Type: "
@@ -339,7 +340,7 @@ static void test_a_drain_lets_running_work_end(void **state)
     answer_free(&a);
     raw_hear(fd, out, sizeof out, NULL, 30000, &closed);
     assert_int_equal(strncmp(out, "HTTP/1.1 200", 12), 0);
-    assert_non_null(strstr(out, "\"completion_tokens\":60000"));
+    assert_non_null(strstr(out, "\"completion_tokens\":40000"));
     raw_close(fd);
     assert_int_equal(seqd_join(&s, 20000), 0);
 }
@@ -403,6 +404,52 @@ static void test_a_second_signal_ends_at_once(void **state)
     assert_int_equal(seqd_join(&s, 20000), 0);
     assert_true(now_s() - start < 8);
     raw_close(fd);
+}
+
+/* Asks until nobody answers any more. */
+static void *ask_until_the_end(void *arg)
+{
+    static const char *const asks[][2] = {
+        {"/predict", "{\"input\":\"the\"}"},
+        {"/generate", "{\"input\":\"the\",\"max_tokens\":20}"},
+        {"/generate", "{\"input\":\"a\",\"max_tokens\":9,\"stream\":true}"},
+        {"/v1/models", NULL}};
+    const int *port = arg;
+    struct client *c = client_open(*port);
+    long status = 1;
+    for (int i = 0; status; i++) {
+        const char *body = asks[i % 4][1];
+        struct answer a;
+        client_send(c, body ? "POST" : "GET", asks[i % 4][0], NULL, body,
+                    body ? strlen(body) : 0, &a);
+        status = a.status;
+        answer_free(&a);
+    }
+    client_close(c);
+    return NULL;
+}
+
+static void test_a_drain_under_load_ends_well(void **state)
+{
+    static const char *const more[] = {"--http-threads", "2", NULL};
+    enum { N = 16 };
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        pthread_t t[N];
+        struct seqd s;
+        assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(
+                pthread_create(&t[i], NULL, ask_until_the_end, &s.port), 0);
+        sleep_ms(100);
+        kill(s.pid, SIGTERM);
+        sleep_ms(20);
+        if (k == 1)
+            kill(s.pid, SIGTERM);
+        assert_int_equal(seqd_join(&s, 40000), 0);
+        for (int i = 0; i < N; i++)
+            pthread_join(t[i], NULL);
+    }
 }
 
 static void test_an_idle_server_ends_quickly(void **state)
@@ -503,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_a_drain_refuses_new_work),
         cmocka_unit_test(test_a_drain_cuts_a_stream_with_an_error_event),
         cmocka_unit_test(test_a_second_signal_ends_at_once),
+        cmocka_unit_test(test_a_drain_under_load_ends_well),
         cmocka_unit_test(test_an_idle_server_ends_quickly),
         cmocka_unit_test(test_healthcheck_tells_ready_from_not),
         cmocka_unit_test(test_the_log_has_a_line_per_request_without_its_text),

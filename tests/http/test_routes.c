@@ -350,7 +350,7 @@ static void test_models_are_listed_in_order(void **state)
                      JSON_NULL);
     /* embedding, one LSTM layer with two biases, output with bias */
     assert_true(answer_number(&a, "data.0.parameters") ==
-                64 * 16 + 2 * 64 * 16 + 2 * 64 + 64 * 16 + 64);
+                64 * 96 + 2 * 4 * 96 * 96 + 2 * 4 * 96 + 64 * 96 + 64);
     http_get(rig.s.port, "/v1/models/words", &one);
     assert_int_equal(one.status, 200);
     assert_string_equal(answer_text(&one, "digest"),

@@ -9,7 +9,7 @@
 
 int http_rig_models(struct http_rig *r)
 {
-    const struct http_model words = {.hidden = 16};
+    const struct http_model words = {.hidden = 96}; /* slow enough to watch */
     const struct http_model labels = {
         .hidden = 16, .classifier = 1, .bad = "poison"};
     memset(r, 0, sizeof *r);

@@ -37,6 +37,19 @@ static const struct field fields[] = {
     {"attention", FIELD_LATER_FALSE, 0, 0, 0},
 };
 
+#define N_FIELDS ((int)(sizeof fields / sizeof *fields))
+
+/* The limit of max_tokens is an option. */
+static int read_params(struct request *r, struct task_params *p)
+{
+    struct field own[N_FIELDS];
+    memcpy(own, fields, sizeof fields);
+    for (int i = 0; i < N_FIELDS; i++)
+        if (own[i].kind == FIELD_INT && own[i].offset == TASK_AT(max_tokens))
+            own[i].max = (double)r->sv->cfg->max_output_tokens;
+    return task_params(r, own, N_FIELDS, p);
+}
+
 static int bad(struct request *r, const char *param, const char *msg)
 {
     return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
@@ -45,16 +58,11 @@ static int bad(struct request *r, const char *param, const char *msg)
 /* What a range cannot say. */
 static int check_params(struct request *r, const struct task_params *p)
 {
-    int64_t most = r->sv->cfg->max_output_tokens;
     if (p->temperature > 0 && p->temperature < 0.01)
         return bad(r, "temperature",
                    "temperature must be 0 (greedy) or from 0.01 to 100");
     if (p->top_p <= 0)
         return bad(r, "top_p", "top_p must be above 0");
-    if (p->max_tokens > most)
-        return err_set_at(&r->err, ERR_INVALID, "invalid_value", "max_tokens",
-                          "max_tokens must be a whole number from 0 to %lld",
-                          (long long)most);
     return 0;
 }
 
@@ -93,8 +101,8 @@ int api_generate(struct request *r)
                             .seed = -1};
     const char *stop[MAX_STOP];
     int n_stop;
-    if (task_params(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
-        check_params(r, &p) < 0 || read_stop(r, p.stop, stop, &n_stop) < 0 ||
+    if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
+        read_stop(r, p.stop, stop, &n_stop) < 0 ||
         task_model(r, p.model, TASK_GENERATE) < 0 ||
         task_encode(r, &p, KEEP_LAST, 1) < 0)
         return -1;

@@ -275,7 +275,7 @@ static int value_text(const struct json *v, char *tmp, size_t size,
         snprintf(tmp, size, "%lld", (long long)n);
     else
         return err_set(e, ERR_INVALID,
-                       "configuration key \"%.40s\": a %s does "
+                       "configuration key \"%.40s\": %s does "
                        "not fit",
                        key, json_type_name(json_type(v)));
     return 0;

@@ -9,16 +9,19 @@ static int wrong(const struct json *v, const struct field *f, const char *want,
                  struct err *e)
 {
     return err_set_at(e, ERR_INVALID, "invalid_value", f->name,
-                      "%s is a %s, expected %s", f->name,
+                      "%s is %s, expected %s", f->name,
                       json_type_name(json_type(v)), want);
 }
 
 static int out_of_range(const struct field *f, struct err *e)
 {
+    if (f->kind == FIELD_INT)
+        return err_set_at(e, ERR_INVALID, "invalid_value", f->name,
+                          "%s must be a whole number from %.0f to %.0f",
+                          f->name, f->min, f->max);
     return err_set_at(e, ERR_INVALID, "invalid_value", f->name,
-                      "%s must be %s%.15g to %.15g", f->name,
-                      f->kind == FIELD_INT ? "a whole number from " : "from ",
-                      f->min, f->max);
+                      "%s must be from %.15g to %.15g", f->name, f->min,
+                      f->max);
 }
 
 static int read_number(const struct json *v, const struct field *f, char *at,

@@ -24,7 +24,7 @@ int task_body(struct request *r)
     }
     if (json_type(r->json) != JSON_OBJECT)
         return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL,
-                          "the body is a %s, expected an object",
+                          "the body is %s, expected an object",
                           json_type_name(json_type(r->json)));
     return 0;
 }
@@ -153,6 +153,8 @@ static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
 static int empty_item(struct request *r, const char *param, int empty_ok)
 {
     int32_t bos = tokenizer_bos(model_tokenizer(r->model));
+    if ((!empty_ok || bos < 0) && r->tokens.n_unknown > 0)
+        return bad_input(r, param, "the vocabulary has no part of the text");
     if (!empty_ok)
         return bad_input(r, param, "the text is empty");
     if (bos < 0)

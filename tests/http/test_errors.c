@@ -390,6 +390,33 @@ test_a_score_that_is_not_a_number_is_500_without_details(void **state)
     answer_free(&a);
 }
 
+static void test_messages_say_what_was_found_and_expected(void **state)
+{
+    static const struct {
+        const char *path, *json, *message;
+    } rows[] = {
+        {"/predict", "{\"input\":\"a\",\"top_k\":\"5\"}",
+         "top_k is a string, expected a number"},
+        {"/predict", "{\"input\":\"a\",\"model\":null}",
+         "model is null, expected a string"},
+        {"/predict", "[]", "the body is an array, expected an object"},
+        {"/predict", "{\"input\":\"a\",\"temperature\":0}",
+         "temperature must be from 0.01 to 100"},
+        {"/generate", "{\"input\":\"a\",\"seed\":-1}",
+         "seed must be a whole number from 0 to 9007199254740991"},
+        {"/generate", "{\"input\":\"a\",\"max_tokens\":2000000}",
+         "max_tokens must be a whole number from 0 to 8192"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct answer a;
+        http_post(rig.s.port, rows[i].path, rows[i].json, &a);
+        assert_int_equal(a.status, 400);
+        assert_string_equal(answer_text(&a, "error.message"), rows[i].message);
+        answer_free(&a);
+    }
+}
+
 static void test_a_deadline_that_passes_is_504(void **state)
 {
     struct answer a;
@@ -533,6 +560,7 @@ int main(void)
         BESIDE(test_a_batch_over_the_limit_is_413),
         BESIDE(test_media_types_other_than_json_are_415),
         BESIDE(test_a_score_that_is_not_a_number_is_500_without_details),
+        BESIDE(test_messages_say_what_was_found_and_expected),
         BESIDE(test_a_deadline_that_passes_is_504),
         BESIDE(test_a_full_queue_takes_all_items_or_none),
         BESIDE(test_no_memory_for_a_body_is_503),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/log.h"
 #include "server/route.h"
 
 struct reason {
@@ -70,15 +71,27 @@ static const struct reason *find_reason(const struct err *e)
     return by_code ? by_code : internal;
 }
 
+/* The client is told nothing about it: here is the place to look. */
+static void log_internal(const struct request *r, const struct err *e)
+{
+    log_event(LOG_ERROR, "http", "internal_error",
+              "id=%s route=%s model=%s code=%s msg=\"%s\"", r->id,
+              r->route ? r->route->path : "none",
+              r->model ? model_name(r->model) : "", err_code_name(e->code),
+              e->msg);
+}
+
 int reply_error_json(const struct request *r, const struct err *e,
                      struct buf *out)
 {
     const struct reason *row = find_reason(e);
     const char *msg = e->msg;
-    if (row->status == 500)
+    if (row->status == 500) {
         msg = "internal error";
-    else if (!*msg)
+        log_internal(r, e);
+    } else if (!*msg) {
         msg = row->code;
+    }
     buf_add_str(out, "{\"error\":{\"message\":");
     buf_add_json_string(out, msg, strlen(msg));
     buf_add_str(out, ",\"type\":\"");

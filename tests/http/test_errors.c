@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
 
 static struct http_rig rig;
@@ -387,6 +388,14 @@ test_a_score_that_is_not_a_number_is_500_without_details(void **state)
               "{\"input\":[\"the poison was bad\",\"good\"]}", &a);
     assert_true(http_check_error(&a, 500, "internal_error", ""));
     assert_string_equal(answer_text(&a, "error.message"), "internal error");
+    char line[160]; /* the log has the details, under the request's id */
+    snprintf(line, sizeof line,
+             "http internal_error id=%s route=/sentiment model=labels "
+             "code=internal msg=\"",
+             answer_text(&a, "error.request_id"));
+    char *log = seqd_log_text(&rig.s);
+    assert_non_null(strstr(log, line));
+    mem_free(log);
     answer_free(&a);
 }
 

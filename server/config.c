@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT */
 #include "server/config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -437,10 +438,30 @@ static int apply_args(struct config *c, int argc, char *const *argv, int pass,
     return 0;
 }
 
+/* An address in digits, not a name: "127.0.0.1.example" may be anywhere. */
 static int is_loopback(const char *host)
 {
-    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
-           !strcmp(host, "localhost");
+    struct in_addr a;
+    if (inet_aton(host, &a))
+        return ntohl(a.s_addr) >> 24 == 127;
+    return !strcmp(host, "::1") || !strcmp(host, "localhost");
+}
+
+/* What a browser sends as Origin is compared as text: anything that it cannot
+ * send would be on the list for nothing. */
+static int check_origins(const struct config *c, struct err *e)
+{
+    for (int i = 0; i < c->cors_origins.n; i++) {
+        const char *o = c->cors_origins.v[i], *host = strstr(o, "://");
+        if (!strcmp(o, "*") || !strcmp(o, "null"))
+            continue;
+        if (!host || host == o || !host[3] || strpbrk(host + 3, "/?#@ "))
+            return err_set(e, ERR_INVALID,
+                           "--cors-origin is \"%.60s\", expected "
+                           "scheme://host[:port] without a path, or *",
+                           o);
+    }
+    return 0;
 }
 
 static int check_models(const struct config *c, struct err *e)
@@ -466,7 +487,7 @@ static int check_rules(struct config *c, struct err *e)
                        "--host %.60s is not loopback: give --api-key-file or "
                        "SEQD_API_KEY, or say --no-auth",
                        c->host);
-    return check_models(c, e);
+    return check_origins(c, e) < 0 ? -1 : check_models(c, e);
 }
 
 int config_load(struct config *c, int argc, char *const *argv, struct err *e)

@@ -102,14 +102,26 @@ static void test_config_flags_win_and_the_last_one_counts(void **state)
 
 static void test_config_refuses_what_is_out_of_range(void **state)
 {
-    static char *rows[][2] = {
-        {"--port", "-1"},        {"--port", "65536"},
-        {"--port", ""},          {"--port", "1x"},
-        {"--threads", "65"},     {"--kernels", "av"},
-        {"--kernels", ""},       {"--kernels", "auto|generic"},
-        {"--log-format", "xml"}, {"--max-batch", "99999999999999999999"},
-        {"--host", "0.0.0.0"},   {"--host", "192.168.1.1"},
-        {"--no-auth=2", NULL},   {"--por", "1"}};
+    static char *rows[][2] = {{"--port", "-1"},
+                              {"--port", "65536"},
+                              {"--port", ""},
+                              {"--port", "1x"},
+                              {"--threads", "65"},
+                              {"--kernels", "av"},
+                              {"--kernels", ""},
+                              {"--kernels", "auto|generic"},
+                              {"--log-format", "xml"},
+                              {"--max-batch", "99999999999999999999"},
+                              {"--host", "0.0.0.0"},
+                              {"--host", "192.168.1.1"},
+                              {"--host", "127.0.0.1.example"},
+                              {"--host", "127.example"},
+                              {"--cors-origin", ""},
+                              {"--cors-origin", "app.example"},
+                              {"--cors-origin", "https://app.example/"},
+                              {"--cors-origin", "https://"},
+                              {"--no-auth=2", NULL},
+                              {"--por", "1"}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *argv[] = {"seqd", rows[i][0], rows[i][1], NULL};
@@ -126,7 +138,8 @@ static void test_config_refuses_what_is_out_of_range(void **state)
 
 static void test_config_loopback_needs_no_key(void **state)
 {
-    static char *hosts[] = {"127.0.0.1", "127.1.2.3", "localhost", "::1"};
+    static char *hosts[] = {"127.0.0.1", "127.1.2.3", "127.1", "localhost",
+                            "::1"};
     (void)state;
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         char *argv[] = {"seqd", "--host", hosts[i], NULL};

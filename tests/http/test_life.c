@@ -46,13 +46,17 @@ static char *temp_file(const char *name, const char *text)
     return path;
 }
 
-/* A request that runs for seconds, on a socket of its own. */
+/* A request that runs for seconds, on a socket of its own: a million tokens of
+ * one text as a stream, else of eight texts (one alone can end within the drain
+ * on a fast machine). */
 static int long_request(int port, int stream)
 {
     char text[512], body[256];
     int fd = raw_open(port);
+    const char *input =
+        stream ? "\"a\"" : "[\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]";
     snprintf(body, sizeof body,
-             "{\"input\":\"the\",\"max_tokens\":1048576,\"stream\":%s}",
+             "{\"input\":%s,\"max_tokens\":1048576,\"stream\":%s}", input,
              stream ? "true" : "false");
     snprintf(text, sizeof text,
              "POST /generate HTTP/1.1\r\nHost: a\r\nContent-Type: "

@@ -11,7 +11,7 @@
 #define MIN_WORK 1.0e6
 /* Fewer rows a thread than this: split units, so that each thread reads only
  * its share of the weights. */
-#define MIN_ROWS 8
+#define MIN_ROWS 4
 
 /* --- scratch --- */
 

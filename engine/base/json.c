@@ -7,10 +7,12 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/json_scan.h"
 #include "engine/base/mem.h"
@@ -104,6 +106,24 @@ static int read_all(FILE *f, const char *label, size_t max, char **text,
     return 0;
 }
 
+/* Without waiting for a writer, should it be a pipe: a checkpoint with a FIFO
+ * in it would hang the loader. Reading waits, so /dev/stdin works. */
+static FILE *open_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    FILE *f = NULL;
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0) {
+        f = fdopen(fd, "rb");
+    }
+    if (!f && fd >= 0) {
+        int why = errno;
+        close(fd);
+        errno = why;
+    }
+    return f;
+}
+
 int json_load(const char *path, const char *label,
               const struct json_limits *lim, struct json **out, struct err *e)
 {
@@ -111,7 +131,7 @@ int json_load(const char *path, const char *label,
     char *text = NULL;
     size_t n = 0;
     *out = NULL;
-    FILE *f = fopen(path, "rbe");
+    FILE *f = open_file(path);
     if (!f) {
         return errno == ENOENT || errno == ENOTDIR
                    ? err_set(e, ERR_NOT_FOUND, "%s: no such file", label)

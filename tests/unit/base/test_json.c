@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -364,6 +366,46 @@ static void test_json_load_names_the_label(void **state)
     assert_int_equal(e.code, ERR_IO);
 }
 
+static void test_json_load_does_not_wait_for_a_writer(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/seqd-json-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/fifo", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    struct json *j = NULL;
+    struct err e = ERR_INIT;
+    alarm(20); /* ends the program, should it wait */
+    assert_int_equal(json_load(path, "config.json", NULL, &j, &e), -1);
+    alarm(0);
+    assert_int_equal(e.code, ERR_FORMAT);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* "--config <(...)" of a shell */
+static void test_json_load_reads_a_pipe_to_its_end(void **state)
+{
+    (void)state;
+    char path[64];
+    int fd[2];
+    assert_int_equal(pipe(fd), 0);
+    snprintf(path, sizeof(path), "/dev/fd/%d", fd[0]);
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(50000);
+        _exit(write(fd[1], "{\"a\":1}", 7) != 7);
+    }
+    close(fd[1]);
+    struct json *j = NULL;
+    struct err e = ERR_INIT;
+    assert_int_equal(json_load(path, "config.json", NULL, &j, &e), 0);
+    assert_int_equal(json_size(j), 1);
+    json_free(j);
+    close(fd[0]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +419,8 @@ int main(void)
         cmocka_unit_test(test_json_reads_values),
         cmocka_unit_test(test_json_null_nodes_are_harmless),
         cmocka_unit_test(test_json_load_names_the_label),
+        cmocka_unit_test(test_json_load_does_not_wait_for_a_writer),
+        cmocka_unit_test(test_json_load_reads_a_pipe_to_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

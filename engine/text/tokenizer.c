@@ -288,6 +288,9 @@ static int load(const struct source *s, struct tokenizer *t,
         (s->added && json_type(s->added) != JSON_ARRAY)) {
         return bad(s, "no vocabulary, or added_tokens is not a list");
     }
+    if (own && json_type(own) != JSON_OBJECT) {
+        return bad(s, "'seqd' is not an object");
+    }
     if (read_rule(s, t, normalizer) || load_vocab(s, t) ||
         list_specials(s, t) || read_named(s, t, model, "unk_token", &t->unk) ||
         read_named(s, t, own, "bos", &t->bos) ||

@@ -232,6 +232,8 @@ static void test_tokenizer_refuses(void **state)
                           ",\"added_tokens\":[{\"id\":0,\"content\":\"b\"},"
                           "{\"id\":0,\"content\":\"b\"}]}",
          ERR_FORMAT, "no entry has the id 1"},
+        {"{" VOCAB("{\"a\":0}") "," NORM ",\"seqd\":\"a\"}", ERR_FORMAT,
+         "'seqd' is not an object"},
         {"{" VOCAB("{\"a\":0}") "," NORM ",\"seqd\":{\"bos\":\"b\"}}",
          ERR_FORMAT, "'bos' does not name"},
         {"{" VOCAB("{\"a\":0}") "," NORM ",\"seqd\":{\"eos\":0}}", ERR_FORMAT,

@@ -33,7 +33,7 @@ struct life {
     struct err load_error; /* the loader's, until it is joined */
 };
 
-static void configure_log(const struct config *c)
+void life_log(const struct config *c)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
     enum log_level level = LOG_INFO;
@@ -49,7 +49,7 @@ int life_open(struct server *sv, struct life **out, struct err *e)
     struct life *l = mem_zalloc(sizeof *l);
     if (!l)
         return err_nomem(e);
-    configure_log(sv->cfg);
+    life_log(sv->cfg);
     l->sv = sv;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);

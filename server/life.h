@@ -10,6 +10,8 @@
 
 struct life;
 
+/* life_log: level and form of the log, from the options. */
+void life_log(const struct config *c);
 /* life_open: block the signals that we read (before any thread exists), set
  * up the log. ERR_IO, ERR_NOMEM. */
 int life_open(struct server *sv, struct life **out, struct err *e);

@@ -75,6 +75,7 @@ static int open_engine(struct server *sv, struct err *e)
 static int check(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c};
+    life_log(c);
     if (config_models(c, e) < 0 || open_engine(&sv, e) < 0)
         return fail(e, 1);
     int rc = life_load_models(&sv, e) < 0 ? fail(e, 1) : 0;

@@ -218,13 +218,15 @@ static void test_wrong_keys_of_the_file_are_named(void **state)
 
 static void test_check_config_loads_the_models(void **state)
 {
-    const char *const good[] = {"--check-config", "--model", rig.words, NULL};
+    const char *const good[] = {"--check-config", "--log-level", "warn",
+                                "--model",        rig.words,     NULL};
     static const char *const bad[] = {"--check-config", "--model",
                                       "x=/nonexistent", NULL};
     char out[1024], err[4096];
     (void)state;
     assert_int_equal(seqd_run(good, out, err, sizeof out), 0);
     assert_non_null(strstr(out, "good"));
+    assert_string_equal(err, ""); /* the log's options count here, too */
     assert_int_equal(seqd_run(bad, out, err, sizeof out), 1);
     assert_non_null(strstr(err, "seqd: "));
 }

@@ -274,12 +274,12 @@ static void test_loading_is_503_with_live_probes(void **state)
     fclose(f);
     unlink(fifo);
     assert_int_equal(mkfifo(fifo, 0600), 0);
+    int fd = open(fifo, O_RDWR | O_CLOEXEC); /* the writer is there already */
+    assert_true(fd >= 0);
     snprintf(spec, sizeof spec, "slow=%s", dir);
     const char *const args[] = {"--model", spec, NULL};
     assert_int_equal(seqd_spawn(&s, args), 0);
 
-    int fd = open(fifo, O_WRONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
     http_get(s.port, "/livez", &a);
     assert_int_equal(a.status, 200);
     answer_free(&a);

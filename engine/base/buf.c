@@ -116,18 +116,6 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     return rc;
 }
 
-int buf_drop_front(struct buf *b, size_t n)
-{
-    if (n > b->len) {
-        return -1;
-    }
-    if (n) {
-        memmove(b->p, b->p + n, b->len - n + 1);
-        b->len -= n;
-    }
-    return 0;
-}
-
 /* The two-character escape of c, or 0. */
 static char short_escape(unsigned char c)
 {

@@ -24,7 +24,6 @@ int buf_add_str(struct buf *b, const char *s);
 int buf_add_char(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-int buf_drop_front(struct buf *b, size_t n); /* remove the first n bytes */
 
 /* JSON output. A string is written with quotes and RFC 8259 escapes; bytes
  * that are not UTF-8 become U+FFFD. Numbers are the shortest text that reads

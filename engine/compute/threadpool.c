@@ -27,6 +27,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/relax.h"
 #include "engine/compute/cpu_count.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
@@ -70,23 +71,6 @@ struct pool {
     int n_run;
     struct worker *worker; /* [n_threads]; 0 is the caller, unused */
 };
-
-#if defined(__x86_64__) || defined(__i386__)
-static inline void cpu_relax(void)
-{
-    __builtin_ia32_pause();
-}
-#elif defined(__aarch64__)
-static inline void cpu_relax(void)
-{
-    __asm__ volatile("yield");
-}
-#else
-static inline void cpu_relax(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-#endif
 
 static void futex_wait(struct gate *g, uint32_t seen, uint32_t bits)
 {

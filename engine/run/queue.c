@@ -7,25 +7,9 @@
 #include <time.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/relax.h"
 
 #define LOOKS_PER_CLOCK 16 /* reading the clock costs some 25 ns */
-
-#if defined(__x86_64__) || defined(__i386__)
-static inline void cpu_relax(void)
-{
-    __builtin_ia32_pause();
-}
-#elif defined(__aarch64__)
-static inline void cpu_relax(void)
-{
-    __asm__ volatile("yield");
-}
-#else
-static inline void cpu_relax(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-#endif
 
 int queue_init(struct queue *q, int max, struct err *e)
 {

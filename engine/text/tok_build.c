@@ -13,11 +13,6 @@ static const char *const rule_names[N_RULES] = {
     [RULE_CHARACTERS] = "seqd-characters",
 };
 
-const char *tok_rule_name(int rule)
-{
-    return rule >= 0 && rule < N_RULES ? rule_names[rule] : NULL;
-}
-
 int tok_rule_find(const char *name)
 {
     for (int i = 0; i < N_RULES; i++) {

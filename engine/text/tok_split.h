@@ -12,9 +12,7 @@
 
 enum tok_rule { RULE_ENGLISH, RULE_WHITESPACE, RULE_CHARACTERS, N_RULES };
 
-/* The name in `normalizer.type`, or NULL. */
-const char *tok_rule_name(int rule);
-/* The rule of that name, or -1. */
+/* The rule that `normalizer.type` names, or -1. */
 int tok_rule_find(const char *name);
 
 int tok_word_split(const char *text, size_t n, int lowercase, split_fn *fn,

@@ -251,6 +251,7 @@ BENCHES := bench-kernels bench-step bench-engine bench-http
 .PHONY: bench-kernels bench-step bench-engine bench-http
 bench-kernels: $(B)/tests/bench/bench_kernels
 	@$<
+$(B)/tests/bench/bench_kernels: $(B)/tests/support/fma_probe.o
 bench-step: $(B)/tests/bench/bench_step
 	@$< $(ARGS)
 $(B)/tests/bench/bench_step: $(B)/tests/bench/bench_step.o \

@@ -18,6 +18,7 @@
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
+#include "tests/support/fma_probe.h"
 
 #define M_MAX 64
 #define ROUNDS_MAX 200
@@ -34,80 +35,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* --- the peak: independent chains of multiply-adds, nothing else --- */
-
-#define PROBE_STEPS 2000
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-static __attribute__((target("avx512f"))) float probe512(void)
-{
-    __m512 a[24], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-9f);
-
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; i++)
-        a[i] = _mm512_set1_ps((float)i);
-    for (int k = 0; k < PROBE_STEPS; k++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < 24; i++)
-            a[i] = _mm512_fmadd_ps(a[i], x, y);
-    }
-#pragma GCC unroll 24
-    for (int i = 1; i < 24; i++)
-        a[0] = _mm512_add_ps(a[0], a[i]);
-    return _mm512_cvtss_f32(a[0]);
-}
-
-static __attribute__((target("avx2,fma"))) float probe256(void)
-{
-    __m256 a[12], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-9f);
-
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; i++)
-        a[i] = _mm256_set1_ps((float)i);
-    for (int k = 0; k < PROBE_STEPS; k++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++)
-            a[i] = _mm256_fmadd_ps(a[i], x, y);
-    }
-#pragma GCC unroll 12
-    for (int i = 1; i < 12; i++)
-        a[0] = _mm256_add_ps(a[0], a[i]);
-    return _mm256_cvtss_f32(a[0]);
-}
-
-static volatile float sink;
-
-/* FLOP of one probe, 0 when the family has none. */
-static double probe(const char *family)
-{
-    if (strcmp(family, "avx512") == 0) {
-        sink = probe512();
-        return 24.0 * 16.0 * 2.0 * PROBE_STEPS;
-    }
-    if (strcmp(family, "avx2") == 0) {
-        sink = probe256();
-        return 12.0 * 8.0 * 2.0 * PROBE_STEPS;
-    }
-    return 0.0;
-}
-#else
-static double probe(const char *family)
-{
-    (void)family;
-    return 0.0;
-}
-#endif
-
-/* GFLOP/s of the family's multiply-adds now, 0 if unknown. */
-static double peak(const char *family)
-{
-    double t = now(), flop = probe(family);
-
-    return flop / (now() - t) * 1e-9;
-}
-
 /* --- timing --- */
 
 typedef void work_fn(void *arg);
@@ -121,7 +48,7 @@ static double seconds(work_fn *fn, void *arg, const char *family, double *top)
     long n = 1;
 
     for (int r = 0; r < ROUNDS_MAX && now() - start < MAX_SECONDS;) {
-        double rate = peak(family), t0 = now(), t;
+        double rate = fma_probe(family), t0 = now(), t;
 
         for (long i = 0; i < n; i++)
             fn(arg);

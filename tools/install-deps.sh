@@ -16,7 +16,7 @@ packages_of() {
         binutils git:git ;;
     style) echo clang-format:clang-format git:git ;;
     lint) echo clang-tidy cppcheck ;;
-    fuzz) echo clang:clang ;;
+    fuzz) echo clang:clang libclang-rt-14-dev ;;
     cross) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
         qemu-user-static ;;
     bench) echo wrk:wrk nodejs:node npm:npm python3-torch ;;

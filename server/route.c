@@ -80,8 +80,20 @@ static int needs_key(const struct request *r)
              r->head.origin);
 }
 
-void route_begin(struct request *r, const char *method, const char *path)
+/* The path of a request target. Clients that take us for a proxy send
+ * "http://host/path", and a server has to take it (RFC 9112, 3.2.2). */
+static const char *path_of(const char *target)
 {
+    size_t n = !strncasecmp(target, "http://", 7)    ? 7
+               : !strncasecmp(target, "https://", 8) ? 8
+                                                     : 0;
+    const char *path = n ? strchr(target + n, '/') : target;
+    return path ? path : "/";
+}
+
+void route_begin(struct request *r, const char *method, const char *target)
+{
+    const char *path = path_of(target);
     const struct config *cfg = r->sv->cfg;
     r->method = parse_method(method);
     for (int i = 0; i < N_ROUTES && !r->route; i++)

@@ -28,7 +28,7 @@ const struct route *route_at(int i);
 
 /* route_begin: the header is complete: find the route, check method and key.
  * What is wrong is in r->err. */
-void route_begin(struct request *r, const char *method, const char *path);
+void route_begin(struct request *r, const char *method, const char *target);
 /* route_ready: the body is complete: media type, phase. -1 with r->err. */
 int route_ready(struct request *r);
 

@@ -135,6 +135,27 @@ static void test_a_refused_header_says_why_in_json(void **state)
     assert_non_null(strstr(out, "X-Request-Id: "));
 }
 
+static void test_a_target_may_be_a_whole_url(void **state)
+{
+    static const struct {
+        const char *target, *begin;
+    } rows[] = {{"http://a/livez", "HTTP/1.1 200"},
+                {"HTTP://a:8080/v1/models/words?x=/", "HTTP/1.1 200"},
+                {"http://a", "HTTP/1.1 200"},
+                {"http://a/nothing", "HTTP/1.1 404"},
+                {"ftp://a/livez", "HTTP/1.1 404"}};
+    static char out[65536];
+    char ask[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(ask, sizeof ask,
+                 "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                 rows[i].target);
+        raw_ask(rig.s.port, ask, out, sizeof out);
+        assert_memory_equal(out, rows[i].begin, strlen(rows[i].begin));
+    }
+}
+
 static void test_a_request_without_host_is_refused(void **state)
 {
     static char out[4096];
@@ -329,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ambiguous_framing_is_refused_and_closed),
         cmocka_unit_test(test_a_refused_header_says_why_in_json),
+        cmocka_unit_test(test_a_target_may_be_a_whole_url),
         cmocka_unit_test(test_a_request_without_host_is_refused),
         cmocka_unit_test(test_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(test_a_chunked_body_is_read),

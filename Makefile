@@ -140,8 +140,7 @@ suite: tests-build
 	  $(if $(filter release,$(FLAVOUR)),$(SCRIPT_TESTS))
 
 # Under an emulator: no trainer (it wants OpenBLAS), no slow sweeps.
-CROSS_SKIP := tests/unit/train/% tests/unit/models/test_rnn_step \
-  tests/unit/run/test_identity
+CROSS_SKIP := tests/unit/train/%
 CROSS_BIN := $(filter-out $(CROSS_SKIP:%=$(B)/%),$(UNIT_BIN))
 .PHONY: cross-build cross-unit
 cross-build: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(CROSS_BIN)

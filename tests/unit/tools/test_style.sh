@@ -90,7 +90,7 @@ check style_refuses_work_paths path 'see /wo''rk/main' 'absolute paths'
 check style_refuses_home_paths path 'in /ro''ot/.cache' 'absolute paths'
 check style_refuses_registry_hosts path 'https://regis''try.example.org/x' hosts
 relative() {
-    echo 'see ../shared/data and docs/work/x' | plant notes.md
+    echo 'see ../shared/data and docs/home/x' | plant notes.md
     "$style" -C "$work/t" paths
 }
 check style_accepts_relative_paths relative

@@ -14,7 +14,14 @@
 
 struct hparams;
 
-int hparams_open(const char *dir, const char *label, struct hparams **out,
+/* hparams_open: config.json of a directory; or the metadata of a GGUF file (or
+ * of the one in a directory without config.json) as the same kind of tree: the
+ * key "llama.attention.head_count" is the path "llama.attention.head_count",
+ * and "model_type" is added with the value of general.architecture. Arrays of
+ * more than 4,096 elements (vocabularies) are left out. */
+enum hparams_form { HPARAMS_CONFIG, HPARAMS_GGUF };
+enum hparams_form hparams_form(const struct hparams *h);
+int hparams_open(const char *path, const char *label, struct hparams **out,
                  struct err *e);
 /* hparams_parse: from text, for tests and GGUF. */
 int hparams_parse(const char *text, size_t n, const char *label,

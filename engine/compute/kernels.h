@@ -23,6 +23,10 @@
 
 #include "engine/base/err.h"
 
+struct matrix;
+struct qrows;
+
+#define ATTN_KEYS 16 /* keys of a block */
 #define PACK_COLS 16 /* columns of a panel: one AVX-512 register of floats */
 
 /* Weights W [N, K] (row n holds the weights of output n, as in PyTorch),
@@ -85,6 +89,56 @@ struct kernels {
     void (*vexp)(int n, const float *x, float *y);
     void (*vtanh)(int n, const float *x, float *y);
     void (*vsigmoid)(int n, const float *x, float *y);
+
+    /* Block products, behind matrix.h (which calls them per range of
+     * panels; NULL in no family). */
+    void (*matrix_rows)(const struct matrix *w, int n0, int n1, int m,
+                        const float *x, size_t ldx, const float *const *init,
+                        float *y, size_t ldy);
+    void (*matrix_rows_q)(const struct matrix *w, int n0, int n1, int r0, int m,
+                          const struct qrows *x, const float *const *init,
+                          float *y, size_t ldy);
+    void (*quantise_rows)(const float *x, size_t ldx, int r0, int r1,
+                          struct qrows *q);
+
+    /* Attention of one head over keys in blocks of ATTN_KEYS consecutive
+     * absolute positions. kb[b] is a block of keys, [dp][16] (d-major, dp: d
+     * rounded up to 16, zero-padded); vb[b] a block of values, [16][dp].
+     * attn_scores: s[r][16 b + i] = scale * sum_d q[r][d] kb[b][d][i], for m
+     * query rows and n_blocks blocks (slots without a key get numbers that
+     * nobody may use). */
+    void (*attn_scores)(int m, int d, const float *q, size_t ldq,
+                        const float *const *kb, int n_blocks, float scale,
+                        float *s, size_t lds);
+    /* attn_mix: y[r][0..dp) = sum over keys lo[r] <= i < hi[r], ascending, of
+     * p[r][i] vb[i / 16][i % 16][..]; other slots are skipped, not multiplied
+     * by zero. */
+    void (*attn_mix)(int m, int d, const float *p, size_t ldp, const int *lo,
+                     const int *hi, const float *const *vb, float *y,
+                     size_t ldy);
+    /* attn_softmax: s[lo..hi) of one row becomes its softmax: 16 virtual lanes
+     * by absolute position (i % 16). cap > 0: scores are cap * tanh(s / cap)
+     * first. */
+    void (*attn_softmax)(int lo, int hi, float cap, float *s);
+
+    /* y = x / sqrt(mean(x^2) + eps) * w (Zhang and Sennrich 2019). y may be x.
+     */
+    void (*rms_norm)(int n, const float *x, const float *w, float eps,
+                     float *y);
+    /* y = (x - mean) / sqrt(var + eps) * w + b (Ba et al. 2016); b may be NULL.
+     */
+    void (*layer_norm)(int n, const float *x, const float *w, const float *b,
+                       float eps, float *y);
+    /* Rotary positions (Su et al. 2021) on one head x [d]: pairs (i, i + d/2)
+     * or, `adjacent`, (2i, 2i+1); cs[2i], cs[2i+1] are cosine and sine. n_rot
+     * of d dimensions are turned. */
+    void (*rope)(int n_rot, int adjacent, const float *cs, float *x);
+    void (*gelu_tanh)(int n, const float *x, float *y); /* 0.5x(1+tanh(..)) */
+    void (*gelu_erf)(int n, const float *x, float *y);  /* x Phi(x), exact */
+    void (*silu_mul)(int n, const float *g, const float *u,
+                     float *y); /* silu(g) u */
+    void (*gelu_mul)(int n, const float *g, const float *u,
+                     float *y); /* gelu_tanh(g) u */
 
     /* Widening: exact. */
     void (*widen_bf16)(size_t n, const uint16_t *x, float *y);

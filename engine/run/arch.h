@@ -3,9 +3,13 @@
  * to these sequences, give me these output rows". Recurrent nets and
  * Transformers alike: ragged batches, no padding.
  *
- * A sequence's state is `fixed_bytes` of pointer-free memory plus, for
- * architectures with streams, pages that the engine owns (none yet: recurrent
- * nets need no pages). step() reads fixed_in and writes fixed_out; the runner
+ * A sequence's state is `fixed_bytes` of pointer-free memory (may be 0) plus,
+ * for architectures with streams, pages that the engine owns: page i of a
+ * stream holds the tokens at positions i * page_tokens and on. Before step the
+ * engine has reserved pages for len + n tokens and made those that step may
+ * write private; full pages before them may be shared by several sequences
+ * and are read-only. step writes only positions len .. len+n-1. A new page's
+ * content is undefined. step() reads fixed_in and writes fixed_out; the runner
  * swaps them when the item's status is 0, so an item that fails (a NaN row,
  * scratch that cannot grow) leaves its sequence as it was and harms no
  * neighbour. fixed_in of an empty sequence (len 0) is all zero bytes.
@@ -29,6 +33,8 @@
 #define TASK_NEXT 1u     /* next token: /predict */
 #define TASK_CLASSIFY 2u /* one label for a text: /sentiment */
 #define TASK_GENERATE 4u /* continuation: /generate */
+#define TASK_EMBED 8u    /* one vector for a text: /v1/embeddings */
+#define TASK_FILL 16u    /* masked word: /predict with one mask token */
 
 /* struct model_arch.flags */
 #define ARCH_WHOLE_INPUT                                                       \
@@ -50,6 +56,8 @@ struct stream_layout {
     unsigned flags;
 };
 
+/* page_tokens of all Transformers here: one block of keys (ATTN_KEYS). A page
+ * is a multiple of 64 bytes and 64-byte aligned. */
 #define MAX_STREAMS 2 /* 0 target, 1 source */
 struct state_layout {
     size_t fixed_bytes; /* multiple of 64 */
@@ -74,7 +82,13 @@ struct span {
 /* A wanted output: rows from .. from+n-1 of the span (rows are positions of
  * this span). dst [n][ld] floats. CLASS and POOLED are of the whole sequence
  * so far: from and n are ignored, one row. LOGITS has V columns, CLASS
- * n_labels (raw scores before softmax), HIDDEN and POOLED the model's width.
+ * n_labels (raw scores before softmax), HIDDEN and POOLED the model's width
+ * (POOLED: the sentence embedding as the checkpoint states it, normalised if
+ * it says so). ATTENTION: the weights of all layers and heads, dst
+ * [n_layers][n_heads][n][n] floats without padding (ld is ignored), element
+ * [.][.][i][j] that of position i for j, 0 where it may not look; only for
+ * spans that hold the whole sequence (len 0), n <= MODEL_MAX_SHOWN. Such an
+ * item gets its own memory, not rows of the common block.
  * The runner lays the rows of one step out so that the wants of a batch, in
  * item order, follow each other ld apart in one 64-byte aligned block (ld a
  * multiple of 16): a product may write them in place. */
@@ -112,6 +126,7 @@ struct batch {
 };
 
 #define MODEL_MAX_LABELS 1024
+#define MODEL_MAX_SHOWN 64 /* tokens whose attention may be looked at */
 
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * hparams (which the engine keeps open) or static. */
@@ -121,7 +136,9 @@ struct model_info {
     int n_vocab;    /* columns of LOGITS, 0 when none */
     int n_labels;   /* columns of CLASS, 0 when none */
     const char *labels[MODEL_MAX_LABELS]; /* id2label */
-    int width;                            /* columns of HIDDEN */
+    int width;                            /* columns of HIDDEN, POOLED */
+    int n_layers, n_heads; /* of attention to look at; 0: none */
+    int fast;              /* 1: block types are multiplied the fast way */
     int64_t context_length;               /* 0: none of its own */
     int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
@@ -139,6 +156,10 @@ struct load_opts {
     const struct kernels *k;
     size_t fold_bytes;     /* most bytes a folded table may take; 0: none */
     int n_vocab_tokenizer; /* entries of tokenizer.json, 0: none */
+    int exact; /* 1: fp32 activations also over block types (--path exact) */
+    int bf16;  /* 1: bf16 products over BF16 weights, where the CPU has them */
+    const char *path; /* of the checkpoint, for files beside it (pooling);
+                         never in messages */
 };
 
 struct model_arch {

@@ -38,6 +38,8 @@ struct engine_options {
                             0: 8192 */
     size_t state_bytes;  /* budget of sequence states; 0: 256 MiB */
     size_t fold_bytes;   /* most bytes of folded tables a model; 0: none */
+    int exact;           /* fp32 activations over block-quantised weights */
+    int bf16;            /* bf16 products over BF16 weights */
     /* flush: called by a runner after it delivered all events of one step: one
      * wake per step. ctx is passed back. May be NULL. */
     void (*flush)(void *ctx);
@@ -51,7 +53,7 @@ int engine_open(const struct engine_options *o,
 /* engine_close: drains with timeout 0, then frees. */
 void engine_close(struct engine *g);
 
-/* engine_load: read a checkpoint directory and start its runner; the model is
+/* engine_load: read a checkpoint (a directory, or a .gguf file) and start its runner; the model is
  * usable when this returns 0. Order of loading is the order of defaults. Names
  * match [A-Za-z0-9._-]{1,64} and are unique. */
 int engine_load(struct engine *g, const char *name, const char *dir,
@@ -120,9 +122,12 @@ struct job_spec {
     unsigned task;         /* one TASK_* */
     const int32_t *tokens; /* copied; the begin token included by the caller */
     int n_tokens;          /* >= 1 */
-    /* TASK_NEXT */
+    /* TASK_NEXT, TASK_FILL */
     int top_k;         /* predictions wanted, 1..1000 */
     float temperature; /* of the softmax */
+    int words;         /* TASK_NEXT of a sub-word model: search whole words */
+    /* TASK_NEXT, TASK_FILL, TASK_CLASSIFY */
+    int attention; /* return the attention weights (n_tokens <= 64) */
     /* TASK_GENERATE */
     int max_tokens; /* >= 0 */
     struct sample_params sample;
@@ -137,8 +142,10 @@ struct job_spec {
 };
 
 struct prediction {
-    int32_t id;
+    int32_t id; /* of the first token, when words were searched */
     float prob, logprob;
+    const char *text; /* words: the word, NUL-terminated UTF-8, without the
+                         space before it; else NULL: the entry of id */
 };
 
 struct job_result {
@@ -157,7 +164,12 @@ struct job_result {
     const int32_t *tokens;
     int n_tokens;
     enum finish_reason finish;
+    /* TASK_EMBED: [width] */
+    const float *embedding;
+    /* attention: [n_layers][n_heads][n_tokens][n_tokens], or NULL */
+    const float *attention;
     /* all */
+    int cached_tokens; /* of the prompt, found in shared pages */
     int prompt_tokens, completion_tokens;
     int64_t queue_us, run_us;
 };

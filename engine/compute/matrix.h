@@ -1,0 +1,88 @@
+/* matrix: the weights W [N, K] of a linear layer as the kernels read them:
+ * panels of 16 outputs (columns of the product), K ascending, in the numbers
+ * of the checkpoint: fp32, bf16, f16 or ggml's blocks, re-packed once at load
+ * and about as large as the file has them. Two ways to multiply:
+ *
+ *   exact  weights are widened (dequantised as weight_read does, bit for bit)
+ *          in registers or a small tile, activations are fp32: the same bits
+ *          as gemm_rows over widened weights
+ *   fast   block types only: activations are quantised per row and block of 32
+ *          to int8 (scale = max|x| / 127, round to nearest even), products are
+ *          exact in int32, and each block adds one fp32 term, ascending
+ *
+ * Both keep the promise of kernels.h: the bits depend on no m, position,
+ * split, and here on no kernel family with FMA either.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_MATRIX_H
+#define SEQD_MATRIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/checkpoint/weights.h"
+
+struct kernels;
+
+#define QBLOCK 32 /* activations that share a scale */
+
+struct matrix {
+    enum dtype type; /* of the packed numbers: F32, BF16, F16 or a block type */
+    int N, K;
+    size_t bytes;
+    void *data; /* 64-byte aligned panels; the layout is matrix.c's business */
+};
+
+/* Quantised activations: q [m][ldq] int8 (ldq: K rounded up to QBLOCK,
+ * zero-padded), scale and sum per block; half [.][2] holds the sums of the two
+ * halves of a block, for types with scales per 16. */
+struct qrows {
+    int m, K, ldq;
+    int8_t *q;
+    float *scale;  /* [m][ldq / QBLOCK] */
+    int32_t *half; /* [m][ldq / QBLOCK][2] */
+};
+size_t qrows_bytes(int m, int K); /* multiple of 64 */
+void qrows_bind(struct qrows *q, void *mem, int m, int K);
+
+/* matrix_pack: rows row0 .. row0+N-1 of a 2-dimensional tensor [rows, K];
+ * `transposed`: the tensor is [K, rows] (plain types only). F64 becomes fp32.
+ * ERR_NOMEM, ERR_UNSUPPORTED. The caller has checked the shape. */
+struct matrix_rows_of {
+    const struct weight *t;
+    int64_t row0;
+    int N, K;
+    int transposed;
+};
+int matrix_pack(const struct matrix_rows_of *from, struct matrix *out,
+                struct err *e);
+/* matrix_pack_all: several tensors of one K and type below each other (query,
+ * key and value in one product); ERR_UNSUPPORTED when their types differ and
+ * are not all plain. Each part begins at a multiple of 16 columns: at[i] gets
+ * the first column of part i. */
+int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
+                    struct matrix *out, struct err *e);
+void matrix_fini(struct matrix *w);
+
+/* matrix_quantised: 1 when the fast way exists for its type. */
+int matrix_quantised(const struct matrix *w);
+
+/* matrix_rows: y[r][n] = init[r][n] + sum_k x[r][k] W[n][k], r < m, n0 <= n <
+ * n1 (multiples of 16, n1 may be N); init as in kernels.h. The exact way. y
+ * has room for N rounded up to 16 columns. */
+void matrix_rows(const struct kernels *k, const struct matrix *w, int n0,
+                 int n1, int m, const float *x, size_t ldx,
+                 const float *const *init, float *y, size_t ldy);
+/* matrix_rows_q: the fast way, rows r0 .. r0+m-1 of x; y and init from row 0
+ * of the caller's. */
+void matrix_rows_q(const struct kernels *k, const struct matrix *w, int n0,
+                   int n1, int r0, int m, const struct qrows *x,
+                   const float *const *init, float *y, size_t ldy);
+/* matrix_quantise: fill rows r0 .. r1-1 of q from x (row r of x is row r of
+ * q). A row with a NaN or infinity gives NaN scales, so that its outputs are
+ * NaN and are found. */
+void matrix_quantise(const struct kernels *k, const float *x, size_t ldx,
+                     int r0, int r1, struct qrows *q);
+
+#endif

@@ -51,7 +51,7 @@ void gguf_close(struct gguf *g);
 
 /* Metadata, by index or by key. */
 int gguf_n_keys(const struct gguf *g);
-const char *gguf_key(const struct gguf *g, int i); /* NUL-terminated */
+const char *gguf_key(const struct gguf *g, int i);    /* NUL-terminated */
 int gguf_find(const struct gguf *g, const char *key); /* index or -1 */
 enum gguf_type gguf_type(const struct gguf *g, int i);
 /* Arrays: type and number of their elements (no arrays of arrays). */

@@ -92,8 +92,8 @@ const struct weight *weights_need(const struct weights *w, const char *name,
 void weight_read(const struct weight *t, size_t first, size_t n, float *dst);
 
 const char *dtype_name(enum dtype d); /* "F32", "BF16" ... */
-size_t dtype_bytes(enum dtype d); /* of an element; 0 for block types */
-int dtype_block(enum dtype d);    /* elements of a block; 1 for plain types */
+size_t dtype_bytes(enum dtype d);     /* of an element; 0 for block types */
+int dtype_block(enum dtype d); /* elements of a block; 1 for plain types */
 size_t dtype_block_bytes(enum dtype d);
 int dtype_quantised(enum dtype d);
 

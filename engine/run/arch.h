@@ -137,10 +137,10 @@ struct model_info {
     int n_labels;   /* columns of CLASS, 0 when none */
     const char *labels[MODEL_MAX_LABELS]; /* id2label */
     int width;                            /* columns of HIDDEN, POOLED */
-    int n_layers, n_heads; /* of attention to look at; 0: none */
-    int fast;              /* 1: block types are multiplied the fast way */
-    int64_t context_length;               /* 0: none of its own */
-    int max_chain; /* longest chunk of one item in one step: time steps
+    int n_layers, n_heads;                /* of attention to look at; 0: none */
+    int fast;               /* 1: block types are multiplied the fast way */
+    int64_t context_length; /* 0: none of its own */
+    int max_chain;          /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for

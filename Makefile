@@ -259,6 +259,9 @@ $(B)/tests/bench/bench_step: $(B)/tests/bench/bench_step.o \
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 bench-engine: $(B)/tests/bench/bench_engine
 	@$<
+.PHONY: bench-decode
+bench-decode: $(B)/tests/bench/bench_decode ## tokens/s of a checkpoint (ARGS="PATH [threads]")
+	@$< $(ARGS)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 

@@ -59,6 +59,7 @@ def main():
             tensor(b + name + ".bias", n)
     tensor("output_norm.weight", C)
     tensor("output_norm.bias", C)
+    tensor("output.weight", V, C)  # llama.cpp wants it in the file
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

@@ -38,8 +38,8 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
-ISA_x86 := engine/compute/kernels_x86.c engine/compute/kernels_avx2.c \
-  engine/compute/kernels_avx512.c
+ISA_x86 := engine/compute/kernels_x86.c $(wildcard engine/compute/*_avx2.c \
+  engine/compute/*_avx512.c engine/compute/*_vnni.c engine/compute/*_bf16.c)
 ISA_other := engine/compute/kernels_noisa.c
 
 ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c)) \
@@ -70,9 +70,12 @@ all: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(SEQD_TRAIN)
 .PHONY: tests-build
 tests-build: all $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN)
 
-$(B)/engine/compute/kernels_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
-$(B)/engine/compute/kernels_avx512.o: CFLAGS_ALL += -mavx512f -mavx512bw \
-  -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c \
+  -mprefer-vector-width=512
+$(B)/engine/compute/%_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
+$(B)/engine/compute/%_avx512.o: CFLAGS_ALL += $(AVX512)
+$(B)/engine/compute/%_vnni.o: CFLAGS_ALL += $(AVX512) -mavx512vnni
+$(B)/engine/compute/%_bf16.o: CFLAGS_ALL += $(AVX512) -mavx512bf16
 
 # The trainer's loops are plain C for the vectoriser: a square root or a
 # comparison in them must not stop for errno or traps. Values do not change.

@@ -128,6 +128,10 @@ struct batch {
 #define MODEL_MAX_LABELS 1024
 #define MODEL_MAX_SHOWN 64 /* tokens whose attention may be looked at */
 
+/* What the raw scores of CLASS are turned into: one label of several, labels
+ * that do not exclude each other, or numbers as they are (a regression). */
+enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
+
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * hparams (which the engine keeps open) or static. */
 struct model_info {
@@ -136,6 +140,7 @@ struct model_info {
     int n_vocab;    /* columns of LOGITS, 0 when none */
     int n_labels;   /* columns of CLASS, 0 when none */
     const char *labels[MODEL_MAX_LABELS]; /* id2label */
+    enum score_kind scores;               /* of TASK_CLASSIFY */
     int width;                            /* columns of HIDDEN, POOLED */
     int n_layers, n_heads;                /* of attention to look at; 0: none */
     int fast;               /* 1: block types are multiplied the fast way */

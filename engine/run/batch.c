@@ -16,7 +16,9 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
 {
     size_t n = (size_t)max_items;
     int cols = info->n_vocab > info->n_labels ? info->n_vocab : info->n_labels;
-
+    if ((info->tasks & TASK_EMBED) && info->width > cols) {
+        cols = info->width;
+    }
     memset(p, 0, sizeof(*p));
     p->max_items = max_items;
     p->max_chain = info->max_chain;

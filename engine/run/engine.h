@@ -155,7 +155,8 @@ struct job_result {
     const struct prediction *predictions;
     int n_predictions;
     double covered_mass;
-    /* TASK_CLASSIFY: softmax of the scores, in id order */
+    /* TASK_FILL: the same, for the place of the mask token. */
+    /* TASK_CLASSIFY: what model_info.scores says, in id order */
     const float *scores;
     int n_scores, best;
     /* TASK_GENERATE */
@@ -164,8 +165,9 @@ struct job_result {
     const int32_t *tokens;
     int n_tokens;
     enum finish_reason finish;
-    /* TASK_EMBED: [width] */
-    const float *embedding;
+    /* TASK_EMBED */
+    const float *embedding; /* [n_embedding]: model_info.width */
+    int n_embedding;
     /* attention: [n_layers][n_heads][n_tokens][n_tokens], or NULL */
     const float *attention;
     /* all */

@@ -66,10 +66,12 @@ static const char *largest_dtype(const struct weights *w)
     return name;
 }
 
-/* Tokens that are never offered: unknown and special ones but the end, and
- * columns that the tokenizer has no entry for. */
+/* Tokens that are never offered: unknown and special ones but the end (a
+ * masked word is not the end either), and columns that the tokenizer has no
+ * entry for. */
 static int list_forbidden(struct model *m, struct err *e)
 {
+    int ends = !(m->info.tasks & TASK_FILL);
     int V = m->info.n_vocab, n_tok = tokenizer_size(m->tokenizer);
     int32_t unk = tokenizer_unk(m->tokenizer);
 
@@ -78,7 +80,7 @@ static int list_forbidden(struct model *m, struct err *e)
         for (int32_t id = 0; id < V; id++) {
             int out = id >= n_tok || id == unk ||
                       tokenizer_is_special(m->tokenizer, id);
-            if (out && id != m->eos) {
+            if (out && !(ends && id == m->eos)) {
                 if (pass == 1) {
                     m->forbid[n] = id;
                 }
@@ -106,8 +108,9 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
     if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e)) {
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
     }
-    unsigned rows = m->info.tasks & (TASK_NEXT | TASK_GENERATE);
+    unsigned rows = m->info.tasks & (TASK_NEXT | TASK_GENERATE | TASK_FILL);
     if ((rows && m->info.n_vocab < 1) ||
+        ((m->info.tasks & TASK_EMBED) && m->info.width < 1) ||
         ((m->info.tasks & TASK_CLASSIFY) && m->info.n_labels < 1)) {
         return err_set(e, ERR_INTERNAL, "%s: a task without outputs", m->name);
     }

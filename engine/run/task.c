@@ -4,7 +4,7 @@
 #include "engine/run/task.h"
 
 static const struct task_ops *const tasks[] = {&task_next, &task_classify,
-                                               &task_generate};
+                                               &task_generate, &task_embed};
 
 const struct task_ops *task_find(unsigned task)
 {

@@ -34,7 +34,15 @@ struct task_ops {
                 struct batch_item *first, int n);
 };
 
-extern const struct task_ops task_next, task_classify, task_generate;
+extern const struct task_ops task_next, task_classify, task_generate,
+    task_embed, task_fill;
+
+/* The parts of task_next that task_fill shares: the best tokens of a row of
+ * logits. The task's state is theirs. */
+int task_next_init(struct job *j, const struct job_spec *spec, struct err *e);
+void task_next_fini(struct job *j);
+int task_next_take(struct job *j, const struct task_ctx *x,
+                   struct batch_item *first, int n);
 
 /* task_find: by TASK_* bit, or NULL. */
 const struct task_ops *task_find(unsigned task);

@@ -1,7 +1,9 @@
 /* task_classify: one label for a text. The wanted row is the raw score of each
- * label; the answer is its softmax.
+ * label; the answer is its softmax, or what else the checkpoint states.
  *
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
 #include "engine/run/task.h"
@@ -25,6 +27,24 @@ static int classify_plan(struct job *j, int budget, struct batch_plan *p)
     return task_plan_prompt(j, budget, p, WANT_CLASS);
 }
 
+static void to_scores(const struct task_ctx *x, const float *row, int n,
+                      float *scores)
+{
+    float max;
+
+    switch (x->model->info.scores) {
+    case SCORE_SIGMOID:
+        x->k->vsigmoid(n, row, scores);
+        break;
+    case SCORE_RAW:
+        memcpy(scores, row, (size_t)n * sizeof(float));
+        break;
+    default:
+        max = x->k->row_max(n, row);
+        x->k->softmax(n, row, max, x->k->sum_exp(n, row, max), scores);
+    }
+}
+
 static int classify_take(struct job *j, const struct task_ctx *x,
                          struct batch_item *first, int n)
 {
@@ -38,9 +58,7 @@ static int classify_take(struct job *j, const struct task_ctx *x,
     if (!row) {
         return -1;
     }
-    float max = x->k->row_max(n_labels, row);
-    x->k->softmax(n_labels, row, max, x->k->sum_exp(n_labels, row, max),
-                  scores);
+    to_scores(x, row, n_labels, scores);
     for (int i = 1; i < n_labels; i++) {
         best = scores[i] > scores[best] ? i : best;
     }

@@ -23,7 +23,7 @@ struct next {
     float *x;                /* [top_k] */
 };
 
-static int next_init(struct job *j, const struct job_spec *spec, struct err *e)
+int task_next_init(struct job *j, const struct job_spec *spec, struct err *e)
 {
     int V = j->model->info.n_vocab;
     struct next *t = mem_zalloc(sizeof(*t));
@@ -50,7 +50,7 @@ static int next_init(struct job *j, const struct job_spec *spec, struct err *e)
     return t->best && t->pred && t->x ? 0 : err_nomem(e);
 }
 
-static void next_fini(struct job *j)
+void task_next_fini(struct job *j)
 {
     struct next *t = j->task;
     if (t) {
@@ -96,8 +96,8 @@ static double take_out(const struct next *t, const struct task_ctx *x,
     return sum;
 }
 
-static int next_take(struct job *j, const struct task_ctx *x,
-                     struct batch_item *first, int n)
+int task_next_take(struct job *j, const struct task_ctx *x,
+                   struct batch_item *first, int n)
 {
     struct next *t = j->task;
     int V = x->model->info.n_vocab;
@@ -135,7 +135,7 @@ static int next_take(struct job *j, const struct task_ctx *x,
 }
 
 const struct task_ops task_next = {.task = TASK_NEXT,
-                                   .init = next_init,
-                                   .fini = next_fini,
+                                   .init = task_next_init,
+                                   .fini = task_next_fini,
                                    .plan = next_plan,
-                                   .take = next_take};
+                                   .take = task_next_take};

@@ -18,6 +18,7 @@
 #include "engine/checkpoint/weights.h"
 
 struct gguf;
+struct mapped;
 
 /* As the specification numbers them. */
 enum gguf_type {
@@ -38,10 +39,12 @@ enum gguf_type {
 
 /* gguf_is: 1 when `path` is a regular file that begins with "GGUF". */
 int gguf_is(const char *path);
-/* gguf_find_file: the GGUF file that a model path stands for: itself, or the
- * only *.gguf of a directory without config.json. 1 and `out` filled, else 0.
- */
+/* gguf_find_file: the GGUF file that a model path stands for: any regular file
+ * (gguf_open says what is wrong with another one), or the only *.gguf of a
+ * directory without config.json. 1 and `out` filled, else 0. */
 int gguf_find_file(const char *path, char *out, size_t cap);
+/* gguf_label: "name/file.gguf", what messages call the file. */
+void gguf_label(const char *name, const char *file, char *out, size_t cap);
 
 /* gguf_open: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (version, big
  * endian, a tensor type, by name), ERR_NOMEM. `label` stands for the path. */
@@ -69,5 +72,7 @@ int gguf_float(const struct gguf *g, int i, size_t at, double *v);
 /* Tensors, for weights.c: described, checked against the file's size. */
 int gguf_n_tensors(const struct gguf *g);
 const struct weight *gguf_tensor(const struct gguf *g, int i);
+/* gguf_file: the mapping, for weights.c: its damage, digest and pages. */
+struct mapped *gguf_file(struct gguf *g);
 
 #endif

@@ -1,5 +1,7 @@
 /* hparams: see hparams.h. A thin layer over json: every reader states its
- * bounds, so that no number of a file is used unchecked.
+ * bounds, so that no number of a file is used unchecked. A GGUF file's metadata
+ * becomes such a tree, too (hparams_gguf.c): one flat object, whose keys hold
+ * dots, so that a key is looked up whole there.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/hparams.h"
@@ -9,15 +11,19 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/checkpoint/gguf.h"
+#include "engine/checkpoint/hparams_gguf.h"
 
 #define FILE_NAME "config.json"
 
 struct hparams {
     struct json *root;
+    enum hparams_form form;
     char label[160];
 };
 
 static const struct json_limits limits = {(size_t)1 << 20, 16, 1 << 16};
+static const struct json_limits gguf_limits = {HPARAMS_GGUF_BYTES, 4, 1 << 20};
 
 static int finish(struct hparams *h, int rc, struct hparams **out,
                   struct err *e)
@@ -34,23 +40,69 @@ static int finish(struct hparams *h, int rc, struct hparams **out,
     return 0;
 }
 
-int hparams_open(const char *dir, const char *label, struct hparams **out,
-                 struct err *e)
+static int open_config(struct hparams *h, const char *dir, const char *label,
+                       struct err *e)
 {
     char path[PATH_MAX];
+    int named = label && label[0];
+    snprintf(h->label, sizeof(h->label), "%s%s%s", named ? label : "",
+             named ? "/" : "", FILE_NAME);
+    int len = snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
+    return len < 0 || (size_t)len >= sizeof(path)
+               ? err_set(e, ERR_INVALID, "%s: path too long", h->label)
+               : json_load(path, h->label, &limits, &h->root, e);
+}
+
+static int parse_text(struct hparams *h, const char *text, size_t n,
+                      const struct json_limits *lim, struct err *e)
+{
+    struct err inner = ERR_INIT;
+    if (json_parse(text, n, lim, &h->root, &inner)) {
+        enum err_code code =
+            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
+        return err_set(e, code, "%s: %.90s", h->label, inner.msg);
+    }
+    return 0;
+}
+
+static int open_gguf(struct hparams *h, const char *path, const char *label,
+                     struct err *e)
+{
+    struct gguf *g = NULL;
+    struct buf text;
+    h->form = HPARAMS_GGUF;
+    gguf_label(label, path, h->label, sizeof(h->label));
+    if (gguf_open(path, h->label, &g, e)) {
+        return -1;
+    }
+    buf_init(&text, HPARAMS_GGUF_BYTES);
+    int rc = hparams_gguf_write(g, h->label, &text, e);
+    gguf_close(g);
+    if (rc == 0) {
+        rc = parse_text(h, text.p, text.len, &gguf_limits, e);
+    }
+    buf_fini(&text);
+    return rc;
+}
+
+int hparams_open(const char *path, const char *label, struct hparams **out,
+                 struct err *e)
+{
+    char file[PATH_MAX];
     *out = NULL;
     struct hparams *h = mem_zalloc(sizeof(*h));
     if (!h) {
         return err_nomem(e);
     }
-    int named = label && label[0];
-    snprintf(h->label, sizeof(h->label), "%s%s%s", named ? label : "",
-             named ? "/" : "", FILE_NAME);
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
-    int rc = len < 0 || (size_t)len >= sizeof(path)
-                 ? err_set(e, ERR_INVALID, "%s: path too long", h->label)
-                 : json_load(path, h->label, &limits, &h->root, e);
+    int rc = gguf_find_file(path, file, sizeof(file))
+                 ? open_gguf(h, file, label, e)
+                 : open_config(h, path, label, e);
     return finish(h, rc, out, e);
+}
+
+enum hparams_form hparams_form(const struct hparams *h)
+{
+    return h->form;
 }
 
 int hparams_parse(const char *text, size_t n, const char *label,
@@ -62,14 +114,7 @@ int hparams_parse(const char *text, size_t n, const char *label,
         return err_nomem(e);
     }
     snprintf(h->label, sizeof(h->label), "%s", label ? label : FILE_NAME);
-    struct err inner = ERR_INIT;
-    int rc = json_parse(text, n, &limits, &h->root, &inner);
-    if (rc) {
-        enum err_code code =
-            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
-        err_set(e, code, "%s: %.90s", h->label, inner.msg);
-    }
-    return finish(h, rc, out, e);
+    return finish(h, parse_text(h, text, n, &limits, e), out, e);
 }
 
 void hparams_close(struct hparams *h)
@@ -83,6 +128,9 @@ void hparams_close(struct hparams *h)
 const struct json *hparams_json(const struct hparams *h, const char *key)
 {
     const struct json *j = h->root;
+    if (h->form == HPARAMS_GGUF) {
+        return json_get(j, key);
+    }
     while (j) {
         char part[128];
         size_t n = strcspn(key, ".");

@@ -16,9 +16,11 @@ struct hparams;
 
 /* hparams_open: config.json of a directory; or the metadata of a GGUF file (or
  * of the one in a directory without config.json) as the same kind of tree: the
- * key "llama.attention.head_count" is the path "llama.attention.head_count",
- * and "model_type" is added with the value of general.architecture. Arrays of
- * more than 4,096 elements (vocabularies) are left out. */
+ * key "llama.attention.head_count" is the path "llama.attention.head_count"
+ * (only whole keys: there is no object "llama"), and "model_type" is added
+ * with the value of general.architecture. Arrays of more than 4,096 elements
+ * (vocabularies), strings of more than 128 KiB and values that are NaN or
+ * infinite are left out; numbers have their nearest double. */
 enum hparams_form { HPARAMS_CONFIG, HPARAMS_GGUF };
 enum hparams_form hparams_form(const struct hparams *h);
 int hparams_open(const char *path, const char *label, struct hparams **out,

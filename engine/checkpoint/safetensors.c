@@ -63,7 +63,7 @@ static int read_dtype(const struct parse *p, const struct json *j,
     if (!s) {
         return bad_tensor(p, t->name, "has no dtype");
     }
-    for (int d = 0; d < N_DTYPES; d++) {
+    for (int d = 0; d <= DT_U8; d++) { /* the plain ones */
         if (strcmp(s, dtype_name((enum dtype)d)) == 0) {
             t->dtype = (enum dtype)d;
             return 0;

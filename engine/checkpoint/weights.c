@@ -1,112 +1,174 @@
-/* weights: see weights.h. Names are looked up by binary search in an array
+/* weights: see weights.h. A checkpoint is one or more parts: mapped files with
+ * their parsed descriptions. Names are looked up by binary search in an array
  * sorted by name. The digest is computed at the first request: hashing all
  * checkpoints would be the longest part of a start.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/weights.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/sha256.h"
-#include "engine/checkpoint/dtype.h"
-#include "engine/checkpoint/guard.h"
+#include "engine/checkpoint/gguf.h"
+#include "engine/checkpoint/mapped.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/shards.h"
 
 #define FILE_NAME "model.safetensors"
 
-struct weights {
-    char *label; /* in messages: "name/model.safetensors" */
-    void *map;
-    size_t bytes;
-    int slot; /* of the guard */
-    atomic_int damaged;
+/* One mapped file: the index of a safetensors file, or a GGUF file, which
+ * holds its own mapping. */
+struct part {
+    struct mapped own; /* of safetensors */
     struct safetensors_index *index;
+    struct gguf *gguf;
+    struct mapped *file; /* &own or the GGUF file's; NULL: not open */
+};
+
+struct weights {
+    char *label;       /* in messages: "name/model.safetensors" */
+    struct part *part; /* [n_parts], in the order of their names */
+    int n_parts;
+    const struct weight **list;    /* [n] by part, in the file's order */
     const struct weight **by_name; /* [n] */
     int n;
     pthread_mutex_t digest_lock;
     char digest[72]; /* "" until the first request */
 };
 
-static const struct {
-    const char *name;
-    size_t bytes;
-} dtypes[N_DTYPES] = {
-    [DT_F32] = {"F32", 4}, [DT_F16] = {"F16", 2}, [DT_BF16] = {"BF16", 2},
-    [DT_F64] = {"F64", 8}, [DT_I64] = {"I64", 8}, [DT_I32] = {"I32", 4},
-    [DT_U8] = {"U8", 1},
-};
-
-const char *dtype_name(enum dtype d)
+static int part_count(const struct part *p)
 {
-    return (unsigned)d < N_DTYPES ? dtypes[d].name : "?";
+    return p->gguf ? gguf_n_tensors(p->gguf) : safetensors_index_count(p->index);
 }
 
-size_t dtype_bytes(enum dtype d)
+static const struct weight *part_at(const struct part *p, int i)
 {
-    return (unsigned)d < N_DTYPES ? dtypes[d].bytes : 0;
+    return p->gguf ? gguf_tensor(p->gguf, i) : safetensors_index_at(p->index, i);
 }
 
-static char *make_label(const char *label)
+/* label/name, or name */
+static int make_label(struct weights *w, const char *label, const char *name,
+                      struct err *e)
 {
     char text[256];
     int named = label && label[0];
     snprintf(text, sizeof(text), "%s%s%s", named ? label : "", named ? "/" : "",
-             FILE_NAME);
-    return mem_strdup(text);
+             name);
+    w->label = mem_strdup(text);
+    return w->label ? 0 : err_nomem(e);
 }
 
-static int map_fd(struct weights *w, int fd, struct err *e)
+static int make_parts(struct weights *w, int n, struct err *e)
 {
-    struct stat st;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-        return err_set(e, ERR_IO, "%s: not a regular file", w->label);
+    w->part = mem_zarray((size_t)n, sizeof(*w->part));
+    if (!w->part) {
+        return err_nomem(e);
     }
-    if (st.st_size < 8) {
-        return err_set(e, ERR_FORMAT, "%s: shorter than 8 bytes", w->label);
+    w->n_parts = n;
+    return 0;
+}
+
+static int open_safetensors(struct part *p, const char *dir, const char *name,
+                            const char *label, struct err *e)
+{
+    char path[PATH_MAX];
+    int len = snprintf(path, sizeof(path), "%s/%s", dir, name);
+    if (len < 0 || (size_t)len >= sizeof(path)) {
+        return err_set(e, ERR_INVALID, "%s: path too long", label);
     }
-    if ((uint64_t)st.st_size > PTRDIFF_MAX) {
-        return err_set(e, ERR_TOO_LARGE, "%s: too large", w->label);
+    p->file = &p->own;
+    return mapped_open(&p->own, path, 8, label, e) ||
+                   safetensors_parse(p->own.p, p->own.bytes, label, &p->index,
+                                     e)
+               ? -1
+               : 0;
+}
+
+static int open_single(struct weights *w, const char *dir, const char *label,
+                       struct err *e)
+{
+    return make_label(w, label, FILE_NAME, e) || make_parts(w, 1, e) ||
+                   open_safetensors(&w->part[0], dir, FILE_NAME, w->label, e)
+               ? -1
+               : 0;
+}
+
+static int open_gguf(struct weights *w, const char *path, const char *label,
+                     struct err *e)
+{
+    char text[256];
+    int64_t n_files = 1;
+    gguf_label(label, path, text, sizeof(text));
+    if (make_label(w, NULL, text, e) || make_parts(w, 1, e) ||
+        gguf_open(path, w->label, &w->part[0].gguf, e)) {
+        return -1;
     }
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) {
-        return err_set(e, ERR_IO, "%s: cannot be mapped", w->label);
-    }
-    w->map = p;
-    w->bytes = (size_t)st.st_size;
-    w->slot = guard_add(p, w->bytes, &w->damaged);
-    if (w->slot < 0) {
-        return err_set(e, ERR_INTERNAL, "%s: too many mapped files", w->label);
+    w->part[0].file = gguf_file(w->part[0].gguf);
+    int i = gguf_find(w->part[0].gguf, "split.count");
+    if (i >= 0 && gguf_int(w->part[0].gguf, i, 0, &n_files) == 0 &&
+        n_files > 1) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: metadata 'split.count' is %lld: one of several "
+                       "files, expected a whole one",
+                       w->label, (long long)n_files);
     }
     return 0;
 }
 
-static int map_file(struct weights *w, const char *dir, struct err *e)
+/* The shards of model.safetensors.index.json. A message about one of them
+ * names it; w->label is the index. */
+static int open_shards(struct weights *w, const char *dir, const char *label,
+                       struct err *e)
+{
+    struct shards *s = NULL;
+    if (make_label(w, label, SHARDS_FILE, e) ||
+        shards_open(dir, w->label, &s, e)) {
+        return -1;
+    }
+    int rc = make_parts(w, shards_count(s), e);
+    for (int i = 0; i < w->n_parts && rc == 0; i++) {
+        struct part *p = &w->part[i];
+        char text[256];
+        int named = label && label[0];
+        snprintf(text, sizeof(text), "%s%s%s", named ? label : "",
+                 named ? "/" : "", shards_name(s, i));
+        rc = open_safetensors(p, dir, shards_name(s, i), text, e);
+        for (int k = 0; rc == 0 && k < part_count(p); k++) {
+            rc = shards_seen(s, i, part_at(p, k)->name, e);
+        }
+    }
+    if (rc == 0) {
+        rc = shards_check(s, e);
+    }
+    shards_close(s);
+    return rc;
+}
+
+static int is_there(const char *dir, const char *name)
 {
     char path[PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
-    if (len < 0 || (size_t)len >= sizeof(path)) {
-        return err_set(e, ERR_INVALID, "%s: path too long", w->label);
+    int len = snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return len > 0 && (size_t)len < sizeof(path) && access(path, F_OK) == 0;
+}
+
+static int open_parts(struct weights *w, const char *path, const char *label,
+                      struct err *e)
+{
+    char file[PATH_MAX];
+    if (gguf_find_file(path, file, sizeof(file))) {
+        return open_gguf(w, file, label, e);
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR
-                   ? err_set(e, ERR_NOT_FOUND, "%s: no such file", w->label)
-                   : err_set(e, ERR_IO, "%s: cannot be opened", w->label);
+    if (!is_there(path, FILE_NAME) && is_there(path, SHARDS_FILE)) {
+        return open_shards(w, path, label, e);
     }
-    int rc = map_fd(w, fd, e);
-    close(fd);
-    return rc;
+    return open_single(w, path, label, e);
 }
 
 static int by_name(const void *a, const void *b)
@@ -117,19 +179,26 @@ static int by_name(const void *a, const void *b)
 
 static int build_names(struct weights *w, struct err *e)
 {
-    w->n = safetensors_index_count(w->index);
-    w->by_name = mem_array((size_t)w->n + 1, sizeof(struct weight *));
-    if (!w->by_name) {
+    size_t total = 0;
+    for (int i = 0; i < w->n_parts; i++) {
+        total += (size_t)part_count(&w->part[i]);
+    }
+    w->list = mem_array(total + 1, sizeof(struct weight *));
+    w->by_name = mem_array(total + 1, sizeof(struct weight *));
+    if (!w->list || !w->by_name) {
         return err_nomem(e);
     }
-    for (int i = 0; i < w->n; i++) {
-        w->by_name[i] = safetensors_index_at(w->index, i);
+    for (int i = 0; i < w->n_parts; i++) {
+        for (int k = 0; k < part_count(&w->part[i]); k++) {
+            w->list[w->n++] = part_at(&w->part[i], k);
+        }
     }
-    qsort((void *)w->by_name, (size_t)w->n, sizeof(struct weight *), by_name);
+    memcpy((void *)w->by_name, (void *)w->list, total * sizeof(*w->list));
+    qsort((void *)w->by_name, total, sizeof(struct weight *), by_name);
     return 0;
 }
 
-int weights_open(const char *dir, const char *label, struct weights **out,
+int weights_open(const char *path, const char *label, struct weights **out,
                  struct err *e)
 {
     *out = NULL;
@@ -137,17 +206,8 @@ int weights_open(const char *dir, const char *label, struct weights **out,
     if (!w) {
         return err_nomem(e);
     }
-    w->slot = -1;
     pthread_mutex_init(&w->digest_lock, NULL);
-    w->label = make_label(label);
-    int rc = w->label ? map_file(w, dir, e) : err_nomem(e);
-    if (rc == 0) {
-        rc = safetensors_parse(w->map, w->bytes, w->label, &w->index, e);
-    }
-    if (rc == 0) {
-        rc = build_names(w, e);
-    }
-    if (rc) {
+    if (open_parts(w, path, label, e) || build_names(w, e)) {
         weights_close(w);
         return -1;
     }
@@ -160,12 +220,18 @@ void weights_close(struct weights *w)
     if (!w) {
         return;
     }
-    guard_remove(w->slot);
-    if (w->map) {
-        munmap(w->map, w->bytes);
+    for (int i = 0; i < w->n_parts; i++) {
+        struct part *p = &w->part[i];
+        if (p->gguf) {
+            gguf_close(p->gguf);
+        } else if (p->file) {
+            mapped_close(&p->own);
+            safetensors_index_free(p->index);
+        }
     }
-    safetensors_index_free(w->index);
     pthread_mutex_destroy(&w->digest_lock);
+    mem_free(w->part);
+    mem_free((void *)w->list);
     mem_free((void *)w->by_name);
     mem_free(w->label);
     mem_free(w);
@@ -178,7 +244,7 @@ int weights_count(const struct weights *w)
 
 const struct weight *weights_at(const struct weights *w, int i)
 {
-    return safetensors_index_at(w->index, i);
+    return i >= 0 && i < w->n ? w->list[i] : NULL;
 }
 
 const struct weight *weights_find(const struct weights *w, const char *name)
@@ -201,26 +267,49 @@ const struct weight *weights_find(const struct weights *w, const char *name)
 
 const char *weights_metadata(const struct weights *w, const char *key)
 {
-    return safetensors_index_metadata(w->index, key);
+    return w->part[0].gguf ? NULL
+                           : safetensors_index_metadata(w->part[0].index, key);
 }
 
 uint64_t weights_parameters(const struct weights *w)
 {
     uint64_t sum = 0;
     for (int i = 0; i < w->n; i++) {
-        sum += w->by_name[i]->bytes / dtype_bytes(w->by_name[i]->dtype);
+        enum dtype d = w->list[i]->dtype;
+        sum += w->list[i]->bytes / dtype_block_bytes(d) *
+               (uint64_t)dtype_block(d);
     }
     return sum;
 }
 
 size_t weights_bytes(const struct weights *w)
 {
-    return w->bytes;
+    size_t sum = 0;
+    for (int i = 0; i < w->n_parts; i++) {
+        sum += w->part[i].file->bytes;
+    }
+    return sum;
 }
 
 int weights_damaged(const struct weights *w)
 {
-    return atomic_load(&w->damaged);
+    for (int i = 0; i < w->n_parts; i++) {
+        if (atomic_load(&w->part[i].file->damaged)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void weights_drop_pages(const struct weights *w, const struct weight *t)
+{
+    for (int i = 0; i < w->n_parts; i++) {
+        const struct mapped *m = w->part[i].file;
+        const uint8_t *p = t ? t->data : m->p;
+        if (p >= m->p && p < m->p + m->bytes) {
+            mapped_drop(m, p, t ? t->bytes : m->bytes);
+        }
+    }
 }
 
 const char *weights_digest(const struct weights *w)
@@ -232,7 +321,9 @@ const char *weights_digest(const struct weights *w)
         struct sha256 c;
         uint8_t raw[32];
         sha256_init(&c);
-        sha256_add(&c, w->map, w->bytes);
+        for (int i = 0; i < m->n_parts; i++) {
+            mapped_hash(m->part[i].file, &c);
+        }
         sha256_finish(&c, raw);
         memcpy(m->digest, "sha256:", 7);
         sha256_hex(raw, m->digest + 7);
@@ -275,76 +366,12 @@ const struct weight *weights_need(const struct weights *w, const char *name,
                 name, found, expected);
         return NULL;
     }
-    if (t->dtype > DT_F64) {
+    if (t->dtype > DT_F64 && !dtype_quantised(t->dtype)) {
         err_set(e, ERR_FORMAT,
-                "%s: tensor '%s' is %s, expected F32, F16, BF16 or F64",
+                "%s: tensor '%s' is %s, expected F32, F16, BF16, F64 or "
+                "blocks",
                 w->label, name, dtype_name(t->dtype));
         return NULL;
     }
     return t;
-}
-
-static void read_f64(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        double v;
-        memcpy(&v, p + 8 * i, sizeof(v));
-        dst[i] = (float)v;
-    }
-}
-
-static void read_i64(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        int64_t v;
-        memcpy(&v, p + 8 * i, sizeof(v));
-        dst[i] = (float)v;
-    }
-}
-
-static void read_i32(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        int32_t v;
-        memcpy(&v, p + 4 * i, sizeof(v));
-        dst[i] = (float)v;
-    }
-}
-
-static void read_half(const uint8_t *p, size_t n, int bf16, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint16_t v;
-        memcpy(&v, p + 2 * i, sizeof(v));
-        dst[i] = bf16 ? dtype_from_bf16(v) : dtype_from_f16(v);
-    }
-}
-
-void weight_read(const struct weight *t, size_t first, size_t n, float *dst)
-{
-    const uint8_t *p = (const uint8_t *)t->data + first * dtype_bytes(t->dtype);
-    switch (t->dtype) {
-    case DT_F32:
-        memcpy(dst, p, n * sizeof(float));
-        break;
-    case DT_F16:
-    case DT_BF16:
-        read_half(p, n, t->dtype == DT_BF16, dst);
-        break;
-    case DT_F64:
-        read_f64(p, n, dst);
-        break;
-    case DT_I64:
-        read_i64(p, n, dst);
-        break;
-    case DT_I32:
-        read_i32(p, n, dst);
-        break;
-    case DT_U8:
-    case N_DTYPES:
-        for (size_t i = 0; i < n; i++) {
-            dst[i] = (float)p[i];
-        }
-        break;
-    }
 }

@@ -1,0 +1,41 @@
+/* mapped: a file mapped read-only, under the guard against being cut short
+ * while it is served (guard.h). The descriptor stays open, so that a digest
+ * reads the very file that is mapped, whatever became of its path, and reads
+ * it through a buffer: the mapping's pages stay out of the resident memory.
+ * Any thread may read.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_MAPPED_H
+#define SEQD_MAPPED_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/base/sha256.h"
+
+/* Must not move while it is open: the guard knows where `damaged` is. */
+struct mapped {
+    const uint8_t *p;
+    size_t bytes;
+    int fd;
+    int slot; /* of the guard */
+    atomic_int damaged;
+};
+
+/* mapped_open: a regular file of at least `min` bytes. `label` stands for the
+ * path. ERR_NOT_FOUND, ERR_IO, ERR_FORMAT (too short), ERR_TOO_LARGE,
+ * ERR_INTERNAL. mapped_close is due after failures, too. */
+int mapped_open(struct mapped *m, const char *path, size_t min,
+                const char *label, struct err *e);
+void mapped_close(struct mapped *m);
+
+/* mapped_drop: the pages of [p, p + n) leave the resident memory. */
+void mapped_drop(const struct mapped *m, const void *p, size_t n);
+
+/* mapped_hash: add the file's bytes to c. A file that was cut short is marked
+ * damaged and gives the bytes that are left. */
+void mapped_hash(struct mapped *m, struct sha256 *c);
+
+#endif

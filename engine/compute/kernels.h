@@ -90,11 +90,11 @@ struct kernels {
     void (*vtanh)(int n, const float *x, float *y);
     void (*vsigmoid)(int n, const float *x, float *y);
 
-    /* Block products, behind matrix.h (which calls them per range of
-     * panels; NULL in no family). */
-    void (*matrix_rows)(const struct matrix *w, int n0, int n1, int m,
-                        const float *x, size_t ldx, const float *const *init,
-                        float *y, size_t ldy);
+    /* Products over struct matrix, behind matrix.h. matrix_widen: rows k0 to
+     * k1 of panel p of w, not F32, as fp32: to [k1 - k0][16], 64-byte aligned;
+     * k0 is a multiple of 32, and so is k1 unless it is K. */
+    void (*matrix_widen)(const struct matrix *w, int p, int k0, int k1,
+                         float *to);
     void (*matrix_rows_q)(const struct matrix *w, int n0, int n1, int r0, int m,
                           const struct qrows *x, const float *const *init,
                           float *y, size_t ldy);

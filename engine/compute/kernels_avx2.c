@@ -3,6 +3,7 @@
  * fit 16 registers; the kernels stand in kernels_fma.inc.h.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/compute/matrix_layout.h"
 #include "engine/compute/v16_avx2.inc.h"
 
 /* Shapes of tiles (rows, log2 of panels): two registers a sum, and the weights
@@ -21,6 +22,9 @@
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .gemm_rows = isa_gemm_rows,
+    .matrix_widen = matmul_widen_generic,
+    .matrix_rows_q = matmul_rows_q_generic,
+    .quantise_rows = matmul_quantise_generic,
     .gates4 = isa_gates4,
     .gates3 = isa_gates3,
     .act_tanh = isa_act_tanh,

@@ -3,6 +3,7 @@
  * which tiles fit 32 registers; the kernels stand in kernels_fma.inc.h.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/compute/matrix_layout.h"
 #include "engine/compute/v16_avx512.inc.h"
 
 /* Shapes of tiles (rows, log2 of panels): rows * panels sums, the weights of
@@ -29,6 +30,9 @@
 const struct kernels kernels_avx512 = {
     .name = "avx512",
     .gemm_rows = isa_gemm_rows,
+    .matrix_widen = matmul_widen_generic,
+    .matrix_rows_q = matmul_rows_q_generic,
+    .quantise_rows = matmul_quantise_generic,
     .gates4 = isa_gates4,
     .gates3 = isa_gates3,
     .act_tanh = isa_act_tanh,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/compute/kernels_isa.h"
+#include "engine/compute/matrix_layout.h"
 
 #define LANES 16
 
@@ -344,6 +345,9 @@ static void gen_widen_f16(size_t n, const uint16_t *x, float *y)
 const struct kernels kernels_generic = {
     .name = "generic",
     .gemm_rows = gen_gemm_rows,
+    .matrix_widen = matmul_widen_generic,
+    .matrix_rows_q = matmul_rows_q_generic,
+    .quantise_rows = matmul_quantise_generic,
     .gates4 = gen_gates4,
     .gates3 = gen_gates3,
     .act_tanh = gen_act_tanh,

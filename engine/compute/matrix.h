@@ -4,11 +4,15 @@
  * and about as large as the file has them. Two ways to multiply:
  *
  *   exact  weights are widened (dequantised as weight_read does, bit for bit)
- *          in registers or a small tile, activations are fp32: the same bits
- *          as gemm_rows over widened weights
+ *          to a small tile, activations are fp32: the same bits as gemm_rows
+ *          over widened weights
  *   fast   block types only: activations are quantised per row and block of 32
- *          to int8 (scale = max|x| / 127, round to nearest even), products are
- *          exact in int32, and each block adds one fp32 term, ascending
+ *          to int8 (scale xs = max|x| / 127, codes x * (127 / max|x|) rounded
+ *          to nearest even), products are exact in int32, and each block adds
+ *          one fp32 term, ascending: u * xs, where u = s * (code - off) . xq,
+ *          plus o * sum(xq) for types with an offset (two halves when the
+ *          type has scales per 16: s0, then s1, then o0, then o1); every sum
+ *          after the first product is one FMA (portable C: rounds twice)
  *
  * Both keep the promise of kernels.h: the bits depend on no m, position,
  * split, and here on no kernel family with FMA either.
@@ -31,17 +35,19 @@ struct matrix {
     enum dtype type; /* of the packed numbers: F32, BF16, F16 or a block type */
     int N, K;
     size_t bytes;
-    void *data; /* 64-byte aligned panels; the layout is matrix.c's business */
+    size_t panel; /* bytes of a panel: 16 columns, all of K */
+    void *data;   /* 64-byte aligned panels: matrix_layout.h */
 };
 
 /* Quantised activations: q [m][ldq] int8 (ldq: K rounded up to QBLOCK,
- * zero-padded), scale and sum per block; half [.][2] holds the sums of the two
- * halves of a block, for types with scales per 16. */
+ * zero-padded), and four floats per block: its scale, the sum of its codes,
+ * the sums of its first and second half (whole numbers all three). A block
+ * whose largest magnitude is under QBLOCK_TINY counts as zero. */
+#define QBLOCK_TINY 0x1p-100f
 struct qrows {
     int m, K, ldq;
     int8_t *q;
-    float *scale;  /* [m][ldq / QBLOCK] */
-    int32_t *half; /* [m][ldq / QBLOCK][2] */
+    float *meta; /* [m][ldq / QBLOCK][4] */
 };
 size_t qrows_bytes(int m, int K); /* multiple of 64 */
 void qrows_bind(struct qrows *q, void *mem, int m, int K);
@@ -74,8 +80,8 @@ int matrix_quantised(const struct matrix *w);
 void matrix_rows(const struct kernels *k, const struct matrix *w, int n0,
                  int n1, int m, const float *x, size_t ldx,
                  const float *const *init, float *y, size_t ldy);
-/* matrix_rows_q: the fast way, rows r0 .. r0+m-1 of x; y and init from row 0
- * of the caller's. */
+/* matrix_rows_q: the fast way, for rows r0 .. r0+m-1 of x: row r of x gives
+ * row r of y and starts from init[r]. */
 void matrix_rows_q(const struct kernels *k, const struct matrix *w, int n0,
                    int n1, int r0, int m, const struct qrows *x,
                    const float *const *init, float *y, size_t ldy);

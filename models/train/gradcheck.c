@@ -12,13 +12,16 @@
 #define EMBED 4 /* equals HIDDEN so that weights can be tied */
 #define HIDDEN 4
 #define WIDE 6 /* projection of cases that are not tied */
+#define HEADS 2
 #define STEPS 5
 #define BATCH 3
 #define ROWS (STEPS * BATCH)
 #define SAMPLES 5
 #define STEP 1e-5
 #define TOLERANCE 1e-6 /* differences of step 1e-5 agree to about 1e-8 */
-#define TINY 1e-7      /* gradients smaller than this count as this */
+/* Gradients smaller than this count as this: that of the bias of keys is zero,
+ * and its difference 1e-11 of rounding. */
+#define TINY 1e-4
 
 struct bench {
     struct net net;
@@ -27,7 +30,7 @@ struct bench {
     struct pass_opts opts;
     struct noise noise;
     struct noise_set set;
-    int n[STEPS], off[STEPS + 1], length[BATCH];
+    int n[STEPS], off[STEPS + 1], length[BATCH], start[BATCH + 1];
     int32_t ids[ROWS], target[ROWS];
     real *w, *g;
 };
@@ -49,7 +52,11 @@ static void fill_batch(struct bench *b, int ragged, int labels, struct rng *r)
     if (labels > 0)
         for (int i = 0; i < BATCH; i++)
             b->target[i] = (int32_t)rng_below(r, (uint32_t)labels);
+    b->start[0] = 0;
+    for (int i = 0; i < BATCH; i++)
+        b->start[i + 1] = b->start[i] + b->length[i];
     b->batch = (struct pass_batch){.steps = {STEPS, N, b->n, b->off},
+                                   .start = b->start,
                                    .ids = b->ids,
                                    .target = b->target,
                                    .length = b->length,
@@ -59,13 +66,17 @@ static void fill_batch(struct bench *b, int ragged, int labels, struct rng *r)
 static int bench_open(struct bench *b, const struct blas *s,
                       const struct grad_case *c, struct err *e)
 {
-    struct net_config n = {.cell = c->cell,
+    struct net_config n = {.kind = c->kind,
+                           .cell = c->cell,
                            .relu = c->relu,
                            .V = VOCAB,
                            .E = EMBED,
                            .H = HIDDEN,
                            .L = c->L,
                            .D = c->D,
+                           .A = HEADS,
+                           .F = WIDE,
+                           .T = STEPS + 1,
                            .P = c->P,
                            .tie = c->tie,
                            .C = c->C,
@@ -86,7 +97,7 @@ static int bench_open(struct bench *b, const struct blas *s,
     net_initialise(&b->net, 7, b->w);
     for (size_t i = 0; i < b->net.n; i++)
         b->w[i] += (real)(0.4 * (rng_uniform(&r) - 0.5));
-    fill_batch(b, c->C > 0, c->C, &r);
+    fill_batch(b, c->C > 0 || c->kind != NET_RNN, c->C, &r);
     noise_set_draw(&b->set, &b->noise, &r);
     b->pass.drop = (struct dropout){c->dropout, c->dropout,     c->dropout,
                                     c->dropout, c->dropout / 2, c->L > 1};
@@ -115,7 +126,7 @@ static void bench_close(struct bench *b)
 static double loss_of(struct bench *b)
 {
     memset(b->g, 0, b->net.n * sizeof(real));
-    for (int l = 0; l < b->net.c.L; l++)
+    for (int l = 0; l < b->net.c.L && b->net.c.kind == NET_RNN; l++)
         for (int i = 0; i < BATCH * HIDDEN; i++) {
             b->pass.layer[l].h[0][i] = (real)(0.02 * (i % 7) - 0.05);
             if (b->pass.layer[l].c[0] != NULL)
@@ -197,11 +208,29 @@ static const struct grad_case heads[] = {
     {.D = 2, .C = 2, .pooling = NET_POOL_MAX, .dropout = (real)0.4},
 };
 
+static const struct grad_case transformers[] = {
+    {.kind = NET_GPT2},
+    {.kind = NET_GPT2, .sampled = 1},
+    {.kind = NET_GPT2, .smoothing = (real)0.1},
+    {.kind = NET_GPT2, .dropout = (real)0.4},
+    {.kind = NET_BERT, .C = 3},
+    {.kind = NET_BERT, .C = 2, .dropout = (real)0.4},
+};
+
 static const char *const poolings[] = {"last", "mean", "max"};
 
 static void print_case(FILE *out, const struct grad_case *c, int bad,
                        double worst)
 {
+    static const char *const kinds[] = {"", "gpt2", "bert"};
+    if (c->kind != NET_RNN) {
+        fprintf(out, "%-5s layers %d%s%s%s: %.1e %s\n", kinds[c->kind], c->L,
+                c->sampled ? " sampled" : "",
+                c->smoothing > 0 ? " smoothed" : "",
+                c->dropout > 0 ? " dropout" : "", worst,
+                bad == 0 ? "ok" : "FAILED");
+        return;
+    }
     fprintf(out, "%-5s%s layers %d directions %d %s%s%s%s%s%s: %.1e %s\n",
             c->cell->name, c->relu ? " relu" : "", c->L, c->D,
             c->C > 0 ? "classifier " : "lm",
@@ -211,10 +240,29 @@ static void print_case(FILE *out, const struct grad_case *c, int bad,
             bad == 0 ? "ok" : "FAILED");
 }
 
-int gradcheck_run(FILE *out, struct err *e)
+#define N_RNN (4 * 2 * (int)(sizeof heads / sizeof *heads))
+#define N_TF (2 * (int)(sizeof transformers / sizeof *transformers))
+
+/* Every head with every cell, everything with one layer and with two. */
+static struct grad_case case_at(int i)
 {
     static const struct cell_grad *const cell[] = {&lstm_grad, &gru_grad,
                                                    &elman_grad, &elman_grad};
+    struct grad_case c;
+    if (i >= N_RNN) {
+        c = transformers[(i - N_RNN) / 2];
+        c.L = 1 + i % 2;
+        return c;
+    }
+    c = heads[i / 8];
+    c.cell = cell[i % 4];
+    c.relu = i % 4 == 3;
+    c.L = 1 + i / 4 % 2;
+    return c;
+}
+
+int gradcheck_run(FILE *out, struct err *e)
+{
     struct blas b;
     int cases = 0, failed = 0;
     if (sizeof(real) < sizeof(double))
@@ -222,12 +270,9 @@ int gradcheck_run(FILE *out, struct err *e)
                        "gradcheck needs the double build: make gradcheck");
     if (blas_open(&b, e) != 0)
         return -1;
-    for (size_t i = 0; i < 4 * 2 * sizeof heads / sizeof *heads; i++) {
+    for (int i = 0; i < N_RNN + N_TF; i++) {
         double worst;
-        struct grad_case c = heads[i / 8];
-        c.cell = cell[i % 4];
-        c.relu = i % 4 == 3;
-        c.L = 1 + (int)(i / 4 % 2);
+        struct grad_case c = case_at(i);
         int bad = gradcheck_case(&b, &c, TOLERANCE, out, &worst, e);
         if (bad < 0)
             break;

@@ -1,6 +1,6 @@
 /* gradcheck: analytic gradients against signed central differences, for every
- * cell, depth, direction, head, pooling, kind of loss and dropout, tensor by
- * tensor. Meaningful in the double build (make gradcheck).
+ * cell, depth, direction, head, pooling, kind of loss and dropout, and for the
+ * Transformers, tensor by tensor. Meaningful in the double build (make gradcheck).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRAIN_GRADCHECK_H
@@ -11,6 +11,7 @@
 #include "models/train/pass.h"
 
 struct grad_case {
+    enum net_kind kind;
     const struct cell_grad *cell;
     int relu, L, D, P, tie, C;
     enum net_pooling pooling;

@@ -37,6 +37,19 @@ static const struct weight *partner(const struct source *s, const char *name)
     return weights_find(s->w, plain);
 }
 
+/* The embedding may come from another architecture. */
+static const struct weight *embedding_of(const struct source *s)
+{
+    static const char *const names[] = {"embedding.weight",
+                                        "transformer.wte.weight",
+                                        "bert.embeddings.word_embeddings."
+                                        "weight"};
+    const struct weight *w = NULL;
+    for (int i = 0; i < 3 && w == NULL && s->parts != PARTS_REVERSE; i++)
+        w = weights_find(s->w, names[i]);
+    return w;
+}
+
 static int has_row_match(const struct trainer *t, int i)
 {
     return i == t->net.embedding ||
@@ -95,10 +108,11 @@ static int copy_whole(struct trainer *t, int i, const struct weight *from,
 static int copy_tensors(struct trainer *t, struct source *s, struct err *e)
 {
     /* a classifier made from a language model has another output */
-    const struct weight *out = weights_find(s->w, "output.weight");
+    const struct weight *out = weights_find(s->w, t->net.t[t->net.out_w].name);
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        const struct weight *from = partner(s, x->name);
+        const struct weight *from =
+            i == t->net.embedding ? embedding_of(s) : partner(s, x->name);
         int rc = 0;
         if (from == NULL ||
             (s->parts == PARTS_VOCABULARY && !has_row_match(t, i)))

@@ -7,7 +7,7 @@
 
 #include "engine/base/rng.h"
 
-static int add_tensor(struct net *n, const char *name, int d0, int d1)
+int net_add(struct net *n, const char *name, int d0, int d1, int packed)
 {
     struct net_tensor *t = &n->t[n->n_tensors];
     memset(t, 0, sizeof *t);
@@ -18,7 +18,7 @@ static int add_tensor(struct net *n, const char *name, int d0, int d1)
     t->at = n->n;
     t->n = (size_t)d0 * (size_t)(d1 > 0 ? d1 : 1);
     t->lr_mult = (real)1;
-    n->n += (t->n + 15) / 16 * 16;
+    n->n += packed ? t->n : (t->n + 15) / 16 * 16;
     return n->n_tensors++;
 }
 
@@ -28,11 +28,11 @@ static void add_layer(struct net *n, int l, int d)
                                          "bias_hh"};
     int GH = n->c.cell->gates * n->c.H;
     for (int k = 0; k < 4; k++) {
-        char name[40];
+        char name[64];
         int columns = k == 0 ? net_inputs(n, l) : k == 1 ? n->c.H : 0;
         snprintf(name, sizeof name, "rnn.%s_l%d%s", parts[k], l,
                  d ? "_reverse" : "");
-        n->rnn[l][d][k] = add_tensor(n, name, GH, columns);
+        n->rnn[l][d][k] = net_add(n, name, GH, columns, 0);
     }
 }
 
@@ -59,24 +59,32 @@ int net_plan(const struct net_config *c, struct net *n, struct err *e)
 {
     memset(n, 0, sizeof *n);
     n->c = *c;
+    if (c->kind != NET_RNN)
+        return net_plan_tf(n, e);
     if (check_config(c, e) != 0)
         return -1;
     n->Q = c->P > 0 ? c->P : c->D * c->H;
     n->K = c->C > 0 ? c->C : c->V;
-    n->embedding = add_tensor(n, "embedding.weight", c->V, c->E);
+    n->embedding = net_add(n, "embedding.weight", c->V, c->E, 0);
     n->t[n->embedding].sparse = 1;
     for (int l = 0; l < c->L; l++)
         for (int d = 0; d < c->D; d++)
             add_layer(n, l, d);
     n->proj_w = n->proj_b = -1;
     if (c->P > 0) {
-        n->proj_w = add_tensor(n, "projection.weight", c->P, c->D * c->H);
-        n->proj_b = add_tensor(n, "projection.bias", c->P, 0);
+        n->proj_w = net_add(n, "projection.weight", c->P, c->D * c->H, 0);
+        n->proj_b = net_add(n, "projection.bias", c->P, 0, 0);
     }
     n->out_w =
-        c->tie ? n->embedding : add_tensor(n, "output.weight", n->K, n->Q);
-    n->out_b = add_tensor(n, "output.bias", n->K, 0);
+        c->tie ? n->embedding : net_add(n, "output.weight", n->K, n->Q, 0);
+    n->out_b = net_add(n, "output.bias", n->K, 0, 0);
     return 0;
+}
+
+const char *net_name(const struct net *n)
+{
+    static const char *const names[] = {"rnn", "gpt2", "bert"};
+    return n->c.kind == NET_RNN ? n->c.cell->name : names[n->c.kind];
 }
 
 int net_inputs(const struct net *n, int layer)
@@ -142,6 +150,10 @@ static void initialise_layer(const struct net *n, int l, int d, struct rng *r,
 void net_initialise(const struct net *n, uint64_t seed, real *p)
 {
     struct rng r;
+    if (n->c.kind != NET_RNN) {
+        net_initialise_tf(n, seed, p);
+        return;
+    }
     rng_init(&r, seed);
     memset(p, 0, n->n * sizeof(real));
     const struct net_tensor *t = &n->t[n->embedding];

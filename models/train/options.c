@@ -55,11 +55,20 @@ static const struct row table[] = {
     {"max-len", TYPE_INT, AT(max_len), "256", 1, 100000, NULL,
      "classifier: cut texts to this many tokens"},
     {NULL, 0, 0, NULL, 0, 0, NULL, "Net"},
+    {"arch", TYPE_CHOICE, AT(arch), "rnn", 0, 0, "rnn|gpt2|bert",
+     "recurrent, Transformer decoder (lm, always tied), or Transformer encoder "
+     "(classifier)"},
+    {"heads", TYPE_INT, AT(heads), "4", 1, 256, NULL,
+     "gpt2, bert: heads of a layer"},
+    {"inner", TYPE_INT, AT(inner), "0", 0, 65536, NULL,
+     "gpt2, bert: width of the perceptron; 0: four times --embedding"},
+    {"context", TYPE_INT, AT(context), "256", 1, 65536, NULL,
+     "gpt2, bert: positions"},
     {"cell", TYPE_CHOICE, AT(cell), "lstm", 0, 0, "lstm|gru|elman", "cell"},
     {"nonlinearity", TYPE_CHOICE, AT(relu), "tanh", 0, 0, "tanh|relu",
      "elman: activation"},
     {"embedding", TYPE_INT, AT(embedding), "128", 1, 8192, NULL,
-     "columns of the embedding"},
+     "columns of the embedding; gpt2, bert: width of all layers"},
     {"hidden", TYPE_INT, AT(hidden), "256", 1, 8192, NULL,
      "units of a layer and direction"},
     {"layers", TYPE_INT, AT(layers), "1", 1, 8, NULL, "layers"},
@@ -100,7 +109,7 @@ static const struct row table[] = {
     {"batch", TYPE_INT, AT(batch), "64", 1, 4096, NULL,
      "sequences of a step, over all threads"},
     {"bptt", TYPE_INT, AT(bptt), "35", 1, 4096, NULL,
-     "lm: time steps of a step"},
+     "lm: time steps of a step; gpt2: each starts with an empty context"},
     {"epochs", TYPE_INT, AT(epochs), "10", 1, 100000, NULL, "epochs"},
     {"max-minutes", TYPE_REAL, AT(max_minutes), "0", 0, 1e6, NULL,
      "end after this time, schedules too; 0: no limit"},
@@ -118,7 +127,7 @@ static const struct row table[] = {
     {"dropout-embedding", TYPE_REAL, AT(drop_embedding), "0", 0, 0.95, NULL,
      "on the inputs of the first layer"},
     {"dropout", TYPE_REAL, AT(drop_between), "0", 0, 0.95, NULL,
-     "between layers"},
+     "between layers; gpt2, bert: on what a layer adds"},
     {"dropout-output", TYPE_REAL, AT(drop_output), "0", 0, 0.95, NULL,
      "on the top states, or the pooled state"},
     {"dropout-recurrent", TYPE_REAL, AT(drop_recurrent), "0", 0, 0.95, NULL,
@@ -286,7 +295,7 @@ static void print_row(FILE *out, const struct row *r)
 
 void options_help(FILE *out)
 {
-    fputs("seqd-train: trains recurrent nets for seqd\n\n"
+    fputs("seqd-train: trains recurrent nets and Transformers for seqd\n\n"
           "  seqd-train train --task lm --data FILE --valid FILE --out DIR\n"
           "  seqd-train train --task classifier --data FILE --valid FILE "
           "--out DIR\n"

@@ -10,6 +10,7 @@
 #include "engine/base/err.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
+enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
 enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
@@ -29,7 +30,7 @@ struct options {
     int shuffle, reverse, init_parts;
     /* net */
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
-    int pooling;
+    int pooling, arch, heads, inner, context;
     /* optimiser */
     int optimizer, schedule, warmup, batch, bptt, epochs, patience;
     int eval_every, freeze_epochs, lazy, keep;

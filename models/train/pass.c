@@ -5,14 +5,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
-
-/* Sites of random masks: part of a mask's key. */
-enum site {
-    SITE_EMBEDDING = 1,
-    SITE_OUTPUT = 2,
-    SITE_BETWEEN = 16,
-    SITE_RECURRENT = 32
-};
+#include "models/train/pass_tf.h"
 
 static int width_of(const struct net *n)
 {
@@ -53,7 +46,7 @@ static int layer_init(struct pass *p, int l, struct err *e)
     return bad ? err_nomem(e) : 0;
 }
 
-static int shared_init(struct pass *p, int samples, struct err *e)
+static int shared_init(struct pass *p, struct err *e)
 {
     const struct net *n = p->net;
     size_t N = (size_t)p->cap_N, B = (size_t)p->cap_B, s = sizeof(real);
@@ -77,8 +70,20 @@ static int shared_init(struct pass *p, int samples, struct err *e)
     }
     if (n->c.C > 0) {
         p->argmax = mem_array(B * DH, sizeof *p->argmax);
-        p->prob = mem_aligned(B * (size_t)n->c.C * s);
-        if (p->argmax == NULL || p->prob == NULL)
+        if (p->argmax == NULL)
+            return err_nomem(e);
+    }
+    return 0;
+}
+
+/* What all nets have. */
+static int common_init(struct pass *p, int samples, struct err *e)
+{
+    const struct net *n = p->net;
+    if (n->c.C > 0) {
+        size_t count = (size_t)p->cap_B * (size_t)n->c.C;
+        p->prob = mem_aligned(count * sizeof(real));
+        if (p->prob == NULL)
             return err_nomem(e);
     }
     if (rows_init(&p->rows_in, n->c.V, e) != 0 ||
@@ -96,8 +101,10 @@ int pass_init(struct pass *p, const struct net *n, const struct blas *b,
     p->blas = b;
     p->cap_N = max_N;
     p->cap_B = max_B;
-    int rc = shared_init(p, samples, e);
-    for (int l = 0; l < n->c.L && rc == 0; l++)
+    int rc = common_init(p, samples, e);
+    if (rc == 0)
+        rc = n->c.kind == NET_RNN ? shared_init(p, e) : pass_tf_init(p, e);
+    for (int l = 0; n->c.kind == NET_RNN && l < n->c.L && rc == 0; l++)
         rc = layer_init(p, l, e);
     if (rc != 0)
         pass_fini(p);
@@ -132,12 +139,15 @@ void pass_fini(struct pass *p)
     rows_fini(&p->rows_w);
     rows_fini(&p->rows_b);
     loss_work_fini(&p->loss);
+    pass_tf_fini(p);
     memset(p, 0, sizeof *p);
 }
 
 void pass_reset_state(struct pass *p)
 {
     size_t bytes = (size_t)p->cap_B * (size_t)p->net->c.H * sizeof(real);
+    if (p->net->c.kind != NET_RNN)
+        return;
     for (int l = 0; l < p->net->c.L; l++)
         for (int d = 0; d < p->net->c.D; d++) {
             memset(p->layer[l].h[d], 0, bytes);
@@ -146,7 +156,7 @@ void pass_reset_state(struct pass *p)
         }
 }
 
-static uint32_t key_of(const struct pass_opts *o, int site)
+uint32_t pass_key(const struct pass_opts *o, int site)
 {
     return (uint32_t)rng_hash(o->key, (uint64_t)site);
 }
@@ -167,9 +177,8 @@ static void mask_rows(const struct pass *p, const struct steps *s, uint32_t key,
                     x.p + (size_t)s->off[t] * c);
 }
 
-/* Zero, or 1 / (1 - rate), for one vocabulary entry. */
-static real word_factor(const struct pass *p, const struct pass_opts *o,
-                        int32_t id)
+real pass_word_factor(const struct pass *p, const struct pass_opts *o,
+                      int32_t id)
 {
     real x = (real)1;
     vec_dropout(1, o->word_key + (uint32_t)id * 0x9e3779b9u, p->drop.word, &x);
@@ -189,8 +198,8 @@ static void embed(const struct pass *p, const struct pass_batch *b,
         return;
     if (p->drop.word > 0)
         for (int i = 0; i < b->steps.N; i++)
-            vec_scale(E, word_factor(p, o, b->ids[i]), x + (size_t)i * E);
-    mask_rows(p, &b->steps, key_of(o, SITE_EMBEDDING), p->drop.embedding,
+            vec_scale(E, pass_word_factor(p, o, b->ids[i]), x + (size_t)i * E);
+    mask_rows(p, &b->steps, pass_key(o, SITE_EMBEDDING), p->drop.embedding,
               mat_of(x, b->steps.N, (int)E));
 }
 
@@ -199,10 +208,10 @@ static void embed_grad(struct pass *p, const struct pass_batch *b,
 {
     size_t E = (size_t)p->net->c.E;
     real *table = grad + p->net->t[p->net->embedding].at;
-    mask_rows(p, &b->steps, key_of(o, SITE_EMBEDDING), p->drop.embedding,
+    mask_rows(p, &b->steps, pass_key(o, SITE_EMBEDDING), p->drop.embedding,
               mat_of(dx, b->steps.N, (int)E));
     for (int i = 0; i < b->steps.N; i++) {
-        real f = p->drop.word > 0 ? word_factor(p, o, b->ids[i]) : (real)1;
+        real f = p->drop.word > 0 ? pass_word_factor(p, o, b->ids[i]) : (real)1;
         if (f <= 0)
             continue;
         rows_touch(&p->rows_in, b->ids[i]);
@@ -263,7 +272,7 @@ static void layers_forward(struct pass *p, const struct pass_batch *b, real *w,
             struct mat x = mat_of(p->layer[l].in, N, net_inputs(p->net, l));
             memcpy(x.p, p->layer[l - 1].out,
                    (size_t)N * (size_t)x.c * sizeof(real));
-            mask_rows(p, &b->steps, key_of(o, SITE_BETWEEN + l),
+            mask_rows(p, &b->steps, pass_key(o, SITE_BETWEEN + l),
                       p->drop.between, x);
         }
         for (int d = 0; d < c->D; d++) {
@@ -302,7 +311,7 @@ static void layers_backward(struct pass *p, const struct pass_batch *b, real *w,
                             p->drop.recurrent, g.w_hh);
         }
         if (l > 0)
-            mask_rows(p, &b->steps, key_of(o, SITE_BETWEEN + l),
+            mask_rows(p, &b->steps, pass_key(o, SITE_BETWEEN + l),
                       p->drop.between, dx);
         real *swap = p->g1;
         p->g1 = p->g2;
@@ -425,7 +434,7 @@ static void head_forward(struct pass *p, const struct pass_batch *b, real *w,
         memcpy(p->top, p->layer[n->c.L - 1].out,
                (size_t)rows * (size_t)DH * sizeof(real));
     if (o->train)
-        mask_rows(p, n->c.C > 0 ? NULL : &b->steps, key_of(o, SITE_OUTPUT),
+        mask_rows(p, n->c.C > 0 ? NULL : &b->steps, pass_key(o, SITE_OUTPUT),
                   p->drop.output, mat_of(p->top, rows, DH));
     if (n->c.P == 0)
         return;
@@ -452,7 +461,7 @@ static void head_backward(struct pass *p, const struct pass_batch *b, real *w,
         blas_nn(p->blas, dy, mat_of(w + n->t[n->proj_w].at, n->c.P, DH),
                 (real)0, dtop);
     }
-    mask_rows(p, n->c.C > 0 ? NULL : &b->steps, key_of(o, SITE_OUTPUT),
+    mask_rows(p, n->c.C > 0 ? NULL : &b->steps, pass_key(o, SITE_OUTPUT),
               p->drop.output, dtop);
     if (n->c.C > 0)
         pool_grad(p, b);
@@ -465,6 +474,8 @@ double pass_run(struct pass *p, const struct pass_batch *b, real *w,
 {
     if (b->steps.N == 0)
         return 0;
+    if (p->net->c.kind != NET_RNN)
+        return pass_tf_run(p, b, w, o, grad);
     embed(p, b, w, o);
     layers_forward(p, b, w, o);
     head_forward(p, b, w, o);

@@ -26,9 +26,19 @@ struct dropout {
     int variational;
 };
 
-/* Sequences sorted by falling length, time-major. */
+/* Sites of random masks: part of a mask's key. */
+enum pass_site {
+    SITE_EMBEDDING = 1,
+    SITE_OUTPUT = 2,
+    SITE_BETWEEN = 16,
+    SITE_RECURRENT = 32
+};
+
+/* Sequences sorted by falling length, time-major; for Transformers one after
+ * the other, and of steps only N counts. */
 struct pass_batch {
     struct steps steps;
+    const int *start;      /* Transformers: [B + 1] first row of each */
     const int32_t *ids;    /* [N] */
     const int32_t *target; /* language model: [N]; classifier: [B] labels */
     const int *length;     /* classifier: [B] */
@@ -58,6 +68,7 @@ struct pass {
     real *prob;         /* [B, C] classifier: softmax of the last batch */
     struct loss_work loss;
     struct rows rows_in, rows_w, rows_b;
+    struct pass_tf *tf; /* Transformers: what they have in place of layers */
 };
 
 struct pass_opts {
@@ -83,5 +94,11 @@ void pass_reset_state(struct pass *p);
  * out (classifiers start from zero). */
 double pass_run(struct pass *p, const struct pass_batch *b, real *w,
                 const struct pass_opts *o, real *grad);
+
+/* pass_key: of a site's mask. */
+uint32_t pass_key(const struct pass_opts *o, int site);
+/* pass_word_factor: zero, or 1 / (1 - rate), for one vocabulary entry. */
+real pass_word_factor(const struct pass *p, const struct pass_opts *o,
+                      int32_t id);
 
 #endif

@@ -33,6 +33,53 @@ int write_file(const char *dir, const char *name, const void *p, size_t n,
     return 0;
 }
 
+/* The fields of Hugging Face's GPT2Config. */
+static void add_gpt2(const struct trainer *t, struct buf *b)
+{
+    const struct net_config *c = &t->net.c;
+    int bos = tokenizer_bos(t->tokenizer), eos = tokenizer_eos(t->tokenizer);
+    buf_addf(b,
+             "{\n  \"model_type\": \"gpt2\",\n"
+             "  \"architectures\": [\"GPT2LMHeadModel\"],\n"
+             "  \"activation_function\": \"gelu_new\",\n"
+             "  \"vocab_size\": %d,\n  \"n_positions\": %d,\n"
+             "  \"n_ctx\": %d,\n  \"n_embd\": %d,\n  \"n_layer\": %d,\n"
+             "  \"n_head\": %d,\n  \"n_inner\": %d,\n"
+             "  \"layer_norm_epsilon\": 1e-05,\n"
+             "  \"tie_word_embeddings\": true",
+             c->V, c->T, c->T, c->E, c->L, c->A, c->F);
+    if (bos >= 0)
+        buf_addf(b, ",\n  \"bos_token_id\": %d", bos);
+    if (eos >= 0)
+        buf_addf(b, ",\n  \"eos_token_id\": %d", eos);
+}
+
+/* The fields of Hugging Face's BertConfig. */
+static void add_bert(struct buf *b, const struct net_config *c)
+{
+    buf_addf(b,
+             "{\n  \"model_type\": \"bert\",\n"
+             "  \"architectures\": [\"BertForSequenceClassification\"],\n"
+             "  \"hidden_act\": \"gelu\",\n"
+             "  \"position_embedding_type\": \"absolute\",\n"
+             "  \"vocab_size\": %d,\n  \"max_position_embeddings\": %d,\n"
+             "  \"type_vocab_size\": 1,\n  \"hidden_size\": %d,\n"
+             "  \"num_hidden_layers\": %d,\n"
+             "  \"num_attention_heads\": %d,\n"
+             "  \"intermediate_size\": %d,\n"
+             "  \"layer_norm_eps\": 1e-12",
+             c->V, c->T, c->E, c->L, c->A, c->F);
+}
+
+static void add_labels(struct buf *b, const struct labels *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        buf_addf(b, "%s\"%d\": ", i == 0 ? ",\n  \"id2label\": {" : ", ", i);
+        buf_add_json_string(b, l->name[i], strlen(l->name[i]));
+    }
+    buf_add_str(b, "}");
+}
+
 static void add_net(struct buf *b, const struct net_config *c)
 {
     static const char *const pooling[] = {"last", "mean", "max"};
@@ -60,12 +107,15 @@ int save_config(const struct trainer *t, const char *dir, struct err *e)
 {
     struct buf b;
     buf_init(&b, 1 << 20);
-    add_net(&b, &t->net.c);
-    for (int i = 0; i < t->net.c.C; i++) {
-        buf_addf(&b, "%s\"%d\": ", i == 0 ? ",\n  \"id2label\": {" : ", ", i);
-        buf_add_json_string(&b, t->labels.name[i], strlen(t->labels.name[i]));
-    }
-    buf_add_str(&b, t->net.c.C > 0 ? "}\n}\n" : "\n}\n");
+    if (t->net.c.kind == NET_GPT2)
+        add_gpt2(t, &b);
+    else if (t->net.c.kind == NET_BERT)
+        add_bert(&b, &t->net.c);
+    else
+        add_net(&b, &t->net.c);
+    if (t->net.c.C > 0)
+        add_labels(&b, &t->labels);
+    buf_add_str(&b, "\n}\n");
     int rc =
         b.failed ? err_nomem(e) : write_file(dir, "config.json", b.p, b.len, e);
     buf_fini(&b);

@@ -89,19 +89,26 @@ static int open_data(struct trainer *t, struct err *e)
 static int plan(struct trainer *t, struct err *e)
 {
     const struct options *o = &t->o;
-    struct net_config c = {.cell = cells[o->cell],
+    struct net_config c = {.kind = (enum net_kind)o->arch,
+                           .cell = cells[o->cell],
                            .relu = o->cell == CELL_ELMAN && o->relu,
                            .V = tokenizer_size(t->tokenizer),
                            .E = o->embedding,
                            .H = o->hidden,
                            .L = o->layers,
                            .D = o->bidirectional ? 2 : 1,
+                           .A = o->heads,
+                           .F = o->inner > 0 ? o->inner : 4 * o->embedding,
+                           .T = o->context,
                            .P = o->projection,
                            .tie = o->tie,
                            .C = t->labels.n,
                            .pooling = (enum net_pooling)o->pooling};
     if (o->task == TASK_LM)
         c.C = 0;
+    if (c.kind == NET_GPT2 && o->bptt > c.T)
+        return err_set(e, ERR_INVALID, "--bptt %d is longer than --context %d",
+                       o->bptt, c.T);
     return net_plan(&c, &t->net, e);
 }
 
@@ -161,6 +168,11 @@ static int open_worker(struct trainer *t, struct worker *w, struct err *e)
         int a = longest_of(&t->train), b = longest_of(&t->valid);
         T = a > b ? a : b;
     }
+    if (t->net.c.kind == NET_BERT && T > t->net.c.T)
+        return err_set(e, ERR_INVALID,
+                       "texts of %d tokens do not fit --context %d: lower "
+                       "--max-len",
+                       T, t->net.c.T);
     if ((int64_t)T * B > 1 << 24)
         return err_set(e, ERR_TOO_LARGE,
                        "%d sequences of %d tokens are too "
@@ -235,7 +247,7 @@ int trainer_open(struct trainer *t, const struct options *o, struct err *e)
         open_noise(t, e) != 0 || open_workers(t, e) != 0)
         return -1;
     trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
-                t->net.c.cell->name, t->net.n, t->n_workers, t->blas.core,
+                net_name(&t->net), t->net.n, t->n_workers, t->blas.core,
                 REAL_NAME);
     if (o->resume)
         return state_load(t, e);

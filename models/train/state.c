@@ -9,9 +9,11 @@
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
-#define STATE_MAGIC 0x32736471u /* "qds2" */
-#define STATE_FIRST 0x31736471u /* "qds1": without flags */
-#define N_FLAGS 72              /* NET_MAX_TENSORS, rounded up */
+#define STATE_MAGIC 0x33736471u  /* "qds3" */
+#define STATE_SECOND 0x32736471u /* "qds2": fewer flags */
+#define STATE_FIRST 0x31736471u  /* "qds1": without flags */
+#define N_FLAGS 144              /* NET_MAX_TENSORS, rounded up */
+#define N_FLAGS_SECOND 72
 
 struct head {
     uint32_t magic, real_bytes;
@@ -57,7 +59,7 @@ static int move_blocks(struct trainer *t, FILE *f, move_fn *move)
         if (blocks[i] != NULL &&
             move(f, blocks[i], t->net.n * sizeof(real)) != 0)
             return -1;
-    if (t->net.c.C > 0)
+    if (t->net.c.C > 0 || t->net.c.kind != NET_RNN)
         return 0;
     for (int i = 0; i < t->n_workers; i++) {
         const struct pass *p = &t->worker[i].pass;
@@ -103,7 +105,8 @@ static int check_head(const struct trainer *t, const struct head *h,
                       struct err *e)
 {
     struct head mine = head_of(t);
-    if ((h->magic != STATE_MAGIC && h->magic != STATE_FIRST) ||
+    if ((h->magic != STATE_MAGIC && h->magic != STATE_SECOND &&
+         h->magic != STATE_FIRST) ||
         h->real_bytes != sizeof(real))
         return err_set(e, ERR_FORMAT, "state.bin is not from this program");
     if (h->n != mine.n || h->tensors != mine.tensors ||
@@ -125,7 +128,10 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
         return err_set(e, ERR_FORMAT, "state.bin is cut short");
     if (check_head(t, &h, e) != 0)
         return -1;
-    if ((h.magic == STATE_MAGIC && get(f, flags, sizeof flags) != 0) ||
+    size_t n_flags = h.magic == STATE_MAGIC    ? N_FLAGS
+                     : h.magic == STATE_SECOND ? N_FLAGS_SECOND
+                                               : 0;
+    if ((n_flags > 0 && get(f, flags, n_flags) != 0) ||
         get(f, &t->at, sizeof t->at) != 0)
         return err_set(e, ERR_FORMAT, "state.bin is cut short");
     t->optim.step = t->at.optim_step;

@@ -18,13 +18,15 @@ int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e)
 {
     f->n = mem_array((size_t)max_T, sizeof *f->n);
     f->off = mem_array((size_t)max_T + 1, sizeof *f->off);
+    f->start = mem_array((size_t)max_B + 1, sizeof *f->start);
     f->ids = mem_array((size_t)max_N, sizeof *f->ids);
     f->target = mem_array((size_t)max_N, sizeof *f->target);
     f->length = mem_array((size_t)max_B, sizeof *f->length);
-    if (f->n == NULL || f->off == NULL || f->ids == NULL || f->target == NULL ||
-        f->length == NULL)
+    if (f->n == NULL || f->off == NULL || f->start == NULL || f->ids == NULL ||
+        f->target == NULL || f->length == NULL)
         return err_nomem(e);
     f->batch = (struct pass_batch){.steps = {.n = f->n, .off = f->off},
+                                   .start = f->start,
                                    .ids = f->ids,
                                    .target = f->target,
                                    .length = f->length};
@@ -35,6 +37,7 @@ void feed_fini(struct feed *f)
 {
     mem_free(f->n);
     mem_free(f->off);
+    mem_free(f->start);
     mem_free(f->ids);
     mem_free(f->target);
     mem_free(f->length);
@@ -73,6 +76,30 @@ static void fill_stream(const struct trainer *t, struct feed *f, int tid)
     f->batch.B = to - from;
 }
 
+/* The same for a Transformer: the lanes' chunks one after the other. */
+static void fill_windows(const struct trainer *t, struct feed *f, int tid)
+{
+    int lanes = t->o.batch, k = t->n_workers;
+    int from = lanes * tid / k, to = lanes * (tid + 1) / k;
+    int64_t all = t->n_stream - 1;
+    int N = 0, B = 0;
+    for (int r = from; r < to; r++) {
+        int64_t at = lane_first(all, lanes, r) + t->position;
+        int64_t left = lane_first(all, lanes, r + 1) - at;
+        int n = (int)(left < t->T ? left : t->T);
+        if (n <= 0)
+            continue;
+        f->start[B++] = N;
+        for (int i = 0; i < n; i++, N++) {
+            f->ids[N] = t->stream[at + i];
+            f->target[N] = t->stream[at + i + 1];
+        }
+    }
+    f->start[B] = N;
+    f->batch.steps.N = N;
+    f->batch.B = B;
+}
+
 static int64_t length_of(const struct corpus *c, int32_t item)
 {
     return c->start[item + 1] - c->start[item];
@@ -99,6 +126,32 @@ static void fill_items(const struct trainer *t, struct feed *f, int tid)
     f->batch.steps.T = T;
     f->batch.steps.N = N;
     f->batch.B = B;
+}
+
+/* The same for a Transformer: one item after the other. */
+static void fill_texts(const struct trainer *t, struct feed *f, int tid)
+{
+    const struct corpus *c = t->corpus;
+    int B = 0, N = 0;
+    for (int i = tid; i < t->n_items; i += t->n_workers) {
+        int n = (int)length_of(c, t->items[i]);
+        f->target[B] = c->label[t->items[i]];
+        f->start[B++] = N;
+        memcpy(f->ids + N, c->ids + c->start[t->items[i]],
+               (size_t)n * sizeof *f->ids);
+        N += n;
+    }
+    f->start[B] = N;
+    f->batch.steps.N = N;
+    f->batch.B = B;
+}
+
+static void fill(const struct trainer *t, struct feed *f, int tid)
+{
+    if (t->net.c.kind != NET_RNN)
+        (t->net.c.C > 0 ? fill_texts : fill_windows)(t, f, tid);
+    else
+        (t->net.c.C > 0 ? fill_items : fill_stream)(t, f, tid);
 }
 
 static void drop_to_unknown(const struct trainer *t, struct feed *f,
@@ -132,10 +185,7 @@ static void run_step(void *arg, int tid, int n_threads)
     struct worker *w = &t->worker[tid];
     struct pass_opts o = t->opts;
     (void)n_threads;
-    if (t->net.c.C > 0)
-        fill_items(t, &w->feed, tid);
-    else
-        fill_stream(t, &w->feed, tid);
+    fill(t, &w->feed, tid);
     o.key = rng_hash(o.key, (uint64_t)tid);
     if (!t->update) {
         w->loss = pass_run(&w->eval, &w->feed.batch, t->weights, &o, NULL);

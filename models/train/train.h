@@ -26,6 +26,7 @@
 /* A worker's share of a batch. */
 struct feed {
     int *n, *off; /* [max_T], [max_T + 1] */
+    int *start;   /* [max_B + 1] */
     int32_t *ids, *target;
     int *length;
     struct pass_batch batch;

@@ -99,9 +99,10 @@ struct tf_run {
     int n_rows;  /* token rows */
     int n_slots; /* items that run */
     struct tf_slot *slot;
-    int32_t *token; /* [n_rows] */
-    int32_t *pos;   /* [n_rows] */
-    uint8_t *type;  /* [n_rows] token types, 0 where none were given */
+    int32_t *token;   /* [n_rows] */
+    int32_t *slot_of; /* [n_rows] */
+    int32_t *pos;     /* [n_rows] */
+    uint8_t *type;    /* [n_rows] token types, 0 where none were given */
     struct tf_out *logits, *hidden, *pooled, *cls; /* in item order */
     int n_logits, n_hidden, n_pooled, n_cls;
     /* inner parts */

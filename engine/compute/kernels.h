@@ -117,8 +117,8 @@ struct kernels {
                      const int *hi, const float *const *vb, float *y,
                      size_t ldy);
     /* attn_softmax: s[lo..hi) of one row becomes its softmax: 16 virtual lanes
-     * by absolute position (i % 16). cap > 0: scores are cap * tanh(s / cap)
-     * first. */
+     * by position (i % 16). cap > 0: scores are cap * tanh(s / cap) first.
+     * The other slots of the blocks that hold lo and hi - 1 may change. */
     void (*attn_softmax)(int lo, int hi, float cap, float *s);
 
     /* y = x / sqrt(mean(x^2) + eps) * w (Zhang and Sennrich 2019). y may be x.
@@ -130,8 +130,8 @@ struct kernels {
     void (*layer_norm)(int n, const float *x, const float *w, const float *b,
                        float eps, float *y);
     /* Rotary positions (Su et al. 2021) on one head x [d]: pairs (i, i + d/2)
-     * or, `adjacent`, (2i, 2i+1); cs[2i], cs[2i+1] are cosine and sine. n_rot
-     * of d dimensions are turned. */
+     * or, `adjacent`, (2i, 2i+1); cs [n_rot]: the cosines, then the sines of
+     * the n_rot / 2 pairs. n_rot of d dimensions are turned. */
     void (*rope)(int n_rot, int adjacent, const float *cs, float *x);
     void (*gelu_tanh)(int n, const float *x, float *y); /* 0.5x(1+tanh(..)) */
     void (*gelu_erf)(int n, const float *x, float *y);  /* x Phi(x), exact */

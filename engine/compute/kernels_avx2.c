@@ -3,6 +3,7 @@
  * fit 16 registers; the kernels stand in kernels_fma.inc.h.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/compute/kernels_attn.h"
 #include "engine/compute/matrix_layout.h"
 #include "engine/compute/v16_avx2.inc.h"
 
@@ -21,6 +22,7 @@
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
+    ATTN_ENTRIES(generic),
     .gemm_rows = isa_gemm_rows,
     .matrix_widen = matmul_widen_generic,
     .matrix_rows_q = matmul_rows_q_generic,

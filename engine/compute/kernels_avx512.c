@@ -3,6 +3,7 @@
  * which tiles fit 32 registers; the kernels stand in kernels_fma.inc.h.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/compute/kernels_attn.h"
 #include "engine/compute/matrix_layout.h"
 #include "engine/compute/v16_avx512.inc.h"
 
@@ -29,6 +30,7 @@
 
 const struct kernels kernels_avx512 = {
     .name = "avx512",
+    ATTN_ENTRIES(generic),
     .gemm_rows = isa_gemm_rows,
     .matrix_widen = matmul_widen_generic,
     .matrix_rows_q = matmul_rows_q_generic,

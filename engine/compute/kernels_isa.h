@@ -43,6 +43,27 @@
 /* tanh(10) rounds to 1; the argument of expm1 is twice that. */
 #define TANH2_MAX 20.0f
 
+/* Activations. gelu_tanh: x sigmoid(2 z), z = sqrt(2/pi) (x + 0.044715 x^3),
+ * which is 0.5 x (1 + tanh(z)) without its cancellation; 2 z = x (A + B x^2).
+ *
+ * gelu_erf: x Phi(x) = max(x, 0) - u Q(u), u = |x|, Q(u) = erfc(u/sqrt(2))/2 =
+ * exp(-u^2/2) (C1 t + .. + C9 t^9), t = 1 / (1 + P u) (the form of Abramowitz
+ * and Stegun 1964, 7.1.26). Minimax fit of the relative error, 2.3e-8, for
+ * 0 <= u <= 13.5, where the exponential ends; with float's rounding the result
+ * is within 7e-8 max(1, u). */
+#define GELU_A 1.5957691216f
+#define GELU_B 0.0713548162726f
+#define PHI_P 0x1.147ae2p-2f
+#define PHI_C1 0x1.b93820p-4f
+#define PHI_C2 0x1.b8919cp-4f
+#define PHI_C3 0x1.a08662p-4f
+#define PHI_C4 0x1.28ee56p-4f
+#define PHI_C5 0x1.b59af6p-4f
+#define PHI_C6 -0x1.15e58cp-4f
+#define PHI_C7 0x1.5961a0p-3f
+#define PHI_C8 -0x1.01f42ap-3f
+#define PHI_C9 0x1.d8c4eep-6f
+
 extern const struct kernels kernels_generic, kernels_avx2, kernels_avx512;
 
 /* kernels_isa_list: the families beyond portable C that this CPU and its

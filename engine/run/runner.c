@@ -364,7 +364,8 @@ static void commit(struct runner *r)
                            : "the model failed on this input");
             continue;
         }
-        seq_commit(j->seq, it->stream, it->in.n);
+        seq_commit(&r->store, j->seq, it->stream,
+                   it->in.kind == IN_TOKENS ? it->in.p : NULL, it->in.n);
         if (j->pos < j->n_tokens) {
             j->pos += it->in.n;
             prompt += it->in.n;

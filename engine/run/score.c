@@ -77,17 +77,20 @@ static int run_chunk(struct scorer *c, const int32_t *ids, int n, struct err *e)
                      .scratch = c->scratch,
                      .n_threads = threads_most(threads_work(&c->m->info, n, n),
                                                pool_threads(c->s->pool))};
-    if (seq_reserve(&c->store, s, 0, n, e)) {
-        return -1;
+    int rc = seq_reserve(&c->store, s, 0, n, e);
+    if (rc) {
+        return rc == SEQ_WAIT
+                   ? err_set(e, ERR_BUSY, "the state budget is used up")
+                   : -1;
     }
     pool_acquire(c->s->pool);
-    int rc = c->m->arch->step(c->m->self, &x, &b, e);
+    rc = c->m->arch->step(c->m->self, &x, &b, e);
     pool_release(c->s->pool);
     if (rc || it.status) {
         return err_set(e, it.fail == ERR_NOMEM ? ERR_NOMEM : ERR_INTERNAL,
                        "the model failed on this input");
     }
-    seq_commit(s, 0, n);
+    seq_commit(&c->store, s, 0, NULL, n);
     return 0;
 }
 
@@ -110,9 +113,7 @@ static int row_nats(struct scorer *c, const float *row, int32_t id, double *out,
 static int score_window(struct scorer *c, const int32_t *ids, int64_t n,
                         struct score *out, struct err *e)
 {
-    struct seq *s = c->seq;
-    memset(&s->s, 0, sizeof(s->s));
-    memset(s->buf[s->cur], 0, c->m->layout.fixed_bytes);
+    seq_reset(&c->store, c->seq);
     for (int64_t at = 0; at + 1 < n;) {
         int64_t left = n - 1 - at;
         int len = left < c->chunk ? (int)left : c->chunk;

@@ -7,47 +7,50 @@
 
 #include "engine/base/mem.h"
 
-int state_reserve(struct state_budget *b, size_t bytes)
-{
-    size_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
-    do {
-        if (bytes > b->limit || used > b->limit - bytes) {
-            return -1;
-        }
-    } while (!atomic_compare_exchange_weak(&b->used, &used, used + bytes));
-    return 0;
-}
-
-void state_unreserve(struct state_budget *b, size_t bytes)
-{
-    atomic_fetch_sub(&b->used, bytes);
-}
-
 int seq_store_init(struct seq_store *st, const struct state_layout *layout,
                    struct state_budget *budget, struct err *e)
 {
     memset(st, 0, sizeof(*st));
     st->layout = *layout;
     st->budget = budget;
-    if (layout->n_streams > 0) {
-        return err_set(e, ERR_UNSUPPORTED, "states with pages");
-    }
     st->seq_bytes = 2 * ((layout->fixed_bytes + 63) & ~(size_t)63);
+    if (layout->n_streams < 0 || layout->n_streams > MAX_STREAMS) {
+        return err_set(e, ERR_INTERNAL, "a state of %d streams",
+                       layout->n_streams);
+    }
+    for (int i = 0; i < layout->n_streams; i++) {
+        if (pages_init(&st->pool[i], &layout->stream[i], budget, e)) {
+            return -1;
+        }
+    }
+    st->share = layout->n_streams == 1 && layout->fixed_bytes == 0;
     return 0;
 }
 
 static void seq_free(struct seq *s)
 {
     mem_aligned_free(s->buf[0]);
+    for (int i = 0; i < MAX_STREAMS; i++) {
+        mem_free(s->s.pages[i]);
+    }
+    mem_free(s->tail);
     mem_free(s);
 }
 
-void seq_store_fini(struct seq_store *st)
+static void free_seqs(struct seq_store *st)
 {
     while (st->free) {
         struct seq *s = st->free;
         st->free = s->next;
         seq_free(s);
+    }
+}
+
+void seq_store_fini(struct seq_store *st)
+{
+    free_seqs(st);
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        pages_fini(&st->pool[i]);
     }
 }
 
@@ -57,13 +60,49 @@ static struct seq *seq_new(const struct seq_store *st)
     if (!s) {
         return NULL;
     }
-    s->buf[0] = mem_aligned(st->seq_bytes);
-    if (!s->buf[0]) {
-        mem_free(s);
+    if (st->seq_bytes > 0) {
+        s->buf[0] = mem_aligned(st->seq_bytes);
+        s->buf[1] = s->buf[0] ? s->buf[0] + st->seq_bytes / 2 : NULL;
+    }
+    if (st->share) {
+        s->tail = mem_array((size_t)st->pool[0].page_tokens, sizeof(*s->tail));
+    }
+    if ((st->seq_bytes > 0 && !s->buf[0]) || (st->share && !s->tail)) {
+        seq_free(s);
         return NULL;
     }
-    s->buf[1] = s->buf[0] + st->seq_bytes / 2;
     return s;
+}
+
+/* Give back the pages from `from` on, the last one first: of idle prefixes the
+ * beginning is the most recently used. */
+static void drop_pages(struct seq_store *st, struct seq *s, int stream,
+                       int from)
+{
+    for (int i = s->n_pages[stream] - 1; i >= from; i--) {
+        if (s->s.pages[stream][i]) {
+            pages_drop(&st->pool[stream], s->s.pages[stream][i]);
+        }
+    }
+    if (from < s->n_pages[stream]) {
+        s->n_pages[stream] = from;
+    }
+}
+
+void seq_reset(struct seq_store *st, struct seq *s)
+{
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        drop_pages(st, s, i, 0);
+        s->s.len[i] = 0;
+        s->first[i] = 0;
+    }
+    s->s.len[0] = 0;
+    s->cur = 0;
+    s->n_kept = s->broken = 0;
+    s->serial = 0;
+    if (s->buf[0]) {
+        memset(s->buf[0], 0, st->layout.fixed_bytes);
+    }
 }
 
 int seq_take(struct seq_store *st, struct seq **out, struct err *e)
@@ -87,18 +126,81 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
         return err_nomem(e);
     }
     s->next = NULL;
-    s->cur = 0;
-    memset(&s->s, 0, sizeof(s->s));
-    memset(s->buf[0], 0, st->layout.fixed_bytes);
+    seq_reset(st, s);
     *out = s;
     return SEQ_OK;
 }
 
 void seq_give(struct seq_store *st, struct seq *s)
 {
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        drop_pages(st, s, i, 0);
+    }
     s->next = st->free;
     st->free = s;
     state_unreserve(st->budget, st->seq_bytes);
+}
+
+/* The table of a stream has room for n pages. */
+static int grow_pages(struct seq *s, int stream, int n, struct err *e)
+{
+    if (n <= s->cap[stream]) {
+        return 0;
+    }
+    int cap = s->cap[stream] ? s->cap[stream] : 8;
+    while (cap < n) {
+        cap = cap > INT32_MAX / 2 ? n : cap * 2;
+    }
+    void **p = mem_grow(s->s.pages[stream], (size_t)cap, sizeof(*p));
+    if (!p) {
+        return err_nomem(e);
+    }
+    s->s.pages[stream] = p;
+    s->cap[stream] = cap;
+    return 0;
+}
+
+int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
+             struct err *e)
+{
+    int rc = seq_take(st, out, e);
+    if (rc) {
+        return rc;
+    }
+    struct seq *s = *out;
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        if (grow_pages(s, i, from->n_pages[i], e)) {
+            seq_give(st, s);
+            *out = NULL;
+            return -1;
+        }
+        for (int k = 0; k < from->n_pages[i]; k++) {
+            void *page = s->s.pages[i][k] = from->s.pages[i][k];
+            if (page) {
+                pages_hold(&st->pool[i], page);
+            }
+        }
+        s->n_pages[i] = from->n_pages[i];
+        s->first[i] = from->first[i];
+    }
+    memcpy(s->s.len, from->s.len, sizeof(s->s.len));
+    s->n_kept = from->n_kept;
+    s->broken = from->broken;
+    s->serial = from->serial;
+    if (s->buf[0]) {
+        memcpy(s->buf[0], from->buf[from->cur], st->layout.fixed_bytes);
+    }
+    if (s->tail) {
+        memcpy(s->tail, from->tail,
+               (size_t)st->pool[0].page_tokens * sizeof(*s->tail));
+    }
+    return SEQ_OK;
+}
+
+static int pages_for(const struct page_pool *p, int64_t tokens)
+{
+    int64_t n = tokens / p->page_tokens + (tokens % p->page_tokens > 0);
+    return n < INT32_MAX / 2 ? (int)n : INT32_MAX / 2;
 }
 
 int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
@@ -109,12 +211,208 @@ int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
         return err_set(e, ERR_INTERNAL, "stream %d cannot take %d tokens",
                        stream, n);
     }
-    (void)st; /* fixed states need no pages */
+    if (stream >= st->layout.n_streams || n == 0) {
+        return SEQ_OK; /* fixed states need no pages */
+    }
+    struct page_pool *p = &st->pool[stream];
+    int have = s->n_pages[stream], last = pages_for(p, s->s.len[stream]) - 1;
+    int need = pages_for(p, s->s.len[stream] + n);
+    int copy = s->s.len[stream] % p->page_tokens != 0 &&
+               pages_fixed(p, s->s.pages[stream][last]);
+    int more = (need > have ? need - have : 0) + copy;
+    if (more == 0) {
+        return SEQ_OK;
+    }
+    if (grow_pages(s, stream, have + more, e)) {
+        return -1;
+    }
+    void **pages = s->s.pages[stream];
+    int rc = pages_take(p, more, pages + have, e);
+    if (rc) {
+        return rc;
+    }
+    if (copy) {
+        /* Which bytes are filled is the architecture's business. */
+        void *own = pages[have + more - 1];
+        memcpy(own, pages[last], p->page_bytes);
+        pages_drop(p, pages[last]);
+        pages[last] = own;
+    }
+    s->n_pages[stream] = have + more - copy;
+    return SEQ_OK;
+}
+
+/* --- prefixes --- */
+
+/* Let the pages that ids [n], appended at s->s.len[0], have filled be found. */
+static void keep_pages(struct seq_store *st, struct seq *s, const int32_t *ids,
+                       int n)
+{
+    struct page_pool *p = &st->pool[0];
+    int at = (int)(s->s.len[0] % p->page_tokens);
+
+    for (int i = 0; i < n; i++) {
+        s->tail[at++] = ids[i];
+        if (at < p->page_tokens) {
+            continue;
+        }
+        at = 0;
+        void **page = &s->s.pages[0][s->n_kept];
+        *page = pages_keep(p, *page, s->serial, s->tail, &s->serial);
+        s->broken = s->serial == 0;
+        if (s->broken) {
+            return;
+        }
+        s->n_kept++;
+    }
+}
+
+/* Pages that no token from len on can see. */
+static void drop_old(struct seq_store *st, struct seq *s, int stream)
+{
+    const struct page_pool *p = &st->pool[stream];
+    int64_t seen = s->s.len[stream] - st->layout.stream[stream].window;
+    int to = seen > 0 ? (int)(seen / p->page_tokens) : 0;
+    for (; s->first[stream] < to; s->first[stream]++) {
+        void **page = &s->s.pages[stream][s->first[stream]];
+        if (*page) {
+            pages_drop(&st->pool[stream], *page);
+            *page = NULL;
+        }
+    }
+}
+
+void seq_commit(struct seq_store *st, struct seq *s, int stream,
+                const int32_t *ids, int n)
+{
+    s->cur ^= 1;
+    if (st->share && !s->broken && stream == 0) {
+        s->broken = !ids;
+        if (ids) {
+            keep_pages(st, s, ids, n);
+        }
+    }
+    s->s.len[stream] += n;
+    if (stream < st->layout.n_streams && st->layout.stream[stream].window > 0) {
+        drop_old(st, s, stream);
+    }
+}
+
+int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n)
+{
+    int got = 0;
+    if (!st->share || s->broken) {
+        return 0;
+    }
+    struct page_pool *p = &st->pool[0];
+    if (s->s.len[0] != (int64_t)s->n_kept * p->page_tokens ||
+        s->n_pages[0] != s->n_kept) {
+        return 0;
+    }
+    while (n - got >= p->page_tokens &&
+           grow_pages(s, 0, s->n_kept + 1, NULL) == 0) {
+        void *page = pages_find(p, s->serial, ids + got, &s->serial);
+        if (!page) {
+            break;
+        }
+        s->s.pages[0][s->n_kept++] = page;
+        s->n_pages[0] = s->n_kept;
+        s->s.len[0] += p->page_tokens;
+        got += p->page_tokens;
+    }
+    if (got > 0 && st->layout.stream[0].window > 0) {
+        drop_old(st, s, 0);
+    }
+    return got;
+}
+
+int seq_truncate(struct seq_store *st, struct seq *s, int stream, int64_t len,
+                 struct err *e)
+{
+    if (stream < 0 || stream >= st->layout.n_streams ||
+        st->layout.fixed_bytes > 0 || len < 0 || len > s->s.len[stream]) {
+        return err_set(e, ERR_UNSUPPORTED, "this state cannot go back");
+    }
+    struct page_pool *p = &st->pool[stream];
+    int n = pages_for(p, len), window = st->layout.stream[stream].window;
+    int64_t seen = window > 0 && len > window ? len - window : 0;
+    if (s->first[stream] > seen / p->page_tokens) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the window has given those tokens back");
+    }
+    if (st->share && !s->broken && len / p->page_tokens < s->n_kept) {
+        const int32_t *ids = NULL;
+        s->n_kept = (int)(len / p->page_tokens);
+        if (len % p->page_tokens > 0) {
+            ids = pages_ids(p, s->s.pages[stream][s->n_kept], &s->serial);
+            s->broken = !ids;
+            if (ids) {
+                memcpy(s->tail, ids, (size_t)p->page_tokens * sizeof(*ids));
+            }
+        }
+        s->serial = 0;
+        if (s->n_kept > 0 && s->s.pages[stream][s->n_kept - 1]) {
+            pages_ids(p, s->s.pages[stream][s->n_kept - 1], &s->serial);
+        }
+        s->broken |= s->n_kept > 0 && s->serial == 0;
+    }
+    drop_pages(st, s, stream, n);
+    s->s.len[stream] = len;
     return 0;
 }
 
-void seq_commit(struct seq *s, int stream, int n)
+/* --- the budget --- */
+
+size_t seq_short(const struct seq_store *st, const struct seq *s, int64_t n)
 {
-    s->cur ^= 1;
-    s->s.len[stream] += n;
+    size_t bytes = s ? 0 : st->seq_bytes;
+    for (int i = 0; i < st->layout.n_streams && i < 1; i++) {
+        const struct page_pool *p = &st->pool[i];
+        int window = st->layout.stream[i].window;
+        int need = pages_for(p, n);
+        int have = s ? s->n_pages[i] - s->first[i] : 0;
+        /* In flight there may be a page at both ends of the window. */
+        if (window > 0 && need > pages_for(p, window) + 1) {
+            need = pages_for(p, window) + 1;
+        }
+        bytes += need > have ? (size_t)(need - have) * p->each : 0;
+    }
+    return bytes;
+}
+
+size_t seq_most_bytes(const struct seq_store *st, int64_t n, int chunk)
+{
+    size_t bytes = st->seq_bytes;
+    for (int i = 0; i < st->layout.n_streams && i < 1; i++) {
+        const struct page_pool *p = &st->pool[i];
+        int window = st->layout.stream[i].window;
+        int64_t held = n;
+        if (window > 0 && held > (int64_t)window + chunk + p->page_tokens) {
+            held = (int64_t)window + chunk + p->page_tokens;
+        }
+        size_t pages = (size_t)pages_for(p, held), all;
+        if (__builtin_mul_overflow(pages, p->each, &all) ||
+            __builtin_add_overflow(bytes, all, &bytes)) {
+            return SIZE_MAX;
+        }
+    }
+    return bytes;
+}
+
+size_t seq_room(const struct seq_store *st)
+{
+    size_t used = atomic_load(&st->budget->used), idle = 0;
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        const struct page_pool *p = &st->pool[i];
+        idle += (size_t)(p->n_free + p->n_idle) * p->each;
+    }
+    return idle + (used < st->budget->limit ? st->budget->limit - used : 0);
+}
+
+void seq_trim(struct seq_store *st)
+{
+    for (int i = 0; i < st->layout.n_streams; i++) {
+        pages_trim(&st->pool[i]);
+    }
+    free_seqs(st);
 }

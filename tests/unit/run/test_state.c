@@ -31,7 +31,7 @@ static void test_state_is_empty_when_taken_again(void **state)
     assert_int_equal(atomic_load(&b.used), 384);
     for (int i = 0; i < 3; i++) { /* an odd number of steps */
         memset(s->buf[s->cur ^ 1], 0x77, 192);
-        seq_commit(s, 0, 5);
+        seq_commit(&st, s, 0, NULL, 5);
     }
     assert_int_equal(s->s.len[0], 15);
     assert_int_equal(s->buf[s->cur][191], 0x77);
@@ -72,17 +72,6 @@ static void test_state_budget_makes_wait_or_fail(void **state)
     assert_int_equal(atomic_load(&tiny.used), 0);
 }
 
-static void test_state_of_pages_is_refused(void **state)
-{
-    struct state_budget b = {.limit = 800};
-    struct state_layout paged = {.fixed_bytes = 64, .n_streams = 1};
-    struct seq_store st;
-    struct err e = ERR_INIT;
-    (void)state;
-    assert_int_equal(seq_store_init(&st, &paged, &b, &e), -1);
-    assert_int_equal(e.code, ERR_UNSUPPORTED);
-}
-
 static void *reserve_much(void *arg)
 {
     struct state_budget *b = arg;
@@ -115,6 +104,7 @@ static void test_state_budget_is_never_passed(void **state)
 /* --- a state that is carried --- */
 
 struct carried {
+    struct seq_store *st;
     struct model *m;
     const struct kernels *k;
     struct pool *pool;
@@ -138,7 +128,7 @@ static void append(struct carried *c, struct seq *s, const int32_t *ids, int n)
     struct err e = ERR_INIT;
     assert_int_equal(c->m->arch->step(c->m->self, &x, &b, &e), 0);
     assert_int_equal(it.status, 0);
-    seq_commit(s, 0, n);
+    seq_commit(c->st, s, 0, NULL, n);
 }
 
 static void check_carried(const char *dir)
@@ -163,6 +153,7 @@ static void check_carried(const char *dir)
     }
     assert_true(c.m->info.n_vocab <= 1024);
     size_t row_bytes = (size_t)c.m->info.n_vocab * sizeof(float);
+    c.st = &st;
     c.row = mem_floats(1024);
     c.scratch = mem_aligned(c.m->arch->scratch_bytes(c.m->self, 1, 12, 1, 1));
     assert_int_equal(seq_store_init(&st, &c.m->layout, &budget, &e), 0);
@@ -173,9 +164,7 @@ static void check_carried(const char *dir)
         assert_int_equal(seq_take(&st, &b, &e), SEQ_OK);
         append(&c, b, text, cut);
         /* The state is plain bytes: a copy of them goes on as well. */
-        assert_int_equal(seq_take(&st, &fork, &e), SEQ_OK);
-        fork->s = b->s;
-        memcpy(fork->buf[fork->cur], b->buf[b->cur], st.layout.fixed_bytes);
+        assert_int_equal(seq_fork(&st, b, &fork, &e), SEQ_OK);
         append(&c, b, text + cut, 12 - cut);
         assert_memory_equal(c.row, whole, row_bytes);
         assert_int_equal(b->s.len[0], 12);
@@ -205,7 +194,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state_is_empty_when_taken_again),
         cmocka_unit_test(test_state_budget_makes_wait_or_fail),
-        cmocka_unit_test(test_state_of_pages_is_refused),
         cmocka_unit_test(test_state_budget_is_never_passed),
         cmocka_unit_test(test_state_carried_over_two_calls_equals_one_call),
     };

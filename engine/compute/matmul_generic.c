@@ -146,17 +146,17 @@ static void dot_codes(const struct decoded *d, const int8_t *xq, int k0, int k1,
     memcpy(dot, sum, sizeof sum);
 }
 
-/* y [16] += one block; meta as in struct qrows. */
+/* y [16] += one block. */
 static void add_block(const struct layout *l, const struct decoded *d,
-                      const int8_t *xq, const float *meta, float *y)
+                      const struct qblock *x, float *y)
 {
     const float off = (float)l->off;
-    const float *sum = l->subs > 1 ? meta + 2 : meta + 1;
+    const float *sum = l->subs > 1 ? x->half : &x->sum;
     int32_t dot[2][PACK_COLS];
 
-    dot_codes(d, xq, 0, QBLOCK / l->subs, dot[0]);
+    dot_codes(d, x->q, 0, QBLOCK / l->subs, dot[0]);
     if (l->subs > 1)
-        dot_codes(d, xq, QBLOCK / 2, QBLOCK, dot[1]);
+        dot_codes(d, x->q, QBLOCK / 2, QBLOCK, dot[1]);
     for (int c = 0; c < PACK_COLS; c++) {
         float u = ((float)dot[0][c] - off * sum[0]) * d->s[0][c];
 
@@ -164,7 +164,21 @@ static void add_block(const struct layout *l, const struct decoded *d,
             u += ((float)dot[1][c] - off * sum[1]) * d->s[1][c];
         for (int h = 0; h < l->subs && l->has_o; h++)
             u += d->o[h][c] * sum[h];
-        y[c] += u * meta[0];
+        y[c] += u * x->scale;
+    }
+}
+
+/* Rows of y start from init or from zero. */
+static void start_rows(int r0, int m, int n, int cols, const float *const *init,
+                       float *y, size_t ldy)
+{
+    const size_t bytes = (size_t)cols * sizeof *y;
+
+    for (int r = r0; r < r0 + m; r++) {
+        if (init)
+            memmove(y + (size_t)r * ldy + n, init[r] + n, bytes);
+        else
+            memset(y + (size_t)r * ldy + n, 0, bytes);
     }
 }
 
@@ -173,45 +187,34 @@ void matmul_rows_q_generic(const struct matrix *w, int n0, int n1, int r0,
                            const float *const *init, float *y, size_t ldy)
 {
     const struct layout *l = matrix_layout(w->type);
-    const int blocks = w->K / QBLOCK;
     struct decoded d;
 
     for (int n = n0; n < n1; n += PACK_COLS) {
         const int cols = n1 - n < PACK_COLS ? n1 - n : PACK_COLS;
-        const size_t bytes = (size_t)cols * sizeof *y;
 
-        for (int r = r0; r < r0 + m; r++) {
-            float *to = y + (size_t)r * ldy + n;
-
-            if (init)
-                memmove(to, init[r] + n, bytes);
-            else
-                memset(to, 0, bytes);
-        }
-        for (int b = 0; b < blocks; b++) {
+        start_rows(r0, m, n, cols, init, y, ldy);
+        for (int b = 0; b < w->K / QBLOCK; b++) {
             decode(l, w, n / PACK_COLS, b, &d);
             for (int r = r0; r < r0 + m; r++) {
-                const size_t at = (size_t)r * (size_t)x->ldq;
                 float *to = y + (size_t)r * ldy + n, sum[PACK_COLS] = {0};
 
-                memcpy(sum, to, bytes);
-                add_block(l, &d, x->q + at + (size_t)b * QBLOCK,
-                          x->meta + at / QBLOCK * 4 + (size_t)b * 4, sum);
-                memcpy(to, sum, bytes);
+                memcpy(sum, to, (size_t)cols * sizeof *y);
+                add_block(l, &d, &x->b[(size_t)b * (size_t)x->m + (size_t)r],
+                          sum);
+                memcpy(to, sum, (size_t)cols * sizeof *y);
             }
         }
     }
 }
 
 /* n of QBLOCK numbers, the others count as zero. */
-static void quantise_block(const float *x, int n, int8_t *q, float *meta)
+static void quantise_block(const float *x, int n, struct qblock *b)
 {
     float max = 0.0f, inv;
     int finite = 1;
     int32_t half[2] = {0, 0};
 
-    memset(q, 0, QBLOCK);
-    meta[0] = meta[1] = meta[2] = meta[3] = 0.0f;
+    memset(b, 0, sizeof *b);
     for (int i = 0; i < n; i++) {
         float a = fabsf(x[i]);
 
@@ -219,35 +222,29 @@ static void quantise_block(const float *x, int n, int8_t *q, float *meta)
         max = a > max ? a : max;
     }
     if (!finite)
-        meta[0] = NAN;
+        b->scale = NAN;
     if (!finite || max < QBLOCK_TINY)
         return;
     inv = 127.0f / max;
     for (int i = 0; i < n; i++) {
-        q[i] = (int8_t)lrintf(x[i] * inv);
-        half[i / 16] += q[i];
+        b->q[i] = (int8_t)lrintf(x[i] * inv);
+        half[i / 16] += b->q[i];
     }
-    meta[0] = max / 127.0f;
-    meta[1] = (float)(half[0] + half[1]);
-    meta[2] = (float)half[0];
-    meta[3] = (float)half[1];
+    b->scale = max / 127.0f;
+    b->sum = (float)(half[0] + half[1]);
+    b->half[0] = (float)half[0];
+    b->half[1] = (float)half[1];
 }
 
 void matmul_quantise_generic(const float *x, size_t ldx, int r0, int r1,
                              struct qrows *q)
 {
-    const int blocks = q->ldq / QBLOCK;
-
-    for (int r = r0; r < r1; r++) {
-        const float *row = x + (size_t)r * ldx;
-        const size_t at = (size_t)r * (size_t)blocks;
-
-        for (int b = 0; b < blocks; b++) {
+    for (int r = r0; r < r1; r++)
+        for (int b = 0; b < q->blocks; b++) {
             int n = q->K - b * QBLOCK;
 
-            quantise_block(row + b * QBLOCK, n < QBLOCK ? n : QBLOCK,
-                           q->q + (at + (size_t)b) * QBLOCK,
-                           q->meta + (at + (size_t)b) * 4);
+            quantise_block(x + (size_t)r * ldx + b * QBLOCK,
+                           n < QBLOCK ? n : QBLOCK,
+                           &q->b[(size_t)b * (size_t)q->m + (size_t)r]);
         }
-    }
 }

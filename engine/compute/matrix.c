@@ -14,27 +14,19 @@
 #define TILE_K 128
 #define TILE_ROWS 256
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 size_t qrows_bytes(int m, int K)
 {
-    size_t ldq = round_up((size_t)K, QBLOCK);
-    size_t blocks = (size_t)m * (ldq / QBLOCK);
+    size_t blocks = ((size_t)K + QBLOCK - 1) / QBLOCK;
 
-    return round_up((size_t)m * ldq, 64) +
-           round_up(blocks * 4 * sizeof(float), 64);
+    return ((size_t)m * blocks * sizeof(struct qblock) + 63) / 64 * 64;
 }
 
 void qrows_bind(struct qrows *q, void *mem, int m, int K)
 {
     q->m = m;
     q->K = K;
-    q->ldq = (int)round_up((size_t)K, QBLOCK);
-    q->q = mem;
-    q->meta = (void *)((char *)mem + round_up((size_t)m * (size_t)q->ldq, 64));
+    q->blocks = (K + QBLOCK - 1) / QBLOCK;
+    q->b = mem;
 }
 
 int matrix_quantised(const struct matrix *w)

@@ -39,15 +39,17 @@ struct matrix {
     void *data;   /* 64-byte aligned panels: matrix_layout.h */
 };
 
-/* Quantised activations: q [m][ldq] int8 (ldq: K rounded up to QBLOCK,
- * zero-padded), and four floats per block: its scale, the sum of its codes,
- * the sums of its first and second half (whole numbers all three). A block
- * whose largest magnitude is under QBLOCK_TINY counts as zero. */
+/* Quantised activations, block by block: b[block * m + row]. Codes beyond K
+ * are zero. A block whose largest magnitude is under QBLOCK_TINY counts as
+ * zero. */
 #define QBLOCK_TINY 0x1p-100f
+struct qblock {
+    int8_t q[QBLOCK];
+    float scale, sum, half[2]; /* sums of q: all, and the halves; whole */
+};
 struct qrows {
-    int m, K, ldq;
-    int8_t *q;
-    float *meta; /* [m][ldq / QBLOCK][4] */
+    int m, K, blocks;
+    struct qblock *b;
 };
 size_t qrows_bytes(int m, int K); /* multiple of 64 */
 void qrows_bind(struct qrows *q, void *mem, int m, int K);

@@ -98,15 +98,14 @@ static void test_quantise_follows_its_definition(void **state)
     for (int K = 1; K <= 100; K += 9)
         for (int f = 0; (k = kernels_available(f)); f++) {
             qrows_bind(&q, d->mem, 5, K);
-            assert_int_equal(q.ldq, (K + 31) / 32 * 32);
+            assert_int_equal(q.blocks, (K + 31) / 32);
             memset(d->mem, 0x55, qrows_bytes(5, K));
             matrix_quantise(k, d->x, LDX, 1, 5, &q);
-            assert_int_equal(q.q[0], 0x55); /* row 0 is not ours */
+            assert_int_equal(q.b[0].q[0], 0x55); /* row 0 is not ours */
             for (int r = 1; r < 5; r++)
-                for (int i = 0; i < q.ldq; i += 32) {
+                for (int i = 0; i < K; i += 32) {
                     const float *x = d->x + r * LDX + i;
-                    const int8_t *code = q.q + r * q.ldq + i;
-                    const float *meta = q.meta + (r * q.ldq + i) / 32 * 4;
+                    const struct qblock *b = &q.b[i / 32 * 5 + r];
                     int n = K - i < 32 ? K - i : 32, half[2] = {0, 0};
                     float max = 0.0f;
 
@@ -115,13 +114,13 @@ static void test_quantise_follows_its_definition(void **state)
                     for (int j = 0; j < 32; j++) {
                         float v = j < n ? x[j] * (127.0f / max) : 0.0f;
 
-                        assert_int_equal(code[j], (int)rintf(v));
-                        half[j / 16] += code[j];
+                        assert_int_equal(b->q[j], (int)rintf(v));
+                        half[j / 16] += b->q[j];
                     }
-                    assert_true(meta[0] == max / 127.0f);
-                    assert_true(meta[1] == (float)(half[0] + half[1]));
-                    assert_true(meta[2] == (float)half[0]);
-                    assert_true(meta[3] == (float)half[1]);
+                    assert_true(b->scale == max / 127.0f);
+                    assert_true(b->sum == (float)(half[0] + half[1]));
+                    assert_true(b->half[0] == (float)half[0]);
+                    assert_true(b->half[1] == (float)half[1]);
                 }
         }
 }
@@ -140,9 +139,9 @@ static void test_quantise_of_zeros_tiny_and_huge_numbers(void **state)
                 x[j] = j % 3 ? -level[i] : level[i];
             qrows_bind(&q, d->mem, 1, 32);
             matrix_quantise(k, x, 32, 0, 1, &q);
-            assert_int_equal(q.q[0], i < 3 ? 0 : 127);
-            assert_int_equal(q.q[1], i < 3 ? 0 : -127);
-            assert_true(q.meta[0] == (i < 3 ? 0.0f : level[i] / 127.0f));
+            assert_int_equal(q.b->q[0], i < 3 ? 0 : 127);
+            assert_int_equal(q.b->q[1], i < 3 ? 0 : -127);
+            assert_true(q.b->scale == (i < 3 ? 0.0f : level[i] / 127.0f));
         }
 }
 
@@ -182,8 +181,8 @@ static double defined(const float *w, const struct qrows *q, int r, int K,
     double y = 0.0;
 
     for (int k = 0; k < K; k++) {
-        double xs = (double)q->meta[(r * q->ldq + k) / 32 * 4];
-        double t = xs * (double)q->q[r * q->ldq + k] * (double)w[k];
+        const struct qblock *b = &q->b[k / 32 * q->m + r];
+        double t = (double)b->scale * b->q[k % 32] * (double)w[k];
 
         y += t;
         *size += fabs(t);
@@ -362,14 +361,13 @@ static void test_families_with_fma_give_the_same_bits(void **state)
         make(type, N, K, &t, &w);
         qrows_bind(&q, d->mem, m, K);
         qrows_bind(&other, d->mem2, m, K);
+        memset(d->mem, 0, qrows_bytes(m, K));
         matrix_quantise(first, d->x, LDX, 0, m, &q);
         matrix_rows_q(first, &w, 0, N, 0, m, &q, d->start, d->z, LDY);
         for (int f = 2; (k = kernels_available(f)); f++) {
             memset(d->mem2, 0, qrows_bytes(m, K));
             matrix_quantise(k, d->x, LDX, 0, m, &other);
-            assert_memory_equal(q.q, other.q, (size_t)m * (size_t)K);
-            assert_memory_equal(q.meta, other.meta,
-                                (size_t)(m * K / 32 * 4) * sizeof(float));
+            assert_memory_equal(d->mem, d->mem2, qrows_bytes(m, K));
             matrix_rows_q(k, &w, 0, N, 0, m, &other, d->start, d->y, LDY);
             assert_rows(d->y, d->z, N, m, type, k->name);
         }

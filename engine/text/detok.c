@@ -1,11 +1,12 @@
 /* detok: ids back to text, one after the other. English words are joined by
- * the inverse of the rules in tok_word.c. The state is two bits of open quotes
- * and the last id, so that it can be kept with a sequence.
+ * the inverse of the rules in tok_word.c; the bytes of sub-words are joined to
+ * whole code points. The state is two bits of open quotes, the last id and at
+ * most three bytes, so that it can be kept with a sequence.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "engine/text/tok_split.h"
+#include "engine/base/utf8.h"
 #include "engine/text/tokenizer_impl.h"
 
 #define QUOTE_DOUBLE 1u
@@ -94,32 +95,18 @@ static int space_before(struct detok *d, const char *s, const char *last)
     return !glues_right(last) && !glues_left(s, last);
 }
 
-/* Common to detok_seed (out NULL) and detok_next. */
-static int step(const struct tokenizer *t, struct detok *d, int32_t id,
-                struct buf *out)
+int tok_rule_detok(const struct tokenizer *t, struct detok *d, int32_t id,
+                   struct buf *out)
 {
     const char *s = tokenizer_text(t, id);
-    if (!s) {
-        return 0;
-    }
-    if (tokenizer_is_special(t, id)) {
-        if (id == t->unk) {
-            d->last = id; /* a word stood here */
-            d->glue = 0;
-        } else {
-            detok_init(d);
-        }
-        return 0;
-    }
-    int space = 0;
     const char *last = tokenizer_text(t, d->last);
+    int space = 0;
     if (t->rule == RULE_ENGLISH) {
         space = space_before(d, s, last);
     } else if (t->rule == RULE_WHITESPACE) {
         space = last && id != t->newline && d->last != t->newline;
         s = id == t->newline ? "\n" : s;
     }
-    d->last = id;
     if (out && space) {
         buf_add_char(out, ' ');
     }
@@ -127,6 +114,131 @@ static int step(const struct tokenizer *t, struct detok *d, int32_t id,
         buf_add_str(out, s);
     }
     return out && out->failed ? -1 : 0;
+}
+
+/* ------------------------------------------------------------------ bytes */
+
+#define REPLACEMENT "\xef\xbf\xbd"
+
+/* How many bytes of s [n] belong to the code point that begins there: its
+ * length when it is whole (*whole 1), else the longest beginning of one, at
+ * least 1 (Unicode 16.0, section 3.9, "maximal subparts"). */
+static size_t subpart(const char *s, size_t n, int *whole)
+{
+    uint32_t cp;
+    unsigned char b0 = (unsigned char)s[0];
+    int len = utf8_next(s, n, &cp);
+    *whole = len > 0;
+    if (len > 0) {
+        return (size_t)len;
+    }
+    size_t need = b0 >= 0xf0 ? 4 : b0 >= 0xe0 ? 3 : 2;
+    if (b0 < 0xc2 || b0 > 0xf4 || n < 2) {
+        return 1;
+    }
+    unsigned char b1 = (unsigned char)s[1];
+    unsigned lo = b0 == 0xe0 ? 0xa0 : b0 == 0xf0 ? 0x90 : 0x80;
+    unsigned hi = b0 == 0xed ? 0x9f : b0 == 0xf4 ? 0x8f : 0xbf;
+    if (b1 < lo || b1 > hi) {
+        return 1;
+    }
+    size_t k = 2;
+    while (k < n && k < need - 1 && ((unsigned char)s[k] & 0xc0) == 0x80) {
+        k++;
+    }
+    return k;
+}
+
+/* Can s [n], a maximal subpart at the end of what is there, still become a
+ * code point? */
+static int is_beginning(const char *s, size_t n)
+{
+    unsigned char b0 = (unsigned char)s[0];
+    size_t need = b0 >= 0xf0 ? 4 : b0 >= 0xe0 ? 3 : 2;
+    return b0 >= 0xc2 && b0 <= 0xf4 && n < need;
+}
+
+static void put(struct buf *out, const char *s, size_t n)
+{
+    if (out) {
+        buf_add(out, s, n);
+    }
+}
+
+/* Write what is whole of s [n]; returns where the beginning that is held back
+ * begins, or n. */
+static size_t put_whole(const char *s, size_t n, struct buf *out)
+{
+    size_t i = 0;
+    while (i < n) {
+        int whole;
+        size_t k = subpart(s + i, n - i, &whole);
+        if (!whole && i + k == n && is_beginning(s + i, k)) {
+            break;
+        }
+        put(out, whole ? s + i : REPLACEMENT, whole ? k : 3);
+        i += k;
+    }
+    return i;
+}
+
+int detok_bytes(struct detok *d, const char *s, size_t n, struct buf *out)
+{
+    /* What is held back is completed byte by byte, the rest is one piece. */
+    while (n > 0 && d->n_pend > 0) {
+        char two[5];
+        memcpy(two, d->pend, d->n_pend);
+        two[d->n_pend] = *s++;
+        n--;
+        size_t len = d->n_pend + 1u;
+        size_t from = put_whole(two, len, out);
+        d->n_pend = (uint8_t)(len - from);
+        memcpy(d->pend, two + from, d->n_pend);
+    }
+    if (n > 0) {
+        size_t from = put_whole(s, n, out);
+        d->n_pend = (uint8_t)(n - from);
+        memcpy(d->pend, s + from, d->n_pend);
+    }
+    return out && out->failed ? -1 : 0;
+}
+
+/* A control token stands for no text; after an unknown word spacing goes on,
+ * after others a text begins. */
+static int skip_control(const struct tokenizer *t, struct detok *d, int32_t id,
+                        struct buf *out)
+{
+    int rc = out ? detok_finish(t, d, out) : 0;
+    d->n_pend = 0;
+    if (id == t->unk) {
+        d->last = id;
+        d->glue = 0;
+    } else {
+        detok_init(d);
+    }
+    return rc;
+}
+
+/* Common to detok_seed (out NULL) and detok_next. */
+static int step(const struct tokenizer *t, struct detok *d, int32_t id,
+                struct buf *out)
+{
+    size_t n;
+    if (id < 0 || id >= t->n) {
+        return 0;
+    }
+    if (tokenizer_is_special(t, id)) {
+        return skip_control(t, d, id, out);
+    }
+    int rc;
+    if (t->ops->detok) {
+        rc = t->ops->detok(t, d, id, out);
+    } else {
+        const char *s = tokenizer_piece(t, id, &n);
+        rc = detok_bytes(d, s, n, out);
+    }
+    d->last = id;
+    return rc;
 }
 
 void detok_seed(const struct tokenizer *t, struct detok *d, const int32_t *ids,
@@ -150,5 +262,5 @@ int detok_finish(const struct tokenizer *t, struct detok *d, struct buf *out)
         return 0;
     }
     d->n_pend = 0;
-    return buf_add_str(out, "\xef\xbf\xbd");
+    return buf_add_str(out, REPLACEMENT);
 }

@@ -1,8 +1,20 @@
 /* tokenizer: text to ids and back, behind one interface for words, characters
- * and (later) sub-words. Read from tokenizer.json in the form of Hugging Face
- * tokenizers, of which we take a subset: model.type "WordLevel" with `vocab`
- * and `unk_token`; `normalizer.type` names the rule that cuts text into
- * vocabulary entries:
+ * and sub-words. tokenizer_open finds the files of a checkpoint by itself:
+ *
+ *   a .gguf file, or the only one of a directory without config.json:
+ *                      its tokenizer.ggml.* metadata
+ *   tokenizer.json     as Hugging Face tokenizers writes it, with what
+ *                      tokenizer_config.json, generation_config.json and
+ *                      config.json beside it say about special tokens
+ *   vocab.json and merges.txt; vocab.txt
+ *
+ * Models: "WordLevel" (our own checkpoints, below), "BPE" over bytes
+ * (tok_bpe.c) and the kinds of the table in tok_open.c. Of tokenizer.json's
+ * other parts (normalizer, pre_tokenizer, post_processor, flags of added
+ * tokens) what is not supported is refused by its name, never skipped.
+ *
+ * Our own "WordLevel" files have `vocab` and `unk_token`; `normalizer.type`
+ * names the rule that cuts text into vocabulary entries:
  *
  *   "seqd-english"     words and marks, PTB-like (tok_word.c); option
  *                      "lowercase" (default true)
@@ -13,7 +25,9 @@
  * `added_tokens` [{id, content, special}] marks special tokens; `seqd.bos`,
  * `seqd.eos` (strings, vocabulary entries) name the begin- and end-of-text
  * tokens, `seqd.add_bos` (bool) says that prompts get the begin token.
- * Special tokens are never produced from plain text.
+ *
+ * Special (control) tokens are never produced from plain text. Added tokens
+ * that are not special are cut out of every text before anything else.
  * Immutable after open: any thread may encode.
  *
  * SPDX-License-Identifier: MIT */
@@ -43,35 +57,52 @@ void token_list_fini(struct token_list *l);
 
 struct tokenizer;
 
-/* tokenizer_open: tokenizer.json of `dir`. ERR_NOT_FOUND, ERR_FORMAT,
- * ERR_UNSUPPORTED (names the type or normalizer), ERR_NOMEM. */
-int tokenizer_open(const char *dir, const char *label, struct tokenizer **out,
+/* tokenizer_open: of the checkpoint at `path` (see above). `label` stands for
+ * it in messages. ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (names
+ * the part), ERR_NOMEM. */
+int tokenizer_open(const char *path, const char *label, struct tokenizer **out,
                    struct err *e);
+/* tokenizer_parse: the text of a tokenizer.json, nothing beside it. */
 int tokenizer_parse(const char *text, size_t n, const char *label,
                     struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
 int tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
 enum tokenizer_level tokenizer_level(const struct tokenizer *t);
-int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
-int32_t tokenizer_eos(const struct tokenizer *t); /* -1: none */
-int32_t tokenizer_unk(const struct tokenizer *t); /* -1: none */
-int tokenizer_add_bos(const struct tokenizer *t); /* prompts get bos */
+int32_t tokenizer_bos(const struct tokenizer *t);  /* -1: none */
+int32_t tokenizer_eos(const struct tokenizer *t);  /* -1: none */
+int32_t tokenizer_unk(const struct tokenizer *t);  /* -1: none */
+int32_t tokenizer_mask(const struct tokenizer *t); /* -1: none */
+int tokenizer_add_bos(const struct tokenizer *t);  /* prompts get bos */
+/* tokenizer_around: how many tokens TOK_ADD_SPECIAL puts before and after a
+ * text ([CLS] and [SEP], say); a text that is cut keeps them. */
+void tokenizer_around(const struct tokenizer *t, int *n_before, int *n_after);
+/* tokenizer_is_end: 1 when generation ends at this token; there may be several
+ * (the end of a text and the end of a turn), eos is one of them. */
+int tokenizer_is_end(const struct tokenizer *t, int32_t id);
+/* tokenizer_is_special: control tokens, and ids without an entry. */
 int tokenizer_is_special(const struct tokenizer *t, int32_t id);
 /* tokenizer_can_miss: 1 when a text can hold pieces that are not in the
  * vocabulary (so that answers report `unknown`). */
 int tokenizer_can_miss(const struct tokenizer *t);
-const char *tokenizer_text(const struct tokenizer *t, int32_t id);  /* entry */
+/* tokenizer_text: the entry as the vocabulary writes it (for byte-level BPE in
+ * GPT-2's alphabet: a space is U+0120); NULL when id is not one. */
+const char *tokenizer_text(const struct tokenizer *t, int32_t id);
 int32_t tokenizer_id(const struct tokenizer *t, const char *entry); /* or -1 */
+/* tokenizer_piece: the bytes [*n] that a token stands for in a text; they need
+ * not be whole code points. Of control tokens: their text. NULL as above. */
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
 
-#define TOK_ADD_SPECIAL 1u   /* put the begin token first */
+/* Put the tokens around a text that the checkpoint states: the begin token of
+ * our own files, else none, one or several before and after. */
+#define TOK_ADD_SPECIAL 1u
 #define TOK_PARSE_SPECIAL 2u /* the text of a special token is that token */
 
 /* tokenizer_encode: valid UTF-8 text [n bytes]; tokens are appended to out.
  * A piece that the vocabulary lacks becomes unk (where there is none it is
  * left out) and counts in n_unknown. At most max_tokens (ERR_TOO_LARGE with
  * reason "context_length_exceeded"; out then holds the first max_tokens).
- * O(n). */
+ * Offsets are bytes of `text` and ascend. O(n), sub-words O(n log n). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                      unsigned flags, int max_tokens, struct token_list *out,
                      struct err *e);

@@ -1,35 +1,205 @@
-/* tokenizer_impl: the struct behind tokenizer.h, for the files of engine/text.
+/* tokenizer_impl: what the files of engine/text share behind tokenizer.h.
+ *
+ * A kind of tokenizer is a struct tok_ops and its private `self`; a loader
+ * fills the vocabulary, self and ops from a struct tok_source. tokenizer.c does
+ * the rest alike for all kinds: it cuts added tokens out of a text, hands the
+ * segments between them to ops->encode and puts the tokens around. A new kind
+ * is one file and a line in the tables of tok_open.c.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TOKENIZER_IMPL_H
 #define SEQD_TOKENIZER_IMPL_H
 
+#include "engine/base/json.h"
 #include "engine/text/tok_split.h"
+
+struct gguf;
 
 struct vocab_slot {
     uint32_t tag; /* upper half of the hash */
     uint32_t id1; /* id + 1; 0: empty */
 };
 
+/* tokenizer.attr: what is true of an entry. */
+#define TOK_CONTROL 1u /* only from TOK_PARSE_SPECIAL; decodes to nothing */
+#define TOK_ADDED 2u   /* cut out of every text first */
+#define TOK_UNUSED 4u  /* a hole: no entry has this id */
+#define TOK_LSTRIP 8u  /* takes the white space before it along */
+#define TOK_RSTRIP 16u /* and that after it */
+#define TOK_WHOLE 32u  /* only where no word character is beside it */
+#define TOK_BYTE 64u   /* one byte ("<0x0A>") */
+#define TOK_UNKNOWN 128u
+
+#define TOK_MAX_ENDS 32
+#define TOK_MAX_AROUND 8
+
+struct tok_ops;
+
 struct tokenizer {
+    const struct tok_ops *ops;
+    void *self; /* of the kind, or NULL */
+    /* of words and characters (tok_rule.c) */
     int rule; /* enum tok_rule */
     int lowercase;
+    int32_t newline;
+    /* the vocabulary */
     int n;
-    const char **text; /* [n], in arena */
+    const char **text; /* [n], in arena; "" for a hole */
     uint32_t *len;     /* [n] */
-    uint8_t *special;  /* [n] 0 or 1 */
+    uint8_t *attr;     /* [n] TOK_* bits */
     char *arena;
+    size_t arena_used, arena_cap;
     size_t max_len; /* of an entry */
     uint64_t hkey[2];
     struct vocab_slot *slots; /* [n_slots], a power of two */
     size_t n_slots;
-    int32_t *specials; /* [n_specials] ids, longest text first */
-    int n_specials;
-    int32_t unk, bos, eos, newline;
+    /* what tokens stand for, where it is not their text: [n + 1] offsets */
+    char *pieces;
+    uint32_t *piece_at;
+    /* added and control tokens, sorted by their bytes (tok_added.c) */
+    int32_t *added;
+    int n_added;
+    int first_added[257]; /* of those that begin with a byte */
+    int32_t unk, bos, eos, mask;
+    int32_t end[TOK_MAX_ENDS];
+    int n_end;
+    int32_t before[TOK_MAX_AROUND], after[TOK_MAX_AROUND];
+    int n_before, n_after;
     int add_bos;
+    int add_eos, add_sep; /* GGUF: defaults of the kind, set by its loader */
 };
+
+/* What a loader reads. All of it is borrowed; parts that a checkpoint does not
+ * have are NULL. */
+struct tok_source {
+    const char *label; /* of the file, for messages */
+    struct err *e;
+    const struct json *root;  /* tokenizer.json */
+    const struct json *model; /* its "model", or NULL */
+    const struct json *vocab; /* the vocabulary: model.vocab or vocab.json */
+    const struct json *added; /* its "added_tokens", a list or NULL */
+    const struct json *setup; /* tokenizer_config.json */
+    const char *merges;       /* merges.txt [n_merges] */
+    size_t n_merges;
+    const char *lines; /* vocab.txt [n_lines bytes] */
+    size_t n_lines;
+    const struct gguf *gguf;
+};
+
+typedef int tok_load_fn(struct tokenizer *t, const struct tok_source *s);
+
+/* The state of one tokenizer_encode. */
+struct tok_encoder {
+    const struct tokenizer *t;
+    struct token_list *out;
+    int max_tokens;
+    const char *text;    /* the whole */
+    uint32_t base;       /* where the segment begins in it */
+    const uint32_t *map; /* byte of the segment for each byte of what the kind
+                            encodes instead (after a normalizer); NULL: the
+                            same. tok_push goes through it */
+    struct err *e;
+};
+
+struct tok_ops {
+    const char *name; /* "BPE" ... */
+    enum tokenizer_level level;
+    int can_miss; /* a text can hold what the vocabulary lacks */
+    /* encode: the segment s [n], valid UTF-8, no added tokens in it; calls
+     * tok_push with offsets in s. 0 or -1 (what tok_push returned). */
+    int (*encode)(struct tok_encoder *c, const char *s, size_t n);
+    /* detok: the text of token id (not a control token) after d->last; out
+     * may be NULL. NULL: tokenizer_piece, held back to whole code points. */
+    int (*detok)(const struct tokenizer *t, struct detok *d, int32_t id,
+                 struct buf *out);
+    void (*close)(void *self); /* NULL: nothing */
+};
+
+/* ------------------------------------------------ for loaders and encoders */
+
+/* tok_bad: ERR_FORMAT "label: what"; tok_refuse: ERR_UNSUPPORTED "label: part
+ * 'name' is not supported". Always -1. */
+int tok_bad(const struct tok_source *s, const char *what);
+int tok_refuse(const struct tok_source *s, const char *part, const char *name);
+
+/* The vocabulary: begin with the number of ids and the bytes of all entries
+ * (without terminators), set each id once, end. Ids that were not set are
+ * refused, or with holes become unused entries. */
+int tok_vocab_begin(struct tokenizer *t, const struct tok_source *s,
+                    int64_t n_ids, size_t bytes);
+int tok_vocab_set(struct tokenizer *t, const struct tok_source *s, int64_t id,
+                  const char *text, size_t len);
+int tok_vocab_end(struct tokenizer *t, const struct tok_source *s, int holes);
+/* tok_vocab_json: all of that from s->vocab {entry: id} and s->added, whose
+ * attributes are set too. */
+int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes);
+/* tok_vocab_gguf: the same from tokenizer.ggml.tokens and token_type; empty
+ * entries are unused ones. */
+int tok_vocab_gguf(struct tokenizer *t, const struct tok_source *s);
+/* tok_added_json: attributes and, where the vocabulary lacks them, entries of
+ * s->added; called between begin and end. tok_added_size: the ids and bytes
+ * they may need. */
+int tok_added_json(struct tokenizer *t, const struct tok_source *s);
+void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes);
+
+/* tok_pieces: what each token stands for, made by fn (bytes into out, which
+ * has room for 4 times the longest entry; returns their number). */
+typedef size_t tok_piece_fn(const struct tokenizer *t, int32_t id, char *out);
+int tok_pieces(struct tokenizer *t, const struct tok_source *s,
+               tok_piece_fn *fn);
 
 /* tokenizer_lookup: the id of an entry of n bytes, or -1. */
 int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n);
+
+/* tok_push: append a token, bytes [start, end) of what encode was given. -1
+ * and ERR_TOO_LARGE beyond max_tokens. */
+int tok_push(struct tok_encoder *c, int32_t id, size_t start, size_t end);
+
+/* The entry that an optional string of obj names, -1 without it. */
+int tok_named(const struct tok_source *s, const struct tokenizer *t,
+              const struct json *obj, const char *key, int32_t *id);
+/* An optional boolean. */
+int tok_flag(const struct tok_source *s, const struct json *obj,
+             const char *key, int dflt, int *v);
+
+/* --------------------------------------------------- the parts of the frame */
+
+/* tok_added.c: index the added and control tokens; find the longest that
+ * stands at s (flags: TOK_PARSE_SPECIAL admits control tokens), or -1. */
+int tok_added_index(struct tokenizer *t, const struct tok_source *s);
+int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
+                     unsigned flags);
+/* tok_added_next: the first added token in s from byte `from` on, with the
+ * span that it takes; 0 when there is none. */
+struct tok_hit {
+    int32_t id;
+    size_t start, end;
+};
+int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
+                   size_t from, unsigned flags, struct tok_hit *hit);
+
+/* tok_special.c: begin, end, mask and unknown token, the tokens around a text
+ * and the ends of generation, from tokenizer.json's post_processor, the files
+ * beside it (config, generation: may be NULL), or GGUF. */
+int tok_special_json(struct tokenizer *t, const struct tok_source *s,
+                     const struct json *config, const struct json *generation);
+int tok_special_gguf(struct tokenizer *t, const struct tok_source *s);
+/* Metadata of s->gguf by key; missing or of another type: dflt. */
+int64_t tok_gguf_int(const struct tok_source *s, const char *key, int64_t dflt);
+int tok_gguf_string(const struct tok_source *s, const char *key,
+                    const char **text, size_t *n); /* 1 found, 0 not */
+int tok_add_end(struct tokenizer *t, int64_t id);  /* ids out of range: no-op */
+
+/* detok.c: words and characters joined by their rules (tok_ops.detok). */
+int tok_rule_detok(const struct tokenizer *t, struct detok *d, int32_t id,
+                   struct buf *out);
+/* detok_bytes: append bytes of unknown alignment to a text: whole code points
+ * go to out (may be NULL), a beginning is held back in d->pend, what can be
+ * none becomes U+FFFD. -1 when out failed. */
+int detok_bytes(struct detok *d, const char *s, size_t n, struct buf *out);
+
+/* The kinds. */
+tok_load_fn tok_rule_load; /* WordLevel of our own */
+tok_load_fn tok_bpe_load;  /* byte-level BPE, from any source */
 
 #endif

@@ -1,0 +1,290 @@
+/* tok_vocab: building the vocabulary of a tokenizer. All entries lie in one
+ * block; look-ups go through an open hash table under the process's secret key
+ * (hash.h), so that no file and no text can make them slow.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/text/tokenizer_impl.h"
+
+/* Ids of any vocabulary in use are below; what is larger is a mistake. */
+#define MAX_IDS (1 << 22)
+
+int tok_bad(const struct tok_source *s, const char *what)
+{
+    return err_set(s->e, ERR_FORMAT, "%s: %s", s->label, what);
+}
+
+int tok_refuse(const struct tok_source *s, const char *part, const char *name)
+{
+    return err_set(s->e, ERR_UNSUPPORTED, "%s: %s '%.120s' is not supported",
+                   s->label, part, name ? name : "");
+}
+
+int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n)
+{
+    if (n > t->max_len || n == 0) {
+        return -1;
+    }
+    uint64_t h = hash_siphash(t->hkey, s, n);
+    uint32_t tag = (uint32_t)(h >> 32);
+    size_t mask = t->n_slots - 1;
+    for (size_t i = (size_t)h & mask; t->slots[i].id1; i = (i + 1) & mask) {
+        uint32_t id = t->slots[i].id1 - 1;
+        if (t->slots[i].tag == tag && t->len[id] == n &&
+            memcmp(t->text[id], s, n) == 0) {
+            return (int32_t)id;
+        }
+    }
+    return -1;
+}
+
+static void insert(struct tokenizer *t, int id)
+{
+    uint64_t h = hash_siphash(t->hkey, t->text[id], t->len[id]);
+    size_t mask = t->n_slots - 1, i = (size_t)h & mask;
+    while (t->slots[i].id1) {
+        i = (i + 1) & mask;
+    }
+    t->slots[i] = (struct vocab_slot){(uint32_t)(h >> 32), (uint32_t)id + 1};
+}
+
+int tok_vocab_begin(struct tokenizer *t, const struct tok_source *s,
+                    int64_t n_ids, size_t bytes)
+{
+    if (n_ids > MAX_IDS) {
+        return err_set(s->e, ERR_TOO_LARGE, "%s: %lld ids, at most %d",
+                       s->label, (long long)n_ids, MAX_IDS);
+    }
+    t->n = (int)n_ids;
+    size_t n = (size_t)t->n;
+    t->arena_cap = bytes + n + 1;
+    t->arena = mem_alloc(t->arena_cap);
+    t->text = mem_zarray(n + 1, sizeof(*t->text));
+    t->len = mem_zarray(n + 1, sizeof(*t->len));
+    t->attr = mem_zalloc(n + 1);
+    if (!t->arena || !t->text || !t->len || !t->attr) {
+        return err_nomem(s->e);
+    }
+    return 0;
+}
+
+int tok_vocab_set(struct tokenizer *t, const struct tok_source *s, int64_t id,
+                  const char *text, size_t len)
+{
+    if (id < 0 || id >= t->n) {
+        return err_set(s->e, ERR_FORMAT,
+                       "%s: the id of '%.40s' is not in 0..%d", s->label, text,
+                       t->n - 1);
+    }
+    if (t->text[id]) {
+        return err_set(s->e, ERR_FORMAT, "%s: two entries have the id %d",
+                       s->label, (int)id);
+    }
+    if (len == 0 || len > UINT16_MAX) {
+        return tok_bad(s, "a vocabulary entry is empty or over 65535 bytes");
+    }
+    if (len >= t->arena_cap - t->arena_used) {
+        return tok_bad(s, "the vocabulary is larger than announced");
+    }
+    char *at = t->arena + t->arena_used;
+    memcpy(at, text, len);
+    at[len] = 0;
+    t->text[id] = at;
+    t->len[id] = (uint32_t)len;
+    t->arena_used += len + 1;
+    t->max_len = len > t->max_len ? len : t->max_len;
+    return 0;
+}
+
+/* Cut what was not set off the end; say which id is missing, or make it an
+ * unused entry. */
+static int close_holes(struct tokenizer *t, const struct tok_source *s,
+                       int holes)
+{
+    while (t->n > 0 && !t->text[t->n - 1]) {
+        t->n--;
+    }
+    if (t->n == 0) {
+        return tok_bad(s, "the vocabulary is empty");
+    }
+    for (int id = 0; id < t->n; id++) {
+        if (!t->text[id] && !holes) {
+            return err_set(s->e, ERR_FORMAT, "%s: no entry has the id %d",
+                           s->label, id);
+        }
+        if (!t->text[id]) {
+            t->text[id] = "";
+            t->attr[id] = TOK_UNUSED;
+        }
+    }
+    return 0;
+}
+
+int tok_vocab_end(struct tokenizer *t, const struct tok_source *s, int holes)
+{
+    if (close_holes(t, s, holes)) {
+        return -1;
+    }
+    /* The hash table is at most half full. */
+    t->n_slots = 16;
+    while (t->n_slots < (size_t)t->n * 2) {
+        t->n_slots *= 2;
+    }
+    t->slots = mem_zarray(t->n_slots, sizeof(*t->slots));
+    if (!t->slots) {
+        return err_nomem(s->e);
+    }
+    hash_key(t->hkey);
+    for (int id = 0; id < t->n; id++) {
+        if (t->len[id] == 0) {
+            continue;
+        }
+        if (tokenizer_lookup(t, t->text[id], t->len[id]) >= 0) {
+            return err_set(s->e, ERR_FORMAT, "%s: '%.40s' is there twice",
+                           s->label, t->text[id]);
+        }
+        insert(t, id);
+    }
+    return 0;
+}
+
+void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes)
+{
+    for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
+        int64_t id;
+        *bytes += json_string_len(json_get(j, "content")) + 1;
+        if (json_int(json_get(j, "id"), &id) == 0 && id >= *n_ids &&
+            id < INT32_MAX) {
+            *n_ids = id + 1;
+        }
+    }
+}
+
+/* One flag of an added token; missing is false. */
+static unsigned bit_if(const struct json *j, const char *key, unsigned bit)
+{
+    return json_bool(json_get(j, key)) ? bit : 0;
+}
+
+int tok_added_json(struct tokenizer *t, const struct tok_source *s)
+{
+    for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
+        int64_t id;
+        const char *text = json_string(json_get(j, "content"));
+        if (!text || json_int(json_get(j, "id"), &id) || id < 0 || id >= t->n) {
+            return tok_bad(s, "an added token has no content or no valid id");
+        }
+        if (t->text[id] && strcmp(t->text[id], text) != 0) {
+            return err_set(s->e, ERR_FORMAT,
+                           "%s: added token '%.40s' has the id of '%.40s'",
+                           s->label, text, t->text[id]);
+        }
+        if (!t->text[id] && tok_vocab_set(t, s, id, text, strlen(text))) {
+            return -1;
+        }
+        int control = json_bool(json_get(j, "special"));
+        t->attr[id] = (uint8_t)((control ? TOK_CONTROL : TOK_ADDED) |
+                                bit_if(j, "lstrip", TOK_LSTRIP) |
+                                bit_if(j, "rstrip", TOK_RSTRIP) |
+                                bit_if(j, "single_word", TOK_WHOLE));
+    }
+    return 0;
+}
+
+int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes)
+{
+    size_t bytes = 0;
+    int64_t n = 0;
+    if (!s->vocab || json_type(s->vocab) != JSON_OBJECT ||
+        (s->added && json_type(s->added) != JSON_ARRAY)) {
+        return tok_bad(s, "no vocabulary, or added_tokens is not a list");
+    }
+    for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
+        int64_t id;
+        bytes += strlen(json_key(j));
+        if (json_int(j, &id) == 0 && id >= n && id < INT32_MAX) {
+            n = id + 1;
+        }
+    }
+    tok_added_size(s, &n, &bytes);
+    int64_t most = json_size(s->vocab) + (s->added ? json_size(s->added) : 0);
+    if (!holes) {
+        n = most; /* an id beyond is named in tok_vocab_set */
+    }
+    if (tok_vocab_begin(t, s, n, bytes)) {
+        return -1;
+    }
+    for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
+        int64_t id;
+        if (json_int(j, &id)) {
+            id = -1;
+        }
+        if (tok_vocab_set(t, s, id, json_key(j), strlen(json_key(j)))) {
+            return -1;
+        }
+    }
+    return tok_added_json(t, s) ? -1 : tok_vocab_end(t, s, holes);
+}
+
+int tok_pieces(struct tokenizer *t, const struct tok_source *s,
+               tok_piece_fn *fn)
+{
+    char *one = mem_alloc(4 * t->max_len + 4);
+    size_t cap = 4 * t->arena_used + 4, used = 0;
+    t->pieces = mem_alloc(cap);
+    t->piece_at = mem_array((size_t)t->n + 1, sizeof(*t->piece_at));
+    if (!one || !t->pieces || !t->piece_at) {
+        mem_free(one);
+        return err_nomem(s->e);
+    }
+    for (int id = 0; id < t->n; id++) {
+        size_t n = fn(t, id, one);
+        t->piece_at[id] = (uint32_t)used;
+        memcpy(t->pieces + used, one, n);
+        used += n;
+    }
+    t->piece_at[t->n] = (uint32_t)used;
+    mem_free(one);
+    char *fit = mem_grow(t->pieces, used + 1, 1);
+    t->pieces = fit ? fit : t->pieces;
+    return 0;
+}
+
+int tok_named(const struct tok_source *s, const struct tokenizer *t,
+              const struct json *obj, const char *key, int32_t *id)
+{
+    const struct json *j = json_get(obj, key);
+    *id = -1;
+    if (!j || json_type(j) == JSON_NULL) {
+        return 0;
+    }
+    const char *text = json_string(j);
+    if (text) {
+        *id = tokenizer_lookup(t, text, strlen(text));
+    }
+    if (*id < 0) {
+        return err_set(s->e, ERR_FORMAT,
+                       "%s: '%s' does not name a vocabulary entry", s->label,
+                       key);
+    }
+    return 0;
+}
+
+int tok_flag(const struct tok_source *s, const struct json *obj,
+             const char *key, int dflt, int *v)
+{
+    const struct json *j = json_get(obj, key);
+    *v = dflt;
+    if (!j || json_type(j) == JSON_NULL) {
+        return 0;
+    }
+    if (json_type(j) != JSON_BOOL) {
+        return err_set(s->e, ERR_FORMAT, "%s: '%s' is not a boolean", s->label,
+                       key);
+    }
+    *v = json_bool(j);
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* unicode: what the tokenizers need of the Unicode character database (16.0,
+ * the version that Hugging Face tokenizers 0.23 classifies by): general
+ * categories, White_Space, lower case, canonical decomposition and composition
+ * (UAX #15). The tables are made by tools/make_unicode.py. All functions are
+ * pure; code points above U+10FFFF are unassigned.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_UNICODE_H
+#define SEQD_UNICODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+/* Cw: the control characters that are White_Space (U+0009 to U+000D, U+0085).
+ */
+enum uni_cat {
+    UNI_CN,
+    UNI_CC,
+    UNI_CW,
+    UNI_CF,
+    UNI_CO,
+    UNI_CS,
+    UNI_ZS,
+    UNI_ZL,
+    UNI_ZP,
+    UNI_LU,
+    UNI_LL,
+    UNI_LT,
+    UNI_LM,
+    UNI_LO,
+    UNI_MN,
+    UNI_MC,
+    UNI_ME,
+    UNI_ND,
+    UNI_NL,
+    UNI_NO,
+    UNI_PC,
+    UNI_PD,
+    UNI_PS,
+    UNI_PE,
+    UNI_PI,
+    UNI_PF,
+    UNI_PO,
+    UNI_SM,
+    UNI_SC,
+    UNI_SK,
+    UNI_SO
+};
+
+/* uni_mask: 1 << category, to be tested against the sets below. */
+uint32_t uni_mask(uint32_t cp);
+
+#define UNI_BIT(c) (1u << UNI_##c)
+#define UNI_LETTER                                                             \
+    (UNI_BIT(LU) | UNI_BIT(LL) | UNI_BIT(LT) | UNI_BIT(LM) | UNI_BIT(LO))
+#define UNI_MARK (UNI_BIT(MN) | UNI_BIT(MC) | UNI_BIT(ME))
+#define UNI_NUMBER (UNI_BIT(ND) | UNI_BIT(NL) | UNI_BIT(NO))
+#define UNI_PUNCT                                                              \
+    (UNI_BIT(PC) | UNI_BIT(PD) | UNI_BIT(PS) | UNI_BIT(PE) | UNI_BIT(PI) |     \
+     UNI_BIT(PF) | UNI_BIT(PO))
+#define UNI_SYMBOL (UNI_BIT(SM) | UNI_BIT(SC) | UNI_BIT(SK) | UNI_BIT(SO))
+#define UNI_SPACE (UNI_BIT(CW) | UNI_BIT(ZS) | UNI_BIT(ZL) | UNI_BIT(ZP))
+#define UNI_CONTROL (UNI_BIT(CC) | UNI_BIT(CW))
+
+/* uni_lower: the simple lower case mapping (one code point). The full mapping
+ * differs for U+0130 alone: "i" and U+0307. */
+uint32_t uni_lower(uint32_t cp);
+
+/* uni_decompose: the full canonical decomposition of one code point into out,
+ * at most 4; returns their number (1: itself). Hangul included. */
+int uni_decompose(uint32_t cp, uint32_t out[4]);
+/* uni_ccc: canonical combining class, 0 for starters. */
+int uni_ccc(uint32_t cp);
+/* uni_compose: the primary composite of a and b, or 0. */
+uint32_t uni_compose(uint32_t a, uint32_t b);
+
+enum uni_form { UNI_NFC, UNI_NFD };
+
+/* A text after a step of normalisation: p [n], and for each byte, and for the
+ * end, the byte of the input that it comes from: at [n + 1], ascending. */
+struct uni_text {
+    char *p;
+    uint32_t *at;
+    size_t n, cap;
+};
+void uni_text_fini(struct uni_text *u);
+/* uni_text_put: append cp, which comes from byte `at` of the input. The end is
+ * the caller's last put: uni_text_end(u, n of the input). 0 or ERR_NOMEM. */
+int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e);
+int uni_text_end(struct uni_text *u, uint32_t at, struct err *e);
+
+/* uni_normalize: valid UTF-8 s [n] into out (initialised to zeros). O(n), also
+ * for runs of combining marks. Bytes that are not UTF-8 become U+FFFD. */
+int uni_normalize(enum uni_form form, const char *s, size_t n,
+                  struct uni_text *out, struct err *e);
+/* uni_is_plain: 1 when NFC and NFD leave s as it is for sure (no code point
+ * from U+00C0 on); a quick look before the work. */
+int uni_is_plain(const char *s, size_t n);
+
+#endif

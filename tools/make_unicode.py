@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Write engine/text/unicode_class.c and unicode_decomp.c: the tables of the
+Unicode character database that the tokenizers need.
+
+    pip install unicodedata2==16.0.0
+    tools/make_unicode.py && clang-format-14 -i engine/text/unicode_class.c \
+        engine/text/unicode_decomp.c
+
+Unicode 16.0, because that is what the reference (Hugging Face tokenizers
+0.23.3, its regular expressions) classifies by.
+SPDX-License-Identifier: MIT"""
+import unicodedata2 as ud
+
+VERSION = "16.0.0"
+END = 0x110000
+# The order is that of enum uni_cat in unicode.h.
+CATS = ("Cn Cc Cw Cf Co Cs Zs Zl Zp Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No "
+        "Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So").split()
+ALTERNATING = len(CATS)  # Lu and Ll in turn, beginning with Lu
+CONTROL_SPACE = {9, 10, 11, 12, 13, 0x85}
+
+HEAD = """/* %s: made by tools/make_unicode.py from the Unicode character
+ * database %s; not written by hand. %s
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/text/unicode_tables.h"
+
+"""
+
+
+def category(cp):
+    name = "Cw" if cp in CONTROL_SPACE else ud.category(chr(cp))
+    return CATS.index(name)
+
+
+def class_runs():
+    """(first, code), where code may be ALTERNATING."""
+    cats = [category(c) for c in range(END)]
+    lu, ll = CATS.index("Lu"), CATS.index("Ll")
+    runs, c = [], 0
+    while c < END:
+        n = 0
+        while c + n < END and cats[c + n] == (lu if n % 2 == 0 else ll):
+            n += 1
+        if n >= 4:
+            n -= n % 2
+            runs.append((c, ALTERNATING))
+        else:
+            n = 1
+            if not runs or runs[-1][1] != cats[c]:
+                runs.append((c, cats[c]))
+        c += n
+    return runs
+
+
+def lower_runs():
+    """(first, last, stride, delta) of the simple lower case mapping."""
+    pairs = []
+    for c in range(END):
+        if 0xD800 <= c < 0xE000:
+            continue
+        low = chr(c).lower() if c < 0x80 else None
+        if low is None:
+            low = LOWER.get(c, chr(c))
+        if ord(low[0]) != c:
+            pairs.append((c, ord(low[0]) - c))
+    runs = []
+    for c, d in pairs:
+        if runs:
+            r = runs[-1]
+            step = c - r[1]
+            if d == r[3] and step <= 2 and (r[0] == r[1] or step == r[2]):
+                r[1], r[2] = c, step
+                continue
+        runs.append([c, c, 1, d])
+    return runs
+
+
+def simple_lower():
+    """Of Python's own database where the code point is in it, else of the
+    case pairs that Unicode 15 to 16 added (UnicodeData.txt, field 13)."""
+    table = {c: chr(c).lower() for c in range(END)
+             if not 0xD800 <= c < 0xE000 and chr(c).lower() != chr(c)}
+    table.update({0x1C89: "\u1c8a", 0xA7CB: "\u0264", 0xA7CC: "\ua7cd",
+                  0xA7DA: "\ua7db", 0xA7DC: "\u019b"})
+    table.update({c: chr(c + 0x20) for c in range(0x10D50, 0x10D66)})
+    return table
+
+
+LOWER = simple_lower()
+
+
+def decompositions():
+    out = []
+    for c in range(END):
+        d = ud.decomposition(chr(c))
+        if d and not d.startswith("<"):
+            parts = [int(x, 16) for x in d.split()]
+            out.append((c, parts[0], parts[1] if len(parts) > 1 else 0))
+    return out
+
+
+def class_of_combining():
+    runs, last = [], 0
+    for c in range(END):
+        k = ud.combining(chr(c))
+        if k != last:
+            runs.append((c, k))
+            last = k
+    return runs
+
+
+def array(f, kind, name, values):
+    f.write("const %s %s[] = {" % (kind, name))
+    f.write(", ".join(values))
+    f.write("};\n")
+    f.write("const int n_%s = %d;\n\n" % (name, len(values)))
+
+
+def main():
+    assert ud.unidata_version == VERSION, ud.unidata_version
+    with open("engine/text/unicode_class.c", "w") as f:
+        f.write(HEAD % ("unicode_class", VERSION, "Categories and lower\n"
+                        " * case as runs; unicode_tables.h has the packing."))
+        array(f, "uint32_t", "uni_class_runs",
+              ["0x%x" % (c << 8 | k) for c, k in class_runs()])
+        array(f, "struct uni_case_run", "uni_lower_runs",
+              ["{0x%x, 0x%x, %d, %d}" % tuple(r) for r in lower_runs()])
+    pairs = decompositions()
+    comp = [i for i, (c, a, b) in enumerate(pairs)
+            if b and ud.normalize("NFC", chr(a) + chr(b)) == chr(c)]
+    comp.sort(key=lambda i: pairs[i][1:])
+    with open("engine/text/unicode_decomp.c", "w") as f:
+        f.write(HEAD % ("unicode_decomp", VERSION, "Canonical\n"
+                        " * decompositions, compositions and combining classes."))
+        array(f, "uint64_t", "uni_decomp",
+              ["0x%x" % (c << 42 | a << 21 | b) for c, a, b in pairs])
+        array(f, "uint16_t", "uni_comp", ["%d" % i for i in comp])
+        array(f, "uint32_t", "uni_ccc_runs",
+              ["0x%x" % (c << 8 | k) for c, k in class_of_combining()])
+
+
+main()

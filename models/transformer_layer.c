@@ -150,7 +150,10 @@ static void linear_part(const struct tf_run *t, int tid,
 {
     const float **init = l->bias ? t->lane[tid].init : NULL;
     int r0 = range[0], m = range[1], c0 = range[2], c1 = range[3];
+    struct qrows q = in->q;
 
+    if (in->fast)
+        q.b += r0; /* row r0 of every block is row 0 here */
     for (int i = 0; i < l->n_w; i++) {
         const struct matrix *w = &l->w[i];
         int n0 = c0 - l->first[i], n1 = c1 - l->first[i];
@@ -162,7 +165,7 @@ static void linear_part(const struct tf_run *t, int tid,
         for (int r = 0; r < m && init; r++)
             init[r] = l->bias + l->first[i];
         if (l->fast && matrix_quantised(w))
-            matrix_rows_q(t->k, w, n0, n1, r0, m, &in->q, init, y + l->first[i],
+            matrix_rows_q(t->k, w, n0, n1, 0, m, &q, init, y + l->first[i],
                           ldy);
         else
             matrix_rows(t->k, w, n0, n1, m, in->x + (size_t)r0 * in->ld, in->ld,

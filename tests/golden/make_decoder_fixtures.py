@@ -14,7 +14,7 @@ expected/model.safetensors: for sequence i `ids.i` [n], `logits.i` [n, V] and
 (block types: quantised and widened by the gguf package) before transformers
 sees them.
 """
-import json
+import copy
 import sys
 from pathlib import Path
 
@@ -271,12 +271,11 @@ def write_gguf(path, model, case, change):
 
 def write_hf(out, model, case):
     t = DTYPES[case.get("dtype", "F32")]
-    saved = model.to(t)
+    saved = copy.deepcopy(model).to(t)  # `to` rounds the rotary table, too
     if case.get("bare"):
         saved = saved.transformer
     saved.save_pretrained(out, max_shard_size=case.get("shards", "5GB"))
     (out / "generation_config.json").unlink(missing_ok=True)
-    model.to(torch.float32)
 
 
 def main():

@@ -11,14 +11,25 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
              const char *kernels, int n_threads, size_t fold_bytes,
              struct err *e)
 {
-    struct load_opts o = {.label = "test", .fold_bytes = fold_bytes};
+    struct load_opts o = {.fold_bytes = fold_bytes};
+
+    return rig_open_with(g, arch, dir, kernels, n_threads, &o, e);
+}
+
+int rig_open_with(struct rig *g, const struct model_arch *arch,
+                  const char *path, const char *kernels, int n_threads,
+                  const struct load_opts *opts, struct err *e)
+{
+    struct load_opts o = *opts;
 
     memset(g, 0, sizeof *g);
+    o.label = "test";
+    o.path = path;
     g->arch = arch;
     g->n_threads = n_threads;
     if (kernels_pick(kernels, &g->k, e) ||
-        weights_open(dir, "test", &g->w, e) ||
-        hparams_open(dir, "test", &g->h, e) ||
+        weights_open(path, "test", &g->w, e) ||
+        hparams_open(path, "test", &g->h, e) ||
         (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
         rig_close(g);
         return -1;
@@ -62,19 +73,49 @@ int rig_seq_open(const struct rig *g, struct rig_seq *s)
     memset(s, 0, sizeof *s);
     s->fixed[0] = mem_aligned(g->layout.fixed_bytes);
     s->fixed[1] = mem_aligned(g->layout.fixed_bytes);
-    return s->fixed[0] && s->fixed[1] ? 0 : -1;
+    s->page = mem_zarray(RIG_MAX_PAGES, sizeof *s->page);
+    s->state.pages[0] = s->page;
+    return s->fixed[0] && s->fixed[1] && s->page ? 0 : -1;
+}
+
+/* Pages for the tokens that a step appends; their bytes are NaN. */
+static int need_pages(const struct rig *g, struct rig_seq *s, int n)
+{
+    const struct stream_layout *l = &g->layout.stream[0];
+    int64_t want;
+
+    if (!g->layout.n_streams)
+        return 0;
+    want = (s->state.len[0] + n + l->page_tokens - 1) / l->page_tokens;
+    if (want > RIG_MAX_PAGES)
+        return -1;
+    while (s->n_pages < want) {
+        void *p = mem_aligned(l->page_bytes);
+
+        if (!p)
+            return -1;
+        memset(p, 0xff, l->page_bytes);
+        s->page[s->n_pages++] = p;
+    }
+    return 0;
 }
 
 void rig_seq_close(struct rig_seq *s)
 {
     mem_aligned_free(s->fixed[0]);
     mem_aligned_free(s->fixed[1]);
+    for (int i = 0; i < s->n_pages; i++)
+        mem_aligned_free(s->page[i]);
+    mem_free(s->page);
     memset(s, 0, sizeof *s);
 }
 
 void rig_seq_clear(const struct rig *g, struct rig_seq *s)
 {
+    for (int i = 0; i < s->n_pages; i++)
+        memset(s->page[i], 0xff, g->layout.stream[0].page_bytes);
     memset(&s->state, 0, sizeof s->state);
+    s->state.pages[0] = s->page;
     memset(s->fixed[0], 0, g->layout.fixed_bytes);
 }
 
@@ -100,6 +141,8 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
 
     memset(it, 0, (size_t)n * sizeof *it);
     for (int i = 0; i < n; i++) {
+        if (need_pages(g, item[i].seq, item[i].n))
+            return err_nomem(e);
         it[i].seq = &item[i].seq->state;
         it[i].fixed_in = item[i].seq->fixed[0];
         it[i].fixed_out = item[i].seq->fixed[1];

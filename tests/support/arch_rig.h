@@ -1,6 +1,7 @@
 /* arch_rig: drives a struct model_arch without the engine, for parity tests and
- * benches: opens a checkpoint, keeps states of sequences, makes batches.
- * Single-threaded but for the pool that it opens.
+ * benches: opens a checkpoint, keeps states of sequences (with pages of their
+ * own, which begin as NaN), makes batches. Single-threaded but for the pool
+ * that it opens.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_ARCH_RIG_H
@@ -22,8 +23,12 @@ struct rig {
     size_t scratch_bytes;
 };
 
+#define RIG_MAX_PAGES 1024
+
 struct rig_seq {
-    struct seq_state state;
+    struct seq_state state; /* one stream at most */
+    void **page;            /* [RIG_MAX_PAGES], those in use come first */
+    int n_pages;
     float *fixed[2]; /* before and after; swapped when a step succeeds */
 };
 
@@ -42,6 +47,10 @@ struct rig_item {
 int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
              const char *kernels, int n_threads, size_t fold_bytes,
              struct err *e);
+/* rig_open_with: the same with load options; label and k are filled in. */
+int rig_open_with(struct rig *g, const struct model_arch *arch,
+                  const char *path, const char *kernels, int n_threads,
+                  const struct load_opts *opts, struct err *e);
 void rig_close(struct rig *g);
 /* rig_fold: run warm() to its end; bytes that it reports. */
 size_t rig_fold(struct rig *g);

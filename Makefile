@@ -38,9 +38,10 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
-ISA_x86 := engine/compute/kernels_x86.c $(wildcard engine/compute/*_avx2.c \
-  engine/compute/*_avx512.c engine/compute/*_vnni.c engine/compute/*_bf16.c)
-ISA_other := engine/compute/kernels_noisa.c
+ISA_x86 := engine/base/sha256_x86.c engine/compute/kernels_x86.c \
+  $(wildcard engine/compute/*_avx2.c engine/compute/*_avx512.c \
+  engine/compute/*_vnni.c engine/compute/*_bf16.c)
+ISA_other := engine/base/sha256_noisa.c engine/compute/kernels_noisa.c
 
 ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c)) \
   $(wildcard $(if $(X86),$(ISA_x86),$(ISA_other)))
@@ -200,8 +201,8 @@ oom-suite: $(OOM_BIN)
 # Fuzzers find new inputs into build/fuzz; tests/fuzz/corpus holds the seeds.
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS := json safetensors hparams tokenizer vocabulary
-FUZZ_SRC := $(wildcard engine/base/*.c engine/checkpoint/*.c \
-  engine/text/*.c) tests/support/fuzz_targets.c tests/fuzz/fuzz_main.c
+FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/%, \
+  $(ENGINE_SRC)) tests/support/fuzz_targets.c tests/fuzz/fuzz_main.c
 FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
   -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
 .PHONY: fuzz

@@ -5,8 +5,10 @@
 
 #include <string.h>
 
+#include "engine/base/sha256_block.h"
+
 /* FIPS 180-4, 4.2.2: fractional parts of the cube roots of the primes */
-static const uint32_t round_k[64] = {
+const uint32_t sha256_k[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
     0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3,
     0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
@@ -44,15 +46,15 @@ static void schedule(uint32_t w[64], const uint8_t *p)
     }
 }
 
-static void block(struct sha256 *c, const uint8_t *p)
+static void block(uint32_t h[8], const uint8_t *p)
 {
     uint32_t w[64], v[8];
     schedule(w, p);
-    memcpy(v, c->h, sizeof(v));
+    memcpy(v, h, sizeof(v));
     for (int i = 0; i < 64; i++) {
         uint32_t s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25);
         uint32_t ch = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t t1 = v[7] + s1 + ch + round_k[i] + w[i];
+        uint32_t t1 = v[7] + s1 + ch + sha256_k[i] + w[i];
         uint32_t s0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
         uint32_t maj = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
         v[7] = v[6];
@@ -65,7 +67,14 @@ static void block(struct sha256 *c, const uint8_t *p)
         v[0] = t1 + s0 + maj;
     }
     for (int i = 0; i < 8; i++) {
-        c->h[i] += v[i];
+        h[i] += v[i];
+    }
+}
+
+static void blocks_generic(uint32_t h[8], const uint8_t *p, size_t n)
+{
+    for (; n; n--, p += 64) {
+        block(h, p);
     }
 }
 
@@ -73,6 +82,14 @@ void sha256_init(struct sha256 *c)
 {
     memcpy(c->h, start_h, sizeof(c->h));
     c->n = 0;
+    sha256_blocks_fn *fast = sha256_isa();
+    c->blocks = fast ? fast : blocks_generic;
+}
+
+void sha256_init_portable(struct sha256 *c)
+{
+    sha256_init(c);
+    c->blocks = blocks_generic;
 }
 
 void sha256_add(struct sha256 *c, const void *p, size_t n)
@@ -88,11 +105,11 @@ void sha256_add(struct sha256 *c, const void *p, size_t n)
         if (have + take < 64) {
             return;
         }
-        block(c, c->part);
+        c->blocks(c->h, c->part, 1);
     }
-    for (; n >= 64; s += 64, n -= 64) {
-        block(c, s);
-    }
+    c->blocks(c->h, s, n / 64);
+    s += n / 64 * 64;
+    n %= 64;
     if (n) {
         memcpy(c->part, s, n);
     }

@@ -29,7 +29,14 @@
       "Sequences in one step")                                                 \
     X(QUEUE_DEPTH, GAUGE, "queue_depth", "model", NONE, "Items waiting")       \
     X(TOKENS, COUNTER, "tokens_total", "model,kind", NONE,                     \
-      "Tokens read (prompt) and made (completion)")                            \
+      "Tokens read (prompt; of them cached: found in a shared prefix) and "    \
+      "made (completion)")                                                     \
+    X(PREFIX_HITS, COUNTER, "prefix_hits_total", "model", NONE,                \
+      "Items whose text began with a shared prefix")                           \
+    X(PREEMPTED, COUNTER, "preempted_total", "model", NONE,                    \
+      "Times that an item gave its state up for others")                       \
+    X(STATE_PAGES, GAUGE, "state_pages", "model,kind", NONE,                   \
+      "Pages of states: used by sequences, idle prefixes")                     \
     X(CANCELLED, COUNTER, "requests_cancelled_total", "reason", NONE,          \
       "Requests ended early: client_gone, deadline, drain")                    \
     X(SESSIONS, GAUGE, "sessions", "", NONE, "Sessions held")                  \

@@ -26,10 +26,11 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
     p->ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
     p->store = store;
     p->b.item = mem_zarray(n, sizeof(*p->b.item));
-    p->want = mem_zarray(n, sizeof(*p->want));
+    p->want = mem_zarray(2 * n, sizeof(*p->want));
+    p->seq = mem_zarray(n, sizeof(struct seq *));
     p->owner = mem_zarray(n, sizeof(struct job *));
     p->order = mem_zarray(n, sizeof(struct job *));
-    if (!p->b.item || !p->want || !p->owner || !p->order) {
+    if (!p->b.item || !p->want || !p->owner || !p->order || !p->seq) {
         batch_plan_fini(p);
         return err_nomem(e);
     }
@@ -42,6 +43,7 @@ void batch_plan_fini(struct batch_plan *p)
     mem_free(p->want);
     mem_free(p->owner);
     mem_free(p->order);
+    mem_free(p->seq);
     mem_aligned_free(p->rows);
     memset(p, 0, sizeof(*p));
 }
@@ -69,8 +71,54 @@ int batch_plan_rows(struct batch_plan *p, int n, struct err *e)
     return 0;
 }
 
+void batch_starve(struct batch_plan *p, struct job *j, int rc)
+{
+    if (rc == SEQ_WAIT) {
+        j->starved = 1;
+        p->n_starved++;
+    } else {
+        job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
+    }
+}
+
+void batch_share(struct batch_plan *p, struct job *j)
+{
+    int got =
+        seq_share(p->store, j->seq, j->tokens + j->pos, j->n_all - 1 - j->pos);
+    /* What the job itself has computed before is nothing that it was given. */
+    int fresh = j->pos + got < j->n_tokens ? j->pos + got : j->n_tokens;
+    fresh -= j->pos > j->seen ? j->pos : j->seen;
+    j->res.cached_tokens += fresh > 0 ? fresh : 0;
+    j->pos += got;
+}
+
 int batch_add(struct batch_plan *p, struct job *j, const int32_t *ids, int n,
               int want)
+{
+    return batch_add_to(p, j, j->seq, ids, n, want);
+}
+
+/* The wants of item i: a row of the common block, and the job's own memory. */
+static void add_wants(struct batch_plan *p, const struct job *j, int i, int n,
+                      int want)
+{
+    struct batch_item *it = &p->b.item[i];
+    it->w[0] = (struct want){.kind = (enum want_kind)want,
+                             .from = n - 1,
+                             .n = 1,
+                             .dst = p->rows + p->ld * (size_t)p->b.n_rows,
+                             .ld = p->ld};
+    it->n_w = 1;
+    p->b.n_rows++;
+    if (j->attention && it->seq->len[0] == 0) {
+        it->w[1] = (struct want){
+            .kind = WANT_ATTENTION, .n = n, .dst = j->attention, .ld = 0};
+        it->n_w = 2;
+    }
+}
+
+int batch_add_to(struct batch_plan *p, struct job *j, struct seq *s,
+                 const int32_t *ids, int n, int want)
 {
     struct batch *b = &p->b;
     int i = b->n_item;
@@ -79,26 +127,22 @@ int batch_add(struct batch_plan *p, struct job *j, const int32_t *ids, int n,
         (want >= 0 && b->n_rows >= p->cap_rows)) {
         return 0;
     }
-    if (seq_reserve(p->store, j->seq, 0, n, NULL)) {
+    int rc = seq_reserve(p->store, s, 0, n, NULL);
+    if (rc) {
+        batch_starve(p, j, rc);
         return 0;
     }
-    struct seq *s = j->seq;
     b->item[i] =
         (struct batch_item){.seq = &s->s,
                             .fixed_in = s->buf[s->cur],
                             .fixed_out = s->buf[s->cur ^ 1],
                             .in = {.kind = IN_TOKENS, .p = ids, .n = n},
-                            .w = &p->want[i]};
+                            .w = &p->want[2 * i]};
     if (want >= 0) {
-        p->want[i] = (struct want){.kind = (enum want_kind)want,
-                                   .from = n - 1,
-                                   .n = 1,
-                                   .dst = p->rows + p->ld * (size_t)b->n_rows,
-                                   .ld = p->ld};
-        b->item[i].n_w = 1;
-        b->n_rows++;
+        add_wants(p, j, i, n, want);
     }
     p->owner[i] = j;
+    p->seq[i] = s;
     if (j->n_planned++ == 0) {
         j->first = i;
     }
@@ -113,8 +157,9 @@ static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
 {
     for (int i = 0; i < n && p->b.n_item < p->max_items; i++) {
         struct job *j = jobs[i];
-        int decodes = j->pos == j->n_tokens;
-        if (decodes == decode && (budget > 0 || p->b.n_item == 0)) {
+        int decodes = j->pos >= j->n_tokens && j->n_all - j->pos <= 1;
+        if (decodes == decode && j->end == JOB_OPEN &&
+            (budget > 0 || p->b.n_item == 0)) {
             budget -= j->ops->plan(j, budget, p);
         }
     }
@@ -130,16 +175,16 @@ static struct job *cut_short(const struct batch_plan *p, int n_decode)
         return NULL;
     }
     struct job *j = p->owner[last];
-    int full = j->n_tokens - j->pos;
+    int full = j->n_all - j->pos;
     full = p->max_chain > 0 && full > p->max_chain ? p->max_chain : full;
     return p->b.item[last].in.n < full ? j : NULL;
 }
 
 void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
 {
-    p->b.n_item = p->b.n_tokens = p->b.n_rows = 0;
+    p->b.n_item = p->b.n_tokens = p->b.n_rows = p->n_starved = 0;
     for (int i = 0; i < n; i++) {
-        jobs[i]->n_planned = 0;
+        jobs[i]->n_planned = jobs[i]->starved = 0;
     }
     budget = plan_some(p, jobs, n, budget, 1);
     int n_decode = p->b.n_item;

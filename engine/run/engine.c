@@ -18,6 +18,9 @@
 
 #define MAX_MODELS 64
 #define MAX_ROWS 1024 /* sizes that the batch histogram counts */
+/* Decoding rows wait for a step with a chunk of a prompt: so many tokens of a
+ * model of 100 million parameters take some 0.2 s here. */
+#define PAGED_STEP_TOKENS 256
 
 struct engine {
     struct run_shared s;
@@ -81,6 +84,7 @@ int engine_open(const struct engine_options *o,
         return err_nomem(e);
     }
     g->s.o = *o;
+    g->s.paged_step_tokens = either(o->step_tokens, PAGED_STEP_TOKENS);
     resolve(&g->s.o);
     g->archs = archs;
     g->s.budget.limit = g->s.o.state_bytes;
@@ -172,6 +176,8 @@ int engine_load(struct engine *g, const char *name, const char *dir,
                                 .k = g->s.k,
                                 .pool = g->s.pool,
                                 .fold_bytes = g->s.o.fold_bytes,
+                                .exact = g->s.o.exact,
+                                .bf16 = g->s.o.bf16,
                                 .max_item_tokens = g->s.o.max_item_tokens};
     struct model *m;
 

@@ -33,7 +33,8 @@ struct engine_options {
     const char *kernels; /* "auto", "generic", "avx2", "avx512" */
     int max_queue;       /* items waiting per model; 0: 4096 */
     int max_rows;        /* sequences in one step; 0: 64 */
-    int step_tokens;     /* token budget of one step; 0: 1024 */
+    int step_tokens;     /* token budget of one step; 0: 1024, and 256 for
+                            models whose states have pages */
     int max_item_tokens; /* input limit for models without a context length;
                             0: 8192 */
     size_t state_bytes;  /* budget of sequence states; 0: 256 MiB */

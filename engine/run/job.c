@@ -30,12 +30,44 @@ static int check_tokens(const struct job_spec *s, struct err *e)
     return 0;
 }
 
+/* The weights of all layers and heads, in the item's own memory. */
+static int want_attention(struct job *j, const struct job_spec *s,
+                          struct err *e)
+{
+    const struct model_info *info = &j->model->info;
+    size_t n = (size_t)s->n_tokens;
+
+    if (!s->attention) {
+        return 0;
+    }
+    if (s->task == TASK_GENERATE || s->task == TASK_EMBED) {
+        return err_set(e, ERR_INVALID, "this task shows no attention");
+    }
+    if (info->n_layers < 1 || info->n_heads < 1) {
+        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "attention",
+                          "model '%s' has no attention to look at",
+                          j->model->name);
+    }
+    if (s->n_tokens > MODEL_MAX_SHOWN) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "attention",
+                          "input has %d tokens, attention is shown for at "
+                          "most %d",
+                          s->n_tokens, MODEL_MAX_SHOWN);
+    }
+    j->uncut = 1;
+    j->attention =
+        mem_floats(n * n * (size_t)info->n_layers * (size_t)info->n_heads);
+    j->res.attention = j->attention;
+    return j->attention ? 0 : err_nomem(e);
+}
+
 static void job_free(struct job *j)
 {
     if (j->ops && j->ops->fini) {
         j->ops->fini(j);
     }
     mem_free(j->tokens);
+    mem_aligned_free(j->attention);
     model_release(j->model);
     mem_free(j);
 }
@@ -63,7 +95,8 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
     j->deadline_us = spec->deadline_us;
     j->on_event = spec->on_event;
     j->user = spec->user;
-    j->n_tokens = spec->n_tokens;
+    j->n_tokens = j->n_all = j->cap_tokens = spec->n_tokens;
+    j->most_rows = 1;
     j->res.prompt_tokens = spec->n_tokens;
     j->tokens = mem_array((size_t)spec->n_tokens, sizeof(*j->tokens));
     if (!j->tokens) {
@@ -72,12 +105,28 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
     }
     memcpy(j->tokens, spec->tokens, (size_t)spec->n_tokens * sizeof(int32_t));
     j->ops = ops;
-    if (ops->init(j, spec, e)) {
+    if (ops->init(j, spec, e) || want_attention(j, spec, e) ||
+        runner_fits(j->model->runner, j, e)) {
         job_free(j);
         return -1;
     }
     atomic_store(&j->refs, 2);
     *out = j;
+    return 0;
+}
+
+int job_add_token(struct job *j, int32_t id)
+{
+    if (j->n_all == j->cap_tokens) {
+        int cap = j->cap_tokens * 2;
+        int32_t *p = mem_grow(j->tokens, (size_t)cap, sizeof(*p));
+        if (!p) {
+            return -1;
+        }
+        j->tokens = p;
+        j->cap_tokens = cap;
+    }
+    j->tokens[j->n_all++] = id;
     return 0;
 }
 

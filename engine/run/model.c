@@ -104,6 +104,9 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
     struct load_opts lo = {.label = m->name,
                            .k = o->k,
                            .fold_bytes = o->fold_bytes,
+                           .exact = o->exact,
+                           .bf16 = o->bf16,
+                           .path = o->dir,
                            .n_vocab_tokenizer = tokenizer_size(m->tokenizer)};
     if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e)) {
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);

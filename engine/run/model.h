@@ -53,6 +53,7 @@ struct model_open_opts {
     const struct kernels *k;
     struct pool *pool;
     size_t fold_bytes;
+    int exact, bf16;
     int max_item_tokens;
 };
 

@@ -25,8 +25,9 @@
 
 struct runner_metrics {
     struct metric_series *queue, *inference, *first_token, *inter_token;
-    struct metric_series *batch, *depth, *prompt, *completion;
+    struct metric_series *batch, *depth, *prompt, *completion, *cached;
     struct metric_series *gone, *deadline, *drain;
+    struct metric_series *prefix, *preempted, *pages_used, *pages_idle;
 };
 
 struct runner {
@@ -38,12 +39,20 @@ struct runner {
     atomic_int cancels; /* calls of job_cancel so far */
     atomic_int drop;    /* fail all that is left */
     atomic_int stop;
+    atomic_int trim;     /* others ask for what is idle here */
+    struct runner *next; /* of all runners; under s->mu */
     int cancels_seen;
     struct job *head, *tail; /* pending: taken, not yet admitted */
     int64_t next_deadline;   /* of the pending ones; INT64_MAX: none */
     struct job **active;     /* [max_rows] */
     int n_active;
     int starved; /* nothing runs here, since others hold the state budget */
+    int stuck;   /* steps in a row in which nobody found memory */
+    int pause;   /* wait a little before the next one */
+    struct job *claimant; /* whose claim to the budget this runner has */
+    uint64_t n_jobs;      /* so far: their age */
+    int step_tokens;
+    int used, idle; /* pages, as last reported */
     struct seq_store store;
     struct batch_plan plan;
     void *scratch;
@@ -54,6 +63,51 @@ struct runner {
     int n_events, n_final; /* since the last flush */
     struct runner_metrics m;
 };
+
+/* --- whose turn it is when the budget is full (see runner.h) --- */
+
+/* 1 when the budget is this runner's to claim for job j. */
+static int claim(struct runner *r, struct job *j)
+{
+    struct state_budget *b = &r->s->budget;
+    void *none = NULL;
+
+    if (atomic_load(&b->claim) != r &&
+        !atomic_compare_exchange_strong(&b->claim, &none, r)) {
+        return 0;
+    }
+    r->claimant = j;
+    atomic_store(&b->waiting, 1);
+    return 1;
+}
+
+static void unclaim(struct runner *r)
+{
+    struct state_budget *b = &r->s->budget;
+
+    r->claimant = NULL;
+    atomic_store(&b->waiting, 0);
+    atomic_store(&b->claim, NULL);
+}
+
+/* Somebody else waits for memory: this runner takes no more. */
+static int must_yield(const struct runner *r)
+{
+    struct state_budget *b = &r->s->budget;
+    return atomic_load(&b->waiting) && atomic_load(&b->claim) != r;
+}
+
+void run_ask_for_memory(struct run_shared *s, const struct runner *except)
+{
+    pthread_mutex_lock(&s->mu);
+    for (struct runner *o = s->runners; o; o = o->next) {
+        if (o != except) {
+            atomic_store(&o->trim, 1);
+            queue_wake(&o->queue);
+        }
+    }
+    pthread_mutex_unlock(&s->mu);
+}
 
 /* --- events --- */
 
@@ -70,19 +124,36 @@ static void emit(struct runner *r, struct job *j, enum job_event_kind kind)
     }
 }
 
+/* What a job holds goes back to the store. */
+static void lose_state(struct runner *r, struct job *j)
+{
+    if (j->ops->rest) {
+        j->ops->rest(j, &r->store);
+    }
+    if (j->seq) {
+        seq_give(&r->store, j->seq);
+        j->seq = NULL;
+    }
+    j->pos = 0;
+}
+
 /* The one place where a job gets its final event and loses the runner's
  * reference. */
 static void end_job(struct runner *r, struct job *j, int64_t now)
 {
     int64_t start = j->start_us ? j->start_us : now;
 
-    if (j->seq) {
-        seq_give(&r->store, j->seq);
-        j->seq = NULL;
+    lose_state(r, j);
+    if (r->claimant == j) {
+        unclaim(r);
     }
     j->res.queue_us = start - j->submit_us;
     j->res.run_us = now - start;
     r->n_final++;
+    if (j->res.cached_tokens > 0) {
+        metric_add(r->m.prefix, 1);
+        metric_add(r->m.cached, j->res.cached_tokens);
+    }
     if (j->end == JOB_ENDED) {
         metric_observe(r->m.inference, (double)j->res.run_us * 1e-6);
         emit(r, j, JOB_DONE);
@@ -163,6 +234,7 @@ static void intake(struct runner *r)
     for (struct job *j = queue_take(&r->queue), *next; j; j = next) {
         next = j->next;
         j->next = NULL;
+        j->age = r->n_jobs++;
         if (r->tail) {
             r->tail->next = j;
         } else {
@@ -172,6 +244,23 @@ static void intake(struct runner *r)
         if (j->deadline_us && j->deadline_us < r->next_deadline) {
             r->next_deadline = j->deadline_us;
         }
+    }
+}
+
+/* Back among the pending ones, by age. */
+static void pend_again(struct runner *r, struct job *j)
+{
+    struct job **at = &r->head;
+    while (*at && (*at)->age < j->age) {
+        at = &(*at)->next;
+    }
+    j->next = *at;
+    *at = j;
+    if (!j->next) {
+        r->tail = j;
+    }
+    if (j->deadline_us && j->deadline_us < r->next_deadline) {
+        r->next_deadline = j->deadline_us;
     }
 }
 
@@ -196,10 +285,13 @@ static int must_end(struct runner *r, struct job *j, int64_t now)
     return j->end != JOB_OPEN;
 }
 
-static void unqueue(struct runner *r)
+/* The job waits no more; one that has begun before did not count. */
+static void unqueue(struct runner *r, const struct job *j)
 {
-    queue_begun(&r->queue, 1);
-    metric_add(r->m.depth, -1);
+    if (j->start_us == 0) {
+        queue_begun(&r->queue, 1);
+        metric_add(r->m.depth, -1);
+    }
 }
 
 /* Look through the pending ones when one of them may have to go. */
@@ -219,7 +311,7 @@ static void expire_pending(struct runner *r, int64_t now)
         next = j->next;
         j->next = NULL;
         if (must_end(r, j, now)) {
-            unqueue(r);
+            unqueue(r, j);
             end_job(r, j, now);
             continue;
         }
@@ -252,11 +344,16 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
 {
     const struct model *m = r->model;
     size_t need = r->step_bytes;
+    int rows = j->most_rows;
 
-    if (batch_plan_rows(&r->plan, r->n_active + 1, e)) {
+    for (int i = 0; i < r->n_active; i++) {
+        rows += r->active[i]->most_rows;
+    }
+    rows = rows < r->plan.max_items ? rows : r->plan.max_items;
+    if (batch_plan_rows(&r->plan, rows, e)) {
         return -1;
     }
-    if (r->plan.whole && j->n_tokens > r->s->o.step_tokens) {
+    if ((r->plan.whole || j->uncut) && j->n_tokens > r->step_tokens) {
         size_t alone =
             m->arch->scratch_bytes(m->self, 1, j->n_tokens, 1, r->n_threads);
         need = alone > need ? alone : need;
@@ -278,6 +375,32 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     return 0;
 }
 
+/* A sequence with the shared part of the job's tokens, when there is room for
+ * the rest of them beside what the running jobs' tokens will need. */
+static int find_room(struct runner *r, struct job *j, struct err *e)
+{
+    if (must_yield(r)) {
+        return SEQ_WAIT;
+    }
+    int rc = seq_take(&r->store, &j->seq, e);
+    if (rc || r->store.layout.n_streams == 0) {
+        return rc;
+    }
+    if (!j->uncut) {
+        batch_share(&r->plan, j);
+    }
+    size_t need = seq_short(&r->store, j->seq, (int64_t)j->n_all + 1);
+    size_t room = seq_room(&r->store);
+    for (int i = 0; i < r->n_active && need <= room; i++) {
+        need += seq_short(&r->store, r->active[i]->seq, r->active[i]->n_all);
+    }
+    if (need <= room) {
+        return SEQ_OK;
+    }
+    lose_state(r, j);
+    return SEQ_WAIT;
+}
+
 /* 0 when the job runs or has failed, SEQ_WAIT when it has to wait. */
 static int admit_one(struct runner *r, struct job *j, int64_t now)
 {
@@ -285,20 +408,22 @@ static int admit_one(struct runner *r, struct job *j, int64_t now)
     int rc = -1;
 
     if (!must_end(r, j, now)) {
-        rc = seq_take(&r->store, &j->seq, &e);
+        rc = find_room(r, j, &e);
         if (rc == SEQ_WAIT) {
             return SEQ_WAIT;
         }
         rc = rc ? rc : grow_for(r, j, &e);
     }
-    unqueue(r);
+    unqueue(r, j);
     if (rc) {
         job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
         end_job(r, j, now);
         return 0;
     }
-    j->start_us = now;
-    metric_observe(r->m.queue, (double)(now - j->submit_us) * 1e-6);
+    if (j->start_us == 0) {
+        j->start_us = now;
+        metric_observe(r->m.queue, (double)(now - j->submit_us) * 1e-6);
+    }
     r->active[r->n_active++] = j;
     return 0;
 }
@@ -310,7 +435,14 @@ static void admit(struct runner *r, int64_t now)
         struct job *j = r->head, *next = j->next;
         if (admit_one(r, j, now)) {
             r->starved = r->n_active == 0;
+            if (r->starved && !must_yield(r)) {
+                run_ask_for_memory(r->s, r);
+                claim(r, j);
+            }
             return;
+        }
+        if (r->claimant == j) {
+            atomic_store(&r->s->budget.waiting, 0);
         }
         r->head = next;
         if (!next) {
@@ -347,6 +479,15 @@ static void take_jobs(void *arg, int tid, int n_threads)
     }
 }
 
+/* Tokens of the prompt that are in the state for the first time. */
+static int note_prompt(struct job *j)
+{
+    int in = j->pos < j->n_tokens ? j->pos : j->n_tokens;
+    int fresh = in > j->seen ? in - j->seen : 0;
+    j->seen += fresh;
+    return fresh;
+}
+
 /* Items that succeeded become part of their sequences. */
 static void commit(struct runner *r)
 {
@@ -364,15 +505,26 @@ static void commit(struct runner *r)
                            : "the model failed on this input");
             continue;
         }
-        seq_commit(&r->store, j->seq, it->stream,
+        seq_commit(&r->store, r->plan.seq[i], it->stream,
                    it->in.kind == IN_TOKENS ? it->in.p : NULL, it->in.n);
-        if (j->pos < j->n_tokens) {
+        if (r->plan.seq[i] == j->seq) {
             j->pos += it->in.n;
-            prompt += it->in.n;
+            prompt += note_prompt(j);
         }
     }
     if (prompt > 0) {
         metric_add(r->m.prompt, prompt);
+    }
+}
+
+/* Sequences that were taken for this step only go back. */
+static void rest(struct runner *r)
+{
+    for (int i = 0; i < r->n_active; i++) {
+        struct job *j = r->active[i];
+        if ((j->n_planned > 0 || j->starved) && j->ops->rest) {
+            j->ops->rest(j, &r->store);
+        }
     }
 }
 
@@ -390,6 +542,56 @@ static void fail_batch(struct runner *r, const struct err *e)
     }
 }
 
+/* --- no memory for anybody --- */
+
+/* The youngest job gives all it holds back and starts again later. */
+static void preempt(struct runner *r)
+{
+    int at = 0;
+    for (int i = 1; i < r->n_active; i++) {
+        at = r->active[i]->age > r->active[at]->age ? i : at;
+    }
+    struct job *j = r->active[at];
+    r->n_active--;
+    memmove(&r->active[at], &r->active[at + 1],
+            (size_t)(r->n_active - at) * sizeof(struct job *));
+    lose_state(r, j);
+    j->n_planned = 0;
+    pend_again(r, j);
+    metric_add(r->m.preempted, 1);
+}
+
+static int any_ended(const struct runner *r)
+{
+    for (int i = 0; i < r->n_active; i++) {
+        if (r->active[i]->end != JOB_OPEN) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A step without items. */
+static void get_unstuck(struct runner *r)
+{
+    struct err e = ERR_INIT;
+
+    if (any_ended(r)) {
+        return; /* no memory for their pages: they leave now */
+    }
+    if (r->plan.n_starved == 0) {
+        err_set(&e, ERR_INTERNAL, "no job can go on");
+        fail_batch(r, &e);
+        return;
+    }
+    run_ask_for_memory(r->s, r);
+    r->pause = 1; /* others may keep what they do not need */
+    if (r->stuck++ > 0 && (r->n_active > 1 || !claim(r, r->active[0]))) {
+        preempt(r);
+        r->pause = 0;
+    }
+}
+
 static void step_once(struct runner *r)
 {
     const struct model *m = r->model;
@@ -398,11 +600,15 @@ static void step_once(struct runner *r)
     struct err e = ERR_INIT;
     int failed = 0;
 
-    batch_build(&r->plan, r->active, r->n_active, r->s->o.step_tokens);
+    batch_build(&r->plan, r->active, r->n_active, r->step_tokens);
     if (b->n_item == 0) {
-        err_set(&e, ERR_INTERNAL, "no job can go on");
-        fail_batch(r, &e);
+        rest(r);
+        get_unstuck(r);
         return;
+    }
+    r->stuck = 0;
+    if (r->claimant) {
+        atomic_store(&r->s->budget.waiting, 0);
     }
     double work = threads_work(&m->info, b->n_tokens, b->n_rows);
     struct exec x = {.k = r->s->k,
@@ -430,8 +636,22 @@ static void step_once(struct runner *r)
                  take_jobs, &w);
     }
     pool_release(r->s->pool);
+    rest(r);
     if (failed) {
         fail_batch(r, &e);
+    }
+}
+
+static void report_pages(struct runner *r)
+{
+    const struct page_pool *p = &r->store.pool[0];
+    int used = p->n_pages - p->n_idle - p->n_free;
+
+    if (used != r->used || p->n_idle != r->idle) {
+        r->used = used;
+        r->idle = p->n_idle;
+        metric_set(r->m.pages_used, used);
+        metric_set(r->m.pages_idle, p->n_idle);
     }
 }
 
@@ -443,6 +663,9 @@ static void *runner_main(void *arg)
     for (;;) {
         int64_t now = clock_now_us();
         intake(r);
+        if (atomic_exchange(&r->trim, 0)) {
+            seq_trim(&r->store);
+        }
         expire(r, now);
         admit(r, now);
         if (r->n_active > 0) {
@@ -450,9 +673,15 @@ static void *runner_main(void *arg)
             deliver(r);
         }
         settle(r);
+        report_pages(r);
         if (r->n_active > 0) {
+            if (r->pause) {
+                queue_wait(&r->queue, 0, BUDGET_RETRY_US);
+            }
+            r->pause = 0;
             continue;
         }
+        r->stuck = r->pause = 0;
         if (atomic_load(&r->stop) && !r->head &&
             atomic_load(&r->queue.fresh) == 0) {
             return NULL;
@@ -479,6 +708,11 @@ static void find_metrics(struct runner *r)
     m->depth = metrics_series(METRIC_QUEUE_DEPTH, n, NULL, NULL);
     m->prompt = metrics_series(METRIC_TOKENS, n, "prompt", NULL);
     m->completion = metrics_series(METRIC_TOKENS, n, "completion", NULL);
+    m->cached = metrics_series(METRIC_TOKENS, n, "cached", NULL);
+    m->prefix = metrics_series(METRIC_PREFIX_HITS, n, NULL, NULL);
+    m->preempted = metrics_series(METRIC_PREEMPTED, n, NULL, NULL);
+    m->pages_used = metrics_series(METRIC_STATE_PAGES, n, "used", NULL);
+    m->pages_idle = metrics_series(METRIC_STATE_PAGES, n, "idle", NULL);
     m->gone = metrics_series(METRIC_CANCELLED, "client_gone", NULL, NULL);
     m->deadline = metrics_series(METRIC_CANCELLED, "deadline", NULL, NULL);
     m->drain = metrics_series(METRIC_CANCELLED, "drain", NULL, NULL);
@@ -514,8 +748,11 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
         runner_free(r);
         return -1;
     }
+    r->step_tokens =
+        m->layout.n_streams > 0 ? s->paged_step_tokens : s->o.step_tokens;
+    r->store.share &= !r->plan.whole;
     r->step_bytes = m->arch->scratch_bytes(
-        m->self, s->o.max_rows, s->o.step_tokens, s->o.max_rows, r->n_threads);
+        m->self, s->o.max_rows, r->step_tokens, s->o.max_rows, r->n_threads);
     find_metrics(r);
     *out = r;
     return 0;
@@ -543,7 +780,24 @@ int runner_start(struct runner *r, struct err *e)
                        r->model->name);
     }
     r->started = 1;
+    pthread_mutex_lock(&r->s->mu);
+    r->next = r->s->runners;
+    r->s->runners = r;
+    pthread_mutex_unlock(&r->s->mu);
     return 0;
+}
+
+static void leave_list(struct runner *r)
+{
+    pthread_mutex_lock(&r->s->mu);
+    struct runner **at = &r->s->runners;
+    while (*at && *at != r) {
+        at = &(*at)->next;
+    }
+    if (*at) {
+        *at = r->next;
+    }
+    pthread_mutex_unlock(&r->s->mu);
 }
 
 int runner_submit(struct runner *r, struct job *first, struct job *last, int n,
@@ -588,6 +842,7 @@ void runner_stop(struct runner *r)
     runner_drop(r);
     pthread_join(r->thread, NULL);
     r->started = 0;
+    leave_list(r);
     /* The store's memory need not outlive the runner's work, and the budget
      * belongs to the engine. */
     seq_store_fini(&r->store);
@@ -613,6 +868,23 @@ void runner_free(struct runner *r)
 struct run_shared *runner_shared(struct runner *r)
 {
     return r->s;
+}
+
+int runner_fits(const struct runner *r, const struct job *j, struct err *e)
+{
+    int most = j->ops->most_tokens ? j->ops->most_tokens(j) : j->n_tokens;
+
+    if (r->store.layout.n_streams == 0) {
+        return 0;
+    }
+    size_t bytes = seq_most_bytes(&r->store, most, r->step_tokens);
+    if (bytes <= r->s->budget.limit) {
+        return 0;
+    }
+    return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
+                      "the state of %d tokens needs %zu MiB, --state-mb allows "
+                      "%zu",
+                      most, (bytes >> 20) + 1, r->s->budget.limit >> 20);
 }
 
 void runner_cancelled(struct runner *r)

@@ -5,8 +5,17 @@
  *   take what waits -> expire -> admit -> build -> step -> take -> deliver
  *
  * A new batch forms at every step from whatever is there; nothing waits for
- * company. Memory grows in admission only, and growth that fails fails the job
- * that needed it.
+ * company. Memory but pages grows in admission only, and growth that fails
+ * fails the job that needed it.
+ *
+ * When the budget of states is full: new work waits; a running job that finds
+ * no pages waits for the others; a runner that is refused asks the others for
+ * what they keep idle; and when none of its jobs can move, the youngest loses
+ * its state and starts again later from its prompt and what it has made, with
+ * the same bits. So that of several runners that are stuck one goes on, a job
+ * may claim the budget: while it waits for memory nobody admits work, and
+ * others that are stuck give up all they hold. Each job fits alone
+ * (runner_fits), so the claim is always met in the end.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RUNNER_H
@@ -27,6 +36,9 @@ struct run_shared {
     const struct kernels *k;
     struct pool *pool;
     struct state_budget budget;
+    int paged_step_tokens;  /* budget of a step for models with pages: a step
+                              of o.step_tokens would take too long */
+    struct runner *runners; /* all that run; under mu */
     /* Accepted jobs without their final event; drain waits for none. */
     atomic_long open_jobs;
     pthread_mutex_t mu;
@@ -46,6 +58,11 @@ void runner_stop(struct runner *r);  /* join; all jobs get their final event */
 void runner_free(struct runner *r);  /* after runner_stop; NULL is fine */
 void runner_cancelled(struct runner *r); /* some job's cancel flag was set */
 struct run_shared *runner_shared(struct runner *r); /* while the engine lives */
+/* runner_fits: ERR_TOO_LARGE when the job's state is over the whole budget. */
+int runner_fits(const struct runner *r, const struct job *j, struct err *e);
+/* run_ask_for_memory: ask all runners but one (NULL: all) to give back what
+ * they keep for reuse; they do between two steps. */
+void run_ask_for_memory(struct run_shared *s, const struct runner *except);
 
 /* runner_thread_start: a thread with all signals blocked but those that tell
  * of its own fault. */

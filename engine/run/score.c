@@ -5,14 +5,17 @@
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/run/engine.h"
 #include "engine/run/model.h"
 #include "engine/run/runner.h"
 #include "engine/run/threads.h"
 
-#define CHUNK 64 /* rows of logits at a time: 13 MB for 50,000 words */
+#define CHUNK 64        /* rows of logits at a time: 13 MB for 50,000 words */
+#define WAIT_US 5000000 /* for memory that requests in flight hold */
 
 struct scorer {
     struct model *m;
@@ -61,6 +64,23 @@ static int scorer_init(struct scorer *c, struct model *m, struct err *e)
     return c->rows && c->scratch ? 0 : err_nomem(e);
 }
 
+/* Pages for n more tokens; others may have to make room. */
+static int reserve(struct scorer *c, int n, struct err *e)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+    int64_t until = clock_now_us() + WAIT_US;
+    int rc;
+
+    while ((rc = seq_reserve(&c->store, c->seq, 0, n, e)) == SEQ_WAIT) {
+        if (clock_now_us() > until) {
+            return err_set(e, ERR_BUSY, "the state budget is used up");
+        }
+        run_ask_for_memory(c->s, NULL);
+        nanosleep(&pause, NULL);
+    }
+    return rc;
+}
+
 static int run_chunk(struct scorer *c, const int32_t *ids, int n, struct err *e)
 {
     struct seq *s = c->seq;
@@ -77,11 +97,9 @@ static int run_chunk(struct scorer *c, const int32_t *ids, int n, struct err *e)
                      .scratch = c->scratch,
                      .n_threads = threads_most(threads_work(&c->m->info, n, n),
                                                pool_threads(c->s->pool))};
-    int rc = seq_reserve(&c->store, s, 0, n, e);
+    int rc = reserve(c, n, e);
     if (rc) {
-        return rc == SEQ_WAIT
-                   ? err_set(e, ERR_BUSY, "the state budget is used up")
-                   : -1;
+        return -1;
     }
     pool_acquire(c->s->pool);
     rc = c->m->arch->step(c->m->self, &x, &b, e);

@@ -113,7 +113,10 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
                        st->seq_bytes, st->budget->limit);
     }
     if (state_reserve(st->budget, st->seq_bytes)) {
-        return SEQ_WAIT;
+        seq_trim(st);
+        if (state_reserve(st->budget, st->seq_bytes)) {
+            return SEQ_WAIT;
+        }
     }
     struct seq *s = st->free;
     if (s) {

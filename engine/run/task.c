@@ -18,9 +18,11 @@ const struct task_ops *task_find(unsigned task)
 
 int task_plan_prompt(struct job *j, int budget, struct batch_plan *p, int want)
 {
-    int rest = j->n_tokens - j->pos, n = rest;
-
-    if (p->whole) {
+    if (!p->whole && !j->uncut) {
+        batch_share(p, j);
+    }
+    int rest = j->n_all - j->pos, n = rest;
+    if (p->whole || j->uncut) {
         if (n > budget && p->b.n_item > 0) {
             return 0; /* it runs alone, when its turn comes */
         }

@@ -26,12 +26,17 @@ struct task_ops {
      * submitter's thread. On failure fini is called. */
     int (*init)(struct job *j, const struct job_spec *spec, struct err *e);
     void (*fini)(struct job *j);
-    /* plan: add the job's next item. Tokens added; 0 when it does not fit. */
+    /* most_tokens: that the job's sequence can grow to; NULL: the prompt's. */
+    int (*most_tokens)(const struct job *j);
+    /* plan: add the job's next items. Tokens added; 0 when none fits. */
     int (*plan)(struct job *j, int budget, struct batch_plan *p);
     /* take: the n items of this job succeeded and are part of its sequence.
      * TASK_MORE, TASK_DONE, or -1 after job_fail. */
     int (*take)(struct job *j, const struct task_ctx *x,
                 struct batch_item *first, int n);
+    /* rest: on the runner's thread, after each step with items of the job and
+     * when it leaves: give back sequences that plan() took. May be NULL. */
+    void (*rest)(struct job *j, struct seq_store *st);
 };
 
 extern const struct task_ops task_next, task_classify, task_generate,
@@ -47,8 +52,10 @@ int task_next_take(struct job *j, const struct task_ctx *x,
 /* task_find: by TASK_* bit, or NULL. */
 const struct task_ops *task_find(unsigned task);
 
-/* task_plan_prompt: the next chunk of the prompt; with the last one, one row
- * of `want` (WANT_LOGITS: of the last position), or none when want is -1. */
+/* task_plan_prompt: the next chunk of the job's tokens (the prompt, or what was
+ * made of it too), from behind the longest shared prefix on; with the last
+ * chunk, one row of `want` (WANT_LOGITS: of the last position), or none when
+ * want is -1. */
 int task_plan_prompt(struct job *j, int budget, struct batch_plan *p, int want);
 
 /* task_row: the only wanted row of the item, checked: NULL, after job_fail,

@@ -32,9 +32,7 @@ struct stop {
 struct generate {
     struct sampler sampler;
     int max_tokens, stream;
-    int32_t *out; /* [n_out] */
-    int n_out, cap;
-    int32_t feed; /* the token that goes in next */
+    int n_out; /* made so far: the end of the job's tokens */
     struct detok detok;
     struct buf text;
     size_t scanned; /* bytes that no stop ends in */
@@ -83,15 +81,20 @@ static int copy_stops(struct generate *g, const struct job_spec *s,
 }
 
 /* Room for the text that is to be expected, so that steps do not allocate. */
-static int make_room(struct generate *g, struct err *e)
+static int make_room(struct job *j, struct generate *g, struct err *e)
 {
     int n = g->max_tokens < FIRST_TOKENS ? g->max_tokens : FIRST_TOKENS;
     size_t bytes = (size_t)(n + 1) * BYTES_PER_TOKEN + MAX_STOP_BYTES;
-    g->cap = n;
-    g->out = mem_array((size_t)n, sizeof(*g->out));
+    int32_t *tokens =
+        mem_grow(j->tokens, (size_t)j->n_tokens + (size_t)n, sizeof(*tokens));
+    if (!tokens) {
+        return err_nomem(e);
+    }
+    j->tokens = tokens;
+    j->cap_tokens = j->n_tokens + n;
     buf_init(&g->text, MAX_TEXT_BYTES);
     g->text.p = mem_alloc(bytes);
-    if (!g->out || !g->text.p) {
+    if (!g->text.p) {
         return err_nomem(e);
     }
     g->text.p[0] = 0;
@@ -115,7 +118,7 @@ static int generate_init(struct job *j, const struct job_spec *s, struct err *e)
     }
     g->max_tokens = s->max_tokens;
     g->stream = s->stream;
-    if (copy_stops(g, s, e) || make_room(g, e) ||
+    if (copy_stops(g, s, e) || make_room(j, g, e) ||
         sampler_init(&g->sampler, &s->sample, m->info.n_vocab, m->forbid,
                      m->n_forbid, j->n_tokens + s->max_tokens, e)) {
         return -1;
@@ -135,20 +138,27 @@ static void generate_fini(struct job *j)
     if (g) {
         sampler_fini(&g->sampler);
         buf_fini(&g->text);
-        mem_free(g->out);
         mem_free(g->stop_bytes);
         mem_free(g);
     }
 }
 
+static int generate_most(const struct job *j)
+{
+    const struct generate *g = j->task;
+    int64_t most =
+        (int64_t)j->n_tokens + (g->max_tokens > 0 ? g->max_tokens - 1 : 0);
+    int64_t context = j->model->info.context_length;
+    most = context > 0 && most > context ? context : most;
+    return most < INT32_MAX ? (int)most : INT32_MAX;
+}
+
 static int generate_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    struct generate *g = j->task;
-    if (j->pos < j->n_tokens) {
-        return task_plan_prompt(j, budget, p,
-                                g->max_tokens > 0 ? WANT_LOGITS : -1);
-    }
-    return budget > 0 ? batch_add(p, j, &g->feed, 1, WANT_LOGITS) : 0;
+    const struct generate *g = j->task;
+    return budget > 0 ? task_plan_prompt(j, budget, p,
+                                         g->max_tokens > 0 ? WANT_LOGITS : -1)
+                      : 0;
 }
 
 /* The longest stop that ends at byte `end` of the text, or 0. */
@@ -212,7 +222,7 @@ static int finish(struct job *j, struct generate *g, enum finish_reason why)
     stream_text(j, g, 1);
     j->res.text = g->text.p;
     j->res.text_len = g->text.len;
-    j->res.tokens = g->out;
+    j->res.tokens = j->tokens + j->n_tokens;
     j->res.n_tokens = g->n_out;
     j->res.completion_tokens = g->n_out;
     j->res.finish = why;
@@ -221,16 +231,10 @@ static int finish(struct job *j, struct generate *g, enum finish_reason why)
 
 static int keep_token(struct job *j, struct generate *g, int32_t id)
 {
-    if (g->n_out == g->cap) {
-        int32_t *out = mem_grow(g->out, (size_t)g->cap * 2, sizeof(*out));
-        if (!out) {
-            return out_of_memory(j);
-        }
-        g->out = out;
-        g->cap *= 2;
+    if (job_add_token(j, id)) {
+        return out_of_memory(j);
     }
-    g->out[g->n_out++] = id;
-    g->feed = id;
+    g->n_out++;
     j->fresh_tokens = 1;
     sampler_see(&g->sampler, id);
     if (detok_next(j->model->tokenizer, &g->detok, id, &g->text) ||
@@ -246,7 +250,7 @@ static int generate_take(struct job *j, const struct task_ctx *x,
     const struct model *m = x->model;
     struct generate *g = j->task;
 
-    if (j->pos < j->n_tokens) {
+    if (j->pos < j->n_all) {
         return TASK_MORE;
     }
     if (first[n - 1].n_w == 0) {
@@ -282,5 +286,6 @@ static int generate_take(struct job *j, const struct task_ctx *x,
 const struct task_ops task_generate = {.task = TASK_GENERATE,
                                        .init = generate_init,
                                        .fini = generate_fini,
+                                       .most_tokens = generate_most,
                                        .plan = generate_plan,
                                        .take = generate_take};

@@ -18,7 +18,13 @@ struct fake {
     struct model_info info;
     int chain;
     int n_vocab, n_labels;
+    int page, page_bytes, window;
     const struct weight *t;
+};
+
+/* What a page holds of a token. */
+struct fake_slot {
+    int32_t id, at;
 };
 
 /* 64 bytes of state. */
@@ -77,6 +83,19 @@ float fake_score(uint32_t h, int label)
     return hash_float(h ^ 0x5bd1e995u, (uint32_t)label);
 }
 
+float fake_weight(int layer, int head, const int32_t *ids, int i, int j)
+{
+    uint32_t h = fake_fold((uint32_t)(layer * 100 + head), ids[i]);
+    return hash_float(h, (uint32_t)ids[j]);
+}
+
+static void require(int ok)
+{
+    if (!ok) {
+        atomic_fetch_add(&fake_stats.violations, 1);
+    }
+}
+
 /* --- the architecture --- */
 
 static int get(const struct hparams *h, const char *key, int dflt,
@@ -114,6 +133,11 @@ static int fake_load(const struct load_opts *o, struct weights *w,
     info->max_chain = get(h, "max_chain", 8, e);
     info->context_length = get(h, "context", 0, e);
     info->token_flops = (uint64_t)get(h, "flops", 1, e);
+    f->page = get(h, "page", 0, e);
+    f->window = get(h, "window", 0, e);
+    f->page_bytes = get(h, "page_bytes", 0, e);
+    info->n_heads = get(h, "attention", 0, e);
+    info->n_layers = info->n_heads ? 2 : 0;
     info->parameters = 1;
     info->width = 1;
     info->memory_bytes = sizeof(*f);
@@ -143,8 +167,16 @@ static void fake_warm(void *self, const struct exec *x, const int *stop,
 
 static void fake_layout(const void *self, struct state_layout *out)
 {
-    (void)self;
+    const struct fake *f = self;
+    size_t least = ((size_t)f->page * sizeof(struct fake_slot) + 63) / 64 * 64;
     *out = (struct state_layout){.fixed_bytes = sizeof(struct fake_fixed)};
+    if (f->page > 0) {
+        size_t bytes = f->page_bytes ? (size_t)f->page_bytes : least;
+        *out = (struct state_layout){.n_streams = 1,
+                                     .stream = {{.page_tokens = f->page,
+                                                 .page_bytes = bytes,
+                                                 .window = f->window}}};
+    }
 }
 
 static size_t fake_scratch(const void *self, int max_items, int max_tokens,
@@ -152,13 +184,6 @@ static size_t fake_scratch(const void *self, int max_items, int max_tokens,
 {
     (void)self;
     return (size_t)(max_items + max_tokens + max_rows + n_threads) * 4;
-}
-
-static void require(int ok)
-{
-    if (!ok) {
-        atomic_fetch_add(&fake_stats.violations, 1);
-    }
 }
 
 static void fill_rows(const struct fake *f, const struct fake_fixed *s,
@@ -179,23 +204,81 @@ static void fill_rows(const struct fake *f, const struct fake_fixed *s,
     }
 }
 
+static void take_token(struct fake_fixed *s, int32_t id)
+{
+    s->h = fake_fold(s->h, id);
+    s->last = id;
+    s->n++;
+    s->bad = id == FAKE_NAN || id == FAKE_INF ? id : s->bad;
+}
+
+static struct fake_slot *slot(const struct fake *f, const struct seq_state *q,
+                              int64_t at)
+{
+    return (struct fake_slot *)q->pages[0][at / f->page] + at % f->page;
+}
+
+/* The state after `n` tokens of a sequence in pages: what they hold. */
+static struct fake_fixed read_pages(const struct fake *f,
+                                    const struct seq_state *q, int64_t n)
+{
+    struct fake_fixed s = {0};
+    int64_t from = f->window > 0 && n > f->window ? n - f->window : 0;
+    for (int64_t at = from; at < n; at++) {
+        const struct fake_slot *t = slot(f, q, at);
+        require(t->at == (int32_t)at);
+        take_token(&s, t->id);
+    }
+    s.n = n;
+    return s;
+}
+
+static void show_attention(const struct fake *f, const struct batch_item *it,
+                           const struct want *w)
+{
+    const int32_t *ids = it->in.p;
+    float *y = w->dst;
+    require(it->seq->len[0] == 0 && w->from == 0 && w->n == it->in.n);
+    for (int l = 0; l < f->info.n_layers; l++) {
+        for (int h = 0; h < f->info.n_heads; h++) {
+            for (int i = 0; i < w->n; i++) {
+                for (int j = 0; j < w->n; j++) {
+                    *y++ = j <= i ? fake_weight(l, h, ids, i, j) : 0.0f;
+                }
+            }
+        }
+    }
+}
+
+static struct fake_fixed begin_state(const struct fake *f,
+                                     const struct batch_item *it)
+{
+    struct fake_fixed s;
+    if (f->page > 0) {
+        return read_pages(f, it->seq, it->seq->len[0]);
+    }
+    memcpy(&s, it->fixed_in, sizeof(s));
+    require(it->fixed_in != it->fixed_out);
+    require(it->seq->len[0] == s.n);
+    return s;
+}
+
 static void run_item(const struct fake *f, struct batch_item *it, float zero)
 {
-    const struct fake_fixed *in = it->fixed_in;
-    struct fake_fixed *out = it->fixed_out;
     const int32_t *ids = it->in.p;
-    struct fake_fixed s = *in;
+    struct fake_fixed s = begin_state(f, it);
+    int64_t len = it->seq->len[0];
 
-    require(it->fixed_in != it->fixed_out && it->in.kind == IN_TOKENS);
-    require(it->in.n >= 1 && it->seq->len[0] == s.n && it->status == 0);
+    require(it->in.kind == IN_TOKENS && it->in.n >= 1 && it->status == 0);
     require(s.n > 0 || (s.h == 0 && s.last == 0 && s.bad == 0));
     require(f->info.max_chain == 0 || (f->info.flags & ARCH_WHOLE_INPUT) ||
-            it->in.n <= f->info.max_chain);
+            it->n_w > 1 || it->in.n <= f->info.max_chain);
     for (int i = 0; i < it->in.n; i++) {
-        s.h = fake_fold(s.h, ids[i]);
-        s.last = ids[i];
-        s.n++;
-        s.bad = ids[i] == FAKE_NAN || ids[i] == FAKE_INF ? ids[i] : s.bad;
+        take_token(&s, ids[i]);
+        if (f->page > 0) {
+            *slot(f, it->seq, len + i) =
+                (struct fake_slot){ids[i], (int32_t)(len + i)};
+        }
         if (ids[i] == FAKE_ITEM || ids[i] == FAKE_ITEM_OOM) {
             it->status = -1;
             it->fail = ids[i] == FAKE_ITEM ? ERR_INTERNAL : ERR_NOMEM;
@@ -203,6 +286,9 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
         for (int k = 0; k < it->n_w; k++) {
             const struct want *w = &it->w[k];
             if (w->kind == WANT_LOGITS && i >= w->from && i < w->from + w->n) {
+                if (f->window > 0) {
+                    s = read_pages(f, it->seq, len + i + 1);
+                }
                 fill_rows(f, &s, w, i - w->from, zero);
             }
         }
@@ -210,12 +296,16 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
     for (int k = 0; k < it->n_w; k++) {
         if (it->w[k].kind == WANT_CLASS) {
             fill_rows(f, &s, &it->w[k], 0, zero);
+        } else if (it->w[k].kind == WANT_ATTENTION) {
+            show_attention(f, it, &it->w[k]);
         }
     }
-    /* A failed item leaves rubbish behind: nobody may read it. */
-    *out = s;
-    if (it->status) {
-        memset(out, 0xa5, sizeof(*out));
+    if (f->page == 0) {
+        /* A failed item leaves rubbish behind: nobody may read it. */
+        memcpy(it->fixed_out, &s, sizeof(s));
+        if (it->status) {
+            memset(it->fixed_out, 0xa5, sizeof(s));
+        }
     }
 }
 
@@ -249,6 +339,9 @@ static int scan(const struct batch *b, struct err *e)
         const int32_t *ids = it->in.p;
         tokens += it->in.n;
         for (int k = 0; k < it->n_w; k++) {
+            if (it->w[k].kind == WANT_ATTENTION) {
+                continue;
+            }
             rows += it->w[k].n;
             require((uintptr_t)it->w[k].dst % 64 == 0 && it->w[k].ld % 16 == 0);
             require(!row || it->w[k].dst == row + it->w[k].ld);
@@ -404,9 +497,11 @@ int fake_dir(const struct fake_config *c, char *path)
     int n = snprintf(text, sizeof(text),
                      "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
                      "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
-                     "\"flops\":%d,\"tasks\":%u}",
+                     "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
+                     "\"window\":%d,\"attention\":%d,\"tasks\":%u}",
                      c->n_labels ? c->n_labels : 3, c->chain, c->max_chain,
-                     c->whole, c->context, c->flops ? c->flops : 1,
+                     c->whole, c->context, c->flops ? c->flops : 1, c->page,
+                     c->page_bytes, c->window, c->attention,
                      c->tasks ? c->tasks : 7);
     snprintf(file, sizeof(file), "%s/model.safetensors", path);
     if (write_file(path, "config.json", text, (size_t)n) ||

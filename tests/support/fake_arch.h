@@ -35,6 +35,10 @@ struct fake_config {
     int chain;      /* greedy text after word i is word i + 1, then the end */
     int context;    /* context length, 0 none */
     int flops;      /* token_flops; 0: 1 */
+    int page;       /* the state is in pages of so many tokens; 0: fixed */
+    int page_bytes; /* 0: the least */
+    int window;     /* of the pages: rows depend on so many last tokens */
+    int attention;  /* heads (of 2 layers) to look at; 0: none */
     unsigned tasks; /* 0: all */
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
@@ -52,6 +56,8 @@ extern const struct model_arch *const fake_archs[];
 /* The mathematics, for expected values. */
 uint32_t fake_fold(uint32_t h, int32_t id);
 uint32_t fake_state(const int32_t *ids, int n);
+/* The weight of position i for position j <= i. */
+float fake_weight(int layer, int head, const int32_t *ids, int i, int j);
 /* Logit of token v after state h whose last token was `last`. */
 float fake_logit(uint32_t h, int v, int chain, int32_t last, int n_vocab);
 float fake_score(uint32_t h, int label);

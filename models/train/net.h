@@ -6,8 +6,8 @@
  * Dimensions: V vocabulary, E embedding, H hidden, L layers, D directions, P
  * projection, Q = P or D*H columns of the output layer, C labels, K = V or C
  * rows of the output layer. Transformers (net_tf.c): E width, A heads, F width
- * of the perceptron, T positions; Q = E; a GPT-2 is a language model and tied, a
- * BERT a classifier.
+ * of the perceptron, T positions; Q = E. A GPT-2 is a language model; a BERT is
+ * a classifier, or predicts masked tokens (C = 0). Both language models are tied.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRAIN_NET_H
@@ -59,7 +59,8 @@ struct net {
     /* Transformers: first tensor of each, weight before bias */
     int position, type, norm; /* norm: GPT-2's last, BERT's first */
     int block[NET_MAX_LAYERS];
-    int pooler;
+    int pooler;    /* a classifier's; -1: none */
+    int transform; /* a masked model's dense layer and norm before the output */
 };
 
 /* net_plan: the table of a configuration. ERR_INVALID when it contradicts
@@ -71,6 +72,11 @@ int net_plan(const struct net_config *c, struct net *n, struct err *e);
  * matrices; embedding uniform in [-0.1, 0.1]; forget bias 1 (Jozefowicz et al.
  * 2015), in b_ih; other biases 0. */
 void net_initialise(const struct net *n, uint64_t seed, real *p);
+
+static inline int net_is_masked(const struct net *n)
+{
+    return n->c.kind == NET_BERT && n->c.C == 0;
+}
 
 const char *net_name(const struct net *n); /* "lstm", "gpt2", ... */
 

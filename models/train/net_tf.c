@@ -1,6 +1,6 @@
-/* net_tf: the tensors of a GPT-2 and of a BERT classifier (net.h), under the
- * names and in the shapes that Hugging Face's GPT2LMHeadModel and
- * BertForSequenceClassification give them. The matrices of a BERT's q, k and v
+/* net_tf: the tensors of a GPT-2 and of a BERT (net.h), under the names and in
+ * the shapes that Hugging Face's GPT2LMHeadModel, BertForSequenceClassification
+ * and BertForMaskedLM give them. The matrices of a BERT's q, k and v
  * lie one below the other in the block, so that one product makes all three.
  *
  * SPDX-License-Identifier: MIT */
@@ -97,6 +97,16 @@ static void plan_bert(struct net *n)
     n->norm = add_norm(n, prefix, "LayerNorm");
     for (int l = 0; l < n->c.L; l++)
         plan_bert_block(n, l);
+    if (n->c.C == 0) {
+        prefix = "cls.predictions.";
+        n->transform = n->n_tensors;
+        add_dense(n, prefix, "transform.dense", E, E);
+        add_norm(n, prefix, "transform.LayerNorm");
+        n->c.tie = 1;
+        n->out_w = n->embedding;
+        n->out_b = add(n, prefix, "bias", n->c.V, 0);
+        return;
+    }
     n->pooler = n->n_tensors;
     add_dense(n, "bert.", "pooler.dense", E, E);
     n->out_w = n->n_tensors;
@@ -116,8 +126,6 @@ static int check_config(const struct net_config *c, struct err *e)
                        "the width %d is not divisible by %d heads", c->E, c->A);
     if (c->kind == NET_GPT2 && c->C > 0)
         return err_set(e, ERR_INVALID, "a gpt2 is a language model here");
-    if (c->kind == NET_BERT && c->C == 0)
-        return err_set(e, ERR_INVALID, "a bert is a classifier here");
     return 0;
 }
 
@@ -127,7 +135,7 @@ int net_plan_tf(struct net *n, struct err *e)
         return -1;
     n->Q = n->c.E;
     n->K = n->c.C > 0 ? n->c.C : n->c.V;
-    n->type = n->pooler = n->proj_w = n->proj_b = -1;
+    n->type = n->pooler = n->transform = n->proj_w = n->proj_b = -1;
     if (n->c.kind == NET_GPT2)
         plan_gpt2(n);
     else

@@ -56,14 +56,17 @@ static const struct row table[] = {
      "classifier: cut texts to this many tokens"},
     {NULL, 0, 0, NULL, 0, 0, NULL, "Net"},
     {"arch", TYPE_CHOICE, AT(arch), "rnn", 0, 0, "rnn|gpt2|bert",
-     "recurrent, Transformer decoder (lm, always tied), or Transformer encoder "
-     "(classifier)"},
+     "recurrent; Transformer decoder (lm); Transformer encoder (classifier; "
+     "lm: "
+     "masked words); both lm are tied"},
     {"heads", TYPE_INT, AT(heads), "4", 1, 256, NULL,
      "gpt2, bert: heads of a layer"},
     {"inner", TYPE_INT, AT(inner), "0", 0, 65536, NULL,
      "gpt2, bert: width of the perceptron; 0: four times --embedding"},
     {"context", TYPE_INT, AT(context), "256", 1, 65536, NULL,
      "gpt2, bert: positions"},
+    {"mask-rate", TYPE_REAL, AT(mask_rate), "0.15", 0.01, 0.9, NULL,
+     "bert as lm: share of the tokens that are masked and predicted"},
     {"cell", TYPE_CHOICE, AT(cell), "lstm", 0, 0, "lstm|gru|elman", "cell"},
     {"nonlinearity", TYPE_CHOICE, AT(relu), "tanh", 0, 0, "tanh|relu",
      "elman: activation"},

@@ -31,6 +31,7 @@ struct options {
     /* net */
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
     int pooling, arch, heads, inner, context;
+    double mask_rate;
     /* optimiser */
     int optimizer, schedule, warmup, batch, bptt, epochs, patience;
     int eval_every, freeze_epochs, lazy, keep;

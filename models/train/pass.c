@@ -469,6 +469,13 @@ static void head_backward(struct pass *p, const struct pass_batch *b, real *w,
         memcpy(p->g1, p->dtop, (size_t)rows * (size_t)DH * sizeof(real));
 }
 
+int pass_rows(const struct net *n, const struct pass_batch *b)
+{
+    if (n->c.C > 0)
+        return b->B;
+    return net_is_masked(n) ? b->n_pick : b->steps.N;
+}
+
 double pass_run(struct pass *p, const struct pass_batch *b, real *w,
                 const struct pass_opts *o, real *grad)
 {

@@ -40,9 +40,12 @@ struct pass_batch {
     struct steps steps;
     const int *start;      /* Transformers: [B + 1] first row of each */
     const int32_t *ids;    /* [N] */
-    const int32_t *target; /* language model: [N]; classifier: [B] labels */
+    const int32_t *target; /* language model: [N]; masked: [n_pick];
+                              classifier: [B] labels */
     const int *length;     /* classifier: [B] */
-    int B;                 /* sequences */
+    const int *pick;       /* masked model: the rows that are predicted */
+    int n_pick;
+    int B; /* sequences */
 };
 
 struct pass_layer {
@@ -94,6 +97,9 @@ void pass_reset_state(struct pass *p);
  * out (classifiers start from zero). */
 double pass_run(struct pass *p, const struct pass_batch *b, real *w,
                 const struct pass_opts *o, real *grad);
+
+/* pass_rows: what a loss is the sum over. */
+int pass_rows(const struct net *n, const struct pass_batch *b);
 
 /* pass_key: of a site's mask. */
 uint32_t pass_key(const struct pass_opts *o, int site);

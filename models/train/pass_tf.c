@@ -61,12 +61,15 @@ int pass_tf_init(struct pass *p, struct err *e)
     t->inv = mem_aligned((size_t)p->cap_N * s);
     t->top = mem_aligned(rows * s);
     t->dtop = mem_aligned(rows * s);
-    t->first = mem_aligned(BE * s);
-    t->pooled = mem_aligned(BE * s);
+    t->first = mem_aligned(rows * s);
+    t->inner = mem_aligned(rows * s);
+    t->unit_top = mem_aligned(rows * s);
+    t->inv_top = mem_aligned((size_t)p->cap_N * s);
     t->no_bias = mem_aligned(2 * K * s);
     bad |= t->x == NULL || t->dx == NULL || t->unit == NULL || t->inv == NULL ||
            t->top == NULL || t->dtop == NULL || t->first == NULL ||
-           t->pooled == NULL || t->no_bias == NULL;
+           t->inner == NULL || t->unit_top == NULL || t->inv_top == NULL ||
+           t->no_bias == NULL;
     if (bad)
         return err_nomem(e);
     memset(t->no_bias, 0, 2 * K * s);
@@ -98,7 +101,9 @@ void pass_tf_fini(struct pass *p)
                        t->top,
                        t->dtop,
                        t->first,
-                       t->pooled,
+                       t->inner,
+                       t->unit_top,
+                       t->inv_top,
                        t->no_bias};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         mem_aligned_free(v[i]);
@@ -108,7 +113,7 @@ void pass_tf_fini(struct pass *p)
 
 /* ---- embedding ---- */
 
-static struct norm_at norm_of(const struct pass *p, real *w, int N)
+struct norm_at pass_tf_norm(const struct pass *p, real *w, int N)
 {
     const struct net_tensor *t = p->net->t + p->net->norm;
     return (struct norm_at){
@@ -117,8 +122,8 @@ static struct norm_at norm_of(const struct pass *p, real *w, int N)
         p->tf->inv};
 }
 
-static void mask(const struct pass_opts *o, int site, real rate, size_t n,
-                 real *x)
+void pass_tf_mask(const struct pass_opts *o, int site, real rate, size_t n,
+                  real *x)
 {
     if (o->train && rate > 0)
         vec_dropout(n, pass_key(o, site), rate, x);
@@ -142,11 +147,11 @@ static void embed(const struct pass *p, const struct pass_batch *b, real *w,
                 vec_add(E, w + n->t[n->type].at, x);
         }
     if (n->c.kind == NET_BERT) {
-        struct norm_at a = norm_of(p, w, b->steps.N);
+        struct norm_at a = pass_tf_norm(p, w, b->steps.N);
         norm_forward(&a, p->tf->x, p->tf->x);
     }
-    mask(o, SITE_EMBEDDING, p->drop.embedding, (size_t)b->steps.N * E,
-         p->tf->x);
+    pass_tf_mask(o, SITE_EMBEDDING, p->drop.embedding, (size_t)b->steps.N * E,
+                 p->tf->x);
 }
 
 static void embed_grad(struct pass *p, const struct pass_batch *b, real *w,
@@ -156,10 +161,10 @@ static void embed_grad(struct pass *p, const struct pass_batch *b, real *w,
     size_t E = (size_t)n->c.E;
     real *table = grad + n->t[n->embedding].at;
     real *places = grad + n->t[n->position].at;
-    mask(o, SITE_EMBEDDING, p->drop.embedding, (size_t)b->steps.N * E,
-         p->tf->dx);
+    pass_tf_mask(o, SITE_EMBEDDING, p->drop.embedding, (size_t)b->steps.N * E,
+                 p->tf->dx);
     if (n->c.kind == NET_BERT) {
-        struct norm_at a = norm_of(p, w, b->steps.N);
+        struct norm_at a = pass_tf_norm(p, w, b->steps.N);
         norm_backward(&a, p->tf->dx, grad + n->t[n->norm].at,
                       grad + n->t[n->norm + 1].at, 0, p->tf->dx,
                       p->tf->scratch.line);
@@ -177,90 +182,6 @@ static void embed_grad(struct pass *p, const struct pass_batch *b, real *w,
             rows_touch(&p->rows_in, b->ids[i]);
             vec_axpy(E, f, dx, table + (size_t)b->ids[i] * E);
         }
-}
-
-/* ---- head ---- */
-
-static struct dense pooler_of(const struct pass *p, real *w)
-{
-    const struct net_tensor *t = p->net->t + p->net->pooler;
-    int E = p->net->c.E;
-    return (struct dense){p->blas, 0, E, E, w + t[0].at, w + t[1].at};
-}
-
-static void head_forward(const struct pass *p, const struct pass_batch *b,
-                         real *w, const struct pass_opts *o)
-{
-    struct pass_tf *t = p->tf;
-    size_t E = (size_t)p->net->c.E;
-    int rows = b->steps.N;
-    if (p->net->c.kind == NET_GPT2) {
-        struct norm_at a = norm_of(p, w, rows);
-        norm_forward(&a, t->x, t->top);
-    } else {
-        struct dense d = pooler_of(p, w);
-        rows = b->B;
-        for (int r = 0; r < rows; r++)
-            memcpy(t->first + (size_t)r * E, t->x + (size_t)b->start[r] * E,
-                   E * sizeof(real));
-        dense_forward(&d, rows, t->first, t->pooled);
-        for (size_t i = 0; i < (size_t)rows * E; i++)
-            t->pooled[i] = real_tanh(t->pooled[i]);
-        memcpy(t->top, t->pooled, (size_t)rows * E * sizeof(real));
-    }
-    mask(o, SITE_OUTPUT, p->drop.output, (size_t)rows * E, t->top);
-}
-
-/* From the gradient of the output layer's input to that of the stream. */
-static void head_backward(const struct pass *p, const struct pass_batch *b,
-                          real *w, const struct pass_opts *o, real *grad)
-{
-    struct pass_tf *t = p->tf;
-    const struct net *n = p->net;
-    size_t E = (size_t)n->c.E;
-    int rows = n->c.kind == NET_GPT2 ? b->steps.N : b->B;
-    mask(o, SITE_OUTPUT, p->drop.output, (size_t)rows * E, t->dtop);
-    if (n->c.kind == NET_GPT2) {
-        struct norm_at a = norm_of(p, w, rows);
-        norm_backward(&a, t->dtop, grad + n->t[n->norm].at,
-                      grad + n->t[n->norm + 1].at, 0, t->dx, t->scratch.line);
-        return;
-    }
-    struct dense d = pooler_of(p, w);
-    for (size_t i = 0; i < (size_t)rows * E; i++)
-        t->dtop[i] *= (real)1 - t->pooled[i] * t->pooled[i];
-    dense_backward(&d, rows, t->first, t->dtop, grad + n->t[n->pooler].at,
-                   grad + n->t[n->pooler + 1].at, t->first);
-    memset(t->dx, 0, (size_t)b->steps.N * E * sizeof(real));
-    for (int r = 0; r < rows; r++)
-        memcpy(t->dx + (size_t)b->start[r] * E, t->first + (size_t)r * E,
-               E * sizeof(real));
-}
-
-static double run_loss(struct pass *p, const struct pass_batch *b, real *w,
-                       const struct pass_opts *o, real *grad)
-{
-    const struct net *n = p->net;
-    int rows = n->c.C > 0 ? b->B : b->steps.N;
-    struct loss_task t = {.blas = p->blas,
-                          .work = &p->loss,
-                          .y = mat_of(p->tf->top, rows, n->Q),
-                          .target = b->target,
-                          .w = mat_of(w + n->t[n->out_w].at, n->K, n->Q),
-                          .b = n->out_b >= 0 ? w + n->t[n->out_b].at
-                                             : p->tf->no_bias,
-                          .scale = o->scale,
-                          .smoothing = o->train ? o->smoothing : (real)0,
-                          .prob = o->train ? NULL : p->prob,
-                          .rows_w = n->c.tie ? &p->rows_in : &p->rows_w,
-                          .rows_b = &p->rows_b};
-    if (!o->train)
-        return loss_full(&t);
-    t.dy = mat_of(p->tf->dtop, rows, n->Q);
-    t.dw = grad + n->t[n->out_w].at;
-    t.db = n->out_b >= 0 ? grad + n->t[n->out_b].at : p->tf->no_bias + n->K;
-    return o->noise != NULL ? loss_sampled(&t, o->noise, o->set)
-                            : loss_full(&t);
 }
 
 /* ---- all of it ---- */
@@ -291,11 +212,11 @@ double pass_tf_run(struct pass *p, const struct pass_batch *b, real *w,
         struct block_run r = block_at(p, &rows, &shape, l, w, o);
         block_forward(&r, p->tf->x);
     }
-    head_forward(p, b, w, o);
-    double loss = run_loss(p, b, w, o, grad);
+    head_tf_forward(p, b, w, o);
+    double loss = head_tf_loss(p, b, w, o, grad);
     if (!o->train)
         return loss;
-    head_backward(p, b, w, o, grad);
+    head_tf_backward(p, b, w, o, grad);
     for (int l = p->net->c.L - 1; l >= 0; l--) {
         struct block_run r = block_at(p, &rows, &shape, l, w, o);
         struct block_weights g = net_block(p->net, l, grad);

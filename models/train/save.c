@@ -59,7 +59,7 @@ static void add_bert(struct buf *b, const struct net_config *c)
 {
     buf_addf(b,
              "{\n  \"model_type\": \"bert\",\n"
-             "  \"architectures\": [\"BertForSequenceClassification\"],\n"
+             "  \"architectures\": [\"%s\"],\n"
              "  \"hidden_act\": \"gelu\",\n"
              "  \"position_embedding_type\": \"absolute\",\n"
              "  \"vocab_size\": %d,\n  \"max_position_embeddings\": %d,\n"
@@ -68,6 +68,7 @@ static void add_bert(struct buf *b, const struct net_config *c)
              "  \"num_attention_heads\": %d,\n"
              "  \"intermediate_size\": %d,\n"
              "  \"layer_norm_eps\": 1e-12",
+             c->C > 0 ? "BertForSequenceClassification" : "BertForMaskedLM",
              c->V, c->T, c->E, c->L, c->A, c->F);
 }
 

@@ -106,9 +106,12 @@ static int plan(struct trainer *t, struct err *e)
                            .pooling = (enum net_pooling)o->pooling};
     if (o->task == TASK_LM)
         c.C = 0;
-    if (c.kind == NET_GPT2 && o->bptt > c.T)
+    if (c.kind != NET_RNN && c.C == 0 && o->bptt > c.T)
         return err_set(e, ERR_INVALID, "--bptt %d is longer than --context %d",
                        o->bptt, c.T);
+    if (c.kind == NET_BERT && c.C == 0 && tokenizer_unk(t->tokenizer) < 0)
+        return err_set(e, ERR_INVALID,
+                       "masked tokens need a vocabulary with an unknown entry");
     return net_plan(&c, &t->net, e);
 }
 
@@ -168,7 +171,7 @@ static int open_worker(struct trainer *t, struct worker *w, struct err *e)
         int a = longest_of(&t->train), b = longest_of(&t->valid);
         T = a > b ? a : b;
     }
-    if (t->net.c.kind == NET_BERT && T > t->net.c.T)
+    if (t->net.c.kind != NET_RNN && T > t->net.c.T)
         return err_set(e, ERR_INVALID,
                        "texts of %d tokens do not fit --context %d: lower "
                        "--max-len",

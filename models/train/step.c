@@ -18,15 +18,17 @@ int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e)
 {
     f->n = mem_array((size_t)max_T, sizeof *f->n);
     f->off = mem_array((size_t)max_T + 1, sizeof *f->off);
+    f->pick = mem_array((size_t)max_N, sizeof *f->pick);
     f->start = mem_array((size_t)max_B + 1, sizeof *f->start);
     f->ids = mem_array((size_t)max_N, sizeof *f->ids);
     f->target = mem_array((size_t)max_N, sizeof *f->target);
     f->length = mem_array((size_t)max_B, sizeof *f->length);
     if (f->n == NULL || f->off == NULL || f->start == NULL || f->ids == NULL ||
-        f->target == NULL || f->length == NULL)
+        f->pick == NULL || f->target == NULL || f->length == NULL)
         return err_nomem(e);
     f->batch = (struct pass_batch){.steps = {.n = f->n, .off = f->off},
                                    .start = f->start,
+                                   .pick = f->pick,
                                    .ids = f->ids,
                                    .target = f->target,
                                    .length = f->length};
@@ -38,6 +40,7 @@ void feed_fini(struct feed *f)
     mem_free(f->n);
     mem_free(f->off);
     mem_free(f->start);
+    mem_free(f->pick);
     mem_free(f->ids);
     mem_free(f->target);
     mem_free(f->length);
@@ -98,6 +101,30 @@ static void fill_windows(const struct trainer *t, struct feed *f, int tid)
     f->start[B] = N;
     f->batch.steps.N = N;
     f->batch.B = B;
+}
+
+/* Choose what a masked model predicts, as BERT does: of the chosen tokens 80 %
+ * become the unknown entry, 10 % any entry, the rest stay. Special tokens are
+ * not chosen. */
+static void mask_tokens(const struct trainer *t, struct feed *f, uint64_t key)
+{
+    int32_t unk = tokenizer_unk(t->tokenizer);
+    int n = 0;
+    for (int i = 0; i < f->batch.steps.N; i++) {
+        int32_t id = f->ids[i];
+        if (rng_uniform_at(key, (uint64_t)i) >= t->o.mask_rate ||
+            tokenizer_is_special(t->tokenizer, id))
+            continue;
+        double way = rng_uniform_at(key ^ 1, (uint64_t)i);
+        double any = rng_uniform_at(key ^ 2, (uint64_t)i);
+        f->pick[n] = i;
+        f->target[n++] = id;
+        if (way < 0.8)
+            f->ids[i] = unk;
+        else if (way < 0.9)
+            f->ids[i] = (int32_t)(any * t->net.c.V);
+    }
+    f->batch.n_pick = n;
 }
 
 static int64_t length_of(const struct corpus *c, int32_t item)
@@ -186,6 +213,8 @@ static void run_step(void *arg, int tid, int n_threads)
     struct pass_opts o = t->opts;
     (void)n_threads;
     fill(t, &w->feed, tid);
+    if (net_is_masked(&t->net))
+        mask_tokens(t, &w->feed, rng_hash(o.key, 1001));
     o.key = rng_hash(o.key, (uint64_t)tid);
     if (!t->update) {
         w->loss = pass_run(&w->eval, &w->feed.batch, t->weights, &o, NULL);
@@ -347,6 +376,8 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
                                  .word_key = (uint32_t)rng_hash(key, 99),
                                  .scale = (real)(1.0 / (double)*rows),
                                  .smoothing = (real)t->o.smoothing};
+    if (net_is_masked(&t->net))
+        t->opts.scale /= (real)t->o.mask_rate;
     if (t->optim.sampled) {
         struct rng r;
         rng_init(&r, rng_hash(key, 98));
@@ -363,8 +394,11 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
     if (t->average != NULL && t->at.step % AVERAGE_EVERY == 0)
         t->at.n_average++;
     *loss = 0;
+    *rows = net_is_masked(&t->net) ? 0 : *rows;
     for (int i = 0; i < t->n_workers; i++) {
         *loss += t->worker[i].loss;
+        if (net_is_masked(&t->net))
+            *rows += t->worker[i].feed.batch.n_pick;
         t->at.tokens += t->worker[i].feed.batch.steps.N;
     }
 }
@@ -375,7 +409,7 @@ static void validate_batch(struct trainer *t, struct score_sum *s)
     for (int i = 0; i < t->n_workers; i++) {
         const struct worker *w = &t->worker[i];
         s->nats += w->loss;
-        s->rows += t->net.c.C > 0 ? w->feed.batch.B : w->feed.batch.steps.N;
+        s->rows += pass_rows(&t->net, &w->feed.batch);
         for (int r = 0; t->net.c.C > 0 && r < w->feed.batch.B; r++) {
             const real *p = w->eval.prob + (size_t)r * (size_t)t->net.c.C;
             int best = 0;

@@ -27,6 +27,7 @@
 struct feed {
     int *n, *off; /* [max_T], [max_T + 1] */
     int *start;   /* [max_B + 1] */
+    int *pick;    /* [max_N] */
     int32_t *ids, *target;
     int *length;
     struct pass_batch batch;

@@ -22,7 +22,7 @@
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
-    ATTN_ENTRIES(generic),
+    ATTN_ENTRIES(avx2),
     .gemm_rows = isa_gemm_rows,
     .matrix_widen = matmul_widen_generic,
     .matrix_rows_q = matmul_rows_q_generic,

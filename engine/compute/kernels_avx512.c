@@ -30,7 +30,7 @@
 
 const struct kernels kernels_avx512 = {
     .name = "avx512",
-    ATTN_ENTRIES(generic),
+    ATTN_ENTRIES(avx512),
     .gemm_rows = isa_gemm_rows,
     .matrix_widen = matmul_widen_generic,
     .matrix_rows_q = matmul_rows_q_generic,

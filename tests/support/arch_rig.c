@@ -155,7 +155,8 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
         for (int k = 0; k < item[i].n_want; k++) {
             enum want_kind kind = item[i].want[k].kind;
 
-            b.n_rows += kind == WANT_CLASS || kind == WANT_POOLED
+            b.n_rows += kind == WANT_ATTENTION ? 0
+                        : kind == WANT_CLASS || kind == WANT_POOLED
                             ? 1
                             : item[i].want[k].n;
         }

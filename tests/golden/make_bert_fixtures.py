@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Make tests/golden/bert/: small random encoders as transformers saves them,
+with what transformers says about them.
+
+    python3 tests/golden/make_bert_fixtures.py [OUT]
+
+Needs transformers 4.35, torch, tokenizers and safetensors from PyPI or
+Debian. Each fixture is a directory with config.json, model.safetensors and
+tokenizer.json (weights are rounded to the stored type first), for sentence
+embeddings also modules.json and 1_Pooling/config.json, and expected.json:
+
+  sequences  ids; `hidden`, the last hidden state [n][width]; `logits` of all
+             positions [n][V], raw `class` scores, or `pooled`; for the shorter
+             ones `attention` [layers][heads][n][n]
+  texts      text and its ids; `fill` (the five best tokens at the mask with
+             their probabilities, special tokens left out), `scores` (after the
+             activation of the text-classification pipeline) or `embedding`
+
+All from float32; `f64` is the largest difference to float64.
+"""
+import json
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import tokenizers
+import torch
+import transformers as tf
+from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import pre_tokenizers, processors, trainers
+
+LENGTHS = (1, 3, 5, 16, 17, 33)
+SHOWN = 17
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = "the good bad film music was is very and".split()
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PIECES = (SPECIAL + list(".,!?") + WORDS + list(LETTERS) +
+          ["##" + c for c in LETTERS])
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+SMALL = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
+             intermediate_size=40, max_position_embeddings=48,
+             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+SMALL_DISTIL = dict(dim=24, n_layers=2, n_heads=2, hidden_dim=40,
+                    max_position_embeddings=48, dropout=0.0,
+                    attention_dropout=0.0, seq_classif_dropout=0.0)
+FILL_TEXTS = ["the film was [MASK].", "[MASK]", "Music, [MASK] and b\u00e4d!"]
+TEXTS = ["The film was very good!", "bad", "m\u00fcsic \u97f3 is... zzz\u20ac"]
+CASES = {
+    "bert-fill": dict(cls="BertForMaskedLM", gamma=True),
+    "bert-fill-untied": dict(cls="BertForMaskedLM", dtype="F16",
+                             hidden_act="gelu_new",
+                             tie_word_embeddings=False),
+    "bert-class": dict(cls="BertForSequenceClassification", dtype="BF16",
+                       id2label={0: "bad", 1: "so so", 2: "good"}),
+    "bert-class-many": dict(cls="BertForSequenceClassification",
+                            hidden_act="relu",
+                            problem_type="multi_label_classification",
+                            id2label={0: "loud", 1: "long", 2: "new", 3: "x"}),
+    "bert-class-one": dict(cls="BertForSequenceClassification",
+                           id2label={0: "relevance"}),
+    "bert-regression": dict(cls="BertForSequenceClassification",
+                            problem_type="regression",
+                            id2label={0: "stars"}),
+    "distilbert-fill": dict(cls="DistilBertForMaskedLM"),
+    "distilbert-class": dict(cls="DistilBertForSequenceClassification",
+                             dtype="F16",
+                             id2label={0: "NEGATIVE", 1: "POSITIVE"}),
+    "roberta-fill": dict(cls="RobertaForMaskedLM"),
+    "roberta-class": dict(cls="RobertaForSequenceClassification",
+                          id2label={0: "no", 1: "perhaps", 2: "yes"}),
+    "bert-embed-mean": dict(cls="BertModel", pool="mean_tokens", norm=True),
+    "bert-embed-cls": dict(cls="BertModel", pool="cls_token", norm=True,
+                           hidden_act="gelu_pytorch_tanh"),
+    "bert-embed-max": dict(cls="BertModel", pool="max_tokens"),
+    "distilbert-embed-sqrt": dict(cls="DistilBertModel",
+                                  pool="mean_sqrt_len_tokens"),
+    "roberta-embed-mean": dict(cls="RobertaModel", pool="mean_tokens",
+                               norm=True, dtype="BF16"),
+}
+
+
+def wordpiece():
+    t = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)},
+                                   unk_token="[UNK]",
+                                   max_input_chars_per_word=100))
+    t.normalizer = normalizers.BertNormalizer()
+    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    t.decoder = decoders.WordPiece()
+    t.add_special_tokens(SPECIAL)
+    t.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return t
+
+
+def byte_pairs():
+    t = Tokenizer(models.BPE(unk_token="<unk>"))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
+    t.train_from_iterator(["the film was very good and the music is bad, " * 4,
+                           "a film, the music! very bad. the good film"],
+                          trainer)
+    t.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True,
+                                                normalized=False)])
+    t.post_processor = processors.RobertaProcessing(
+        sep=("</s>", 2), cls=("<s>", 0), add_prefix_space=False)
+    return t
+
+
+def make_config(name, spec, n_vocab):
+    more = {k: v for k, v in spec.items()
+            if k not in ("cls", "pool", "norm", "dtype", "gamma")}
+    if "id2label" in more:
+        more["label2id"] = {v: k for k, v in more["id2label"].items()}
+    if spec["cls"].startswith("DistilBert"):
+        if "hidden_act" in more:
+            more["activation"] = more.pop("hidden_act")
+        return tf.DistilBertConfig(vocab_size=n_vocab, pad_token_id=0,
+                                   **SMALL_DISTIL, **more)
+    if spec["cls"].startswith("Roberta"):
+        return tf.RobertaConfig(vocab_size=n_vocab, type_vocab_size=1,
+                                layer_norm_eps=1e-5, **SMALL, **more)
+    return tf.BertConfig(vocab_size=n_vocab, **SMALL, **more)
+
+
+def randomize(model, dtype):
+    """Weights that make every part matter, rounded to what is stored."""
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            if "LayerNorm" in key or "layer_norm" in key:
+                p.copy_(torch.randn_like(p) * 0.2 +
+                        (1.0 if key.endswith("weight") else 0.0))
+            else:
+                p.copy_(torch.randn_like(p) * 0.3)
+            p.copy_(p.to(dtype).to(torch.float32))
+
+
+def pool(spec, hidden):
+    kind = spec["pool"]
+    if kind == "cls_token":
+        v = hidden[0]
+    elif kind == "max_tokens":
+        v = hidden.max(dim=0).values
+    elif kind == "mean_tokens":
+        v = hidden.mean(dim=0)
+    else:
+        v = hidden.sum(dim=0) / hidden.shape[0] ** 0.5
+    return v / v.norm() if spec.get("norm") else v
+
+
+def run(spec, model, ids):
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor([ids]), output_hidden_states=True,
+                    output_attentions=True)
+    hidden = out.hidden_states[-1][0]
+    r = dict(hidden=hidden, attention=torch.stack(out.attentions)[:, 0])
+    if spec["cls"].endswith("MaskedLM"):
+        r["logits"] = out.logits[0]
+    elif spec["cls"].endswith("Classification"):
+        r["class"] = out.logits[0]
+    else:
+        r["pooled"] = pool(spec, hidden)
+    return r
+
+
+def plain(t):
+    return [float(f"{x:.9g}") for x in t.flatten().tolist()]
+
+
+def activation(config, scores):
+    """transformers' TextClassificationPipeline (problem_type "regression":
+    as its later versions do)."""
+    if config.problem_type == "regression":
+        return scores
+    if (config.problem_type == "multi_label_classification" or
+            config.num_labels == 1):
+        return torch.sigmoid(scores)
+    return torch.softmax(scores, dim=-1)
+
+
+def text_case(spec, model, tok, text, specials, mask):
+    ids = tok.encode(text).ids
+    r, out = run(spec, model, ids), dict(text=text, ids=ids)
+    if "logits" in r:
+        p = torch.softmax(r["logits"][ids.index(mask)].double(), dim=-1)
+        best = [i for i in p.argsort(descending=True).tolist()
+                if i not in specials][:5]
+        out["fill"] = [dict(id=i, prob=float(f"{p[i]:.7g}")) for i in best]
+    elif "class" in r:
+        out["scores"] = plain(activation(model.config, r["class"]))
+    else:
+        out["embedding"] = plain(r["pooled"])
+    return out
+
+
+def save(path, spec, model, tok, state):
+    path.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(path)
+    safetensors.torch.save_file(state, path / "model.safetensors",
+                                metadata={"format": "pt"})
+    tok.save(str(path / "tokenizer.json"), pretty=False)
+    if "pool" not in spec:
+        return
+    parts = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    if spec.get("norm"):
+        parts.append(("2_Normalize", "Normalize"))
+    (path / "modules.json").write_text(json.dumps(
+        [dict(idx=i, name=str(i), path=p,
+              type="sentence_transformers.models." + k)
+         for i, (p, k) in enumerate(parts)], indent=1) + "\n")
+    (path / "1_Pooling").mkdir(exist_ok=True)
+    (path / "1_Pooling" / "config.json").write_text(json.dumps(
+        dict(word_embedding_dimension=24,
+             **{"pooling_mode_" + k: k == spec["pool"]
+                for k in ("cls_token", "mean_tokens", "max_tokens",
+                          "mean_sqrt_len_tokens")}), indent=1) + "\n")
+    (path / "sentence_bert_config.json").write_text(
+        '{"max_seq_length": 40, "do_lower_case": false}\n')
+
+
+def stored(spec, model):
+    """The tensors as save_pretrained writes them: tied ones once."""
+    dtype, seen, state = DTYPES[spec.get("dtype", "F32")], set(), {}
+    for key, t in model.state_dict().items():
+        if t.data_ptr() in seen:
+            continue
+        seen.add(t.data_ptr())
+        if spec.get("gamma"):  # the names of checkpoints before 2019
+            key = key.replace("LayerNorm.weight", "LayerNorm.gamma")
+            key = key.replace("LayerNorm.bias", "LayerNorm.beta")
+        state[key] = (t.to(dtype) if t.is_floating_point() else t).contiguous()
+    return state
+
+
+def make(path, name, spec, seed):
+    torch.manual_seed(seed)
+    roberta = spec["cls"].startswith("Roberta")
+    tok = byte_pairs() if roberta else wordpiece()
+    n = tok.get_vocab_size()
+    specials = set(range(4)) | {n - 1} if roberta else set(range(5))
+    mask = n - 1 if roberta else 4
+    config = make_config(name, spec, n)
+    model = getattr(tf, spec["cls"])(config).eval()
+    randomize(model, DTYPES[spec.get("dtype", "F32")])
+    model.config.architectures = [spec["cls"]]
+    save(path, spec, model, tok, stored(spec, model))
+    out = dict(transformers=tf.__version__, torch=torch.__version__,
+               tokenizers=tokenizers.__version__, sequences=[], texts=[])
+    low = 2 if roberta else 1  # no padding token: it moves RoBERTa's positions
+    runs = [torch.randint(low, n, (k,)).tolist() for k in LENGTHS]
+    for ids in runs:
+        r = run(spec, model, ids)
+        if len(ids) > SHOWN:
+            del r["attention"]
+        out["sequences"].append(
+            dict(ids=ids, **{k: plain(v) for k, v in r.items()}))
+    texts = FILL_TEXTS if spec["cls"].endswith("MaskedLM") else TEXTS
+    for text in texts:
+        if roberta:
+            text = text.replace("[MASK]", "<mask>")
+        out["texts"].append(
+            text_case(spec, model, tok, text, specials, mask))
+    model.double()
+    worst = 0.0
+    for ids, s in zip(runs, out["sequences"]):
+        r = run(spec, model, ids)
+        for k in ("hidden", "logits", "class", "pooled"):
+            if k in r:
+                d = r[k].flatten() - torch.tensor(s[k], dtype=torch.float64)
+                worst = max(worst, float(d.abs().max()))
+    out["f64"] = float(f"{worst:.3g}")
+    (path / "expected.json").write_text(json.dumps(out) + "\n")
+    print(name, n, out["f64"])
+
+
+def main():
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else
+                Path(__file__).parent / "bert")
+    for i, (name, spec) in enumerate(CASES.items()):
+        make(root / name, name, spec, 100 + i)
+
+
+main()

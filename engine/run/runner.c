@@ -877,7 +877,9 @@ int runner_fits(const struct runner *r, const struct job *j, struct err *e)
     if (r->store.layout.n_streams == 0) {
         return 0;
     }
-    size_t bytes = seq_most_bytes(&r->store, most, r->step_tokens);
+    int chain = r->plan.max_chain, chunk = r->step_tokens;
+    chunk = chain > 0 && chain < chunk ? chain : chunk;
+    size_t bytes = seq_most_bytes(&r->store, most, chunk);
     if (bytes <= r->s->budget.limit) {
         return 0;
     }

@@ -231,6 +231,19 @@ static void test_crowd_of_random_jobs_gets_the_lone_answers(void **state)
         run_crowd(&c, ways[i], kind, 1000 * (uint64_t)i);
     }
     assert_true(metric_count(sizes, 32) > before);
+    /* The same toy with its state in pages, of which there are few. */
+    static const struct engine_options paged[] = {
+        {.n_threads = 2},
+        {.n_threads = 2,
+         .max_rows = 33,
+         .step_tokens = 50,
+         .state_bytes = 9000},
+        {.n_threads = 1, .state_bytes = 2800, .step_tokens = 20},
+    };
+    c.page = 8;
+    for (size_t i = 0; i < sizeof(paged) / sizeof(paged[0]); i++) {
+        run_crowd(&c, paged[i], kind, 7000 * (uint64_t)i);
+    }
 }
 
 int main(void)

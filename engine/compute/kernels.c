@@ -9,7 +9,7 @@
 
 const struct kernels *kernels_available(int i)
 {
-    const struct kernels *isa[2];
+    const struct kernels *isa[ISA_MAX];
     int n = kernels_isa_list(isa);
 
     if (i == 0)

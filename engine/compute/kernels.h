@@ -148,7 +148,8 @@ struct kernels {
 /* kernels_pick: the best family that this CPU has, or the named one ("auto",
  * "generic", "avx2", "avx512"). ERR_UNSUPPORTED when the CPU lacks it. */
 int kernels_pick(const char *name, const struct kernels **out, struct err *e);
-/* kernels_available: i-th family that runs here (0 is generic), or NULL. */
+/* kernels_available: i-th family that runs here (0 is generic), or NULL. Two
+ * may have one name: kernels_pick takes the later, which is the faster. */
 const struct kernels *kernels_available(int i);
 
 /* kernels_enter_thread: every compute thread calls this once: sets rounding

@@ -64,10 +64,13 @@
 #define PHI_C8 -0x1.01f42ap-3f
 #define PHI_C9 0x1.d8c4eep-6f
 
-extern const struct kernels kernels_generic, kernels_avx2, kernels_avx512;
+/* kernels_vnni is kernels_avx512, by name and bits, with faster products. */
+extern const struct kernels kernels_generic, kernels_avx2, kernels_avx512,
+    kernels_vnni;
 
 /* kernels_isa_list: the families beyond portable C that this CPU and its
- * operating system can run, slowest first; returns their number (0 to 2). */
-int kernels_isa_list(const struct kernels *out[2]);
+ * operating system can run, slowest first; returns their number. */
+#define ISA_MAX 3
+int kernels_isa_list(const struct kernels *out[ISA_MAX]);
 
 #endif

@@ -4,8 +4,9 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/kernels_isa.h"
 
-int kernels_isa_list(const struct kernels *out[2])
+int kernels_isa_list(const struct kernels *out[ISA_MAX])
 {
-    out[0] = out[1] = NULL;
+    for (int i = 0; i < ISA_MAX; i++)
+        out[i] = NULL;
     return 0;
 }

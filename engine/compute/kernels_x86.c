@@ -20,7 +20,7 @@ static unsigned xgetbv0(void)
     return lo;
 }
 
-int kernels_isa_list(const struct kernels *out[2])
+int kernels_isa_list(const struct kernels *out[ISA_MAX])
 {
     const unsigned need1 = bit_AVX | bit_FMA | bit_F16C | bit_OSXSAVE;
     const unsigned need512 =
@@ -28,7 +28,8 @@ int kernels_isa_list(const struct kernels *out[2])
     unsigned a, b, c, d, xcr0;
     int n = 0;
 
-    out[0] = out[1] = NULL;
+    for (int i = 0; i < ISA_MAX; i++)
+        out[i] = NULL;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & need1) != need1)
         return 0;
     xcr0 = xgetbv0();
@@ -37,7 +38,10 @@ int kernels_isa_list(const struct kernels *out[2])
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2))
         return 0;
     out[n++] = &kernels_avx2;
-    if ((b & need512) == need512 && (xcr0 & XCR0_AVX512) == XCR0_AVX512)
-        out[n++] = &kernels_avx512;
+    if ((b & need512) != need512 || (xcr0 & XCR0_AVX512) != XCR0_AVX512)
+        return n;
+    out[n++] = &kernels_avx512;
+    if (c & bit_AVX512VNNI)
+        out[n++] = &kernels_vnni;
     return n;
 }

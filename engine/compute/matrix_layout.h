@@ -96,7 +96,7 @@ static inline size_t layout_meta_at(const struct layout *l, int blocks)
     return (size_t)blocks * layout_code_bytes(l);
 }
 
-/* The portable kernels, which families without their own use. */
+/* What the tables of the families name. */
 void matmul_widen_generic(const struct matrix *w, int p, int k0, int k1,
                           float *to);
 void matmul_rows_q_generic(const struct matrix *w, int n0, int n1, int r0,
@@ -104,5 +104,22 @@ void matmul_rows_q_generic(const struct matrix *w, int n0, int n1, int r0,
                            const float *const *init, float *y, size_t ldy);
 void matmul_quantise_generic(const float *x, size_t ldx, int r0, int r1,
                              struct qrows *q);
+void matmul_widen_avx2(const struct matrix *w, int p, int k0, int k1,
+                       float *to);
+void matmul_rows_q_avx2(const struct matrix *w, int n0, int n1, int r0, int m,
+                        const struct qrows *x, const float *const *init,
+                        float *y, size_t ldy);
+void matmul_quantise_avx2(const float *x, size_t ldx, int r0, int r1,
+                          struct qrows *q);
+void matmul_widen_avx512(const struct matrix *w, int p, int k0, int k1,
+                         float *to);
+void matmul_rows_q_avx512(const struct matrix *w, int n0, int n1, int r0, int m,
+                          const struct qrows *x, const float *const *init,
+                          float *y, size_t ldy);
+void matmul_quantise_avx512(const float *x, size_t ldx, int r0, int r1,
+                            struct qrows *q);
+void matmul_rows_q_vnni(const struct matrix *w, int n0, int n1, int r0, int m,
+                        const struct qrows *x, const float *const *init,
+                        float *y, size_t ldy);
 
 #endif

@@ -1,0 +1,154 @@
+/* matmul_fma.inc.h: the fast products, over struct c64, i16 and v16; included
+ * by a file per family that defines i_dot and PANELS. The codes of a block of
+ * PANELS panels are decoded once to registers, then all rows pass: per row
+ * eight dot products a panel, and one fp32 term for its sums, which lie in a
+ * small array in the first cache.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/compute/matmul_decode.inc.h"
+
+#define ROWS 64 /* of a tile: 8 KiB of sums */
+
+struct qtile {
+    const uint8_t *w; /* first panel */
+    size_t panel;
+    int blocks, m;
+    const struct qblock *x; /* first row of block 0 */
+    size_t ldx;             /* rows of a block */
+    float *sum;             /* [m][PANELS * 16] */
+};
+
+/* One row of a block: u = s (code - off) . q + o sum(q); sum += u scale. */
+static inline __attribute__((always_inline)) void
+row_term(const struct layout l, const struct i16 *dot, const struct v16 *s,
+         const struct v16 *o, const struct qblock *x, float *sum)
+{
+    const float *codes = l.subs > 1 ? x->half : &x->sum;
+    const struct v16 off = v_set1(-(float)l.off);
+    struct v16 u = v_from_ints(dot[0]);
+
+    if (l.off)
+        u = v_fma(off, v_set1(codes[0]), u);
+    u = v_mul(u, s[0]);
+    if (l.subs > 1) {
+        struct v16 t = v_from_ints(dot[1]);
+
+        if (l.off)
+            t = v_fma(off, v_set1(codes[1]), t);
+        u = v_fma(t, s[1], u);
+    }
+    if (l.has_o)
+        u = v_fma(o[0], v_set1(codes[0]), u);
+    if (l.has_o && l.subs > 1)
+        u = v_fma(o[1], v_set1(codes[1]), u);
+    v_store(sum, v_fma(u, v_set1(x->scale), v_load(sum)));
+}
+
+static inline __attribute__((always_inline)) void
+tile_q(const struct layout l, const int panels, const struct qtile *t)
+{
+    const uint8_t *w = t->w;
+    const size_t meta = (size_t)t->blocks * layout_code_bytes(&l);
+    const struct qblock *x = t->x;
+
+    for (int b = 0; b < t->blocks; b++, x += t->ldx) {
+        struct c64 c[PANELS][GROUPS];
+        struct v16 s[PANELS][2], o[PANELS][2];
+        float *sum = t->sum;
+
+#pragma GCC unroll 4
+        for (int j = 0; j < panels; j++) {
+            const uint8_t *p = w + (size_t)j * t->panel;
+
+#pragma GCC unroll 8
+            for (int g = 0; g < GROUPS; g++)
+                c[j][g] = c_keep(block_group(l, g, p));
+            block_scales(l, t->w + (size_t)j * t->panel + meta, b, s[j], o[j]);
+        }
+        for (int r = 0; r < t->m; r++, sum += panels * PACK_COLS) {
+            struct i16 dot[PANELS][2];
+
+#pragma GCC unroll 4
+            for (int j = 0; j < panels; j++)
+                dot[j][0] = dot[j][1] = i_zero();
+#pragma GCC unroll 8
+            for (int g = 0; g < GROUPS; g++) {
+                const int h = l.subs > 1 ? g / (GROUPS / 2) : 0;
+                const struct four q = q_load(x[r].q + 4 * g);
+
+#pragma GCC unroll 4
+                for (int j = 0; j < panels; j++)
+                    dot[j][h] = i_dot(dot[j][h], c[j][g], q, code_bits(l));
+            }
+#pragma GCC unroll 4
+            for (int j = 0; j < panels; j++)
+                row_term(l, dot[j], s[j], o[j], &x[r], sum + j * PACK_COLS);
+        }
+        w += layout_code_bytes(&l);
+    }
+}
+
+/* A function per type for one panel and one for PANELS. */
+#define QTILE(name, ...)                                                       \
+    static void tile_one_##name(const struct qtile *t)                         \
+    {                                                                          \
+        tile_q((struct layout){__VA_ARGS__}, 1, t);                            \
+    }                                                                          \
+    static void tile_all_##name(const struct qtile *t)                         \
+    {                                                                          \
+        tile_q((struct layout){__VA_ARGS__}, PANELS, t);                       \
+    }
+#define QTILE_ENTRY(name, ...) [DT_##name] = {tile_one_##name, tile_all_##name},
+
+MATRIX_LAYOUTS(QTILE)
+
+typedef void qtile_fn(const struct qtile *t);
+static qtile_fn *const qtile_table[N_DTYPES][2] = {MATRIX_LAYOUTS(QTILE_ENTRY)};
+
+/* Sums of rows r to r + m of columns n to n + cols: in and out of the tile. */
+static void sums_in(const float *const *init, int r, int m, int n, int cols,
+                    int width, float *sum)
+{
+    const size_t bytes = (size_t)cols * sizeof *sum;
+
+    if (!init || cols < width)
+        memset(sum, 0, (size_t)m * (size_t)width * sizeof *sum);
+    for (int i = 0; i < m && init; i++)
+        memcpy(sum + i * width, init[r + i] + n, bytes);
+}
+
+static void sums_out(const float *sum, int r, int m, int n, int cols, int width,
+                     float *y, size_t ldy)
+{
+    const size_t bytes = (size_t)cols * sizeof *sum;
+
+    for (int i = 0; i < m; i++)
+        memcpy(y + (size_t)(r + i) * ldy + n, sum + i * width, bytes);
+}
+
+static void rows_q(const struct matrix *w, int n0, int n1, int r0, int m,
+                   const struct qrows *x, const float *const *init, float *y,
+                   size_t ldy)
+{
+    _Alignas(64) float sum[ROWS * PANELS * PACK_COLS];
+    struct qtile t = {.panel = w->panel,
+                      .blocks = w->K / QBLOCK,
+                      .ldx = (size_t)x->m,
+                      .sum = sum};
+
+    for (int n = n0, width; n < n1; n += width) {
+        const int all = n1 - n > (PANELS - 1) * PACK_COLS;
+        int cols;
+
+        width = all ? PANELS * PACK_COLS : PACK_COLS;
+        cols = n1 - n < width ? n1 - n : width;
+        t.w = matrix_panel(w, n / PACK_COLS);
+        for (int r = r0; r < r0 + m; r += t.m) {
+            t.m = r0 + m - r < ROWS ? r0 + m - r : ROWS;
+            t.x = x->b + r;
+            sums_in(init, r, t.m, n, cols, width, sum);
+            qtile_table[w->type][all](&t);
+            sums_out(sum, r, t.m, n, cols, width, y, ldy);
+        }
+    }
+}

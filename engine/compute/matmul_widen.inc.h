@@ -1,0 +1,110 @@
+/* matmul_widen.inc.h: panels as fp32, and activations as int8, over struct c64
+ * and v16 (c64_*.inc.h). The products of a widened weight are rounded one by
+ * one, as ggml's decoders do it: no FMA here.
+ *
+ * SPDX-License-Identifier: MIT */
+
+static inline __attribute__((always_inline)) void
+widen_blocks(const struct layout l, const struct matrix *w, int p, int k0,
+             int k1, float *to)
+{
+    const uint8_t *panel = matrix_panel(w, p);
+    const uint8_t *meta = panel + layout_meta_at(&l, w->K / QBLOCK);
+    const struct v16 zero = v_set1(0x1p23f + (float)l.off);
+
+    for (int b = k0 / QBLOCK; b < k1 / QBLOCK; b++) {
+        const uint8_t *code = panel + (size_t)b * layout_code_bytes(&l);
+        struct v16 s[2], o[2];
+
+        block_scales(l, meta, b, s, o);
+#pragma GCC unroll 8
+        for (int g = 0; g < GROUPS; g++) {
+            const int h = l.subs > 1 ? g / (GROUPS / 2) : 0;
+            struct c64 c = block_group(l, g, code);
+
+#pragma GCC unroll 4
+            for (unsigned i = 0; i < 4; i++, to += PACK_COLS) {
+                struct v16 v = v_mul(s[h], v_sub(c_byte(c, i), zero));
+
+                v_store(to, l.has_o ? v_add(v, o[h]) : v);
+            }
+        }
+    }
+}
+
+#define WIDEN(name, ...)                                                       \
+    static void widen_##name(const struct matrix *w, int p, int k0, int k1,    \
+                             float *to)                                        \
+    {                                                                          \
+        widen_blocks((struct layout){__VA_ARGS__}, w, p, k0, k1, to);          \
+    }
+#define WIDEN_ENTRY(name, ...) [DT_##name] = widen_##name,
+
+MATRIX_LAYOUTS(WIDEN)
+
+static void widen_F16(const struct matrix *w, int p, int k0, int k1, float *to)
+{
+    const uint16_t *h = (const void *)matrix_panel(w, p);
+
+    for (int k = k0; k < k1; k++, to += PACK_COLS)
+        v_store(to, v_from_f16(h + (size_t)k * PACK_COLS));
+}
+
+/* Pairs of k: an odd K has a last one of zeros. */
+static void widen_BF16(const struct matrix *w, int p, int k0, int k1, float *to)
+{
+    const uint8_t *pairs = matrix_panel(w, p);
+
+    for (int k = k0; k < k1; k += 2, to += 2 * PACK_COLS) {
+        struct c64 c = c_load(pairs + (size_t)k * (2 * PACK_COLS));
+
+        v_store(to, c_low_bf16(c));
+        if (k + 1 < k1)
+            v_store(to + PACK_COLS, c_high_bf16(c));
+    }
+}
+
+typedef void widen_fn(const struct matrix *w, int p, int k0, int k1, float *to);
+static widen_fn *const widen_table[N_DTYPES] = {
+    MATRIX_LAYOUTS(WIDEN_ENTRY)[DT_F16] = widen_F16, [DT_BF16] = widen_BF16};
+
+static void widen(const struct matrix *w, int p, int k0, int k1, float *to)
+{
+    widen_table[w->type](w, p, k0, k1, to);
+}
+
+/* A block of whole numbers; n < 32: the others count as zero. */
+static inline void quantise_block(const float *x, int n, struct qblock *b)
+{
+    struct v16 lo, hi;
+    float max;
+
+    if (n >= QBLOCK) {
+        lo = v_load(x);
+        hi = v_load(x + 16);
+    } else {
+        lo = n >= 16 ? v_load(x) : v_load_part(x, n, 0.0f);
+        hi = n > 16 ? v_load_part(x + 16, n - 16, 0.0f) : v_set1(0.0f);
+    }
+    max = v_largest(lo, hi);
+    if (!(max < INFINITY) || max < QBLOCK_TINY) {
+        memset(b, 0, sizeof *b);
+        b->scale = max < INFINITY ? 0.0f : NAN;
+        return;
+    }
+    lo = v_mul(lo, v_set1(127.0f / max));
+    hi = v_mul(hi, v_set1(127.0f / max));
+    b->scale = max / 127.0f;
+    b->half[0] = v_put_i8(b->q, lo);
+    b->half[1] = v_put_i8(b->q + 16, hi);
+    b->sum = b->half[0] + b->half[1];
+}
+
+static void quantise(const float *x, size_t ldx, int r0, int r1,
+                     struct qrows *q)
+{
+    for (int r = r0; r < r1; r++)
+        for (int b = 0; b < q->blocks; b++)
+            quantise_block(x + (size_t)r * ldx + b * QBLOCK, q->K - b * QBLOCK,
+                           &q->b[(size_t)b * (size_t)q->m + (size_t)r]);
+}

@@ -1,0 +1,53 @@
+/* tf_fake: a small Transformer with random weights in memory, written on
+ * models/transformer.h, and the same in double. For tests of what all
+ * Transformers share.
+ *
+ *   x = E[token];  per layer: h = norm(x); q, k, v = h W + b, q and k turned;
+ *   x += attention W_o;   logits = norm(x) W_out
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TESTS_TF_FAKE_H
+#define SEQD_TESTS_TF_FAKE_H
+
+#include "models/transformer.h"
+
+#define FAKE_LAYERS 2
+#define FAKE_VOCAB 37
+#define FAKE_HEADS 6
+#define FAKE_KV 2
+#define FAKE_D 12
+#define FAKE_WIDTH 40
+#define FAKE_MAX 160 /* positions */
+#define FAKE_QKV ((FAKE_HEADS + 2 * FAKE_KV) * FAKE_D)
+
+struct tf_fake {
+    struct tf_spec spec;
+    int causal, window, quantised;
+    float cap;
+    float *embedding;         /* [V][width] */
+    float *wqkv[FAKE_LAYERS]; /* [FAKE_QKV][width] */
+    float *wo[FAKE_LAYERS];   /* [width][heads * d] */
+    float *wout;              /* [V][width] */
+    struct tf_linear qkv[FAKE_LAYERS], out[FAKE_LAYERS], head;
+    struct tf_norm norm[FAKE_LAYERS + 1];
+    struct tf_rope rope;
+};
+
+/* tf_fake_open: 0, or -1. whole: an encoder. */
+int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
+                 float cap);
+void tf_fake_close(struct tf_fake *f);
+
+size_t tf_fake_scratch(const struct tf_fake *f, int items, int tokens, int rows,
+                       int n_threads);
+/* tf_fake_step: as model_arch.step. */
+int tf_fake_step(const struct tf_fake *f, const struct exec *x, struct batch *b,
+                 struct err *e);
+
+/* tf_fake_reference: the same in double for one text from position 0: logits
+ * [n][V], hidden [n][width] and weights [layers][heads][n][n], each may be
+ * NULL. */
+void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
+                       double *logits, double *hidden, double *weights);
+
+#endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/decoder/: small decoders with random weights, as Hugging
+"""Make tests/golden/{gpt2,llama,gemma3}/: small decoders with random weights, as Hugging
 Face directories and GGUF files of the same weights, with what transformers
 says about them.
 
@@ -99,6 +99,7 @@ MODELS = {
     "qwen2": (tr.Qwen2Config, tr.Qwen2ForCausalLM),
     "gemma3": (tr.Gemma3TextConfig, tr.Gemma3ForCausalLM),
 }
+ARCHS = {"mistral": "llama", "qwen2": "llama"}  # ours, and GGUF's but one
 PARTS = {  # of a block: Hugging Face, GGUF
     "gpt2": (("ln_1", "attn_norm"), ("attn.c_attn", "attn_qkv"),
              ("attn.c_proj", "attn_output"), ("ln_2", "ffn_norm"),
@@ -279,14 +280,14 @@ def write_hf(out, model, case):
 
 
 def main():
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/decoder")
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
     for seed, (name, case) in enumerate(CASES.items(), 1):
         if len(sys.argv) > 2 and name not in sys.argv[2:]:
             continue
-        make(out / name, name, case, seed)
+        make(out / ARCHS.get(case["kind"], case["kind"]) / name, case, seed)
 
 
-def make(out, name, case, seed):
+def make(out, case, seed):
     config, cls = MODELS[case["kind"]]
     c = config(**case["config"])
     c._attn_implementation = "eager"
@@ -320,7 +321,7 @@ def make(out, name, case, seed):
               metadata={k: str(v) for k, v in made.items()})
     size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     lg = expected[f"logits.{len(LENGTHS) - 1}"]
-    print(f"{name}: {size} bytes, logits {lg.std():.3g} max {lg.abs().max():.3g}")
+    print(f"{out.name}: {size} bytes, logits {lg.std():.3g} max {lg.abs().max():.3g}")
 
 
 if __name__ == "__main__":

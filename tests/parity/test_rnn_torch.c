@@ -429,6 +429,9 @@ static void test_every_registered_architecture_has_a_fixture(void **state)
             snprintf(path, sizeof path, GOLDEN "%s/%s/expected.json",
                      registry_archs[i]->name, d->d_name);
             n += stat(path, &st) == 0;
+            snprintf(path, sizeof path, GOLDEN "%s/%s/expected",
+                     registry_archs[i]->name, d->d_name);
+            n += stat(path, &st) == 0;
         }
         if (dir)
             closedir(dir);

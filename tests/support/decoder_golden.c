@@ -74,7 +74,8 @@ static void read_expected(struct golden *t, int i)
     assert_int_equal(rows, s->n);
 }
 
-static void golden_open(struct golden *t, const char *name, const char *file)
+static void golden_open(struct golden *t, const struct model_arch *arch,
+                        const char *name, const char *file)
 {
     struct err e = ERR_INIT;
     char path[PATH_BYTES];
@@ -82,7 +83,8 @@ static void golden_open(struct golden *t, const char *name, const char *file)
 
     memset(t, 0, sizeof *t);
     snprintf(t->what, sizeof t->what, "%s/%s", name, file);
-    snprintf(path, sizeof path, "tests/golden/decoder/%s/expected", name);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
+             name);
     if (weights_open(path, "expected", &t->w, &e))
         fail_msg("%s: %s", path, e.msg);
     for (int i = 0; i < GOLDEN_SEQS; i++)
@@ -110,7 +112,8 @@ static void open_rig(struct golden *t, const struct model_arch *arch,
     struct load_opts o = {.exact = exact};
     char path[PATH_BYTES];
 
-    snprintf(path, sizeof path, "tests/golden/decoder/%s/%s", name, file);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/%s", arch->name, name,
+             file);
     if (rig_open_with(&t->g, arch, path, kernels, 1, &o, &e))
         fail_msg("%s: %s", t->what, e.msg);
     assert_int_equal(t->g.info.n_vocab, t->seq[0].V);
@@ -330,7 +333,7 @@ static void check(const struct model_arch *arch, const char *name,
     struct golden t;
     const struct kernels *k;
 
-    golden_open(&t, name, file);
+    golden_open(&t, arch, name, file);
     for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
         struct answer a[GOLDEN_SEQS];
 
@@ -441,10 +444,11 @@ void golden_refused(const struct model_arch *arch, const char *name,
     void *self = NULL;
 
     memset(&info, 0, sizeof info);
-    snprintf(path, sizeof path, "tests/golden/decoder/%s/hf/config.json", name);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/hf/config.json", arch->name,
+             name);
     text = file_text(path);
     change(text, key, value, &b);
-    snprintf(path, sizeof path, "tests/golden/decoder/%s/hf", name);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
     assert_int_equal(kernels_pick("generic", &o.k, &e), 0);
     if (weights_open(path, "test", &w, &e) ||
         hparams_parse(b.p, b.len, "config.json", &h, &e))

@@ -1,5 +1,5 @@
 /* decoder_golden: a decoder against what transformers says about the same
- * weights (tests/golden/decoder/, make_decoder_fixtures.py): logits and last
+ * weights (tests/golden/, make_decoder_fixtures.py): logits and last
  * hidden states of all positions, attention weights; and the bits are the same
  * whole, in chunks and in company, and for all families with FMA.
  *

@@ -193,9 +193,9 @@ static void read_q6_k(const uint8_t *p, float *y)
 typedef void read_fn(const uint8_t *p, float *y);
 
 static read_fn *const readers[N_DTYPES] = {
-    [DT_Q8_0] = read_q8_0, [DT_Q4_0] = read_q4_0, [DT_Q4_1] = read_q4_1,
-    [DT_Q5_0] = read_q5_0, [DT_Q5_1] = read_q5_1, [DT_Q2_K] = read_q2_k,
-    [DT_Q3_K] = read_q3_k, [DT_Q4_K] = read_q4_k, [DT_Q5_K] = read_q5_k,
+    [DT_Q8_0] = read_q8_0, [DT_Q4_0] = read_q4_0,     [DT_Q4_1] = read_q4_1,
+    [DT_Q5_0] = read_q5_0, [DT_Q5_1] = read_q5_1,     [DT_Q2_K] = read_q2_k,
+    [DT_Q3_K] = read_q3_k, [DT_Q4_K] = read_q4_k,     [DT_Q5_K] = read_q5_k,
     [DT_Q6_K] = read_q6_k, [DT_IQ4_NL] = read_iq4_nl,
 };
 

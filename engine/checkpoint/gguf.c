@@ -16,6 +16,7 @@
 #include "engine/checkpoint/gguf_tensors.h"
 #include "engine/checkpoint/mapped.h"
 
+#define HEADER_BYTES 24
 #define MAX_KEYS 65536
 #define MAX_TENSORS 65536
 #define MAX_KEY 256       /* bytes */
@@ -28,7 +29,7 @@ struct pair {
     char *key;
     enum gguf_type type, elem; /* elem is type but for arrays */
     size_t len, at;
-    size_t *str; /* arrays of strings: [len + 1] where each begins, and where
+    size_t *str;  /* arrays of strings: [len + 1] where each begins, and where
                     one more would */
     size_t bytes; /* of a scalar string */
 };
@@ -43,8 +44,8 @@ struct gguf {
 };
 
 static const uint8_t type_bytes[] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2,
-    [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4,  [GGUF_BOOL] = 1,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
+    [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
     [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
@@ -365,12 +366,33 @@ int gguf_open(const char *path, const char *label, struct gguf **out,
     if (!g) {
         return err_nomem(e);
     }
-    if (mapped_open(&g->file, path, 24, label, e) || parse(g, label, e)) {
+    if (mapped_open(&g->file, path, HEADER_BYTES, label, e) ||
+        parse(g, label, e)) {
         gguf_close(g);
         return -1;
     }
     *out = g;
     return 0;
+}
+
+int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
+               struct err *e)
+{
+    *out = NULL;
+    struct gguf *g = mem_zalloc(sizeof(*g));
+    if (!g) {
+        return err_nomem(e);
+    }
+    mapped_lend(&g->file, p, n);
+    if (n < HEADER_BYTES) {
+        err_set(e, ERR_FORMAT, "%s: shorter than %d bytes", label,
+                HEADER_BYTES);
+    } else if (parse(g, label, e) == 0) {
+        *out = g;
+        return 0;
+    }
+    gguf_close(g);
+    return -1;
 }
 
 void gguf_close(struct gguf *g)

@@ -50,6 +50,9 @@ void gguf_label(const char *name, const char *file, char *out, size_t cap);
  * endian, a tensor type, by name), ERR_NOMEM. `label` stands for the path. */
 int gguf_open(const char *path, const char *label, struct gguf **out,
               struct err *e);
+/* gguf_parse: the same from memory that outlives it, for tests. */
+int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
+               struct err *e);
 void gguf_close(struct gguf *g);
 
 /* Metadata, by index or by key. */

@@ -16,26 +16,46 @@ static const struct {
     const char *name;
     int dtype;
 } types[] = {
-    [0] = {"F32", DT_F32},        [1] = {"F16", DT_F16},
-    [2] = {"Q4_0", DT_Q4_0},      [3] = {"Q4_1", DT_Q4_1},
-    [4] = {"Q4_2", -1},           [5] = {"Q4_3", -1},
-    [6] = {"Q5_0", DT_Q5_0},      [7] = {"Q5_1", DT_Q5_1},
-    [8] = {"Q8_0", DT_Q8_0},      [9] = {"Q8_1", -1},
-    [10] = {"Q2_K", DT_Q2_K},     [11] = {"Q3_K", DT_Q3_K},
-    [12] = {"Q4_K", DT_Q4_K},     [13] = {"Q5_K", DT_Q5_K},
-    [14] = {"Q6_K", DT_Q6_K},     [15] = {"Q8_K", -1},
-    [16] = {"IQ2_XXS", -1},       [17] = {"IQ2_XS", -1},
-    [18] = {"IQ3_XXS", -1},       [19] = {"IQ1_S", -1},
-    [20] = {"IQ4_NL", DT_IQ4_NL}, [21] = {"IQ3_S", -1},
-    [22] = {"IQ2_S", -1},         [23] = {"IQ4_XS", -1},
-    [24] = {"I8", -1},            [25] = {"I16", -1},
-    [26] = {"I32", DT_I32},       [27] = {"I64", DT_I64},
-    [28] = {"F64", DT_F64},       [29] = {"IQ1_M", -1},
-    [30] = {"BF16", DT_BF16},     [31] = {"Q4_0_4_4", -1},
-    [32] = {"Q4_0_4_8", -1},      [33] = {"Q4_0_8_8", -1},
-    [34] = {"TQ1_0", -1},         [35] = {"TQ2_0", -1},
-    [36] = {"IQ4_NL_4_4", -1},    [37] = {"IQ4_NL_4_8", -1},
-    [38] = {"IQ4_NL_8_8", -1},    [39] = {"MXFP4", -1},
+    [0] = {"F32", DT_F32},
+    [1] = {"F16", DT_F16},
+    [2] = {"Q4_0", DT_Q4_0},
+    [3] = {"Q4_1", DT_Q4_1},
+    [4] = {"Q4_2", -1},
+    [5] = {"Q4_3", -1},
+    [6] = {"Q5_0", DT_Q5_0},
+    [7] = {"Q5_1", DT_Q5_1},
+    [8] = {"Q8_0", DT_Q8_0},
+    [9] = {"Q8_1", -1},
+    [10] = {"Q2_K", DT_Q2_K},
+    [11] = {"Q3_K", DT_Q3_K},
+    [12] = {"Q4_K", DT_Q4_K},
+    [13] = {"Q5_K", DT_Q5_K},
+    [14] = {"Q6_K", DT_Q6_K},
+    [15] = {"Q8_K", -1},
+    [16] = {"IQ2_XXS", -1},
+    [17] = {"IQ2_XS", -1},
+    [18] = {"IQ3_XXS", -1},
+    [19] = {"IQ1_S", -1},
+    [20] = {"IQ4_NL", DT_IQ4_NL},
+    [21] = {"IQ3_S", -1},
+    [22] = {"IQ2_S", -1},
+    [23] = {"IQ4_XS", -1},
+    [24] = {"I8", -1},
+    [25] = {"I16", -1},
+    [26] = {"I32", DT_I32},
+    [27] = {"I64", DT_I64},
+    [28] = {"F64", DT_F64},
+    [29] = {"IQ1_M", -1},
+    [30] = {"BF16", DT_BF16},
+    [31] = {"Q4_0_4_4", -1},
+    [32] = {"Q4_0_4_8", -1},
+    [33] = {"Q4_0_8_8", -1},
+    [34] = {"TQ1_0", -1},
+    [35] = {"TQ2_0", -1},
+    [36] = {"IQ4_NL_4_4", -1},
+    [37] = {"IQ4_NL_4_8", -1},
+    [38] = {"IQ4_NL_8_8", -1},
+    [39] = {"MXFP4", -1},
     [40] = {"NVFP4", -1},
 };
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
@@ -70,8 +90,7 @@ static int take_dims(struct gguf_cursor *c, struct weight *t)
             return -1;
         }
         if (d == 0 || d > INT64_MAX) {
-            return bad_tensor(c, t->name,
-                              "has a dimension outside 1..2^63-1");
+            return bad_tensor(c, t->name, "has a dimension outside 1..2^63-1");
         }
         t->dim[i] = (int64_t)d;
     }
@@ -201,9 +220,8 @@ static int place_data(const struct gguf_cursor *c, struct place *p, int n,
         at = pad(at + p[i].t->bytes, align);
     }
     if (c->bytes > pad(end, align)) {
-        return err_set(c->e, ERR_FORMAT,
-                       "%s: %llu bytes after the last tensor", c->label,
-                       (unsigned long long)(c->bytes - end));
+        return err_set(c->e, ERR_FORMAT, "%s: %llu bytes after the last tensor",
+                       c->label, (unsigned long long)(c->bytes - end));
     }
     return 0;
 }

@@ -83,8 +83,8 @@ static void write_pair(const struct gguf *g, int i, struct buf *out)
     buf_add_str(out, gguf_len(g, i) ? "]" : "[]");
 }
 
-int hparams_gguf_write(const struct gguf *g, const char *label,
-                       struct buf *out, struct err *e)
+int hparams_gguf_write(const struct gguf *g, const char *label, struct buf *out,
+                       struct err *e)
 {
     int arch = gguf_find(g, "general.architecture");
     if (arch < 0 || gguf_type(g, arch) != GGUF_STRING ||

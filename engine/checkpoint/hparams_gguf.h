@@ -14,7 +14,7 @@
 #define HPARAMS_GGUF_BYTES ((size_t)8 << 20) /* of the text */
 
 /* ERR_FORMAT (no general.architecture), ERR_TOO_LARGE, ERR_NOMEM. */
-int hparams_gguf_write(const struct gguf *g, const char *label,
-                       struct buf *out, struct err *e);
+int hparams_gguf_write(const struct gguf *g, const char *label, struct buf *out,
+                       struct err *e);
 
 #endif

@@ -56,10 +56,18 @@ int mapped_open(struct mapped *m, const char *path, size_t min,
     return map_fd(m, min, label, e);
 }
 
+void mapped_lend(struct mapped *m, const uint8_t *p, size_t n)
+{
+    m->p = p;
+    m->bytes = n;
+    m->slot = m->fd = -1;
+    atomic_init(&m->damaged, 0);
+}
+
 void mapped_close(struct mapped *m)
 {
     guard_remove(m->slot);
-    if (m->p) {
+    if (m->p && m->fd >= 0) {
         munmap((void *)(uintptr_t)m->p, m->bytes);
     }
     if (m->fd >= 0) {
@@ -74,7 +82,7 @@ void mapped_drop(const struct mapped *m, const void *p, size_t n)
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = (uintptr_t)p & ~(page - 1);
     uintptr_t to = ((uintptr_t)p + n + page - 1) & ~(page - 1);
-    if (m->p && n) {
+    if (m->fd >= 0 && n) {
         madvise((void *)from, to - from, MADV_DONTNEED);
     }
 }

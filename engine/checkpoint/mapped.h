@@ -19,7 +19,7 @@
 struct mapped {
     const uint8_t *p;
     size_t bytes;
-    int fd;
+    int fd;   /* -1: lent memory */
     int slot; /* of the guard */
     atomic_int damaged;
 };
@@ -29,6 +29,8 @@ struct mapped {
  * ERR_INTERNAL. mapped_close is due after failures, too. */
 int mapped_open(struct mapped *m, const char *path, size_t min,
                 const char *label, struct err *e);
+/* mapped_lend: memory of somebody else's in place of a file. */
+void mapped_lend(struct mapped *m, const uint8_t *p, size_t n);
 void mapped_close(struct mapped *m);
 
 /* mapped_drop: the pages of [p, p + n) leave the resident memory. */

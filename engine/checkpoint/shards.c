@@ -147,13 +147,13 @@ const char *shards_name(const struct shards *s, int i)
 int shards_seen(struct shards *s, int i, const char *tensor, struct err *e)
 {
     const struct entry key = {tensor, NULL, 0};
-    struct entry *found = bsearch(&key, s->entry, (size_t)s->n_entries,
-                                  sizeof(key), by_tensor);
+    struct entry *found =
+        bsearch(&key, s->entry, (size_t)s->n_entries, sizeof(key), by_tensor);
     if (!found || strcmp(found->shard, s->name[i]) != 0) {
         return err_set(e, ERR_FORMAT,
                        "%s: tensor '%.80s' is in %.40s, but listed %s%.40s",
-                       s->label, tensor, s->name[i],
-                       found ? "for " : "nowhere", found ? found->shard : "");
+                       s->label, tensor, s->name[i], found ? "for " : "nowhere",
+                       found ? found->shard : "");
     }
     found->seen = 1;
     return 0;

@@ -45,12 +45,14 @@ struct weights {
 
 static int part_count(const struct part *p)
 {
-    return p->gguf ? gguf_n_tensors(p->gguf) : safetensors_index_count(p->index);
+    return p->gguf ? gguf_n_tensors(p->gguf)
+                   : safetensors_index_count(p->index);
 }
 
 static const struct weight *part_at(const struct part *p, int i)
 {
-    return p->gguf ? gguf_tensor(p->gguf, i) : safetensors_index_at(p->index, i);
+    return p->gguf ? gguf_tensor(p->gguf, i)
+                   : safetensors_index_at(p->index, i);
 }
 
 /* label/name, or name */
@@ -276,8 +278,8 @@ uint64_t weights_parameters(const struct weights *w)
     uint64_t sum = 0;
     for (int i = 0; i < w->n; i++) {
         enum dtype d = w->list[i]->dtype;
-        sum += w->list[i]->bytes / dtype_block_bytes(d) *
-               (uint64_t)dtype_block(d);
+        sum +=
+            w->list[i]->bytes / dtype_block_bytes(d) * (uint64_t)dtype_block(d);
     }
     return sum;
 }

@@ -32,8 +32,8 @@ static void check_row(enum dtype d, int row, const struct json *j)
         raw[i] = (uint8_t)strtoul(two, NULL, 16);
     }
     struct weight t = {.dtype = d, .data = raw, .bytes = strlen(hex) / 2};
-    assert_int_equal(
-        t.bytes / dtype_block_bytes(d) * (size_t)dtype_block(d), n);
+    assert_int_equal(t.bytes / dtype_block_bytes(d) * (size_t)dtype_block(d),
+                     n);
     weight_read(&t, 0, (size_t)n, got);
     for (int i = 0; i < n; i++, v = json_next(v)) {
         float want = (float)json_number(v);

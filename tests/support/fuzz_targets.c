@@ -9,7 +9,9 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/utf8.h"
+#include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/hparams_gguf.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/text/tokenizer.h"
 
@@ -86,6 +88,72 @@ void fuzz_safetensors(const uint8_t *data, size_t n)
     must(!last || last == data + n);
     safetensors_index_metadata(x, "format");
     safetensors_index_free(x);
+}
+
+/* Every value of a key reads, inside the input. */
+static void walk_gguf_key(const struct gguf *g, int i, const uint8_t *data,
+                          size_t n)
+{
+    must(gguf_find(g, gguf_key(g, i)) == i);
+    must(utf8_valid(gguf_key(g, i), strlen(gguf_key(g, i))));
+    for (size_t at = 0; at <= gguf_len(g, i); at++) {
+        const char *s;
+        size_t len;
+        int64_t v;
+        double d;
+        int inside = at < gguf_len(g, i);
+        if (gguf_string(g, i, at, &s, &len) == 0) {
+            must(inside && gguf_elem(g, i) == GGUF_STRING);
+            must((const uint8_t *)s >= data && len <= n &&
+                 (const uint8_t *)s + len <= data + n);
+        } else {
+            must(!inside || gguf_elem(g, i) != GGUF_STRING);
+        }
+        must(inside || gguf_float(g, i, at, &d));
+        must(gguf_int(g, i, at, &v) || gguf_float(g, i, at, &d) == 0);
+    }
+}
+
+static void walk_gguf_hparams(const struct gguf *g)
+{
+    struct buf text;
+    struct err e = ERR_INIT;
+    struct hparams *h;
+    buf_init(&text, HPARAMS_GGUF_BYTES);
+    if (hparams_gguf_write(g, "f", &text, &e) == 0) {
+        must(hparams_parse(text.p, text.len, "f", &h, &e) == 0 ||
+             e.code == ERR_TOO_LARGE);
+        hparams_close(h);
+    } else {
+        must(e.code == ERR_FORMAT || e.code == ERR_TOO_LARGE);
+    }
+    buf_fini(&text);
+}
+
+void fuzz_gguf(const uint8_t *data, size_t n)
+{
+    struct gguf *g;
+    struct err e = ERR_INIT;
+    if (gguf_parse(data, n, "f", &g, &e)) {
+        must(e.code != ERR_NONE && g == NULL && e.msg[0]);
+        return;
+    }
+    for (int i = 0; i < gguf_n_keys(g); i++) {
+        walk_gguf_key(g, i, data, n);
+    }
+    for (int i = 0; i < gguf_n_tensors(g); i++) {
+        const struct weight *w = gguf_tensor(g, i);
+        const uint8_t *d = w->data;
+        size_t count =
+            w->bytes / dtype_block_bytes(w->dtype) * dtype_block(w->dtype);
+        float v[2];
+        must(count > 0 && d >= data && w->bytes <= n &&
+             d + w->bytes <= data + n);
+        weight_read(w, 0, 1, v);
+        weight_read(w, count - 1, 1, v);
+    }
+    walk_gguf_hparams(g);
+    gguf_close(g);
 }
 
 void fuzz_hparams(const uint8_t *data, size_t n)

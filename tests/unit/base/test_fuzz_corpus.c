@@ -67,6 +67,12 @@ static void test_fuzz_corpus_hparams(void **state)
     replay("hparams", fuzz_hparams);
 }
 
+static void test_fuzz_corpus_gguf(void **state)
+{
+    (void)state;
+    replay("gguf", fuzz_gguf);
+}
+
 static void test_fuzz_corpus_tokenizer(void **state)
 {
     (void)state;
@@ -85,6 +91,7 @@ int main(void)
         cmocka_unit_test(test_fuzz_corpus_json),
         cmocka_unit_test(test_fuzz_corpus_safetensors),
         cmocka_unit_test(test_fuzz_corpus_hparams),
+        cmocka_unit_test(test_fuzz_corpus_gguf),
         cmocka_unit_test(test_fuzz_corpus_tokenizer),
         cmocka_unit_test(test_fuzz_corpus_vocabulary),
     };

@@ -515,8 +515,9 @@ static const struct {
     {larger_than_file, ERR_FORMAT, "tensor 't.weight' is larger than the file"},
     {odd_row, ERR_FORMAT, "has rows of 48, expected a multiple of 32 (Q4_0)"},
     {unknown_type, ERR_FORMAT, "tensor 't.weight' has the unknown type 41"},
-    {iq2, ERR_UNSUPPORTED, "tensor 't.weight' has the unsupported type "
-                           "IQ2_XXS, expected F32, F16"},
+    {iq2, ERR_UNSUPPORTED,
+     "tensor 't.weight' has the unsupported type "
+     "IQ2_XXS, expected F32, F16"},
     {cut_data, ERR_FORMAT, "the data of tensor 't.weight' ends behind the"},
     {trailing, ERR_FORMAT, "60 bytes after the last tensor"},
     {offset_odd, ERR_FORMAT, "is at offset 8, expected a multiple of 32"},

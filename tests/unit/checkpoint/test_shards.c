@@ -1,0 +1,237 @@
+/* shards: a checkpoint in several safetensors files opens as one; an index
+ * that does not tell the truth about them is refused.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/sha256.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/shards.h"
+
+#define N 3000
+#define ONE "model-00001-of-00002.safetensors"
+#define TWO "model-00002-of-00002.safetensors"
+#define WHOLE "model.safetensors"
+
+static char dir[] = "/tmp/seqd-shards-XXXXXX";
+static float values[N];
+
+static void path_of(const char *name, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s/%s", dir, name);
+}
+
+static void save(const char *name, const char *a, const char *b, float base)
+{
+    char path[128];
+    struct err e = ERR_INIT;
+    for (int i = 0; i < N; i++) {
+        values[i] = base + (float)i;
+    }
+    const struct save_tensor t[] = {{a, DT_F32, 1, {N}, values},
+                                    {b, DT_BF16, 2, {2, 2}, values}};
+    path_of(name, path, sizeof(path));
+    assert_int_equal(safetensors_save(path, t, b ? 2 : 1, NULL, 0, &e), 0);
+}
+
+static void put_index(const char *text)
+{
+    char path[128];
+    path_of(SHARDS_FILE, path, sizeof(path));
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+#define TRUE_INDEX                                                             \
+    "{\"metadata\":{\"total_size\":1},\"weight_map\":{"                        \
+    "\"d\":\"" TWO "\",\"a\":\"" ONE "\",\"b\":\"" ONE "\",\"c\":\"" TWO       \
+    "\"}}"
+
+static int setup(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int put_two(void **state)
+{
+    (void)state;
+    save(ONE, "b", "a", 0);
+    save(TWO, "c", "d", 10000);
+    put_index(TRUE_INDEX);
+    return 0;
+}
+
+static int drop_all(void **state)
+{
+    static const char *const names[] = {ONE, TWO, WHOLE, SHARDS_FILE};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        char path[128];
+        path_of(names[i], path, sizeof(path));
+        unlink(path);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return rmdir(dir);
+}
+
+static struct weights *open_or_fail(void)
+{
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    if (weights_open(dir, "m", &w, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    return w;
+}
+
+static size_t read_file(const char *name, uint8_t *out, size_t cap)
+{
+    char path[128];
+    path_of(name, path, sizeof(path));
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(out, 1, cap, f);
+    fclose(f);
+    return n;
+}
+
+static void test_shards_open_as_one(void **state)
+{
+    (void)state;
+    static uint8_t raw[100000];
+    char want[72] = "sha256:";
+    uint8_t out[32];
+    struct sha256 c;
+    struct err e = ERR_INIT;
+    struct weights *w = open_or_fail();
+    assert_int_equal(weights_count(w), 4);
+    assert_true(weights_parameters(w) == 2 * (N + 4));
+    const struct weight *t = weights_need(w, "c", 1, N, 0, &e);
+    assert_non_null(t);
+    weight_read(t, 7, 1, values);
+    assert_true(values[0] == 10007);
+    assert_non_null(weights_need(w, "a", 2, 2, 2, &e));
+    assert_null(weights_need(w, "x", 1, 1, 1, &e));
+    assert_string_equal(e.msg, "m/" SHARDS_FILE ": tensor 'x' is missing");
+    size_t n = read_file(ONE, raw, sizeof(raw));
+    n += read_file(TWO, raw + n, sizeof(raw) - n);
+    assert_int_equal(weights_bytes(w), n);
+    sha256_init(&c);
+    sha256_add(&c, raw, n);
+    sha256_finish(&c, out);
+    sha256_hex(out, want + 7);
+    assert_string_equal(weights_digest(w), want);
+    weights_drop_pages(w, t);
+    weights_drop_pages(w, NULL);
+    weights_close(w);
+}
+
+static void test_shards_single_file_is_preferred(void **state)
+{
+    (void)state;
+    save(WHOLE, "only", NULL, 0);
+    struct weights *w = open_or_fail();
+    assert_int_equal(weights_count(w), 1);
+    assert_non_null(weights_find(w, "only"));
+    weights_close(w);
+}
+
+static void test_shards_one_cut_short_while_served(void **state)
+{
+    (void)state;
+    char path[128];
+    struct weights *w = open_or_fail();
+    path_of(TWO, path, sizeof(path));
+    assert_int_equal(truncate(path, 0), 0);
+    weight_read(weights_find(w, "b"), N - 1, 1, values);
+    assert_true(values[0] == N - 1);
+    assert_int_equal(weights_damaged(w), 0);
+    weight_read(weights_find(w, "c"), N - 1, 1, values);
+    assert_true(values[0] == 0);
+    assert_int_equal(weights_damaged(w), 1);
+    weights_close(w);
+}
+
+static void test_shards_untrue_index_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *index, *says;
+    } cases[] = {
+        {"[]", "m/" SHARDS_FILE ": has no object 'weight_map'"},
+        {"{\"weight_map\":{}}", ": 0 tensors, expected 1.."},
+        {"{\"weight_map\":{\"a\":1}}", ": tensor 'a' is in '', expected the "},
+        {"{\"weight_map\":{\"a\":\"../x.safetensors\"}}",
+         ": tensor 'a' is in '../x.safetensors', expected the name of a"},
+        {"{\"weight_map\":{\"a\":\".safetensors\"}}", "is in '.safetensors'"},
+        {"{\"weight_map\":{\"a\":\"model.bin\"}}", "is in 'model.bin'"},
+        {"{\"weight_map\":{\"a\":\"x.safetensors\"}}",
+         "m/x.safetensors: no such file"},
+        {"{\"weight_map\":{\"a\":\"" ONE "\",\"b\":\"" ONE "\",\"c\":\"" TWO
+         "\"}}",
+         ": tensor 'd' is in " TWO ", but listed nowhere"},
+        {"{\"weight_map\":{\"a\":\"" ONE "\",\"b\":\"" TWO "\",\"c\":\"" TWO
+         "\",\"d\":\"" TWO "\"}}",
+         ": tensor 'b' is in " ONE ", but listed for " TWO},
+        {"{\"weight_map\":{\"a\":\"" ONE "\",\"b\":\"" ONE "\",\"c\":\"" TWO
+         "\",\"d\":\"" TWO "\",\"e\":\"" TWO "\"}}",
+         ": tensor 'e' is listed for " TWO ", which has no such tensor"},
+        {"{\"weight_map\":{\"a\":\"" ONE "\",\"a\":\"" TWO "\"}}", "duplicate"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weights *w = NULL;
+        struct err e = ERR_INIT;
+        put_index(cases[i].index);
+        assert_int_equal(weights_open(dir, "m", &w, &e), -1);
+        assert_null(w);
+        if (!strstr(e.msg, cases[i].says)) {
+            fail_msg("'%s', expected '%s'", e.msg, cases[i].says);
+        }
+    }
+}
+
+/* The same tensor in both shards cannot be listed for both. */
+static void test_shards_tensor_in_two_shards_is_refused(void **state)
+{
+    (void)state;
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    save(TWO, "a", "d", 0);
+    assert_int_equal(weights_open(dir, "m", &w, &e), -1);
+    assert_non_null(strstr(e.msg, "tensor 'a' is in " TWO ", but listed for"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_shards_open_as_one, put_two,
+                                        drop_all),
+        cmocka_unit_test_setup_teardown(test_shards_single_file_is_preferred,
+                                        put_two, drop_all),
+        cmocka_unit_test_setup_teardown(test_shards_one_cut_short_while_served,
+                                        put_two, drop_all),
+        cmocka_unit_test_setup_teardown(test_shards_untrue_index_is_refused,
+                                        put_two, drop_all),
+        cmocka_unit_test_setup_teardown(
+            test_shards_tensor_in_two_shards_is_refused, put_two, drop_all),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,231 @@
+/* weights of a GGUF file: shapes rows first, block types widened, the digest
+ * of the file, pages that are dropped and come back, and a file that is cut
+ * short while it is served.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/sha256.h"
+#include "engine/checkpoint/weights.h"
+#include "tests/support/gguf_make.h"
+
+#define ROWS 600
+#define COLS 64
+
+static char dir[] = "/tmp/seqd-weights-gguf-XXXXXX";
+static char path[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir)) {
+        return -1;
+    }
+    snprintf(path, sizeof(path), "%s/m.gguf", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(dir);
+}
+
+/* "q" Q8_0 [600,64]: block k has scale 0.5 and the value k mod 100 all over;
+ * "n" F32 [64] of ones. The file has about 41 KB, 11 pages. */
+static void save(int extra_keys, const char *split)
+{
+    static const uint64_t ne_q[] = {COLS, ROWS}, ne_n[] = {COLS};
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    gm_head(&b, 3, 2, (uint64_t)extra_keys + 1);
+    gm_kv_string(&b, "general.architecture", "llama");
+    if (split) {
+        gm_kv_int(&b, split, GGUF_U16, 3);
+    }
+    gm_tensor(&b, "q", GM_Q8_0, 2, ne_q, 0);
+    gm_tensor(&b, "n", GM_F32, 1, ne_n, ROWS * 2 * 34);
+    gm_align(&b, 32);
+    for (int k = 0; k < ROWS * COLS / 32; k++) {
+        gm_int(&b, 2, 0x3800); /* a half: 0.5 */
+        gm_fill(&b, 32, (uint8_t)(k % 100));
+    }
+    gm_align(&b, 32);
+    for (int i = 0; i < COLS; i++) {
+        gm_int(&b, 4, 0x3f800000);
+    }
+    assert_int_equal(gm_write(&b, path), 0);
+    buf_fini(&b);
+}
+
+static struct weights *open_or_fail(const char *at)
+{
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    if (weights_open(at, "m", &w, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    return w;
+}
+
+static void test_weights_gguf_opens_file_and_folder(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    struct stat st;
+    float row[COLS];
+    save(0, NULL);
+    assert_int_equal(stat(path, &st), 0);
+    for (int i = 0; i < 2; i++) {
+        struct weights *w = open_or_fail(i ? dir : path);
+        assert_int_equal(weights_count(w), 2);
+        assert_true(weights_parameters(w) == ROWS * COLS + COLS);
+        assert_int_equal(weights_bytes(w), st.st_size);
+        assert_null(weights_metadata(w, "general.architecture"));
+        const struct weight *q = weights_need(w, "q", 2, ROWS, COLS, &e);
+        assert_non_null(q);
+        assert_int_equal(q->dtype, DT_Q8_0);
+        weight_read(q, 33 * COLS, COLS, row); /* blocks 66 and 67 */
+        assert_true(row[0] == 33.0f && row[31] == 33.0f && row[32] == 33.5f);
+        assert_null(weights_need(w, "q", 2, COLS, ROWS, &e));
+        assert_string_equal(
+            e.msg, "m/m.gguf: tensor 'q' is [600,64], expected [64,600]");
+        err_clear(&e);
+        assert_non_null(weights_need(w, "n", 1, COLS, 0, &e));
+        assert_null(weights_find(w, "x"));
+        weights_close(w);
+    }
+}
+
+static void test_weights_gguf_digest_is_the_files(void **state)
+{
+    (void)state;
+    static uint8_t raw[100000];
+    struct sha256 c;
+    uint8_t out[32];
+    char want[72] = "sha256:";
+    save(0, NULL);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(raw, 1, sizeof(raw), f);
+    fclose(f);
+    sha256_init_portable(&c);
+    sha256_add(&c, raw, n);
+    sha256_finish(&c, out);
+    sha256_hex(out, want + 7);
+    struct weights *w = open_or_fail(dir);
+    unlink(path); /* the digest is of the file that is mapped */
+    assert_string_equal(weights_digest(w), want);
+    assert_int_equal(weights_damaged(w), 0);
+    weights_close(w);
+}
+
+/* Resident pages of the tensor, of n. */
+static int resident(const struct weight *t, int *n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = (uintptr_t)t->data / page * page;
+    size_t bytes = (uintptr_t)t->data + t->bytes - from;
+    char line[256];
+    FILE *f = fopen("/proc/self/smaps", "r");
+    int inside = 0, kb = -1;
+    unsigned long lo, hi;
+    assert_non_null(f);
+    while (kb < 0 && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2) {
+            inside = from >= lo && from < hi;
+        } else if (inside && strncmp(line, "Rss:", 4) == 0) {
+            kb = (int)strtol(line + 4, NULL, 10);
+        }
+    }
+    fclose(f);
+    *n = (int)(bytes / page);
+    return kb * 1024 / (int)page;
+}
+
+static void test_weights_drop_pages_frees_and_they_come_back(void **state)
+{
+    (void)state;
+    static float all[ROWS * COLS];
+    int n;
+    save(0, NULL);
+    struct weights *w = open_or_fail(dir);
+    const struct weight *q = weights_find(w, "q");
+    weight_read(q, 0, ROWS * COLS, all);
+    assert_true(resident(q, &n) >= n);
+    weights_drop_pages(w, q);
+    assert_true(resident(q, &n) <= 2);
+    weight_read(q, 0, ROWS * COLS, all);
+    assert_true(all[ROWS * COLS - 1] == (float)(1199 % 100) / 2);
+    weights_drop_pages(w, NULL);
+    assert_int_equal(resident(q, &n), 0);
+    assert_int_equal(weights_damaged(w), 0);
+    weights_close(w);
+}
+
+static void test_weights_gguf_cut_short_while_served(void **state)
+{
+    (void)state;
+    static float all[ROWS * COLS];
+    save(0, NULL);
+    struct weights *w = open_or_fail(dir), *again = open_or_fail(dir);
+    const struct weight *q = weights_find(w, "q");
+    assert_int_equal(truncate(path, 4096), 0);
+    weight_read(q, 0, ROWS * COLS, all);
+    assert_true(all[2 * 32] == 1.0f); /* block 2: the first page is left */
+    assert_true(all[ROWS * COLS - 1] == 0);
+    assert_int_equal(weights_damaged(w), 1);
+    weights_drop_pages(w, NULL);
+    weight_read(q, 0, ROWS * COLS, all);
+    assert_true(all[ROWS * COLS - 1] == 0);
+    weights_close(w);
+    /* A digest meets the end, too. */
+    assert_int_equal(weights_damaged(again), 0);
+    assert_int_equal(strncmp(weights_digest(again), "sha256:", 7), 0);
+    assert_int_equal(weights_damaged(again), 1);
+    weights_close(again);
+}
+
+static void test_weights_gguf_refuses_parts_and_other_files(void **state)
+{
+    (void)state;
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    save(1, "split.count");
+    assert_int_equal(weights_open(dir, "m", &w, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_string_equal(e.msg, "m/m.gguf: metadata 'split.count' is 3: one of "
+                               "several files, expected a whole one");
+    err_clear(&e);
+    FILE *f = fopen(path, "w");
+    fputs("no container of ours, long enough", f);
+    fclose(f);
+    assert_int_equal(weights_open(path, "m", &w, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
+    assert_string_equal(e.msg, "m/m.gguf: does not begin with 'GGUF': not a "
+                               "GGUF file");
+    assert_null(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_weights_gguf_opens_file_and_folder),
+        cmocka_unit_test(test_weights_gguf_digest_is_the_files),
+        cmocka_unit_test(test_weights_drop_pages_frees_and_they_come_back),
+        cmocka_unit_test(test_weights_gguf_cut_short_while_served),
+        cmocka_unit_test(test_weights_gguf_refuses_parts_and_other_files),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

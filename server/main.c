@@ -23,6 +23,7 @@
 #include "server/healthcheck.h"
 #include "server/life.h"
 #include "server/server.h"
+#include "server/tokenize.h"
 #include "server/version.h"
 #include "server/worker.h"
 
@@ -113,6 +114,8 @@ int main(int argc, char **argv)
     struct config c;
     struct err e = ERR_INIT;
     int rc = 0;
+    if (argc > 1 && !strcmp(argv[1], "tokenize"))
+        return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
     if (config_load(&c, argc, argv, &e) < 0) {
         rc = fail(&e, 2);
     } else if (c.command == COMMAND_HELP) {

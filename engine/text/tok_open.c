@@ -236,6 +236,8 @@ static int open_merges(struct place *p, struct tokenizer **out, struct err *e)
         struct tok_source s = {.label = p->name,
                                .e = e,
                                .vocab = vocab,
+                               .added =
+                                   json_get(b.setup, "added_tokens_decoder"),
                                .setup = b.setup,
                                .merges = merges,
                                .n_merges = n};

@@ -151,13 +151,27 @@ int tok_vocab_end(struct tokenizer *t, const struct tok_source *s, int holes)
     return 0;
 }
 
+/* The id of an added token: its "id", or the key that it stands under in
+ * tokenizer_config.json's added_tokens_decoder. -1: none. */
+static int64_t added_id(const struct json *j)
+{
+    const char *key = json_key(j);
+    int64_t id = -1;
+    if (json_int(json_get(j, "id"), &id) == 0) {
+        return id;
+    }
+    for (id = 0; key && *key >= '0' && *key <= '9' && id < INT32_MAX; key++) {
+        id = 10 * id + (*key - '0');
+    }
+    return key && *key == 0 && key != json_key(j) ? id : -1;
+}
+
 void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes)
 {
     for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
-        int64_t id;
+        int64_t id = added_id(j);
         *bytes += json_string_len(json_get(j, "content")) + 1;
-        if (json_int(json_get(j, "id"), &id) == 0 && id >= *n_ids &&
-            id < INT32_MAX) {
+        if (id >= *n_ids && id < INT32_MAX) {
             *n_ids = id + 1;
         }
     }
@@ -172,9 +186,9 @@ static unsigned bit_if(const struct json *j, const char *key, unsigned bit)
 int tok_added_json(struct tokenizer *t, const struct tok_source *s)
 {
     for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
-        int64_t id;
+        int64_t id = added_id(j);
         const char *text = json_string(json_get(j, "content"));
-        if (!text || json_int(json_get(j, "id"), &id) || id < 0 || id >= t->n) {
+        if (!text || id < 0 || id >= t->n) {
             return tok_bad(s, "an added token has no content or no valid id");
         }
         if (t->text[id] && strcmp(t->text[id], text) != 0) {
@@ -199,7 +213,7 @@ int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes)
     size_t bytes = 0;
     int64_t n = 0;
     if (!s->vocab || json_type(s->vocab) != JSON_OBJECT ||
-        (s->added && json_type(s->added) != JSON_ARRAY)) {
+        (s->added && json_type(s->added) != JSON_ARRAY && s->root)) {
         return tok_bad(s, "no vocabulary, or added_tokens is not a list");
     }
     for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {

@@ -38,23 +38,28 @@ static int run_of(const uint32_t *runs, int n, uint32_t cp)
     return lo - 1;
 }
 
-uint32_t uni_mask(uint32_t cp)
+uint32_t uni_category(uint32_t cp)
 {
     if (cp > 0x10ffff) {
-        return UNI_BIT(CN);
+        return UNI_CN;
     }
     if (cp >= 'a' && cp <= 'z') {
-        return UNI_BIT(LL);
+        return UNI_LL;
     }
     if (cp == ' ') {
-        return UNI_BIT(ZS);
+        return UNI_ZS;
     }
     uint32_t run = uni_class_runs[run_of(uni_class_runs, n_uni_class_runs, cp)];
     uint32_t code = run & 0xff;
     if (code == UNI_ALTERNATING) {
         code = (cp - (run >> 8)) & 1 ? UNI_LL : UNI_LU;
     }
-    return 1u << code;
+    return code;
+}
+
+uint32_t uni_mask(uint32_t cp)
+{
+    return 1u << uni_category(cp);
 }
 
 uint32_t uni_lower(uint32_t cp)
@@ -167,12 +172,12 @@ void uni_text_fini(struct uni_text *u)
     memset(u, 0, sizeof(*u));
 }
 
-static int text_room(struct uni_text *u, struct err *e)
+static int text_room(struct uni_text *u, size_t n, struct err *e)
 {
-    if (u->cap - u->n > 8) {
+    if (u->cap - u->n > n) {
         return 0;
     }
-    size_t cap = u->cap ? u->cap * 2 : 256;
+    size_t cap = u->cap * 2 > u->n + n ? u->cap * 2 : u->n + n + 256;
     char *p = mem_grow(u->p, cap, 1);
     if (!p) {
         return err_nomem(e);
@@ -189,7 +194,7 @@ static int text_room(struct uni_text *u, struct err *e)
 
 int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e)
 {
-    if (text_room(u, e)) {
+    if (text_room(u, 4, e)) {
         return -1;
     }
     int len = utf8_put(cp, u->p + u->n);
@@ -201,12 +206,24 @@ int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e)
 
 int uni_text_end(struct uni_text *u, uint32_t at, struct err *e)
 {
-    if (text_room(u, e)) {
+    if (text_room(u, 4, e)) {
         return -1;
     }
     u->p[u->n] = 0;
     u->at[u->n] = at;
     return 0;
+}
+
+int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e)
+{
+    if (text_room(u, n, e)) {
+        return -1;
+    }
+    memcpy(u->p + u->n, s, n);
+    for (size_t i = 0; i < n; i++) {
+        u->at[u->n++] = (uint32_t)i;
+    }
+    return uni_text_end(u, (uint32_t)n, e);
 }
 
 /* ------------------------------------------------------------ NFC and NFD */

@@ -49,6 +49,8 @@ enum uni_cat {
     UNI_SO
 };
 
+/* uni_category: enum uni_cat of a code point. */
+uint32_t uni_category(uint32_t cp);
 /* uni_mask: 1 << category, to be tested against the sets below. */
 uint32_t uni_mask(uint32_t cp);
 
@@ -90,8 +92,10 @@ void uni_text_fini(struct uni_text *u);
  * the caller's last put: uni_text_end(u, n of the input). 0 or ERR_NOMEM. */
 int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e);
 int uni_text_end(struct uni_text *u, uint32_t at, struct err *e);
+/* uni_text_copy: append s [n] as it is, and the end. */
+int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e);
 
-/* uni_normalize: valid UTF-8 s [n] into out (initialised to zeros). O(n), also
+/* uni_normalize: append valid UTF-8 s [n], normalised, and the end. O(n), also
  * for runs of combining marks. Bytes that are not UTF-8 become U+FFFD. */
 int uni_normalize(enum uni_form form, const char *s, size_t n,
                   struct uni_text *out, struct err *e);

@@ -55,14 +55,50 @@ static int read_kinds(const struct hparams *h, struct net_config *c,
     return 0;
 }
 
+/* Names of the sizes of a Transformer: width, perceptron, layers, heads,
+ * positions. */
+static const char *const tf_keys[][5] = {
+    [NET_GPT2] = {"n_embd", "n_inner", "n_layer", "n_head", "n_positions"},
+    [NET_BERT] = {"hidden_size", "intermediate_size", "num_hidden_layers",
+                  "num_attention_heads", "max_position_embeddings"}};
+
+static int read_transformer(const struct hparams *h, struct net_config *c,
+                            struct err *e)
+{
+    const char *const *key = tf_keys[c->kind];
+    int64_t V, v[5];
+    if (hparams_int(h, "vocab_size", 1, MAX_SIZE, &V, e) != 0)
+        return -1;
+    for (int i = 0; i < 5; i++)
+        if (hparams_int(h, key[i], 1, i == 2 ? NET_MAX_LAYERS : MAX_SIZE, &v[i],
+                        e) != 0)
+            return -1;
+    c->V = (int)V;
+    c->E = (int)v[0];
+    c->F = (int)v[1];
+    c->L = (int)v[2];
+    c->A = (int)v[3];
+    c->T = (int)v[4];
+    const struct json *labels = hparams_json(h, "id2label");
+    c->C = c->kind == NET_BERT && labels != NULL ? json_size(labels) : 0;
+    return hparams_bool_or(h, "is_decoder", 0, &c->causal, e);
+}
+
 int load_config(const char *dir, struct net_config *c, struct err *e)
 {
+    static const char *const types[] = {"rnn", "gpt2", "bert", NULL};
     struct hparams *h;
+    int type = 0;
     memset(c, 0, sizeof *c);
     if (hparams_open(dir, dir, &h, e) != 0)
         return -1;
-    int rc = read_sizes(h, c, e);
-    if (rc == 0)
+    int rc = hparams_choice(h, "model_type", types, "rnn", &type, e);
+    c->kind = (enum net_kind)type;
+    if (rc == 0 && c->kind != NET_RNN)
+        rc = read_transformer(h, c, e);
+    else if (rc == 0)
+        rc = read_sizes(h, c, e);
+    if (rc == 0 && c->kind == NET_RNN)
         rc = read_kinds(h, c, e);
     hparams_close(h);
     return rc;

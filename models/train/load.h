@@ -1,5 +1,6 @@
 /* load: a checkpoint of the layout in models/README.md (plain tensor names,
- * with biases) as a net of the trainer.
+ * with biases), or one that the trainer wrote as a GPT-2 or a BERT, as a net of
+ * the trainer.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRAIN_LOAD_H

@@ -29,6 +29,7 @@ struct net_config {
     int relu;
     int V, E, H, L, D;
     int A, F, T; /* Transformers */
+    int causal;  /* BERT: rows see only what is before them (a decoder) */
     int P;       /* 0: no projection */
     int tie;
     int C; /* 0: a language model */

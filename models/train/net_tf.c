@@ -124,6 +124,8 @@ static int check_config(const struct net_config *c, struct err *e)
     if (c->E % c->A != 0)
         return err_set(e, ERR_INVALID,
                        "the width %d is not divisible by %d heads", c->E, c->A);
+    if (c->causal && c->C > 0)
+        return err_set(e, ERR_INVALID, "only a language model can be causal");
     if (c->kind == NET_GPT2 && c->C > 0)
         return err_set(e, ERR_INVALID, "a gpt2 is a language model here");
     return 0;
@@ -151,7 +153,7 @@ struct block_shape net_block_shape(const struct net *n)
                                 .A = n->c.A,
                                 .F = n->c.F,
                                 .pre_norm = gpt2,
-                                .causal = gpt2,
+                                .causal = gpt2 || n->c.causal,
                                 .conv1d = gpt2,
                                 .gelu_erf = !gpt2,
                                 .eps = gpt2 ? (real)1e-5 : (real)1e-12};

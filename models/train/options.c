@@ -67,6 +67,8 @@ static const struct row table[] = {
      "gpt2, bert: positions"},
     {"mask-rate", TYPE_REAL, AT(mask_rate), "0.15", 0.01, 0.9, NULL,
      "bert as lm: share of the tokens that are masked and predicted"},
+    {"causal", TYPE_FLAG, AT(causal), "0", 0, 1, NULL,
+     "bert as lm: predict the next word, not masked ones"},
     {"cell", TYPE_CHOICE, AT(cell), "lstm", 0, 0, "lstm|gru|elman", "cell"},
     {"nonlinearity", TYPE_CHOICE, AT(relu), "tanh", 0, 0, "tanh|relu",
      "elman: activation"},

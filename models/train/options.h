@@ -30,7 +30,7 @@ struct options {
     int shuffle, reverse, init_parts;
     /* net */
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
-    int pooling, arch, heads, inner, context;
+    int pooling, arch, heads, inner, context, causal;
     double mask_rate;
     /* optimiser */
     int optimizer, schedule, warmup, batch, bptt, epochs, patience;

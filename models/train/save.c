@@ -68,8 +68,12 @@ static void add_bert(struct buf *b, const struct net_config *c)
              "  \"num_attention_heads\": %d,\n"
              "  \"intermediate_size\": %d,\n"
              "  \"layer_norm_eps\": 1e-12",
-             c->C > 0 ? "BertForSequenceClassification" : "BertForMaskedLM",
+             c->C > 0    ? "BertForSequenceClassification"
+             : c->causal ? "BertLMHeadModel"
+                         : "BertForMaskedLM",
              c->V, c->T, c->E, c->L, c->A, c->F);
+    if (c->causal)
+        buf_add_str(b, ",\n  \"is_decoder\": true");
 }
 
 static void add_labels(struct buf *b, const struct labels *l)

@@ -100,6 +100,7 @@ static int plan(struct trainer *t, struct err *e)
                            .A = o->heads,
                            .F = o->inner > 0 ? o->inner : 4 * o->embedding,
                            .T = o->context,
+                           .causal = o->causal,
                            .P = o->projection,
                            .tie = o->tie,
                            .C = t->labels.n,

@@ -105,11 +105,16 @@ static void fill_windows(const struct trainer *t, struct feed *f, int tid)
 
 /* Choose what a masked model predicts, as BERT does: of the chosen tokens 80 %
  * become the unknown entry, 10 % any entry, the rest stay. Special tokens are
- * not chosen. */
+ * not chosen. A causal one predicts what comes next, everywhere. */
 static void mask_tokens(const struct trainer *t, struct feed *f, uint64_t key)
 {
     int32_t unk = tokenizer_unk(t->tokenizer);
     int n = 0;
+    f->batch.n_pick = f->batch.steps.N;
+    for (int i = 0; i < f->batch.steps.N; i++)
+        f->pick[i] = i;
+    if (t->net.c.causal)
+        return;
     for (int i = 0; i < f->batch.steps.N; i++) {
         int32_t id = f->ids[i];
         if (rng_uniform_at(key, (uint64_t)i) >= t->o.mask_rate ||
@@ -376,7 +381,7 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
                                  .word_key = (uint32_t)rng_hash(key, 99),
                                  .scale = (real)(1.0 / (double)*rows),
                                  .smoothing = (real)t->o.smoothing};
-    if (net_is_masked(&t->net))
+    if (net_is_masked(&t->net) && !t->net.c.causal)
         t->opts.scale /= (real)t->o.mask_rate;
     if (t->optim.sampled) {
         struct rng r;

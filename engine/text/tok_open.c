@@ -26,11 +26,13 @@ struct kind {
 static const struct kind json_kinds[] = {
     {"WordLevel", tok_rule_load},
     {"BPE", tok_bpe_load},
+    {"WordPiece", tok_wordpiece_load},
 };
 
 /* By tokenizer.ggml.model. */
 static const struct kind gguf_kinds[] = {
     {"gpt2", tok_bpe_load},
+    {"bert", tok_wordpiece_load}, /* ggml's name for it */
 };
 
 static int load_as(const struct kind *kinds, size_t n, const char *name,
@@ -257,6 +259,36 @@ static int open_merges(struct place *p, struct tokenizer **out, struct err *e)
     return 0;
 }
 
+/* vocab.txt, an entry a line, as BERT was published. */
+static int open_lines(struct place *p, struct tokenizer **out, struct err *e)
+{
+    struct beside b = {0};
+    char *lines = NULL;
+    size_t n = 0;
+    struct tokenizer *t = NULL;
+    int rc = open_beside(p, &b, e) || place_file(p, "vocab.txt", e) ||
+             file_read(p->path, p->name, MAX_TEXT, &lines, &n, e);
+    if (rc == 0) {
+        struct tok_source s = {.label = p->name,
+                               .e = e,
+                               .setup = b.setup,
+                               .lines = lines,
+                               .n_lines = n};
+        t = tok_new(e);
+        rc = !t || tok_wordpiece_load(t, &s) ||
+             tok_special_json(t, &s, b.config, b.generation) ||
+             tok_added_index(t, &s);
+    }
+    mem_free(lines);
+    close_beside(&b);
+    if (rc) {
+        tokenizer_close(t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
 static int open_place(struct place *p, struct tokenizer **out, struct err *e)
 {
     if (gguf_find_file(p->dir, p->path, sizeof(p->path))) {
@@ -264,6 +296,9 @@ static int open_place(struct place *p, struct tokenizer **out, struct err *e)
     }
     if (!has_file(p, FILE_NAME) && has_file(p, "merges.txt")) {
         return open_merges(p, out, e);
+    }
+    if (!has_file(p, FILE_NAME) && has_file(p, "vocab.txt")) {
+        return open_lines(p, out, e);
     }
     return open_json(p, out, e);
 }

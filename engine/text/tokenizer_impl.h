@@ -199,7 +199,8 @@ int tok_rule_detok(const struct tokenizer *t, struct detok *d, int32_t id,
 int detok_bytes(struct detok *d, const char *s, size_t n, struct buf *out);
 
 /* The kinds. */
-tok_load_fn tok_rule_load; /* WordLevel of our own */
-tok_load_fn tok_bpe_load;  /* byte-level BPE, from any source */
+tok_load_fn tok_rule_load;      /* WordLevel of our own */
+tok_load_fn tok_bpe_load;       /* byte-level BPE, from any source */
+tok_load_fn tok_wordpiece_load; /* WordPiece, from any source */
 
 #endif

@@ -57,6 +57,11 @@ static const struct option options[] = {
     {"--kernels", "SEQD_KERNELS", OPT_TEXT, SHOWN, 0, 0, "auto",
      "auto|generic|avx2|avx512", "NAME", "instruction set of the kernels",
      AT(kernels)},
+    {"--path", "SEQD_PATH", OPT_TEXT, SHOWN, 0, 0, "fast", "fast|exact", "NAME",
+     "products with quantised weights: activations in 8 bits, or in fp32",
+     AT(path)},
+    {"--bf16", "SEQD_BF16", OPT_BOOL, SHOWN, 0, 0, "0", NULL, NULL,
+     "bf16 products with BF16 weights, where the CPU has them", AT(bf16)},
     {"--spin-us", "SEQD_SPIN_US", OPT_INT, SHOWN, -1, 100000, "-1", NULL, "N",
      "time that idle compute threads spin before they sleep; -1: built-in",
      AT(spin_us)},
@@ -544,6 +549,10 @@ int config_help(struct buf *out)
                 "usage: seqd [options]\n"
                 "       seqd --check-config [options]   read everything, "
                 "load the models, then stop\n"
+                "       seqd eval --model PATH --data FILE [--window N] "
+                "[--max-tokens N]\n"
+                "                 [--path exact|fast]   score a checkpoint on "
+                "a text: a line of JSON\n"
                 "       seqd healthcheck [--url URL]    0 when a server "
                 "answers that it is ready\n"
                 "       seqd tokenize --model PATH [--json] "

@@ -39,7 +39,8 @@ struct config {
     int64_t http_threads, max_connections;
     int64_t timeout_ms, body_timeout_ms, idle_timeout_s, ping_ms, drain_ms;
     int64_t janitor_ms;
-    int64_t no_auth;
+    int64_t no_auth, bf16;
+    char *path;              /* fast or exact */
     struct string_list keys; /* of api_key_file and api_key */
 };
 

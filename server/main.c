@@ -19,6 +19,7 @@
 #include "engine/base/metrics.h"
 #include "engine/compute/kernels.h"
 #include "models/registry.h"
+#include "server/eval_command.h"
 #include "server/http.h"
 #include "server/healthcheck.h"
 #include "server/life.h"
@@ -62,6 +63,8 @@ static int open_engine(struct server *sv, struct err *e)
                                      .max_item_tokens = (int)c->max_item_tokens,
                                      .state_bytes = (size_t)c->state_mb << 20,
                                      .fold_bytes = (size_t)c->fold_mb << 20,
+                                     .exact = !strcmp(c->path, "exact"),
+                                     .bf16 = c->bf16 != 0,
                                      .flush = flush_events,
                                      .ctx = sv};
     if (engine_open(&o, registry_archs, &sv->engine, e) < 0)
@@ -116,6 +119,8 @@ int main(int argc, char **argv)
     int rc = 0;
     if (argc > 1 && !strcmp(argv[1], "tokenize"))
         return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
+    if (argc > 1 && !strcmp(argv[1], "eval"))
+        return eval_command(argc - 1, argv + 1, registry_archs);
     if (config_load(&c, argc, argv, &e) < 0) {
         rc = fail(&e, 2);
     } else if (c.command == COMMAND_HELP) {

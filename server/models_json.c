@@ -51,5 +51,6 @@ void model_json(const struct model *m, struct buf *out)
     buf_add_int(out, (int64_t)info->parameters);
     add_text(out, "digest", model_digest(m));
     add_text(out, "dtype", model_dtype(m));
+    add_text(out, "path", info->fast ? "fast" : "exact");
     buf_add_char(out, '}');
 }

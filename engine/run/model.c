@@ -80,7 +80,7 @@ static int list_forbidden(struct model *m, struct err *e)
         for (int32_t id = 0; id < V; id++) {
             int out = id >= n_tok || id == unk ||
                       tokenizer_is_special(m->tokenizer, id);
-            if (out && !(ends && id == m->eos)) {
+            if (out && !(ends && tokenizer_is_end(m->tokenizer, id))) {
                 if (pass == 1) {
                     m->forbid[n] = id;
                 }
@@ -128,7 +128,6 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
 
     m->n_ids = m->info.n_vocab > 0 && m->info.n_vocab < n_tok ? m->info.n_vocab
                                                               : n_tok;
-    m->eos = tokenizer_eos(m->tokenizer);
     m->max_tokens = max_item_tokens;
     if (m->info.context_length > 0) {
         m->max_tokens = m->info.context_length < INT32_MAX

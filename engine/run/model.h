@@ -36,7 +36,6 @@ struct model {
     double load_seconds;
     int max_tokens;  /* input limit of an item */
     int n_ids;       /* ids 0..n_ids-1 may be input */
-    int32_t eos;     /* -1: none */
     int32_t *forbid; /* [n_forbid] ids that are never offered */
     int n_forbid;
     _Atomic size_t memory;

@@ -265,7 +265,7 @@ static int generate_take(struct job *j, const struct task_ctx *x,
         return job_fail(j, ERR_INTERNAL, "internal_error",
                         "the model offers no token");
     }
-    if (id == m->eos) {
+    if (tokenizer_is_end(m->tokenizer, id)) {
         return finish(j, g, FINISH_STOP);
     }
     if (keep_token(j, g, id)) {

@@ -1,6 +1,7 @@
 /* config: the option table is whole and its sources obey one order.
  *
  * SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,9 @@ static void test_config_names_are_unique_and_alike(void **state)
         char name[64] = "SEQD_";
         for (int k = 2; f[0] && f[0][k] && k < 50; k++) {
             char c = f[0][k];
-            name[3 + k] = (char)(c == '-' ? '_' : c - 'a' + 'A');
+            name[3 + k] = (char)(c == '-'     ? '_'
+                                 : islower(c) ? c - 'a' + 'A'
+                                              : c);
             name[4 + k] = '\0';
         }
         if (f[0])

@@ -1,0 +1,57 @@
+/* eval: a checkpoint's score on data, through the engine that serves it, so
+ * that what is measured is what is served. One line of JSON for `seqd eval`
+ * and for `seqd-train eval` alike:
+ *
+ *   language models  {"tokens", "nats", "perplexity", "unk_share"}: tokens
+ *                    scored, their negative log-likelihood, the share of
+ *                    unknown ones
+ *   classifiers      {"items", "accuracy", "nll", "ece"}: nll in nats, the
+ *                    expected calibration error over 15 equal bins (Guo et al.
+ *                    2017)
+ *
+ * Runs on the caller's thread, which waits.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_EVAL_H
+#define SEQD_EVAL_H
+
+#include "engine/base/buf.h"
+#include "engine/run/engine.h"
+
+/* Texts as tokens, one after the other: text i is ids[start[i]] ..
+ * ids[start[i + 1] - 1], its label one of the model's. */
+struct eval_items {
+    const int32_t *ids;
+    const int64_t *start; /* [n + 1] */
+    const int32_t *label; /* [n] */
+    int n;
+};
+
+/* done of all so far; may be NULL. */
+typedef void eval_progress(void *ctx, int64_t done, int64_t all);
+
+struct eval_options {
+    int64_t window;     /* as engine_score's; 0: the model's context length, if
+                           it has one */
+    int64_t max_tokens; /* of the data, 0: all */
+    eval_progress *progress;
+    void *ctx;
+};
+
+/* eval_stream: ids [n] as one text. engine_score's errors. */
+int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
+                int64_t n, const struct eval_options *o, struct buf *out,
+                struct err *e);
+/* eval_items: engine_submit's errors, those of a job, ERR_FORMAT for a label
+ * that the model lacks. */
+int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
+               const struct eval_options *o, struct buf *out, struct err *e);
+
+/* eval_file: the text of a file. A sub-word model scores it as it stands, a
+ * model of words or characters its lines, with the end token around each (as
+ * it was trained); a classifier takes lines of a label (its name or number), a
+ * space or tab, and a text. Besides: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT. */
+int eval_file(struct engine *g, struct model *m, const char *path,
+              const struct eval_options *o, struct buf *out, struct err *e);
+
+#endif

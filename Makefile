@@ -121,7 +121,7 @@ $(B)/tests/unit/server/%: $(B)/tests/unit/server/%.o $(SUPPORT_OBJ) $(SERVER_LIB
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(SERVER_LIBS)
 $(B)/tests/parity/%: $(B)/tests/parity/%.o $(SUPPORT_OBJ) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(TRAIN_LIBS)
-$(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(ENGINE_LIB)
+$(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(ENGINE_LIBS)
 
 .SECONDARY:

@@ -250,11 +250,15 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	@for t in layers style lint test asan tsan; do \
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
-BENCHES := bench-kernels bench-step bench-engine bench-http
-.PHONY: bench-kernels bench-step bench-engine bench-http
+BENCHES := bench-kernels bench-matrix bench-step bench-engine bench-http
+.PHONY: bench-kernels bench-matrix bench-step bench-engine bench-http
 bench-kernels: $(B)/tests/bench/bench_kernels
 	@$<
 $(B)/tests/bench/bench_kernels: $(B)/tests/support/fma_probe.o
+bench-matrix: $(B)/tests/bench/bench_matrix
+	@$< $(ARGS)
+$(B)/tests/bench/bench_matrix: $(B)/tests/support/fma_probe.o \
+  $(B)/tests/support/matrix_data.o
 bench-step: $(B)/tests/bench/bench_step
 	@$< $(ARGS)
 $(B)/tests/bench/bench_step: $(B)/tests/bench/bench_step.o \

@@ -92,6 +92,17 @@ static inline struct i16 i_zero(void)
     return (struct i16){_mm256_setzero_si256(), _mm256_setzero_si256()};
 }
 
+static inline struct i16 i_set1(int32_t i)
+{
+    return (struct i16){_mm256_set1_epi32(i), _mm256_set1_epi32(i)};
+}
+
+static inline struct i16 i_add(struct i16 a, struct i16 b)
+{
+    return (struct i16){_mm256_add_epi32(a.lo, b.lo),
+                        _mm256_add_epi32(a.hi, b.hi)};
+}
+
 static inline struct v16 v_from_ints(struct i16 a)
 {
     return (struct v16){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
@@ -164,7 +175,7 @@ static inline float v_largest(struct v16 a, struct v16 b)
 }
 
 /* Round to int8, store, and sum. */
-static inline float v_put_i8(int8_t *p, struct v16 a)
+static inline int32_t v_put_i8(int8_t *p, struct v16 a)
 {
     __m256i lo = _mm256_cvtps_epi32(a.lo), hi = _mm256_cvtps_epi32(a.hi);
     __m256i sum = _mm256_add_epi32(lo, hi);
@@ -177,7 +188,7 @@ static inline float v_put_i8(int8_t *p, struct v16 a)
                                      _mm256_extracti128_si256(w, 1)));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
-    return (float)_mm_cvtsi128_si32(t);
+    return _mm_cvtsi128_si32(t);
 }
 
 #endif

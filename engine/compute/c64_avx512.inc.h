@@ -82,6 +82,16 @@ static inline struct i16 i_zero(void)
     return (struct i16){_mm512_setzero_si512()};
 }
 
+static inline struct i16 i_set1(int32_t i)
+{
+    return (struct i16){_mm512_set1_epi32(i)};
+}
+
+static inline struct i16 i_add(struct i16 a, struct i16 b)
+{
+    return (struct i16){_mm512_add_epi32(a.v, b.v)};
+}
+
 static inline struct v16 v_from_ints(struct i16 a)
 {
     return (struct v16){_mm512_cvtepi32_ps(a.v)};
@@ -136,12 +146,12 @@ static inline float v_largest(struct v16 a, struct v16 b)
 }
 
 /* Round to int8, store, and sum. */
-static inline float v_put_i8(int8_t *p, struct v16 a)
+static inline int32_t v_put_i8(int8_t *p, struct v16 a)
 {
     __m512i i = _mm512_cvtps_epi32(a.v);
 
     _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(i));
-    return (float)_mm512_reduce_add_epi32(i);
+    return _mm512_reduce_add_epi32(i);
 }
 
 #endif

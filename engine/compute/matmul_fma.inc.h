@@ -7,7 +7,8 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/matmul_decode.inc.h"
 
-#define ROWS 64 /* of a tile: 8 KiB of sums */
+#define ROWS 64    /* of a tile: 8 KiB of sums */
+#define AHEAD 2048 /* bytes of codes: how far ahead they are fetched */
 
 struct qtile {
     const uint8_t *w; /* first panel */
@@ -18,23 +19,31 @@ struct qtile {
     float *sum;             /* [m][PANELS * 16] */
 };
 
+/* Sums of this layout start from -128 sum(q): no offset is left to take off. */
+static inline __attribute__((always_inline)) int
+starts_below(const struct layout l)
+{
+    return l.off == 128 && l.subs == 1;
+}
+
 /* One row of a block: u = s (code - off) . q + o sum(q); sum += u scale. */
 static inline __attribute__((always_inline)) void
 row_term(const struct layout l, const struct i16 *dot, const struct v16 *s,
          const struct v16 *o, const struct qblock *x, float *sum)
 {
     const float *codes = l.subs > 1 ? x->half : &x->sum;
-    const struct v16 off = v_set1(-(float)l.off);
+    const int off = l.off && !starts_below(l);
+    const struct v16 noff = v_set1(-(float)l.off);
     struct v16 u = v_from_ints(dot[0]);
 
-    if (l.off)
-        u = v_fma(off, v_set1(codes[0]), u);
+    if (off)
+        u = v_fma(noff, v_set1(codes[0]), u);
     u = v_mul(u, s[0]);
     if (l.subs > 1) {
         struct v16 t = v_from_ints(dot[1]);
 
-        if (l.off)
-            t = v_fma(off, v_set1(codes[1]), t);
+        if (off)
+            t = v_fma(noff, v_set1(codes[1]), t);
         u = v_fma(t, s[1], u);
     }
     if (l.has_o)
@@ -44,47 +53,76 @@ row_term(const struct layout l, const struct i16 *dot, const struct v16 *s,
     v_store(sum, v_fma(u, v_set1(x->scale), v_load(sum)));
 }
 
+/* The dot products of one row with `panels` panels. Two chains each: eight
+ * products one after the other would be bound by their latency. */
+static inline __attribute__((always_inline)) void
+row_dots(const struct layout l, const int panels, struct c64 c[][GROUPS],
+         const struct qblock *x, struct i16 dot[][2])
+{
+#pragma GCC unroll 4
+    for (int j = 0; j < panels; j++) {
+        dot[j][0] = starts_below(l) ? i_set1(x->below) : i_zero();
+        dot[j][1] = i_zero();
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < GROUPS; g++) {
+        const int h = l.subs > 1 ? g / (GROUPS / 2) : g % 2;
+        const struct four q = q_load(x->q + 4 * g);
+
+#pragma GCC unroll 4
+        for (int j = 0; j < panels; j++)
+            dot[j][h] = i_dot(dot[j][h], c[j][g], q, code_bits(l));
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < panels && l.subs == 1; j++)
+        dot[j][0] = i_add(dot[j][0], dot[j][1]);
+}
+
+/* Codes and scales of block b of `panels` panels; those of a later block are
+ * brought near meanwhile. */
+static inline __attribute__((always_inline)) void
+tile_decode(const struct layout l, const int panels, const struct qtile *t,
+            int b, struct c64 c[][GROUPS], struct v16 s[][2], struct v16 o[][2])
+{
+    const size_t code = layout_code_bytes(&l);
+    const size_t meta = (size_t)t->blocks * code;
+    const size_t ahead = AHEAD / code * code;
+
+#pragma GCC unroll 4
+    for (int j = 0; j < panels; j++) {
+        const uint8_t *panel = t->w + (size_t)j * t->panel;
+        const uint8_t *p = panel + (size_t)b * code;
+
+#pragma GCC unroll 8
+        for (size_t i = 0; i < code; i += 64)
+            _mm_prefetch((const void *)(p + ahead + i), _MM_HINT_T0);
+#pragma GCC unroll 8
+        for (int g = 0; g < GROUPS; g++)
+            c[j][g] = c_keep(block_group(l, g, p));
+        block_scales(l, panel + meta, b, s[j], o[j]);
+    }
+}
+
 static inline __attribute__((always_inline)) void
 tile_q(const struct layout l, const int panels, const struct qtile *t)
 {
-    const uint8_t *w = t->w;
-    const size_t meta = (size_t)t->blocks * layout_code_bytes(&l);
     const struct qblock *x = t->x;
+    const int m = t->m;
 
     for (int b = 0; b < t->blocks; b++, x += t->ldx) {
         struct c64 c[PANELS][GROUPS];
         struct v16 s[PANELS][2], o[PANELS][2];
         float *sum = t->sum;
 
-#pragma GCC unroll 4
-        for (int j = 0; j < panels; j++) {
-            const uint8_t *p = w + (size_t)j * t->panel;
-
-#pragma GCC unroll 8
-            for (int g = 0; g < GROUPS; g++)
-                c[j][g] = c_keep(block_group(l, g, p));
-            block_scales(l, t->w + (size_t)j * t->panel + meta, b, s[j], o[j]);
-        }
-        for (int r = 0; r < t->m; r++, sum += panels * PACK_COLS) {
+        tile_decode(l, panels, t, b, c, s, o);
+        for (int r = 0; r < m; r++, sum += panels * PACK_COLS) {
             struct i16 dot[PANELS][2];
 
-#pragma GCC unroll 4
-            for (int j = 0; j < panels; j++)
-                dot[j][0] = dot[j][1] = i_zero();
-#pragma GCC unroll 8
-            for (int g = 0; g < GROUPS; g++) {
-                const int h = l.subs > 1 ? g / (GROUPS / 2) : 0;
-                const struct four q = q_load(x[r].q + 4 * g);
-
-#pragma GCC unroll 4
-                for (int j = 0; j < panels; j++)
-                    dot[j][h] = i_dot(dot[j][h], c[j][g], q, code_bits(l));
-            }
+            row_dots(l, panels, c, &x[r], dot);
 #pragma GCC unroll 4
             for (int j = 0; j < panels; j++)
                 row_term(l, dot[j], s[j], o[j], &x[r], sum + j * PACK_COLS);
         }
-        w += layout_code_bytes(&l);
     }
 }
 

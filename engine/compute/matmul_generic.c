@@ -232,6 +232,7 @@ static void quantise_block(const float *x, int n, struct qblock *b)
     }
     b->scale = max / 127.0f;
     b->sum = (float)(half[0] + half[1]);
+    b->below = -128 * (half[0] + half[1]);
     b->half[0] = (float)half[0];
     b->half[1] = (float)half[1];
 }

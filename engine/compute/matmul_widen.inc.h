@@ -78,6 +78,7 @@ static inline void quantise_block(const float *x, int n, struct qblock *b)
 {
     struct v16 lo, hi;
     float max;
+    int32_t half, sum;
 
     if (n >= QBLOCK) {
         lo = v_load(x);
@@ -95,9 +96,12 @@ static inline void quantise_block(const float *x, int n, struct qblock *b)
     lo = v_mul(lo, v_set1(127.0f / max));
     hi = v_mul(hi, v_set1(127.0f / max));
     b->scale = max / 127.0f;
-    b->half[0] = v_put_i8(b->q, lo);
-    b->half[1] = v_put_i8(b->q + 16, hi);
-    b->sum = b->half[0] + b->half[1];
+    half = v_put_i8(b->q, lo);
+    sum = v_put_i8(b->q + 16, hi);
+    b->half[0] = (float)half;
+    b->half[1] = (float)sum;
+    b->sum = (float)(half + sum);
+    b->below = -128 * (half + sum);
 }
 
 static void quantise(const float *x, size_t ldx, int r0, int r1,

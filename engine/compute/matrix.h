@@ -46,6 +46,7 @@ struct matrix {
 struct qblock {
     int8_t q[QBLOCK];
     float scale, sum, half[2]; /* sums of q: all, and the halves; whole */
+    int32_t below;             /* -128 sum */
 };
 struct qrows {
     int m, K, blocks;

@@ -67,7 +67,114 @@ double fma_probe(const char *family)
     return flop / ((double)(b.tv_sec - a.tv_sec) * 1e9 +
                    (double)(b.tv_nsec - a.tv_nsec));
 }
+
+static __attribute__((target("avx512f,avx512bw,avx512vnni"))) int dots512(void)
+{
+    __m512i a[16], x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(5);
+
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_set1_epi32(i);
+    for (int k = 0; k < STEPS; k++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) /* gcc 12 spills with the intrinsic */
+            __asm__("vpdpbusd %1, %2, %0" : "+v"(a[i]) : "v"(x), "v"(y));
+    }
+#pragma GCC unroll 16
+    for (int i = 1; i < 16; i++)
+        a[0] = _mm512_add_epi32(a[0], a[i]);
+    return _mm512_cvtsi512_si32(a[0]);
+}
+
+static __attribute__((target("avx2"))) int dots256(void)
+{
+    __m256i a[8], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(5);
+    const __m256i one = _mm256_set1_epi16(1);
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm256_set1_epi32(i);
+    for (int k = 0; k < STEPS; k++) {
+        __asm__("" : "+x"(x)); /* not the same product each time */
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            __m256i t = _mm256_maddubs_epi16(x, y);
+
+            __asm__("" : "+x"(t));
+            a[i] = _mm256_add_epi32(a[i], _mm256_madd_epi16(t, one));
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 1; i < 8; i++)
+        a[0] = _mm256_add_epi32(a[0], a[i]);
+    return _mm256_cvtsi256_si32(a[0]);
+}
+
+double int8_probe(const char *family)
+{
+    const int vnni =
+        strcmp(family, "avx512") == 0 && __builtin_cpu_supports("avx512vnni");
+    volatile int sink;
+    struct timespec a, b;
+
+    if (strcmp(family, "generic") == 0)
+        return 0.0;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    sink = vnni ? dots512() : dots256();
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    (void)sink;
+    return (vnni ? 16 * 128.0 : 8 * 64.0) * STEPS /
+           ((double)(b.tv_sec - a.tv_sec) * 1e9 +
+            (double)(b.tv_nsec - a.tv_nsec));
+}
+
+static __attribute__((target("avx2"))) int read_all(const char *p, size_t n)
+{
+    __m256i a[8];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm256_setzero_si256();
+    for (const char *end = p + n; p < end; p += 512) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            a[i % 8] = _mm256_xor_si256(
+                a[i % 8], _mm256_loadu_si256((const void *)(p + 32 * i)));
+    }
+#pragma GCC unroll 8
+    for (int i = 1; i < 8; i++)
+        a[0] = _mm256_xor_si256(a[0], a[i]);
+    return _mm256_cvtsi256_si32(a[0]);
+}
+
+double read_probe(const void *mem, size_t bytes)
+{
+    volatile int sink;
+    struct timespec a, b;
+
+    if (!__builtin_cpu_supports("avx2"))
+        return 0.0;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    sink = read_all(mem, bytes / 512 * 512);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    (void)sink;
+    return (double)bytes / ((double)(b.tv_sec - a.tv_sec) * 1e9 +
+                            (double)(b.tv_nsec - a.tv_nsec));
+}
 #else
+double int8_probe(const char *family)
+{
+    (void)family;
+    return 0.0;
+}
+
+double read_probe(const void *mem, size_t bytes)
+{
+    (void)mem;
+    (void)bytes;
+    return 0.0;
+}
+
 double fma_probe(const char *family)
 {
     (void)family;

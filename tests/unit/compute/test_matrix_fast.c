@@ -119,6 +119,7 @@ static void test_quantise_follows_its_definition(void **state)
                     }
                     assert_true(b->scale == max / 127.0f);
                     assert_true(b->sum == (float)(half[0] + half[1]));
+                    assert_int_equal(b->below, -128 * (half[0] + half[1]));
                     assert_true(b->half[0] == (float)half[0]);
                     assert_true(b->half[1] == (float)half[1]);
                 }

@@ -44,6 +44,8 @@ static uint32_t point_at(struct points *p, uint32_t byte)
     return p->point;
 }
 
+/* One token: its text is what it stands for, U+FFFD where it holds but a part
+ * of a code point. */
 static void write_tokens(struct request *r, const struct item *it,
                          const char *text)
 {
@@ -55,11 +57,12 @@ static void write_tokens(struct request *r, const struct item *it,
     buf_add_str(out, ",\"tokens\":[");
     for (int i = 0; i < r->tokens.n; i++) {
         const struct token *k = &r->tokens.v[i];
-        const char *entry = tokenizer_text(t, k->id);
+        size_t n;
+        const char *piece = tokenizer_piece(t, k->id, &n);
         buf_add_str(out, i ? ",{\"id\":" : "{\"id\":");
         buf_add_int(out, k->id);
         buf_add_str(out, ",\"text\":");
-        buf_add_json_string(out, entry, strlen(entry));
+        buf_add_json_string(out, piece, n);
         buf_add_str(out, ",\"start\":");
         buf_add_int(out, point_at(&p, k->start));
         buf_add_str(out, ",\"end\":");
@@ -74,20 +77,24 @@ static void write_tokens(struct request *r, const struct item *it,
     buf_add_char(out, '}');
 }
 
+/* text is scratch. */
 static int tokenize_item(struct request *r, const struct json *v, int i,
-                         unsigned flags)
+                         unsigned flags, struct buf *text)
 {
     struct err e = ERR_INIT;
     char param[32];
     r->tokens.n = r->tokens.n_unknown = 0;
-    if (tokenizer_encode(model_tokenizer(r->model), json_string(v),
-                         json_string_len(v), flags,
+    buf_clear(text);
+    buf_add_str(text, "");
+    if (json_text(v, text) < 0)
+        return err_nomem(&r->err);
+    if (tokenizer_encode(model_tokenizer(r->model), text->p, text->len, flags,
                          MAX_LISTED - r->prompt_tokens, &r->tokens, &e) < 0) {
         task_param(r, i, param);
         return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
     }
     r->prompt_tokens += r->tokens.n;
-    write_tokens(r, &r->items[i], json_string(v));
+    write_tokens(r, &r->items[i], text->p);
     return 0;
 }
 
@@ -95,7 +102,9 @@ int api_tokenize(struct request *r)
 {
     struct tokenize_params p = {0};
     const struct json *v = NULL;
-    if (task_body(r) < 0 ||
+    struct buf text;
+    int rc = 0;
+    if (task_body_nul(r) < 0 ||
         fields_read(r->json, tokenize_fields,
                     sizeof tokenize_fields / sizeof(struct field), &p,
                     &r->err) < 0 ||
@@ -104,12 +113,13 @@ int api_tokenize(struct request *r)
     unsigned flags = (p.add_special ? TOK_ADD_SPECIAL : 0) |
                      (p.parse_special ? TOK_PARSE_SPECIAL : 0);
     reply_open(r, "tokens");
-    for (int i = 0; i < r->n_items; i++) {
+    buf_init(&text, (size_t)1 << 30);
+    for (int i = 0; i < r->n_items && rc == 0; i++) {
         v = task_input_at(r, p.input, i, v);
-        if (tokenize_item(r, v, i, flags) < 0)
-            return -1;
+        rc = tokenize_item(r, v, i, flags, &text);
     }
-    return reply_close(r);
+    buf_fini(&text);
+    return rc < 0 ? -1 : reply_close(r);
 }
 
 /* -------------------------------------------------------------- detokenize */

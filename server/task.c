@@ -11,12 +11,14 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
-int task_body(struct request *r)
+static int read_body(struct request *r, int nul)
 {
     const struct json_limits lim = {(size_t)r->sv->cfg->max_body, 0, 0};
     struct err e = ERR_INIT;
-    if (json_parse(r->body ? r->body : "", r->body_len, &lim, &r->json, &e) <
-        0) {
+    const char *body = r->body ? r->body : "";
+    int rc = nul ? json_parse_nul(body, r->body_len, &lim, &r->json, &e)
+                 : json_parse(body, r->body_len, &lim, &r->json, &e);
+    if (rc < 0) {
         if (e.code == ERR_NOMEM)
             return err_nomem(&r->err);
         return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL, "%s",
@@ -27,6 +29,16 @@ int task_body(struct request *r)
                           "the body is %s, expected an object",
                           json_type_name(json_type(r->json)));
     return 0;
+}
+
+int task_body(struct request *r)
+{
+    return read_body(r, 0);
+}
+
+int task_body_nul(struct request *r)
+{
+    return read_body(r, 1);
 }
 
 int task_params(struct request *r, const struct field *f, int n,

@@ -33,6 +33,8 @@ struct task_params {
 
 /* task_body: the body as an object into r->json. invalid_json. */
 int task_body(struct request *r);
+/* task_body_nul: the same, U+0000 may stand in strings (json_parse_nul). */
+int task_body_nul(struct request *r);
 /* task_params: body and fields; p holds the defaults before. */
 int task_params(struct request *r, const struct field *f, int n,
                 struct task_params *p);

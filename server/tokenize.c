@@ -19,7 +19,7 @@ struct tokenize {
     unsigned flags;
     struct tokenizer *t;
     struct token_list tokens;
-    struct buf line, reply;
+    struct buf line, text, reply;
     long number; /* of the line, from 1 */
     FILE *out, *errors;
     int refused;
@@ -70,13 +70,16 @@ static int encode_line(struct tokenize *k, struct err *e)
     struct json *j = NULL;
     if (!k->json)
         return encode_text(k, text, k->line.len, e);
-    if (json_parse(text, k->line.len, &limits, &j, e) < 0)
+    if (json_parse_nul(text, k->line.len, &limits, &j, e) < 0)
         return -1;
-    int rc = json_type(j) == JSON_STRING
-                 ? encode_text(k, json_string(j), json_string_len(j), e)
-                 : err_set(e, ERR_INVALID, "not a JSON string");
+    int is_string = json_type(j) == JSON_STRING;
+    buf_clear(&k->text);
+    buf_add_str(&k->text, "");
+    int rc = json_text(j, &k->text);
     json_free(j);
-    return rc;
+    if (!is_string)
+        return err_set(e, ERR_INVALID, "not a JSON string");
+    return rc < 0 ? err_nomem(e) : encode_text(k, k->text.p, k->text.len, e);
 }
 
 static int do_line(struct tokenize *k)
@@ -134,6 +137,7 @@ int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
         return 1;
     }
     buf_init(&k.line, MAX_LINE);
+    buf_init(&k.text, MAX_LINE);
     buf_init(&k.reply, (size_t)4 << 30);
     if (do_lines(&k, in) < 0 || fflush(out) != 0 || ferror(in)) {
         fprintf(errors, "seqd: tokenize: line %ld cannot be read or written\n",
@@ -141,6 +145,7 @@ int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
         k.refused = 1;
     }
     buf_fini(&k.line);
+    buf_fini(&k.text);
     buf_fini(&k.reply);
     token_list_fini(&k.tokens);
     tokenizer_close(k.t);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/file.h"
 #include "engine/base/json_scan.h"
 #include "engine/base/mem.h"
@@ -48,26 +49,84 @@ static struct json_limits limits_or_default(const struct json_limits *lim)
     return l;
 }
 
-int json_parse(const char *text, size_t n, const struct json_limits *lim,
-               struct json **out, struct err *e)
+/* A copy in which each escape of U+0000 is the bytes C0 80. The text is known
+ * to be JSON: a backslash stands in strings alone. */
+static char *without_nul(const char *text, size_t *n)
+{
+    char *p = mem_alloc(*n + 1);
+    size_t k = 0;
+    for (size_t i = 0; p && i < *n; i++) {
+        if (*n - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0) {
+            p[k++] = '\xc0';
+            p[k++] = '\x80';
+            i += 5;
+            continue;
+        }
+        p[k++] = text[i];
+        if (text[i] == '\\') {
+            p[k++] = text[++i];
+        }
+    }
+    *n = k;
+    return p;
+}
+
+static int has_nul(const char *text, size_t n)
+{
+    return memmem(text, n, "\\u0000", 6) != NULL;
+}
+
+static int parse(const char *text, size_t n, const struct json_limits *lim,
+                 int nul, struct json **out, struct err *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct json_limits l = limits_or_default(lim);
+    char *copy = NULL;
     *out = NULL;
     if (n > l.max_bytes) {
         return err_set(e, ERR_TOO_LARGE, "%zu bytes of JSON, at most %zu", n,
                        l.max_bytes);
     }
-    if (json_scan(text, n, &l, e)) {
+    if (json_scan(text, n, &l, nul, e)) {
         return -1;
     }
+    if (nul && has_nul(text, n) && !(copy = without_nul(text, &n))) {
+        return err_nomem(e);
+    }
     pthread_once(&once, install_hooks);
-    cJSON *c = cJSON_ParseWithLength(text, n);
+    cJSON *c = cJSON_ParseWithLength(copy ? copy : text, n);
+    mem_free(copy);
     if (!c) {
         return err_nomem(e); /* all else the pre-scan has seen */
     }
     *out = (struct json *)(void *)c;
     return 0;
+}
+
+int json_parse(const char *text, size_t n, const struct json_limits *lim,
+               struct json **out, struct err *e)
+{
+    return parse(text, n, lim, 0, out, e);
+}
+
+int json_parse_nul(const char *text, size_t n, const struct json_limits *lim,
+                   struct json **out, struct err *e)
+{
+    return parse(text, n, lim, 1, out, e);
+}
+
+int json_text(const struct json *j, struct buf *out)
+{
+    const char *s = json_string(j);
+    while (s) {
+        const char *at = strstr(s, "\xc0\x80");
+        buf_add(out, s, at ? (size_t)(at - s) : strlen(s));
+        if (at) {
+            buf_add(out, "", 1);
+        }
+        s = at ? at + 2 : NULL;
+    }
+    return out->failed ? -1 : 0;
 }
 
 int json_load(const char *path, const char *label,

@@ -35,6 +35,11 @@ struct json_limits {
  * cause, ERR_TOO_LARGE, ERR_NOMEM. lim may be NULL. */
 int json_parse(const char *text, size_t n, const struct json_limits *lim,
                struct json **out, struct err *e);
+/* json_parse_nul: the same, but \u0000 may stand in strings: json_string then
+ * holds the bytes C0 80 for it, as Java writes it, and json_text the byte 0.
+ * For what may be given to json_text, and nothing else. */
+int json_parse_nul(const char *text, size_t n, const struct json_limits *lim,
+                   struct json **out, struct err *e);
 /* json_load: the same from a file (ERR_IO, ERR_NOT_FOUND; bad JSON is
  * ERR_FORMAT); the message names `label`, not the path. */
 int json_load(const char *path, const char *label,
@@ -50,6 +55,9 @@ const char *json_key(const struct json *j);          /* of an object member */
 int json_size(const struct json *j);           /* members; walks the list */
 const char *json_string(const struct json *j); /* NULL if no string */
 size_t json_string_len(const struct json *j);
+/* json_text: append a string to out (nothing if j is none), C0 80 as 0. */
+struct buf;
+int json_text(const struct json *j, struct buf *out);
 double json_number(const struct json *j); /* 0 if no number */
 /* json_int: 0 and *v when j is a number with an integral value in
  * [-2^53, 2^53], else -1. */

@@ -39,6 +39,7 @@ struct scan {
     const char *s;
     size_t i, n;
     const struct json_limits *lim;
+    int nul; /* \u0000 may stand in a string */
     struct err *e;
     size_t n_nodes;
     struct open *stack;
@@ -108,9 +109,10 @@ static size_t unescape(const char *s, size_t n, char out[4], int *n_out,
         return 0;
     }
     size_t used = 6;
-    if (cp == 0) {
-        *cause = "\\u0000 in a string";
-        return 0;
+    if (cp == 0) { /* as Java writes it, the caller knows if it may be */
+        memcpy(out, "\xc0\x80", 2);
+        *n_out = 2;
+        return used;
     }
     if (cp >= 0xd800 && cp <= 0xdbff && n >= 12 && s[6] == '\\' &&
         s[7] == 'u' && hex4(s + 8, n - 8, &low) == 0 && low >= 0xdc00 &&
@@ -143,6 +145,9 @@ static int scan_string(struct scan *c, size_t *from, size_t *len, int *escaped)
             used = unescape(c->s + i, c->n - i, out, &n_out, &cause);
             if (used == 0) {
                 return bad(c, i, cause);
+            }
+            if (n_out == 2 && out[0] == '\xc0' && !c->nul) {
+                return bad(c, i, "\\u0000 in a string");
             }
             *escaped = 1;
         } else {
@@ -466,13 +471,14 @@ static int scan_document(struct scan *c)
 }
 
 int json_scan(const char *text, size_t n, const struct json_limits *lim,
-              struct err *e)
+              int nul, struct err *e)
 {
     struct scan c;
     memset(&c, 0, offsetof(struct scan, few_open));
     c.s = text;
     c.n = n;
     c.lim = lim;
+    c.nul = nul;
     c.e = e;
     c.stack = c.few_open;
     c.keys = c.few_keys;

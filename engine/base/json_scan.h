@@ -7,8 +7,9 @@
 
 #include "engine/base/json.h"
 
-/* All limits set (no zeros). ERR_INVALID, ERR_TOO_LARGE, ERR_NOMEM. */
+/* All limits set (no zeros); nul: \u0000 may stand in a string. ERR_INVALID,
+ * ERR_TOO_LARGE, ERR_NOMEM. */
 int json_scan(const char *text, size_t n, const struct json_limits *lim,
-              struct err *e);
+              int nul, struct err *e);
 
 #endif

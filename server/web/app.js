@@ -22,6 +22,7 @@ function box(id) {
         form: section.querySelector("form"),
         text: section.querySelector("textarea"),
         model: section.querySelector("select"),
+        look: section.querySelector(".look"),
         button: section.querySelector("button"),
         out: section.querySelector("output")
     };
@@ -89,6 +90,72 @@ function unknownNote(item) {
         : " " + item.unknown + " words are unknown to the model.";
 }
 
+/* -------------------------------------------------------------- attention */
+
+/* Whether the weights are wanted, as a part of the request. */
+function looking(b) {
+    return b.look && !b.look.hidden && b.look.querySelector("input").checked
+        ? {attention: true} : {};
+}
+
+/* weights of one row: of a head, or the mean over all heads of the layer. */
+function attentionRow(layer, head, i) {
+    if (head >= 0)
+        return layer.heads[head][i];
+    return layer.heads[0][i].map((_, j) =>
+        layer.heads.reduce((sum, h) => sum + h[i][j], 0) / layer.heads.length);
+}
+
+function pick(label, n, all) {
+    const select = el("select");
+    select.setAttribute("aria-label", label);
+    if (all)
+        select.append(new Option("all " + n + " " + label + "s", -1));
+    for (let i = 0; i < n; i++)
+        select.append(new Option(label + " " + (i + 1), i));
+    return select;
+}
+
+/* The tokens in a row; the chosen one is framed, the others are as dark as its
+ * weight for them. */
+function drawAttention(attention, start) {
+    const layers = attention.layers, n = attention.tokens.length;
+    const box = el("div", "attention"), strip = el("div", "tokens");
+    const layer = pick("layer", layers.length, false);
+    const head = pick("head", layers[0].heads.length, true);
+    let chosen = start === undefined ? n - 1 : start;
+    layer.value = layers.length - 1;
+    const tokens = attention.tokens.map((text, i) => {
+        const t = el("button", "", visible(text));
+        t.type = "button";
+        t.addEventListener("click", () => { chosen = i; paint(); });
+        return t;
+    });
+    function paint() {
+        const row = attentionRow(layers[layer.value], Number(head.value),
+                                 chosen);
+        const most = Math.max(...row, 1e-9);
+        tokens.forEach((t, j) => {
+            t.style.setProperty("--w", (row[j] / most).toFixed(3));
+            t.classList.toggle("chosen", j === chosen);
+            t.title = percent(row[j]);
+        });
+    }
+    layer.addEventListener("change", paint);
+    head.addEventListener("change", paint);
+    const choose = el("div", "row");
+    choose.append(layer, head);
+    strip.append(...tokens);
+    box.append(el("p", "note", "What the framed token looks at (click another" +
+        " one; point at a token for its weight):"), strip, choose);
+    paint();
+    return box;
+}
+
+function attentionOf(item, start) {
+    return item.attention ? [drawAttention(item.attention, start)] : [];
+}
+
 /* ------------------------------------------------------------- next words */
 
 function visible(text) {
@@ -102,7 +169,8 @@ function joined(before, word) {
 }
 
 async function predict(b) {
-    const item = (await answer("/predict", request(b, {top_k: 10}))).data[0];
+    const item = (await answer("/predict", request(b,
+        Object.assign({top_k: 10}, looking(b))))).data[0];
     const best = item.predictions.length ? item.predictions[0].prob : 1;
     const rows = item.predictions.map(p => {
         const row = el("button", "bar");
@@ -121,7 +189,8 @@ async function predict(b) {
         return row;
     });
     b.out.replaceChildren(...rows, el("p", "note",
-        "Click a word to go on with it." + unknownNote(item)));
+        "Click a word to go on with it." + unknownNote(item)),
+        ...attentionOf(item));
 }
 
 /* -------------------------------------------------------------- sentiment */
@@ -149,12 +218,13 @@ function labelBars(item) {
 }
 
 async function sentiment(b) {
-    const item = (await answer("/sentiment", request(b, {}))).data[0];
+    const item = (await answer("/sentiment", request(b,
+        looking(b)))).data[0];
     const labels = item.scores.map(s => s.label).sort().join();
     b.out.replaceChildren(
         el("div", "verdict", item.label + ", " + percent(item.score)),
         ...(labels === "negative,positive" ? gauge(item) : labelBars(item)),
-        el("p", "note", unknownNote(item).trim()));
+        el("p", "note", unknownNote(item).trim()), ...attentionOf(item, 0));
 }
 
 /* ----------------------------------------------------------- continuation */
@@ -223,6 +293,13 @@ async function fillModels(boxes) {
         b.button.disabled = names.length === 0;
         if (names.length === 0)
             b.out.replaceChildren(el("p", "note", "No model here does this."));
+        const show = () => {
+            const m = list.find(m => m.id === b.model.value);
+            if (b.look)
+                b.look.hidden = !(m && m.attention);
+        };
+        b.model.addEventListener("change", show);
+        show();
     }
     const info = await (await fetch("/info")).json();
     document.getElementById("about").textContent =

@@ -11,6 +11,8 @@ int api_predict(struct request *r);
 int api_predict_finish(struct request *r);
 int api_sentiment(struct request *r);
 int api_sentiment_finish(struct request *r);
+int api_embeddings(struct request *r);
+int api_embeddings_finish(struct request *r);
 int api_generate(struct request *r);
 int api_generate_finish(struct request *r);
 int api_tokenize(struct request *r);

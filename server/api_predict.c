@@ -5,6 +5,9 @@
  * `level` is "token" there, and "word" would be a search, which is not here
  * yet. `truncate` keeps the last tokens: they say most about what follows.
  *
+ * A masked-word model fills in the one mask token of a text: its whole entries
+ * are offered, `truncate` keeps the first tokens.
+ *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
@@ -36,18 +39,64 @@ static int check_level(struct request *r, const char *level)
                       "level must be \"word\" or \"token\"");
 }
 
+/* A model for next words, or one that the name or the want of others makes a
+ * masked-word model: then *fill is 1. */
+static int find_model(struct request *r, const char *name, int *fill)
+{
+    *fill = 0;
+    if (task_model(r, name, TASK_NEXT) == 0)
+        return 0;
+    if (!r->err.reason || strcmp(r->err.reason, "task_not_supported"))
+        return -1;
+    struct err first = r->err;
+    err_clear(&r->err);
+    if (task_model(r, name, TASK_FILL) < 0) {
+        r->err = first;
+        return -1;
+    }
+    *fill = 1;
+    return 0;
+}
+
+static int check_fill_level(struct request *r, const char *level)
+{
+    if (!level || !strcmp(level, "token"))
+        return 0;
+    return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported", "level",
+                      "this model fills in single tokens: level \"token\"");
+}
+
 int api_predict(struct request *r)
 {
     struct task_params p = {.top_k = 5, .temperature = 1.0};
+    int fill;
     if (task_params(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
-        task_model(r, p.model, TASK_NEXT) < 0 || check_level(r, p.level) < 0 ||
-        task_encode(r, &p, KEEP_LAST, 1) < 0)
+        find_model(r, p.model, &fill) < 0 ||
+        (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0 ||
+        task_encode(r, &p, fill ? KEEP_FIRST : KEEP_LAST,
+                    fill ? ENCODE_PARSE : ENCODE_EMPTY) < 0)
         return -1;
     r->top_k = (int)p.top_k;
-    const struct job_spec spec = {.task = TASK_NEXT,
+    const struct job_spec spec = {.task = fill ? TASK_FILL : TASK_NEXT,
                                   .top_k = (int)p.top_k,
                                   .temperature = (float)p.temperature};
     return task_submit(r, &spec);
+}
+
+/* A masked word as it stands in a text, without the space before it; bytes of
+ * no whole code point become U+FFFD. */
+static void write_filled(struct request *r, int32_t id)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    struct detok d;
+    struct buf b;
+    buf_init(&b, UINT16_MAX);
+    detok_init(&d);
+    if (detok_next(t, &d, id, &b) < 0 || detok_finish(t, &d, &b) < 0)
+        r->out.failed = 1;
+    size_t skip = b.len > 1 && b.p[0] == ' ';
+    buf_add_json_string(&r->out, b.p ? b.p + skip : "", b.len - skip);
+    buf_fini(&b);
 }
 
 static void write_item(struct request *r, const struct item *it,
@@ -55,6 +104,7 @@ static void write_item(struct request *r, const struct item *it,
 {
     const struct tokenizer *t = model_tokenizer(r->model);
     struct buf *out = &r->out;
+    int fill = (model_get_info(r->model)->tasks & TASK_FILL) != 0;
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(out, it->index);
     buf_add_str(out, ",\"predictions\":[");
@@ -62,7 +112,10 @@ static void write_item(struct request *r, const struct item *it,
         const struct prediction *p = &res->predictions[i];
         const char *text = tokenizer_text(t, p->id);
         buf_add_str(out, i ? ",{\"text\":" : "{\"text\":");
-        buf_add_json_string(out, text, strlen(text));
+        if (fill)
+            write_filled(r, p->id);
+        else
+            buf_add_json_string(out, text, strlen(text));
         buf_add_str(out, ",\"prob\":");
         buf_add_float(out, p->prob);
         buf_add_str(out, ",\"logprob\":");

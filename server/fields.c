@@ -76,14 +76,16 @@ static int read_field(const struct json *v, const struct field *f, char *at,
     }
 }
 
-int fields_read(const struct json *body, const struct field *f, int n,
-                void *out, struct err *e)
+static int read_all(const struct json *body, const struct field *f, int n,
+                    int open, void *out, struct err *e)
 {
     for (const struct json *v = json_child(body); v; v = json_next(v)) {
         const char *key = json_key(v);
         int i = 0;
         while (i < n && strcmp(f[i].name, key))
             i++;
+        if (i == n && open)
+            continue;
         if (i == n)
             return err_set_at(e, ERR_INVALID, "unknown_field", key,
                               "unknown field");
@@ -91,4 +93,16 @@ int fields_read(const struct json *body, const struct field *f, int n,
             return -1;
     }
     return 0;
+}
+
+int fields_read(const struct json *body, const struct field *f, int n,
+                void *out, struct err *e)
+{
+    return read_all(body, f, n, 0, out, e);
+}
+
+int fields_read_open(const struct json *body, const struct field *f, int n,
+                     void *out, struct err *e)
+{
+    return read_all(body, f, n, 1, out, e);
 }

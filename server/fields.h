@@ -34,5 +34,9 @@ struct field {
  * reason and param. */
 int fields_read(const struct json *body, const struct field *f, int n,
                 void *out, struct err *e);
+/* fields_read_open: members that no row names are passed over: /v1, whose
+ * clients send more than we know. */
+int fields_read_open(const struct json *body, const struct field *f, int n,
+                     void *out, struct err *e);
 
 #endif

@@ -20,7 +20,9 @@ void models_json_tasks(unsigned tasks, struct buf *out)
         const char *name;
     } names[] = {{TASK_NEXT, "predict"},
                  {TASK_CLASSIFY, "sentiment"},
-                 {TASK_GENERATE, "generate"}};
+                 {TASK_GENERATE, "generate"},
+                 {TASK_EMBED, "embeddings"},
+                 {TASK_FILL, "fill"}};
     int n = 0;
     buf_add_char(out, '[');
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -28,6 +30,9 @@ void models_json_tasks(unsigned tasks, struct buf *out)
             buf_addf(out, "%s\"%s\"", n++ ? "," : "", names[i].name);
     buf_add_char(out, ']');
 }
+
+/* By enum score_kind. */
+static const char *const score_kinds[] = {"softmax", "sigmoid", "raw"};
 
 void model_json(const struct model *m, struct buf *out)
 {
@@ -51,6 +56,8 @@ void model_json(const struct model *m, struct buf *out)
     buf_add_int(out, (int64_t)info->parameters);
     add_text(out, "digest", model_digest(m));
     add_text(out, "dtype", model_dtype(m));
+    if (info->tasks & TASK_CLASSIFY)
+        add_text(out, "scores", score_kinds[info->scores]);
     add_text(out, "path", info->fast ? "fast" : "exact");
     buf_add_char(out, '}');
 }

@@ -20,6 +20,8 @@ static const struct route routes[] = {
      api_tokenize, NULL},
     {"/detokenize", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "detokenize",
      api_detokenize, NULL},
+    {"/v1/embeddings", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "embeddings",
+     api_embeddings, api_embeddings_finish},
     {"/livez", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "livez", api_livez, NULL},
     {"/readyz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
      NULL},

@@ -41,15 +41,29 @@ int task_body_nul(struct request *r)
     return read_body(r, 1);
 }
 
-int task_params(struct request *r, const struct field *f, int n,
-                struct task_params *p)
+static int read_params(struct request *r, const struct field *f, int n,
+                       int open, struct task_params *p)
 {
     p->timeout_ms = r->sv->cfg->timeout_ms;
-    if (task_body(r) < 0 || fields_read(r->json, f, n, p, &r->err) < 0)
+    if (read_body(r, open) < 0 ||
+        (open ? fields_read_open(r->json, f, n, p, &r->err)
+              : fields_read(r->json, f, n, p, &r->err)) < 0)
         return -1;
     if (p->timeout_ms > 0)
         r->deadline_us = r->complete_us + p->timeout_ms * 1000;
     return 0;
+}
+
+int task_params(struct request *r, const struct field *f, int n,
+                struct task_params *p)
+{
+    return read_params(r, f, n, 0, p);
+}
+
+int task_params_open(struct request *r, const struct field *f, int n,
+                     struct task_params *p)
+{
+    return read_params(r, f, n, 1, p);
 }
 
 int task_model(struct request *r, const char *name, unsigned tasks)
@@ -76,16 +90,12 @@ static int bad_input(struct request *r, const char *param, const char *msg)
     return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
 }
 
-int task_inputs(struct request *r, const struct json *input)
+/* r->items for the members of `input`, of this type each. */
+static int make_items(struct request *r, const struct json *input,
+                      enum json_type type, const char *what)
 {
     char param[32];
     int64_t most = r->sv->cfg->max_batch;
-    if (!input)
-        return bad_input(r, "input", "input is missing");
-    r->single = json_type(input) == JSON_STRING;
-    if (!r->single && json_type(input) != JSON_ARRAY)
-        return bad_input(r, "input",
-                         "input is neither a string nor a list of strings");
     r->n_items = r->single ? 1 : json_size(input);
     if (r->n_items == 0)
         return bad_input(r, "input", "input is an empty list");
@@ -95,9 +105,9 @@ int task_inputs(struct request *r, const struct json *input)
                           r->n_items, (long long)most);
     const struct json *v = r->single ? NULL : json_child(input);
     for (int i = 0; v; v = json_next(v), i++)
-        if (json_type(v) != JSON_STRING) {
+        if (json_type(v) != type) {
             task_param(r, i, param);
-            return bad_input(r, param, "an item of input is not a string");
+            return bad_input(r, param, what);
         }
     r->items = &r->item1;
     if (r->n_items > 1)
@@ -109,6 +119,18 @@ int task_inputs(struct request *r, const struct json *input)
         r->items[i].index = i;
     }
     return 0;
+}
+
+int task_inputs(struct request *r, const struct json *input)
+{
+    if (!input)
+        return bad_input(r, "input", "input is missing");
+    r->single = json_type(input) == JSON_STRING;
+    if (!r->single && json_type(input) != JSON_ARRAY)
+        return bad_input(r, "input",
+                         "input is neither a string nor a list of strings");
+    return make_items(r, input, JSON_STRING,
+                      "an item of input is not a string");
 }
 
 const struct json *task_input_at(const struct request *r,
@@ -135,27 +157,41 @@ static int grow_ids(struct request *r, size_t more)
     return 0;
 }
 
-/* Copy r->tokens, cut to `limit` tokens, behind the other items' tokens. A
- * begin token stays in front of a tail. */
+/* The tokens that stand around a text of this model: words and characters have
+ * a begin token only where prompts get it. */
+static void find_around(const struct request *r, int *before, int *after)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    tokenizer_around(t, before, after);
+    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t))
+        *before = *after = 0;
+}
+
+/* Copy r->tokens, cut to `limit` tokens, behind the other items' tokens. Those
+ * around the text stay. */
 static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
-                       int has_bos)
+                       int before, int after)
 {
     const struct token *v = r->tokens.v;
-    int n = r->tokens.n, from = 0, head = 0;
+    int n = r->tokens.n, from = before, room = n - before - after;
     it->truncated = n > limit;
-    if (it->truncated && keep == KEEP_LAST) {
-        head = has_bos && limit > 1;
-        from = n - limit + head;
+    if (it->truncated && before + after >= limit)
+        before = after = from = 0;
+    if (it->truncated) {
+        room = limit - before - after;
+        from = keep == KEEP_LAST ? n - after - room : before;
     }
-    it->n = it->truncated ? limit : n;
+    it->n = before + room + after;
     it->first = r->n_ids;
     if (grow_ids(r, (size_t)it->n) < 0)
         return -1;
     int32_t *out = r->ids + r->n_ids;
-    if (head)
-        *out++ = v[0].id;
-    for (int i = 0; i < it->n - head; i++)
+    for (int i = 0; i < before; i++)
+        *out++ = v[i].id;
+    for (int i = 0; i < room; i++)
         *out++ = v[from + i].id;
+    for (int i = n - after; i < n; i++)
+        *out++ = v[i].id;
     r->n_ids += (size_t)it->n;
     return 0;
 }
@@ -186,45 +222,101 @@ static int empty_item(struct request *r, const char *param, int empty_ok)
     return 0;
 }
 
+static int too_long(struct request *r, const char *param, int limit)
+{
+    return err_set_at(&r->err, ERR_TOO_LARGE, "context_length_exceeded", param,
+                      "the text has more than %d tokens (truncate: true "
+                      "cuts it)",
+                      limit);
+}
+
 static int encode_item(struct request *r, const struct json *text, int i,
-                       const struct task_params *p, int keep, int empty_ok)
+                       const struct task_params *p, int keep, unsigned how)
 {
     const struct tokenizer *t = model_tokenizer(r->model);
     struct item *it = &r->items[i];
-    int limit = model_max_tokens(r->model);
-    int bos = tokenizer_add_bos(t) && tokenizer_bos(t) >= 0;
+    int limit = model_max_tokens(r->model), before, after;
+    int whole = (model_get_info(r->model)->flags & ARCH_WHOLE_INPUT) != 0;
     struct err e = ERR_INIT;
     char param[32];
     task_param(r, i, param);
+    find_around(r, &before, &after);
+    unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
+                     (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
+    int most = limit + (whole ? 0 : after);
     r->tokens.n = r->tokens.n_unknown = 0;
-    if (tokenizer_encode(t, json_string(text), json_string_len(text),
-                         bos ? TOK_ADD_SPECIAL : 0,
-                         p->truncate ? INT_MAX : limit, &r->tokens, &e) < 0) {
+    if (tokenizer_encode(t, json_string(text), json_string_len(text), flags,
+                         p->truncate ? INT_MAX : most, &r->tokens, &e) < 0) {
         if (e.code != ERR_TOO_LARGE)
             return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
-        return err_set_at(&r->err, ERR_TOO_LARGE, "context_length_exceeded",
-                          param,
-                          "the text has more than %d tokens (truncate: true "
-                          "cuts it)",
-                          limit);
+        return too_long(r, param, limit);
+    }
+    if (!whole) { /* a text goes on where it stops */
+        r->tokens.n -= after;
+        after = 0;
     }
     it->unknown = r->tokens.n_unknown;
-    if (r->tokens.n <= bos && empty_item(r, param, empty_ok) < 0)
+    if (r->tokens.n <= before + after && !(after && (how & ENCODE_EMPTY)) &&
+        empty_item(r, param, (how & ENCODE_EMPTY) != 0) < 0)
         return -1;
-    return keep_tokens(r, it, limit, keep, bos);
+    return keep_tokens(r, it, limit, keep,
+                       before < r->tokens.n ? before : r->tokens.n, after);
 }
 
 int task_encode(struct request *r, const struct task_params *p, int keep,
-                int empty_ok)
+                unsigned how)
 {
     const struct json *v = NULL;
     if (task_inputs(r, p->input) < 0)
         return -1;
     for (int i = 0; i < r->n_items; i++) {
         v = task_input_at(r, p->input, i, v);
-        if (encode_item(r, v, i, p, keep, empty_ok) < 0)
+        if (encode_item(r, v, i, p, keep, how) < 0)
             return -1;
     }
+    return 0;
+}
+
+/* Tokens that the client sends itself, as item i: nothing is put around. */
+static int keep_ids(struct request *r, int i, const struct json *ids,
+                    int truncate)
+{
+    struct item *it = &r->items[i];
+    int limit = model_max_tokens(r->model);
+    int size = tokenizer_size(model_tokenizer(r->model)), n = json_size(ids);
+    char param[32];
+    task_param(r, i, param);
+    if (n == 0)
+        return bad_input(r, param, "a list of tokens is empty");
+    if (n > limit && !truncate)
+        return too_long(r, param, limit);
+    it->truncated = n > limit;
+    it->n = it->truncated ? limit : n;
+    it->first = r->n_ids;
+    if (grow_ids(r, (size_t)it->n) < 0)
+        return -1;
+    const struct json *v = json_child(ids);
+    for (int k = 0; k < it->n; k++, v = json_next(v)) {
+        int64_t id;
+        if (json_int(v, &id) < 0 || id < 0 || id >= size)
+            return bad_input(r, param, "a token is no id of the vocabulary");
+        r->ids[r->n_ids++] = (int32_t)id;
+    }
+    return 0;
+}
+
+int task_take_ids(struct request *r, const struct task_params *p)
+{
+    const struct json *v = json_child(p->input);
+    r->single = v && json_type(v) == JSON_NUMBER;
+    if (make_items(r, p->input, JSON_ARRAY,
+                   "an item of input is not a list of tokens") < 0)
+        return -1;
+    if (r->single)
+        return keep_ids(r, 0, p->input, p->truncate);
+    for (int i = 0; v; v = json_next(v), i++)
+        if (keep_ids(r, i, v, p->truncate) < 0)
+            return -1;
     return 0;
 }
 

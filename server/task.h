@@ -12,9 +12,9 @@
 struct task_params {
     const char *model;
     const struct json *input, *stop;
-    const char *level;
+    const char *level, *encoding;
     int truncate, stream;
-    int64_t timeout_ms, top_k, max_tokens, seed;
+    int64_t timeout_ms, top_k, max_tokens, seed, dimensions;
     double temperature, top_p, min_p, repetition_penalty;
 };
 
@@ -38,6 +38,10 @@ int task_body_nul(struct request *r);
 /* task_params: body and fields; p holds the defaults before. */
 int task_params(struct request *r, const struct field *f, int n,
                 struct task_params *p);
+/* task_params_open: the same under /v1: members of other names are ignored, and
+ * U+0000 may stand in strings. */
+int task_params_open(struct request *r, const struct field *f, int n,
+                     struct task_params *p);
 /* task_model: by name or by task into r->model. */
 int task_model(struct request *r, const char *name, unsigned tasks);
 
@@ -50,14 +54,21 @@ const struct json *task_input_at(const struct request *r,
 /* task_param: "input" or "input[i]". */
 void task_param(const struct request *r, int i, char out[32]);
 
-#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment */
+#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment, embeddings */
 #define KEEP_LAST 1  /* truncate keeps the tail: /predict, /generate */
 
+#define ENCODE_EMPTY 1u /* "" is the start of a text where it has tokens */
+#define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */
+
 /* task_encode: the inputs into r->ids, cut to the model's limit where that is
- * allowed. `empty_ok`: "" is the start of a text where the model has a token
- * for it. */
+ * allowed; tokens that the tokenizer puts around a text stay. Models that take
+ * whole inputs get those on both sides, others those in front. `how`:
+ * ENCODE_*. */
 int task_encode(struct request *r, const struct task_params *p, int keep,
-                int empty_ok);
+                unsigned how);
+/* task_take_ids: `input` is a list of tokens, or a list of such lists, that
+ * the client made itself: nothing is put around them. */
+int task_take_ids(struct request *r, const struct task_params *p);
 
 /* task_submit: one job per item, all like `spec`. Returns 1 or -1. */
 int task_submit(struct request *r, const struct job_spec *spec);

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/task.h"
 
-static const struct task_ops *const tasks[] = {&task_next, &task_classify,
-                                               &task_generate, &task_embed};
+static const struct task_ops *const tasks[] = {
+    &task_next, &task_classify, &task_generate, &task_embed, &task_fill};
 
 const struct task_ops *task_find(unsigned task)
 {

@@ -1,9 +1,9 @@
 /* api_predict: POST /predict, the most likely next words.
  *
  * A word-level model reads whole words off its softmax; there a token is a
- * word, so both levels are the same. A character model offers characters:
- * `level` is "token" there, and "word" would be a search, which is not here
- * yet. `truncate` keeps the last tokens: they say most about what follows.
+ * word, so both levels are the same. A model of sub-words searches for whole
+ * words unless `level` is "token". A character model offers characters alone.
+ * `truncate` keeps the last tokens: they say most about what follows.
  *
  * A masked-word model fills in the one mask token of a text: its whole entries
  * are offered, `truncate` keeps the first tokens.
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "server/api.h"
+#include "server/attention.h"
 #include "server/reply.h"
 #include "server/task.h"
 
@@ -22,12 +23,12 @@ static const struct field fields[] = {
     {"level", FIELD_TEXT, 0, 0, TASK_AT(level)},
     {"candidates", FIELD_LATER, 0, 0, 0},
     {"session", FIELD_LATER, 0, 0, 0},
-    {"attention", FIELD_LATER_FALSE, 0, 0, 0},
+    {"attention", FIELD_BOOL, 0, 0, TASK_AT(attention)},
 };
 
 static int check_level(struct request *r, const char *level)
 {
-    int words = tokenizer_level(model_tokenizer(r->model)) == TOK_LEVEL_WORD;
+    int words = tokenizer_level(model_tokenizer(r->model)) != TOK_LEVEL_CHAR;
     if (!level || (words && !strcmp(level, "word")) || !strcmp(level, "token"))
         return 0;
     if (!strcmp(level, "word"))
@@ -66,6 +67,13 @@ static int check_fill_level(struct request *r, const char *level)
                       "this model fills in single tokens: level \"token\"");
 }
 
+/* 1 when the answer's words have to be searched for. */
+static int finds_words(const struct request *r, const char *level)
+{
+    return tokenizer_level(model_tokenizer(r->model)) == TOK_LEVEL_SUBWORD &&
+           (!level || !strcmp(level, "word"));
+}
+
 int api_predict(struct request *r)
 {
     struct task_params p = {.top_k = 5, .temperature = 1.0};
@@ -79,7 +87,9 @@ int api_predict(struct request *r)
     r->top_k = (int)p.top_k;
     const struct job_spec spec = {.task = fill ? TASK_FILL : TASK_NEXT,
                                   .top_k = (int)p.top_k,
-                                  .temperature = (float)p.temperature};
+                                  .temperature = (float)p.temperature,
+                                  .words = finds_words(r, p.level),
+                                  .attention = p.attention};
     return task_submit(r, &spec);
 }
 
@@ -110,12 +120,13 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_str(out, ",\"predictions\":[");
     for (int i = 0; i < res->n_predictions; i++) {
         const struct prediction *p = &res->predictions[i];
-        const char *text = tokenizer_text(t, p->id);
         buf_add_str(out, i ? ",{\"text\":" : "{\"text\":");
-        if (fill)
+        if (p->text)
+            buf_add_json_string(out, p->text, strlen(p->text));
+        else if (fill)
             write_filled(r, p->id);
         else
-            buf_add_json_string(out, text, strlen(text));
+            piece_write(t, p->id, out);
         buf_add_str(out, ",\"prob\":");
         buf_add_float(out, p->prob);
         buf_add_str(out, ",\"logprob\":");
@@ -124,6 +135,7 @@ static void write_item(struct request *r, const struct item *it,
     }
     buf_add_str(out, "],\"covered_mass\":");
     buf_add_float(out, (float)res->covered_mass);
+    attention_write(r, it, res, out);
     reply_item_tail(r, it, out);
 }
 

@@ -6,13 +6,14 @@
 #include <string.h>
 
 #include "server/api.h"
+#include "server/attention.h"
 #include "server/reply.h"
 #include "server/task.h"
 
 static const struct field fields[] = {
     TASK_FIELDS,
     {"explain", FIELD_LATER_FALSE, 0, 0, 0},
-    {"attention", FIELD_LATER_FALSE, 0, 0, 0},
+    {"attention", FIELD_BOOL, 0, 0, TASK_AT(attention)},
 };
 
 int api_sentiment(struct request *r)
@@ -22,7 +23,8 @@ int api_sentiment(struct request *r)
         task_model(r, p.model, TASK_CLASSIFY) < 0 ||
         task_encode(r, &p, KEEP_FIRST, 0) < 0)
         return -1;
-    const struct job_spec spec = {.task = TASK_CLASSIFY};
+    const struct job_spec spec = {.task = TASK_CLASSIFY,
+                                  .attention = p.attention};
     return task_submit(r, &spec);
 }
 
@@ -50,6 +52,7 @@ static void write_item(struct request *r, const struct item *it,
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
+    attention_write(r, it, res, out);
     reply_item_tail(r, it, out);
 }
 

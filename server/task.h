@@ -13,7 +13,7 @@ struct task_params {
     const char *model;
     const struct json *input, *stop;
     const char *level, *encoding;
-    int truncate, stream;
+    int truncate, stream, attention;
     int64_t timeout_ms, top_k, max_tokens, seed, dimensions;
     double temperature, top_p, min_p, repetition_penalty;
 };

@@ -85,7 +85,7 @@ const char *model_arch_name(const struct model *m);
 const struct model_info *model_get_info(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
 const char *model_digest(const struct model *m);
-const char *model_dtype(const struct model *m); /* of the largest tensor */
+const char *model_dtype(const struct model *m); /* of most bytes */
 int64_t model_created(const struct model *m);   /* wall clock, seconds */
 size_t model_memory(const struct model *m);     /* bytes held now */
 double model_load_seconds(const struct model *m);

@@ -74,7 +74,9 @@ static void job_free(struct job *j)
 
 int job_new(const struct job_spec *spec, struct job **out, struct err *e)
 {
-    const struct task_ops *ops = task_find(spec->task);
+    const struct task_ops *ops = spec->task == TASK_NEXT && spec->words
+                                     ? &task_words
+                                     : task_find(spec->task);
 
     *out = NULL;
     if (!ops || !(spec->model->info.tasks & spec->task)) {

@@ -9,6 +9,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
 #include "engine/run/runner.h"
+#include "engine/run/words.h"
 
 static int name_ok(const char *s)
 {
@@ -52,18 +53,19 @@ static int find_arch(struct model *m, const struct model_arch *const *archs,
                    m->name, type);
 }
 
-static const char *largest_dtype(const struct weights *w)
+/* The type that most bytes of the file are in. */
+static const char *main_dtype(const struct weights *w)
 {
-    size_t most = 0;
-    const char *name = "F32";
+    size_t bytes[N_DTYPES] = {0};
+    int most = DT_F32;
     for (int i = 0; i < weights_count(w); i++) {
         const struct weight *t = weights_at(w, i);
-        if (t->bytes > most) {
-            most = t->bytes;
-            name = dtype_name(t->dtype);
-        }
+        bytes[t->dtype] += t->bytes;
     }
-    return name;
+    for (int d = 0; d < N_DTYPES; d++) {
+        most = bytes[d] > bytes[most] ? d : most;
+    }
+    return dtype_name((enum dtype)most);
 }
 
 /* Tokens that are never offered: unknown and special ones but the end (a
@@ -122,6 +124,23 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
     return 0;
 }
 
+/* How the tokens of sub-words make words. */
+static int list_words(struct model *m, struct err *e)
+{
+    int V = m->info.n_vocab;
+
+    if (!(m->info.tasks & TASK_NEXT) ||
+        tokenizer_level(m->tokenizer) != TOK_LEVEL_SUBWORD) {
+        return 0;
+    }
+    m->word_kind = mem_zarray((size_t)V, 1);
+    if (!m->word_kind) {
+        return err_nomem(e);
+    }
+    words_kinds(m->tokenizer, m->forbid, m->n_forbid, m->word_kind, V);
+    return 0;
+}
+
 static int set_limits(struct model *m, int max_item_tokens, struct err *e)
 {
     int n_tok = tokenizer_size(m->tokenizer);
@@ -134,7 +153,7 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
                             ? (int)m->info.context_length
                             : INT32_MAX;
     }
-    return list_forbidden(m, e);
+    return list_forbidden(m, e) ? -1 : list_words(m, e);
 }
 
 static void model_free(struct model *m)
@@ -145,6 +164,7 @@ static void model_free(struct model *m)
         m->arch->unload(m->self);
     }
     mem_free(m->forbid);
+    mem_free(m->word_kind);
     tokenizer_close(m->tokenizer);
     hparams_close(m->hparams);
     weights_close(m->weights);
@@ -177,7 +197,7 @@ int model_open(const struct model_open_opts *o, struct model **out,
         model_free(m);
         return -1;
     }
-    m->dtype = largest_dtype(m->weights);
+    m->dtype = main_dtype(m->weights);
     m->created = clock_wall_us() / 1000000;
     m->load_seconds = (double)(clock_now_us() - begin) * 1e-6;
     *out = m;

@@ -38,6 +38,7 @@ struct model {
     int n_ids;       /* ids 0..n_ids-1 may be input */
     int32_t *forbid; /* [n_forbid] ids that are never offered */
     int n_forbid;
+    uint8_t *word_kind; /* [n_vocab] of sub-words (words.h), or NULL */
     _Atomic size_t memory;
     struct runner *runner;
     pthread_t warm_thread;

@@ -751,8 +751,10 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
     r->step_tokens =
         m->layout.n_streams > 0 ? s->paged_step_tokens : s->o.step_tokens;
     r->store.share &= !r->plan.whole;
-    r->step_bytes = m->arch->scratch_bytes(
-        m->self, s->o.max_rows, r->step_tokens, s->o.max_rows, r->n_threads);
+    int tokens =
+        r->step_tokens > TASK_LEAST_TOKENS ? r->step_tokens : TASK_LEAST_TOKENS;
+    r->step_bytes = m->arch->scratch_bytes(m->self, s->o.max_rows, tokens,
+                                           s->o.max_rows, r->n_threads);
     find_metrics(r);
     *out = r;
     return 0;

@@ -49,6 +49,14 @@ void task_next_fini(struct job *j);
 int task_next_take(struct job *j, const struct task_ctx *x,
                    struct batch_item *first, int n);
 
+extern const struct task_ops task_words; /* TASK_NEXT with job_spec.words */
+
+/* Tokens of one item that a step has room for, however small its budget. */
+#define TASK_LEAST_TOKENS 8
+
+/* task_check_next: top_k and temperature. ERR_INVALID. */
+int task_check_next(const struct job_spec *spec, struct err *e);
+
 /* task_find: by TASK_* bit, or NULL. */
 const struct task_ops *task_find(unsigned task);
 

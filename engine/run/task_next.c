@@ -23,6 +23,20 @@ struct next {
     float *x;                /* [top_k] */
 };
 
+int task_check_next(const struct job_spec *spec, struct err *e)
+{
+    if (spec->top_k < 1 || spec->top_k > MAX_TOP_K) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "top_k",
+                          "top_k is %d, expected 1..%d", spec->top_k,
+                          MAX_TOP_K);
+    }
+    if (!(spec->temperature > 0.0f) || !isfinite(spec->temperature)) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "temperature",
+                          "temperature must be a number over 0");
+    }
+    return 0;
+}
+
 int task_next_init(struct job *j, const struct job_spec *spec, struct err *e)
 {
     int V = j->model->info.n_vocab;
@@ -32,14 +46,8 @@ int task_next_init(struct job *j, const struct job_spec *spec, struct err *e)
     if (!t) {
         return err_nomem(e);
     }
-    if (spec->top_k < 1 || spec->top_k > MAX_TOP_K) {
-        return err_set_at(e, ERR_INVALID, "invalid_value", "top_k",
-                          "top_k is %d, expected 1..%d", spec->top_k,
-                          MAX_TOP_K);
-    }
-    if (!(spec->temperature > 0.0f) || !isfinite(spec->temperature)) {
-        return err_set_at(e, ERR_INVALID, "invalid_value", "temperature",
-                          "temperature must be a number over 0");
+    if (task_check_next(spec, e)) {
+        return -1;
     }
     t->top_k = spec->top_k < V ? spec->top_k : V;
     t->temperature = spec->temperature;

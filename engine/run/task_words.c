@@ -1,0 +1,405 @@
+/* task_words: the most likely next words of a model of sub-words. The paths of
+ * tokens that a word may begin with are searched best-first: each round takes
+ * the most likely open ones, runs them as one batch, each on a fork of the
+ * prompt's sequence, and reads off their rows how likely the word ends there
+ * and what goes on with it.
+ *
+ *   P(word) = sum over its paths of P(path) P(a token that ends it | path)
+ *
+ * Paths that spell the same text are one word. covered_mass is the probability
+ * of all words that the search has ended; tokens that are never offered take
+ * their share of neither. Forks live for one step, so the search holds no
+ * memory of states between steps, and a path is run whole: with the same bits
+ * however its round was cut into steps. Without the bounds below (which small
+ * vocabularies never meet) the result is that of trying everything.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/run/model.h"
+#include "engine/run/task.h"
+#include "engine/run/words.h"
+
+#define MIN_SCALED (-1e4f) /* as in task_next.c */
+/* Bounds of the search: rows of one round and in all; what goes on with the
+ * prompt, with a path; tokens and bytes of a word; the least likely path. */
+#define MOST_PER_ROUND 32
+#define LEAST_PER_ROUND 8
+#define MOST_ROWS 256
+#define FIRST_PATHS 512
+#define NEXT_PATHS 128
+#define MOST_TOKENS TASK_LEAST_TOKENS
+#define MOST_BYTES 96
+#define LEAST_PATH 1e-7
+/* A path that is less likely than this part of the last word wanted is left:
+ * no word behind it could come in. */
+#define WORTH 0.25
+
+struct path {
+    double p;
+    int32_t ids[MOST_TOKENS];
+    int n;
+    int bytes;
+    char text[MOST_BYTES];
+};
+
+struct word {
+    double p;
+    int32_t id;                    /* of the first path's first token */
+    char text[MOST_BYTES * 3 + 1]; /* U+FFFD takes three bytes for one */
+};
+
+struct search {
+    int top_k;
+    float temperature;
+    int rooted; /* the prompt's row has been read */
+    struct path *open;
+    int n_open, cap_open;
+    struct word *word;
+    int n_words, cap_words;
+    double covered;
+    int n_rows; /* run so far */
+    /* The round: paths, those before n_done are read. */
+    struct path round[MOST_PER_ROUND];
+    int n_round, n_done;
+    struct seq *fork[MOST_PER_ROUND]; /* in the present step */
+    int n_forks;
+    struct candidate *best; /* [FIRST_PATHS] */
+    struct prediction *pred;
+};
+
+static void words_fini(struct job *j)
+{
+    struct search *s = j->task;
+    if (s) {
+        mem_free(s->open);
+        mem_free(s->word);
+        mem_free(s->best);
+        mem_free(s->pred);
+        mem_free(s);
+    }
+}
+
+static int words_init(struct job *j, const struct job_spec *spec, struct err *e)
+{
+    struct search *s = mem_zalloc(sizeof(*s));
+
+    j->task = s;
+    if (!s) {
+        return err_nomem(e);
+    }
+    if (!j->model->word_kind) {
+        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "level",
+                          "model '%s' is not one of sub-words", j->model->name);
+    }
+    if (task_check_next(spec, e)) {
+        return -1;
+    }
+    s->top_k = spec->top_k;
+    s->temperature = spec->temperature;
+    s->best = mem_array(FIRST_PATHS, sizeof(*s->best));
+    s->pred = mem_array((size_t)s->top_k, sizeof(*s->pred));
+    j->most_rows = MOST_PER_ROUND;
+    j->scratch_vocab = j->model->info.n_vocab;
+    return s->best && s->pred ? 0 : err_nomem(e);
+}
+
+/* The prompt, a word's tokens and the page that a fork copies. */
+static int words_most(const struct job *j)
+{
+    const struct state_layout *l = &j->model->layout;
+    int page = l->n_streams > 0 ? l->stream[0].page_tokens : 0;
+    return j->n_tokens + MOST_TOKENS + page;
+}
+
+/* --- words and paths --- */
+
+static int out_of_memory(struct job *j)
+{
+    return job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
+}
+
+static int add_word(struct job *j, struct search *s, const char *text,
+                    int32_t id, double p)
+{
+    s->covered += p;
+    for (int i = 0; i < s->n_words; i++) {
+        if (strcmp(s->word[i].text, text) == 0) {
+            s->word[i].p += p;
+            return 0;
+        }
+    }
+    if (s->n_words == s->cap_words) {
+        int cap = s->cap_words ? s->cap_words * 2 : 64;
+        struct word *w = mem_grow(s->word, (size_t)cap, sizeof(*w));
+        if (!w) {
+            return out_of_memory(j);
+        }
+        s->word = w;
+        s->cap_words = cap;
+    }
+    struct word *w = &s->word[s->n_words++];
+    w->p = p;
+    w->id = id;
+    size_t n = strlen(text);
+    n = n < sizeof(w->text) ? n : sizeof(w->text) - 1;
+    memcpy(w->text, text, n);
+    w->text[n] = 0;
+    return 0;
+}
+
+static int end_path(struct job *j, struct search *s, const struct path *a,
+                    double p)
+{
+    char text[sizeof(((struct word *)0)->text)];
+    words_text(a->text, (size_t)a->bytes, text, sizeof(text));
+    return add_word(j, s, text, a->ids[0], p);
+}
+
+/* from (NULL: the prompt) and one token more, of probability p in all. */
+static int add_path(struct job *j, struct search *s, const struct path *from,
+                    int32_t id, double p)
+{
+    const struct tokenizer *t = j->model->tokenizer;
+    struct path a = {.p = p};
+    size_t n;
+    const char *piece = tokenizer_piece(t, id, &n);
+
+    if (from) {
+        a = *from;
+        a.p = p;
+    }
+    if (p < LEAST_PATH || a.n == MOST_TOKENS ||
+        n > (size_t)(MOST_BYTES - a.bytes)) {
+        return 0;
+    }
+    memcpy(a.text + a.bytes, piece, n);
+    a.bytes += (int)n;
+    a.ids[a.n++] = id;
+    if (words_state(a.text, (size_t)a.bytes) == WORD_WHOLE) {
+        return end_path(j, s, &a, p); /* whatever follows */
+    }
+    if (s->n_open == s->cap_open) {
+        int cap = s->cap_open ? s->cap_open * 2 : FIRST_PATHS;
+        struct path *o = mem_grow(s->open, (size_t)cap, sizeof(*o));
+        if (!o) {
+            return out_of_memory(j);
+        }
+        s->open = o;
+        s->cap_open = cap;
+    }
+    s->open[s->n_open++] = a;
+    return 0;
+}
+
+/* --- rows --- */
+
+/* exp((row - max) / temperature) into e [V]; the sum of all. */
+static double weigh(const struct search *s, const struct task_ctx *x,
+                    const float *row, float *e)
+{
+    int V = x->model->info.n_vocab;
+    float max = x->k->row_max(V, row);
+    double sum = 0;
+
+    for (int i = 0; i < V; i++) {
+        float d = (row[i] - max) / s->temperature;
+        e[i] = d < MIN_SCALED ? MIN_SCALED : d;
+    }
+    x->k->vexp(V, e, e);
+    for (int i = 0; i < V; i++) {
+        sum += (double)e[i];
+    }
+    return sum;
+}
+
+/* A row after a path (NULL: after the prompt): words that end here, paths
+ * that go on. */
+static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
+                    const struct path *a, float *row)
+{
+    const uint8_t *kind = x->model->word_kind;
+    int V = x->model->info.n_vocab;
+    float *e = x->scratch->e;
+    double sum = weigh(s, x, row, e), end = 0;
+    enum word_state at = a ? words_state(a->text, (size_t)a->bytes) : WORD_OPEN;
+
+    for (int i = 0; i < V; i++) {
+        int goes_on = a ? words_goes_on(at, kind[i]) : kind[i] != WORD_NEVER;
+        if (!goes_on) {
+            end += kind[i] == WORD_NEVER ? 0 : (double)e[i];
+            row[i] = -INFINITY;
+        }
+    }
+    if (a && end_path(j, s, a, a->p * (end / sum))) {
+        return -1;
+    }
+    int found =
+        sampler_top(x->k, row, V, a ? NEXT_PATHS : FIRST_PATHS, s->best);
+    for (int i = 0; i < found; i++) {
+        int32_t id = s->best[i].id;
+        double p = (a ? a->p : 1.0) * ((double)e[id] / sum);
+        int rc =
+            kind[id] == WORD_END
+                ? add_word(j, s, tokenizer_text(x->model->tokenizer, id), id, p)
+                : add_path(j, s, a, id, p);
+        if (rc) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- rounds --- */
+
+/* Words by probability, equal ones by their bytes. */
+static int is_better(const struct word *a, const struct word *b)
+{
+    return a->p != b->p ? a->p > b->p : strcmp(a->text, b->text) < 0;
+}
+
+/* Put the k best words first, in order. */
+static int sort_words(struct search *s, int k)
+{
+    k = k < s->n_words ? k : s->n_words;
+    for (int i = 0; i < k; i++) {
+        int best = i;
+        for (int m = i + 1; m < s->n_words; m++) {
+            best = is_better(&s->word[m], &s->word[best]) ? m : best;
+        }
+        struct word w = s->word[i];
+        s->word[i] = s->word[best];
+        s->word[best] = w;
+    }
+    return k;
+}
+
+/* Take the best open paths for the next round; 0 when the search is over. */
+static int next_round(struct search *s)
+{
+    int most = 2 * s->top_k;
+    double least = 0;
+
+    most = most < LEAST_PER_ROUND ? LEAST_PER_ROUND : most;
+    most = most > MOST_PER_ROUND ? MOST_PER_ROUND : most;
+    if (most > MOST_ROWS - s->n_rows) {
+        most = MOST_ROWS - s->n_rows;
+    }
+    if (sort_words(s, s->top_k) == s->top_k) {
+        least = WORTH * s->word[s->top_k - 1].p;
+    }
+    s->n_round = s->n_done = 0;
+    while (s->n_round < most && s->n_open > 0) {
+        int best = 0;
+        for (int i = 1; i < s->n_open; i++) {
+            best = s->open[i].p > s->open[best].p ? i : best;
+        }
+        if (s->open[best].p < least) {
+            break;
+        }
+        s->round[s->n_round++] = s->open[best];
+        /* Equal ones keep their order: the first of them is the best. */
+        s->n_open--;
+        memmove(&s->open[best], &s->open[best + 1],
+                (size_t)(s->n_open - best) * sizeof(*s->open));
+    }
+    s->n_rows += s->n_round;
+    return s->n_round;
+}
+
+/* Words that were cut by the context's end are not searched to it. */
+static int fits(const struct job *j, const struct path *a)
+{
+    int64_t context = j->model->info.context_length;
+    return context == 0 || (int64_t)j->n_tokens + a->n <= context;
+}
+
+static int words_plan(struct job *j, int budget, struct batch_plan *p)
+{
+    struct search *s = j->task;
+    int planned = 0;
+
+    if (j->pos < j->n_all) {
+        return task_plan_prompt(j, budget, p, s->rooted ? -1 : WANT_LOGITS);
+    }
+    for (int i = s->n_done; i < s->n_round; i++) {
+        const struct path *a = &s->round[i];
+        struct seq **fork = &s->fork[s->n_forks];
+        if (a->n > budget - planned && p->b.n_item > 0) {
+            break;
+        }
+        int rc = seq_fork(p->store, j->seq, fork, NULL);
+        if (rc) {
+            batch_starve(p, j, rc);
+            break;
+        }
+        s->n_forks++;
+        if (batch_add_to(p, j, *fork, a->ids, a->n, WANT_LOGITS) == 0) {
+            break;
+        }
+        planned += a->n;
+    }
+    return planned;
+}
+
+static int finish(struct job *j, struct search *s)
+{
+    int n = sort_words(s, s->top_k);
+    for (int i = 0; i < n; i++) {
+        s->pred[i] = (struct prediction){.id = s->word[i].id,
+                                         .prob = (float)s->word[i].p,
+                                         .logprob = (float)log(s->word[i].p),
+                                         .text = s->word[i].text};
+    }
+    j->res.predictions = s->pred;
+    j->res.n_predictions = n;
+    j->res.covered_mass = s->covered;
+    return TASK_DONE;
+}
+
+static int words_take(struct job *j, const struct task_ctx *x,
+                      struct batch_item *first, int n)
+{
+    struct search *s = j->task;
+    int V = x->model->info.n_vocab;
+
+    for (int i = 0; i < n; i++) {
+        if (first[i].n_w == 0) {
+            continue; /* a part of the prompt */
+        }
+        float *row = task_row(j, x, &first[i], V);
+        if (!row ||
+            read_row(j, s, x, s->rooted ? &s->round[s->n_done] : NULL, row)) {
+            return -1;
+        }
+        s->n_done += s->rooted;
+        s->rooted = 1;
+    }
+    while (s->rooted && s->n_done == s->n_round) {
+        if (!next_round(s)) {
+            return finish(j, s);
+        }
+        while (s->n_done < s->n_round && !fits(j, &s->round[s->n_done])) {
+            s->n_done++;
+        }
+    }
+    return TASK_MORE;
+}
+
+static void words_rest(struct job *j, struct seq_store *st)
+{
+    struct search *s = j->task;
+    while (s->n_forks > 0) {
+        seq_give(st, s->fork[--s->n_forks]);
+    }
+}
+
+const struct task_ops task_words = {.task = 0, /* TASK_NEXT, when asked */
+                                    .init = words_init,
+                                    .fini = words_fini,
+                                    .most_tokens = words_most,
+                                    .plan = words_plan,
+                                    .take = words_take,
+                                    .rest = words_rest};

@@ -59,5 +59,11 @@ void model_json(const struct model *m, struct buf *out)
     if (info->tasks & TASK_CLASSIFY)
         add_text(out, "scores", score_kinds[info->scores]);
     add_text(out, "path", info->fast ? "fast" : "exact");
+    buf_add_str(out, ",\"attention\":");
+    if (info->n_layers > 0)
+        buf_addf(out, "{\"layers\":%d,\"heads\":%d}", info->n_layers,
+                 info->n_heads);
+    else
+        buf_add_str(out, "null");
     buf_add_char(out, '}');
 }

@@ -15,10 +15,16 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/v16_math.inc.h"
 
+/* With fewer rows (decoding) attention waits for memory: blocks lie in pages
+ * apart from each other, so that the CPU's own prefetch begins each of them
+ * anew, and the tiles fetch the next ones. */
+#define FETCH_ROWS 5
+
 /* --- attn_scores --- */
 
 struct score_tile {
     int d;
+    int ahead; /* blocks behind the tile's that may be fetched */
     const float *q;
     size_t ldq;
     const float *const *kb;
@@ -31,12 +37,15 @@ static inline __attribute__((always_inline)) void
 score_run(const struct score_tile *t, const int rows, const int blocks)
 {
     struct v16 sum[SCORE_ROWS][SCORE_BLOCKS], key[SCORE_BLOCKS];
-    const float *q = t->q, *k[SCORE_BLOCKS];
+    const float *q = t->q, *k[SCORE_BLOCKS], *next[SCORE_BLOCKS];
     const size_t ldq = t->ldq;
 
 #pragma GCC unroll 16
     for (int b = 0; b < blocks; b++)
         k[b] = t->kb[b];
+#pragma GCC unroll 16
+    for (int b = 0; b < blocks; b++)
+        next[b] = t->kb[b < t->ahead ? b + blocks : b];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 16
@@ -44,6 +53,9 @@ score_run(const struct score_tile *t, const int rows, const int blocks)
             sum[r][b] = v_set1(0.0f);
     }
     for (size_t i = 0; i < (size_t)t->d; i++) {
+#pragma GCC unroll 16
+        for (int b = 0; b < blocks && rows < FETCH_ROWS; b++)
+            __builtin_prefetch(next[b] + 16 * i);
 #pragma GCC unroll 16
         for (int b = 0; b < blocks; b++)
             key[b] = v_keep(v_load(k[b] + 16 * i));
@@ -85,6 +97,7 @@ static void score_some(struct score_tile *t, int rows, int blocks)
         n = score_blocks[rows];
         while (n > blocks)
             n /= 2;
+        t->ahead -= n;
         score_table[rows][n](t);
         t->s += (size_t)n * 16;
         t->kb += n;
@@ -101,13 +114,14 @@ void ATTN(attn_scores)(int m, int d, const float *q, size_t ldq,
 
     for (int b = 0; b < n_blocks && m > 0; b += step) {
         step = score_blocks[(m + tiles - 1) / tiles];
-        step = n_blocks - b < step ? 1 : step;
+        step = n_blocks - b < step ? n_blocks - b : step;
         for (int i = 0; i < tiles; i++) {
             int row = m * i / tiles, rows = m * (i + 1) / tiles - row;
 
             t.q = q + (size_t)row * ldq;
             t.s = s + (size_t)row * lds + (size_t)b * 16;
             t.kb = kb + b;
+            t.ahead = n_blocks - b;
             score_some(&t, rows, step);
         }
     }
@@ -119,6 +133,7 @@ void ATTN(attn_scores)(int m, int d, const float *q, size_t ldq,
 #define MIX_KEYS 64
 
 struct mix_tile {
+    int last; /* block of the last key */
     size_t dp;
     const float *p;
     size_t ldp;
@@ -144,10 +159,15 @@ mix_run(const struct mix_tile *t, const int rows, const int vectors)
     }
     for (int i = t->from, end; i < t->to; i = end) {
         const float *v = t->vb[i / 16] + (size_t)(i % 16) * dp + t->column;
+        const float *next = t->vb[i / 16 < t->last ? i / 16 + 1 : i / 16];
         const float *p = t->p + i;
 
+        next += (size_t)(i % 16) * dp + t->column;
         end = i / 16 * 16 + 16 < t->to ? i / 16 * 16 + 16 : t->to;
-        for (int left = end - i; left > 0; left--, v += dp, p++) {
+        for (int left = end - i; left > 0; left--, v += dp, p++, next += dp) {
+#pragma GCC unroll 16
+            for (int c = 0; c < vectors && rows < FETCH_ROWS; c++)
+                __builtin_prefetch(next + 16 * c);
 #pragma GCC unroll 16
             for (int c = 0; c < vectors; c++)
                 value[c] = v_keep(v_load(v + 16 * c));
@@ -242,6 +262,7 @@ void ATTN(attn_mix)(int m, int d, const float *p, size_t ldp, const int *lo,
         from = lo[r] < from ? lo[r] : from;
         to = hi[r] > to ? hi[r] : to;
     }
+    t.last = (to - 1) / 16;
     for (int k = from; k < to; k += MIX_KEYS) {
         int end = to - k < MIX_KEYS ? to : k + MIX_KEYS;
 

@@ -444,6 +444,35 @@ static int write_file(const char *dir, const char *name, const char *text,
     return fclose(f) || done != n ? -1 : 0;
 }
 
+/* Sub-words without merges; what stands before them is special. */
+static int write_bpe(const struct fake_config *c, const char *const *fixed,
+                     struct buf *b)
+{
+    buf_add_str(b, "{\"version\":\"1.0\",\"added_tokens\":[");
+    for (int i = 0; i < FAKE_WORD; i++) {
+        buf_addf(b,
+                 "%s{\"id\":%d,\"content\":\"%s\",\"special\":true,"
+                 "\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                 "\"normalized\":false}",
+                 i ? "," : "", i, fixed[i]);
+    }
+    buf_add_str(b, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+                   "\"ByteLevel\",\"add_prefix_space\":false,"
+                   "\"trim_offsets\":true,\"use_regex\":true},"
+                   "\"post_processor\":null,\"decoder\":{\"type\":"
+                   "\"ByteLevel\",\"add_prefix_space\":true,"
+                   "\"trim_offsets\":true,\"use_regex\":true},\"model\":{"
+                   "\"type\":\"BPE\",\"merges\":[],\"vocab\":{");
+    for (int i = 0; i < FAKE_WORD + c->n_words; i++) {
+        const char *w = i < FAKE_WORD ? fixed[i] : c->words[i - FAKE_WORD];
+        buf_add_str(b, i ? "," : "");
+        buf_add_json_string(b, w, strlen(w));
+        buf_addf(b, ":%d", i);
+    }
+    buf_add_str(b, "}}}");
+    return b->failed ? -1 : 0;
+}
+
 static int write_tokenizer(const char *dir, const struct fake_config *c)
 {
     static const char *const fixed[FAKE_WORD] = {"<unk>", "<s>",    "</s>",
@@ -468,7 +497,8 @@ static int write_tokenizer(const char *dir, const struct fake_config *c)
                    : c->words    ? c->words[i - FAKE_WORD]
                                  : made[i];
     }
-    int rc = tokenizer_build(&s, entry, n, &b, &e);
+    int rc = c->bpe ? write_bpe(c, fixed, &b)
+                    : tokenizer_build(&s, entry, n, &b, &e);
     if (rc) {
         fprintf(stderr, "fake tokenizer: %s\n", e.msg);
     }
@@ -498,7 +528,8 @@ int fake_dir(const struct fake_config *c, char *path)
                      "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
                      "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
                      "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
-                     "\"window\":%d,\"attention\":%d,\"tasks\":%u}",
+                     "\"window\":%d,\"attention\":%d,\"tasks\":%u,"
+                     "\"eos_token_id\":2}",
                      c->n_labels ? c->n_labels : 3, c->chain, c->max_chain,
                      c->whole, c->context, c->flops ? c->flops : 1, c->page,
                      c->page_bytes, c->window, c->attention,

@@ -43,6 +43,7 @@ struct fake_config {
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */
+    int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 
 /* fake_dir: a checkpoint directory under /tmp; path has room for 64 bytes. 0

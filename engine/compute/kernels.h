@@ -100,6 +100,10 @@ struct kernels {
                           float *y, size_t ldy);
     void (*quantise_rows)(const float *x, size_t ldx, int r0, int r1,
                           struct qrows *q);
+    /* NULL where the CPU has no products of bf16. */
+    void (*matrix_rows_bf16)(const struct matrix *w, int n0, int n1, int m,
+                             const float *x, size_t ldx,
+                             const float *const *init, float *y, size_t ldy);
 
     /* Attention of one head over keys in blocks of ATTN_KEYS consecutive
      * absolute positions. kb[b] is a block of keys, [dp][16] (d-major, dp: d

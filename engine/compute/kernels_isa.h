@@ -64,9 +64,10 @@
 #define PHI_C8 -0x1.01f42ap-3f
 #define PHI_C9 0x1.d8c4eep-6f
 
-/* kernels_vnni is kernels_avx512, by name and bits, with faster products. */
+/* kernels_vnni is kernels_avx512, by name and bits, with faster products;
+ * kernels_bf16 adds matrix_rows_bf16. */
 extern const struct kernels kernels_generic, kernels_avx2, kernels_avx512,
-    kernels_vnni;
+    kernels_vnni, kernels_bf16;
 
 /* kernels_isa_list: the families beyond portable C that this CPU and its
  * operating system can run, slowest first; returns their number. */

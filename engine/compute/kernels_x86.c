@@ -41,7 +41,10 @@ int kernels_isa_list(const struct kernels *out[ISA_MAX])
     if ((b & need512) != need512 || (xcr0 & XCR0_AVX512) != XCR0_AVX512)
         return n;
     out[n++] = &kernels_avx512;
-    if (c & bit_AVX512VNNI)
-        out[n++] = &kernels_vnni;
-    return n;
+    if (!(c & bit_AVX512VNNI))
+        return n;
+    out[n] = &kernels_vnni;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16))
+        out[n] = &kernels_bf16;
+    return n + 1;
 }

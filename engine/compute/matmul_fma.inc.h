@@ -73,8 +73,10 @@ row_dots(const struct layout l, const int panels, struct c64 c[][GROUPS],
         for (int j = 0; j < panels; j++)
             dot[j][h] = i_dot(dot[j][h], c[j][g], q, code_bits(l));
     }
+    if (l.subs > 1)
+        return;
 #pragma GCC unroll 4
-    for (int j = 0; j < panels && l.subs == 1; j++)
+    for (int j = 0; j < panels; j++)
         dot[j][0] = i_add(dot[j][0], dot[j][1]);
 }
 

@@ -101,6 +101,21 @@ void matrix_rows(const struct kernels *k, const struct matrix *w, int n0,
         rows_widened(&p, n0, n1);
 }
 
+int matrix_has_bf16(const struct kernels *k, const struct matrix *w)
+{
+    return k->matrix_rows_bf16 && w->type == DT_BF16;
+}
+
+void matrix_rows_bf16(const struct kernels *k, const struct matrix *w, int n0,
+                      int n1, int m, const float *x, size_t ldx,
+                      const float *const *init, float *y, size_t ldy)
+{
+    if (matrix_has_bf16(k, w))
+        k->matrix_rows_bf16(w, n0, n1, m, x, ldx, init, y, ldy);
+    else
+        matrix_rows(k, w, n0, n1, m, x, ldx, init, y, ldy);
+}
+
 void matrix_rows_q(const struct kernels *k, const struct matrix *w, int n0,
                    int n1, int r0, int m, const struct qrows *x,
                    const float *const *init, float *y, size_t ldy)

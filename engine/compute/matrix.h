@@ -83,6 +83,13 @@ int matrix_quantised(const struct matrix *w);
 void matrix_rows(const struct kernels *k, const struct matrix *w, int n0,
                  int n1, int m, const float *x, size_t ldx,
                  const float *const *init, float *y, size_t ldy);
+/* matrix_rows_bf16: BF16 weights only, and only where matrix_has_bf16 says 1
+ * (elsewhere it is matrix_rows): activations are rounded to bf16, and the sums
+ * are the CPU's own (not those of any other family). */
+int matrix_has_bf16(const struct kernels *k, const struct matrix *w);
+void matrix_rows_bf16(const struct kernels *k, const struct matrix *w, int n0,
+                      int n1, int m, const float *x, size_t ldx,
+                      const float *const *init, float *y, size_t ldy);
 /* matrix_rows_q: the fast way, for rows r0 .. r0+m-1 of x: row r of x gives
  * row r of y and starts from init[r]. */
 void matrix_rows_q(const struct kernels *k, const struct matrix *w, int n0,

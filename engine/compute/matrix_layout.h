@@ -121,5 +121,8 @@ void matmul_quantise_avx512(const float *x, size_t ldx, int r0, int r1,
 void matmul_rows_q_vnni(const struct matrix *w, int n0, int n1, int r0, int m,
                         const struct qrows *x, const float *const *init,
                         float *y, size_t ldy);
+void matmul_rows_bf16(const struct matrix *w, int n0, int n1, int m,
+                      const float *x, size_t ldx, const float *const *init,
+                      float *y, size_t ldy);
 
 #endif

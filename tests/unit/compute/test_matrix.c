@@ -3,6 +3,7 @@
  * sums in double (test_gemm_rows.c); the promise of kernels.h; packing.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "engine/checkpoint/dtype.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/matrix.h"
 #include "tests/support/matrix_data.h"
@@ -227,6 +229,85 @@ static void test_rows_add_to_their_own_output(void **state)
     matrix_data_free(&t);
 }
 
+/* --- bf16 --- */
+
+static float rounded(float x)
+{
+    return dtype_from_bf16(dtype_to_bf16(x));
+}
+
+static void test_bf16_rows_multiply_rounded_activations(void **state)
+{
+    static const int n_list[] = {1, 16, 33, 150}, k_list[] = {1, 37, 511, 768};
+    struct data *d = *state;
+    const struct kernels *k;
+    struct weight t;
+    struct matrix w;
+
+    assert_int_equal(kernels_pick("auto", &k, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        int K = k_list[i], N = n_list[i], m = 9;
+
+        make(DT_BF16, N, K, &t);
+        weight_read(&t, 0, (size_t)N * (size_t)K, d->wide);
+        pack(&t, 0, N, &w);
+        if (!matrix_has_bf16(k, &w)) {
+            matrix_fini(&w);
+            matrix_data_free(&t);
+            skip();
+        }
+        wipe(d->y);
+        matrix_rows_bf16(k, &w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
+        for (int r = 0; r < m; r++)
+            for (int n = 0; n < N; n++) {
+                double y = (double)d->start[r][n], size = fabs(y);
+
+                for (int j = 0; j < K; j++) {
+                    double p = (double)rounded(d->x[r * LDX + j]) *
+                               (double)d->wide[n * K + j];
+
+                    y += p;
+                    size += fabs(p);
+                }
+                assert_true(fabs((double)d->y[r * LDY + n] - y) <= 1e-6 * size);
+            }
+        assert_true(d->y[(N + 15) / 16 * 16] == CANARY);
+        assert_true(d->y[m * LDY] == CANARY);
+        matrix_fini(&w);
+        matrix_data_free(&t);
+    }
+}
+
+static void test_bf16_rows_do_not_depend_on_company_or_split(void **state)
+{
+    struct data *d = *state;
+    const struct kernels *k;
+    int N = 131, K = 600;
+    struct weight t;
+    struct matrix w;
+
+    make(DT_BF16, N, K, &t);
+    pack(&t, 0, N, &w);
+    for (int f = 0; (k = kernels_available(f)); f++) {
+        for (int r = 0; r < M_MAX; r++)
+            matrix_rows_bf16(k, &w, 0, N, 1, d->x + r * LDX, LDX, d->start + r,
+                             d->z + r * LDY, LDY);
+        for (int width = 16; width < 160; width += 48) {
+            wipe(d->y);
+            for (int n = 0; n < N; n += width)
+                matrix_rows_bf16(k, &w, n, n + width < N ? n + width : N, M_MAX,
+                                 d->x, LDX, d->start, d->y, LDY);
+            assert_rows(d->y, d->z, N, M_MAX, w.type, k->name);
+        }
+        for (int m = 1; m < M_MAX; m += m < 8 ? 1 : 9) {
+            matrix_rows_bf16(k, &w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
+            assert_rows(d->y, d->z, N, m, w.type, k->name);
+        }
+    }
+    matrix_fini(&w);
+    matrix_data_free(&t);
+}
+
 /* --- packing --- */
 
 static void test_a_range_of_rows_is_packed(void **state)
@@ -391,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_rows_have_the_bits_of_gemm_rows),
         cmocka_unit_test(test_rows_do_not_depend_on_company_or_column_split),
         cmocka_unit_test(test_rows_add_to_their_own_output),
+        cmocka_unit_test(test_bf16_rows_multiply_rounded_activations),
+        cmocka_unit_test(test_bf16_rows_do_not_depend_on_company_or_split),
         cmocka_unit_test(test_a_range_of_rows_is_packed),
         cmocka_unit_test(test_a_transposed_tensor_is_packed),
         cmocka_unit_test(test_several_tensors_are_packed_below_each_other),

@@ -5,7 +5,7 @@ with what transformers says about them.
 
     python3 tests/golden/make_bert_fixtures.py [OUT]
 
-Needs transformers 4.35, torch, tokenizers and safetensors from PyPI or
+Needs transformers 4.35, torch, tokenizers, safetensors and gguf from PyPI or
 Debian. Each fixture is a directory with config.json, model.safetensors and
 tokenizer.json (weights are rounded to the stored type first), for sentence
 embeddings also modules.json and 1_Pooling/config.json, and expected.json:
@@ -17,12 +17,16 @@ embeddings also modules.json and 1_Pooling/config.json, and expected.json:
              their probabilities, special tokens left out), `scores` (after the
              activation of the text-classification pipeline) or `embedding`
 
-All from float32; `f64` is the largest difference to float64.
+All from float32; `f64` is the largest difference to float64. One checkpoint
+is written a second time as a GGUF file, with the package gguf. Beside the
+fixtures, wordpiece.json: texts and their ids by tokenizers, for each way to
+set up BERT's normalizer.
 """
 import json
 import sys
 from pathlib import Path
 
+import gguf
 import safetensors.torch
 import tokenizers
 import torch
@@ -190,7 +194,8 @@ def text_case(spec, model, tok, text, specials, mask):
         p = torch.softmax(r["logits"][ids.index(mask)].double(), dim=-1)
         best = [i for i in p.argsort(descending=True).tolist()
                 if i not in specials][:5]
-        out["fill"] = [dict(id=i, prob=float(f"{p[i]:.7g}")) for i in best]
+        out["fill"] = [dict(id=i, text=tok.decode([i]).removeprefix(" "),
+                            prob=float(f"{p[i]:.7g}")) for i in best]
     elif "class" in r:
         out["scores"] = plain(activation(model.config, r["class"]))
     else:
@@ -237,6 +242,104 @@ def stored(spec, model):
     return state
 
 
+GGUF_NAMES = [
+    ("embeddings.word_embeddings", "token_embd"),
+    ("embeddings.position_embeddings", "position_embd"),
+    ("embeddings.token_type_embeddings", "token_types"),
+    ("embeddings.LayerNorm", "token_embd_norm"),
+    ("encoder.layer", "blk"),
+    ("attention.self.query", "attn_q"),
+    ("attention.self.key", "attn_k"),
+    ("attention.self.value", "attn_v"),
+    ("attention.output.dense", "attn_output"),
+    ("attention.output.LayerNorm", "attn_output_norm"),
+    ("intermediate.dense", "ffn_up"),
+    ("output.dense", "ffn_down"),
+    ("output.LayerNorm", "layer_output_norm"),
+]
+
+
+def save_gguf(path, model, tok, expected):
+    """As llama.cpp's converter lays BERT out: words are marked with U+2581,
+    continuations with nothing."""
+    c = model.config
+    path.mkdir(parents=True, exist_ok=True)
+    w = gguf.GGUFWriter(path / "model.gguf", "bert")
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_block_count(c.num_hidden_layers)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    w.add_layer_norm_eps(c.layer_norm_eps)
+    w.add_causal_attention(False)
+    w.add_pooling_type(gguf.PoolingType.MEAN)
+    w.add_token_type_count(c.type_vocab_size)
+    pieces = sorted(tok.get_vocab(), key=tok.get_vocab().get)
+    w.add_tokenizer_model("bert")
+    w.add_token_list([p if p in SPECIAL else p[2:] if p.startswith("##")
+                      else "\u2581" + p for p in pieces])
+    w.add_token_types([3 if p in SPECIAL else 1 for p in pieces])
+    w.add_unk_token_id(1)
+    w.add_sep_token_id(3)
+    w.add_pad_token_id(0)
+    w.add_bos_token_id(2)
+    w.add_mask_token_id(4)
+    for key, t in model.state_dict().items():
+        if "position_ids" in key or "pooler" in key:
+            continue
+        for a, b in GGUF_NAMES:
+            key = key.replace(a, b)
+        w.add_tensor(key, t.float().numpy())
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    (path / "expected.json").write_text(json.dumps(expected) + "\n")
+
+
+NORMALIZERS = {
+    "default": {},
+    "cased": dict(lowercase=False),
+    "lower, accents stay": dict(strip_accents=False),
+    "cased, no accents": dict(lowercase=False, strip_accents=True),
+    "not cleaned": dict(clean_text=False),
+    "ideographs in words": dict(handle_chinese_chars=False),
+}
+STRANGE = [
+    "", " ", "The FILM was b\u00c4d.", "a\u0301 b\u00e9\u0323c",
+    "tab\tlf\ncr\r\u00a0nbsp\u3000wide\u0085nel", "zero\u200bwidth\u00adhy",
+    "null\u0000in\ufffdside\u0007", "\u97f3\u697d film\u97f3good",
+    "\u0130stanbul \u0131 \u01c5 \u1e9e\u00df", "what?!...no-way_x",
+    "price $5 + 3 = 8 ~ ok", "\u201cquote\u201d \u2014 \u00bfqu\u00e9?",
+    "\uac00\ub098\ub2e4 \u1100\u1161", "\u0e40\u0e01 \u0928\u092e\u0938\u094d\u0924\u0947",
+    "\U0001f600 x\U0001f468\u200d\U0001f469y", "\ue000pri\U000f0000vate",
+    "\u0378un\u2fe0assigned", "x" * 100, "x" * 101, "x" * 98 + "\u00e9\u00e9",
+    "gooood good", "m\u0307usic", "\u0344\u1fef\u212b", "film.,.bad",
+    "\u166d \u1734 a\u1734b \u2e43x\u1ac0y",
+    "[MASK] in [CLS] text [SEP]", "[mask] [MAS K]",
+]
+
+
+def save_wordpiece(path):
+    out = []
+    pieces = PIECES + ["\u97f3", "##\u97f3", "\u00e9", "##\u00e9", "A", "B",
+                       "##A", "\u00c4", "##\u00c4", "\u0301", "##\u0301",
+                       "F", "##I", "##L", "##M", "\u00df", "##\u0307", "$",
+                       "##\t", "T", "##\u1ac0"]
+    for name, options in NORMALIZERS.items():
+        t = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)},
+                                       unk_token="[UNK]"))
+        t.normalizer = normalizers.BertNormalizer(**options)
+        t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        t.add_special_tokens(SPECIAL)
+        out.append(dict(name=name, tokenizer=t.to_str(),
+                        texts=STRANGE,
+                        ids=[t.encode(x, add_special_tokens=False).ids
+                             for x in STRANGE]))
+    path.write_text(json.dumps(dict(tokenizers=tokenizers.__version__,
+                                    cases=out)) + "\n")
+
+
 def make(path, name, spec, seed):
     torch.manual_seed(seed)
     roberta = spec["cls"].startswith("Roberta")
@@ -274,6 +377,9 @@ def make(path, name, spec, seed):
                 d = r[k].flatten() - torch.tensor(s[k], dtype=torch.float64)
                 worst = max(worst, float(d.abs().max()))
     out["f64"] = float(f"{worst:.3g}")
+    if name == "bert-embed-mean":
+        model.float()
+        save_gguf(path.parent / "bert-gguf", model, tok, out)
     (path / "expected.json").write_text(json.dumps(out) + "\n")
     print(name, n, out["f64"])
 
@@ -283,6 +389,7 @@ def main():
                 Path(__file__).parent / "bert")
     for i, (name, spec) in enumerate(CASES.items()):
         make(root / name, name, spec, 100 + i)
+    save_wordpiece(root.parent / "wordpiece.json")
 
 
 main()

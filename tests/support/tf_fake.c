@@ -37,6 +37,42 @@ static int pack(const float *w, int N, int K, struct tf_linear *l)
     return matrix_pack(&from, &l->w[0], NULL);
 }
 
+/* Blocks of 32: the scale 2^-6 as a half, then the codes. The values of w are
+ * rounded to what the codes say. */
+static int pack_q8(float *w, int N, int K, struct tf_linear *l)
+{
+    size_t n = (size_t)N * (size_t)K, bytes = n / 32 * 34;
+    uint8_t *data = mem_alloc(bytes), *at = data;
+    struct weight t = {.name = "w",
+                       .dtype = DT_Q8_0,
+                       .n_dims = 2,
+                       .dim = {N, K},
+                       .data = data,
+                       .bytes = bytes};
+    struct matrix_rows_of from = {.t = &t, .N = N, .K = K};
+    int rc;
+
+    if (!data)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        int code = (int)lrintf(fminf(fmaxf(w[i] * 64.0f, -127.0f), 127.0f));
+
+        if (i % 32 == 0) {
+            *at++ = 0x00;
+            *at++ = 0x24;
+        }
+        *at++ = (uint8_t)(int8_t)code;
+        w[i] = (float)code / 64.0f;
+    }
+    memset(l, 0, sizeof *l);
+    l->N = N;
+    l->K = K;
+    l->n_w = 1;
+    rc = matrix_pack(&from, &l->w[0], NULL);
+    mem_free(data);
+    return rc;
+}
+
 static int random_norm(struct rng *r, int rms, struct tf_norm *n)
 {
     n->n = FAKE_WIDTH;
@@ -93,7 +129,7 @@ int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
     if (!f->embedding || !f->wout || tf_rope_init(&f->rope, &rope, NULL) ||
         random_norm(&r, 1, &f->norm[FAKE_LAYERS]))
         return -1;
-    return pack(f->wout, FAKE_VOCAB, FAKE_WIDTH, &f->head);
+    return pack_q8(f->wout, FAKE_VOCAB, FAKE_WIDTH, &f->head);
 }
 
 void tf_fake_close(struct tf_fake *f)
@@ -134,7 +170,7 @@ static void map(struct fake_run *s, struct tf_arena *a, const struct tf_fake *f,
     s->cs = tf_take(a, (size_t)size[1] * 8, sizeof *s->cs);
     tf_input_map(&s->h, a, size[1], FAKE_WIDTH, 0);
     tf_input_map(&s->mix, a, size[1], FAKE_HEADS * FAKE_D, 0);
-    tf_input_map(&s->top, a, size[2], FAKE_WIDTH, 0);
+    tf_input_map(&s->top, a, size[2], FAKE_WIDTH, f->head.fast);
 }
 
 size_t tf_fake_scratch(const struct tf_fake *f, int items, int tokens, int rows,

@@ -16,24 +16,25 @@
 #define FAKE_HEADS 6
 #define FAKE_KV 2
 #define FAKE_D 12
-#define FAKE_WIDTH 40
+#define FAKE_WIDTH 64
 #define FAKE_MAX 160 /* positions */
 #define FAKE_QKV ((FAKE_HEADS + 2 * FAKE_KV) * FAKE_D)
 
 struct tf_fake {
     struct tf_spec spec;
-    int causal, window, quantised;
+    int causal, window;
     float cap;
     float *embedding;         /* [V][width] */
     float *wqkv[FAKE_LAYERS]; /* [FAKE_QKV][width] */
     float *wo[FAKE_LAYERS];   /* [width][heads * d] */
-    float *wout;              /* [V][width] */
+    float *wout; /* [V][width], packed as Q8_0: multiples of 1/64 */
     struct tf_linear qkv[FAKE_LAYERS], out[FAKE_LAYERS], head;
     struct tf_norm norm[FAKE_LAYERS + 1];
     struct tf_rope rope;
 };
 
-/* tf_fake_open: 0, or -1. whole: an encoder. */
+/* tf_fake_open: 0, or -1. whole: an encoder. Setting head.fast multiplies the
+ * last matrix the fast way. */
 int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
                  float cap);
 void tf_fake_close(struct tf_fake *f);

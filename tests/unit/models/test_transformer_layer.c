@@ -1,0 +1,319 @@
+/* Linear layers and norms of Transformers out of a checkpoint: fused tensors of
+ * one type and of several, ranges of rows, GPT-2's transposed matrices, biases;
+ * wrong shapes by name; every allocation fails once. All numbers are small
+ * integers, so that products are exact in any order.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "engine/checkpoint/safetensors.h"
+#include "models/transformer.h"
+#include "tests/support/oom_sweep.h"
+
+#define COLS 20
+#define M 5 /* rows of input */
+
+static char dir[] = "/tmp/seqd-tf-XXXXXX";
+static char path[64];
+static float values[64 * COLS];
+static struct weights *w;
+
+static const struct save_tensor TENSORS[] = {
+    {"q", DT_F32, 2, {18, COLS}, values},
+    {"k", DT_F32, 2, {6, COLS}, values + 7},
+    {"v", DT_BF16, 2, {6, COLS}, values + 100},
+    {"all", DT_F16, 2, {40, COLS}, values + 3},
+    {"conv", DT_F32, 2, {COLS, 33}, values + 11},
+    {"q.bias", DT_F32, 1, {18}, values + 50},
+    {"all.bias", DT_F32, 1, {40}, values + 60},
+    {"norm", DT_BF16, 1, {COLS}, values + 1},
+    {"norm.bias", DT_F32, 1, {COLS}, values + 2},
+};
+
+static int open_file(void **state)
+{
+    struct err e = ERR_INIT;
+
+    (void)state;
+    for (int i = 0; i < 64 * COLS; i++)
+        values[i] = (float)(i * 7 % 23 - 11);
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    if (safetensors_save(path, TENSORS, (int)(sizeof TENSORS / sizeof *TENSORS),
+                         NULL, 0, &e))
+        return -1;
+    return weights_open(dir, "m", &w, &e);
+}
+
+static int close_file(void **state)
+{
+    (void)state;
+    weights_close(w);
+    unlink(path);
+    return rmdir(dir);
+}
+
+/* --- products --- */
+
+struct work {
+    struct tf_run t;
+    const struct tf_linear *l;
+    struct tf_input in;
+    float *y, *res;
+    size_t ld;
+};
+
+static void run_linear(void *arg, int tid, int n)
+{
+    struct work *s = arg;
+
+    (void)n;
+    tf_linear_run(&s->t, tid, s->l, &s->in, s->y, s->ld);
+    tf_linear_add(&s->t, tid, s->l, &s->in, s->y, s->res, s->ld);
+}
+
+/* y and res (of ones) after the layer over x[r][k] = (r + k) % 5 - 2, on n
+ * threads. */
+static void run(const struct tf_linear *l, struct work *s, struct pool *pool,
+                int n)
+{
+    static const struct tf_spec spec = {.max_len = 16, .n_heads = 1, .n_kv = 1};
+    struct exec x = {.k = kernels_available(0), .pool = pool, .n_threads = n};
+    struct tf_arena a = {0};
+    void *scratch = NULL;
+
+    memset(s, 0, sizeof *s);
+    s->l = l;
+    s->t.spec = &spec;
+    for (int pass = 0; pass < 2; pass++) {
+        a.at = 0;
+        tf_map(&s->t, &a, 1, M, 1, n);
+        tf_input_map(&s->in, &a, M, l->K, 0);
+        if (!pass)
+            a.base = scratch = mem_aligned(a.at);
+        assert_non_null(scratch);
+    }
+    s->t.x = &x;
+    s->t.k = x.k;
+    s->ld = tf_pad(l->N);
+    s->y = mem_floats(M * s->ld);
+    s->res = mem_floats(M * s->ld);
+    for (size_t i = 0; i < M * s->ld; i++)
+        s->res[i] = 1.0f;
+    s->in.m = M;
+    for (int r = 0; r < M; r++)
+        for (int k = 0; k < l->K; k++)
+            s->in.x[(size_t)r * s->in.ld + (size_t)k] =
+                (float)((r + k) % 5 - 2);
+    if (pool)
+        pool_run(pool, n, run_linear, s);
+    else
+        run_linear(s, 0, 1);
+    mem_aligned_free(scratch);
+}
+
+static void drop(struct work *s)
+{
+    mem_aligned_free(s->y);
+    mem_aligned_free(s->res);
+}
+
+/* Columns at .. at+N-1 are those of the matrix W, W[n][k] at
+ * from[n * row + k * col]. */
+static void check(const struct work *s, int at, int N, const float *from,
+                  int row, int col, const float *bias)
+{
+    for (int r = 0; r < M; r++) {
+        for (int n = 0; n < N; n++) {
+            float want = bias ? bias[n] : 0.0f;
+            size_t i = (size_t)r * s->ld + (size_t)(at + n);
+
+            for (int k = 0; k < COLS; k++)
+                want += from[n * row + k * col] * (float)((r + k) % 5 - 2);
+            if (s->y[i] != want || s->res[i] != want + 1.0f)
+                fail_msg("row %d column %d: %g and %g, expected %g and %g", r,
+                         at + n, (double)s->y[i], (double)s->res[i],
+                         (double)want, (double)want + 1.0);
+        }
+    }
+}
+
+static void load(const struct tf_part *part, int n, struct tf_linear *l)
+{
+    struct load_opts o = {.label = "m"};
+    struct err e = ERR_INIT;
+
+    if (tf_linear_load(w, &o, part, n, COLS, l, &e))
+        fail_msg("%s", e.msg);
+}
+
+static void test_fused_tensors_of_any_types_are_one_product(void **state)
+{
+    static const struct tf_part parts[] = {
+        {.name = "q", .bias = "q.bias", .N = 18},
+        {.name = "k", .N = 6},
+        {.name = "v", .N = 6}};
+    struct tf_linear l;
+    struct pool *pool;
+    struct work s;
+
+    (void)state;
+    assert_int_equal(pool_open(3, 0, &pool, NULL), 0);
+    pool_acquire(pool);
+    for (int n = 2; n <= 3; n++) { /* with v: two types */
+        load(parts, n, &l);
+        assert_int_equal(l.n_w, n == 2 ? 1 : 3);
+        assert_int_equal(l.at[1], 32);
+        assert_int_equal(l.N, n == 2 ? 38 : 54);
+        assert_true(tf_linear_bytes(&l) >= (size_t)(24 * COLS) * sizeof(float));
+        for (int threads = 1; threads <= 3; threads++) {
+            run(&l, &s, threads > 1 ? pool : NULL, threads);
+            check(&s, 0, 18, values, COLS, 1, values + 50);
+            check(&s, 32, 6, values + 7, COLS, 1, NULL);
+            if (n == 3)
+                check(&s, l.at[2], 6, values + 100, COLS, 1, NULL);
+            drop(&s);
+        }
+        tf_linear_fini(&l);
+    }
+    pool_release(pool);
+    pool_close(pool);
+}
+
+static void test_a_range_of_rows_brings_its_part_of_the_bias(void **state)
+{
+    static const struct tf_part part = {
+        .name = "all", .bias = "all.bias", .N = 11, .rows = 40, .row0 = 13};
+    struct tf_linear l;
+    struct work s;
+
+    (void)state;
+    load(&part, 1, &l);
+    run(&l, &s, NULL, 1);
+    check(&s, 0, 11, values + 3 + 13 * COLS, COLS, 1, values + 60 + 13);
+    drop(&s);
+    tf_linear_fini(&l);
+}
+
+static void test_transposed_tensors_are_turned(void **state)
+{
+    static const struct tf_part whole = {
+        .name = "conv", .N = 33, .transposed = 1};
+    static const struct tf_part range = {
+        .name = "conv", .N = 9, .rows = 33, .row0 = 20, .transposed = 1};
+    struct tf_linear l;
+    struct work s;
+
+    (void)state;
+    load(&whole, 1, &l);
+    run(&l, &s, NULL, 1);
+    check(&s, 0, 33, values + 11, 1, 33, NULL);
+    drop(&s);
+    tf_linear_fini(&l);
+    load(&range, 1, &l);
+    run(&l, &s, NULL, 1);
+    check(&s, 0, 9, values + 11 + 20, 1, 33, NULL);
+    drop(&s);
+    tf_linear_fini(&l);
+}
+
+/* --- errors --- */
+
+static void refused(const struct tf_part *part, int n, const char *message)
+{
+    struct load_opts o = {.label = "m"};
+    struct err e = ERR_INIT;
+    struct tf_linear l;
+
+    assert_int_equal(tf_linear_load(w, &o, part, n, COLS, &l, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
+    if (!strstr(e.msg, message))
+        fail_msg("'%s' lacks '%s'", e.msg, message);
+    tf_linear_fini(&l); /* harmless after a failure */
+}
+
+static void test_wrong_shapes_are_refused_by_name(void **state)
+{
+    static const struct tf_part rows = {.name = "q", .N = 17};
+    static const struct tf_part turned = {
+        .name = "q", .N = 18, .transposed = 1};
+    static const struct tf_part bias = {.name = "q", .bias = "norm", .N = 18};
+    static const struct tf_part missing[] = {{.name = "q", .N = 18},
+                                             {.name = "up", .N = 18}};
+
+    (void)state;
+    refused(&rows, 1, "tensor 'q' is [18,20], expected [17,20]");
+    refused(&turned, 1, "tensor 'q' is [18,20], expected [20,18]");
+    refused(&bias, 1, "tensor 'norm' is [20], expected [18]");
+    refused(missing, 2, "'up'");
+}
+
+static int load_all(void *arg, struct err *e)
+{
+    static const struct tf_part parts[] = {
+        {.name = "q", .bias = "q.bias", .N = 18},
+        {.name = "k", .N = 6},
+        {.name = "v", .N = 6}};
+    struct tf_rope_spec spec = {.n_rot = 8, .base = 100.0};
+    struct load_opts o = {.label = "m"};
+    struct tf_linear one = {0}, many = {0};
+    struct tf_norm norm = {0};
+    struct tf_rope rope = {0};
+    int rc;
+
+    (void)arg;
+    rc = tf_linear_load(w, &o, parts, 2, COLS, &one, e) ||
+         tf_linear_load(w, &o, parts, 3, COLS, &many, e) ||
+         tf_norm_load(w, "norm", "norm.bias", COLS, 0, 1e-5, 0, &norm, e) ||
+         tf_rope_init(&rope, &spec, e);
+    tf_linear_fini(&one);
+    tf_linear_fini(&many);
+    tf_norm_fini(&norm);
+    tf_rope_fini(&rope);
+    return rc ? -1 : 0;
+}
+
+static void test_oom_every_allocation_of_loading_fails_once(void **state)
+{
+    (void)state;
+    assert_true(oom_sweep(load_all, NULL) >= 8);
+}
+
+static void test_norms_can_store_one_plus_the_weight(void **state)
+{
+    struct err e = ERR_INIT;
+    struct tf_norm n;
+
+    (void)state;
+    assert_int_equal(tf_norm_load(w, "norm", NULL, COLS, 1, 1e-6, 1, &n, &e),
+                     0);
+    for (int i = 0; i < COLS; i++)
+        assert_true(n.w[i] == values[1 + i] + 1.0f);
+    assert_null(n.b);
+    tf_norm_fini(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fused_tensors_of_any_types_are_one_product),
+        cmocka_unit_test(test_a_range_of_rows_brings_its_part_of_the_bias),
+        cmocka_unit_test(test_transposed_tensors_are_turned),
+        cmocka_unit_test(test_wrong_shapes_are_refused_by_name),
+        cmocka_unit_test(test_oom_every_allocation_of_loading_fails_once),
+        cmocka_unit_test(test_norms_can_store_one_plus_the_weight),
+    };
+
+    return cmocka_run_group_tests(tests, open_file, close_file);
+}

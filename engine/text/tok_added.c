@@ -159,7 +159,7 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
                    size_t from, unsigned flags, struct tok_hit *hit)
 {
-    for (size_t i = from; i < n;) {
+    for (size_t i = hit->resume; i < n;) {
         unsigned b = (unsigned char)s[i];
         int32_t id = t->first_added[b] < t->first_added[b + 1]
                          ? tok_added_at(t, s + i, n - i, flags)
@@ -168,7 +168,8 @@ int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
             i++;
             continue;
         }
-        *hit = (struct tok_hit){id, i, i + t->len[id]};
+        size_t end = i + t->len[id];
+        *hit = (struct tok_hit){id, i, end, end};
         if (!(t->attr[id] & TOK_WHOLE) ||
             stands_alone(s, n, hit->start, hit->end)) {
             take_space(t, s, n, from, hit);

@@ -173,17 +173,18 @@ static int encode_segment(struct tok_encoder *c, size_t from, size_t to)
 static int encode_text(struct tok_encoder *c, size_t n, unsigned flags)
 {
     const struct tokenizer *t = c->t;
-    struct tok_hit h;
+    struct tok_hit h = {0};
     size_t from = 0;
     while (t->n_added > 0 && tok_added_next(t, c->text, n, from, flags, &h)) {
         if (encode_segment(c, from, h.start)) {
             return -1;
         }
-        c->base = (uint32_t)h.start;
-        if (tok_push(c, h.id, 0, h.end - h.start)) {
+        size_t start = h.start > from ? h.start : from;
+        c->base = (uint32_t)start;
+        if (tok_push(c, h.id, 0, h.end > start ? h.end - start : 0)) {
             return -1;
         }
-        from = h.end;
+        from = h.end > from ? h.end : from;
     }
     return encode_segment(c, from, n);
 }

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Write tests/golden/tokenizer/: what Hugging Face tokenizers makes of texts.
+
+    pip install tokenizers==0.23.3
+    tests/golden/make_tokenizer_fixtures.py
+
+  NAME/tokenizer.json   byte-level BPE with a small vocabulary, trained here on
+                        sentences of ours, with the pre-tokenizer of a
+                        published model
+  NAME/cases.json       [text, ids with special tokens as plain text, ids with
+                        them parsed, the same with the tokens around, the text
+                        that the parsed ids decode to]
+  pretok.json           the pieces that each chain of expressions of
+                        engine/text/pretok_names.c cuts texts into, as byte
+                        offsets; the chains are read from that file's compiler
+                        output and given to the library one after the other
+
+SPDX-License-Identifier: MIT"""
+import json
+import os
+import random
+import re
+import subprocess
+import unicodedata
+
+import tokenizers
+from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models,
+                        normalizers, pre_tokenizers, processors, trainers)
+
+VERSION = "0.23.3"
+OUT = "tests/golden/tokenizer"
+TEXT = """The daemon answers every question that a client asks, one after the other.
+She doesn't know whether they'll come; he's sure that we've seen them, and I'd say so.
+HTTP servers parse requests, tokenize the text, and hand the tokens to the engine.
+In 2024 there were 365 days, 8760 hours and 525600 minutes; in 1999 as many.
+Grüße aus Köln: Straße, Äpfel, Öl und Übermut. Ça va très bien à l'école, n'est-ce pas?
+Привет, мир! Сколько стоит этот билет? Το ελληνικό αλφάβητο έχει γράμματα.
+今日は天気がいいですね。東京の夜は明るい。中文文本没有空格，所以切分很难。한국어 문장입니다.
+for (int i = 0; i < n; i++) { sum += a[i] * b[i]; }   // a comment
+def tokenize(text):\n    return [token for token in text.split() if token]
+x = y + z - w * (q / r) % 7; if (x != 0 && y <= 9) { return "yes"; } else { return 'no'; }
+!!! ??? ... --- === >>> <<< ((( ))) [[[ ]]] {{{ }}} ### $$$ %%% ^^^ &&& *** ~~~
+CamelCaseWords and snake_case_words and SCREAMING_CASE mix in sourceCode.
+""".replace("\\n", "\n")
+COMMON = list("  \t\n\r\n'.,!?()[]{}<>=+-*/\\|`~^$#@&%_\"012399aZqBé中文한ひカ"
+              "\u0301\u3000\u00a0\u2028\x85٣²½Ⅷ'sS'tT'reRE'llLL'dDmMvVeEĲǅʰ"
+              "！。、…“”ㄅㄱ﹏‘\u200d🙂\x01\x0b\u017fe\u0301가\u1100\u1161")
+
+
+def random_texts(rng, n):
+    cats = {}
+    for c in range(0x21, 0x20000):
+        k = unicodedata.category(chr(c))
+        if k not in ("Cs", "Cn", "Co"):
+            cats.setdefault(k, []).append(chr(c))
+    kinds = sorted(cats)
+    out = []
+    for _ in range(n):
+        k, m = rng.random(), rng.randint(1, 12)
+        if k < 0.6:
+            s = "".join(rng.choice(COMMON) for _ in range(m))
+        elif k < 0.8:
+            s = "".join(rng.choice(cats[rng.choice(kinds)]) for _ in range(m))
+        else:
+            s = "".join(rng.choice(COMMON) * rng.randint(1, 4)
+                        for _ in range(m))
+        out.append(s)
+    return out
+
+
+def published_chains():
+    """{first name: [expressions]} of pretok_names.c."""
+    src = subprocess.run(
+        ["gcc", "-E", "-P", "-I.", "engine/text/pretok_names.c"],
+        check=True, capture_output=True, text=True).stdout
+
+    def strings(text):
+        parts = re.findall(r'"((?:[^"\\]|\\.)*)"', text)
+        return "".join(
+            p.encode().decode("unicode_escape").encode("latin-1").decode()
+            if p.isascii() and "\\u" not in p and "\\U" not in p else
+            re.sub(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)",
+                   lambda m: chr(int(m[1][1:], 16)) if m[1][0] in "uU"
+                   and len(m[1]) > 1 else m[1], p) for p in parts)
+
+    named = {m[1]: strings(m[2]) for m in re.finditer(
+        r"static const char (\w+)\[\] =((?:\s*\"(?:[^\"\\]|\\.)*\")+)\s*;",
+        src)}
+    table = src[src.index("groups[] = {"):]
+    chains = {}
+    item = re.compile(r'((?:"(?:[^"\\]|\\.)*"\s*)+|\w+)')
+    for m in re.finditer(
+            r'\{\s*((?:"[^"]*"\s*)+),\s*[^{]*?\{((?:"(?:[^"\\]|\\.)*"|[^{}"])*)\}\s*\}',
+            table):
+        first = strings(m[1]).split()[0]
+        chains[first] = [strings(x) if x.startswith('"') else named[x]
+                         for x in item.findall(m[2])]
+    return chains
+
+
+def write_pretok():
+    rng = random.Random(7)
+    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70)
+    groups = {}
+    for name, chain in published_chains().items():
+        hf = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(r), "isolated") for r in chain])
+        cuts = []
+        for t in texts:
+            at, row = 0, []
+            for piece, _ in hf.pre_tokenize_str(t):
+                at += len(piece.encode())
+                row.append(at)
+            assert at == len(t.encode())
+            cuts.append(row)
+        groups[name] = cuts
+    with open(OUT + "/pretok.json", "w") as f:
+        json.dump({"texts": texts, "groups": groups}, f,
+                  separators=(",", ":"))
+        f.write("\n")
+    return len(groups)
+
+
+def bytes_last(*first):
+    byte = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence(list(first) + [byte])
+
+
+def split(regex):
+    return pre_tokenizers.Split(Regex(regex), "isolated")
+
+
+def train(pre, special, normalizer=None, alphabet=None):
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre
+    t.decoder = decoders.ByteLevel()
+    if normalizer:
+        t.normalizer = normalizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=560, special_tokens=special, show_progress=False,
+        initial_alphabet=alphabet or pre_tokenizers.ByteLevel.alphabet())
+    t.train_from_iterator(TEXT.split("\n"), trainer)
+    return t
+
+
+def make_llama3(chains):
+    t = train(bytes_last(split(chains["llama3"][0])),
+              ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
+    t.model.ignore_merges = True
+    t.post_processor = processors.Sequence([
+        processors.ByteLevel(trim_offsets=False),
+        processors.TemplateProcessing(
+            single="<|begin_of_text|> $A",
+            pair="<|begin_of_text|> $A <|begin_of_text|> $B",
+            special_tokens=[("<|begin_of_text|>", 0)])])
+    return t
+
+
+def make_qwen2(chains):
+    t = train(bytes_last(split(chains["qwen2"][0])),
+              ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+              normalizers.NFC())
+    t.add_tokens([AddedToken("<tool_call>", normalized=False),
+                  AddedToken("    ", normalized=False),
+                  AddedToken("  ", normalized=False),
+                  AddedToken("left", lstrip=True, normalized=False),
+                  AddedToken("right", rstrip=True, normalized=False),
+                  AddedToken("cat", single_word=True, normalized=False)])
+    return t
+
+
+def make_roberta(_):
+    t = train(pre_tokenizers.ByteLevel(add_prefix_space=True),
+              ["<s>", "<pad>", "</s>", "<unk>"])
+    t.add_special_tokens([AddedToken("<mask>", lstrip=True,
+                                     normalized=False)])
+    t.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=True)
+    return t
+
+
+def make_falcon(_):
+    t = train(pre_tokenizers.Sequence([
+        pre_tokenizers.Punctuation("contiguous"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        pre_tokenizers.Digits(individual_digits=False),
+        split("[0-9][0-9][0-9]")]), ["<|endoftext|>"])
+    return t
+
+
+def make_starcoder(_):
+    return train(pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False)]),
+        ["<|endoftext|>"])
+
+
+def make_deepseek(chains):
+    """With bytes that have no token: they are dropped, and what stands beside
+    them may merge."""
+    alphabet = [c for c in pre_tokenizers.ByteLevel.alphabet()
+                if c not in "\u0100\u0101\u0102\u00c1"]
+    return train(bytes_last(*[split(r) for r in chains["deepseek-v3"]]),
+                 ["<|endoftext|>"], alphabet=alphabet)
+
+
+def cases_of(t, texts):
+    rows = []
+    for s in texts:
+        t.encode_special_tokens = True
+        plain = t.encode(s, add_special_tokens=False).ids
+        t.encode_special_tokens = False
+        parsed = t.encode(s, add_special_tokens=False).ids
+        around = t.encode(s).ids
+        rows.append([s, plain, parsed, around, t.decode(parsed)])
+    return rows
+
+
+def main():
+    assert tokenizers.__version__ == VERSION, tokenizers.__version__
+    chains = published_chains()
+    makers = {"llama3": make_llama3, "qwen2": make_qwen2,
+              "roberta": make_roberta, "falcon": make_falcon,
+              "starcoder": make_starcoder, "deepseek": make_deepseek}
+    for name, make in makers.items():
+        t = make(chains)
+        rng = random.Random(name)
+        special = [x.content for x in
+                   t.get_added_tokens_decoder().values()]
+        texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 40)
+        for tok in special:
+            texts += [tok, "a " + tok + "  b", "x" + tok + tok + "y",
+                      " \n" + tok + "\n "]
+        texts += ["a cat, concat cats cat", "cat", "!\x01! a\x01\x01b",
+                  "e\u0301 \u1100\u1161\u11a8 A\u030a"]
+        os.makedirs(f"{OUT}/{name}", exist_ok=True)
+        t.save(f"{OUT}/{name}/tokenizer.json", pretty=False)
+        with open(f"{OUT}/{name}/cases.json", "w") as f:
+            json.dump(cases_of(t, texts), f, separators=(",", ":"))
+            f.write("\n")
+        print(name, t.get_vocab_size(), len(texts))
+    print("pretok", write_pretok())
+
+
+main()

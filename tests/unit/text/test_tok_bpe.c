@@ -1,0 +1,432 @@
+/* Byte-level BPE against Hugging Face tokenizers 0.23.3 on small vocabularies
+ * (tests/golden/make_tokenizer_fixtures.py): the words of Llama 3, Qwen2,
+ * RoBERTa, Falcon, StarCoder and DeepSeek, added tokens with their flags,
+ * texts decoded, files refused, and time.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/json.h"
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+#include "engine/text/tokenizer.h"
+
+static const char *const models[] = {"llama3", "qwen2",     "roberta",
+                                     "falcon", "starcoder", "deepseek"};
+#define N_MODELS ((int)(sizeof(models) / sizeof(models[0])))
+
+static struct tokenizer *open_model(const char *name)
+{
+    char dir[128];
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    snprintf(dir, sizeof(dir), "tests/golden/tokenizer/%s", name);
+    if (tokenizer_open(dir, name, &t, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    return t;
+}
+
+static struct json *open_cases(const char *name)
+{
+    char path[128];
+    struct json *j = NULL;
+    struct err e = ERR_INIT;
+    snprintf(path, sizeof(path), "tests/golden/tokenizer/%s/cases.json", name);
+    if (json_load(path, name, NULL, &j, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    return j;
+}
+
+static void encode(const struct tokenizer *t, const char *text, size_t n,
+                   unsigned flags, struct token_list *out)
+{
+    struct err e = ERR_INIT;
+    out->n = out->n_unknown = 0;
+    if (tokenizer_encode(t, text, n, flags, 1 << 24, out, &e)) {
+        fail_msg("%s", e.msg);
+    }
+}
+
+static int same_ids(const struct token_list *l, const struct json *ids)
+{
+    int i = 0;
+    int64_t id;
+    for (const struct json *j = json_child(ids); j; j = json_next(j), i++) {
+        if (i >= l->n || json_int(j, &id) || l->v[i].id != id) {
+            return 0;
+        }
+    }
+    return i == l->n;
+}
+
+/* Offsets ascend, stay in the text and leave no byte out that is not
+ * dropped. */
+static void check_offsets(const struct token_list *l, size_t n)
+{
+    uint32_t last = 0;
+    for (int i = 0; i < l->n; i++) {
+        assert_true(l->v[i].start >= last && l->v[i].end >= l->v[i].start);
+        assert_true(l->v[i].end <= n);
+        last = l->v[i].start;
+    }
+}
+
+static void check_decoded(const struct tokenizer *t, const struct token_list *l,
+                          const char *want)
+{
+    struct detok d;
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    buf_add_str(&out, "");
+    detok_init(&d);
+    for (int i = 0; i < l->n; i++) {
+        assert_int_equal(detok_next(t, &d, l->v[i].id, &out), 0);
+        assert_true(utf8_valid(out.p, out.len));
+    }
+    assert_int_equal(detok_finish(t, &d, &out), 0);
+    if (strcmp(out.p, want) != 0) {
+        fail_msg("decoded '%s', expected '%s'", out.p, want);
+    }
+    buf_fini(&out);
+}
+
+/* A row of cases.json: text, ids plain, parsed, with the tokens around, and
+ * the decoded text. */
+static void check_row(const char *name, const struct tokenizer *t,
+                      const struct json *row, struct token_list *l)
+{
+    static const unsigned flags[] = {0, TOK_PARSE_SPECIAL,
+                                     TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL};
+    const struct json *j = json_child(row);
+    const char *text = json_string(j);
+    const struct json *decoded = j;
+    for (int k = 0; k < 4; k++) {
+        decoded = json_next(decoded);
+    }
+    for (int k = 0; k < 3; k++) {
+        j = json_next(j);
+        encode(t, text, strlen(text), flags[k], l);
+        check_offsets(l, strlen(text));
+        if (!same_ids(l, j)) {
+            fail_msg("%s, way %d: other ids for '%s'", name, k, text);
+        }
+        if (k == 1) {
+            check_decoded(t, l, json_string(decoded));
+        }
+    }
+}
+
+static void test_tok_bpe_gives_the_ids_of_hugging_face(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_MODELS; i++) {
+        struct tokenizer *t = open_model(models[i]);
+        struct json *cases = open_cases(models[i]);
+        struct token_list l = {0};
+        int n = 0;
+        assert_int_equal(tokenizer_level(t), TOK_LEVEL_SUBWORD);
+        for (const struct json *r = json_child(cases); r; r = json_next(r)) {
+            check_row(models[i], t, r, &l);
+            n++;
+        }
+        assert_true(n > 50);
+        token_list_fini(&l);
+        json_free(cases);
+        tokenizer_close(t);
+    }
+}
+
+static void test_tok_bpe_knows_what_stands_around_a_text(void **state)
+{
+    (void)state;
+    int before, after;
+    struct tokenizer *t = open_model("llama3");
+    tokenizer_around(t, &before, &after);
+    assert_int_equal(before, 1);
+    assert_int_equal(after, 0);
+    assert_true(tokenizer_is_special(t, 0));
+    assert_false(tokenizer_is_special(t, 300));
+    tokenizer_close(t);
+    t = open_model("roberta");
+    tokenizer_around(t, &before, &after);
+    assert_int_equal(before, 1);
+    assert_int_equal(after, 1);
+    assert_int_equal(tokenizer_mask(t), tokenizer_id(t, "<mask>"));
+    tokenizer_close(t);
+}
+
+/* Bytes without a token: dropped, and counted. */
+static void test_tok_bpe_drops_bytes_that_have_no_token(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_model("deepseek");
+    struct token_list l = {0};
+    assert_true(tokenizer_can_miss(t));
+    encode(t, "a\001b", 3, 0, &l);
+    assert_int_equal(l.n, 2);
+    assert_int_equal(l.n_unknown, 1);
+    token_list_fini(&l);
+    tokenizer_close(t);
+    t = open_model("qwen2");
+    assert_false(tokenizer_can_miss(t));
+    tokenizer_close(t);
+}
+
+/* A code point that is cut over tokens is written once it is whole. */
+static void test_tok_bpe_holds_unfinished_code_points_back(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_model("qwen2");
+    struct token_list l = {0};
+    struct detok d;
+    struct buf out;
+    const char *text = "\xf0\x9f\xa6\xa9x";
+    buf_init(&out, 100);
+    buf_add_str(&out, "");
+    encode(t, text, strlen(text), 0, &l);
+    assert_true(l.n >= 3);
+    detok_init(&d);
+    for (int i = 0; i < l.n; i++) {
+        detok_next(t, &d, l.v[i].id, &out);
+        assert_true(out.len == 0 || out.len >= 4);
+    }
+    assert_string_equal(out.p, text);
+    buf_clear(&out);
+    detok_init(&d);
+    detok_next(t, &d, l.v[0].id, &out);
+    assert_int_equal(detok_finish(t, &d, &out), 0);
+    assert_string_equal(out.p, "\xef\xbf\xbd");
+    buf_fini(&out);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
+static void test_tok_bpe_stops_at_the_limit(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_model("qwen2");
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    assert_int_equal(tokenizer_encode(t, "1234567", 7, 0, 5, &l, &e), -1);
+    assert_int_equal(e.code, ERR_TOO_LARGE);
+    assert_string_equal(e.reason, "context_length_exceeded");
+    assert_int_equal(l.n, 5);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
+/* ---------------------------------------------------------------- refused */
+
+#define BYTES ",\"pre_tokenizer\":{\"type\":\"ByteLevel\"}"
+#define MODEL(more)                                                            \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}" more "}"
+#define MERGES ",\"merges\":[\"a b\"]"
+#define PRE(p) "{" MODEL(MERGES) ",\"pre_tokenizer\":" p "}"
+
+static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *cause;
+    } cases[] = {
+        {"{" MODEL(MERGES) "}", "BPE without ByteLevel"},
+        {"{" MODEL(MERGES ",\"byte_fallback\":true") BYTES "}",
+         "byte_fallback"},
+        {"{" MODEL(MERGES ",\"dropout\":0.1") BYTES "}", "dropout"},
+        {"{" MODEL(MERGES ",\"end_of_word_suffix\":\"</w>\"") BYTES "}",
+         "end_of_word_suffix '</w>'"},
+        {"{" MODEL(MERGES ",\"continuing_subword_prefix\":\"##\"") BYTES "}",
+         "continuing_subword_prefix '##'"},
+        {"{" MODEL("") BYTES "}", "'merges' is not a list"},
+        {"{" MODEL(",\"merges\":[\"ab\"]") BYTES "}", "merge 0"},
+        {"{" MODEL(",\"merges\":[\"a b c\"]") BYTES "}", "merge 0"},
+        {"{" MODEL(",\"merges\":[[\"a\"]]") BYTES "}", "merge 0"},
+        {"{" MODEL(",\"merges\":[\"a b\",\"b a\"]") BYTES "}",
+         "merge 1 'b a' is of or makes"},
+        {"{" MODEL(MERGES) BYTES ",\"normalizer\":{\"type\":\"Lowercase\"}}",
+         "normalizer 'Lowercase'"},
+        {"{" MODEL(MERGES) BYTES ",\"decoder\":{\"type\":\"WordPiece\"}}",
+         "decoder 'WordPiece'"},
+        {"{" MODEL(MERGES) BYTES ",\"post_processor\":{\"type\":\"Odd\"}}",
+         "post_processor 'Odd'"},
+        {"{" MODEL(MERGES) BYTES
+         ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
+         "[{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}}",
+         "names an unknown token"},
+        {PRE("{\"type\":\"Metaspace\"}"), "pre_tokenizer 'Metaspace'"},
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"String\":\" \"}}"),
+         "Split of a string"},
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+b\"},"
+             "\"behavior\":\"Isolated\"}"),
+         "expression '(a+)+b'"},
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{N}|\"},"
+             "\"behavior\":\"Isolated\"}"),
+         "expression '\\p{N}|'"},
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{N}\"},"
+             "\"behavior\":\"MergedWithNext\"}"),
+         "behavior 'MergedWithNext'"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\xc3\xa9\xc3\xa9\":0},"
+         "\"merges\":[]}" BYTES "}",
+         "holds no byte"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tokenizer *t = NULL;
+        struct err e = ERR_INIT;
+        if (tokenizer_parse(cases[i].text, strlen(cases[i].text), "t", &t,
+                            &e) == 0) {
+            fail_msg("accepted: %s", cases[i].text);
+        }
+        assert_null(t);
+        if (!strstr(e.msg, cases[i].cause)) {
+            fail_msg("%s: '%s' lacks '%s'", cases[i].text, e.msg,
+                     cases[i].cause);
+        }
+    }
+}
+
+/* --------------------------------------------------------- files of a model */
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void remove_files(const char *dir, const char *const *names)
+{
+    char path[128];
+    for (; *names; names++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, *names);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
+static void test_tok_bpe_reads_vocab_and_merges(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"vocab.json", "merges.txt",
+                                        "tokenizer_config.json",
+                                        "generation_config.json", NULL};
+    char dir[] = "/tmp/seqd-bpe-XXXXXX";
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    assert_non_null(mkdtemp(dir));
+    write_file(dir, "vocab.json",
+               "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"<e>\":4,"
+               "\"<|endoftext|>\":5}");
+    write_file(dir, "merges.txt", "#version: 0.2\r\na b\r\n");
+    write_file(dir, "tokenizer_config.json",
+               "{\"eos_token\":\"<e>\",\"tokenizer_class\":\"GPT2Tokenizer\","
+               "\"added_tokens_decoder\":{\"6\":{\"content\":\"<u>\","
+               "\"special\":false}}}");
+    write_file(dir, "generation_config.json", "{\"eos_token_id\":[4,5,99]}");
+    if (tokenizer_open(dir, "m", &t, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    assert_int_equal(tokenizer_size(t), 7);
+    assert_int_equal(tokenizer_eos(t), 4);
+    assert_int_equal(tokenizer_bos(t), 5);
+    assert_true(tokenizer_is_end(t, 4) && tokenizer_is_end(t, 5));
+    assert_false(tokenizer_is_end(t, 0));
+    encode(t, "ab<u> a", 7, 0, &l);
+    assert_int_equal(l.n, 4);
+    assert_int_equal(l.v[0].id, 2);
+    assert_int_equal(l.v[1].id, 6);
+    assert_int_equal(l.v[2].id, 3);
+    tokenizer_close(t);
+    write_file(dir, "tokenizer_config.json",
+               "{\"tokenizer_class\":\"OddTokenizer\"}");
+    assert_int_equal(tokenizer_open(dir, "m", &t, &e), -1);
+    assert_non_null(strstr(e.msg, "tokenizer_class 'OddTokenizer'"));
+    token_list_fini(&l);
+    remove_files(dir, names);
+}
+
+/* ------------------------------------------------------------------- time */
+
+static double cpu_seconds(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static double time_of(const struct tokenizer *t, const char *text, size_t n)
+{
+    struct token_list l = {0};
+    double begin = cpu_seconds();
+    encode(t, text, n, TOK_PARSE_SPECIAL, &l);
+    double took = cpu_seconds() - begin;
+    token_list_fini(&l);
+    return took;
+}
+
+/* Eight times the text takes eight times as long, and a logarithm more; 64
+ * times would be quadratic. 24: caches, and a machine with other work. */
+#define LARGE ((size_t)2 << 20)
+#define STEP 8
+#define MOST_RATIO 24.0
+
+static void check_time(const struct tokenizer *t, const char *name,
+                       const char *unit)
+{
+    char *text = mem_alloc(LARGE);
+    size_t n = strlen(unit);
+    assert_non_null(text);
+    for (size_t i = 0; i < LARGE; i++) {
+        text[i] = unit[i % n];
+    }
+    double small = time_of(t, text, LARGE / STEP);
+    double large = time_of(t, text, LARGE);
+    mem_free(text);
+    if (large > MOST_RATIO * small) {
+        fail_msg("%s: %zu bytes of '%s' take %.3f s, an eighth %.3f s", name,
+                 LARGE, unit, large, small);
+    }
+}
+
+static void test_tok_bpe_time_is_not_quadratic(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"a", " ", "\t ", "1",
+                                        "the <|im_start| cat's 12.5\n"};
+    for (int i = 0; i < 2; i++) {
+        struct tokenizer *t = open_model(models[i]);
+        for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++) {
+            check_time(t, models[i], units[k]);
+        }
+        tokenizer_close(t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tok_bpe_gives_the_ids_of_hugging_face),
+        cmocka_unit_test(test_tok_bpe_knows_what_stands_around_a_text),
+        cmocka_unit_test(test_tok_bpe_drops_bytes_that_have_no_token),
+        cmocka_unit_test(test_tok_bpe_holds_unfinished_code_points_back),
+        cmocka_unit_test(test_tok_bpe_stops_at_the_limit),
+        cmocka_unit_test(test_tok_bpe_refuses_what_it_does_not_do),
+        cmocka_unit_test(test_tok_bpe_reads_vocab_and_merges),
+        cmocka_unit_test(test_tok_bpe_time_is_not_quadratic),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,8 +1,10 @@
 /* test_identity: the answer of a request is the same bits alone or among 63
  * others, at any position, with 1, 2 or 3 threads, in chunks or whole, with a
- * folded input table or without, and in both FMA families. Real (small)
- * checkpoints of tests/golden/rnn, driven through the engine. The histogram of
- * batch sizes has to show that there was company.
+ * folded input table or without, with shared prefixes, in a full budget of
+ * states, and in both FMA families. Small checkpoints of tests/golden,
+ * recurrent nets and Transformers, driven through the engine, each kind by
+ * itself and all in flight together. The histogram of batch sizes has to show
+ * that there was company.
  *
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -18,23 +20,36 @@
 #include "engine/base/rng.h"
 #include "models/registry.h"
 #include "tests/support/job_watch.h"
+#include "tests/support/model_dir.h"
 
-#define GOLDEN "tests/golden/rnn/"
+#define GOLDEN "tests/golden/"
 #define N 64     /* requests, all at once */
 #define N_LEFT 6 /* more, whose clients leave */
 #define MAX_LEN 50
+#define COMMON 34 /* tokens that some requests begin with */
 #define MAX_BYTES 1024
 
-static const char *const checkpoints[] = {"lstm",
-                                          "lstm-32",
-                                          "lstm-tied-projection",
-                                          "gru-2-bf16",
-                                          "elman-tanh",
-                                          "elman-relu-2-bf16",
-                                          "class-lstm-last",
-                                          "class-gru-max",
-                                          "class-bi-lstm-mean-projection"};
-#define N_CHECKPOINTS ((int)(sizeof(checkpoints) / sizeof(checkpoints[0])))
+static const char *const recurrent[] = {"rnn/lstm",
+                                        "rnn/lstm-32",
+                                        "rnn/lstm-tied-projection",
+                                        "rnn/gru-2-bf16",
+                                        "rnn/elman-tanh",
+                                        "rnn/elman-relu-2-bf16",
+                                        "rnn/class-lstm-last",
+                                        "rnn/class-gru-max",
+                                        "rnn/class-bi-lstm-mean-projection",
+                                        NULL};
+static const char *const transformers[] = {"gpt2/gpt2/hf",
+                                           "llama/llama/hf",
+                                           "llama/mistral/hf",
+                                           "llama/qwen2/hf",
+                                           "gemma3/gemma3/hf",
+                                           "bert/bert-class",
+                                           NULL};
+static const char *const together[] = {
+    "rnn/lstm",        "gpt2/gpt2/hf",        "llama/mistral/hf",
+    "bert/bert-class", "rnn/class-lstm-last", NULL};
+#define MAX_TOGETHER 5
 
 /* Everything that a request must get again, as bytes. */
 struct answer {
@@ -54,7 +69,7 @@ struct requests {
 struct setup {
     const char *kernels;
     int threads, step_tokens, max_rows;
-    size_t fold;
+    size_t fold, state_bytes;
     int shift; /* the first request stands at this place */
 };
 
@@ -93,13 +108,18 @@ static void make_requests(struct requests *q, const struct model *m)
     q->tasks = model_get_info(m)->tasks;
     q->n_ids = tokenizer_size(model_tokenizer(m));
     for (int i = 0; i < N + N_LEFT; i++) {
-        q->len[i] = 1 + (int)rng_below(&r, MAX_LEN);
+        int most =
+            model_max_tokens(m) < MAX_LEN ? model_max_tokens(m) : MAX_LEN;
+        q->len[i] = 1 + (int)rng_below(&r, (uint32_t)most);
         q->seed[i] = rng_next(&r);
         q->task[i] = q->tasks & TASK_CLASSIFY ? TASK_CLASSIFY
                      : i % 2                  ? TASK_GENERATE
                                               : TASK_NEXT;
         for (int t = 0; t < q->len[i]; t++) {
             q->ids[i][t] = (int32_t)rng_below(&r, (uint32_t)q->n_ids);
+        }
+        for (int t = 0; i % 4 == 3 && t < q->len[i] && t < COMMON; t++) {
+            q->ids[i][t] = (t * 7 + 3) % q->n_ids;
         }
     }
 }
@@ -122,89 +142,125 @@ static struct job_spec spec_of(const struct requests *q, struct model *m, int i)
     return s;
 }
 
-static void open_engine(const struct setup *o, const char *name,
-                        struct watch *w, struct engine **g, struct model **m)
+/* An engine with these checkpoints, named m0, m1 ... */
+struct rig {
+    struct watch w;
+    struct engine *g;
+    struct model *m[MAX_TOGETHER];
+    char dir[MAX_TOGETHER][64];
+    int n;
+};
+
+static void rig_open(struct rig *x, const struct setup *o,
+                     const char *const *names, int n)
 {
-    char dir[256];
     struct err e = ERR_INIT;
     struct engine_options eo = {.kernels = o->kernels,
                                 .n_threads = o->threads,
                                 .step_tokens = o->step_tokens,
                                 .max_rows = o->max_rows,
                                 .fold_bytes = o->fold,
+                                .state_bytes = o->state_bytes,
                                 .flush = watch_flush,
-                                .ctx = w};
-    snprintf(dir, sizeof(dir), GOLDEN "%s", name);
-    if (engine_open(&eo, registry_archs, g, &e) ||
-        engine_load(*g, name, dir, &e) || engine_model(*g, name, 0, m, &e)) {
-        fail_msg("%s: %s", name, e.msg);
+                                .ctx = &x->w};
+    memset(x, 0, sizeof(*x));
+    watch_init(&x->w);
+    if (engine_open(&eo, registry_archs, &x->g, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    for (x->n = 0; x->n < n; x->n++) {
+        char src[256], name[8];
+        snprintf(src, sizeof(src), GOLDEN "%s", names[x->n]);
+        snprintf(name, sizeof(name), "m%d", x->n);
+        assert_int_equal(model_dir_make(src, x->dir[x->n]), 0);
+        const char *dir = x->dir[x->n][0] ? x->dir[x->n] : src;
+        if (engine_load(x->g, name, dir, &e) ||
+            engine_model(x->g, name, 0, &x->m[x->n], &e)) {
+            fail_msg("%s: %s", src, e.msg);
+        }
     }
 }
 
-/* Each request by itself: submitted when the one before is answered. */
+static void rig_close(struct rig *x)
+{
+    for (int i = 0; i < x->n; i++) {
+        model_release(x->m[i]);
+    }
+    engine_close(x->g);
+    for (int i = 0; i < x->n; i++) {
+        model_dir_remove(x->dir[i]);
+    }
+    assert_int_equal(x->w.n_late, 0);
+    watch_fini(&x->w);
+}
+
+/* Each request by itself. Those that begin alike get an engine of their own,
+ * so that they find no prefix. */
 static void run_alone(const struct setup *o, const char *name,
                       struct requests *q, struct answer *a)
 {
-    struct watch w;
-    struct engine *g;
-    struct model *m;
-    watch_init(&w);
-    open_engine(o, name, &w, &g, &m);
-    make_requests(q, m);
+    struct rig x;
+    rig_open(&x, o, &name, 1);
+    make_requests(q, x.m[0]);
     for (int i = 0; i < N; i++) {
+        if (i % 4 == 3) {
+            rig_close(&x);
+            rig_open(&x, o, &name, 1);
+        }
         struct watched j = {0};
-        struct job_spec s = spec_of(q, m, i);
+        struct job_spec s = spec_of(q, x.m[0], i);
         struct err e = ERR_INIT;
-        assert_int_equal(watch_submit(&w, g, &s, 1, &j, &e), 0);
-        assert_int_equal(watch_wait(&w, i + 1), 0);
+        int before = x.w.n_final;
+        if (watch_submit(&x.w, x.g, &s, 1, &j, &e)) {
+            fail_msg("%s: %s", name, e.msg);
+        }
+        assert_int_equal(watch_wait(&x.w, before + 1), 0);
         record(&j, &a[i]);
         watch_release(&j, 1);
     }
-    model_release(m);
-    engine_close(g);
-    watch_fini(&w);
+    rig_close(&x);
 }
 
-/* All at once, with some more that are cancelled on their way. */
-static void run_crowd(const struct setup *o, const char *name,
-                      const struct requests *q, const struct answer *alone)
+/* All at once, with some more that are cancelled on their way; of n models. */
+static void run_crowd(const struct setup *o, const char *const *names, int n,
+                      const struct requests *q, struct answer (*alone)[N])
 {
-    static struct watched j[N + N_LEFT];
-    static struct job_spec s[N + N_LEFT];
+    enum { ALL = N + N_LEFT };
+    static struct watched j[MAX_TOGETHER][ALL];
+    static struct job_spec s[MAX_TOGETHER][ALL];
     static struct answer a;
-    struct watch w;
-    struct engine *g;
-    struct model *m;
+    struct rig x;
     struct err e = ERR_INIT;
-    watch_init(&w);
-    open_engine(o, name, &w, &g, &m);
+    rig_open(&x, o, names, n);
     struct metric_series *sizes =
-        metrics_series(METRIC_BATCH_SIZE, name, NULL, NULL);
+        metrics_series(METRIC_BATCH_SIZE, "m0", NULL, NULL);
     uint64_t before = metric_count(sizes, 32);
-    for (int i = 0; i < N + N_LEFT; i++) {
-        int at = (i + o->shift) % (N + N_LEFT);
-        s[at] = spec_of(q, m, i);
-        j[at].cancel_after = i >= N ? 1 + i % 3 : 0;
-    }
-    assert_int_equal(watch_submit(&w, g, s, N + N_LEFT, j, &e), 0);
-    for (int i = N; i < N + N_LEFT; i += 3) { /* at some step, or before it */
-        job_cancel(j[(i + o->shift) % (N + N_LEFT)].job);
-    }
-    assert_int_equal(watch_wait(&w, N + N_LEFT), 0);
-    for (int i = 0; i < N; i++) {
-        record(&j[(i + o->shift) % (N + N_LEFT)], &a);
-        if (a.n != alone[i].n || memcmp(a.byte, alone[i].byte, a.n) != 0) {
-            fail_msg("%s: request %d of %d tokens differs (%s, %d threads, "
-                     "%d tokens a step, shift %d)",
-                     name, i, q->len[i], o->kernels, o->threads, o->step_tokens,
-                     o->shift);
+    for (int k = 0; k < n; k++) {
+        for (int i = 0; i < ALL; i++) {
+            int at = (i + o->shift) % ALL;
+            s[k][at] = spec_of(&q[k], x.m[k], i);
+            j[k][at].cancel_after = i >= N ? 1 + i % 3 : 0;
+        }
+        assert_int_equal(watch_submit(&x.w, x.g, s[k], ALL, j[k], &e), 0);
+        for (int i = N; i < ALL; i += 3) { /* at some step, or before it */
+            job_cancel(j[k][(i + o->shift) % ALL].job);
         }
     }
-    watch_release(j, N + N_LEFT);
-    model_release(m);
-    engine_close(g);
-    assert_int_equal(w.n_late, 0);
-    watch_fini(&w);
+    assert_int_equal(watch_wait(&x.w, n * ALL), 0);
+    for (int k = 0; k < n; k++) {
+        for (int i = 0; i < N; i++) {
+            record(&j[k][(i + o->shift) % ALL], &a);
+            if (a.n != alone[k][i].n ||
+                memcmp(a.byte, alone[k][i].byte, a.n) != 0) {
+                fail_msg("%s: request %d of %d tokens differs (%s, %d "
+                         "threads, %d tokens a step, shift %d)",
+                         names[k], i, q[k].len[i], o->kernels, o->threads,
+                         o->step_tokens, o->shift);
+            }
+        }
+        watch_release(j[k], ALL);
+    }
+    rig_close(&x);
     if (o->step_tokens >= 1024) {
         assert_true(metric_count(sizes, 32) > before);
     }
@@ -225,54 +281,91 @@ static const char *first_here(const char *const *family)
     return NULL;
 }
 
-static void check_family(const char *const *family)
+static const struct setup ways[] = {
+    {NULL, 1, 1024, 70, 0, 0, 0},       {NULL, 2, 1024, 70, 0, 0, 13},
+    {NULL, 3, 1024, 70, 0, 0, 40},      {NULL, 2, 7, 70, 0, 0, 5},
+    {NULL, 1, 1, 70, 0, 0, 22},         {NULL, 2, 100, 64, 0, 0, 31},
+    {NULL, 3, 1024, 64, 1 << 20, 0, 9}, {NULL, 1, 64, 40, 1 << 20, 0, 63},
+    {NULL, 2, 64, 70, 0, 200000, 17},
+};
+#define N_WAYS ((int)(sizeof(ways) / sizeof(ways[0])))
+
+/* n models in flight together, in all ways and families. */
+static void check_models(const char *const *names, int n,
+                         const char *const *family)
 {
-    static struct requests q;
-    static struct answer alone[N];
-    static const struct setup ways[] = {
-        {NULL, 1, 1024, 70, 0, 0},       {NULL, 2, 1024, 70, 0, 13},
-        {NULL, 3, 1024, 70, 0, 40},      {NULL, 2, 7, 70, 0, 5},
-        {NULL, 1, 1, 70, 0, 22},         {NULL, 2, 100, 64, 0, 31},
-        {NULL, 3, 1024, 64, 1 << 20, 9}, {NULL, 1, 64, 40, 1 << 20, 63},
-    };
+    static struct requests q[MAX_TOGETHER];
+    static struct answer alone[MAX_TOGETHER][N];
     const char *first = first_here(family);
-    if (!first) {
-        skip();
+    for (int k = 0; k < n; k++) {
+        struct setup lone = {first, 1, 1024, 1, 0, 0, 0};
+        run_alone(&lone, names[k], &q[k], alone[k]);
     }
-    for (int c = 0; c < N_CHECKPOINTS; c++) {
-        struct setup lone = {first, 1, 1024, 1, 0, 0};
-        run_alone(&lone, checkpoints[c], &q, alone);
-        for (int f = 0; family[f]; f++) {
-            const struct kernels *k;
-            if (kernels_pick(family[f], &k, NULL)) {
-                continue;
-            }
-            for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-                struct setup o = ways[i];
-                o.kernels = family[f];
-                run_crowd(&o, checkpoints[c], &q, alone);
-            }
+    for (int f = 0; family[f]; f++) {
+        const struct kernels *k;
+        if (kernels_pick(family[f], &k, NULL)) {
+            continue;
+        }
+        for (int i = 0; i < N_WAYS; i++) {
+            struct setup o = ways[i];
+            o.kernels = family[f];
+            run_crowd(&o, names, n, q, alone);
         }
     }
 }
 
-static void test_identity_of_answers_in_the_fma_families(void **state)
+static void check_each(const char *const *names, const char *const *family)
 {
-    (void)state;
-    check_family(fused);
+    if (!first_here(family)) {
+        skip();
+    }
+    for (; *names; names++) {
+        check_models(names, 1, family);
+    }
 }
 
-static void test_identity_of_answers_in_portable_c(void **state)
+static void test_identity_of_recurrent_nets_in_the_fma_families(void **state)
 {
     (void)state;
-    check_family(portable);
+    check_each(recurrent, fused);
+}
+
+static void test_identity_of_recurrent_nets_in_portable_c(void **state)
+{
+    (void)state;
+    check_each(recurrent, portable);
+}
+
+static void test_identity_of_transformers_in_the_fma_families(void **state)
+{
+    (void)state;
+    check_each(transformers, fused);
+}
+
+static void test_identity_of_transformers_in_portable_c(void **state)
+{
+    (void)state;
+    check_each(transformers, portable);
+}
+
+static void test_identity_of_all_kinds_in_flight_together(void **state)
+{
+    (void)state;
+    if (!first_here(fused)) {
+        check_models(together, MAX_TOGETHER, portable);
+        return;
+    }
+    check_models(together, MAX_TOGETHER, fused);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity_of_answers_in_the_fma_families),
-        cmocka_unit_test(test_identity_of_answers_in_portable_c),
+        cmocka_unit_test(test_identity_of_recurrent_nets_in_the_fma_families),
+        cmocka_unit_test(test_identity_of_recurrent_nets_in_portable_c),
+        cmocka_unit_test(test_identity_of_transformers_in_the_fma_families),
+        cmocka_unit_test(test_identity_of_transformers_in_portable_c),
+        cmocka_unit_test(test_identity_of_all_kinds_in_flight_together),
     };
     log_configure(LOG_ERROR, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,112 @@
+/* model_dir: see model_dir.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/model_dir.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+#include "engine/checkpoint/hparams.h"
+#include "engine/text/tokenizer.h"
+
+static int write_words(const char *dir, int n)
+{
+    static const struct tokenizer_spec spec = {.normalizer = "seqd-whitespace",
+                                               .unk = "<unk>",
+                                               .bos = "<s>",
+                                               .eos = "</s>"};
+    char(*word)[16] = mem_array((size_t)n, sizeof(*word));
+    const char **entry = mem_array((size_t)n, sizeof(*entry));
+    char path[128];
+    struct buf b;
+    int rc = -1;
+
+    buf_init(&b, (size_t)1 << 24);
+    for (int i = 0; word && entry && i < n; i++) {
+        snprintf(word[i], sizeof(word[i]), "w%d", i);
+        entry[i] = i == 0   ? "<unk>"
+                   : i == 1 ? "<s>"
+                   : i == 2 ? "</s>"
+                            : word[i];
+    }
+    if (word && entry && tokenizer_build(&spec, entry, n, &b, NULL) == 0) {
+        snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+        FILE *f = fopen(path, "wb");
+        if (f) {
+            rc = fwrite(b.p, 1, b.len, f) == b.len ? 0 : -1;
+            rc = fclose(f) ? -1 : rc;
+        }
+    }
+    buf_fini(&b);
+    mem_free(word);
+    mem_free(entry);
+    return rc;
+}
+
+/* Link the files of src into dir. */
+static int link_files(const char *src, const char *dir)
+{
+    char from[PATH_MAX], to[512];
+    struct dirent *d;
+    DIR *list = opendir(src);
+    int rc = list ? 0 : -1;
+
+    while (rc == 0 && (d = readdir(list))) {
+        char name[PATH_MAX];
+        if (d->d_name[0] == '.') {
+            continue;
+        }
+        snprintf(name, sizeof(name), "%s/%s", src, d->d_name);
+        snprintf(to, sizeof(to), "%s/%s", dir, d->d_name);
+        rc = realpath(name, from) && symlink(from, to) == 0 ? 0 : -1;
+    }
+    if (list) {
+        closedir(list);
+    }
+    return rc;
+}
+
+int model_dir_make(const char *src, char out[64])
+{
+    char path[512];
+    struct hparams *h = NULL;
+    int64_t n = 0;
+
+    out[0] = 0;
+    snprintf(path, sizeof(path), "%s/tokenizer.json", src);
+    if (access(path, R_OK) == 0) {
+        return 0;
+    }
+    int rc = hparams_open(src, "fixture", &h, NULL);
+    rc = rc ? rc : hparams_int(h, "vocab_size", 4, 1 << 20, &n, NULL);
+    hparams_close(h);
+    snprintf(out, 64, "/tmp/seqd_model_XXXXXX");
+    if (rc || !mkdtemp(out)) {
+        out[0] = 0;
+        return -1;
+    }
+    return link_files(src, out) || write_words(out, (int)n) ? -1 : 0;
+}
+
+void model_dir_remove(const char *dir)
+{
+    struct dirent *d;
+    DIR *list = dir[0] ? opendir(dir) : NULL;
+
+    while (list && (d = readdir(list))) {
+        char path[512];
+        if (d->d_name[0] != '.') {
+            snprintf(path, sizeof(path), "%s/%s", dir, d->d_name);
+            unlink(path);
+        }
+    }
+    if (list) {
+        closedir(list);
+        rmdir(dir);
+    }
+}

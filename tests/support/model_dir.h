@@ -1,0 +1,14 @@
+/* model_dir: a checkpoint of the fixtures that has no tokenizer, as a folder
+ * under /tmp with its files (linked) and one of made-up words, so that the
+ * engine can load it.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_MODEL_DIR_H
+#define SEQD_MODEL_DIR_H
+
+/* model_dir_make: out has room for 64 bytes. When src has a tokenizer.json,
+ * out is empty: use src. 0 or -1. */
+int model_dir_make(const char *src, char out[64]);
+void model_dir_remove(const char *dir); /* "" is fine */
+
+#endif

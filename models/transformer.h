@@ -160,10 +160,12 @@ struct tf_linear {
     int N, K;    /* all columns, the last part's padding not counted */
     float *bias; /* [tf_pad(N)], or NULL */
     int fast;    /* 1: some matrix is multiplied the fast way */
+    int bf16;    /* 1: BF16 matrices by the CPU's products of bf16 */
 };
 
 /* tf_linear_load: checks shapes, packs, drops the tensors' pages. `out` may be
- * given to tf_linear_fini in any case. o->exact decides on `fast`. */
+ * given to tf_linear_fini in any case. o->exact decides on `fast`,
+ * o->bf16 on `bf16`. */
 int tf_linear_load(struct weights *w, const struct load_opts *o,
                    const struct tf_part *part, int n_part, int K,
                    struct tf_linear *out, struct err *e);

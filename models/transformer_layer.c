@@ -95,6 +95,7 @@ int tf_linear_load(struct weights *w, const struct load_opts *o,
     }
     for (int i = 0; i < n_part; i++)
         weights_drop_pages(w, from[i].t);
+    out->bf16 = o->bf16;
     for (int i = 0; i < out->n_w && !o->exact; i++)
         out->fast |= matrix_quantised(&out->w[i]);
     return 0;
@@ -167,6 +168,9 @@ static void linear_part(const struct tf_run *t, int tid,
         if (l->fast && matrix_quantised(w))
             matrix_rows_q(t->k, w, n0, n1, 0, m, &q, init, y + l->first[i],
                           ldy);
+        else if (l->bf16)
+            matrix_rows_bf16(t->k, w, n0, n1, m, in->x + (size_t)r0 * in->ld,
+                             in->ld, init, y + l->first[i], ldy);
         else
             matrix_rows(t->k, w, n0, n1, m, in->x + (size_t)r0 * in->ld, in->ld,
                         init, y + l->first[i], ldy);

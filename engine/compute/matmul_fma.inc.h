@@ -149,21 +149,32 @@ static qtile_fn *const qtile_table[N_DTYPES][2] = {MATRIX_LAYOUTS(QTILE_ENTRY)};
 static void sums_in(const float *const *init, int r, int m, int n, int cols,
                     int width, float *sum)
 {
-    const size_t bytes = (size_t)cols * sizeof *sum;
+    const struct v16 zero = v_set1(0.0f);
 
-    if (!init || cols < width)
-        memset(sum, 0, (size_t)m * (size_t)width * sizeof *sum);
-    for (int i = 0; i < m && init; i++)
-        memcpy(sum + i * width, init[r + i] + n, bytes);
+    for (int i = 0; i < m; i++, sum += width)
+        for (int j = 0; j < width; j += PACK_COLS) {
+            const float *from = init ? init[r + i] + n + j : NULL;
+
+            if (!from || cols <= j)
+                v_store(sum + j, zero);
+            else if (cols - j < PACK_COLS)
+                v_store(sum + j, v_load_part(from, cols - j, 0.0f));
+            else
+                v_store(sum + j, v_load(from));
+        }
 }
 
 static void sums_out(const float *sum, int r, int m, int n, int cols, int width,
                      float *y, size_t ldy)
 {
-    const size_t bytes = (size_t)cols * sizeof *sum;
-
-    for (int i = 0; i < m; i++)
-        memcpy(y + (size_t)(r + i) * ldy + n, sum + i * width, bytes);
+    y += (size_t)r * ldy + n;
+    for (int i = 0; i < m; i++, sum += width, y += ldy)
+        for (int j = 0; j < cols; j += PACK_COLS) {
+            if (cols - j < PACK_COLS)
+                v_store_part(y + j, v_load(sum + j), cols - j);
+            else
+                v_store(y + j, v_load(sum + j));
+        }
 }
 
 static void rows_q(const struct matrix *w, int n0, int n1, int r0, int m,

@@ -79,5 +79,8 @@ int bpe_read_files(struct bpe *b, struct tokenizer *t,
                    const struct tok_source *s);
 int bpe_read_gguf(struct bpe *b, struct tokenizer *t,
                   const struct tok_source *s);
+/* bpe_read_json_merges: "merges" of tokenizer.json's model. */
+int bpe_read_json_merges(struct bpe_merges *m, const struct tokenizer *t,
+                         const struct tok_source *s);
 
 #endif

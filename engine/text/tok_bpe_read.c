@@ -203,7 +203,7 @@ static int check_decoder(const struct tok_source *s)
 }
 
 /* One entry of "merges": "a b", or ["a", "b"] in newer files. */
-static int read_merge(struct bpe *b, const struct tokenizer *t,
+static int read_merge(struct bpe_merges *m, const struct tokenizer *t,
                       const struct tok_source *s, const struct json *j,
                       uint32_t rank)
 {
@@ -226,22 +226,22 @@ static int read_merge(struct bpe *b, const struct tokenizer *t,
                        s->label, rank);
     }
     len[1] = strlen(part[1]);
-    return bpe_merges_text(&b->merges, t, s, part, len, rank);
+    return bpe_merges_text(m, t, s, part, len, rank);
 }
 
-static int read_merges(struct bpe *b, const struct tokenizer *t,
-                       const struct tok_source *s)
+int bpe_read_json_merges(struct bpe_merges *m, const struct tokenizer *t,
+                         const struct tok_source *s)
 {
     const struct json *list = json_get(s->model, "merges");
     uint32_t rank = 0;
     if (!list || json_type(list) != JSON_ARRAY) {
         return tok_bad(s, "'merges' is not a list");
     }
-    if (bpe_merges_open(&b->merges, (size_t)json_size(list), s->e)) {
+    if (bpe_merges_open(m, (size_t)json_size(list), s->e)) {
         return -1;
     }
     for (const struct json *j = json_child(list); j; j = json_next(j)) {
-        if (read_merge(b, t, s, j, rank++)) {
+        if (read_merge(m, t, s, j, rank++)) {
             return -1;
         }
     }
@@ -256,7 +256,7 @@ int bpe_read_json(struct bpe *b, struct tokenizer *t,
         read_normalizer(b, s, json_get(s->root, "normalizer")) ||
         read_pre_all(b, s, json_get(s->root, "pre_tokenizer")) ||
         tok_flag(s, s->model, "ignore_merges", 0, &b->ignore_merges) ||
-        tok_vocab_json(t, s, 1) || read_merges(b, t, s) ||
+        tok_vocab_json(t, s, 1) || bpe_read_json_merges(&b->merges, t, s) ||
         tok_named(s, t, s->model, "unk_token", &b->missing)) {
         return -1;
     }

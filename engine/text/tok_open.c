@@ -22,17 +22,22 @@ struct kind {
     tok_load_fn *load;
 };
 
+/* "BPE" over characters with marks for spaces. */
+#define SPM_BPE "BPE of SentencePiece"
+
 /* By "type" of tokenizer.json's model. */
 static const struct kind json_kinds[] = {
-    {"WordLevel", tok_rule_load},
-    {"BPE", tok_bpe_load},
-    {"WordPiece", tok_wordpiece_load},
+    {"WordLevel", tok_rule_load},      {"BPE", tok_bpe_load},
+    {"WordPiece", tok_wordpiece_load}, {"Unigram", tok_unigram_load},
+    {SPM_BPE, tok_spm_load},
 };
 
 /* By tokenizer.ggml.model. */
 static const struct kind gguf_kinds[] = {
     {"gpt2", tok_bpe_load},
     {"bert", tok_wordpiece_load}, /* ggml's name for it */
+    {"llama", tok_spm_load},
+    {"t5", tok_unigram_load},
 };
 
 static int load_as(const struct kind *kinds, size_t n, const char *name,
@@ -59,10 +64,17 @@ static struct tokenizer *tok_new(struct err *e)
 
 /* The model's type. Files from before it was written down are told by what
  * they hold. */
-static const char *model_type(const struct json *model)
+static const char *model_type(const struct json *root, const struct json *model)
 {
     const char *type = json_string(json_get(model, "type"));
-    return !type && json_get(model, "merges") ? "BPE" : type;
+    const char *pre =
+        json_string(json_get(json_get(root, "pre_tokenizer"), "type"));
+    if (!type && json_get(model, "merges")) {
+        type = "BPE";
+    }
+    int marks = json_bool(json_get(model, "byte_fallback")) ||
+                (pre && strcmp(pre, "Metaspace") == 0);
+    return type && marks && strcmp(type, "BPE") == 0 ? SPM_BPE : type;
 }
 
 /* Files beside tokenizer.json; NULL where there is none. */
@@ -88,7 +100,7 @@ static int from_json(const struct json *root, const char *label,
         return -1;
     }
     if (load_as(json_kinds, sizeof(json_kinds) / sizeof(json_kinds[0]),
-                model_type(model), t, &s) ||
+                model_type(root, model), t, &s) ||
         (!own && tok_special_json(t, &s, b->config, b->generation)) ||
         tok_added_index(t, &s)) {
         tokenizer_close(t);

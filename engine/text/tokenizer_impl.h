@@ -205,5 +205,7 @@ int detok_bytes(struct detok *d, const char *s, size_t n, struct buf *out);
 tok_load_fn tok_rule_load;      /* WordLevel of our own */
 tok_load_fn tok_bpe_load;       /* byte-level BPE, from any source */
 tok_load_fn tok_wordpiece_load; /* WordPiece, from any source */
+tok_load_fn tok_spm_load;       /* SentencePiece's BPE */
+tok_load_fn tok_unigram_load;   /* SentencePiece's unigram model */
 
 #endif

@@ -99,7 +99,7 @@ struct request {
     struct job **jobs, *job1;
     int n_items, n_jobs;
     int single; /* input was a string, not a list */
-    int top_k; /* numbers that an item answers with, about */
+    int top_k;  /* numbers that an item answers with, about */
     int base64; /* embeddings as text */
     uint64_t seed;
     int32_t *ids;

@@ -230,10 +230,30 @@ static int too_long(struct request *r, const char *param, int limit)
                       limit);
 }
 
+/* The bytes of a text into r->tokens. U+0000, where the body may hold it,
+ * makes a copy. */
+static int encode_text(struct request *r, const struct json *text,
+                       unsigned flags, int most, struct err *e)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    const char *s = json_string(text);
+    size_t n = json_string_len(text);
+    struct buf copy;
+    r->tokens.n = r->tokens.n_unknown = 0;
+    if (!memchr(s, 0xc0, n)) /* no byte of UTF-8 */
+        return tokenizer_encode(t, s, n, flags, most, &r->tokens, e);
+    buf_init(&copy, n);
+    int rc =
+        json_text(text, &copy) < 0
+            ? err_nomem(e)
+            : tokenizer_encode(t, copy.p, copy.len, flags, most, &r->tokens, e);
+    buf_fini(&copy);
+    return rc;
+}
+
 static int encode_item(struct request *r, const struct json *text, int i,
                        const struct task_params *p, int keep, unsigned how)
 {
-    const struct tokenizer *t = model_tokenizer(r->model);
     struct item *it = &r->items[i];
     int limit = model_max_tokens(r->model), before, after;
     int whole = (model_get_info(r->model)->flags & ARCH_WHOLE_INPUT) != 0;
@@ -244,9 +264,7 @@ static int encode_item(struct request *r, const struct json *text, int i,
     unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
                      (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
     int most = limit + (whole ? 0 : after);
-    r->tokens.n = r->tokens.n_unknown = 0;
-    if (tokenizer_encode(t, json_string(text), json_string_len(text), flags,
-                         p->truncate ? INT_MAX : most, &r->tokens, &e) < 0) {
+    if (encode_text(r, text, flags, p->truncate ? INT_MAX : most, &e) < 0) {
         if (e.code != ERR_TOO_LARGE)
             return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
         return too_long(r, param, limit);

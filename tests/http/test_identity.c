@@ -1,8 +1,8 @@
 /* The promise of architecture.md, decision 7, through HTTP: an answer's `data`
  * and `usage` are the same bytes alone and in a crowd of 64 clients with mixed
  * lengths and cancels, with one thread and with two, under every kernel family
- * of this machine, and the same under AVX2 and AVX-512. The test fails when
- * the crowd was none: /metrics must show steps with more than 32 sequences.
+ * of this machine, and the same under AVX2 and AVX-512; recurrent nets and
+ * a Transformer in flight together. The test fails when the crowd was none: /metrics must show steps with more than 32 sequences.
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
@@ -22,6 +22,7 @@
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
 #include "tests/support/http_rig.h"
+#include "tests/support/model_dir.h"
 
 #define N_CLIENTS 64
 /* Sanitizers are some ten times slower. */
@@ -43,13 +44,19 @@ struct ask {
 
 static struct ask asks[N_ASKS];
 static char dir[64];
-static char words[96], labels[96];
+static char words[96], labels[96], gpt[96], gpt_dir[64];
 
-static void add_text(struct buf *b, struct rng *r, int n)
+#define GPT_WORDS 58u /* w3 to w60 (model_dir.c) */
+
+static void add_text(struct buf *b, struct rng *r, int n, int for_gpt)
 {
     buf_add_char(b, '"');
     for (int i = 0; i < n; i++) {
         int k = 0;
+        if (for_gpt) {
+            buf_addf(b, "%sw%u", i ? " " : "", 3 + rng_below(r, GPT_WORDS));
+            continue;
+        }
         while (http_model_word(k))
             k++;
         buf_addf(b, "%s%s", i ? " " : "",
@@ -67,15 +74,17 @@ static void make_asks(void)
     rng_init(&r, 7);
     for (int i = 0; i < N_ASKS; i++) {
         int kind = i % 3;
+        int for_gpt = kind > 0 && i % 5 > 2; /* 48 positions */
         int items = 1 + (int)rng_below(&r, kind == 0 ? 8 : 3);
         struct buf b;
         buf_init(&b, 1 << 20);
         buf_addf(&b, "{\"input\":[");
         for (int k = 0; k < items; k++) {
             buf_add_str(&b, k ? "," : "");
-            add_text(&b, &r, 1 + (int)rng_below(&r, kind == 2 ? 60u : 250u));
+            add_text(&b, &r, 1 + (int)rng_below(&r, kind == 2 ? 60u : 250u),
+                     for_gpt);
         }
-        buf_addf(&b, "]");
+        buf_addf(&b, for_gpt ? "],\"model\":\"gpt\",\"truncate\":true" : "]");
         if (kind == 1)
             buf_addf(&b, ",\"top_k\":%u", 1 + rng_below(&r, 62));
         if (kind == 2)
@@ -101,8 +110,10 @@ static int up(void **state)
     snprintf(words, sizeof words, "words=%s/words", dir);
     snprintf(labels, sizeof labels, "labels=%s/labels", dir);
     if (http_model_make(strchr(words, '/'), &lm) < 0 ||
-        http_model_make(strchr(labels, '/'), &cls) < 0)
+        http_model_make(strchr(labels, '/'), &cls) < 0 ||
+        model_dir_make("tests/golden/gpt2/gpt2/hf", gpt_dir) < 0)
         return -1;
+    snprintf(gpt, sizeof gpt, "gpt=%s", gpt_dir);
     make_asks();
     return 0;
 }
@@ -112,6 +123,7 @@ static int down(void **state)
     (void)state;
     http_model_remove(strchr(words, '/'));
     http_model_remove(strchr(labels, '/'));
+    model_dir_remove(gpt_dir);
     rmdir(dir);
     for (int i = 0; i < N_ASKS; i++) {
         mem_free(asks[i].body);
@@ -123,9 +135,10 @@ static int down(void **state)
 static int start(struct seqd *s, const char *family, const char *threads)
 {
     const char *const args[] = {
-        "--model",      words,       "--model",      labels,        "--kernels",
-        family,         "--threads", threads,        "--log-level", "warn",
-        "--timeout-ms", "0",         "--janitor-ms", "5",           NULL};
+        "--model",    words,   "--model",      labels, "--kernels",    family,
+        "--threads",  threads, "--log-level",  "warn", "--model",      gpt,
+        "--state-mb", "1",     "--timeout-ms", "0",    "--janitor-ms", "5",
+        NULL};
     return seqd_start(s, args);
 }
 

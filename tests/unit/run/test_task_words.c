@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/base/rng.h"
+#include "engine/base/mem.h"
 #include "engine/run/words.h"
 #include "tests/support/engine_fix.h"
 
@@ -423,6 +423,60 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     fix_close(&f);
 }
 
+static void test_words_survive_each_failed_allocation(void **state)
+{
+    int failed = 0, refused = 0, reached = 1;
+    (void)state;
+    for (long n = 1; reached; n++) {
+        const char *words[16];
+        struct fake_config fc = config(mixed, 13, words);
+        struct fix f;
+        struct watched j[3] = {{0}}, after = {0};
+        struct job_spec s[3];
+        struct err e = ERR_INIT;
+        int32_t ids[120];
+        assert_true(n < 600);
+        for (int i = 0; i < 120; i++) {
+            ids[i] = FAKE_WORD + (i * 5) % 13;
+        }
+        fc.attention = 2;
+        fix_open(&f, &fc, (struct engine_options){0});
+        s[0] = words_spec(&f, ids, 9, 200, 1.0f);
+        s[1] = fix_spec(&f, TASK_CLASSIFY, ids, 20);
+        s[1].attention = 1;
+        s[2] = fix_spec(&f, TASK_GENERATE, ids, 120);
+        mem_fail_at(n);
+        int rc = watch_submit(&f.w, f.g, s, 3, j, &e);
+        if (rc) {
+            assert_int_equal(e.code, ERR_NOMEM);
+            refused++;
+        } else {
+            assert_int_equal(watch_wait(&f.w, 3), 0);
+            reached = 0;
+            for (int i = 0; i < 3; i++) {
+                assert_int_equal(j[i].n_final, 1);
+                if (j[i].final == JOB_FAILED) {
+                    assert_int_equal(job_error(j[i].job)->code, ERR_NOMEM);
+                    failed++;
+                    reached = 1;
+                }
+            }
+            /* What was not reached was not reached later either, but for
+             * memory that only speeds things up. */
+            reached |= n < 60;
+            watch_release(j, 3);
+        }
+        mem_fail_at(0);
+        fix_run(&f, s, 1, &after); /* it goes on */
+        assert_int_equal(after.final, JOB_DONE);
+        assert_true(job_result(after.job)->n_predictions > 50);
+        watch_release(&after, 1);
+        fix_close(&f);
+    }
+    print_message("%d refused, %d failed\n", refused, failed);
+    assert_true(refused >= 10 && failed >= 20);
+}
+
 static void test_words_end_where_their_run_ends(void **state)
 {
     static const struct {
@@ -461,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_words_wanted_are_the_best_ones),
         cmocka_unit_test(test_words_do_not_depend_on_steps_or_company),
         cmocka_unit_test(test_words_stop_when_told_and_fail_alone),
+        cmocka_unit_test(test_words_survive_each_failed_allocation),
         cmocka_unit_test(test_words_end_where_their_run_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,29 +64,29 @@ void blas_close(struct blas *b)
     b->library = NULL;
 }
 
+/* c = op(a) op(b) + beta c over k: an empty product does nothing. */
+static void product(const struct blas *s, int ta, int tb, int k, struct mat a,
+                    struct mat b, real beta, struct mat c)
+{
+    if (c.r > 0 && c.c > 0 && k > 0)
+        s->gemm(CBLAS_ROW_MAJOR, ta, tb, c.r, c.c, k, (real)1, a.p, (int)a.ld,
+                b.p, (int)b.ld, beta, c.p, (int)c.ld);
+}
+
 void blas_nt(const struct blas *s, struct mat a, struct mat b, real beta,
              struct mat c)
 {
-    if (c.r == 0 || c.c == 0 || a.c == 0)
-        return;
-    s->gemm(CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_TRANS, c.r, c.c, a.c,
-            (real)1, a.p, (int)a.ld, b.p, (int)b.ld, beta, c.p, (int)c.ld);
+    product(s, CBLAS_NO_TRANS, CBLAS_TRANS, a.c, a, b, beta, c);
 }
 
 void blas_nn(const struct blas *s, struct mat a, struct mat b, real beta,
              struct mat c)
 {
-    if (c.r == 0 || c.c == 0 || a.c == 0)
-        return;
-    s->gemm(CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_NO_TRANS, c.r, c.c, a.c,
-            (real)1, a.p, (int)a.ld, b.p, (int)b.ld, beta, c.p, (int)c.ld);
+    product(s, CBLAS_NO_TRANS, CBLAS_NO_TRANS, a.c, a, b, beta, c);
 }
 
 void blas_tn(const struct blas *s, struct mat a, struct mat b, real beta,
              struct mat c)
 {
-    if (c.r == 0 || c.c == 0 || a.r == 0)
-        return;
-    s->gemm(CBLAS_ROW_MAJOR, CBLAS_TRANS, CBLAS_NO_TRANS, c.r, c.c, a.r,
-            (real)1, a.p, (int)a.ld, b.p, (int)b.ld, beta, c.p, (int)c.ld);
+    product(s, CBLAS_TRANS, CBLAS_NO_TRANS, a.r, a, b, beta, c);
 }

@@ -17,7 +17,7 @@ static int read_sizes(const struct hparams *h, struct net_config *c,
         hparams_int(h, "embedding_dim", 1, MAX_SIZE, &E, e) != 0 ||
         hparams_int(h, "hidden_size", 1, MAX_SIZE, &H, e) != 0 ||
         hparams_int_or(h, "num_layers", 1, NET_MAX_LAYERS, 1, &L, e) != 0 ||
-        hparams_int_or(h, "projection_dim", 0, MAX_SIZE, 0, &P, e) != 0)
+        hparams_int_or(h, "projection_dim", 1, MAX_SIZE, 0, &P, e) != 0)
         return -1;
     c->V = (int)V;
     c->E = (int)E;

@@ -95,6 +95,10 @@ struct kernels {
      * k0 is a multiple of 32, and so is k1 unless it is K. */
     void (*matrix_widen)(const struct matrix *w, int p, int k0, int k1,
                          float *to);
+    /* One row of the exact product, w not F32; init NULL: from 0. NULL where
+     * there is nothing better than matrix_widen and gemm_rows. */
+    void (*matrix_row)(const struct matrix *w, int n0, int n1, const float *x,
+                       const float *init, float *y);
     void (*matrix_rows_q)(const struct matrix *w, int n0, int n1, int r0, int m,
                           const struct qrows *x, const float *const *init,
                           float *y, size_t ldy);

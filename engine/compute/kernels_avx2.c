@@ -25,6 +25,7 @@ const struct kernels kernels_avx2 = {
     ATTN_ENTRIES(avx2),
     .gemm_rows = isa_gemm_rows,
     .matrix_widen = matmul_widen_avx2,
+    .matrix_row = matmul_row_avx2,
     .matrix_rows_q = matmul_rows_q_avx2,
     .quantise_rows = matmul_quantise_avx2,
     .gates4 = isa_gates4,

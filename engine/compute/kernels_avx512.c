@@ -31,15 +31,15 @@
 /* Entries of the family; some products differ with VNNI and BF16. */
 #define AVX512_ENTRIES(rows_q_, bf16_)                                         \
     .name = "avx512", ATTN_ENTRIES(avx512), .gemm_rows = isa_gemm_rows,        \
-    .matrix_widen = matmul_widen_avx512, .matrix_rows_q = rows_q_,             \
-    .matrix_rows_bf16 = bf16_, .quantise_rows = matmul_quantise_avx512,        \
-    .gates4 = isa_gates4, .gates3 = isa_gates3, .act_tanh = isa_act_tanh,      \
-    .act_relu = isa_act_relu, .add_to = isa_add_to, .max_to = isa_max_to,      \
-    .scale = isa_scale, .divide = isa_divide, .row_max = isa_row_max,          \
-    .sum_exp = isa_sum_exp, .softmax = isa_softmax,                            \
-    .all_finite = isa_all_finite, .vexp = isa_vexp, .vtanh = isa_vtanh,        \
-    .vsigmoid = isa_vsigmoid, .widen_bf16 = isa_widen_bf16,                    \
-    .widen_f16 = isa_widen_f16
+    .matrix_widen = matmul_widen_avx512, .matrix_row = matmul_row_avx512,      \
+    .matrix_rows_q = rows_q_, .matrix_rows_bf16 = bf16_,                       \
+    .quantise_rows = matmul_quantise_avx512, .gates4 = isa_gates4,             \
+    .gates3 = isa_gates3, .act_tanh = isa_act_tanh, .act_relu = isa_act_relu,  \
+    .add_to = isa_add_to, .max_to = isa_max_to, .scale = isa_scale,            \
+    .divide = isa_divide, .row_max = isa_row_max, .sum_exp = isa_sum_exp,      \
+    .softmax = isa_softmax, .all_finite = isa_all_finite, .vexp = isa_vexp,    \
+    .vtanh = isa_vtanh, .vsigmoid = isa_vsigmoid,                              \
+    .widen_bf16 = isa_widen_bf16, .widen_f16 = isa_widen_f16
 
 const struct kernels kernels_avx512 = {
     AVX512_ENTRIES(matmul_rows_q_avx512, NULL)};

@@ -6,6 +6,7 @@
 #include "engine/compute/c64_avx2.inc.h"
 
 #define PANELS 1
+#define ROW_PANELS 2
 
 /* Eight columns. */
 static inline __attribute__((always_inline)) __m256i
@@ -32,6 +33,7 @@ i_dot(struct i16 sum, struct c64 c, struct four q, const int bits)
 }
 
 #include "engine/compute/matmul_fma.inc.h"
+#include "engine/compute/matmul_row.inc.h"
 #include "engine/compute/matmul_widen.inc.h"
 
 void matmul_rows_q_avx2(const struct matrix *w, int n0, int n1, int r0, int m,
@@ -50,4 +52,10 @@ void matmul_quantise_avx2(const float *x, size_t ldx, int r0, int r1,
                           struct qrows *q)
 {
     quantise(x, ldx, r0, r1, q);
+}
+
+void matmul_row_avx2(const struct matrix *w, int n0, int n1, const float *x,
+                     const float *init, float *y)
+{
+    one_row(w, n0, n1, x, init, y);
 }

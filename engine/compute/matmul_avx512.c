@@ -6,6 +6,7 @@
 #include "engine/compute/c64_avx512.inc.h"
 
 #define PANELS 1
+#define ROW_PANELS 4
 
 static inline __attribute__((always_inline)) struct i16
 i_dot(struct i16 sum, struct c64 c, struct four q, const int bits)
@@ -25,6 +26,7 @@ i_dot(struct i16 sum, struct c64 c, struct four q, const int bits)
 }
 
 #include "engine/compute/matmul_fma.inc.h"
+#include "engine/compute/matmul_row.inc.h"
 #include "engine/compute/matmul_widen.inc.h"
 
 void matmul_rows_q_avx512(const struct matrix *w, int n0, int n1, int r0, int m,
@@ -44,4 +46,10 @@ void matmul_quantise_avx512(const float *x, size_t ldx, int r0, int r1,
                             struct qrows *q)
 {
     quantise(x, ldx, r0, r1, q);
+}
+
+void matmul_row_avx512(const struct matrix *w, int n0, int n1, const float *x,
+                       const float *init, float *y)
+{
+    one_row(w, n0, n1, x, init, y);
 }

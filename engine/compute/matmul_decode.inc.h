@@ -63,6 +63,17 @@ block_scales(const struct layout l, const uint8_t *p, int b, struct v16 *s,
     }
 }
 
+/* Byte i of a group as weights: s (code - off) + o, rounded one by one as
+ * ggml's decoders do it (no FMA). zero: 2^23 + off. */
+static inline __attribute__((always_inline)) struct v16
+group_weights(const struct layout l, struct c64 c, const unsigned i,
+              struct v16 zero, struct v16 s, struct v16 o)
+{
+    struct v16 v = v_mul(s, v_sub(c_byte(c, i), zero));
+
+    return l.has_o ? v_add(v, o) : v;
+}
+
 /* Which bits a code of this layout can have set. */
 static inline __attribute__((always_inline)) int
 code_bits(const struct layout l)

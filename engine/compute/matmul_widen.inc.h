@@ -1,6 +1,5 @@
 /* matmul_widen.inc.h: panels as fp32, and activations as int8, over struct c64
- * and v16 (c64_*.inc.h). The products of a widened weight are rounded one by
- * one, as ggml's decoders do it: no FMA here.
+ * and v16 (c64_*.inc.h).
  *
  * SPDX-License-Identifier: MIT */
 
@@ -23,11 +22,8 @@ widen_blocks(const struct layout l, const struct matrix *w, int p, int k0,
             struct c64 c = block_group(l, g, code);
 
 #pragma GCC unroll 4
-            for (unsigned i = 0; i < 4; i++, to += PACK_COLS) {
-                struct v16 v = v_mul(s[h], v_sub(c_byte(c, i), zero));
-
-                v_store(to, l.has_o ? v_add(v, o[h]) : v);
-            }
+            for (unsigned i = 0; i < 4; i++, to += PACK_COLS)
+                v_store(to, group_weights(l, c, i, zero, s[h], o[h]));
         }
     }
 }

@@ -97,6 +97,8 @@ void matrix_rows(const struct kernels *k, const struct matrix *w, int n0,
 
     if (w->type == DT_F32)
         k->gemm_rows(&all, n0, n1, m, x, ldx, init, y, ldy);
+    else if (m == 1 && k->matrix_row)
+        k->matrix_row(w, n0, n1, x, init ? init[0] : NULL, y);
     else
         rows_widened(&p, n0, n1);
 }

@@ -124,5 +124,9 @@ void matmul_rows_q_vnni(const struct matrix *w, int n0, int n1, int r0, int m,
 void matmul_rows_bf16(const struct matrix *w, int n0, int n1, int m,
                       const float *x, size_t ldx, const float *const *init,
                       float *y, size_t ldy);
+void matmul_row_avx2(const struct matrix *w, int n0, int n1, const float *x,
+                     const float *init, float *y);
+void matmul_row_avx512(const struct matrix *w, int n0, int n1, const float *x,
+                       const float *init, float *y);
 
 #endif

@@ -6,6 +6,9 @@
  *   bN   N sequences at once, each 64 greedy tokens after 64 of prompt; the
  *        rate counts generated tokens and the time after the first of them
  *
+ * A classifier has the line pp and bN: N texts of 64 tokens at once. The line
+ * "state" is the bytes of a sequence's state after 256 tokens.
+ *
  * Prompts are random ids and differ from run to run, so that no page is found
  * in the cache. One TSV line each: median, least, most of the repeats.
  *
@@ -22,6 +25,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/run/engine.h"
+#include "engine/run/model.h"
 #include "models/registry.h"
 
 #define MAX_CLIENTS 64
@@ -32,6 +36,7 @@
 struct bench {
     struct engine *g;
     struct model *m;
+    unsigned task; /* TASK_GENERATE, or TASK_CLASSIFY */
     struct rng rng;
     pthread_mutex_t mu;
     pthread_cond_t cv;
@@ -68,6 +73,9 @@ static void random_prompt(struct bench *b, int32_t *ids, int n)
 {
     const struct tokenizer *t = model_tokenizer(b->m);
     int size = model_get_info(b->m)->n_vocab;
+    if (size == 0) {
+        size = tokenizer_size(t);
+    }
 
     for (int i = 0; i < n;) {
         int32_t id = (int32_t)rng_below(&b->rng, (uint64_t)size);
@@ -93,7 +101,7 @@ static int run(struct bench *b, int n, int prompt, int make, double *seconds,
         client[i] = (struct client){.b = b};
         spec[i] = (struct job_spec){
             .model = b->m,
-            .task = TASK_GENERATE,
+            .task = b->task,
             .tokens = b->ids[i],
             .n_tokens = prompt,
             .max_tokens = make,
@@ -123,7 +131,8 @@ static int run(struct bench *b, int n, int prompt, int make, double *seconds,
             fprintf(stderr, "bench_decode: %s\n", failed->msg);
             rc = -1;
         }
-        *made += job_result(job[i])->n_tokens;
+        *made +=
+            b->task == TASK_CLASSIFY ? prompt : job_result(job[i])->n_tokens;
         job_release(job[i]);
     }
     return rc;
@@ -148,8 +157,8 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
         if (run(b, n, prompt, make, &s, &after, &made)) {
             return -1;
         }
-        double r = make == 1  ? (double)prompt / s
-                   : n == 1   ? (double)made / s
+        double r = make == 1                            ? (double)prompt / s
+                   : n == 1 || b->task == TASK_CLASSIFY ? (double)made / s
                    : made > n ? (double)(made - n) / after
                               : 0;
         if (i >= 0) {
@@ -162,6 +171,18 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
            rate[repeats - 1]);
     fflush(stdout);
     return 0;
+}
+
+static size_t state_bytes(const struct model *m, int tokens)
+{
+    size_t n = m->layout.fixed_bytes;
+
+    for (int i = 0; i < m->layout.n_streams; i++) {
+        const struct stream_layout *l = &m->layout.stream[i];
+        n += l->page_bytes *
+             (size_t)((tokens + l->page_tokens - 1) / l->page_tokens);
+    }
+    return n;
 }
 
 int main(int argc, char **argv)
@@ -185,18 +206,26 @@ int main(int argc, char **argv)
     rng_init(&b.rng, 1);
     if (engine_open(&o, registry_archs, &b.g, &e) ||
         engine_load(b.g, "bench", argv[1], &e) ||
-        engine_model(b.g, NULL, TASK_GENERATE, &b.m, &e)) {
+        engine_model(b.g, NULL, 0, &b.m, &e)) {
         fprintf(stderr, "bench_decode: %s\n", e.msg);
         return 1;
     }
+    b.task = model_get_info(b.m)->tasks & TASK_GENERATE ? TASK_GENERATE
+                                                        : TASK_CLASSIFY;
     printf("kernels\tthreads\twhat\ttok/s\tleast\tmost\n");
-    int rc = line(&b, "pp64", 1, 64, 1, repeats) ||
-             line(&b, "pp512", 1, MAX_PROMPT, 1, repeats) ||
-             line(&b, "tg64", 1, 1, MADE, repeats) ||
-             line(&b, "b4", 4, MADE, MADE, repeats) ||
-             line(&b, "b8", 8, MADE, MADE, repeats) ||
-             line(&b, "b16", 16, MADE, MADE, repeats) ||
-             line(&b, "b32", 32, MADE, MADE, repeats);
+    int rc = line(&b, "pp64", 1, 64, 1, repeats);
+    if (b.task == TASK_GENERATE) {
+        if (model_max_tokens(b.m) > MAX_PROMPT) {
+            rc = rc || line(&b, "pp512", 1, MAX_PROMPT, 1, repeats);
+        }
+        rc = rc || line(&b, "tg64", 1, 1, MADE, repeats) ||
+             line(&b, "b4", 4, MADE, MADE, repeats);
+    }
+    rc = rc || line(&b, "b8", 8, MADE, MADE, repeats) ||
+         line(&b, "b16", 16, MADE, MADE, repeats) ||
+         line(&b, "b32", 32, MADE, MADE, repeats);
+    printf("%s\t%d\tstate\t%zu\n", engine_kernels(b.g)->name,
+           engine_threads(b.g), state_bytes(b.m, 256));
     model_release(b.m);
     engine_close(b.g);
     return rc ? 1 : 0;

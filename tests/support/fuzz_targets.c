@@ -13,6 +13,7 @@
 #include "engine/checkpoint/hparams.h"
 #include "engine/checkpoint/hparams_gguf.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/text/pretok.h"
 #include "engine/text/tokenizer.h"
 
 #define MAX_OUT ((size_t)64 << 20)
@@ -279,6 +280,69 @@ void fuzz_tokenizer(const uint8_t *data, size_t n)
     encode_and_join(made[k], text, n - 1);
 }
 
+struct cutting {
+    const char *text;
+    size_t n;
+    struct pre_work w;
+};
+
+/* Every chain cuts between code points, and covers the text. */
+static int cut_with(void *arg, const char *names)
+{
+    struct cutting *c = arg;
+    struct pretok p;
+    unsigned flags;
+    must(pretok_named(&p, names, strcspn(names, " "), &flags) == 0);
+    must(pretok_run(&p, c->text, c->n, &c->w, NULL) == 0);
+    must(c->w.cut[0] == CUT_PIECE && c->w.cut[c->n] == CUT_PIECE);
+    size_t k = 0;
+    for (size_t i = 0; i <= c->n; i++) {
+        k += c->w.at[k] < i;
+        must(!c->w.cut[i] || c->w.at[k] == i);
+    }
+    return 0;
+}
+
+/* A vocabulary with all bytes and no normalizer gives every text back. */
+static void round_trip(const struct tokenizer *t, const char *text, size_t n)
+{
+    struct token_list l = {0};
+    struct detok d;
+    struct buf out;
+    must(tokenizer_encode(t, text, n, 0, 1 << 20, &l, NULL) == 0);
+    buf_init(&out, MAX_OUT);
+    buf_add_str(&out, "");
+    detok_init(&d);
+    for (int i = 0; i < l.n; i++) {
+        must(detok_next(t, &d, l.v[i].id, &out) == 0);
+        must(utf8_valid(out.p, out.len));
+    }
+    must(detok_finish(t, &d, &out) == 0);
+    must(!utf8_valid(text, n) || (out.len == n && memcmp(out.p, text, n) == 0));
+    buf_fini(&out);
+    token_list_fini(&l);
+}
+
+void fuzz_bpe(const uint8_t *data, size_t n)
+{
+    static const char *const dirs[] = {
+        "tests/golden/tokenizer/llama3", "tests/golden/tokenizer/qwen2",
+        "tests/golden/tokenizer/roberta", "tests/golden/tokenizer/deepseek"};
+    static struct tokenizer *made[4]; /* kept: reading is slow */
+    if (n == 0) {
+        return;
+    }
+    unsigned k = data[0] & 3u;
+    struct cutting c = {.text = (const char *)data + 1, .n = n - 1};
+    must(made[k] || tokenizer_open(dirs[k], "t", &made[k], NULL) == 0);
+    pretok_all_named(cut_with, &c);
+    pre_work_fini(&c.w);
+    encode_and_join(made[k], c.text, c.n);
+    if (k == 0) {
+        round_trip(made[k], c.text, c.n);
+    }
+}
+
 void fuzz_vocabulary(const uint8_t *data, size_t n)
 {
     struct tokenizer *t;
@@ -290,7 +354,10 @@ void fuzz_vocabulary(const uint8_t *data, size_t n)
     int size = tokenizer_size(t);
     must(size > 0);
     for (int i = 0; i < size; i++) {
-        must(tokenizer_id(t, tokenizer_text(t, i)) == i);
+        size_t len;
+        const char *text = tokenizer_text(t, i);
+        must(text && (!*text || tokenizer_id(t, text) == i));
+        must(tokenizer_piece(t, i, &len) != NULL && len <= 4 * n + 4);
     }
     must(tokenizer_unk(t) < size && tokenizer_bos(t) < size);
     encode_and_join(t, "a b\n<s> don't", 13);

@@ -14,6 +14,9 @@ void fuzz_gguf(const uint8_t *data, size_t n);
 void fuzz_hparams(const uint8_t *data, size_t n);
 /* The first byte chooses the rule, the rest is the text. */
 void fuzz_tokenizer(const uint8_t *data, size_t n);
+/* The first byte chooses a vocabulary of tests/golden/tokenizer, the rest is
+ * the text. */
+void fuzz_bpe(const uint8_t *data, size_t n);
 /* The text of a tokenizer.json. */
 void fuzz_vocabulary(const uint8_t *data, size_t n);
 

@@ -79,6 +79,12 @@ static void test_fuzz_corpus_tokenizer(void **state)
     replay("tokenizer", fuzz_tokenizer);
 }
 
+static void test_fuzz_corpus_bpe(void **state)
+{
+    (void)state;
+    replay("bpe", fuzz_bpe);
+}
+
 static void test_fuzz_corpus_vocabulary(void **state)
 {
     (void)state;
@@ -93,6 +99,7 @@ int main(void)
         cmocka_unit_test(test_fuzz_corpus_hparams),
         cmocka_unit_test(test_fuzz_corpus_gguf),
         cmocka_unit_test(test_fuzz_corpus_tokenizer),
+        cmocka_unit_test(test_fuzz_corpus_bpe),
         cmocka_unit_test(test_fuzz_corpus_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

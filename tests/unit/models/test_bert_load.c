@@ -1,0 +1,213 @@
+/* bert_load: checkpoints of encoders that are not what we compute are refused
+ * with a message that names the key, the tensor or the file; those that say
+ * little are understood.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "models/bert.h"
+#include "tests/support/arch_rig.h"
+
+#define GOLDEN "tests/golden/bert/"
+
+/* A copy of a fixture in which `from` in one file is `to`. */
+static struct {
+    char dir[64];
+} t;
+
+static void path_of(char out[256], const char *dir, const char *file)
+{
+    snprintf(out, 256, "%s/%s", dir, file);
+}
+
+static void write_file(const char *file, const char *text, size_t n)
+{
+    char path[256];
+    path_of(path, t.dir, file);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, n, f), n);
+    fclose(f);
+}
+
+static void copy(const char *name, const char *file, const char *from,
+                 const char *to)
+{
+    struct err e = ERR_INIT;
+    char dir[128], path[256], *text;
+    size_t n;
+    snprintf(dir, sizeof dir, GOLDEN "%s", name);
+    path_of(path, dir, file);
+    if (file_read(path, file, 1 << 22, &text, &n, &e))
+        return; /* not every fixture has every file */
+    char *at = from ? memmem(text, n, from, strlen(from)) : NULL;
+    if (!at) {
+        write_file(file, text, n);
+    } else {
+        size_t head = (size_t)(at - text), k = strlen(from);
+        char *all = mem_alloc(n + strlen(to));
+        assert_non_null(all);
+        memcpy(all, text, head);
+        memcpy(all + head, to, strlen(to));
+        memcpy(all + head + strlen(to), at + k, n - head - k);
+        write_file(file, all, n - k + strlen(to));
+        mem_free(all);
+    }
+    mem_free(text);
+}
+
+static const char *const files[] = {"config.json", "model.safetensors",
+                                    "modules.json", "sentence_bert_config.json",
+                                    "1_Pooling/config.json"};
+#define N_FILES ((int)(sizeof files / sizeof *files))
+
+/* The checkpoint, opened; what is to be changed must be there. */
+static int open_changed(const char *name, const char *file, const char *from,
+                        const char *to, struct rig *g, struct err *e)
+{
+    char sub[256];
+    snprintf(t.dir, sizeof t.dir, "/tmp/seqd-bert-XXXXXX");
+    assert_non_null(mkdtemp(t.dir));
+    path_of(sub, t.dir, "1_Pooling");
+    assert_int_equal(mkdir(sub, 0700), 0);
+    for (int i = 0; i < N_FILES; i++)
+        copy(name, files[i], file && !strcmp(file, files[i]) ? from : NULL, to);
+    int rc = rig_open(g, &bert_arch, t.dir, "generic", 1, 0, e);
+    for (int i = 0; i < N_FILES; i++) {
+        char path[256];
+        path_of(path, t.dir, files[i]);
+        unlink(path);
+    }
+    rmdir(sub);
+    rmdir(t.dir);
+    return rc;
+}
+
+static void test_bert_refuses_what_it_does_not_compute(void **state)
+{
+#define C "config.json"
+#define M "modules.json"
+#define P "1_Pooling/config.json"
+    static const struct {
+        const char *name, *file, *from, *to, *says;
+    } bad[] = {
+        {"bert-class", C, "\"gelu\"", "\"silu\"", "silu"},
+        {"distilbert-class", C, "\"activation\": \"gelu\"",
+         "\"activation\": \"mish\"", "activation"},
+        {"bert-class", C, "\"absolute\"", "\"relative_key\"", "relative_key"},
+        {"bert-class", C, "\"use_cache\"", "\"is_decoder\": true, \"x\"",
+         "is_decoder"},
+        {"bert-class", C, "ForSequence", "ForToken", "BertForToken"},
+        {"bert-class", C, "\"hidden_size\": 24", "\"hidden_size\": 32",
+         "[70,24], expected [70,32]"},
+        {"bert-class", C, "attention_heads\": 2", "attention_heads\": 5",
+         "not a multiple"},
+        {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 3",
+         "layer.2"},
+        {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 1",
+         "has a layer 1"},
+        {"bert-class", C, "\"2\": \"good\"", "\"5\": \"good\"", "id2label"},
+        {"bert-class", C, ",\n    \"2\": \"good\"", "", "id2label"},
+        {"bert-class-many", C, "multi_label_c", "x", "problem_type"},
+        {"bert-class", C, "position_embeddings\": 48",
+         "position_embeddings\": 49", "position_embeddings"},
+        {"bert-class", C, "ForSequenceClassification", "ForMaskedLM",
+         "cls.predictions"},
+        {"bert-fill", C, "ForMaskedLM", "ForSequenceClassification",
+         "classifier"},
+        {"bert-fill", "model.safetensors", "bert.embeddings.word",
+         "bert.embeddings.wurd", "embeddings.word_embeddings"},
+        {"bert-embed-mean", M, "models.Normalize", "models.Dense",
+         "models.Dense"},
+        {"bert-embed-mean", M, "\"1_Pooling\"", "\"../1_Pooling\"",
+         "inside the checkpoint"},
+        {"bert-embed-mean", M, "\"1_Pooling\"", "\"2_Pooling\"", "2_Pooling"},
+        {"bert-embed-mean", P, "\"pooling_mode_cls_token\": false",
+         "\"pooling_mode_cls_token\": true", "2 kinds"},
+        {"bert-embed-mean", P, "\"pooling_mode_mean_tokens\": true",
+         "\"pooling_mode_lasttoken\": true", "pooling_mode_lasttoken"},
+        {"bert-embed-mean", "sentence_bert_config.json", "40", "2",
+         "max_seq_length"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct rig g;
+        struct err e = ERR_INIT;
+        if (open_changed(bad[i].name, bad[i].file, bad[i].from, bad[i].to, &g,
+                         &e) == 0)
+            fail_msg("row %zu is taken", i);
+        if (!strstr(e.msg, bad[i].says) || e.code == ERR_INTERNAL)
+            fail_msg("row %zu: '%s' does not say '%s'", i, e.msg, bad[i].says);
+    }
+}
+
+static void test_bert_understands_what_is_left_out(void **state)
+{
+    static const struct {
+        const char *name, *file, *from, *to;
+        unsigned task;
+    } ok[] = {
+        {"bert-class", C, "\"architectures\"", "\"x\"", TASK_CLASSIFY},
+        {"bert-fill", C, "\"architectures\"", "\"x\"", TASK_FILL},
+        {"bert-embed-mean", C, "\"architectures\"", "\"x\"", TASK_EMBED},
+        {"bert-class", C, "\"id2label\"", "\"x\"", TASK_CLASSIFY},
+        {"bert-fill", C, "ForMaskedLM", "ForPreTraining", TASK_FILL},
+        {"roberta-class", C, "\"roberta\"", "\"xlm-roberta\"", TASK_CLASSIFY},
+        {"bert-embed-mean", C, "BertModel", "BertForMaskedLM", TASK_EMBED},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ok / sizeof *ok; i++) {
+        struct rig g;
+        struct err e = ERR_INIT;
+        if (open_changed(ok[i].name, ok[i].file, ok[i].from, ok[i].to, &g, &e))
+            fail_msg("row %zu: %s", i, e.msg);
+        assert_int_equal(g.info.tasks, ok[i].task);
+        if (i == 3)
+            assert_string_equal(g.info.labels[2], "LABEL_2");
+        rig_close(&g);
+    }
+}
+
+static void test_bert_states_its_limits(void **state)
+{
+    struct rig g;
+    struct err e = ERR_INIT;
+    (void)state;
+    /* 48 positions; sentence_bert_config.json says 40; RoBERTa's begin at 2. */
+    assert_int_equal(open_changed("bert-class", NULL, NULL, NULL, &g, &e), 0);
+    assert_int_equal(g.info.context_length, 48);
+    assert_int_equal(g.info.flags & ARCH_WHOLE_INPUT, ARCH_WHOLE_INPUT);
+    assert_int_equal(g.layout.n_streams, 0);
+    rig_close(&g);
+    assert_int_equal(open_changed("bert-embed-mean", NULL, NULL, NULL, &g, &e),
+                     0);
+    assert_int_equal(g.info.context_length, 40);
+    rig_close(&g);
+    assert_int_equal(open_changed("roberta-class", NULL, NULL, NULL, &g, &e),
+                     0);
+    assert_int_equal(g.info.context_length, 46);
+    assert_int_equal(g.info.scores, SCORE_SOFTMAX);
+    rig_close(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bert_refuses_what_it_does_not_compute),
+        cmocka_unit_test(test_bert_understands_what_is_left_out),
+        cmocka_unit_test(test_bert_states_its_limits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

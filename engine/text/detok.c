@@ -209,12 +209,14 @@ static int skip_control(const struct tokenizer *t, struct detok *d, int32_t id,
                         struct buf *out)
 {
     int rc = out ? detok_finish(t, d, out) : 0;
+    uint8_t begun = d->begun;
     d->n_pend = 0;
     if (id == t->unk) {
         d->last = id;
         d->glue = 0;
     } else {
         detok_init(d);
+        d->begun = begun;
     }
     return rc;
 }
@@ -238,6 +240,7 @@ static int step(const struct tokenizer *t, struct detok *d, int32_t id,
         rc = detok_bytes(d, s, n, out);
     }
     d->last = id;
+    d->begun = 1;
     return rc;
 }
 

@@ -162,8 +162,10 @@ static int run_collapse(struct flow *f, uint32_t to)
     return 0;
 }
 
+/* A word that begins with a mark of its own gets none of Metaspace. */
 static int run_words(struct flow *f, uint32_t between)
 {
+    const int spare = f->m->prefix != SPM_NEVER;
     uint32_t cp;
     size_t gap = 0;
     int any = 0, open = 0;
@@ -173,7 +175,8 @@ static int run_words(struct flow *f, uint32_t between)
             gap = open ? gap : i;
             open = 1;
         } else {
-            if (open && any && put(f, between, gap)) {
+            if (open && any && !(spare && cp == between) &&
+                put(f, between, gap)) {
                 return -1;
             }
             if (put(f, cp, i)) {

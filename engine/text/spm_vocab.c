@@ -72,7 +72,7 @@ int spm_detok(const struct tokenizer *t, const struct spm_norm *m,
 {
     size_t n;
     const char *s = tokenizer_piece(t, id, &n);
-    int is_prefix = m->strips && d->last < 0 && n > 0 && s[0] == ' ' &&
+    int is_prefix = m->strips && !d->begun && n > 0 && s[0] == ' ' &&
                     !(t->attr[id] & (TOK_ADDED | TOK_BYTE));
     return detok_bytes(d, s + is_prefix, n - (size_t)is_prefix, out);
 }

@@ -331,10 +331,11 @@ static int load_gguf(struct unigram *m, struct tokenizer *t,
     t->unk = 2;
     t->add_eos = 1;
     m->norm.strips = prefix || words;
-    m->norm.prefix = prefix || words ? SPM_ALWAYS : SPM_NEVER;
     return gguf_chars(m, s) ||
                    spm_norm_add(&m->norm, s, words ? SPM_WORDS : SPM_SPACES,
                                 SPM_MARK) ||
+                   (m->norm.strips &&
+                    spm_norm_add(&m->norm, s, SPM_PREPEND, SPM_MARK)) ||
                    tok_vocab_gguf(t, s) || spm_scores(t, s, &m->score)
                ? -1
                : 0;

@@ -116,6 +116,7 @@ struct detok {
     uint8_t glue;     /* no space before the next word */
     uint8_t pend[4];  /* bytes of an unfinished code point (sub-words) */
     uint8_t n_pend;
+    uint8_t begun; /* a token with a text has come */
 };
 void detok_init(struct detok *d);
 /* detok_seed: the state after a prompt, so that the continuation is joined to

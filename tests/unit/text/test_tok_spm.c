@@ -1,0 +1,310 @@
+/* tok_spm, tok_unigram, spm_norm: ids and texts equal those of Hugging Face
+ * tokenizers (tokenizer.json) and of sentencepiece (GGUF), from small trained
+ * vocabularies (tests/golden/make_spm_fixtures.py); what is not supported is
+ * refused by its name; long texts take no more than n log n.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/clock.h"
+#include "engine/base/json.h"
+#include "engine/text/tokenizer.h"
+
+#define MAX_TOKENS 1000000
+
+static struct tokenizer *open_or_fail(const char *name)
+{
+    char dir[100];
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    snprintf(dir, sizeof(dir), "tests/golden/spm/%s", name);
+    if (tokenizer_open(dir, name, &t, &e)) {
+        fail_msg("%s: %s", name, e.msg);
+    }
+    return t;
+}
+
+static void decode(const struct tokenizer *t, const struct token_list *l,
+                   struct buf *out)
+{
+    struct detok d;
+    detok_init(&d);
+    buf_init(out, 1 << 20);
+    buf_add_str(out, "");
+    for (int i = 0; i < l->n; i++) {
+        assert_int_equal(detok_next(t, &d, l->v[i].id, out), 0);
+    }
+    assert_int_equal(detok_finish(t, &d, out), 0);
+}
+
+/* Offsets ascend and stay inside the text. */
+static void check_offsets(const struct token_list *l, size_t n)
+{
+    uint32_t last = 0;
+    for (int i = 0; i < l->n; i++) {
+        assert_true(l->v[i].start >= last && l->v[i].end >= l->v[i].start);
+        assert_true(l->v[i].end <= n);
+        last = l->v[i].start;
+    }
+}
+
+/* One row of expected.json. `parse`: control tokens in texts are found. */
+static void check_row(const struct tokenizer *t, const char *name,
+                      const struct json *row, unsigned parse)
+{
+    const char *text = json_string(json_get(row, "text"));
+    const char *want = json_string(json_get(row, "decoded"));
+    const struct json *id = json_child(json_get(row, "ids"));
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    struct buf out;
+    int i = 0;
+    assert_int_equal(
+        tokenizer_encode(t, text, strlen(text), parse, MAX_TOKENS, &l, &e), 0);
+    for (; id; id = json_next(id), i++) {
+        if (i >= l.n || l.v[i].id != (int32_t)json_number(id)) {
+            fail_msg("%s: '%s' token %d is %d, expected %d", name, text, i,
+                     i < l.n ? l.v[i].id : -1, (int)json_number(id));
+        }
+    }
+    assert_int_equal(l.n, i);
+    check_offsets(&l, strlen(text));
+    decode(t, &l, &out);
+    if (want && strcmp(out.p, want) != 0) {
+        fail_msg("%s: '%s' decodes to '%s', expected '%s'", name, text, out.p,
+                 want);
+    }
+    buf_fini(&out);
+    token_list_fini(&l);
+}
+
+static void check(const char *name, unsigned parse)
+{
+    char path[120];
+    struct json *rows = NULL;
+    struct err e = ERR_INIT;
+    struct tokenizer *t = open_or_fail(name);
+    snprintf(path, sizeof(path), "tests/golden/spm/%s/expected.json", name);
+    if (json_load(path, name, NULL, &rows, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    assert_true(json_size(rows) > 55);
+    for (const struct json *j = json_child(rows); j; j = json_next(j)) {
+        check_row(t, name, j, parse);
+    }
+    json_free(rows);
+    tokenizer_close(t);
+}
+
+static void test_spm_bpe_of_tokenizer_json(void **state)
+{
+    (void)state;
+    check("llama", TOK_PARSE_SPECIAL);
+    check("mistral", TOK_PARSE_SPECIAL);
+    check("gemma", TOK_PARSE_SPECIAL);
+    check("words", TOK_PARSE_SPECIAL);
+}
+
+static void test_spm_unigram_of_tokenizer_json(void **state)
+{
+    (void)state;
+    check("unigram", TOK_PARSE_SPECIAL);
+    check("t5", TOK_PARSE_SPECIAL);
+    check("xlm-r", TOK_PARSE_SPECIAL);
+}
+
+static void test_spm_of_gguf(void **state)
+{
+    (void)state;
+    check("gguf-llama", 0);
+    check("gguf-t5", 0);
+}
+
+/* A piece arrives whole or not at all: the bytes of one character. */
+static void test_spm_streams_bytes_as_whole_characters(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_or_fail("gguf-llama");
+    static const char *const bytes[] = {"<0xF0>", "<0x9F>", "<0x98>", "<0x80>"};
+    struct buf out;
+    struct detok d;
+    detok_init(&d);
+    buf_init(&out, 100);
+    buf_add_str(&out, "");
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(out.p, "");
+        int32_t id = tokenizer_id(t, bytes[i]);
+        assert_true(id >= 0);
+        assert_int_equal(detok_next(t, &d, id, &out), 0);
+    }
+    assert_string_equal(out.p, "\xf0\x9f\x98\x80");
+    buf_fini(&out);
+    tokenizer_close(t);
+}
+
+/* The first space is the prefix's, behind a begin token as well; that of a
+ * continuation is a space. */
+static void test_spm_strips_the_first_space_of_a_text_only(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_or_fail("gguf-llama");
+    int32_t the = tokenizer_id(t, "\xe2\x96\x81the"), bos = tokenizer_bos(t);
+    struct buf out;
+    struct detok d;
+    assert_true(the >= 0 && bos >= 0);
+    detok_init(&d);
+    buf_init(&out, 100);
+    assert_int_equal(detok_next(t, &d, bos, &out), 0);
+    assert_int_equal(detok_next(t, &d, the, &out), 0);
+    assert_string_equal(out.p, "the");
+    assert_int_equal(detok_next(t, &d, the, &out), 0);
+    assert_string_equal(out.p, "the the");
+    buf_clear(&out);
+    detok_init(&d);
+    detok_seed(t, &d, &the, 1);
+    assert_int_equal(detok_next(t, &d, the, &out), 0);
+    assert_string_equal(out.p, " the");
+    buf_fini(&out);
+    tokenizer_close(t);
+}
+
+/* --- refusals --- */
+
+static void refuse(const char *text, enum err_code code, const char *says)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    if (tokenizer_parse(text, strlen(text), "t.json", &t, &e) == 0) {
+        fail_msg("taken, expected: %s", says);
+    }
+    assert_null(t);
+    if (e.code != code || !strstr(e.msg, says)) {
+        fail_msg("'%s' (%d), expected '%s' (%d)", e.msg, e.code, says, code);
+    }
+}
+
+#define UNIGRAM(normalizer, pre, vocab)                                        \
+    "{\"normalizer\":" normalizer ",\"pre_tokenizer\":" pre                    \
+    ",\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":" vocab "}}"
+#define TWO "[[\"<unk>\",0],[\"a\",-1]]"
+#define META "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\"}"
+#define CHARSMAP(base64)                                                       \
+    "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}"
+
+static void test_spm_refuses_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum err_code code;
+        const char *says;
+    } cases[] = {
+        {UNIGRAM("{\"type\":\"NFKC\"}", META, TWO), ERR_UNSUPPORTED,
+         "t.json: normalizer 'NFKC' is not supported"},
+        {UNIGRAM("{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},"
+                 "\"content\":\"y\"}",
+                 META, TWO),
+         ERR_UNSUPPORTED, "normalizer Replace of 'x' is not supported"},
+        {UNIGRAM("null", "{\"type\":\"Whitespace\"}", TWO), ERR_UNSUPPORTED,
+         "pre_tokenizer 'Whitespace' is not supported"},
+        {UNIGRAM("null", "{\"type\":\"Metaspace\",\"replacement\":\"_\"}", TWO),
+         ERR_UNSUPPORTED, "Metaspace replacement '_' is not supported"},
+        {UNIGRAM("null",
+                 "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\","
+                 "\"prepend_scheme\":\"last\"}",
+                 TWO),
+         ERR_UNSUPPORTED, "prepend_scheme 'last' is not supported"},
+        {UNIGRAM("null", META, "{}"), ERR_FORMAT, "'vocab' is not a list"},
+        {UNIGRAM("null", META, "[[\"a\"]]"), ERR_FORMAT,
+         "is not a text and a number"},
+        {UNIGRAM("null", META, "[[\"a\",1e300]]"), ERR_FORMAT,
+         "a score of 'vocab' is not finite"},
+        {UNIGRAM("null", META, "[[\"a\",0],[\"a\",0]]"), ERR_FORMAT,
+         "'a' is there twice"},
+        {UNIGRAM("null", META, "[]"), ERR_FORMAT, "the vocabulary is empty"},
+        {UNIGRAM(CHARSMAP("!!!!"), META, TWO), ERR_FORMAT, "is not base64"},
+        {UNIGRAM(CHARSMAP("AAAA"), META, TWO), ERR_FORMAT, "is cut short"},
+        {UNIGRAM(CHARSMAP("//////////8="), META, TWO), ERR_FORMAT,
+         "is cut short"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        refuse(cases[i].text, cases[i].code, cases[i].says);
+    }
+}
+
+/* A table whose units point anywhere finds nothing and reads nothing else. */
+static void test_spm_wild_table_of_characters_is_harmless(void **state)
+{
+    (void)state;
+    static const char *const tables[] = {
+        CHARSMAP("BAAAAP////8="),         /* one unit, all ones */
+        CHARSMAP("CAAAAAABAABhAQAAQUI="), /* a leaf behind its end */
+    };
+    for (int i = 0; i < 2; i++) {
+        char text[600];
+        struct tokenizer *t = NULL;
+        struct token_list l = {0};
+        struct err e = ERR_INIT;
+        snprintf(text, sizeof(text),
+                 "{\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{\"type\":"
+                 "\"Unigram\",\"unk_id\":0,\"vocab\":%s}}",
+                 tables[i], META, TWO);
+        assert_int_equal(tokenizer_parse(text, strlen(text), "t", &t, &e), 0);
+        assert_int_equal(tokenizer_encode(t, "a\xc3\xa9 z", 5, 0, 100, &l, &e),
+                         0);
+        token_list_fini(&l);
+        tokenizer_close(t);
+    }
+}
+
+/* 400 KB of what makes most merges, in well under a second. */
+static void test_spm_long_texts_take_n_log_n(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama", "gguf-llama", "unigram", "t5"};
+    static const char *const units[] = {"a", " ", "the", "\xe4\xbd\xa0",
+                                        "a b "};
+    enum { BYTES = 400000, LIMIT_US = 20000000 };
+    char *text = test_malloc(BYTES + 8);
+    for (int k = 0; k < 4; k++) {
+        struct tokenizer *t = open_or_fail(names[k]);
+        for (int u = 0; u < 5; u++) {
+            struct token_list l = {0};
+            size_t n = 0, len = strlen(units[u]);
+            for (; n + len <= BYTES; n += len) {
+                memcpy(text + n, units[u], len);
+            }
+            int64_t begin = clock_now_us();
+            assert_int_equal(
+                tokenizer_encode(t, text, n, 0, MAX_TOKENS, &l, NULL), 0);
+            assert_true(clock_now_us() - begin < LIMIT_US);
+            token_list_fini(&l);
+        }
+        tokenizer_close(t);
+    }
+    test_free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spm_bpe_of_tokenizer_json),
+        cmocka_unit_test(test_spm_unigram_of_tokenizer_json),
+        cmocka_unit_test(test_spm_of_gguf),
+        cmocka_unit_test(test_spm_streams_bytes_as_whole_characters),
+        cmocka_unit_test(test_spm_strips_the_first_space_of_a_text_only),
+        cmocka_unit_test(test_spm_refuses_by_name),
+        cmocka_unit_test(test_spm_wild_table_of_characters_is_harmless),
+        cmocka_unit_test(test_spm_long_texts_take_n_log_n),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -14,6 +14,47 @@
 #include "engine/checkpoint/hparams.h"
 #include "engine/text/tokenizer.h"
 
+static int write_tokenizer(const char *dir, const struct buf *b)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+    FILE *f = fopen(path, "wb");
+    if (!f) {
+        return -1;
+    }
+    size_t done = fwrite(b->p, 1, b->len, f);
+    return fclose(f) || done != b->len ? -1 : 0;
+}
+
+static int write_letters(const char *dir, int n)
+{
+    struct buf b;
+
+    buf_init(&b, (size_t)1 << 24);
+    buf_add_str(&b, "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":0,"
+                    "\"content\":\"<end>\",\"special\":true}],"
+                    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+                    "\"ByteLevel\",\"add_prefix_space\":false},"
+                    "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{"
+                    "\"type\":\"BPE\",\"vocab\":{\"<end>\":0");
+    for (int i = 0; i < 26; i++) {
+        buf_addf(&b, ",\"%c\":%d,\"\xc4\xa0%c\":%d", 'a' + i, 1 + i, 'a' + i,
+                 27 + i);
+    }
+    buf_add_str(&b, ",\"\xc4\xa0\":53");
+    for (int i = 54; i < n; i++) {
+        buf_addf(&b, ",\"%c\":%d", '0' + i - 54, i);
+    }
+    buf_add_str(&b, "},\"merges\":[");
+    for (int i = 0; i < 26; i++) {
+        buf_addf(&b, "%s\"\xc4\xa0 %c\"", i ? "," : "", 'a' + i);
+    }
+    buf_add_str(&b, "]}}");
+    int rc = b.failed || n > 63 ? -1 : write_tokenizer(dir, &b);
+    buf_fini(&b);
+    return rc;
+}
+
 static int write_words(const char *dir, int n)
 {
     static const struct tokenizer_spec spec = {.normalizer = "seqd-whitespace",
@@ -22,7 +63,6 @@ static int write_words(const char *dir, int n)
                                                .eos = "</s>"};
     char(*word)[16] = mem_array((size_t)n, sizeof(*word));
     const char **entry = mem_array((size_t)n, sizeof(*entry));
-    char path[128];
     struct buf b;
     int rc = -1;
 
@@ -35,12 +75,7 @@ static int write_words(const char *dir, int n)
                             : word[i];
     }
     if (word && entry && tokenizer_build(&spec, entry, n, &b, NULL) == 0) {
-        snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
-        FILE *f = fopen(path, "wb");
-        if (f) {
-            rc = fwrite(b.p, 1, b.len, f) == b.len ? 0 : -1;
-            rc = fclose(f) ? -1 : rc;
-        }
+        rc = write_tokenizer(dir, &b);
     }
     buf_fini(&b);
     mem_free(word);
@@ -71,7 +106,7 @@ static int link_files(const char *src, const char *dir)
     return rc;
 }
 
-int model_dir_make(const char *src, char out[64])
+static int make(const char *src, char out[64], int letters)
 {
     char path[512];
     struct hparams *h = NULL;
@@ -90,7 +125,20 @@ int model_dir_make(const char *src, char out[64])
         out[0] = 0;
         return -1;
     }
-    return link_files(src, out) || write_words(out, (int)n) ? -1 : 0;
+    if (link_files(src, out)) {
+        return -1;
+    }
+    return letters ? write_letters(out, (int)n) : write_words(out, (int)n);
+}
+
+int model_dir_make(const char *src, char out[64])
+{
+    return make(src, out, 0);
+}
+
+int model_dir_letters(const char *src, char out[64])
+{
+    return make(src, out, 1);
 }
 
 void model_dir_remove(const char *dir)

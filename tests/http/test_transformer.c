@@ -1,0 +1,228 @@
+/* test_transformer: what only Transformers and sub-words have, over HTTP: whole
+ * words searched for, attention to look at, shared prefixes.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/http_rig.h"
+#include "tests/support/http_schema.h"
+#include "tests/support/model_dir.h"
+
+#define BERT "tests/golden/bert/bert-class"
+/* Numbers are printed so that they read back to the same fp32. */
+#define SUM_TOLERANCE 1e-5
+
+static struct seqd server;
+static struct answer contract;
+static char dir[64];
+
+static int up(void **state)
+{
+    char gpt[96];
+    const char *const args[] = {
+        "--model",     gpt,       "--model",
+        "bert=" BERT,  "--model", "lstm=tests/golden/rnn/class-lstm-last",
+        "--log-level", "warn",    NULL};
+    (void)state;
+    if (model_dir_letters("tests/golden/gpt2/gpt2/hf", dir) < 0)
+        return -1;
+    snprintf(gpt, sizeof gpt, "gpt=%s", dir);
+    if (seqd_start(&server, args) < 0)
+        return -1;
+    http_get(server.port, "/openapi.json", &contract);
+    return contract.j ? 0 : -1;
+}
+
+static int down(void **state)
+{
+    (void)state;
+    answer_free(&contract);
+    model_dir_remove(dir);
+    return seqd_stop(&server);
+}
+
+static void post(const char *path, const char *body, const char *schema,
+                 struct answer *a)
+{
+    char why[512] = "";
+    http_post(server.port, path, body, a);
+    if (a->status != 200)
+        fail_msg("%s", a->body);
+    if (!schema_check(contract.j, schema_named(contract.j, schema), a->j, why,
+                      sizeof why))
+        fail_msg("%s: %s", schema, why);
+}
+
+static void test_predict_searches_for_whole_words(void **state)
+{
+    struct answer words, again, tokens;
+    (void)state;
+    post("/predict", "{\"model\":\"gpt\",\"input\":\"the cat s\"}",
+         "PredictAnswer", &words);
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"the cat s\",\"level\":\"word\"}",
+         "PredictAnswer", &again);
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"the cat s\",\"level\":\"token\"}",
+         "PredictAnswer", &tokens);
+    double mass = answer_number(&words, "data.0.covered_mass");
+    assert_true(mass > 0 && mass < 1);
+    assert_true(answer_number(&tokens, "data.0.covered_mass") > 0.999);
+    double before = 1, sum = 0;
+    for (int i = 0; i < 5; i++) {
+        char at[64];
+        snprintf(at, sizeof at, "data.0.predictions.%d.prob", i);
+        double p = answer_number(&words, at);
+        assert_true(p > 0 && p <= before);
+        assert_true(p == answer_number(&again, at));
+        before = p;
+        sum += p;
+        snprintf(at, sizeof at, "data.0.predictions.%d.text", i);
+        const char *text = answer_text(&words, at);
+        assert_true(text[0] && (text[0] != ' ' || !text[1]));
+    }
+    assert_true(sum <= mass + SUM_TOLERANCE);
+    answer_free(&words);
+    answer_free(&again);
+    answer_free(&tokens);
+}
+
+/* Each row of each head sums to 1; none looks ahead when it may not. */
+static void check_heads(const struct answer *a, int layers, int heads,
+                        int causal)
+{
+    int n = json_size(answer_at(a, "data.0.attention.tokens"));
+    assert_true(n > 1);
+    assert_int_equal(json_size(answer_at(a, "data.0.attention.layers")),
+                     layers);
+    for (int l = 0; l < layers; l++) {
+        for (int h = 0; h < heads; h++) {
+            for (int i = 0; i < n; i++) {
+                char at[96];
+                double sum = 0;
+                for (int k = 0; k < n; k++) {
+                    snprintf(at, sizeof at,
+                             "data.0.attention.layers.%d.heads.%d.%d.%d", l, h,
+                             i, k);
+                    double w = answer_number(a, at);
+                    assert_true(w >= 0 && w <= 1);
+                    assert_true(!causal || k <= i || w == 0);
+                    sum += w;
+                }
+                assert_true(fabs(sum - 1) < SUM_TOLERANCE);
+            }
+        }
+    }
+}
+
+static void test_attention_is_shown(void **state)
+{
+    struct answer a;
+    (void)state;
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"the cat s\",\"attention\":true}",
+         "PredictAnswer", &a);
+    assert_string_equal(answer_text(&a, "data.0.attention.tokens.3"), " c");
+    check_heads(&a, 2, 3, 1);
+    answer_free(&a);
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"the cat s\",\"attention\":true,"
+         "\"level\":\"token\"}",
+         "PredictAnswer", &a);
+    check_heads(&a, 2, 3, 1);
+    answer_free(&a);
+    post("/sentiment",
+         "{\"model\":\"bert\",\"input\":\"hello world\",\"attention\":true}",
+         "SentimentAnswer", &a);
+    int heads = json_size(answer_at(&a, "data.0.attention.layers.0.heads"));
+    int layers = json_size(answer_at(&a, "data.0.attention.layers"));
+    assert_true(heads > 0);
+    check_heads(&a, layers, heads, 0);
+    answer_free(&a);
+}
+
+static void test_attention_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    assert_true(http_error_is(server.port, "/sentiment",
+                              "{\"model\":\"lstm\",\"input\":\"the\","
+                              "\"attention\":true}",
+                              400, "task_not_supported", "attention"));
+    assert_true(http_error_is(server.port, "/generate",
+                              "{\"model\":\"gpt\",\"input\":\"the\","
+                              "\"attention\":true}",
+                              400, "task_not_supported", "attention"));
+}
+
+static void test_attention_does_not_change_the_answer(void **state)
+{
+    struct answer a, b;
+    (void)state;
+    post("/predict", "{\"model\":\"gpt\",\"input\":\"a dog and a cat\"}",
+         "PredictAnswer", &a);
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"a dog and a cat\","
+         "\"attention\":true}",
+         "PredictAnswer", &b);
+    for (int i = 0; i < 5; i++) {
+        char at[64];
+        snprintf(at, sizeof at, "data.0.predictions.%d.prob", i);
+        assert_true(answer_number(&a, at) == answer_number(&b, at));
+    }
+    answer_free(&a);
+    answer_free(&b);
+}
+
+static void test_prefixes_are_counted(void **state)
+{
+    static const char body[] = "{\"model\":\"gpt\",\"max_tokens\":3,"
+                               "\"temperature\":0,\"input\":"
+                               "\"one and the same long beginning\"}";
+    struct answer a, b;
+    (void)state;
+    post("/generate", body, "GenerateAnswer", &a);
+    double hits =
+        metric_value(server.port, "seqd_prefix_hits_total{model=\"gpt\"}");
+    post("/generate", body, "GenerateAnswer", &b);
+    assert_true(
+        metric_value(server.port, "seqd_prefix_hits_total{model=\"gpt\"}") ==
+        hits + 1);
+    assert_true(metric_value(server.port,
+                             "seqd_tokens_total{model=\"gpt\",kind="
+                             "\"cached\"}") >= 16);
+    assert_string_equal(answer_text(&a, "data.0.text"),
+                        answer_text(&b, "data.0.text"));
+    answer_free(&a);
+    answer_free(&b);
+}
+
+static void test_models_say_their_path(void **state)
+{
+    struct answer a;
+    (void)state;
+    http_get(server.port, "/v1/models/gpt", &a);
+    assert_string_equal(answer_text(&a, "path"), "exact");
+    assert_string_equal(answer_text(&a, "architecture"), "gpt2");
+    assert_true(answer_number(&a, "context_length") == 48);
+    answer_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_predict_searches_for_whole_words),
+        cmocka_unit_test(test_attention_is_shown),
+        cmocka_unit_test(test_attention_that_is_not_there_is_refused),
+        cmocka_unit_test(test_attention_does_not_change_the_answer),
+        cmocka_unit_test(test_prefixes_are_counted),
+        cmocka_unit_test(test_models_say_their_path),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

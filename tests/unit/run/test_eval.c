@@ -1,0 +1,240 @@
+/* test_eval: the score of a file, and its line of JSON, against the toy
+ * model's own logits and scores.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/json.h"
+#include "engine/run/eval.h"
+#include "tests/support/engine_fix.h"
+
+#define V 64
+#define PATH_BYTES 96
+
+static void write_data(char path[PATH_BYTES], const char *text)
+{
+    snprintf(path, PATH_BYTES, "/tmp/seqd_eval_XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    size_t n = strlen(text);
+    assert_int_equal(write(fd, text, n), (ssize_t)n);
+    close(fd);
+}
+
+/* What eval_file prints, or its error. */
+static int eval_text(struct fix *f, const char *text,
+                     const struct eval_options *o, struct json **out,
+                     struct err *e)
+{
+    char path[PATH_BYTES];
+    struct buf b;
+    write_data(path, text);
+    buf_init(&b, 4096);
+    *out = NULL;
+    int rc = eval_file(f->g, f->m, path, o, &b, e);
+    if (rc == 0) {
+        assert_true(b.len > 0 && strchr(b.p, '\n') == b.p + b.len - 1);
+        assert_int_equal(json_parse(b.p, b.len, NULL, out, e), 0);
+    }
+    buf_fini(&b);
+    unlink(path);
+    return rc;
+}
+
+static double number(const struct json *j, const char *key)
+{
+    assert_non_null(json_get(j, key));
+    return json_number(json_get(j, key));
+}
+
+/* -log softmax of token `id` after ids [n]. */
+static double nats_of(const int32_t *ids, int n, int32_t id)
+{
+    uint32_t h = fake_state(ids, n);
+    double sum = 0;
+    for (int v = 0; v < V; v++) {
+        sum += exp((double)fake_logit(h, v, 0, 0, V));
+    }
+    return log(sum) - (double)fake_logit(h, id, 0, 0, V);
+}
+
+static void test_eval_frames_lines_and_cuts_windows(void **state)
+{
+    /* "</s> w10 w11 </s> w12 oov w14 </s>": 2 is the end, 0 unknown. */
+    static const int32_t ids[] = {2, 10, 11, 2, 12, 0, 14, 2};
+    static const int windows[] = {0, 3, 8, 1000};
+    (void)state;
+    for (int page = 0; page < 20; page += 16) {
+        struct fix f;
+        fix_open(&f,
+                 &(struct fake_config){
+                     .max_chain = 8, .page = page, .tasks = TASK_NEXT},
+                 (struct engine_options){0});
+        for (int w = 0; w < 4; w++) {
+            for (int most = 0; most <= 5; most += 5) {
+                struct eval_options o = {.window = windows[w],
+                                         .max_tokens = most};
+                struct err e = ERR_INIT;
+                struct json *j;
+                int n = most ? most : 8, step = windows[w] ? windows[w] : 8;
+                double nats = 0, unknown = 0;
+                int tokens = 0;
+                for (int i = 0; i < n; i++) {
+                    if (i % step) {
+                        int from = i / step * step;
+                        nats += nats_of(ids + from, i - from, ids[i]);
+                        unknown += ids[i] == 0;
+                        tokens++;
+                    }
+                }
+                assert_int_equal(
+                    eval_text(&f, "w10 w11\n\nw12 oov w14\n", &o, &j, &e), 0);
+                assert_true(number(j, "tokens") == tokens);
+                assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
+                assert_true(fabs(number(j, "perplexity") - exp(nats / tokens)) <
+                            1e-4 * exp(nats / tokens));
+                assert_true(fabs(number(j, "unk_share") - unknown / tokens) <
+                            1e-6);
+                json_free(j);
+            }
+        }
+        fix_close(&f);
+    }
+}
+
+static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
+{
+    static const char *const words[] = {"a", "b", "\xc4\xa0", "\xc4\x8a"};
+    static const int32_t ids[] = {FAKE_WORD, FAKE_WORD + 1, FAKE_WORD + 3,
+                                  FAKE_WORD, FAKE_WORD + 2, FAKE_WORD + 1};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double nats = 0;
+    (void)state;
+    /* A context of 4: windows of 4 without being asked. */
+    fix_open(&f,
+             &(struct fake_config){.max_chain = 8,
+                                   .bpe = 1,
+                                   .words = words,
+                                   .n_words = 4,
+                                   .context = 4,
+                                   .tasks = TASK_NEXT},
+             (struct engine_options){0});
+    int n_vocab = FAKE_WORD + 4;
+    for (int i = 1; i < 6; i++) {
+        int from = i / 4 * 4;
+        uint32_t h = fake_state(ids + from, i - from);
+        double sum = 0;
+        for (int v = 0; v < n_vocab; v++) {
+            sum += exp((double)fake_logit(h, v, 0, 0, n_vocab));
+        }
+        nats += i == from
+                    ? 0
+                    : log(sum) - (double)fake_logit(h, ids[i], 0, 0, n_vocab);
+    }
+    assert_int_equal(eval_text(&f, "ab\na b", &o, &j, &e), 0);
+    assert_true(number(j, "tokens") == 4);
+    assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
+    json_free(j);
+    fix_close(&f);
+}
+
+static void test_eval_of_labels_counts_right_ones(void **state)
+{
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double nll = 0;
+    int right = 0;
+    (void)state;
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .tasks = TASK_CLASSIFY},
+             (struct engine_options){0});
+    /* By name and by number; the begin token stands in front. */
+    static const int32_t text[3][3] = {{1, 10, 11}, {1, 12, 13}, {1, 14, 15}};
+    static const int label[3] = {0, 2, 1};
+    for (int i = 0; i < 3; i++) {
+        uint32_t h = fake_state(text[i], 3);
+        double sum = 0;
+        int best = 0;
+        for (int k = 0; k < 3; k++) {
+            sum += exp((double)fake_score(h, k));
+            best = fake_score(h, k) > fake_score(h, best) ? k : best;
+        }
+        nll += log(sum) - (double)fake_score(h, label[i]);
+        right += best == label[i];
+    }
+    assert_int_equal(
+        eval_text(&f, "zero w10 w11\n2\tw12 w13\none w14 w15\n", &o, &j, &e),
+        0);
+    assert_true(number(j, "items") == 3);
+    assert_true(fabs(number(j, "accuracy") - right / 3.0) < 1e-6);
+    assert_true(fabs(number(j, "nll") - nll / 3) < 1e-5);
+    json_free(j);
+    assert_int_equal(eval_text(&f, "zero w10\nfive w11\n", &o, &j, &e), -1);
+    assert_non_null(strstr(e.msg, "line 2"));
+    fix_close(&f);
+}
+
+static void count_calls(void *ctx, int64_t done, int64_t all)
+{
+    int64_t *seen = ctx;
+    assert_true(done > seen[0] && done <= all);
+    seen[0] = done;
+    seen[1]++;
+}
+
+static void test_eval_tells_progress_and_errors(void **state)
+{
+    int64_t seen[2] = {0, 0};
+    struct eval_options o = {
+        .window = 100, .progress = count_calls, .ctx = seen};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct buf text, out;
+    struct fix f;
+    (void)state;
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .tasks = TASK_NEXT},
+             (struct engine_options){0});
+    buf_init(&text, 1 << 20);
+    for (int i = 0; i < 5000; i++) {
+        buf_add_str(&text, "w10 ");
+    }
+    assert_int_equal(eval_text(&f, text.p, &o, &j, &e), 0);
+    assert_true(seen[0] == 5002 && seen[1] == 2);
+    json_free(j);
+    buf_fini(&text);
+    assert_int_equal(eval_text(&f, "", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
+    err_clear(&e);
+    assert_int_equal(eval_text(&f, "w10\n\xff\xfe\n", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
+    err_clear(&e);
+    buf_init(&out, 4096);
+    assert_int_equal(eval_file(f.g, f.m, "/tmp/seqd_none", &o, &out, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    buf_fini(&out);
+    fix_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_eval_frames_lines_and_cuts_windows),
+        cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
+        cmocka_unit_test(test_eval_of_labels_counts_right_ones),
+        cmocka_unit_test(test_eval_tells_progress_and_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

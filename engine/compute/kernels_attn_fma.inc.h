@@ -301,9 +301,9 @@ void ATTN(attn_softmax)(int lo, int hi, float cap, float *s)
         v_store(s + i, x);
         sum = v_add(sum, x);
     }
-    sum = v_set1(v_tree_add(sum));
+    sum = v_set1(1.0f / v_tree_add(sum));
     for (int i = a; i < b; i += 16)
-        v_store(s + i, v_div(v_load(s + i), sum));
+        v_store(s + i, v_mul(v_load(s + i), sum));
 }
 
 /* --- norms --- */

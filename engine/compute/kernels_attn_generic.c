@@ -68,9 +68,9 @@ void attn_softmax_generic(int lo, int hi, float cap, float *s)
         s[i] = one_exp(s[i] - max);
         lane[i % LANES] += s[i];
     }
-    sum = tree_add(lane);
+    sum = 1.0f / tree_add(lane);
     for (int i = lo; i < hi; i++)
-        s[i] /= sum;
+        s[i] *= sum;
 }
 
 /* --- norms --- */

@@ -19,7 +19,7 @@
     RX_LEAD "?" RX_UP "*" RX_LOW "+" con "|" RX_LEAD "?" RX_UP "+" RX_LOW      \
             "*" con "|" n "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" WS
 
-static const char gpt2[] = RX_GPT2;
+static const char gpt2[] = RX_BYTES;
 static const char llama3[] = LETTERS("\\p{N}{1,3}");
 static const char qwen2[] = LETTERS("\\p{N}");
 static const char qwen35[] = RX_CON "|" RX_LEAD "?[\\p{L}\\p{M}]+|\\p{N}|"

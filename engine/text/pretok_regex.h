@@ -5,7 +5,7 @@
 #ifndef SEQD_PRETOK_REGEX_H
 #define SEQD_PRETOK_REGEX_H
 
-#define RX_GPT2                                                                \
+#define RX_BYTES                                                               \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"       \
     "\\s+(?!\\S)|\\s+"
 #define RX_CON "(?i:'s|'t|'re|'ve|'m|'ll|'d)"

@@ -126,7 +126,7 @@ static int read_bytes(struct bpe *b, const struct tok_source *s,
         return tok_refuse(s, "pre_tokenizer",
                           "ByteLevel with add_prefix_space after others");
     }
-    return regex ? add_stage(b, s, RX_GPT2, PRE_ISOLATED) : 0;
+    return regex ? add_stage(b, s, RX_BYTES, PRE_ISOLATED) : 0;
 }
 
 /* One pre-tokenizer; *bytes becomes 1 at ByteLevel. */
@@ -270,19 +270,20 @@ int bpe_read_json(struct bpe *b, struct tokenizer *t,
 static int read_class(struct bpe *b, struct tokenizer *t,
                       const struct tok_source *s)
 {
-    static const char *const like_gpt2[] = {"GPT2", "CodeGen", "GPTNeoX", NULL};
-    static const char *const like_roberta[] = {"Roberta", "Bart", "Longformer",
+    static const char *const byte_classes[] = {"GPT2", "CodeGen", "GPTNeoX",
+                                               NULL};
+    static const char *const pair_classes[] = {"Roberta", "Bart", "Longformer",
                                                NULL};
     const char *name = json_string(json_get(s->setup, "tokenizer_class"));
     unsigned flags;
     name = name ? name : "GPT2Tokenizer";
-    for (int i = 0; like_gpt2[i]; i++) {
-        if (strncmp(name, like_gpt2[i], strlen(like_gpt2[i])) == 0) {
+    for (int i = 0; byte_classes[i]; i++) {
+        if (strncmp(name, byte_classes[i], strlen(byte_classes[i])) == 0) {
             return pretok_named(&b->pre, "gpt-2", 5, &flags);
         }
     }
-    for (int i = 0; like_roberta[i]; i++) {
-        if (strncmp(name, like_roberta[i], strlen(like_roberta[i])) == 0) {
+    for (int i = 0; pair_classes[i]; i++) {
+        if (strncmp(name, pair_classes[i], strlen(pair_classes[i])) == 0) {
             t->before[0] = tokenizer_lookup(t, "<s>", 3);
             t->after[0] = tokenizer_lookup(t, "</s>", 4);
             t->n_before = t->before[0] >= 0;

@@ -1,5 +1,5 @@
 /* tok_wordpiece: WordPiece as BERT uses it (Schuster and Nakajima 2012; Devlin
- * et al. 2019). A text is normalised (tok_bert_norm.c), cut at white space and
+ * et al. 2019). A text is normalised (wordnorm.c), cut at white space and
  * around punctuation, and each word becomes the longest entry that it begins
  * with, then the longest continuation entry, and so on; a word that cannot be
  * finished, or of more than 100 characters, is the unknown token as a whole.
@@ -18,7 +18,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
-#include "engine/text/tok_bert_norm.h"
+#include "engine/text/wordnorm.h"
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode.h"
 
@@ -40,7 +40,7 @@ struct piece_list {
 };
 
 struct wordpiece {
-    struct bert_norm norm;
+    struct wordnorm norm;
     char mark[MAX_PREFIX + 1];
     size_t n_mark;
     int mark_starts; /* GGUF: the mark is on entries that begin a word */
@@ -191,7 +191,7 @@ static int encode_words(struct tok_encoder *c, const char *s, size_t n)
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         size_t used = tok_decode(s, n, i, &cp);
-        int space = bert_norm_is_space(cp), mark = bert_norm_is_punct(cp);
+        int space = wordnorm_is_space(cp), mark = wordnorm_is_punct(cp);
         if ((space || mark) && i > from && encode_word(c, s, from, i, chars)) {
             return -1;
         }
@@ -209,7 +209,7 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
 {
     const struct wordpiece *w = c->t->self;
     struct uni_text u = {0};
-    int rc = bert_norm_run(&w->norm, s, n, &u, c->e);
+    int rc = wordnorm_run(&w->norm, s, n, &u, c->e);
     if (rc == 0) {
         c->map = u.at;
         rc = encode_words(c, u.p, u.n);
@@ -292,7 +292,7 @@ static int read_parts(struct wordpiece *w, const struct tok_source *s)
     if (!type || strcmp(type, "BertPreTokenizer") != 0) {
         return tok_refuse(s, "pre_tokenizer", type);
     }
-    return bert_norm_json(&w->norm, s, json_get(s->root, "normalizer"));
+    return wordnorm_json(&w->norm, s, json_get(s->root, "normalizer"));
 }
 
 /* vocab.txt: an entry a line; the usual special tokens are control tokens. */
@@ -353,7 +353,7 @@ static int load_json(struct tokenizer *t, struct wordpiece *w,
 static int load_lines(struct tokenizer *t, struct wordpiece *w,
                       const struct tok_source *s)
 {
-    if (read_model(w, s) || bert_norm_setup(&w->norm, s) || read_lines(t, s)) {
+    if (read_model(w, s) || wordnorm_setup(&w->norm, s) || read_lines(t, s)) {
         return -1;
     }
     put_around(t);
@@ -365,7 +365,7 @@ static int load_gguf(struct tokenizer *t, struct wordpiece *w,
 {
     w->max_chars = 100;
     w->mark_starts = 1;
-    w->norm = (struct bert_norm){1, 1, 1, 1};
+    w->norm = (struct wordnorm){1, 1, 1, 1};
     t->bos = (int32_t)tok_gguf_int(s, "tokenizer.ggml.cls_token_id", 101);
     t->unk = 100; /* BERT's own ids, where the file says nothing */
     t->eos = 102;

@@ -1,11 +1,11 @@
-/* tok_bert_norm: see tok_bert_norm.h.
+/* wordnorm: see wordnorm.h.
  *
  * Source: Hugging Face tokenizers, normalizers/bert.rs and
  * pre_tokenizers/bert.rs: what their functions answer, code point by code
  * point.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/text/tok_bert_norm.h"
+#include "engine/text/wordnorm.h"
 
 #include <string.h>
 
@@ -62,12 +62,12 @@ static uint32_t class_of(uint32_t cp)
     return m;
 }
 
-int bert_norm_is_space(uint32_t cp)
+int wordnorm_is_space(uint32_t cp)
 {
     return (uni_mask(cp) & UNI_SPACE) != 0;
 }
 
-int bert_norm_is_punct(uint32_t cp)
+int wordnorm_is_punct(uint32_t cp)
 {
     if (cp < 0x80) { /* symbols too */
         return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') ||
@@ -115,7 +115,7 @@ static int put_lower(struct uni_text *out, uint32_t cp, uint32_t at,
 }
 
 /* Clean, set ideographs apart, and lower-case where nothing comes between. */
-static int clean(const struct bert_norm *b, int lower, const char *s, size_t n,
+static int clean(const struct wordnorm *b, int lower, const char *s, size_t n,
                  struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < n;) {
@@ -127,7 +127,7 @@ static int clean(const struct bert_norm *b, int lower, const char *s, size_t n,
         if (b->clean && is_removed(cp)) {
             continue;
         }
-        if (b->clean && bert_norm_is_space(cp)) {
+        if (b->clean && wordnorm_is_space(cp)) {
             cp = ' ';
         }
         int apart = b->chinese && is_ideograph(cp), rc = 0;
@@ -142,7 +142,7 @@ static int clean(const struct bert_norm *b, int lower, const char *s, size_t n,
 }
 
 /* Drop nonspacing marks of decomposed text, and lower-case the rest. */
-static int fold(const struct bert_norm *b, const struct uni_text *in,
+static int fold(const struct wordnorm *b, const struct uni_text *in,
                 struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < in->n;) {
@@ -161,8 +161,8 @@ static int fold(const struct bert_norm *b, const struct uni_text *in,
     return uni_text_end(out, in->at[in->n], e);
 }
 
-int bert_norm_run(const struct bert_norm *b, const char *s, size_t n,
-                  struct uni_text *out, struct err *e)
+int wordnorm_run(const struct wordnorm *b, const char *s, size_t n,
+                 struct uni_text *out, struct err *e)
 {
     struct uni_text a = {0}, d = {0};
     if (!b->strip || uni_is_plain(s, n)) {
@@ -179,8 +179,8 @@ int bert_norm_run(const struct bert_norm *b, const char *s, size_t n,
     return rc ? -1 : 0;
 }
 
-int bert_norm_json(struct bert_norm *b, const struct tok_source *s,
-                   const struct json *normalizer)
+int wordnorm_json(struct wordnorm *b, const struct tok_source *s,
+                  const struct json *normalizer)
 {
     const char *type = json_string(json_get(normalizer, "type"));
     if (!type || strcmp(type, "BertNormalizer") != 0) {
@@ -196,7 +196,7 @@ int bert_norm_json(struct bert_norm *b, const struct tok_source *s,
                : 0;
 }
 
-int bert_norm_setup(struct bert_norm *b, const struct tok_source *s)
+int wordnorm_setup(struct wordnorm *b, const struct tok_source *s)
 {
     b->clean = 1;
     return tok_flag(s, s->setup, "do_lower_case", 1, &b->lowercase) ||

@@ -247,24 +247,24 @@ int tok_pieces(struct tokenizer *t, const struct tok_source *s,
                tok_piece_fn *fn)
 {
     char *one = mem_alloc(4 * t->max_len + 4);
-    size_t cap = 4 * t->arena_used + 4, used = 0;
-    t->pieces = mem_alloc(cap);
+    size_t used = 0;
     t->piece_at = mem_array((size_t)t->n + 1, sizeof(*t->piece_at));
-    if (!one || !t->pieces || !t->piece_at) {
+    if (!one || !t->piece_at) {
         mem_free(one);
         return err_nomem(s->e);
     }
-    for (int id = 0; id < t->n; id++) {
-        size_t n = fn(t, id, one);
+    for (int id = 0; id < t->n; id++) { /* first for their lengths */
         t->piece_at[id] = (uint32_t)used;
-        memcpy(t->pieces + used, one, n);
-        used += n;
+        used += fn(t, id, one);
     }
     t->piece_at[t->n] = (uint32_t)used;
+    t->pieces = mem_alloc(used + 1);
+    for (int id = 0; id < t->n && t->pieces; id++) {
+        size_t n = fn(t, id, one);
+        memcpy(t->pieces + t->piece_at[id], one, n);
+    }
     mem_free(one);
-    char *fit = mem_grow(t->pieces, used + 1, 1);
-    t->pieces = fit ? fit : t->pieces;
-    return 0;
+    return t->pieces ? 0 : err_nomem(s->e);
 }
 
 int tok_named(const struct tok_source *s, const struct tokenizer *t,

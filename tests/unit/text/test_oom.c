@@ -68,10 +68,40 @@ static void test_oom_tokenizer(void **state)
     buf_fini(&text);
 }
 
+/* Byte-level BPE: its file, and a text that is normalised and cut. */
+static const char bpe[] =
+    "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,"
+    "\"<e>\":3},\"merges\":[\"a b\"]},\"normalizer\":{\"type\":\"NFC\"},"
+    "\"added_tokens\":[{\"id\":3,\"content\":\"<e>\",\"special\":true}],"
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}";
+
+static int encode_marks(void *arg, struct err *e)
+{
+    struct token_list l = {0};
+    const char *text = "ab <e>abe\xcc\x81\xcc\x96 ab";
+    int rc = tokenizer_encode(arg, text, strlen(text), TOK_PARSE_SPECIAL, 100,
+                              &l, e);
+    token_list_fini(&l);
+    return rc;
+}
+
+static void test_oom_tok_bpe(void **state)
+{
+    (void)state;
+    struct buf text = {.p = (char *)(uintptr_t)bpe, .len = strlen(bpe)};
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    assert_true(oom_sweep(parse, &text) >= 30);
+    assert_int_equal(tokenizer_parse(bpe, strlen(bpe), "t", &t, &e), 0);
+    assert_true(oom_sweep(encode_marks, t) >= 8);
+    tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oom_tokenizer),
+        cmocka_unit_test(test_oom_tok_bpe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

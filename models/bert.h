@@ -65,7 +65,7 @@ struct bert {
     struct tf_norm head_norm;      /* FILL */
     struct tf_linear out;          /* FILL: [V, H], CLASS: [labels, H] */
     struct bert_sentence sentence; /* EMBED */
-    char (*label)[16];             /* names of labels without one */
+    char (*label)[24];             /* names of labels without one */
     char summary[96];
 };
 

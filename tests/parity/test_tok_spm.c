@@ -65,7 +65,7 @@ static void test_spm_llama_vocabulary_equals_llama_cpp(void **state)
     assert_int_equal(tokenizer_size(t), 32000);
     assert_int_equal(tokenizer_add_bos(t), 1);
     const char *ids = out;
-    for (char *text = in; text;) {
+    for (char *text = in; text && *ids;) {
         char *end = strstr(text, BETWEEN);
         ids = check(t, text, end ? (size_t)(end - text) : strlen(text), ids);
         text = end ? end + strlen(BETWEEN) : NULL;

@@ -1,8 +1,8 @@
-/* runner: see runner.h. Everything in struct runner but the queue and the
- * atomics is touched by the runner's thread only.
+/* runner: see runner.h. Events, steps and the thread's life; who runs is
+ * runner_admit.c's business.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/run/runner.h"
+#include "engine/run/runner_impl.h"
 
 #include <signal.h>
 #include <string.h>
@@ -11,103 +11,12 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
-#include "engine/run/batch.h"
-#include "engine/run/model.h"
-#include "engine/run/queue.h"
-#include "engine/run/task.h"
-#include "engine/run/threads.h"
 
 /* Columns of all wanted rows from which take() is worth several threads: some
  * 50 us of work for one. */
 #define TAKE_WORTH_THREADS 65536
 /* Other runners hold the state budget: look again after this time. */
 #define BUDGET_RETRY_US 1000
-
-struct runner_metrics {
-    struct metric_series *queue, *inference, *first_token, *inter_token;
-    struct metric_series *batch, *depth, *prompt, *completion, *cached;
-    struct metric_series *gone, *deadline, *drain;
-    struct metric_series *prefix, *preempted, *pages_used, *pages_idle;
-};
-
-struct runner {
-    struct model *model; /* the owner: not a reference */
-    struct run_shared *s;
-    struct queue queue;
-    pthread_t thread;
-    int started;
-    atomic_int cancels; /* calls of job_cancel so far */
-    atomic_int drop;    /* fail all that is left */
-    atomic_int stop;
-    atomic_int trim;     /* others ask for what is idle here */
-    struct runner *next; /* of all runners; under s->mu */
-    int cancels_seen;
-    struct job *head, *tail; /* pending: taken, not yet admitted */
-    int64_t next_deadline;   /* of the pending ones; INT64_MAX: none */
-    struct job **active;     /* [max_rows] */
-    int n_active;
-    int starved; /* nothing runs here, since others hold the state budget */
-    int stuck;   /* steps in a row in which nobody found memory */
-    int pause;   /* wait a little before the next one */
-    struct job *claimant; /* whose claim to the budget this runner has */
-    uint64_t n_jobs;      /* so far: their age */
-    int step_tokens;
-    int used, idle; /* pages, as last reported */
-    struct seq_store store;
-    struct batch_plan plan;
-    void *scratch;
-    size_t scratch_bytes, step_bytes;     /* held; enough for usual steps */
-    struct sampler_scratch *take_scratch; /* [n_threads] */
-    int n_threads;
-    struct threads threads;
-    int n_events, n_final; /* since the last flush */
-    struct runner_metrics m;
-};
-
-/* --- whose turn it is when the budget is full (see runner.h) --- */
-
-/* 1 when the budget is this runner's to claim for job j. */
-static int claim(struct runner *r, struct job *j)
-{
-    struct state_budget *b = &r->s->budget;
-    void *none = NULL;
-
-    if (atomic_load(&b->claim) != r &&
-        !atomic_compare_exchange_strong(&b->claim, &none, r)) {
-        return 0;
-    }
-    r->claimant = j;
-    atomic_store(&b->waiting, 1);
-    return 1;
-}
-
-static void unclaim(struct runner *r)
-{
-    struct state_budget *b = &r->s->budget;
-
-    r->claimant = NULL;
-    atomic_store(&b->waiting, 0);
-    atomic_store(&b->claim, NULL);
-}
-
-/* Somebody else waits for memory: this runner takes no more. */
-static int must_yield(const struct runner *r)
-{
-    struct state_budget *b = &r->s->budget;
-    return atomic_load(&b->waiting) && atomic_load(&b->claim) != r;
-}
-
-void run_ask_for_memory(struct run_shared *s, const struct runner *except)
-{
-    pthread_mutex_lock(&s->mu);
-    for (struct runner *o = s->runners; o; o = o->next) {
-        if (o != except) {
-            atomic_store(&o->trim, 1);
-            queue_wake(&o->queue);
-        }
-    }
-    pthread_mutex_unlock(&s->mu);
-}
 
 /* --- events --- */
 
@@ -125,7 +34,7 @@ static void emit(struct runner *r, struct job *j, enum job_event_kind kind)
 }
 
 /* What a job holds goes back to the store. */
-static void lose_state(struct runner *r, struct job *j)
+void runner_lose_state(struct runner *r, struct job *j)
 {
     if (j->ops->rest) {
         j->ops->rest(j, &r->store);
@@ -139,13 +48,13 @@ static void lose_state(struct runner *r, struct job *j)
 
 /* The one place where a job gets its final event and loses the runner's
  * reference. */
-static void end_job(struct runner *r, struct job *j, int64_t now)
+void runner_end_job(struct runner *r, struct job *j, int64_t now)
 {
     int64_t start = j->start_us ? j->start_us : now;
 
-    lose_state(r, j);
+    runner_lose_state(r, j);
     if (r->claimant == j) {
-        unclaim(r);
+        runner_unclaim(r);
     }
     j->res.queue_us = start - j->submit_us;
     j->res.run_us = now - start;
@@ -200,7 +109,7 @@ static void count_token(struct runner *r, struct job *j, int64_t now)
 }
 
 /* Hand out what the step made; jobs that ended leave. */
-static void deliver(struct runner *r)
+void runner_deliver(struct runner *r)
 {
     int64_t now = clock_now_us();
     int k = 0, made = 0;
@@ -218,236 +127,12 @@ static void deliver(struct runner *r)
         if (j->end == JOB_OPEN) {
             r->active[k++] = j;
         } else {
-            end_job(r, j, now);
+            runner_end_job(r, j, now);
         }
     }
     r->n_active = k;
     if (made > 0) {
         metric_add(r->m.completion, made);
-    }
-}
-
-/* --- admit and expire --- */
-
-static void intake(struct runner *r)
-{
-    for (struct job *j = queue_take(&r->queue), *next; j; j = next) {
-        next = j->next;
-        j->next = NULL;
-        j->age = r->n_jobs++;
-        if (r->tail) {
-            r->tail->next = j;
-        } else {
-            r->head = j;
-        }
-        r->tail = j;
-        if (j->deadline_us && j->deadline_us < r->next_deadline) {
-            r->next_deadline = j->deadline_us;
-        }
-    }
-}
-
-/* Back among the pending ones, by age. */
-static void pend_again(struct runner *r, struct job *j)
-{
-    struct job **at = &r->head;
-    while (*at && (*at)->age < j->age) {
-        at = &(*at)->next;
-    }
-    j->next = *at;
-    *at = j;
-    if (!j->next) {
-        r->tail = j;
-    }
-    if (j->deadline_us && j->deadline_us < r->next_deadline) {
-        r->next_deadline = j->deadline_us;
-    }
-}
-
-/* 1 when the job may not go on; its failure is noted. */
-static int must_end(struct runner *r, struct job *j, int64_t now)
-{
-    /* First, since who submits may cancel for this very reason. */
-    if (j->deadline_us && now >= j->deadline_us) {
-        metric_add(r->m.deadline, 1);
-        job_fail(j, ERR_TIMEOUT, "deadline_exceeded",
-                 "the deadline of the request passed");
-    } else if (atomic_load_explicit(&j->cancel, memory_order_relaxed)) {
-        metric_add(r->m.gone, 1);
-        job_fail(j, ERR_CANCELLED, "cancelled", "the request was cancelled");
-    } else if (atomic_load_explicit(&r->drop, memory_order_relaxed)) {
-        metric_add(r->m.drain, 1);
-        job_fail(j, ERR_DRAINING, "draining", "the server is shutting down");
-    } else if (weights_damaged(r->model->weights)) {
-        job_fail(j, ERR_INTERNAL, "internal_error",
-                 "the file of the model is damaged");
-    }
-    return j->end != JOB_OPEN;
-}
-
-/* The job waits no more; one that has begun before did not count. */
-static void unqueue(struct runner *r, const struct job *j)
-{
-    if (j->start_us == 0) {
-        queue_begun(&r->queue, 1);
-        metric_add(r->m.depth, -1);
-    }
-}
-
-/* Look through the pending ones when one of them may have to go. */
-static void expire_pending(struct runner *r, int64_t now)
-{
-    int cancels = atomic_load(&r->cancels);
-
-    if (cancels == r->cancels_seen && now < r->next_deadline &&
-        !atomic_load(&r->drop)) {
-        return;
-    }
-    r->cancels_seen = cancels;
-    r->next_deadline = INT64_MAX;
-    struct job *list = r->head;
-    r->head = r->tail = NULL;
-    for (struct job *j = list, *next; j; j = next) {
-        next = j->next;
-        j->next = NULL;
-        if (must_end(r, j, now)) {
-            unqueue(r, j);
-            end_job(r, j, now);
-            continue;
-        }
-        if (j->deadline_us && j->deadline_us < r->next_deadline) {
-            r->next_deadline = j->deadline_us;
-        }
-        if (r->tail) {
-            r->tail->next = j;
-        } else {
-            r->head = j;
-        }
-        r->tail = j;
-    }
-}
-
-static void expire(struct runner *r, int64_t now)
-{
-    int gone = 0;
-    expire_pending(r, now);
-    for (int i = 0; i < r->n_active; i++) {
-        gone |= must_end(r, r->active[i], now);
-    }
-    if (gone) {
-        deliver(r);
-    }
-}
-
-/* The memory that this job's steps need beyond what there is. */
-static int grow_for(struct runner *r, const struct job *j, struct err *e)
-{
-    const struct model *m = r->model;
-    size_t need = r->step_bytes;
-    int rows = j->most_rows;
-
-    for (int i = 0; i < r->n_active; i++) {
-        rows += r->active[i]->most_rows;
-    }
-    rows = rows < r->plan.max_items ? rows : r->plan.max_items;
-    if (batch_plan_rows(&r->plan, rows, e)) {
-        return -1;
-    }
-    if ((r->plan.whole || j->uncut) && j->n_tokens > r->step_tokens) {
-        size_t alone =
-            m->arch->scratch_bytes(m->self, 1, j->n_tokens, 1, r->n_threads);
-        need = alone > need ? alone : need;
-    }
-    if (need > r->scratch_bytes) {
-        void *p = mem_aligned(need);
-        if (!p) {
-            return err_nomem(e);
-        }
-        mem_aligned_free(r->scratch);
-        r->scratch = p;
-        r->scratch_bytes = need;
-    }
-    for (int t = 0; t < r->n_threads; t++) {
-        if (sampler_scratch_grow(&r->take_scratch[t], j->scratch_vocab, e)) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* A sequence with the shared part of the job's tokens, when there is room for
- * the rest of them beside what the running jobs' tokens will need. */
-static int find_room(struct runner *r, struct job *j, struct err *e)
-{
-    if (must_yield(r)) {
-        return SEQ_WAIT;
-    }
-    int rc = seq_take(&r->store, &j->seq, e);
-    if (rc || r->store.layout.n_streams == 0) {
-        return rc;
-    }
-    if (!j->uncut) {
-        batch_share(&r->plan, j);
-    }
-    size_t need = seq_short(&r->store, j->seq, (int64_t)j->n_all + 1);
-    size_t room = seq_room(&r->store);
-    for (int i = 0; i < r->n_active && need <= room; i++) {
-        need += seq_short(&r->store, r->active[i]->seq, r->active[i]->n_all);
-    }
-    if (need <= room) {
-        return SEQ_OK;
-    }
-    lose_state(r, j);
-    return SEQ_WAIT;
-}
-
-/* 0 when the job runs or has failed, SEQ_WAIT when it has to wait. */
-static int admit_one(struct runner *r, struct job *j, int64_t now)
-{
-    struct err e = ERR_INIT;
-    int rc = -1;
-
-    if (!must_end(r, j, now)) {
-        rc = find_room(r, j, &e);
-        if (rc == SEQ_WAIT) {
-            return SEQ_WAIT;
-        }
-        rc = rc ? rc : grow_for(r, j, &e);
-    }
-    unqueue(r, j);
-    if (rc) {
-        job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
-        end_job(r, j, now);
-        return 0;
-    }
-    if (j->start_us == 0) {
-        j->start_us = now;
-        metric_observe(r->m.queue, (double)(now - j->submit_us) * 1e-6);
-    }
-    r->active[r->n_active++] = j;
-    return 0;
-}
-
-static void admit(struct runner *r, int64_t now)
-{
-    r->starved = 0;
-    while (r->head && r->n_active < r->s->o.max_rows) {
-        struct job *j = r->head, *next = j->next;
-        if (admit_one(r, j, now)) {
-            r->starved = r->n_active == 0;
-            if (r->starved && !must_yield(r)) {
-                run_ask_for_memory(r->s, r);
-                claim(r, j);
-            }
-            return;
-        }
-        if (r->claimant == j) {
-            atomic_store(&r->s->budget.waiting, 0);
-        }
-        r->head = next;
-        if (!next) {
-            r->tail = NULL;
-        }
     }
 }
 
@@ -528,7 +213,7 @@ static void rest(struct runner *r)
     }
 }
 
-static void fail_batch(struct runner *r, const struct err *e)
+void runner_fail_batch(struct runner *r, const struct err *e)
 {
     int nomem = e->code == ERR_NOMEM;
     log_event(LOG_ERROR, "runner", "step_failed", "model=%s code=%s msg=\"%s\"",
@@ -539,56 +224,6 @@ static void fail_batch(struct runner *r, const struct err *e)
                      nomem ? "out_of_memory" : "internal_error",
                      nomem ? "out of memory" : "the model failed");
         }
-    }
-}
-
-/* --- no memory for anybody --- */
-
-/* The youngest job gives all it holds back and starts again later. */
-static void preempt(struct runner *r)
-{
-    int at = 0;
-    for (int i = 1; i < r->n_active; i++) {
-        at = r->active[i]->age > r->active[at]->age ? i : at;
-    }
-    struct job *j = r->active[at];
-    r->n_active--;
-    memmove(&r->active[at], &r->active[at + 1],
-            (size_t)(r->n_active - at) * sizeof(struct job *));
-    lose_state(r, j);
-    j->n_planned = 0;
-    pend_again(r, j);
-    metric_add(r->m.preempted, 1);
-}
-
-static int any_ended(const struct runner *r)
-{
-    for (int i = 0; i < r->n_active; i++) {
-        if (r->active[i]->end != JOB_OPEN) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A step without items. */
-static void get_unstuck(struct runner *r)
-{
-    struct err e = ERR_INIT;
-
-    if (any_ended(r)) {
-        return; /* no memory for their pages: they leave now */
-    }
-    if (r->plan.n_starved == 0) {
-        err_set(&e, ERR_INTERNAL, "no job can go on");
-        fail_batch(r, &e);
-        return;
-    }
-    run_ask_for_memory(r->s, r);
-    r->pause = 1; /* others may keep what they do not need */
-    if (r->stuck++ > 0 && (r->n_active > 1 || !claim(r, r->active[0]))) {
-        preempt(r);
-        r->pause = 0;
     }
 }
 
@@ -603,7 +238,7 @@ static void step_once(struct runner *r)
     batch_build(&r->plan, r->active, r->n_active, r->step_tokens);
     if (b->n_item == 0) {
         rest(r);
-        get_unstuck(r);
+        runner_get_unstuck(r);
         return;
     }
     r->stuck = 0;
@@ -638,7 +273,7 @@ static void step_once(struct runner *r)
     pool_release(r->s->pool);
     rest(r);
     if (failed) {
-        fail_batch(r, &e);
+        runner_fail_batch(r, &e);
     }
 }
 
@@ -662,15 +297,15 @@ static void *runner_main(void *arg)
     kernels_enter_thread();
     for (;;) {
         int64_t now = clock_now_us();
-        intake(r);
+        runner_intake(r);
         if (atomic_exchange(&r->trim, 0)) {
             seq_trim(&r->store);
         }
-        expire(r, now);
-        admit(r, now);
+        runner_expire(r, now);
+        runner_admit(r, now);
         if (r->n_active > 0) {
             step_once(r);
-            deliver(r);
+            runner_deliver(r);
         }
         settle(r);
         report_pages(r);

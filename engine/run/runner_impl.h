@@ -1,0 +1,72 @@
+/* runner_impl: the runner's data, for runner.c (events, steps, life) and
+ * runner_admit.c (who runs: admission, deadlines, the full budget). Everything
+ * in struct runner but the queue and the atomics is touched by the runner's
+ * thread only.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_RUNNER_IMPL_H
+#define SEQD_RUNNER_IMPL_H
+
+#include "engine/run/batch.h"
+#include "engine/run/model.h"
+#include "engine/run/queue.h"
+#include "engine/run/runner.h"
+#include "engine/run/task.h"
+#include "engine/run/threads.h"
+
+struct runner_metrics {
+    struct metric_series *queue, *inference, *first_token, *inter_token;
+    struct metric_series *batch, *depth, *prompt, *completion, *cached;
+    struct metric_series *gone, *deadline, *drain;
+    struct metric_series *prefix, *preempted, *pages_used, *pages_idle;
+};
+
+struct runner {
+    struct model *model; /* the owner: not a reference */
+    struct run_shared *s;
+    struct queue queue;
+    pthread_t thread;
+    int started;
+    atomic_int cancels; /* calls of job_cancel so far */
+    atomic_int drop;    /* fail all that is left */
+    atomic_int stop;
+    atomic_int trim;     /* others ask for what is idle here */
+    struct runner *next; /* of all runners; under s->mu */
+    int cancels_seen;
+    struct job *head, *tail; /* pending: taken, not yet admitted */
+    int64_t next_deadline;   /* of the pending ones; INT64_MAX: none */
+    struct job **active;     /* [max_rows] */
+    int n_active;
+    int starved; /* nothing runs here, since others hold the state budget */
+    int stuck;   /* steps in a row in which nobody found memory */
+    int pause;   /* wait a little before the next one */
+    struct job *claimant; /* whose claim to the budget this runner has */
+    uint64_t n_jobs;      /* so far: their age */
+    int step_tokens;
+    int used, idle; /* pages, as last reported */
+    struct seq_store store;
+    struct batch_plan plan;
+    void *scratch;
+    size_t scratch_bytes, step_bytes;     /* held; enough for usual steps */
+    struct sampler_scratch *take_scratch; /* [n_threads] */
+    int n_threads;
+    struct threads threads;
+    int n_events, n_final; /* since the last flush */
+    struct runner_metrics m;
+};
+
+/* runner.c */
+void runner_lose_state(struct runner *r, struct job *j); /* back to the store */
+void runner_end_job(struct runner *r, struct job *j, int64_t now);
+void runner_deliver(struct runner *r); /* events; jobs that ended leave */
+void runner_fail_batch(struct runner *r, const struct err *e);
+
+/* runner_admit.c */
+void runner_intake(struct runner *r);
+void runner_expire(struct runner *r, int64_t now);
+void runner_admit(struct runner *r, int64_t now);
+/* runner_get_unstuck: after a step without items. */
+void runner_get_unstuck(struct runner *r);
+void runner_unclaim(struct runner *r);
+
+#endif

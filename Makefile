@@ -77,6 +77,10 @@ $(B)/engine/compute/%_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
 $(B)/engine/compute/%_avx512.o: CFLAGS_ALL += $(AVX512)
 $(B)/engine/compute/%_vnni.o: CFLAGS_ALL += $(AVX512) -mavx512vnni
 $(B)/engine/compute/%_bf16.o: CFLAGS_ALL += $(AVX512) -mavx512bf16
+# These are long straight code: watching their locals takes gcc minutes a file.
+ifeq ($(FLAVOUR),asan)
+$(B)/engine/compute/matmul_%.o: CFLAGS_ALL += --param asan-stack=0
+endif
 
 # The trainer's loops are plain C for the vectoriser: a square root or a
 # comparison in them must not stop for errno or traps. Values do not change.

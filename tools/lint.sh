@@ -13,9 +13,13 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
 isa_flags() {
+    local avx512="-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c"
+
     case $1 in
     *_avx2.c) echo "-mavx2 -mfma -mf16c" ;;
-    *_avx512.c) echo "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c" ;;
+    *_avx512.c) echo "$avx512" ;;
+    *_vnni.c) echo "$avx512 -mavx512vnni" ;;
+    *_bf16.c) echo "$avx512 -mavx512bf16" ;;
     esac
 }
 tidy_one() {

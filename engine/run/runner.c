@@ -33,6 +33,20 @@ static void emit(struct runner *r, struct job *j, enum job_event_kind kind)
     }
 }
 
+/* The gauges of pages; before an event, so that who got it sees them. */
+static void report_pages(struct runner *r)
+{
+    const struct page_pool *p = &r->store.pool[0];
+    int used = p->n_pages - p->n_idle - p->n_free;
+
+    if (used != r->used || p->n_idle != r->idle) {
+        r->used = used;
+        r->idle = p->n_idle;
+        metric_set(r->m.pages_used, used);
+        metric_set(r->m.pages_idle, p->n_idle);
+    }
+}
+
 /* What a job holds goes back to the store. */
 void runner_lose_state(struct runner *r, struct job *j)
 {
@@ -53,6 +67,7 @@ void runner_end_job(struct runner *r, struct job *j, int64_t now)
     int64_t start = j->start_us ? j->start_us : now;
 
     runner_lose_state(r, j);
+    report_pages(r);
     if (r->claimant == j) {
         runner_unclaim(r);
     }
@@ -274,19 +289,6 @@ static void step_once(struct runner *r)
     rest(r);
     if (failed) {
         runner_fail_batch(r, &e);
-    }
-}
-
-static void report_pages(struct runner *r)
-{
-    const struct page_pool *p = &r->store.pool[0];
-    int used = p->n_pages - p->n_idle - p->n_free;
-
-    if (used != r->used || p->n_idle != r->idle) {
-        r->used = used;
-        r->idle = p->n_idle;
-        metric_set(r->m.pages_used, used);
-        metric_set(r->m.pages_idle, p->n_idle);
     }
 }
 

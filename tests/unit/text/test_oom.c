@@ -97,11 +97,55 @@ static void test_oom_tok_bpe(void **state)
     tokenizer_close(t);
 }
 
+/* SentencePiece: small files with every part, and GGUF's. */
+static const char spm[] =
+    "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>"
+    "\","
+    "\"vocab\":{\"<unk>\":0,\"a\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\"]},"
+    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+    "\"Prepend\","
+    "\"prepend\":\"\xe2\x96\x81\"},{\"type\":\"Strip\"}]}}";
+static const char unigram[] =
+    "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],"
+    "[\"a\",-1],[\"ab\",-2]]},\"normalizer\":{\"type\":\"Precompiled\","
+    "\"precompiled_charsmap\":\"BAAAAP////8=\"},\"pre_tokenizer\":{\"type\":"
+    "\"Metaspace\",\"replacement\":\"\xe2\x96\x81\"}}";
+
+static int open_folder(void *arg, struct err *e)
+{
+    struct tokenizer *t;
+    if (tokenizer_open(arg, "t", &t, e)) {
+        return -1;
+    }
+    tokenizer_close(t);
+    return 0;
+}
+
+static void test_oom_tok_spm(void **state)
+{
+    (void)state;
+    static const char *const files[] = {spm, unigram};
+    static const char *const dirs[] = {"tests/golden/spm/gguf-llama",
+                                       "tests/golden/spm/gguf-t5"};
+    for (int i = 0; i < 2; i++) {
+        struct buf text = {.p = (char *)(uintptr_t)files[i],
+                           .len = strlen(files[i])};
+        struct tokenizer *t = NULL;
+        struct err e = ERR_INIT;
+        assert_true(oom_sweep(parse, &text) >= 30);
+        assert_int_equal(tokenizer_parse(text.p, text.len, "t", &t, &e), 0);
+        assert_true(oom_sweep(encode_marks, t) >= 5);
+        tokenizer_close(t);
+        assert_true(oom_sweep(open_folder, (void *)(uintptr_t)dirs[i]) >= 20);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oom_tokenizer),
         cmocka_unit_test(test_oom_tok_bpe),
+        cmocka_unit_test(test_oom_tok_spm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,7 +242,7 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
     } cases[] = {
         {"{" MODEL(MERGES) "}", "BPE without ByteLevel"},
         {"{" MODEL(MERGES ",\"byte_fallback\":true") BYTES "}",
-         "byte_fallback"},
+         "pre_tokenizer 'ByteLevel'"},
         {"{" MODEL(MERGES ",\"dropout\":0.1") BYTES "}", "dropout"},
         {"{" MODEL(MERGES ",\"end_of_word_suffix\":\"</w>\"") BYTES "}",
          "end_of_word_suffix '</w>'"},

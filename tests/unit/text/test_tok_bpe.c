@@ -264,7 +264,7 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
          ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
          "[{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}}",
          "names an unknown token"},
-        {PRE("{\"type\":\"Metaspace\"}"), "pre_tokenizer 'Metaspace'"},
+        {PRE("{\"type\":\"Metaspace\"}"), "Metaspace replacement"},
         {PRE("{\"type\":\"Split\",\"pattern\":{\"String\":\" \"}}"),
          "Split of a string"},
         {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+b\"},"

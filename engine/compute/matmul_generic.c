@@ -97,15 +97,16 @@ static void widen_blocks(const struct layout *l, const struct matrix *w, int p,
 {
     struct decoded d;
 
-    for (int k = k0; k < k1; k++, to += PACK_COLS) {
-        int i = k % QBLOCK, h = l->subs > 1 ? i / 16 : 0;
+    for (int b = k0 / QBLOCK; b < k1 / QBLOCK; b++) {
+        decode(l, w, p, b, &d);
+        for (int i = 0; i < QBLOCK; i++, to += PACK_COLS) {
+            int h = l->subs > 1 ? i / 16 : 0;
 
-        if (i == 0)
-            decode(l, w, p, k / QBLOCK, &d);
-        for (int c = 0; c < PACK_COLS; c++) {
-            float v = d.s[h][c] * (float)(d.code[i][c] - l->off);
+            for (int c = 0; c < PACK_COLS; c++) {
+                float v = d.s[h][c] * (float)(d.code[i][c] - l->off);
 
-            to[c] = l->has_o ? v + d.o[h][c] : v;
+                to[c] = l->has_o ? v + d.o[h][c] : v;
+            }
         }
     }
 }
@@ -137,12 +138,9 @@ static void dot_codes(const struct decoded *d, const int8_t *xq, int k0, int k1,
 {
     int32_t sum[PACK_COLS] = {0};
 
-    for (int k = k0; k < k1; k++) {
-        int32_t x = xq[k];
-
+    for (int k = k0; k < k1; k++)
         for (int c = 0; c < PACK_COLS; c++)
-            sum[c] += x * d->code[k][c];
-    }
+            sum[c] += xq[k] * d->code[k][c];
     memcpy(dot, sum, sizeof sum);
 }
 

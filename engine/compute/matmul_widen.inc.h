@@ -103,8 +103,10 @@ static inline void quantise_block(const float *x, int n, struct qblock *b)
 static void quantise(const float *x, size_t ldx, int r0, int r1,
                      struct qrows *q)
 {
-    for (int r = r0; r < r1; r++)
-        for (int b = 0; b < q->blocks; b++)
-            quantise_block(x + (size_t)r * ldx + b * QBLOCK, q->K - b * QBLOCK,
-                           &q->b[(size_t)b * (size_t)q->m + (size_t)r]);
+    for (int r = r0; r < r1; r++) {
+        struct qblock *b = q->b + r;
+
+        for (int k = 0; k < q->K; k += QBLOCK, b += q->m)
+            quantise_block(x + (size_t)r * ldx + k, q->K - k, b);
+    }
 }

@@ -12,7 +12,9 @@
  * Prompts are random ids and differ from run to run, so that no page is found
  * in the cache. One TSV line each: median, least, most of the repeats.
  *
- *     build/release/tests/bench/bench_decode PATH [threads [repeats [exact]]]
+ *     build/release/tests/bench/bench_decode PATH [threads [repeats]] [exact] [single]
+ *
+ * exact: fp32 activations; single: without the lines of several sequences.
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
@@ -173,6 +175,16 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
     return 0;
 }
 
+static int has(int argc, char **argv, const char *word)
+{
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static size_t state_bytes(const struct model *m, int tokens)
 {
     size_t n = m->layout.fixed_bytes;
@@ -193,13 +205,14 @@ int main(int argc, char **argv)
         .n_threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0,
         .spin_us = -1,
         .state_bytes = (size_t)2 << 30,
-        .exact = argc > 4 && strcmp(argv[4], "exact") == 0};
+        .exact = has(argc, argv, "exact")};
+    int single = has(argc, argv, "single");
     int repeats = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 5;
     struct err e = ERR_INIT;
 
     if (argc < 2 || repeats < 1 || repeats > MAX_REPEATS) {
-        fprintf(stderr,
-                "usage: bench_decode PATH [threads [repeats [exact]]]\n");
+        fprintf(stderr, "usage: bench_decode PATH [threads [repeats]] [exact] "
+                        "[single]\n");
         return 2;
     }
     log_configure(LOG_WARN, 0);
@@ -219,11 +232,13 @@ int main(int argc, char **argv)
             rc = rc || line(&b, "pp512", 1, MAX_PROMPT, 1, repeats);
         }
         rc = rc || line(&b, "tg64", 1, 1, MADE, repeats) ||
-             line(&b, "b4", 4, MADE, MADE, repeats);
+             (!single && line(&b, "b4", 4, MADE, MADE, repeats));
     }
-    rc = rc || line(&b, "b8", 8, MADE, MADE, repeats) ||
-         line(&b, "b16", 16, MADE, MADE, repeats) ||
-         line(&b, "b32", 32, MADE, MADE, repeats);
+    if (!single) {
+        rc = rc || line(&b, "b8", 8, MADE, MADE, repeats) ||
+             line(&b, "b16", 16, MADE, MADE, repeats) ||
+             line(&b, "b32", 32, MADE, MADE, repeats);
+    }
     printf("%s\t%d\tstate\t%zu\n", engine_kernels(b.g)->name,
            engine_threads(b.g), state_bytes(b.m, 256));
     model_release(b.m);

@@ -107,10 +107,12 @@ def run_llama_bench(o, threads):
 
 def run_seqd_bench(o, threads):
     out = subprocess.run(
-        [o.bench, o.model, str(threads), str(o.repeats)] + o.path.split(),
+        [o.bench, o.model, str(threads), str(o.repeats), "single"]
+        + o.path.split(),
         capture_output=True, text=True, check=True).stdout
     return {f[2]: float(f[3])
-            for f in (x.split("\t") for x in out.splitlines()[1:])}
+            for f in (x.split("\t") for x in out.splitlines()[1:])
+            if f[2] != "state"}
 
 
 def in_process(o):

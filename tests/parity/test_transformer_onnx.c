@@ -168,10 +168,13 @@ static void load_head(struct attention *a, int b, int h)
 static void add_mask(const struct attention *a, int b, int h, int r, float *s)
 {
     const struct array *m = &a->mask;
+
+    if (m->n == 0)
+        return;
     int cols = m->dim[m->n_dims - 1], rows = m->dim[m->n_dims - 2];
     int plane = m->n_dims == 4 ? b * m->dim[1] + h : 0;
 
-    for (int i = 0; i < cols && m->n; i++) {
+    for (int i = 0; i < cols; i++) {
         float v = m->v[(plane * rows + r) * cols + i];
 
         if (!a->boolean)

@@ -17,6 +17,8 @@ struct qtile {
     const struct qblock *x; /* first row of block 0 */
     size_t ldx;             /* rows of a block */
     float *sum;             /* [m][PANELS * 16] */
+    const float *y;         /* where the sums will go */
+    size_t ldy;
 };
 
 /* Sums of this layout start from -128 sum(q): no offset is left to take off. */
@@ -80,6 +82,20 @@ row_dots(const struct layout l, const int panels, struct c64 c[][GROUPS],
         dot[j][0] = i_add(dot[j][0], dot[j][1]);
 }
 
+/* Block b's share of the rows of y is brought near: a step of many rows has
+ * more outputs than the second cache holds. */
+static inline __attribute__((always_inline)) void
+fetch_outputs(const struct qtile *t, const int panels, int b)
+{
+    const int rows = (t->m + t->blocks - 1) / t->blocks;
+    const float *y = t->y + (size_t)(b * rows) * t->ldy;
+
+    for (int r = b * rows; r < (b + 1) * rows && r < t->m; r++, y += t->ldy)
+#pragma GCC unroll 4
+        for (int j = 0; j < panels; j++)
+            _mm_prefetch((const void *)(y + j * PACK_COLS), _MM_HINT_T0);
+}
+
 /* Codes and scales of block b of `panels` panels; those of a later block are
  * brought near meanwhile. */
 static inline __attribute__((always_inline)) void
@@ -116,6 +132,7 @@ tile_q(const struct layout l, const int panels, const struct qtile *t)
         struct v16 s[PANELS][2], o[PANELS][2];
         float *sum = t->sum;
 
+        fetch_outputs(t, panels, b);
         tile_decode(l, panels, t, b, c, s, o);
         for (int r = 0; r < m; r++, sum += panels * PACK_COLS) {
             struct i16 dot[PANELS][2];
@@ -185,7 +202,8 @@ static void rows_q(const struct matrix *w, int n0, int n1, int r0, int m,
     struct qtile t = {.panel = w->panel,
                       .blocks = w->K / QBLOCK,
                       .ldx = (size_t)x->m,
-                      .sum = sum};
+                      .sum = sum,
+                      .ldy = ldy};
 
     for (int n = n0, width; n < n1; n += width) {
         const int all = n1 - n > (PANELS - 1) * PACK_COLS;
@@ -197,6 +215,7 @@ static void rows_q(const struct matrix *w, int n0, int n1, int r0, int m,
         for (int r = r0; r < r0 + m; r += t.m) {
             t.m = r0 + m - r < ROWS ? r0 + m - r : ROWS;
             t.x = x->b + r;
+            t.y = y + (size_t)r * ldy + n;
             sums_in(init, r, t.m, n, cols, width, sum);
             qtile_table[w->type][all](&t);
             sums_out(sum, r, t.m, n, cols, width, y, ldy);

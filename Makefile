@@ -38,16 +38,17 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
-ISA_x86 := engine/base/sha256_x86.c engine/compute/kernels_x86.c \
-  $(wildcard engine/compute/*_avx2.c engine/compute/*_avx512.c \
-  engine/compute/*_vnni.c engine/compute/*_bf16.c)
-ISA_other := engine/base/sha256_noisa.c engine/compute/kernels_noisa.c
+ISA_x86 := engine/base/sha256_x86.c engine/compute/isa/kernels_x86.c \
+  $(wildcard engine/compute/isa/*_avx2.c engine/compute/isa/*_avx512.c \
+  engine/compute/isa/*_vnni.c engine/compute/isa/*_bf16.c)
+ISA_other := engine/base/sha256_noisa.c engine/compute/isa/kernels_noisa.c
 
-ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c)) \
+ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c engine/*/*/*.c)) \
   $(wildcard $(if $(X86),$(ISA_x86),$(ISA_other)))
-MODELS_SRC := $(filter-out %_grad.c,$(wildcard models/*.c))
-TRAIN_SRC := $(wildcard models/*_grad.c models/train/*.c)
-SERVER_SRC := $(wildcard server/*.c)
+MODELS_SRC := $(filter-out %_grad.c models/train/%, \
+  $(wildcard models/*.c models/*/*.c))
+TRAIN_SRC := $(wildcard models/*/*_grad.c models/train/*.c)
+SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 PARITY_SRC := $(wildcard tests/parity/test_*.c)
 HTTP_SRC := $(wildcard tests/http/test_*.c)
@@ -62,7 +63,7 @@ UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 PARITY_BIN := $(patsubst %.c,$(B)/%,$(PARITY_SRC))
 HTTP_BIN := $(patsubst %.c,$(B)/%,$(HTTP_SRC))
 SEQD := $(if $(wildcard server/main.c),$(B)/seqd)
-SEQD_TRAIN := $(if $(wildcard models/train/main.c),$(B)/seqd-train)
+SEQD_TRAIN := $(if $(wildcard models/train/seqd_train.c),$(B)/seqd-train)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -73,13 +74,13 @@ tests-build: all $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN)
 
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c \
   -mprefer-vector-width=512
-$(B)/engine/compute/%_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
-$(B)/engine/compute/%_avx512.o: CFLAGS_ALL += $(AVX512)
-$(B)/engine/compute/%_vnni.o: CFLAGS_ALL += $(AVX512) -mavx512vnni
-$(B)/engine/compute/%_bf16.o: CFLAGS_ALL += $(AVX512) -mavx512bf16
+$(B)/engine/compute/isa/%_avx2.o: CFLAGS_ALL += -mavx2 -mfma -mf16c
+$(B)/engine/compute/isa/%_avx512.o: CFLAGS_ALL += $(AVX512)
+$(B)/engine/compute/isa/%_vnni.o: CFLAGS_ALL += $(AVX512) -mavx512vnni
+$(B)/engine/compute/isa/%_bf16.o: CFLAGS_ALL += $(AVX512) -mavx512bf16
 # These are long straight code: watching their locals takes gcc minutes a file.
 ifeq ($(FLAVOUR),asan)
-$(B)/engine/compute/matmul_%.o: CFLAGS_ALL += --param asan-stack=0
+$(B)/engine/compute/isa/matmul_%.o: CFLAGS_ALL += --param asan-stack=0
 endif
 
 # The trainer's loops are plain C for the vectoriser: a square root or a
@@ -96,22 +97,22 @@ $(ENGINE_LIB): $(call obj,$(ENGINE_SRC))
 $(MODELS_LIB): $(call obj,$(MODELS_SRC))
 	@mkdir -p $(@D); rm -f $@
 	$(AR) rcs $@ $^
-$(TRAIN_LIB): $(call obj,$(filter-out models/train/main.c,$(TRAIN_SRC)))
+$(TRAIN_LIB): $(call obj,$(filter-out models/train/seqd_train.c,$(TRAIN_SRC)))
 	@mkdir -p $(@D); rm -f $@
 	$(AR) rcs $@ $^
 
 # The page and the contract become part of the binary.
 ASSETS := $(if $(wildcard server/embed.py),$(B)/gen/assets.o)
-$(B)/gen/assets.c: server/embed.py server/openapi.yaml $(wildcard server/web/*)
+$(B)/gen/assets.c: server/embed.py server/api/openapi.yaml $(wildcard server/web/*)
 	@mkdir -p $(@D)
-	$(PYTHON) server/embed.py server/web server/openapi.yaml >$@.tmp
+	$(PYTHON) server/embed.py server/web server/api/openapi.yaml >$@.tmp
 	@mv $@.tmp $@
 $(B)/gen/assets.o: $(B)/gen/assets.c Makefile
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(B)/seqd: $(call obj,$(SERVER_SRC)) $(ASSETS) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS)
-$(B)/seqd-train: $(B)/models/train/main.o $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/seqd-train: $(B)/models/train/seqd_train.o $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TRAIN_LIBS)
 
 # Unit tests see all libraries but link only what they use; the server's
@@ -171,7 +172,7 @@ TSAN_ENV := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
 run: ## install what is missing, build, serve the bundled models (PORT, ARGS)
 	@tools/install-deps.sh run
 	@$(SUB) -s -j$(JOBS) seqd
-	@tools/run.sh build/release/seqd --host $(HOST) --port $(PORT) $(ARGS)
+	@tools/serve.sh build/release/seqd --host $(HOST) --port $(PORT) $(ARGS)
 .PHONY: seqd
 seqd: $(B)/seqd
 
@@ -229,7 +230,7 @@ FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
   -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## libFuzzer on each reader (FUZZ_SECONDS=30)
-build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h)
+build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h engine/*/*/*.h)
 	@tools/install-deps.sh run fuzz
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -DFUZZ_TARGET=fuzz_$* -o $@ $(FUZZ_SRC) $(ENGINE_LIBS)

@@ -14,7 +14,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "server/keys.h"
+#include "server/http/keys.h"
 
 enum option_kind { OPT_TEXT, OPT_INT, OPT_BOOL, OPT_LIST };
 
@@ -512,12 +512,11 @@ int config_load(struct config *c, int argc, char *const *argv, struct err *e)
 
 void config_fini(struct config *c)
 {
-    for (int i = 0; i < N_OPTIONS; i++) {
+    for (int i = 0; i < N_OPTIONS; i++)
         if (options[i].kind == OPT_LIST)
             list_clear(slot(c, &options[i]));
         else if (options[i].kind == OPT_TEXT)
             mem_free(*(char **)slot(c, &options[i]));
-    }
     list_clear(&c->keys);
     mem_free(c->url);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Turn server/web/ and server/openapi.yaml into a C file (build time).
+"""Turn server/web/ and server/api/openapi.yaml into a C file (build time).
 
 usage: embed.py WEB_DIR OPENAPI_YAML > assets.c
 

@@ -19,14 +19,14 @@
 #include "engine/base/metrics.h"
 #include "engine/compute/kernels.h"
 #include "models/registry.h"
-#include "server/eval_command.h"
-#include "server/http.h"
-#include "server/healthcheck.h"
-#include "server/life.h"
+#include "server/command/eval_command.h"
+#include "server/http/http.h"
+#include "server/command/healthcheck.h"
+#include "server/lifecycle.h"
 #include "server/server.h"
-#include "server/tokenize.h"
+#include "server/command/tokenize_command.h"
 #include "server/version.h"
-#include "server/worker.h"
+#include "server/http/worker.h"
 
 static int fail(const struct err *e, int status)
 {
@@ -79,10 +79,10 @@ static int open_engine(struct server *sv, struct err *e)
 static int check(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c};
-    life_log(c);
+    lifecycle_log(c);
     if (config_models(c, e) < 0 || open_engine(&sv, e) < 0)
         return fail(e, 1);
-    int rc = life_load_models(&sv, e) < 0 ? fail(e, 1) : 0;
+    int rc = lifecycle_load_models(&sv, e) < 0 ? fail(e, 1) : 0;
     engine_close(sv.engine);
     if (rc == 0)
         printf("seqd: the configuration is good (%d models)\n", c->models.n);
@@ -92,14 +92,14 @@ static int check(struct config *c, struct err *e)
 static int serve(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c, .started_us = clock_wall_us()};
-    struct life *life = NULL;
+    struct lifecycle *life = NULL;
     int rc = 0;
-    if (life_open(&sv, &life, e) < 0 || config_models(c, e) < 0 ||
+    if (lifecycle_open(&sv, &life, e) < 0 || config_models(c, e) < 0 ||
         open_engine(&sv, e) < 0 || worker_open(&sv.worker, e) < 0 ||
         http_listen(&sv, e) < 0 || http_start(sv.http, e) < 0 ||
-        life_announce(life, e) < 0)
+        lifecycle_announce(life, e) < 0)
         rc = fail(e, 1);
-    else if (life_run(life, e) < 0) /* until a signal; drains */
+    else if (lifecycle_run(life, e) < 0) /* until a signal; drains */
         rc = fail(e, 1);
     http_stop(sv.http);
     worker_close(sv.worker);
@@ -108,7 +108,7 @@ static int serve(struct config *c, struct err *e)
     if (sv.engine)
         engine_close(sv.engine);
     http_free(sv.http);
-    life_close(life);
+    lifecycle_close(life);
     return rc;
 }
 
@@ -121,17 +121,16 @@ int main(int argc, char **argv)
         return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
     if (argc > 1 && !strcmp(argv[1], "eval"))
         return eval_command(argc - 1, argv + 1, registry_archs);
-    if (config_load(&c, argc, argv, &e) < 0) {
+    if (config_load(&c, argc, argv, &e) < 0)
         rc = fail(&e, 2);
-    } else if (c.command == COMMAND_HELP) {
+    else if (c.command == COMMAND_HELP)
         rc = print_help();
-    } else if (c.command == COMMAND_VERSION) {
+    else if (c.command == COMMAND_VERSION)
         printf("seqd %s\n", SEQD_VERSION);
-    } else if (c.command == COMMAND_HEALTH) {
+    else if (c.command == COMMAND_HEALTH)
         rc = healthcheck(&c, &e) < 0 ? fail(&e, 1) : 0;
-    } else {
+    else
         rc = c.command == COMMAND_CHECK ? check(&c, &e) : serve(&c, &e);
-    }
     config_fini(&c);
     return rc;
 }

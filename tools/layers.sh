@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Hold the tree against its layers (server -> engine <- models):
 #
-#   includes   each file includes only what its layer may see
+#   includes   each file includes only what its layer may see; inside engine/
+#              base < compute < checkpoint < text < run
+#   unique     no two sources have one name
 #   names      no architecture is named in the code of engine/ and server/
 #   heap       the heap is touched in engine/base/mem.c alone
 #   links      libengine.a links alone, libmodels.a with libengine.a only, and
@@ -48,14 +50,28 @@ check_includes() {
     done < <(sources engine models server)
 }
 
+# The order inside engine/: a folder sees itself and those before it.
+engine_order="base compute checkpoint text run"
+inside_engine() { # FILE "INCLUDED
+    local d inner outer
+    case $1 in engine/*) ;; *) return 0 ;; esac
+    inner=${1#engine/} inner=${inner%%/*}
+    outer=${2#\"engine/} outer=${outer%%/*}
+    for d in $engine_order; do
+        [ "$d" = "$outer" ] && return 0
+        [ "$d" = "$inner" ] && return 1
+    done
+    return 1
+}
+
 # may_include FILE NAME: NAME still has its opening quote or bracket.
 may_include() {
     case $2 in
-    *microhttpd.h) [ "$1" = server/http.c ] && return ;;
+    *microhttpd.h) [ "$1" = server/http/http.c ] && return ;;
     *cJSON.h) [ "$1" = engine/base/json.c ] && return ;;
     *cblas*.h) case $1 in models/train/*) return 0 ;; esac ;;
     '<'*) return 0 ;;
-    '"engine/'*) return 0 ;;
+    '"engine/'*) inside_engine "$1" "$2" && return 0 ;;
     '"models/train/'* | '"models/'*_grad.h)
         case $1 in models/train/* | models/*_grad.[ch]) return 0 ;; esac
         ;;
@@ -65,6 +81,14 @@ may_include() {
     '"server/'*) case $1 in server/*) return 0 ;; esac ;;
     esac
     return 1
+}
+
+check_unique() {
+    local twice
+    twice=$(find engine models server tools tests \
+        -name '*.[ch]' -o -name '*.sh' -o -name '*.py' |
+        grep -v '/golden/.*/' | sed 's|.*/||' | sort | uniq -d | head -5)
+    [ -n "$twice" ] && wrong "two files of one name:" $twice
 }
 
 names='lstm|gru|elman|rnn|gpt|gpt2|gptj|llama|bert|roberta|mistral|qwen|gemma'
@@ -77,7 +101,7 @@ check_names() {
             wrong "$f: the file is named after an architecture"
         fi
         # Names of pre-tokenizers and values of GGUF keys are data.
-        [ "$f" = engine/text/pretok_names.c ] && continue
+        [ "$f" = engine/text/pretok/pretok_names.c ] && continue
         hit=$(code_of "$f" | case $f in
             engine/text/* | engine/checkpoint/*)
                 sed -E 's/"([^"\\]|\\.)*"/""/g' ;;
@@ -135,7 +159,7 @@ $(echo "$out" | grep -E 'undefined|error' | head -5)"
     rm -rf "$work"
 }
 
-[ $# -gt 0 ] || set -- includes names heap links
+[ $# -gt 0 ] || set -- includes unique names heap links
 for check in "$@"; do
     declare -F "check_$check" >/dev/null || wrong "no check '$check'"
     "check_$check"

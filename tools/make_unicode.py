@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write engine/text/unicode_class.c and unicode_decomp.c: the tables of the
+"""Write engine/text/unicode/unicode_class.c and unicode_decomp.c: the tables of the
 Unicode character database that the tokenizers need.
 
     pip install unicodedata2==16.0.0
-    tools/make_unicode.py && clang-format-14 -i engine/text/unicode_class.c \
-        engine/text/unicode_decomp.c
+    tools/make_unicode.py && clang-format-14 -i engine/text/unicode/unicode_class.c \
+        engine/text/unicode/unicode_decomp.c
 
 Unicode 16.0, because that is what the reference (Hugging Face tokenizers
 0.23.3, its regular expressions) classifies by.
@@ -23,7 +23,7 @@ HEAD = """/* %s: made by tools/make_unicode.py from the Unicode character
  * database %s; not written by hand. %s
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/text/unicode_tables.h"
+#include "engine/text/unicode/unicode_tables.h"
 
 """
 
@@ -119,7 +119,7 @@ def array(f, kind, name, values):
 
 def main():
     assert ud.unidata_version == VERSION, ud.unidata_version
-    with open("engine/text/unicode_class.c", "w") as f:
+    with open("engine/text/unicode/unicode_class.c", "w") as f:
         f.write(HEAD % ("unicode_class", VERSION, "Categories and lower\n"
                         " * case as runs; unicode_tables.h has the packing."))
         array(f, "uint32_t", "uni_class_runs",
@@ -130,7 +130,7 @@ def main():
     comp = [i for i, (c, a, b) in enumerate(pairs)
             if b and ud.normalize("NFC", chr(a) + chr(b)) == chr(c)]
     comp.sort(key=lambda i: pairs[i][1:])
-    with open("engine/text/unicode_decomp.c", "w") as f:
+    with open("engine/text/unicode/unicode_decomp.c", "w") as f:
         f.write(HEAD % ("unicode_decomp", VERSION, "Canonical\n"
                         " * decompositions, compositions and combining classes."))
         array(f, "uint64_t", "uni_decomp",

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Hold the tracked files against the conventions:
 #
-#   format     clang-format 14 (Debian 12's) leaves every .c and .h as it is
+#   format     clang-format 14 (Debian 12's) leaves every .c and .h as it is:
+#              no braces around single statements
+#   dialect    `sizeof *p`, no line over 80 columns in comments either
+#   cited      a page or source that a comment names is tracked
 #   sizes      files <= 900 lines, functions <= 100 (600 and 60 are announced)
 #   banned     functions that this project does not use
 #   headers    every source has an SPDX line, and a comment before its code
@@ -51,6 +54,31 @@ check_format() {
         grep 'error:' | cut -d: -f1 | sort | uniq -c | head -20)
     [ -n "$out" ] && wrong "not as clang-format -i leaves it (count, file):
 $out"
+}
+
+check_dialect() {
+    local hit
+    hit=$(git grep -nE 'sizeof ?\(\*' -- '*.c' '*.h' | head -3)
+    [ -n "$hit" ] && wrong "sizeof(*p), here sizeof *p: $hit"
+    hit=$(tracked '*.c' '*.h' | xargs -r awk \
+        'length($0) > 80 { print FILENAME ":" FNR; if (++n == 5) exit }')
+    [ -n "$hit" ] && wrong "lines over 80 columns: $hit"
+}
+
+# Pages that comments name, and sources named with their folder.
+check_cited() {
+    local hit
+    hit=$(git grep -noE '[A-Za-z0-9_/.-]*[A-Za-z0-9_]\.md\b|\b(engine|models|server|tests|tools)/[a-z0-9_/]+\.[ch]\b' \
+        -- "*.c" "*.h" "*.sh" "*.py" Makefile ":!tests/unit/tools" |
+        sort -u -t: -k3 | while IFS=: read -r f n name; do
+            case $name in # a page of ggml, files elsewhere
+            docs/gguf.md | ../* | /*) continue ;;
+            esac
+            git ls-files -- "$name" "*/$name" | grep -q . ||
+                echo "$f:$n: $name"
+        done | head -5)
+    [ -n "$hit" ] && wrong "names a file that is not here:
+$hit"
 }
 
 check_sizes() {
@@ -162,7 +190,7 @@ check_history() {
     fi
 }
 
-[ $# -gt 0 ] || set -- format sizes banned headers marks paths history
+[ $# -gt 0 ] || set -- format dialect cited sizes banned headers marks paths history
 for check in "$@"; do
     declare -F "check_$check" >/dev/null || wrong "no check '$check'"
     "check_$check"

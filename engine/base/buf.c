@@ -12,7 +12,7 @@
 
 void buf_init(struct buf *b, size_t max)
 {
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, sizeof *b);
     b->max = max;
 }
 
@@ -27,9 +27,8 @@ void buf_clear(struct buf *b)
 {
     b->len = 0;
     b->failed = 0;
-    if (b->p) {
+    if (b->p)
         b->p[0] = 0;
-    }
 }
 
 char *buf_take(struct buf *b)
@@ -43,24 +42,20 @@ char *buf_take(struct buf *b)
 /* Make room for n more bytes and the NUL. */
 static int reserve(struct buf *b, size_t n)
 {
-    if (b->failed) {
+    if (b->failed)
         return -1;
-    }
     if (n > b->max || b->len > b->max - n) {
         b->failed = 1;
         return -1;
     }
     size_t need = b->len + n + 1;
-    if (need <= b->cap) {
+    if (need <= b->cap)
         return 0;
-    }
     size_t cap = b->cap < 64 ? 128 : b->cap * 2;
-    if (cap < need) {
+    if (cap < need)
         cap = need;
-    }
-    if (cap - 1 > b->max) {
+    if (cap - 1 > b->max)
         cap = b->max + 1;
-    }
     char *p = mem_grow(b->p, cap, 1);
     if (!p) {
         b->failed = 1;
@@ -73,12 +68,10 @@ static int reserve(struct buf *b, size_t n)
 
 int buf_add(struct buf *b, const void *p, size_t n)
 {
-    if (reserve(b, n)) {
+    if (reserve(b, n))
         return -1;
-    }
-    if (n) {
+    if (n)
         memcpy(b->p + b->len, p, n);
-    }
     b->len += n;
     b->p[b->len] = 0;
     return 0;
@@ -164,11 +157,10 @@ int buf_add_json_string(struct buf *b, const char *s, size_t n)
             continue;
         }
         buf_add(b, s + from, i - from);
-        if (len == 0) {
+        if (len == 0)
             buf_add_str(b, "\xef\xbf\xbd");
-        } else {
+        else
             add_escaped(b, c);
-        }
         from = ++i;
     }
     buf_add(b, s + from, n - from);

@@ -61,35 +61,29 @@ static size_t put_decimal(char *out, int negative, struct decimal d)
         d.digits /= 10;
         d.exp++;
     }
-    for (uint64_t v = d.digits; v || n == 0; v /= 10) {
+    for (uint64_t v = d.digits; v || n == 0; v /= 10)
         dig[n++] = (char)('0' + v % 10); /* least significant first */
-    }
     char *p = out;
     int point = n + (d.digits ? d.exp : 0); /* digits before the point */
     int sci = point < -5 || point > 21;
     int whole = sci ? 1 : point;
-    if (negative) {
+    if (negative)
         *p++ = '-';
-    }
     if (whole <= 0) {
         *p++ = '0';
         *p++ = '.';
-        for (int i = whole; i < 0; i++) {
+        for (int i = whole; i < 0; i++)
             *p++ = '0';
-        }
     }
     for (int i = 0; i < n; i++) {
-        if (i == whole && i > 0) {
+        if (i == whole && i > 0)
             *p++ = '.';
-        }
         *p++ = dig[n - 1 - i];
     }
-    for (int i = n; i < whole; i++) {
+    for (int i = n; i < whole; i++)
         *p++ = '0';
-    }
-    if (sci) {
+    if (sci)
         p += snprintf(p, 8, "e%d", point - 1);
-    }
     return (size_t)(p - out);
 }
 
@@ -109,9 +103,8 @@ static struct decimal float_decimal(uint32_t m, int x)
 {
     uint32_t c = x ? m | 0x800000u : m;
     int q = x ? x - 150 : -149;
-    if (q <= 0 && q > -24 && (c & ((1u << -q) - 1)) == 0) {
+    if (q <= 0 && q > -24 && (c & ((1u << -q) - 1)) == 0)
         return (struct decimal){c >> -q, 0}; /* a small integer */
-    }
     uint32_t odd = c & 1;
     uint32_t closer =
         m == 0 && x > 1; /* a power of two: the gap below halves */
@@ -128,15 +121,13 @@ static struct decimal float_decimal(uint32_t m, int x)
         uint32_t sp = s / 10;
         uint32_t up = lower <= 40 * sp;
         uint32_t wp = 40 * sp + 40 <= upper;
-        if (up != wp) {
+        if (up != wp)
             return (struct decimal){sp + wp, k + 1};
-        }
     }
     uint32_t u = lower <= 4 * s;
     uint32_t w = 4 * s + 4 <= upper;
-    if (u != w) {
+    if (u != w)
         return (struct decimal){s + w, k};
-    }
     uint32_t mid = 4 * s + 2;
     uint32_t up = vb > mid || (vb == mid && (s & 1));
     return (struct decimal){s + up, k};
@@ -148,13 +139,11 @@ int buf_add_float(struct buf *b, float v)
     memcpy(&bits, &v, sizeof(bits));
     int x = (int)(bits >> 23 & 0xff);
     uint32_t m = bits & 0x7fffffu;
-    if (x == 0xff) {
+    if (x == 0xff)
         return buf_add(b, "null", 4);
-    }
     struct decimal d = {0, 0};
-    if (x || m) {
+    if (x || m)
         d = float_decimal(m, x);
-    }
     char text[40];
     return buf_add(b, text, put_decimal(text, bits >> 31 != 0, d));
 }
@@ -166,9 +155,8 @@ static int short_decimal(double a, struct decimal *d)
     double scale = 1;
     for (int k = 0; k <= 6; k++, scale *= 10) {
         double r = nearbyint(a * scale);
-        if (r >= 1e15) {
+        if (r >= 1e15)
             return 0;
-        }
         if (r > 0 && r / scale == a) {
             *d = (struct decimal){(uint64_t)r, -k};
             return 1;
@@ -192,11 +180,9 @@ static struct decimal digits_of(double a, int n)
     snprintf(text, sizeof(text), "%.*e", n - 1, a);
     struct decimal d = {0, 1 - n};
     const char *p = text;
-    for (; *p && *p != 'e'; p++) {
-        if (*p >= '0' && *p <= '9') {
+    for (; *p && *p != 'e'; p++)
+        if (*p >= '0' && *p <= '9')
             d.digits = d.digits * 10 + (uint64_t)(*p - '0');
-        }
-    }
     d.exp += *p ? (int)strtol(p + 1, NULL, 10) : 0;
     return d;
 }
@@ -204,32 +190,27 @@ static struct decimal digits_of(double a, int n)
 static struct decimal double_decimal(double a)
 {
     struct decimal d;
-    if (short_decimal(a, &d)) {
+    if (short_decimal(a, &d))
         return d;
-    }
     int n = a < 2.2250738585072014e-308 ? 1 : 15; /* subnormals have fewer */
     for (; n < 17; n++) {
         d = digits_of(a, n);
-        if (reads_back(d, a)) {
+        if (reads_back(d, a))
             return d;
-        }
         d.digits++; /* at a power of two the wider gap is above */
-        if (reads_back(d, a)) {
+        if (reads_back(d, a))
             return d;
-        }
     }
     return digits_of(a, 17);
 }
 
 int buf_add_double(struct buf *b, double v)
 {
-    if (!isfinite(v)) {
+    if (!isfinite(v))
         return buf_add(b, "null", 4);
-    }
     struct decimal d = {0, 0};
-    if (v != 0) {
+    if (v != 0)
         d = double_decimal(fabs(v));
-    }
     char text[40];
     return buf_add(b, text, put_decimal(text, signbit(v) != 0, d));
 }
@@ -243,8 +224,7 @@ int buf_add_int(struct buf *b, int64_t v)
         *--p = (char)('0' + u % 10);
         u /= 10;
     } while (u);
-    if (v < 0) {
+    if (v < 0)
         *--p = '-';
-    }
     return buf_add(b, p, (size_t)(text + sizeof(text) - p));
 }

@@ -32,9 +32,8 @@ static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
 static void cut_whole(char *text, size_t size)
 {
     size_t n = strlen(text);
-    if (n + 1 == size) {
+    if (n + 1 == size)
         text[utf8_whole(text, n)] = 0;
-    }
 }
 
 /* A line break in a quoted piece of input must not break a log line. */
@@ -43,19 +42,16 @@ static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
     e->code = code;
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     cut_whole(e->msg, sizeof(e->msg));
-    for (char *p = e->msg; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+    for (char *p = e->msg; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
-        }
-    }
     return -1;
 }
 
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
-    if (!e || e->code != ERR_NONE) {
+    if (!e || e->code != ERR_NONE)
         return -1;
-    }
     va_list ap;
     va_start(ap, fmt);
     set_v(e, code, fmt, ap);
@@ -66,9 +62,8 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 int err_set_at(struct err *e, enum err_code code, const char *reason,
                const char *param, const char *fmt, ...)
 {
-    if (!e || e->code != ERR_NONE) {
+    if (!e || e->code != ERR_NONE)
         return -1;
-    }
     va_list ap;
     va_start(ap, fmt);
     set_v(e, code, fmt, ap);
@@ -86,13 +81,12 @@ int err_nomem(struct err *e)
 
 void err_clear(struct err *e)
 {
-    memset(e, 0, sizeof(*e));
+    memset(e, 0, sizeof *e);
 }
 
 const char *err_code_name(enum err_code code)
 {
-    if ((unsigned)code >= sizeof(code_names) / sizeof(code_names[0])) {
+    if ((unsigned)code >= sizeof(code_names) / sizeof(code_names[0]))
         return "unknown";
-    }
     return code_names[code];
 }

@@ -28,9 +28,8 @@ static int read_all(FILE *f, const char *label, size_t max, char **text,
         }
         size_t got = fread(p + len, 1, cap - len, f);
         len += got;
-        if (got == 0 || len > max) {
+        if (got == 0 || len > max)
             break;
-        }
     }
     if (ferror(f) || len > max) {
         mem_free(p);
@@ -50,9 +49,8 @@ static FILE *open_file(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
     FILE *f = NULL;
-    if (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0) {
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0)
         f = fdopen(fd, "rb");
-    }
     if (!f && fd >= 0) {
         int why = errno;
         close(fd);

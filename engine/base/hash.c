@@ -29,9 +29,8 @@ static inline void sip_round(uint64_t v[4])
 static uint64_t load_le(const unsigned char *p, size_t n)
 {
     uint64_t m = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         m |= (uint64_t)p[i] << (8 * i);
-    }
     return m;
 }
 
@@ -58,9 +57,8 @@ uint64_t hash_siphash(const uint64_t key[2], const void *p, size_t n)
     sip_round(v);
     v[0] ^= last;
     v[2] ^= 0xff;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         sip_round(v);
-    }
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 

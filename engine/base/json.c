@@ -34,18 +34,14 @@ static const struct json *face(const cJSON *c)
 static struct json_limits limits_or_default(const struct json_limits *lim)
 {
     struct json_limits l = lim ? *lim : (struct json_limits){0, 0, 0};
-    if (l.max_bytes == 0) {
+    if (l.max_bytes == 0)
         l.max_bytes = (size_t)2 << 20;
-    }
-    if (l.max_depth <= 0) {
+    if (l.max_depth <= 0)
         l.max_depth = 32;
-    }
-    if (l.max_depth > CJSON_NESTING_LIMIT) {
+    if (l.max_depth > CJSON_NESTING_LIMIT)
         l.max_depth = CJSON_NESTING_LIMIT;
-    }
-    if (l.max_nodes == 0) {
+    if (l.max_nodes == 0)
         l.max_nodes = (size_t)1 << 20;
-    }
     return l;
 }
 
@@ -63,9 +59,8 @@ static char *without_nul(const char *text, size_t *n)
             continue;
         }
         p[k++] = text[i];
-        if (text[i] == '\\') {
+        if (text[i] == '\\')
             p[k++] = text[++i];
-        }
     }
     *n = k;
     return p;
@@ -87,18 +82,15 @@ static int parse(const char *text, size_t n, const struct json_limits *lim,
         return err_set(e, ERR_TOO_LARGE, "%zu bytes of JSON, at most %zu", n,
                        l.max_bytes);
     }
-    if (json_scan(text, n, &l, nul, e)) {
+    if (json_scan(text, n, &l, nul, e))
         return -1;
-    }
-    if (nul && has_nul(text, n) && !(copy = without_nul(text, &n))) {
+    if (nul && has_nul(text, n) && !(copy = without_nul(text, &n)))
         return err_nomem(e);
-    }
     pthread_once(&once, install_hooks);
     cJSON *c = cJSON_ParseWithLength(copy ? copy : text, n);
     mem_free(copy);
-    if (!c) {
+    if (!c)
         return err_nomem(e); /* all else the pre-scan has seen */
-    }
     *out = (struct json *)(void *)c;
     return 0;
 }
@@ -121,9 +113,8 @@ int json_text(const struct json *j, struct buf *out)
     while (s) {
         const char *at = strstr(s, "\xc0\x80");
         buf_add(out, s, at ? (size_t)(at - s) : strlen(s));
-        if (at) {
+        if (at)
             buf_add(out, "", 1);
-        }
         s = at ? at + 2 : NULL;
     }
     return out->failed ? -1 : 0;
@@ -136,9 +127,8 @@ int json_load(const char *path, const char *label,
     char *text = NULL;
     size_t n = 0;
     *out = NULL;
-    if (file_read(path, label, l.max_bytes, &text, &n, e)) {
+    if (file_read(path, label, l.max_bytes, &text, &n, e))
         return -1;
-    }
     struct err inner = ERR_INIT;
     int rc = json_parse(text, n, &l, out, &inner);
     mem_free(text);
@@ -158,18 +148,14 @@ void json_free(struct json *j)
 enum json_type json_type(const struct json *j)
 {
     const cJSON *c = node(j);
-    if (cJSON_IsString(c)) {
+    if (cJSON_IsString(c))
         return JSON_STRING;
-    }
-    if (cJSON_IsNumber(c)) {
+    if (cJSON_IsNumber(c))
         return JSON_NUMBER;
-    }
-    if (cJSON_IsObject(c)) {
+    if (cJSON_IsObject(c))
         return JSON_OBJECT;
-    }
-    if (cJSON_IsArray(c)) {
+    if (cJSON_IsArray(c))
         return JSON_ARRAY;
-    }
     return cJSON_IsBool(c) ? JSON_BOOL : JSON_NULL;
 }
 
@@ -182,9 +168,8 @@ const char *json_type_name(enum json_type t)
 
 const struct json *json_get(const struct json *obj, const char *key)
 {
-    if (!obj || !cJSON_IsObject(node(obj))) {
+    if (!obj || !cJSON_IsObject(node(obj)))
         return NULL;
-    }
     return face(cJSON_GetObjectItemCaseSensitive(node(obj), key));
 }
 
@@ -206,9 +191,8 @@ const char *json_key(const struct json *j)
 int json_size(const struct json *j)
 {
     int n = 0;
-    for (const struct json *c = json_child(j); c; c = json_next(c)) {
+    for (const struct json *c = json_child(j); c; c = json_next(c))
         n++;
-    }
     return n;
 }
 
@@ -230,13 +214,11 @@ double json_number(const struct json *j)
 
 int json_int(const struct json *j, int64_t *v)
 {
-    if (!j || !cJSON_IsNumber(node(j))) {
+    if (!j || !cJSON_IsNumber(node(j)))
         return -1;
-    }
     double d = node(j)->valuedouble;
-    if (!(fabs(d) <= 0x1p53) || d != trunc(d)) {
+    if (!(fabs(d) <= 0x1p53) || d != trunc(d))
         return -1;
-    }
     *v = (int64_t)d;
     return 0;
 }

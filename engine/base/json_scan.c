@@ -62,26 +62,23 @@ static int bad(struct scan *c, size_t at, const char *cause)
 static void skip_space(struct scan *c)
 {
     while (c->i < c->n && (c->s[c->i] == ' ' || c->s[c->i] == '\n' ||
-                           c->s[c->i] == '\r' || c->s[c->i] == '\t')) {
+                           c->s[c->i] == '\r' || c->s[c->i] == '\t'))
         c->i++;
-    }
 }
 
 static int hex4(const char *s, size_t n, uint32_t *out)
 {
     uint32_t v = 0;
-    if (n < 4) {
+    if (n < 4)
         return -1;
-    }
     for (int i = 0; i < 4; i++) {
         char ch = s[i];
         uint32_t d = ch >= '0' && ch <= '9'   ? (uint32_t)(ch - '0')
                      : ch >= 'a' && ch <= 'f' ? (uint32_t)(ch - 'a') + 10
                      : ch >= 'A' && ch <= 'F' ? (uint32_t)(ch - 'A') + 10
                                               : 16;
-        if (d > 15) {
+        if (d > 15)
             return -1;
-        }
         v = v << 4 | d;
     }
     *out = v;
@@ -95,9 +92,8 @@ static size_t unescape(const char *s, size_t n, char out[4], int *n_out,
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     *cause = "unknown escape";
-    if (n < 2 || s[1] == 0) {
+    if (n < 2 || s[1] == 0)
         return 0;
-    }
     const char *hit = strchr(from, s[1]);
     if (hit) {
         out[0] = to[hit - from];
@@ -105,9 +101,8 @@ static size_t unescape(const char *s, size_t n, char out[4], int *n_out,
         return 2;
     }
     uint32_t cp, low;
-    if (s[1] != 'u' || hex4(s + 2, n - 2, &cp)) {
+    if (s[1] != 'u' || hex4(s + 2, n - 2, &cp))
         return 0;
-    }
     size_t used = 6;
     if (cp == 0) { /* as Java writes it, the caller knows if it may be */
         memcpy(out, "\xc0\x80", 2);
@@ -135,33 +130,28 @@ static int scan_string(struct scan *c, size_t *from, size_t *len, int *escaped)
     while (i < c->n && c->s[i] != '"') {
         unsigned char ch = (unsigned char)c->s[i];
         size_t used;
-        if (ch < 0x20) {
+        if (ch < 0x20)
             return bad(c, i, "control character in a string");
-        }
         if (ch == '\\') {
             char out[4];
             int n_out;
             const char *cause;
             used = unescape(c->s + i, c->n - i, out, &n_out, &cause);
-            if (used == 0) {
+            if (used == 0)
                 return bad(c, i, cause);
-            }
-            if (n_out == 2 && out[0] == '\xc0' && !c->nul) {
+            if (n_out == 2 && out[0] == '\xc0' && !c->nul)
                 return bad(c, i, "\\u0000 in a string");
-            }
             *escaped = 1;
         } else {
             uint32_t cp;
             used = (size_t)utf8_next(c->s + i, c->n - i, &cp);
-            if (used == 0) {
+            if (used == 0)
                 return bad(c, i, "not UTF-8");
-            }
         }
         i += used;
     }
-    if (i >= c->n) {
+    if (i >= c->n)
         return bad(c, i, "unterminated string");
-    }
     *len = i - *from;
     c->i = i + 1;
     return 0;
@@ -169,9 +159,8 @@ static int scan_string(struct scan *c, size_t *from, size_t *len, int *escaped)
 
 static size_t digits(const struct scan *c, size_t i)
 {
-    while (i < c->n && c->s[i] >= '0' && c->s[i] <= '9') {
+    while (i < c->n && c->s[i] >= '0' && c->s[i] <= '9')
         i++;
-    }
     return i;
 }
 
@@ -203,46 +192,38 @@ static int number_is_finite(const char *s, size_t n)
 static int scan_number(struct scan *c)
 {
     size_t from = c->i, i = c->i, next;
-    if (i < c->n && c->s[i] == '-') {
+    if (i < c->n && c->s[i] == '-')
         i++;
-    }
     next = digits(c, i);
-    if (next == i) {
+    if (next == i)
         return bad(c, from, "expected a value");
-    }
-    if (c->s[i] == '0' && next > i + 1) {
+    if (c->s[i] == '0' && next > i + 1)
         return bad(c, from, "number with a leading zero");
-    }
     i = next;
     if (i < c->n && c->s[i] == '.') {
         next = digits(c, i + 1);
-        if (next == i + 1) {
+        if (next == i + 1)
             return bad(c, from, "number without digits after the point");
-        }
         i = next;
     }
     int has_exp = i < c->n && (c->s[i] == 'e' || c->s[i] == 'E');
     if (has_exp) {
         i++;
-        if (i < c->n && (c->s[i] == '+' || c->s[i] == '-')) {
+        if (i < c->n && (c->s[i] == '+' || c->s[i] == '-'))
             i++;
-        }
         next = digits(c, i);
-        if (next == i) {
+        if (next == i)
             return bad(c, from, "number without digits in the exponent");
-        }
         i = next;
     }
-    if (i - from > NUMBER_BYTES) {
+    if (i - from > NUMBER_BYTES)
         return bad(c, from, "number with more than 63 characters");
-    }
     if (has_exp) {
         char text[NUMBER_BYTES + 1];
         memcpy(text, c->s + from, i - from);
         text[i - from] = 0;
-        if (!number_is_finite(text, i - from)) {
+        if (!number_is_finite(text, i - from))
             return bad(c, from, "number out of range");
-        }
     }
     c->i = i;
     return 0;
@@ -273,9 +254,8 @@ static int place(struct scan *c, uint32_t k)
     const struct key *key = &c->keys[k - 1];
     size_t at = (size_t)key->hash & (c->n_slots - 1);
     while (c->slots[at]) {
-        if (same_key(&c->keys[c->slots[at] - 1], key)) {
+        if (same_key(&c->keys[c->slots[at] - 1], key))
             return -1;
-        }
         at = (at + 1) & (c->n_slots - 1);
     }
     c->slots[at] = k;
@@ -286,34 +266,31 @@ static int place(struct scan *c, uint32_t k)
 static int grow_keys(struct scan *c)
 {
     size_t cap = c->cap_keys * 2;
-    struct key *keys = mem_array(cap, sizeof(*keys));
-    uint32_t *slots = mem_zarray(cap * 2, sizeof(*slots));
+    struct key *keys = mem_array(cap, sizeof *keys);
+    uint32_t *slots = mem_zarray(cap * 2, sizeof *slots);
     if (!keys || !slots) {
         mem_free(keys);
         mem_free(slots);
         return err_nomem(c->e);
     }
-    memcpy(keys, c->keys, c->n_keys * sizeof(*keys));
-    if (c->keys != c->few_keys) {
+    memcpy(keys, c->keys, c->n_keys * sizeof *keys);
+    if (c->keys != c->few_keys)
         mem_free(c->keys);
-    }
     mem_free(c->slots);
     c->keys = keys;
     c->cap_keys = cap;
     c->slots = slots;
     c->n_slots = cap * 2;
-    for (size_t k = 0; k < c->n_keys; k++) {
+    for (size_t k = 0; k < c->n_keys; k++)
         place(c, (uint32_t)k + 1);
-    }
     return 0;
 }
 
 static int unescape_key(struct scan *c, struct key *key)
 {
     char *p = mem_alloc(key->n);
-    if (!p) {
+    if (!p)
         return err_nomem(c->e);
-    }
     size_t i = 0, k = 0;
     while (i < key->n) {
         char out[4] = {key->p[i]};
@@ -333,14 +310,11 @@ static int unescape_key(struct scan *c, struct key *key)
 
 static int is_duplicate(struct scan *c, const struct key *key)
 {
-    if (c->slots) {
+    if (c->slots)
         return place(c, (uint32_t)c->n_keys + 1) != 0;
-    }
-    for (size_t k = 0; k < c->n_keys; k++) {
-        if (same_key(&c->keys[k], key)) {
+    for (size_t k = 0; k < c->n_keys; k++)
+        if (same_key(&c->keys[k], key))
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -349,19 +323,16 @@ static int scan_key(struct scan *c)
 {
     size_t at = c->i, from, len;
     int escaped;
-    if (c->i >= c->n || c->s[c->i] != '"') {
+    if (c->i >= c->n || c->s[c->i] != '"')
         return bad(c, c->i, "expected a key in quotes");
-    }
     if (scan_string(c, &from, &len, &escaped) ||
-        (c->n_keys == c->cap_keys && grow_keys(c))) {
+        (c->n_keys == c->cap_keys && grow_keys(c)))
         return -1;
-    }
     struct key *key = &c->keys[c->n_keys];
     *key = (struct key){.p = c->s + from, .n = len};
     key->object = c->stack[c->depth - 1].at;
-    if (escaped && unescape_key(c, key)) {
+    if (escaped && unescape_key(c, key))
         return -1;
-    }
     key->hash = hash_siphash(c->hkey, key->p, key->n) ^
                 key->object * 0x9e3779b97f4a7c15u; /* spread small offsets */
     int dup = is_duplicate(c, key);
@@ -372,9 +343,8 @@ static int scan_key(struct scan *c)
             at, (int)utf8_whole(key->p, key->n > 64 ? 64 : key->n), key->p);
     }
     skip_space(c);
-    if (c->i >= c->n || c->s[c->i] != ':') {
+    if (c->i >= c->n || c->s[c->i] != ':')
         return bad(c, c->i, "expected ':'");
-    }
     c->i++;
     return 0;
 }
@@ -398,9 +368,8 @@ static int scan_value(struct scan *c, int *opened)
 {
     *opened = 0;
     skip_space(c);
-    if (c->i >= c->n) {
+    if (c->i >= c->n)
         return bad(c, c->i, "unexpected end");
-    }
     if (++c->n_nodes > c->lim->max_nodes) {
         return err_set(c->e, ERR_TOO_LARGE, "more than %zu values of JSON",
                        c->lim->max_nodes);
@@ -433,9 +402,8 @@ static int scan_separator(struct scan *c, int opened, int *more)
         struct open *o = &c->stack[c->depth - 1];
         char close = o->is_object ? '}' : ']';
         skip_space(c);
-        if (c->i >= c->n) {
+        if (c->i >= c->n)
             return bad(c, c->i, "unexpected end");
-        }
         if (c->s[c->i] == close) {
             c->i++;
             c->depth--;
@@ -462,9 +430,8 @@ static int scan_document(struct scan *c)
     int more = 1;
     while (more) {
         int opened;
-        if (scan_value(c, &opened) || scan_separator(c, opened, &more)) {
+        if (scan_value(c, &opened) || scan_separator(c, opened, &more))
             return -1;
-        }
     }
     skip_space(c);
     return c->i == c->n ? 0 : bad(c, c->i, "bytes after the value");
@@ -484,27 +451,21 @@ int json_scan(const char *text, size_t n, const struct json_limits *lim,
     c.keys = c.few_keys;
     c.cap_keys = FEW_KEYS;
     hash_key(c.hkey);
-    if (n > UINT32_MAX / 4) {
+    if (n > UINT32_MAX / 4)
         return err_set(e, ERR_TOO_LARGE, "%zu bytes of JSON", n);
-    }
     if (lim->max_depth > DEPTH_ON_STACK) {
-        c.stack = mem_array((size_t)lim->max_depth, sizeof(*c.stack));
-        if (!c.stack) {
+        c.stack = mem_array((size_t)lim->max_depth, sizeof *c.stack);
+        if (!c.stack)
             return err_nomem(e);
-        }
     }
     int rc = scan_document(&c);
-    for (size_t k = 0; k < c.n_keys; k++) {
-        if (c.keys[k].owned) {
+    for (size_t k = 0; k < c.n_keys; k++)
+        if (c.keys[k].owned)
             mem_free((char *)(uintptr_t)c.keys[k].p);
-        }
-    }
-    if (c.keys != c.few_keys) {
+    if (c.keys != c.few_keys)
         mem_free(c.keys);
-    }
-    if (c.stack != c.few_open) {
+    if (c.stack != c.few_open)
         mem_free(c.stack);
-    }
     mem_free(c.slots);
     return rc;
 }

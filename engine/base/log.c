@@ -41,9 +41,8 @@ int log_enabled(enum log_level level)
 static void add(struct line *l, const char *s, size_t n)
 {
     size_t room = LINE_BYTES - 8 - l->len;
-    if (n > room) {
+    if (n > room)
         n = room;
-    }
     memcpy(l->p + l->len, s, n);
     l->len += n;
 }
@@ -89,14 +88,11 @@ static void add_time(struct line *l)
 /* The end of a value that starts at s: the closing quote, or white space. */
 static const char *value_end(const char *s)
 {
-    if (*s != '"') {
+    if (*s != '"')
         return s + strcspn(s, " ");
-    }
-    for (s++; *s && *s != '"'; s++) {
-        if (*s == '\\' && s[1]) {
+    for (s++; *s && *s != '"'; s++)
+        if (*s == '\\' && s[1])
             s++;
-        }
-    }
     return *s ? s + 1 : s;
 }
 
@@ -113,17 +109,15 @@ static void add_json_fields(struct line *l, const char *s)
             end = value_end(v);
         }
         size_t need = (size_t)(end - s) * 2 + 32;
-        if (l->len + need > LINE_BYTES) {
+        if (l->len + need > LINE_BYTES)
             return; /* whole pairs only, so that the line stays JSON */
-        }
         add(l, ",", 1);
         add_quoted(l, s, key);
         add(l, ":", 1);
-        if (*v == '"' && end - v >= 2 && end[-1] == '"') {
+        if (*v == '"' && end - v >= 2 && end[-1] == '"')
             add(l, v, (size_t)(end - v)); /* quoted by the caller */
-        } else {
+        else
             add_quoted(l, v, (size_t)(end - v));
-        }
         s = end;
     }
 }
@@ -150,9 +144,8 @@ static void write_all(const char *p, size_t n)
 void log_event(enum log_level level, const char *module, const char *event,
                const char *fields, ...)
 {
-    if (!log_enabled(level)) {
+    if (!log_enabled(level))
         return;
-    }
     char text[FIELDS_BYTES] = "";
     if (fields) {
         va_list ap;
@@ -160,11 +153,9 @@ void log_event(enum log_level level, const char *module, const char *event,
         vsnprintf(text, sizeof(text), fields, ap);
         va_end(ap);
     }
-    for (char *p = text; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' '; /* one event is one line, whatever a client sent */
-        }
-    }
     struct line l;
     l.len = 0;
     const char *name = level_names[(unsigned)level & 3];

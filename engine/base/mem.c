@@ -29,43 +29,38 @@ long mem_count(void)
 static int inject(void)
 {
     atomic_fetch_add_explicit(&n_allocs, 1, memory_order_relaxed);
-    if (atomic_load_explicit(&fail_at, memory_order_relaxed) <= 0) {
+    if (atomic_load_explicit(&fail_at, memory_order_relaxed) <= 0)
         return 0;
-    }
     return atomic_fetch_sub(&fail_at, 1) == 1;
 }
 
 void *mem_alloc(size_t bytes)
 {
-    if (inject() || bytes > PTRDIFF_MAX) {
+    if (inject() || bytes > PTRDIFF_MAX)
         return NULL;
-    }
     return malloc(bytes ? bytes : 1);
 }
 
 void *mem_zalloc(size_t bytes)
 {
-    if (inject() || bytes > PTRDIFF_MAX) {
+    if (inject() || bytes > PTRDIFF_MAX)
         return NULL;
-    }
     return calloc(1, bytes ? bytes : 1);
 }
 
 void *mem_array(size_t n, size_t bytes)
 {
     size_t total;
-    if (__builtin_mul_overflow(n, bytes, &total)) {
+    if (__builtin_mul_overflow(n, bytes, &total))
         return NULL;
-    }
     return mem_alloc(total);
 }
 
 void *mem_zarray(size_t n, size_t bytes)
 {
     size_t total;
-    if (__builtin_mul_overflow(n, bytes, &total)) {
+    if (__builtin_mul_overflow(n, bytes, &total))
         return NULL;
-    }
     return mem_zalloc(total);
 }
 
@@ -73,9 +68,8 @@ void *mem_grow(void *p, size_t n, size_t bytes)
 {
     size_t total;
     if (__builtin_mul_overflow(n, bytes, &total) || total > PTRDIFF_MAX ||
-        inject()) {
+        inject())
         return NULL;
-    }
     return realloc(p, total ? total : 1);
 }
 
@@ -86,9 +80,8 @@ char *mem_strdup(const char *s)
 
 char *mem_strndup(const char *s, size_t n)
 {
-    if (n == SIZE_MAX) {
+    if (n == SIZE_MAX)
         return NULL;
-    }
     char *p = mem_alloc(n + 1);
     if (p) {
         memcpy(p, s, n);
@@ -104,17 +97,14 @@ void mem_free(void *p)
 
 void *mem_aligned(size_t bytes)
 {
-    if (inject() || bytes > PTRDIFF_MAX - HUGE_BYTES) {
+    if (inject() || bytes > PTRDIFF_MAX - HUGE_BYTES)
         return NULL;
-    }
     int huge = bytes >= HUGE_BYTES;
     void *p = NULL;
-    if (posix_memalign(&p, huge ? HUGE_BYTES : MEM_ALIGN, bytes ? bytes : 1)) {
+    if (posix_memalign(&p, huge ? HUGE_BYTES : MEM_ALIGN, bytes ? bytes : 1))
         return NULL;
-    }
-    if (huge) {
+    if (huge)
         madvise(p, bytes, MADV_HUGEPAGE); /* a wish: failure is harmless */
-    }
     memset(p, 0, bytes);
     return p;
 }
@@ -127,8 +117,7 @@ void mem_aligned_free(void *p)
 float *mem_floats(size_t n)
 {
     size_t total;
-    if (__builtin_mul_overflow(n, sizeof(float), &total)) {
+    if (__builtin_mul_overflow(n, sizeof(float), &total))
         return NULL;
-    }
     return mem_aligned(total);
 }

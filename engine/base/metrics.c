@@ -80,11 +80,9 @@ static void set_label(char dst[VALUE_BYTES], const char *v)
 
 static int same_labels(const struct labels *a, const struct labels *b)
 {
-    for (int i = 0; i < MAX_LABELS; i++) {
-        if (strcmp(a->v[i], b->v[i]) != 0) {
+    for (int i = 0; i < MAX_LABELS; i++)
+        if (strcmp(a->v[i], b->v[i]) != 0)
             return 0;
-        }
-    }
     return 1;
 }
 
@@ -94,9 +92,8 @@ static struct metric_series *find(struct family *f, const struct labels *l)
     for (int i = 0; i < n; i++) {
         struct metric_series *s =
             atomic_load_explicit(&f->series[i], memory_order_relaxed);
-        if (same_labels(&s->label, l)) {
+        if (same_labels(&s->label, l))
             return s;
-        }
     }
     return NULL;
 }
@@ -105,9 +102,8 @@ static struct metric_series *make(const struct metric_def *d,
                                   const struct labels *l)
 {
     int n_counts = count_slots(d->buckets);
-    struct metric_series *s = mem_zalloc(sizeof(*s));
-    _Atomic uint64_t *counts =
-        mem_zarray((size_t)n_counts + 1, sizeof(*counts));
+    struct metric_series *s = mem_zalloc(sizeof *s);
+    _Atomic uint64_t *counts = mem_zarray((size_t)n_counts + 1, sizeof *counts);
     if (!s || !counts) {
         mem_free(s);
         mem_free(counts);
@@ -148,9 +144,8 @@ struct metric_series *metrics_series(enum metric m, const char *v1,
     set_label(l.v[1], v2);
     set_label(l.v[2], v3);
     struct metric_series *s = find(f, &l);
-    if (s) {
+    if (s)
         return s;
-    }
     pthread_mutex_lock(&make_lock);
     s = find(f, &l); /* another thread may have been first */
     int n = atomic_load(&f->n);
@@ -161,9 +156,8 @@ struct metric_series *metrics_series(enum metric m, const char *v1,
             atomic_store_explicit(&f->n, n + 1, memory_order_release);
         }
     }
-    if (!s) {
+    if (!s)
         s = overflow(m);
-    }
     pthread_mutex_unlock(&make_lock);
     return s;
 }
@@ -203,17 +197,15 @@ static int slot_of(enum buckets b, double v)
         return up <= 0 ? 0 : up > MAX_SIZE ? MAX_SIZE + 1 : (int)up;
     }
     int i = 0;
-    while (i < N_DURATIONS && v > duration_le[i]) {
+    while (i < N_DURATIONS && v > duration_le[i])
         i++;
-    }
     return i;
 }
 
 void metric_observe(struct metric_series *s, double v)
 {
-    if (s->n_counts == 0 || isnan(v)) {
+    if (s->n_counts == 0 || isnan(v))
         return;
-    }
     atomic_fetch_add_explicit(&s->counts[slot_of(s->buckets, v)], 1,
                               memory_order_relaxed);
     metric_add(s, v);
@@ -223,9 +215,8 @@ void metric_observe(struct metric_series *s, double v)
 static uint64_t sum_slots(const struct metric_series *s, int from, int to)
 {
     uint64_t sum = 0;
-    for (int i = from; i <= to; i++) {
+    for (int i = from; i <= to; i++)
         sum += atomic_load_explicit(&s->counts[i], memory_order_relaxed);
-    }
     return sum;
 }
 
@@ -255,9 +246,8 @@ static void put_labels(struct buf *out, const struct metric_def *d,
                 buf_add_str(out, "\\n");
                 continue;
             }
-            if (*v == '"' || *v == '\\') {
+            if (*v == '"' || *v == '\\')
                 buf_add_char(out, '\\');
-            }
             buf_add_char(out, *v);
         }
         buf_add_str(out, "\",");
@@ -294,11 +284,10 @@ static void put_histogram(struct buf *out, const struct metric_def *d,
         buf_addf(out, "seqd_%s_bucket{", d->name);
         put_labels(out, d, s);
         buf_add_str(out, "le=\"");
-        if (i == n) {
+        if (i == n)
             buf_add_str(out, "+Inf");
-        } else {
+        else
             buf_add_double(out, le[i]);
-        }
         buf_addf(out, "\"} %llu\n", (unsigned long long)sum);
     }
     put_sample(out, d, "_sum", s);
@@ -328,9 +317,8 @@ int metrics_write(struct buf *out)
         buf_addf(out, "# HELP seqd_%s %s\n# TYPE seqd_%s %s\n", d->name,
                  d->help, d->name, kind_names[d->kind]);
         int n = atomic_load_explicit(&f->n, memory_order_acquire);
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < n; i++)
             put_series(out, d, atomic_load(&f->series[i]));
-        }
         if (n == MAX_SERIES) {
             pthread_mutex_lock(&make_lock);
             put_series(out, d, overflow((enum metric)m));

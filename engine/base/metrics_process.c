@@ -14,9 +14,8 @@
 static int read_small(const char *path, char *text, size_t max)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     ssize_t n = read(fd, text, max - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
@@ -36,20 +35,17 @@ static void put(struct buf *out, const char *name, const char *type,
 static int stat_fields(double *field, int n)
 {
     char text[1024];
-    if (read_small("/proc/self/stat", text, sizeof(text))) {
+    if (read_small("/proc/self/stat", text, sizeof(text)))
         return -1;
-    }
     char *p = strrchr(text, ')');
-    if (!p || p[1] != ' ' || p[2] == 0) {
+    if (!p || p[1] != ' ' || p[2] == 0)
         return -1;
-    }
     p += 3; /* over the state letter */
     for (int i = 4; i < n; i++) {
         char *end;
         field[i] = strtod(p, &end);
-        if (end == p) {
+        if (end == p)
             return -1;
-        }
         p = end;
     }
     return 0;
@@ -61,9 +57,8 @@ static double boot_time(void)
     double t = 0;
     char line[256];
     FILE *f = fopen("/proc/stat", "re");
-    if (!f) {
+    if (!f)
         return 0;
-    }
     while (fgets(line, sizeof(line), f)) {
         if (strncmp(line, "btime ", 6) == 0) {
             t = strtod(line + 6, NULL);
@@ -78,12 +73,10 @@ static int count_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
     int n = -1; /* the directory's own descriptor is not counted */
-    if (!d) {
+    if (!d)
         return -1;
-    }
-    for (struct dirent *x = readdir(d); x; x = readdir(d)) {
+    for (struct dirent *x = readdir(d); x; x = readdir(d))
         n += x->d_name[0] != '.';
-    }
     closedir(d);
     return n;
 }
@@ -105,9 +98,8 @@ void metrics_write_process(struct buf *out)
             field[24] * (double)sysconf(_SC_PAGESIZE));
     }
     int fds = count_fds();
-    if (fds >= 0) {
+    if (fds >= 0)
         put(out, "open_fds", "gauge", "Open file descriptors", fds);
-    }
     struct rlimit lim;
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
         put(out, "max_fds", "gauge", "Most file descriptors allowed",

@@ -38,9 +38,8 @@ double rng_uniform_at(uint64_t seed, uint64_t index)
 uint64_t rng_entropy(void)
 {
     uint64_t x;
-    if (getrandom(&x, sizeof(x), GRND_NONBLOCK) == (ssize_t)sizeof(x)) {
+    if (getrandom(&x, sizeof(x), GRND_NONBLOCK) == (ssize_t)sizeof(x))
         return x;
-    }
     /* Before the pool is ready at boot: the clock and our address space. */
     return rng_hash((uint64_t)clock_wall_us(),
                     (uint64_t)clock_now_us() ^ (uint64_t)(uintptr_t)&x);
@@ -96,9 +95,8 @@ uint32_t rng_below(struct rng *r, uint32_t n)
     uint64_t m = (rng_next(r) >> 32) * n;
     if ((uint32_t)m < n) {
         uint32_t floor = (uint32_t)(0u - n) % n;
-        while ((uint32_t)m < floor) {
+        while ((uint32_t)m < floor)
             m = (rng_next(r) >> 32) * n;
-        }
     }
     return (uint32_t)(m >> 32);
 }

@@ -66,16 +66,14 @@ static void block(uint32_t h[8], const uint8_t *p)
         v[1] = v[0];
         v[0] = t1 + s0 + maj;
     }
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         h[i] += v[i];
-    }
 }
 
 static void blocks_generic(uint32_t h[8], const uint8_t *p, size_t n)
 {
-    for (; n; n--, p += 64) {
+    for (; n; n--, p += 64)
         block(h, p);
-    }
 }
 
 void sha256_init(struct sha256 *c)
@@ -102,17 +100,15 @@ void sha256_add(struct sha256 *c, const void *p, size_t n)
         memcpy(c->part + have, s, take);
         s += take;
         n -= take;
-        if (have + take < 64) {
+        if (have + take < 64)
             return;
-        }
         c->blocks(c->h, c->part, 1);
     }
     c->blocks(c->h, s, n / 64);
     s += n / 64 * 64;
     n %= 64;
-    if (n) {
+    if (n)
         memcpy(c->part, s, n);
-    }
 }
 
 void sha256_finish(struct sha256 *c, uint8_t out[32])
@@ -120,14 +116,12 @@ void sha256_finish(struct sha256 *c, uint8_t out[32])
     static const uint8_t pad[64] = {0x80};
     uint64_t bits = c->n * 8;
     uint8_t len[8];
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         len[i] = (uint8_t)(bits >> (56 - 8 * i));
-    }
     sha256_add(c, pad, 1 + (119 - c->n % 64) % 64);
     sha256_add(c, len, 8);
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < 32; i++)
         out[i] = (uint8_t)(c->h[i / 4] >> (24 - 8 * (i % 4)));
-    }
 }
 
 void sha256_hex(const uint8_t digest[32], char out[65])

@@ -58,12 +58,10 @@ static void look(void)
 {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) ||
-        !(c & bit_SSE4_1)) {
+        !(c & bit_SSE4_1))
         return;
-    }
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA)) {
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA))
         found = blocks_sha;
-    }
 }
 
 sha256_blocks_fn *sha256_isa(void)

@@ -92,9 +92,8 @@ static const struct case_range lower_ranges[] = {
 
 int utf8_next(const char *s, size_t n, uint32_t *cp)
 {
-    if (n == 0) {
+    if (n == 0)
         return 0;
-    }
     const unsigned char *p = (const unsigned char *)s;
     uint32_t c = p[0];
     if (c < 0x80) {
@@ -102,20 +101,17 @@ int utf8_next(const char *s, size_t n, uint32_t *cp)
         return 1;
     }
     int len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || (size_t)len > n) {
+    if (c < 0xc2 || c > 0xf4 || (size_t)len > n)
         return 0;
-    }
     c &= 0x7fu >> len;
     for (int i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
+        if ((p[i] & 0xc0) != 0x80)
             return 0;
-        }
         c = c << 6 | (p[i] & 0x3fu);
     }
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
+    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
         return 0;
-    }
     *cp = c;
     return len;
 }
@@ -126,9 +122,8 @@ int utf8_put(uint32_t cp, char out[4])
         out[0] = (char)cp;
         return 1;
     }
-    if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff)) {
+    if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
         return 0;
-    }
     if (cp < 0x800) {
         out[0] = (char)(0xc0 | cp >> 6);
         out[1] = (char)(0x80 | (cp & 0x3f));
@@ -153,9 +148,8 @@ int utf8_valid(const char *s, size_t n)
     while (i < n) {
         uint32_t cp;
         int len = utf8_next(s + i, n - i, &cp);
-        if (len == 0) {
+        if (len == 0)
             return 0;
-        }
         i += (size_t)len;
     }
     return 1;
@@ -164,9 +158,8 @@ int utf8_valid(const char *s, size_t n)
 size_t utf8_count(const char *s, size_t n)
 {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         count += ((unsigned char)s[i] & 0xc0) != 0x80;
-    }
     return count;
 }
 
@@ -174,9 +167,8 @@ size_t utf8_whole(const char *s, size_t n)
 {
     for (size_t back = 1; back <= 3 && back <= n; back++) {
         unsigned char c = (unsigned char)s[n - back];
-        if ((c & 0xc0) == 0x80) {
+        if ((c & 0xc0) == 0x80)
             continue;
-        }
         size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
         return len > back ? n - back : n;
     }
@@ -185,9 +177,8 @@ size_t utf8_whole(const char *s, size_t n)
 
 uint32_t utf8_lower(uint32_t cp)
 {
-    if (cp < 0x80) {
+    if (cp < 0x80)
         return cp >= 'A' && cp <= 'Z' ? cp + 32 : cp;
-    }
     int lo = 0, hi = (int)(sizeof(lower_ranges) / sizeof(lower_ranges[0])) - 1;
     while (lo <= hi) {
         int mid = (lo + hi) / 2;
@@ -206,9 +197,8 @@ uint32_t utf8_lower(uint32_t cp)
 
 int utf8_is_space(uint32_t cp)
 {
-    if (cp < 0x80) {
+    if (cp < 0x80)
         return cp == ' ' || (cp >= 9 && cp <= 13);
-    }
     return cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
            (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
            cp == 0x202f || cp == 0x205f || cp == 0x3000;

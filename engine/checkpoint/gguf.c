@@ -39,7 +39,7 @@ struct gguf {
     struct pair *pair; /* [n_pair] as in the file */
     int *by_key;       /* [n_pair] */
     int n_pair;
-    struct weight *t; /* [n_t] as in the file; names are owned */
+    struct tensor *t; /* [n_t] as in the file; names are owned */
     int n_t;
 };
 
@@ -66,17 +66,15 @@ int gguf_take(struct gguf_cursor *c, size_t n, const char *what)
 static uint64_t little(const uint8_t *p, int n)
 {
     uint64_t v = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         v |= (uint64_t)p[i] << (8 * i);
-    }
     return v;
 }
 
 int gguf_take_int(struct gguf_cursor *c, int n, const char *what, uint64_t *v)
 {
-    if (gguf_take(c, (size_t)n, what)) {
+    if (gguf_take(c, (size_t)n, what))
         return -1;
-    }
     *v = little(c->p + c->at - n, n);
     return 0;
 }
@@ -86,9 +84,8 @@ static int take_string(struct gguf_cursor *c, const char *what, size_t *at,
                        size_t *bytes)
 {
     uint64_t n;
-    if (gguf_take_int(c, 8, what, &n)) {
+    if (gguf_take_int(c, 8, what, &n))
         return -1;
-    }
     if (n > c->bytes - c->at) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: %s has a string of %llu bytes, %zu are left",
@@ -104,18 +101,16 @@ int gguf_take_name(struct gguf_cursor *c, const char *what, size_t max,
                    char **out)
 {
     size_t at, n;
-    if (take_string(c, what, &at, &n)) {
+    if (take_string(c, what, &at, &n))
         return -1;
-    }
     if (n == 0 || n > max) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: %s has a name of %zu bytes, expected 1..%zu",
                        c->label, what, n, max);
     }
     char *s = mem_strndup((const char *)c->p + at, n);
-    if (!s) {
+    if (!s)
         return err_nomem(c->e);
-    }
     *out = s;
     if (strlen(s) != n || !utf8_valid(s, n)) {
         return err_set(c->e, ERR_FORMAT,
@@ -139,9 +134,8 @@ static int take_type(struct gguf_cursor *c, const struct pair *p,
                      enum gguf_type *out)
 {
     uint64_t v;
-    if (gguf_take_int(c, 4, "a metadata type", &v)) {
+    if (gguf_take_int(c, 4, "a metadata type", &v))
         return -1;
-    }
     if (v > GGUF_F64) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: metadata '%.80s' has the unknown type %llu, "
@@ -155,14 +149,12 @@ static int take_type(struct gguf_cursor *c, const struct pair *p,
 static int take_strings(struct gguf_cursor *c, struct pair *p)
 {
     size_t at, n;
-    p->str = mem_array(p->len + 1, sizeof(*p->str));
-    if (!p->str) {
+    p->str = mem_array(p->len + 1, sizeof *p->str);
+    if (!p->str)
         return err_nomem(c->e);
-    }
     for (size_t i = 0; i < p->len; i++) {
-        if (take_string(c, p->key, &at, &n)) {
+        if (take_string(c, p->key, &at, &n))
             return -1;
-        }
         p->str[i] = at;
     }
     p->str[p->len] = c->at + 8; /* so that each ends 8 before the next */
@@ -171,11 +163,9 @@ static int take_strings(struct gguf_cursor *c, struct pair *p)
 
 static int check_bools(const struct gguf_cursor *c, const struct pair *p)
 {
-    for (size_t i = 0; i < p->len; i++) {
-        if (c->p[p->at + i] > 1) {
+    for (size_t i = 0; i < p->len; i++)
+        if (c->p[p->at + i] > 1)
             return bad_pair(c, p, "holds a boolean that is neither 0 nor 1");
-        }
-    }
     return 0;
 }
 
@@ -183,9 +173,8 @@ static int check_bools(const struct gguf_cursor *c, const struct pair *p)
 static int take_numbers(struct gguf_cursor *c, struct pair *p)
 {
     size_t each = type_bytes[p->elem];
-    if (p->len > (c->bytes - c->at) / each) {
+    if (p->len > (c->bytes - c->at) / each)
         return bad_pair(c, p, "has more elements than the file has bytes");
-    }
     c->at += p->len * each;
     return p->elem == GGUF_BOOL ? check_bools(c, p) : 0;
 }
@@ -193,18 +182,16 @@ static int take_numbers(struct gguf_cursor *c, struct pair *p)
 static int take_array(struct gguf_cursor *c, struct pair *p)
 {
     uint64_t n;
-    if (take_type(c, p, &p->elem) || gguf_take_int(c, 8, "an array", &n)) {
+    if (take_type(c, p, &p->elem) || gguf_take_int(c, 8, "an array", &n))
         return -1;
-    }
     if (p->elem == GGUF_ARRAY) {
         return err_set(c->e, ERR_UNSUPPORTED,
                        "%s: metadata '%.80s' is an array of arrays", c->label,
                        p->key);
     }
     size_t least = p->elem == GGUF_STRING ? 8 : type_bytes[p->elem];
-    if (n > (c->bytes - c->at) / least) {
+    if (n > (c->bytes - c->at) / least)
         return bad_pair(c, p, "has more elements than the file has bytes");
-    }
     p->len = (size_t)n;
     p->at = c->at;
     return p->elem == GGUF_STRING ? take_strings(c, p) : take_numbers(c, p);
@@ -213,18 +200,15 @@ static int take_array(struct gguf_cursor *c, struct pair *p)
 static int take_pair(struct gguf_cursor *c, struct pair *p)
 {
     if (gguf_take_name(c, "a metadata key", MAX_KEY, &p->key) ||
-        take_type(c, p, &p->type)) {
+        take_type(c, p, &p->type))
         return -1;
-    }
     p->elem = p->type;
     p->len = 1;
     p->at = c->at;
-    if (p->type == GGUF_ARRAY) {
+    if (p->type == GGUF_ARRAY)
         return take_array(c, p);
-    }
-    if (p->type == GGUF_STRING) {
+    if (p->type == GGUF_STRING)
         return take_string(c, p->key, &p->at, &p->bytes);
-    }
     return take_numbers(c, p);
 }
 
@@ -239,21 +223,19 @@ static int sort_keys(const struct gguf_cursor *c, struct gguf *g)
 {
     const struct pair **list =
         mem_array((size_t)g->n_pair + 1, sizeof(struct pair *));
-    g->by_key = mem_array((size_t)g->n_pair + 1, sizeof(*g->by_key));
+    g->by_key = mem_array((size_t)g->n_pair + 1, sizeof *g->by_key);
     if (!list || !g->by_key) {
         mem_free((void *)list);
         return err_nomem(c->e);
     }
-    for (int i = 0; i < g->n_pair; i++) {
+    for (int i = 0; i < g->n_pair; i++)
         list[i] = &g->pair[i];
-    }
-    qsort((void *)list, (size_t)g->n_pair, sizeof(*list), by_key);
+    qsort((void *)list, (size_t)g->n_pair, sizeof *list, by_key);
     int rc = 0;
     for (int i = 0; i < g->n_pair && rc == 0; i++) {
         g->by_key[i] = (int)(list[i] - g->pair);
-        if (i && strcmp(list[i]->key, list[i - 1]->key) == 0) {
+        if (i && strcmp(list[i]->key, list[i - 1]->key) == 0)
             rc = bad_pair(c, list[i], "appears twice");
-        }
     }
     mem_free((void *)list);
     return rc;
@@ -268,15 +250,12 @@ static int take_pairs(struct gguf_cursor *c, struct gguf *g, uint64_t n)
                        c->label, (unsigned long long)n, MAX_KEYS,
                        c->bytes - c->at);
     }
-    g->pair = mem_zarray((size_t)n + 1, sizeof(*g->pair));
-    if (!g->pair) {
+    g->pair = mem_zarray((size_t)n + 1, sizeof *g->pair);
+    if (!g->pair)
         return err_nomem(c->e);
-    }
-    while ((uint64_t)g->n_pair < n) {
-        if (take_pair(c, &g->pair[g->n_pair++])) {
+    while ((uint64_t)g->n_pair < n)
+        if (take_pair(c, &g->pair[g->n_pair++]))
             return -1;
-        }
-    }
     return sort_keys(c, g);
 }
 
@@ -308,9 +287,8 @@ static int take_header(struct gguf_cursor *c, uint64_t *n_t, uint64_t *n_pair)
                        c->label);
     }
     c->at = 4;
-    if (gguf_take_int(c, 4, "the header", &version)) {
+    if (gguf_take_int(c, 4, "the header", &version))
         return -1;
-    }
     if (version && (version & 0xffff) == 0) {
         return err_set(c->e, ERR_UNSUPPORTED,
                        "%s: header: a big-endian file, expected little-endian",
@@ -330,9 +308,8 @@ static int take_header(struct gguf_cursor *c, uint64_t *n_t, uint64_t *n_pair)
 static int take_tensors(struct gguf_cursor *c, struct gguf *g, uint64_t n)
 {
     size_t align = 0;
-    if (read_alignment(c, g, &align)) {
+    if (read_alignment(c, g, &align))
         return -1;
-    }
     if (n > MAX_TENSORS || n > (c->bytes - c->at) / LEAST_TENSOR) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: header: %llu tensors, at most %d and what %zu "
@@ -340,10 +317,9 @@ static int take_tensors(struct gguf_cursor *c, struct gguf *g, uint64_t n)
                        c->label, (unsigned long long)n, MAX_TENSORS,
                        c->bytes - c->at);
     }
-    g->t = mem_zarray((size_t)n + 1, sizeof(*g->t));
-    if (!g->t) {
+    g->t = mem_zarray((size_t)n + 1, sizeof *g->t);
+    if (!g->t)
         return err_nomem(c->e);
-    }
     g->n_t = (int)n;
     return gguf_take_tensors(c, g->t, g->n_t, align);
 }
@@ -362,10 +338,9 @@ int gguf_open(const char *path, const char *label, struct gguf **out,
               struct err *e)
 {
     *out = NULL;
-    struct gguf *g = mem_zalloc(sizeof(*g));
-    if (!g) {
+    struct gguf *g = mem_zalloc(sizeof *g);
+    if (!g)
         return err_nomem(e);
-    }
     if (mapped_open(&g->file, path, HEADER_BYTES, label, e) ||
         parse(g, label, e)) {
         gguf_close(g);
@@ -379,10 +354,9 @@ int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
                struct err *e)
 {
     *out = NULL;
-    struct gguf *g = mem_zalloc(sizeof(*g));
-    if (!g) {
+    struct gguf *g = mem_zalloc(sizeof *g);
+    if (!g)
         return err_nomem(e);
-    }
     mapped_lend(&g->file, p, n);
     if (n < HEADER_BYTES) {
         err_set(e, ERR_FORMAT, "%s: shorter than %d bytes", label,
@@ -397,17 +371,15 @@ int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
 
 void gguf_close(struct gguf *g)
 {
-    if (!g) {
+    if (!g)
         return;
-    }
     mapped_close(&g->file);
     for (int i = 0; i < g->n_pair; i++) {
         mem_free(g->pair[i].key);
         mem_free(g->pair[i].str);
     }
-    for (int i = 0; i < g->n_t; i++) {
+    for (int i = 0; i < g->n_t; i++)
         mem_free((void *)(uintptr_t)g->t[i].name);
-    }
     mem_free(g->pair);
     mem_free(g->by_key);
     mem_free(g->t);
@@ -432,14 +404,12 @@ int gguf_find(const struct gguf *g, const char *key)
     while (lo <= hi) {
         int mid = (lo + hi) / 2;
         int c = strcmp(key, g->pair[g->by_key[mid]].key);
-        if (c == 0) {
+        if (c == 0)
             return g->by_key[mid];
-        }
-        if (c < 0) {
+        if (c < 0)
             hi = mid - 1;
-        } else {
+        else
             lo = mid + 1;
-        }
     }
     return -1;
 }
@@ -463,9 +433,8 @@ int gguf_string(const struct gguf *g, int i, size_t at, const char **s,
                 size_t *n)
 {
     const struct pair *p = &g->pair[i];
-    if (p->elem != GGUF_STRING || at >= p->len) {
+    if (p->elem != GGUF_STRING || at >= p->len)
         return -1;
-    }
     size_t from = p->str ? p->str[at] : p->at;
     *n = p->str ? p->str[at + 1] - 8 - from : p->bytes;
     *s = (const char *)g->file.p + from;
@@ -476,9 +445,8 @@ int gguf_string(const struct gguf *g, int i, size_t at, const char **s,
 static const uint8_t *number(const struct pair *p, const struct gguf *g,
                              size_t at)
 {
-    if (p->elem == GGUF_STRING || at >= p->len) {
+    if (p->elem == GGUF_STRING || at >= p->len)
         return NULL;
-    }
     return g->file.p + p->at + at * type_bytes[p->elem];
 }
 
@@ -486,9 +454,8 @@ int gguf_int(const struct gguf *g, int i, size_t at, int64_t *v)
 {
     const struct pair *p = &g->pair[i];
     const uint8_t *b = number(p, g, at);
-    if (!b || p->elem == GGUF_F32 || p->elem == GGUF_F64) {
+    if (!b || p->elem == GGUF_F32 || p->elem == GGUF_F64)
         return -1;
-    }
     uint64_t u = little(b, type_bytes[p->elem]);
     switch (p->elem) {
     case GGUF_I8:
@@ -521,16 +488,15 @@ int gguf_float(const struct gguf *g, int i, size_t at, double *v)
         return 0;
     }
     if (b && p->elem == GGUF_F64) {
-        memcpy(v, b, sizeof(*v));
+        memcpy(v, b, sizeof *v);
         return 0;
     }
     if (b && p->elem == GGUF_U64) {
         *v = (double)little(b, 8);
         return 0;
     }
-    if (gguf_int(g, i, at, &whole)) {
+    if (gguf_int(g, i, at, &whole))
         return -1;
-    }
     *v = (double)whole;
     return 0;
 }
@@ -540,7 +506,7 @@ int gguf_n_tensors(const struct gguf *g)
     return g->n_t;
 }
 
-const struct weight *gguf_tensor(const struct gguf *g, int i)
+const struct tensor *gguf_tensor(const struct gguf *g, int i)
 {
     return i >= 0 && i < g->n_t ? &g->t[i] : NULL;
 }

@@ -74,7 +74,7 @@ int gguf_float(const struct gguf *g, int i, size_t at, double *v);
 
 /* Tensors, for weights.c: described, checked against the file's size. */
 int gguf_n_tensors(const struct gguf *g);
-const struct weight *gguf_tensor(const struct gguf *g, int i);
+const struct tensor *gguf_tensor(const struct gguf *g, int i);
 /* gguf_file: the mapping, for weights.c: its damage, digest and pages. */
 struct mapped *gguf_file(struct gguf *g);
 

@@ -63,7 +63,7 @@ static const struct {
 /* Where a tensor's data is, for the walk over the data section. */
 struct place {
     uint64_t offset;
-    struct weight *t;
+    struct tensor *t;
 };
 
 static int bad_tensor(const struct gguf_cursor *c, const char *name,
@@ -73,12 +73,11 @@ static int bad_tensor(const struct gguf_cursor *c, const char *name,
                    what);
 }
 
-static int take_dims(struct gguf_cursor *c, struct weight *t)
+static int take_dims(struct gguf_cursor *c, struct tensor *t)
 {
     uint64_t n, d;
-    if (gguf_take_int(c, 4, "a tensor's dimensions", &n)) {
+    if (gguf_take_int(c, 4, "a tensor's dimensions", &n))
         return -1;
-    }
     if (n > MAX_DIMS) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: tensor '%.80s' has %llu dimensions, at most %d",
@@ -86,23 +85,20 @@ static int take_dims(struct gguf_cursor *c, struct weight *t)
     }
     t->n_dims = (int)n;
     for (int i = t->n_dims - 1; i >= 0; i--) { /* the file has rows last */
-        if (gguf_take_int(c, 8, "a tensor's dimensions", &d)) {
+        if (gguf_take_int(c, 8, "a tensor's dimensions", &d))
             return -1;
-        }
-        if (d == 0 || d > INT64_MAX) {
+        if (d == 0 || d > INT64_MAX)
             return bad_tensor(c, t->name, "has a dimension outside 1..2^63-1");
-        }
         t->dim[i] = (int64_t)d;
     }
     return 0;
 }
 
-static int take_dtype(struct gguf_cursor *c, struct weight *t)
+static int take_dtype(struct gguf_cursor *c, struct tensor *t)
 {
     uint64_t v;
-    if (gguf_take_int(c, 4, "a tensor's type", &v)) {
+    if (gguf_take_int(c, 4, "a tensor's type", &v))
         return -1;
-    }
     if (v >= N_TYPES) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: tensor '%.80s' has the unknown type %llu, expected "
@@ -121,7 +117,7 @@ static int take_dtype(struct gguf_cursor *c, struct weight *t)
 }
 
 /* bytes from dims and type; rows are whole blocks */
-static int set_bytes(const struct gguf_cursor *c, struct weight *t)
+static int set_bytes(const struct gguf_cursor *c, struct tensor *t)
 {
     const uint64_t block = (uint64_t)dtype_block(t->dtype);
     const uint64_t row = t->n_dims ? (uint64_t)t->dim[t->n_dims - 1] : 1;
@@ -134,26 +130,23 @@ static int set_bytes(const struct gguf_cursor *c, struct weight *t)
                        (unsigned long long)block, dtype_name(t->dtype));
     }
     int over = __builtin_mul_overflow(bytes, row / block, &bytes);
-    for (int i = 0; i < t->n_dims - 1 && !over; i++) {
+    for (int i = 0; i < t->n_dims - 1 && !over; i++)
         over = __builtin_mul_overflow(bytes, (uint64_t)t->dim[i], &bytes);
-    }
-    if (over || bytes > c->bytes) {
+    if (over || bytes > c->bytes)
         return bad_tensor(c, t->name, "is larger than the file");
-    }
     t->bytes = (size_t)bytes;
     return 0;
 }
 
-static int take_tensor(struct gguf_cursor *c, struct weight *t, size_t align,
+static int take_tensor(struct gguf_cursor *c, struct tensor *t, size_t align,
                        uint64_t *offset)
 {
     char *name = NULL;
     int rc = gguf_take_name(c, "a tensor", MAX_NAME, &name);
     t->name = name;
     if (rc || take_dims(c, t) || take_dtype(c, t) || set_bytes(c, t) ||
-        gguf_take_int(c, 8, "a tensor's offset", offset)) {
+        gguf_take_int(c, 8, "a tensor's offset", offset))
         return -1;
-    }
     if (*offset % align) {
         return err_set(c->e, ERR_FORMAT,
                        "%s: tensor '%.80s' is at offset %llu, expected a "
@@ -166,9 +159,8 @@ static int take_tensor(struct gguf_cursor *c, struct weight *t, size_t align,
 static int by_offset(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    if (x->offset != y->offset) {
+    if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
-    }
     return strcmp(x->t->name, y->t->name);
 }
 
@@ -180,12 +172,10 @@ static int by_name(const void *a, const void *b)
 
 static int check_names(const struct gguf_cursor *c, struct place *p, int n)
 {
-    qsort(p, (size_t)n, sizeof(*p), by_name);
-    for (int i = 1; i < n; i++) {
-        if (strcmp(p[i].t->name, p[i - 1].t->name) == 0) {
+    qsort(p, (size_t)n, sizeof *p, by_name);
+    for (int i = 1; i < n; i++)
+        if (strcmp(p[i].t->name, p[i - 1].t->name) == 0)
             return bad_tensor(c, p[i].t->name, "appears twice");
-        }
-    }
     return 0;
 }
 
@@ -201,7 +191,7 @@ static int place_data(const struct gguf_cursor *c, struct place *p, int n,
 {
     const uint64_t begin = pad(c->at, align);
     uint64_t at = 0, end = c->at;
-    qsort(p, (size_t)n, sizeof(*p), by_offset);
+    qsort(p, (size_t)n, sizeof *p, by_offset);
     for (int i = 0; i < n; i++) {
         if (p[i].offset != at) {
             return bad_tensor(c, p[i].t->name,
@@ -226,21 +216,19 @@ static int place_data(const struct gguf_cursor *c, struct place *p, int n,
     return 0;
 }
 
-int gguf_take_tensors(struct gguf_cursor *c, struct weight *t, int n,
+int gguf_take_tensors(struct gguf_cursor *c, struct tensor *t, int n,
                       size_t align)
 {
-    struct place *p = mem_array((size_t)n + 1, sizeof(*p));
-    if (!p) {
+    struct place *p = mem_array((size_t)n + 1, sizeof *p);
+    if (!p)
         return err_nomem(c->e);
-    }
     int rc = 0;
     for (int i = 0; i < n && rc == 0; i++) {
         p[i].t = &t[i];
         rc = take_tensor(c, &t[i], align, &p[i].offset);
     }
-    if (rc == 0) {
+    if (rc == 0)
         rc = check_names(c, p, n) || place_data(c, p, n, align) ? -1 : 0;
-    }
     mem_free(p);
     return rc;
 }

@@ -30,7 +30,7 @@ int gguf_take_name(struct gguf_cursor *c, const char *what, size_t max,
 /* gguf_take_tensors: n descriptions into t (zeroed by the caller), and the
  * data section behind them: aligned, without holes, overlaps or bytes left
  * over, all of it in the file. */
-int gguf_take_tensors(struct gguf_cursor *c, struct weight *t, int n,
+int gguf_take_tensors(struct gguf_cursor *c, struct tensor *t, int n,
                       size_t align);
 
 #endif

@@ -29,16 +29,14 @@ static int repair(uintptr_t addr)
     for (int i = 0; i < GUARD_SLOTS; i++) {
         uintptr_t end = atomic_load(&slots[i].end);
         uintptr_t begin = atomic_load(&slots[i].begin);
-        if (addr < begin || addr >= end) {
+        if (addr < begin || addr >= end)
             continue;
-        }
         uintptr_t from = addr & ~page_mask;
         uintptr_t to = (end + page_mask) & ~page_mask;
         void *p = (void *)from;
         if (mmap(p, to - from, PROT_READ,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != p) {
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != p)
             return 0;
-        }
         atomic_store(atomic_load(&slots[i].damaged), 1);
         return 1;
     }
@@ -54,9 +52,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
         memset(&dfl, 0, sizeof(dfl));
         dfl.sa_handler = SIG_DFL;
         sigaction(sig, &dfl, NULL);
-        if (info->si_code <= 0) {
+        if (info->si_code <= 0)
             raise(sig); /* sent by kill(2): it will not come again */
-        }
     }
     errno = saved;
 }
@@ -82,13 +79,11 @@ static int install(void)
 
 int guard_add(void *addr, size_t bytes, atomic_int *damaged)
 {
-    if (install()) {
+    if (install())
         return -1;
-    }
     for (int i = 0; i < GUARD_SLOTS; i++) {
-        if (atomic_exchange(&slots[i].taken, 1)) {
+        if (atomic_exchange(&slots[i].taken, 1))
             continue;
-        }
         atomic_store(&slots[i].damaged, damaged);
         atomic_store(&slots[i].begin, (uintptr_t)addr);
         atomic_store(&slots[i].end, (uintptr_t)addr + bytes);
@@ -99,9 +94,8 @@ int guard_add(void *addr, size_t bytes, atomic_int *damaged)
 
 void guard_remove(int slot)
 {
-    if (slot < 0) {
+    if (slot < 0)
         return;
-    }
     atomic_store(&slots[slot].end, 0);
     atomic_store(&slots[slot].taken, 0);
 }

@@ -72,15 +72,13 @@ static int open_gguf(struct hparams *h, const char *path, const char *label,
     struct buf text;
     h->form = HPARAMS_GGUF;
     gguf_label(label, path, h->label, sizeof(h->label));
-    if (gguf_open(path, h->label, &g, e)) {
+    if (gguf_open(path, h->label, &g, e))
         return -1;
-    }
     buf_init(&text, HPARAMS_GGUF_BYTES);
     int rc = hparams_gguf_write(g, h->label, &text, e);
     gguf_close(g);
-    if (rc == 0) {
+    if (rc == 0)
         rc = parse_text(h, text.p, text.len, &gguf_limits, e);
-    }
     buf_fini(&text);
     return rc;
 }
@@ -90,10 +88,9 @@ int hparams_open(const char *path, const char *label, struct hparams **out,
 {
     char file[PATH_MAX];
     *out = NULL;
-    struct hparams *h = mem_zalloc(sizeof(*h));
-    if (!h) {
+    struct hparams *h = mem_zalloc(sizeof *h);
+    if (!h)
         return err_nomem(e);
-    }
     int rc = gguf_find_file(path, file, sizeof(file))
                  ? open_gguf(h, file, label, e)
                  : open_config(h, path, label, e);
@@ -109,10 +106,9 @@ int hparams_parse(const char *text, size_t n, const char *label,
                   struct hparams **out, struct err *e)
 {
     *out = NULL;
-    struct hparams *h = mem_zalloc(sizeof(*h));
-    if (!h) {
+    struct hparams *h = mem_zalloc(sizeof *h);
+    if (!h)
         return err_nomem(e);
-    }
     snprintf(h->label, sizeof(h->label), "%s", label ? label : FILE_NAME);
     return finish(h, parse_text(h, text, n, &limits, e), out, e);
 }
@@ -128,21 +124,18 @@ void hparams_close(struct hparams *h)
 const struct json *hparams_json(const struct hparams *h, const char *key)
 {
     const struct json *j = h->root;
-    if (h->form == HPARAMS_GGUF) {
+    if (h->form == HPARAMS_GGUF)
         return json_get(j, key);
-    }
     while (j) {
         char part[128];
         size_t n = strcspn(key, ".");
-        if (n >= sizeof(part)) {
+        if (n >= sizeof(part))
             return NULL;
-        }
         memcpy(part, key, n);
         part[n] = 0;
         j = json_get(j, part);
-        if (key[n] == 0) {
+        if (key[n] == 0)
             break;
-        }
         key += n + 1;
     }
     return j;
@@ -176,9 +169,8 @@ static int read_int(const struct hparams *h, const char *key,
                     const struct json *j, const int64_t range[2], int64_t *v,
                     struct err *e)
 {
-    if (json_type(j) != JSON_NUMBER) {
+    if (json_type(j) != JSON_NUMBER)
         return wrong_type(h, key, j, "an integer", e);
-    }
     int64_t x;
     if (json_int(j, &x) || x < range[0] || x > range[1]) {
         return err_set(e, ERR_FORMAT, "%s: '%s' is %.15g, expected %lld..%lld",
@@ -211,12 +203,10 @@ int hparams_float_or(const struct hparams *h, const char *key, double min,
 {
     const struct json *j = value(h, key);
     *v = dflt;
-    if (!j) {
+    if (!j)
         return 0;
-    }
-    if (json_type(j) != JSON_NUMBER) {
+    if (json_type(j) != JSON_NUMBER)
         return wrong_type(h, key, j, "a number", e);
-    }
     double x = json_number(j);
     if (!(x >= min && x <= max)) {
         return err_set(e, ERR_FORMAT, "%s: '%s' is %g, expected %g..%g",
@@ -231,12 +221,10 @@ int hparams_bool_or(const struct hparams *h, const char *key, int dflt, int *v,
 {
     const struct json *j = value(h, key);
     *v = dflt;
-    if (!j) {
+    if (!j)
         return 0;
-    }
-    if (json_type(j) != JSON_BOOL) {
+    if (json_type(j) != JSON_BOOL)
         return wrong_type(h, key, j, "a boolean", e);
-    }
     *v = json_bool(j);
     return 0;
 }
@@ -244,9 +232,8 @@ int hparams_bool_or(const struct hparams *h, const char *key, int dflt, int *v,
 int hparams_string(const struct hparams *h, const char *key, const char **v,
                    struct err *e)
 {
-    if (!value(h, key)) {
+    if (!value(h, key))
         return missing(h, key, e);
-    }
     return hparams_string_or(h, key, NULL, v, e);
 }
 
@@ -255,12 +242,10 @@ int hparams_string_or(const struct hparams *h, const char *key,
 {
     const struct json *j = value(h, key);
     *v = dflt;
-    if (!j) {
+    if (!j)
         return 0;
-    }
-    if (json_type(j) != JSON_STRING) {
+    if (json_type(j) != JSON_STRING)
         return wrong_type(h, key, j, "a string", e);
-    }
     *v = json_string(j);
     return 0;
 }
@@ -284,9 +269,8 @@ int hparams_choice(const struct hparams *h, const char *key,
     const char *s;
     int rc = dflt ? hparams_string_or(h, key, dflt, &s, e)
                   : hparams_string(h, key, &s, e);
-    if (rc) {
+    if (rc)
         return -1;
-    }
     for (int i = 0; list[i]; i++) {
         if (strcmp(s, list[i]) == 0) {
             *v = i;

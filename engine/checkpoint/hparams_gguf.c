@@ -22,15 +22,12 @@ static int string_fits(const struct gguf *g, int i, size_t at)
 static int is_wanted(const struct gguf *g, int i)
 {
     double v;
-    if (strcmp(gguf_key(g, i), MODEL_TYPE) == 0) {
+    if (strcmp(gguf_key(g, i), MODEL_TYPE) == 0)
         return 0; /* ours */
-    }
-    if (gguf_type(g, i) == GGUF_ARRAY) {
+    if (gguf_type(g, i) == GGUF_ARRAY)
         return gguf_len(g, i) <= MAX_ARRAY;
-    }
-    if (gguf_type(g, i) == GGUF_STRING) {
+    if (gguf_type(g, i) == GGUF_STRING)
         return string_fits(g, i, 0);
-    }
     return gguf_float(g, i, 0, &v) || isfinite(v);
 }
 
@@ -96,11 +93,9 @@ int hparams_gguf_write(const struct gguf *g, const char *label, struct buf *out,
     }
     buf_add_str(out, "{\"" MODEL_TYPE "\":");
     write_value(g, arch, 0, out);
-    for (int i = 0; i < gguf_n_keys(g) && !out->failed; i++) {
-        if (is_wanted(g, i)) {
+    for (int i = 0; i < gguf_n_keys(g) && !out->failed; i++)
+        if (is_wanted(g, i))
             write_pair(g, i, out);
-        }
-    }
     buf_add_char(out, '}');
     if (out->failed) {
         return out->len > HPARAMS_GGUF_BYTES / 2

@@ -20,7 +20,7 @@
 struct safetensors_index {
     struct json *header;
     const struct json *metadata; /* NULL: none */
-    struct weight *t;            /* [n], by data offset */
+    struct tensor *t;            /* [n], by data offset */
     int n;
 };
 
@@ -48,21 +48,18 @@ static int is_foreign_dtype(const char *s)
 {
     static const char *const names[] = {
         "BOOL", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "U32", "U64", NULL};
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(s, names[i]) == 0) {
+    for (int i = 0; names[i]; i++)
+        if (strcmp(s, names[i]) == 0)
             return 1;
-        }
-    }
     return 0;
 }
 
 static int read_dtype(const struct parse *p, const struct json *j,
-                      struct weight *t)
+                      struct tensor *t)
 {
     const char *s = json_string(j);
-    if (!s) {
+    if (!s)
         return bad_tensor(p, t->name, "has no dtype");
-    }
     for (int d = 0; d <= DT_U8; d++) { /* the plain ones */
         if (strcmp(s, dtype_name((enum dtype)d)) == 0) {
             t->dtype = (enum dtype)d;
@@ -77,44 +74,37 @@ static int read_dtype(const struct parse *p, const struct json *j,
 
 /* Fills dims and, from their product, bytes. */
 static int read_shape(const struct parse *p, const struct json *j,
-                      struct weight *t)
+                      struct tensor *t)
 {
-    if (!j || json_type(j) != JSON_ARRAY) {
+    if (!j || json_type(j) != JSON_ARRAY)
         return bad_tensor(p, t->name, "has no shape");
-    }
     uint64_t bytes = dtype_bytes(t->dtype);
     for (const struct json *c = json_child(j); c; c = json_next(c)) {
         int64_t d;
-        if (t->n_dims == WEIGHT_MAX_DIMS) {
+        if (t->n_dims == TENSOR_MAX_DIMS)
             return bad_tensor(p, t->name, "has more than 8 dimensions");
-        }
-        if (json_int(c, &d) || d < 0) {
+        if (json_int(c, &d) || d < 0)
             return bad_tensor(p, t->name, "has a bad dimension");
-        }
         t->dim[t->n_dims++] = d;
-        if (__builtin_mul_overflow(bytes, (uint64_t)d, &bytes)) {
+        if (__builtin_mul_overflow(bytes, (uint64_t)d, &bytes))
             return bad_tensor(p, t->name, "is too large");
-        }
     }
-    if (bytes > SIZE_MAX) {
+    if (bytes > SIZE_MAX)
         return bad_tensor(p, t->name, "is too large");
-    }
     t->bytes = (size_t)bytes;
     return 0;
 }
 
 static int read_offsets(const struct parse *p, const struct json *j,
-                        struct weight *t)
+                        struct tensor *t)
 {
     const struct json *first = json_child(j), *second = json_next(first);
     int64_t begin, end;
     if (!j || json_type(j) != JSON_ARRAY || !second || json_next(second) ||
-        json_int(first, &begin) || json_int(second, &end)) {
+        json_int(first, &begin) || json_int(second, &end))
         return bad_tensor(p, t->name, "has no two data_offsets");
-    }
-    if (begin < 0 || end < begin || (uint64_t)end > p->data_bytes) {
+    if (begin < 0 || end < begin || (uint64_t)end > p->data_bytes)
         return bad_tensor(p, t->name, "has data_offsets outside the file");
-    }
     if ((uint64_t)(end - begin) != t->bytes) {
         return err_set(p->e, ERR_FORMAT,
                        "%s: tensor '%s' has %lld bytes of data, expected %zu",
@@ -125,9 +115,9 @@ static int read_offsets(const struct parse *p, const struct json *j,
 }
 
 static int read_tensor(const struct parse *p, const struct json *j,
-                       struct weight *t)
+                       struct tensor *t)
 {
-    memset(t, 0, sizeof(*t));
+    memset(t, 0, sizeof *t);
     t->name = json_key(j);
     size_t len = strlen(t->name);
     if (len == 0 || len > MAX_NAME) {
@@ -141,37 +131,32 @@ static int read_tensor(const struct parse *p, const struct json *j,
     }
     if (read_dtype(p, json_get(j, "dtype"), t) ||
         read_shape(p, json_get(j, "shape"), t) ||
-        read_offsets(p, json_get(j, "data_offsets"), t)) {
+        read_offsets(p, json_get(j, "data_offsets"), t))
         return -1;
-    }
     return 0;
 }
 
 static int check_metadata(const struct parse *p, const struct json *j)
 {
-    if (json_type(j) != JSON_OBJECT) {
+    if (json_type(j) != JSON_OBJECT)
         return bad(p, "__metadata__ is not an object");
-    }
-    for (const struct json *c = json_child(j); c; c = json_next(c)) {
-        if (!json_string(c)) {
+    for (const struct json *c = json_child(j); c; c = json_next(c))
+        if (!json_string(c))
             return bad(p, "__metadata__ holds a value that is no string");
-        }
-    }
     return 0;
 }
 
 static int by_offset(const void *a, const void *b)
 {
-    const struct weight *x = a, *y = b;
+    const struct tensor *x = a, *y = b;
     uintptr_t px = (uintptr_t)x->data, py = (uintptr_t)y->data;
-    if (px != py) {
+    if (px != py)
         return px < py ? -1 : 1;
-    }
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
 /* The tensors cover the data: no hole, no overlap, nothing left over. */
-static int check_cover(const struct parse *p, const struct weight *t, int n)
+static int check_cover(const struct parse *p, const struct tensor *t, int n)
 {
     const uint8_t *at = p->data;
     for (int i = 0; i < n; i++) {
@@ -182,9 +167,8 @@ static int check_cover(const struct parse *p, const struct weight *t, int n)
         }
         at += t[i].bytes;
     }
-    if (at != p->data + p->data_bytes) {
+    if (at != p->data + p->data_bytes)
         return bad(p, "bytes after the last tensor");
-    }
     return 0;
 }
 
@@ -195,29 +179,26 @@ static int read_header(const struct parse *p, struct safetensors_index *x)
         return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d", p->label,
                        n, MAX_TENSORS);
     }
-    x->t = mem_zarray((size_t)n + 1, sizeof(*x->t));
-    if (!x->t) {
+    x->t = mem_zarray((size_t)n + 1, sizeof *x->t);
+    if (!x->t)
         return err_nomem(p->e);
-    }
     const struct json *j = json_child(x->header);
     for (; j; j = json_next(j)) {
         if (strcmp(json_key(j), "__metadata__") == 0) {
             x->metadata = j;
-            if (check_metadata(p, j)) {
+            if (check_metadata(p, j))
                 return -1;
-            }
             continue;
         }
-        if (read_tensor(p, j, &x->t[x->n])) {
+        if (read_tensor(p, j, &x->t[x->n]))
             return -1;
-        }
         x->n++;
     }
     if (x->n > MAX_TENSORS) {
         return err_set(p->e, ERR_FORMAT, "%s: %d tensors, at most %d", p->label,
                        x->n, MAX_TENSORS);
     }
-    qsort(x->t, (size_t)x->n, sizeof(*x->t), by_offset);
+    qsort(x->t, (size_t)x->n, sizeof *x->t, by_offset);
     return check_cover(p, x->t, x->n);
 }
 
@@ -226,23 +207,19 @@ static int header_bytes(const struct parse *p, const uint8_t *map, size_t bytes,
                         uint64_t *out)
 {
     uint64_t n = 0;
-    if (bytes < 8) {
+    if (bytes < 8)
         return bad(p, "shorter than 8 bytes");
-    }
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         n |= (uint64_t)map[i] << (8 * i);
-    }
     if (n > MAX_HEADER) {
         return err_set(p->e, ERR_FORMAT,
                        "%s: header of %llu bytes, at most %llu", p->label,
                        (unsigned long long)n, (unsigned long long)MAX_HEADER);
     }
-    if (n > bytes - 8) {
+    if (n > bytes - 8)
         return bad(p, "header longer than the file");
-    }
-    if (n == 0 || map[8] != '{') {
+    if (n == 0 || map[8] != '{')
         return bad(p, "header does not start with '{'");
-    }
     *out = n;
     return 0;
 }
@@ -253,15 +230,13 @@ int safetensors_parse(const uint8_t *map, size_t bytes, const char *label,
     struct parse p = {label, NULL, 0, e};
     uint64_t n = 0;
     *out = NULL;
-    if (header_bytes(&p, map, bytes, &n)) {
+    if (header_bytes(&p, map, bytes, &n))
         return -1;
-    }
     p.data = map + 8 + n;
     p.data_bytes = bytes - 8 - n;
-    struct safetensors_index *x = mem_zalloc(sizeof(*x));
-    if (!x) {
+    struct safetensors_index *x = mem_zalloc(sizeof *x);
+    if (!x)
         return err_nomem(e);
-    }
     /* A tensor is 5 values and its dimensions; depth: header, tensor, list. */
     const struct json_limits lim = {(size_t)MAX_HEADER, 3,
                                     (size_t)16 * MAX_TENSORS};
@@ -296,7 +271,7 @@ int safetensors_index_count(const struct safetensors_index *x)
     return x->n;
 }
 
-const struct weight *safetensors_index_at(const struct safetensors_index *x,
+const struct tensor *safetensors_index_at(const struct safetensors_index *x,
                                           int i)
 {
     return i >= 0 && i < x->n ? &x->t[i] : NULL;

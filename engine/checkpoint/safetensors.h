@@ -18,7 +18,7 @@ struct save_tensor {
     const char *name;
     enum dtype dtype;
     int n_dims;
-    int64_t dim[WEIGHT_MAX_DIMS];
+    int64_t dim[TENSOR_MAX_DIMS];
     const float *data;
 };
 
@@ -34,7 +34,7 @@ int safetensors_parse(const uint8_t *map, size_t bytes, const char *label,
                       struct safetensors_index **out, struct err *e);
 void safetensors_index_free(struct safetensors_index *x);
 int safetensors_index_count(const struct safetensors_index *x);
-const struct weight *safetensors_index_at(const struct safetensors_index *x,
+const struct tensor *safetensors_index_at(const struct safetensors_index *x,
                                           int i);
 const char *safetensors_index_metadata(const struct safetensors_index *x,
                                        const char *key);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "engine/base/buf.h"
-#include "engine/checkpoint/dtype.h"
+#include "engine/compute/dtype.h"
 
 #define BLOCK 4096 /* elements converted at a time */
 #define MAX_HEADER ((size_t)16 << 20)
@@ -20,15 +20,12 @@
 static int element_count(const struct save_tensor *t, size_t *n)
 {
     size_t count = 1;
-    if (t->n_dims < 0 || t->n_dims > WEIGHT_MAX_DIMS) {
+    if (t->n_dims < 0 || t->n_dims > TENSOR_MAX_DIMS)
         return -1;
-    }
-    for (int i = 0; i < t->n_dims; i++) {
+    for (int i = 0; i < t->n_dims; i++)
         if (t->dim[i] < 0 ||
-            __builtin_mul_overflow(count, (size_t)t->dim[i], &count)) {
+            __builtin_mul_overflow(count, (size_t)t->dim[i], &count))
             return -1;
-        }
-    }
     *n = count;
     return 0;
 }
@@ -37,9 +34,8 @@ static void put_meta(struct buf *h, const char *const (*meta)[2], int n)
 {
     buf_add_str(h, "\"__metadata__\":{");
     for (int i = 0; i < n; i++) {
-        if (i) {
+        if (i)
             buf_add_char(h, ',');
-        }
         buf_add_json_string(h, meta[i][0], strlen(meta[i][0]));
         buf_add_char(h, ':');
         buf_add_json_string(h, meta[i][1], strlen(meta[i][1]));
@@ -53,15 +49,13 @@ static int put_entry(struct buf *h, const struct save_tensor *t,
     size_t n, bytes;
     if ((t->dtype != DT_F32 && t->dtype != DT_F16 && t->dtype != DT_BF16) ||
         element_count(t, &n) ||
-        __builtin_mul_overflow(n, dtype_bytes(t->dtype), &bytes)) {
+        __builtin_mul_overflow(n, dtype_bytes(t->dtype), &bytes))
         return -1;
-    }
     buf_add_json_string(h, t->name, strlen(t->name));
     buf_addf(h, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(t->dtype));
     for (int i = 0; i < t->n_dims; i++) {
-        if (i) {
+        if (i)
             buf_add_char(h, ',');
-        }
         buf_add_int(h, t->dim[i]);
     }
     buf_addf(h, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)*offset,
@@ -78,22 +72,19 @@ static int build_header(struct buf *h, const struct save_tensor *t, int n,
     uint64_t offset = 0;
     buf_add(h, "\0\0\0\0\0\0\0\0", 8);
     buf_add_char(h, '{');
-    if (meta && n_meta > 0) {
+    if (meta && n_meta > 0)
         put_meta(h, meta, n_meta);
-    }
     for (int i = 0; i < n; i++) {
-        if (i || (meta && n_meta > 0)) {
+        if (i || (meta && n_meta > 0))
             buf_add_char(h, ',');
-        }
         if (put_entry(h, &t[i], &offset)) {
             return err_set(e, ERR_INVALID, "tensor '%s' cannot be saved",
                            t[i].name);
         }
     }
     buf_add_char(h, '}');
-    while (h->len % 8 && !h->failed) {
+    while (h->len % 8 && !h->failed)
         buf_add_char(h, ' ');
-    }
     if (h->failed) {
         return h->len >= MAX_HEADER / 2
                    ? err_set(e, ERR_TOO_LARGE, "header over %zu bytes",
@@ -101,9 +92,8 @@ static int build_header(struct buf *h, const struct save_tensor *t, int n,
                    : err_nomem(e);
     }
     uint64_t len = h->len - 8;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         h->p[i] = (char)(len >> (8 * i) & 0xff);
-    }
     return 0;
 }
 
@@ -112,18 +102,16 @@ static int write_data(FILE *f, const struct save_tensor *t)
     uint16_t half[BLOCK];
     size_t n = 0;
     element_count(t, &n);
-    if (t->dtype == DT_F32) {
+    if (t->dtype == DT_F32)
         return fwrite(t->data, sizeof(float), n, f) == n ? 0 : -1;
-    }
     for (size_t at = 0; at < n; at += BLOCK) {
         size_t m = n - at < BLOCK ? n - at : BLOCK;
         for (size_t i = 0; i < m; i++) {
             float v = t->data[at + i];
             half[i] = t->dtype == DT_F16 ? dtype_to_f16(v) : dtype_to_bf16(v);
         }
-        if (fwrite(half, sizeof(half[0]), m, f) != m) {
+        if (fwrite(half, sizeof(half[0]), m, f) != m)
             return -1;
-        }
     }
     return 0;
 }
@@ -133,12 +121,10 @@ static int write_file(FILE *f, const struct buf *h, const struct save_tensor *t,
                       int n)
 {
     int rc = fwrite(h->p, 1, h->len, f) == h->len ? 0 : -1;
-    for (int i = 0; i < n && rc == 0; i++) {
+    for (int i = 0; i < n && rc == 0; i++)
         rc = write_data(f, &t[i]);
-    }
-    if (rc == 0 && (fflush(f) || fsync(fileno(f)))) {
+    if (rc == 0 && (fflush(f) || fsync(fileno(f))))
         rc = -1;
-    }
     return fclose(f) ? -1 : rc;
 }
 
@@ -148,9 +134,8 @@ int safetensors_save(const char *path, const struct save_tensor *t, int n,
     char tmp[PATH_MAX];
     struct buf h;
     int len = snprintf(tmp, sizeof(tmp), "%s.tmp-%ld", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof(tmp)) {
+    if (len < 0 || (size_t)len >= sizeof(tmp))
         return err_set(e, ERR_INVALID, "path too long");
-    }
     buf_init(&h, MAX_HEADER);
     if (build_header(&h, t, n, meta, n_meta, e)) {
         buf_fini(&h);
@@ -159,9 +144,8 @@ int safetensors_save(const char *path, const struct save_tensor *t, int n,
     FILE *f = fopen(tmp, "wbe");
     int rc = f ? write_file(f, &h, t, n) : -1;
     buf_fini(&h);
-    if (rc == 0 && rename(tmp, path)) {
+    if (rc == 0 && rename(tmp, path))
         rc = -1;
-    }
     if (rc) {
         unlink(tmp);
         return err_set(e, ERR_IO, "checkpoint cannot be written");

@@ -63,11 +63,10 @@ static int read_map(struct shards *s, struct err *e)
         return err_set(e, ERR_FORMAT, "%s: %d tensors, expected 1..%d",
                        s->label, n, MAX_TENSORS);
     }
-    s->entry = mem_zarray((size_t)n, sizeof(*s->entry));
+    s->entry = mem_zarray((size_t)n, sizeof *s->entry);
     s->name = mem_array((size_t)n, sizeof(char *));
-    if (!s->entry || !s->name) {
+    if (!s->entry || !s->name)
         return err_nomem(e);
-    }
     for (const struct json *j = json_child(map); j; j = json_next(j)) {
         const char *shard = json_string(j);
         if (!shard || !is_file_name(shard)) {
@@ -85,13 +84,11 @@ static int read_map(struct shards *s, struct err *e)
 /* Sort both tables; each shard once. */
 static int sort_tables(struct shards *s, struct err *e)
 {
-    qsort(s->entry, (size_t)s->n_entries, sizeof(*s->entry), by_tensor);
+    qsort(s->entry, (size_t)s->n_entries, sizeof *s->entry, by_tensor);
     qsort((void *)s->name, (size_t)s->n_entries, sizeof(char *), by_text);
-    for (int i = 0; i < s->n_entries; i++) {
-        if (s->n == 0 || strcmp(s->name[s->n - 1], s->name[i]) != 0) {
+    for (int i = 0; i < s->n_entries; i++)
+        if (s->n == 0 || strcmp(s->name[s->n - 1], s->name[i]) != 0)
             s->name[s->n++] = s->name[i];
-        }
-    }
     if (s->n > MAX_SHARDS) {
         return err_set(e, ERR_TOO_LARGE, "%s: %d shards, at most %d", s->label,
                        s->n, MAX_SHARDS);
@@ -107,13 +104,11 @@ int shards_open(const char *dir, const char *label, struct shards **out,
     char path[PATH_MAX];
     *out = NULL;
     int len = snprintf(path, sizeof(path), "%s/%s", dir, SHARDS_FILE);
-    if (len < 0 || (size_t)len >= sizeof(path)) {
+    if (len < 0 || (size_t)len >= sizeof(path))
         return err_set(e, ERR_INVALID, "%s: path too long", label);
-    }
-    struct shards *s = mem_zalloc(sizeof(*s));
-    if (!s) {
+    struct shards *s = mem_zalloc(sizeof *s);
+    if (!s)
         return err_nomem(e);
-    }
     s->label = label;
     if (json_load(path, label, &limits, &s->root, e) || read_map(s, e) ||
         sort_tables(s, e)) {

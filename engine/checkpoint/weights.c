@@ -36,8 +36,8 @@ struct weights {
     char *label;       /* in messages: "name/model.safetensors" */
     struct part *part; /* [n_parts], in the order of their names */
     int n_parts;
-    const struct weight **list;    /* [n] by part, in the file's order */
-    const struct weight **by_name; /* [n] */
+    const struct tensor **list;    /* [n] by part, in the file's order */
+    const struct tensor **by_name; /* [n] */
     int n;
     pthread_mutex_t digest_lock;
     char digest[72]; /* "" until the first request */
@@ -49,7 +49,7 @@ static int part_count(const struct part *p)
                    : safetensors_index_count(p->index);
 }
 
-static const struct weight *part_at(const struct part *p, int i)
+static const struct tensor *part_at(const struct part *p, int i)
 {
     return p->gguf ? gguf_tensor(p->gguf, i)
                    : safetensors_index_at(p->index, i);
@@ -69,10 +69,9 @@ static int make_label(struct weights *w, const char *label, const char *name,
 
 static int make_parts(struct weights *w, int n, struct err *e)
 {
-    w->part = mem_zarray((size_t)n, sizeof(*w->part));
-    if (!w->part) {
+    w->part = mem_zarray((size_t)n, sizeof *w->part);
+    if (!w->part)
         return err_nomem(e);
-    }
     w->n_parts = n;
     return 0;
 }
@@ -82,9 +81,8 @@ static int open_safetensors(struct part *p, const char *dir, const char *name,
 {
     char path[PATH_MAX];
     int len = snprintf(path, sizeof(path), "%s/%s", dir, name);
-    if (len < 0 || (size_t)len >= sizeof(path)) {
+    if (len < 0 || (size_t)len >= sizeof(path))
         return err_set(e, ERR_INVALID, "%s: path too long", label);
-    }
     p->file = &p->own;
     return mapped_open(&p->own, path, 8, label, e) ||
                    safetensors_parse(p->own.p, p->own.bytes, label, &p->index,
@@ -109,9 +107,8 @@ static int open_gguf(struct weights *w, const char *path, const char *label,
     int64_t n_files = 1;
     gguf_label(label, path, text, sizeof(text));
     if (make_label(w, NULL, text, e) || make_parts(w, 1, e) ||
-        gguf_open(path, w->label, &w->part[0].gguf, e)) {
+        gguf_open(path, w->label, &w->part[0].gguf, e))
         return -1;
-    }
     w->part[0].file = gguf_file(w->part[0].gguf);
     int i = gguf_find(w->part[0].gguf, "split.count");
     if (i >= 0 && gguf_int(w->part[0].gguf, i, 0, &n_files) == 0 &&
@@ -131,9 +128,8 @@ static int open_shards(struct weights *w, const char *dir, const char *label,
 {
     struct shards *s = NULL;
     if (make_label(w, label, SHARDS_FILE, e) ||
-        shards_open(dir, w->label, &s, e)) {
+        shards_open(dir, w->label, &s, e))
         return -1;
-    }
     int rc = make_parts(w, shards_count(s), e);
     for (int i = 0; i < w->n_parts && rc == 0; i++) {
         struct part *p = &w->part[i];
@@ -142,13 +138,11 @@ static int open_shards(struct weights *w, const char *dir, const char *label,
         snprintf(text, sizeof(text), "%s%s%s", named ? label : "",
                  named ? "/" : "", shards_name(s, i));
         rc = open_safetensors(p, dir, shards_name(s, i), text, e);
-        for (int k = 0; rc == 0 && k < part_count(p); k++) {
+        for (int k = 0; rc == 0 && k < part_count(p); k++)
             rc = shards_seen(s, i, part_at(p, k)->name, e);
-        }
     }
-    if (rc == 0) {
+    if (rc == 0)
         rc = shards_check(s, e);
-    }
     shards_close(s);
     return rc;
 }
@@ -164,39 +158,33 @@ static int open_parts(struct weights *w, const char *path, const char *label,
                       struct err *e)
 {
     char file[PATH_MAX];
-    if (gguf_find_file(path, file, sizeof(file))) {
+    if (gguf_find_file(path, file, sizeof(file)))
         return open_gguf(w, file, label, e);
-    }
-    if (!is_there(path, FILE_NAME) && is_there(path, SHARDS_FILE)) {
+    if (!is_there(path, FILE_NAME) && is_there(path, SHARDS_FILE))
         return open_shards(w, path, label, e);
-    }
     return open_single(w, path, label, e);
 }
 
 static int by_name(const void *a, const void *b)
 {
-    const struct weight *const *x = a, *const *y = b;
+    const struct tensor *const *x = a, *const *y = b;
     return strcmp((*x)->name, (*y)->name);
 }
 
 static int build_names(struct weights *w, struct err *e)
 {
     size_t total = 0;
-    for (int i = 0; i < w->n_parts; i++) {
+    for (int i = 0; i < w->n_parts; i++)
         total += (size_t)part_count(&w->part[i]);
-    }
-    w->list = mem_array(total + 1, sizeof(struct weight *));
-    w->by_name = mem_array(total + 1, sizeof(struct weight *));
-    if (!w->list || !w->by_name) {
+    w->list = mem_array(total + 1, sizeof(struct tensor *));
+    w->by_name = mem_array(total + 1, sizeof(struct tensor *));
+    if (!w->list || !w->by_name)
         return err_nomem(e);
-    }
-    for (int i = 0; i < w->n_parts; i++) {
-        for (int k = 0; k < part_count(&w->part[i]); k++) {
+    for (int i = 0; i < w->n_parts; i++)
+        for (int k = 0; k < part_count(&w->part[i]); k++)
             w->list[w->n++] = part_at(&w->part[i], k);
-        }
-    }
-    memcpy((void *)w->by_name, (void *)w->list, total * sizeof(*w->list));
-    qsort((void *)w->by_name, total, sizeof(struct weight *), by_name);
+    memcpy((void *)w->by_name, (void *)w->list, total * sizeof *w->list);
+    qsort((void *)w->by_name, total, sizeof(struct tensor *), by_name);
     return 0;
 }
 
@@ -204,10 +192,9 @@ int weights_open(const char *path, const char *label, struct weights **out,
                  struct err *e)
 {
     *out = NULL;
-    struct weights *w = mem_zalloc(sizeof(*w));
-    if (!w) {
+    struct weights *w = mem_zalloc(sizeof *w);
+    if (!w)
         return err_nomem(e);
-    }
     pthread_mutex_init(&w->digest_lock, NULL);
     if (open_parts(w, path, label, e) || build_names(w, e)) {
         weights_close(w);
@@ -219,9 +206,8 @@ int weights_open(const char *path, const char *label, struct weights **out,
 
 void weights_close(struct weights *w)
 {
-    if (!w) {
+    if (!w)
         return;
-    }
     for (int i = 0; i < w->n_parts; i++) {
         struct part *p = &w->part[i];
         if (p->gguf) {
@@ -244,25 +230,23 @@ int weights_count(const struct weights *w)
     return w->n;
 }
 
-const struct weight *weights_at(const struct weights *w, int i)
+const struct tensor *weights_at(const struct weights *w, int i)
 {
     return i >= 0 && i < w->n ? w->list[i] : NULL;
 }
 
-const struct weight *weights_find(const struct weights *w, const char *name)
+const struct tensor *weights_find(const struct weights *w, const char *name)
 {
     int lo = 0, hi = w->n - 1;
     while (lo <= hi) {
         int mid = (lo + hi) / 2;
         int c = strcmp(name, w->by_name[mid]->name);
-        if (c == 0) {
+        if (c == 0)
             return w->by_name[mid];
-        }
-        if (c < 0) {
+        if (c < 0)
             hi = mid - 1;
-        } else {
+        else
             lo = mid + 1;
-        }
     }
     return NULL;
 }
@@ -287,30 +271,26 @@ uint64_t weights_parameters(const struct weights *w)
 size_t weights_bytes(const struct weights *w)
 {
     size_t sum = 0;
-    for (int i = 0; i < w->n_parts; i++) {
+    for (int i = 0; i < w->n_parts; i++)
         sum += w->part[i].file->bytes;
-    }
     return sum;
 }
 
 int weights_damaged(const struct weights *w)
 {
-    for (int i = 0; i < w->n_parts; i++) {
-        if (atomic_load(&w->part[i].file->damaged)) {
+    for (int i = 0; i < w->n_parts; i++)
+        if (atomic_load(&w->part[i].file->damaged))
             return 1;
-        }
-    }
     return 0;
 }
 
-void weights_drop_pages(const struct weights *w, const struct weight *t)
+void weights_drop_pages(const struct weights *w, const struct tensor *t)
 {
     for (int i = 0; i < w->n_parts; i++) {
         const struct mapped *m = w->part[i].file;
         const uint8_t *p = t ? t->data : m->p;
-        if (p >= m->p && p < m->p + m->bytes) {
+        if (p >= m->p && p < m->p + m->bytes)
             mapped_drop(m, p, t ? t->bytes : m->bytes);
-        }
     }
 }
 
@@ -323,9 +303,8 @@ const char *weights_digest(const struct weights *w)
         struct sha256 c;
         uint8_t raw[32];
         sha256_init(&c);
-        for (int i = 0; i < m->n_parts; i++) {
+        for (int i = 0; i < m->n_parts; i++)
             mapped_hash(m->part[i].file, &c);
-        }
         sha256_finish(&c, raw);
         memcpy(m->digest, "sha256:", 7);
         sha256_hex(raw, m->digest + 7);
@@ -349,11 +328,11 @@ static const char *shape_text(int n_dims, const int64_t *dim, char *out,
     return out;
 }
 
-const struct weight *weights_need(const struct weights *w, const char *name,
+const struct tensor *weights_need(const struct weights *w, const char *name,
                                   int n_dims, int64_t d0, int64_t d1,
                                   struct err *e)
 {
-    const struct weight *t = weights_find(w, name);
+    const struct tensor *t = weights_find(w, name);
     const int64_t want[2] = {d0, d1};
     if (!t) {
         err_set(e, ERR_FORMAT, "%s: tensor '%s' is missing", w->label, name);

@@ -5,7 +5,7 @@
 #include <fenv.h>
 #include <string.h>
 
-#include "engine/compute/kernels_isa.h"
+#include "engine/compute/isa/kernels_isa.h"
 
 const struct kernels *kernels_available(int i)
 {

@@ -5,7 +5,7 @@
 #ifndef SEQD_KERNELS_ATTN_H
 #define SEQD_KERNELS_ATTN_H
 
-#include "engine/compute/kernels_isa.h"
+#include "engine/compute/isa/kernels_isa.h"
 
 /* Floats of a value in a block. */
 #define ATTN_ROW(d) (((size_t)(d) + 15) / 16 * 16)

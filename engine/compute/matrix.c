@@ -56,12 +56,11 @@ static void tile_rows(const struct product *p, const struct packed *tile, int n,
         int rows = p->m - r < TILE_ROWS ? p->m - r : TILE_ROWS;
         float *y = p->y + (size_t)r * p->ldy + n;
 
-        for (int i = 0; i < rows; i++) {
+        for (int i = 0; i < rows; i++)
             if (k0 > 0)
                 start[i] = y + (size_t)i * p->ldy;
             else if (p->init)
                 start[i] = p->init[r + i] + n;
-        }
         p->k->gemm_rows(tile, 0, tile->N, rows, p->x + (size_t)r * p->ldx + k0,
                         p->ldx, k0 > 0 || p->init ? start : NULL, y, p->ldy);
     }

@@ -3,7 +3,7 @@
  * of the checkpoint: fp32, bf16, f16 or ggml's blocks, re-packed once at load
  * and about as large as the file has them. Two ways to multiply:
  *
- *   exact  weights are widened (dequantised as weight_read does, bit for bit)
+ *   exact  weights are widened (dequantised as tensor_read does, bit for bit)
  *          to a small tile, activations are fp32: the same bits as gemm_rows
  *          over widened weights
  *   fast   block types only: activations are quantised per row and block of 32
@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
-#include "engine/checkpoint/weights.h"
+#include "engine/compute/tensor.h"
 
 struct kernels;
 
@@ -59,7 +59,7 @@ void qrows_bind(struct qrows *q, void *mem, int m, int K);
  * `transposed`: the tensor is [K, rows] (plain types only). F64 becomes fp32.
  * ERR_NOMEM, ERR_UNSUPPORTED. The caller has checked the shape. */
 struct matrix_rows_of {
-    const struct weight *t;
+    const struct tensor *t;
     int64_t row0;
     int N, K;
     int transposed;

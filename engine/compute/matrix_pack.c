@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/checkpoint/dtype.h"
+#include "engine/compute/dtype.h"
 #include "engine/compute/matrix_layout.h"
 
 /* One block of a file, unpacked: 32 or 256 codes. */
@@ -254,7 +254,7 @@ static void place_meta(const struct layout *l, const struct block *b, int c,
 }
 
 /* Row `row` of the tensor to column c of a panel. */
-static void pack_row(const struct weight *t, int64_t row, int K, int c,
+static void pack_row(const struct tensor *t, int64_t row, int K, int c,
                      uint8_t *panel)
 {
     const struct layout *l = &layouts[t->dtype];
@@ -306,19 +306,18 @@ static void pack_plain(enum dtype from, enum dtype to, const uint8_t *p,
     float *f = (float *)panel + c;
     uint16_t *h = (uint16_t *)panel + (to == DT_BF16 ? 2 * c : c);
 
-    if (to == DT_F32 && from == DT_F32) {
+    if (to == DT_F32 && from == DT_F32)
         for (int k = 0; k < K; k++, p += step)
             memcpy(f + (size_t)k * PACK_COLS, p, sizeof *f);
-    } else if (to == DT_F32) {
+    else if (to == DT_F32)
         for (int k = 0; k < K; k++, p += step)
             f[(size_t)k * PACK_COLS] = read_plain(from, p);
-    } else if (to == DT_F16) {
+    else if (to == DT_F16)
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)k * PACK_COLS, p, sizeof *h);
-    } else {
+    else
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)(k / 2) * (2 * PACK_COLS) + k % 2, p, sizeof *h);
-    }
 }
 
 static int is_plain(enum dtype d)
@@ -330,7 +329,7 @@ static int is_plain(enum dtype d)
 
 static int check_part(const struct matrix_rows_of *from, struct err *e)
 {
-    const struct weight *t = from->t;
+    const struct tensor *t = from->t;
     const struct format *f = &formats[t->dtype];
     uint64_t n = (uint64_t)(from->row0 + from->N) * (uint64_t)from->K, need;
 
@@ -385,7 +384,7 @@ static size_t panel_bytes(enum dtype type, int K)
 static void pack_part(const struct matrix_rows_of *from, int at,
                       struct matrix *out)
 {
-    const struct weight *t = from->t;
+    const struct tensor *t = from->t;
     const size_t es = dtype_bytes(t->dtype);
     const size_t ldt =
         (size_t)(from->transposed ? t->dim[t->n_dims - 1] : from->K) * es;

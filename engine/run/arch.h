@@ -177,7 +177,8 @@ struct model_arch {
     /* warm: work that may follow after ready, in a background thread (folding
      * a table). Publishes its result atomically; answers have the same bits
      * before and after. *stop becomes 1 when the model is being unloaded: poll
-     * it with __atomic_load_n. x has one thread and no scratch. May be NULL. Adds to info's memory through *memory_bytes. */
+     * it with __atomic_load_n. x has one thread and no scratch. May be NULL.
+     * Adds to info's memory through *memory_bytes. */
     void (*warm)(void *self, const struct exec *x, const int *stop,
                  size_t *memory_bytes);
     void (*layout)(const void *self, struct state_layout *out);

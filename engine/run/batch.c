@@ -16,17 +16,16 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
 {
     size_t n = (size_t)max_items;
     int cols = info->n_vocab > info->n_labels ? info->n_vocab : info->n_labels;
-    if ((info->tasks & TASK_EMBED) && info->width > cols) {
+    if ((info->tasks & TASK_EMBED) && info->width > cols)
         cols = info->width;
-    }
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, sizeof *p);
     p->max_items = max_items;
     p->max_chain = info->max_chain;
     p->whole = (info->flags & ARCH_WHOLE_INPUT) != 0;
     p->ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
     p->store = store;
-    p->b.item = mem_zarray(n, sizeof(*p->b.item));
-    p->want = mem_zarray(2 * n, sizeof(*p->want));
+    p->b.item = mem_zarray(n, sizeof *p->b.item);
+    p->want = mem_zarray(2 * n, sizeof *p->want);
     p->seq = mem_zarray(n, sizeof(struct seq *));
     p->owner = mem_zarray(n, sizeof(struct job *));
     p->order = mem_zarray(n, sizeof(struct job *));
@@ -45,26 +44,22 @@ void batch_plan_fini(struct batch_plan *p)
     mem_free(p->order);
     mem_free(p->seq);
     mem_aligned_free(p->rows);
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, sizeof *p);
 }
 
 int batch_plan_rows(struct batch_plan *p, int n, struct err *e)
 {
-    if (n <= p->cap_rows) {
+    if (n <= p->cap_rows)
         return 0;
-    }
     int cap = p->cap_rows ? p->cap_rows : 1;
-    while (cap < n) {
+    while (cap < n)
         cap *= 2;
-    }
     size_t floats;
-    if (__builtin_mul_overflow((size_t)cap, p->ld, &floats)) {
+    if (__builtin_mul_overflow((size_t)cap, p->ld, &floats))
         return err_nomem(e);
-    }
     float *rows = mem_floats(floats);
-    if (!rows) {
+    if (!rows)
         return err_nomem(e);
-    }
     mem_aligned_free(p->rows);
     p->rows = rows;
     p->cap_rows = cap;
@@ -123,10 +118,8 @@ int batch_add_to(struct batch_plan *p, struct job *j, struct seq *s,
     struct batch *b = &p->b;
     int i = b->n_item;
 
-    if (n <= 0 || i >= p->max_items ||
-        (want >= 0 && b->n_rows >= p->cap_rows)) {
+    if (n <= 0 || i >= p->max_items || (want >= 0 && b->n_rows >= p->cap_rows))
         return 0;
-    }
     int rc = seq_reserve(p->store, s, 0, n, NULL);
     if (rc) {
         batch_starve(p, j, rc);
@@ -138,14 +131,12 @@ int batch_add_to(struct batch_plan *p, struct job *j, struct seq *s,
                             .fixed_out = s->buf[s->cur ^ 1],
                             .in = {.kind = IN_TOKENS, .p = ids, .n = n},
                             .w = &p->want[2 * i]};
-    if (want >= 0) {
+    if (want >= 0)
         add_wants(p, j, i, n, want);
-    }
     p->owner[i] = j;
     p->seq[i] = s;
-    if (j->n_planned++ == 0) {
+    if (j->n_planned++ == 0)
         j->first = i;
-    }
     b->n_item++;
     b->n_tokens += n;
     return n;
@@ -159,9 +150,8 @@ static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
         struct job *j = jobs[i];
         int decodes = j->pos >= j->n_tokens && j->n_all - j->pos <= 1;
         if (decodes == decode && j->end == JOB_OPEN &&
-            (budget > 0 || p->b.n_item == 0)) {
+            (budget > 0 || p->b.n_item == 0))
             budget -= j->ops->plan(j, budget, p);
-        }
     }
     return budget;
 }
@@ -171,9 +161,8 @@ static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
 static struct job *cut_short(const struct batch_plan *p, int n_decode)
 {
     int last = p->b.n_item - 1;
-    if (last <= n_decode) {
+    if (last <= n_decode)
         return NULL;
-    }
     struct job *j = p->owner[last];
     int full = j->n_all - j->pos;
     full = p->max_chain > 0 && full > p->max_chain ? p->max_chain : full;
@@ -183,9 +172,8 @@ static struct job *cut_short(const struct batch_plan *p, int n_decode)
 void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
 {
     p->b.n_item = p->b.n_tokens = p->b.n_rows = p->n_starved = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         jobs[i]->n_planned = jobs[i]->starved = 0;
-    }
     budget = plan_some(p, jobs, n, budget, 1);
     int n_decode = p->b.n_item;
     plan_some(p, jobs, n, budget, 0);
@@ -193,11 +181,9 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
     struct job *cut = cut_short(p, n_decode);
     int k = 0;
     for (int served = 0; served < 2; served++) {
-        for (int i = 0; i < n; i++) {
-            if ((jobs[i]->n_planned > 0 && jobs[i] != cut) == served) {
+        for (int i = 0; i < n; i++)
+            if ((jobs[i]->n_planned > 0 && jobs[i] != cut) == served)
                 p->order[k++] = jobs[i];
-            }
-        }
     }
     memcpy(jobs, p->order, (size_t)n * sizeof(struct job *));
 }

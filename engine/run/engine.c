@@ -56,15 +56,13 @@ static void resolve(struct engine_options *o)
 static int init_sync(struct engine *g, struct err *e)
 {
     pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr)) {
+    if (pthread_condattr_init(&attr))
         return err_nomem(e);
-    }
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     int rc = pthread_cond_init(&g->s.idle, &attr);
     pthread_condattr_destroy(&attr);
-    if (rc) {
+    if (rc)
         return err_nomem(e);
-    }
     if (pthread_mutex_init(&g->s.mu, NULL)) {
         pthread_cond_destroy(&g->s.idle);
         return err_nomem(e);
@@ -77,12 +75,11 @@ int engine_open(const struct engine_options *o,
                 const struct model_arch *const *archs, struct engine **out,
                 struct err *e)
 {
-    struct engine *g = mem_zalloc(sizeof(*g));
+    struct engine *g = mem_zalloc(sizeof *g);
 
     *out = NULL;
-    if (!g) {
+    if (!g)
         return err_nomem(e);
-    }
     g->s.o = *o;
     g->s.paged_step_tokens = either(o->step_tokens, PAGED_STEP_TOKENS);
     resolve(&g->s.o);
@@ -99,12 +96,10 @@ int engine_open(const struct engine_options *o,
 
 void engine_close(struct engine *g)
 {
-    if (!g) {
+    if (!g)
         return;
-    }
-    if (g->sync_ready) {
+    if (g->sync_ready)
         engine_drain(g, 0);
-    }
     for (int i = 0; i < g->n_models; i++) {
         runner_stop(g->model[i]->runner);
         model_warm_stop(g->model[i]);
@@ -134,11 +129,9 @@ static struct model *find_model(struct engine *g, const char *name)
 {
     struct model *m[MAX_MODELS];
     int n = snapshot(g, m);
-    for (int i = 0; i < n; i++) {
-        if (strcmp(m[i]->name, name) == 0) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(m[i]->name, name) == 0)
             return m[i];
-        }
-    }
     return NULL;
 }
 
@@ -148,13 +141,12 @@ static int add_model(struct engine *g, struct model *m, struct err *e)
     int taken = find_model(g, m->name) != NULL;
 
     pthread_mutex_lock(&g->s.mu);
-    if (taken) {
+    if (taken)
         rc = err_set(e, ERR_INVALID, "model name '%s' is taken", m->name);
-    } else if (g->n_models == MAX_MODELS) {
+    else if (g->n_models == MAX_MODELS)
         rc = err_set(e, ERR_TOO_LARGE, "at most %d models", MAX_MODELS);
-    } else {
+    else
         g->model[g->n_models++] = m;
-    }
     pthread_mutex_unlock(&g->s.mu);
     return rc;
 }
@@ -181,12 +173,10 @@ int engine_load(struct engine *g, const char *name, const char *dir,
                                 .max_item_tokens = g->s.o.max_item_tokens};
     struct model *m;
 
-    if (find_model(g, name)) {
+    if (find_model(g, name))
         return err_set(e, ERR_INVALID, "model name '%.64s' is taken", name);
-    }
-    if (model_open(&o, &m, e)) {
+    if (model_open(&o, &m, e))
         return -1;
-    }
     if (runner_new(m, &g->s, &m->runner, e) || runner_start(m->runner, e)) {
         model_release(m);
         return -1;
@@ -212,13 +202,11 @@ int engine_model(struct engine *g, const char *name, unsigned tasks,
 
     *out = NULL;
     for (int i = 0; i < n && !found; i++) {
-        if (name && strcmp(m[i]->name, name) != 0) {
+        if (name && strcmp(m[i]->name, name) != 0)
             continue;
-        }
         named = 1;
-        if ((m[i]->info.tasks & tasks) == tasks) {
+        if ((m[i]->info.tasks & tasks) == tasks)
             found = m[i];
-        }
     }
     if (!found && name && !named) {
         return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
@@ -252,9 +240,8 @@ int engine_damaged(struct engine *g)
 {
     struct model *m[MAX_MODELS];
     int n = snapshot(g, m), damaged = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         damaged |= weights_damaged(m[i]->weights) != 0;
-    }
     return damaged;
 }
 
@@ -289,9 +276,8 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
 {
     struct err one = ERR_INIT;
 
-    if (n < 1) {
+    if (n < 1)
         return err_set(e, ERR_INVALID, "no items");
-    }
     if (engine_draining(g)) {
         return err_set_at(e, ERR_DRAINING, "draining", NULL,
                           "the server is shutting down");
@@ -307,9 +293,8 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
             return err_set_at(e, one.code, one.reason,
                               one.param[0] ? one.param : param, "%s", one.msg);
         }
-        if (i > 0) {
+        if (i > 0)
             jobs[i - 1]->next = jobs[i];
-        }
     }
     if (runner_submit(specs[0].model->runner, jobs[0], jobs[n - 1], n, e)) {
         drop_jobs(jobs, n);
@@ -333,9 +318,8 @@ static int wait_idle(struct engine *g, int64_t until)
     int rc = 0;
 
     pthread_mutex_lock(&g->s.mu);
-    while (atomic_load(&g->s.open_jobs) > 0 && rc == 0) {
+    while (atomic_load(&g->s.open_jobs) > 0 && rc == 0)
         rc = pthread_cond_timedwait(&g->s.idle, &g->s.mu, &ts);
-    }
     int open = atomic_load(&g->s.open_jobs) > 0;
     pthread_mutex_unlock(&g->s.mu);
     return open;
@@ -347,15 +331,12 @@ int engine_drain(struct engine *g, int timeout_ms)
     int n = snapshot(g, m);
 
     atomic_store(&g->draining, 1);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         runner_close(m[i]->runner);
-    }
-    if (!wait_idle(g, clock_now_us() + (int64_t)timeout_ms * 1000)) {
+    if (!wait_idle(g, clock_now_us() + (int64_t)timeout_ms * 1000))
         return 0;
-    }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         runner_drop(m[i]->runner);
-    }
     /* A step that runs is waited for: steps are short, and each job gets its
      * final event. */
     while (wait_idle(g, clock_now_us() + 1000000)) {

@@ -54,9 +54,9 @@ int engine_open(const struct engine_options *o,
 /* engine_close: drains with timeout 0, then frees. */
 void engine_close(struct engine *g);
 
-/* engine_load: read a checkpoint (a directory, or a .gguf file) and start its runner; the model is
- * usable when this returns 0. Order of loading is the order of defaults. Names
- * match [A-Za-z0-9._-]{1,64} and are unique. */
+/* engine_load: read a checkpoint (a directory, or a .gguf file) and start its
+ * runner; the model is usable when this returns 0. Order of loading is the
+ * order of defaults. Names match [A-Za-z0-9._-]{1,64} and are unique. */
 int engine_load(struct engine *g, const char *name, const char *dir,
                 struct err *e);
 

@@ -33,14 +33,12 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
     part = window > 0 ? (MAX_SCORE_CHUNK / window + 1) * window : n;
     for (int64_t at = 0; at < n; at += part) {
         int64_t len = n - at < part ? n - at : part;
-        if (engine_score(g, m, ids + at, len, window, &s, e)) {
+        if (engine_score(g, m, ids + at, len, window, &s, e))
             return -1;
-        }
         sum.tokens += s.tokens;
         sum.nats += s.nats;
-        if (o->progress) {
+        if (o->progress)
             o->progress(o->ctx, at + len, n);
-        }
     }
     for (int64_t i = 0; i < n; i++) {
         int first = window > 0 ? i % window == 0 : i == 0;
@@ -71,13 +69,11 @@ struct waiter {
 static void on_event(void *user, const struct job_event *ev)
 {
     struct waiter *w = user;
-    if (ev->kind == JOB_TEXT) {
+    if (ev->kind == JOB_TEXT)
         return;
-    }
     pthread_mutex_lock(&w->mu);
-    if (--w->left == 0) {
+    if (--w->left == 0)
         pthread_cond_signal(&w->done);
-    }
     pthread_mutex_unlock(&w->mu);
 }
 
@@ -87,9 +83,8 @@ static int count_item(struct tally *t, const struct job *j, int32_t label,
     const struct job_result *r = job_result(j);
     const struct err *failed = job_error(j);
 
-    if (failed->code != ERR_NONE) {
+    if (failed->code != ERR_NONE)
         return err_set(e, failed->code, "%s", failed->msg);
-    }
     if (label < 0 || label >= r->n_scores) {
         return err_set(e, ERR_FORMAT, "label %d is not one of the model's",
                        (int)label);
@@ -129,9 +124,8 @@ static int run_group(struct engine *g, struct model *m,
     int rc = engine_submit(g, spec, n, job, e);
     if (rc == 0) {
         pthread_mutex_lock(&w.mu);
-        while (w.left > 0) {
+        while (w.left > 0)
             pthread_cond_wait(&w.done, &w.mu);
-        }
         pthread_mutex_unlock(&w.mu);
         for (int i = 0; i < n; i++) {
             rc |= count_item(t, job[i], d->label[first + i], e);
@@ -152,17 +146,14 @@ int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
     memset(&t, 0, sizeof(t));
     for (int i = 0; i < d->n; i += GROUP) {
         int n = d->n - i < GROUP ? d->n - i : GROUP;
-        if (run_group(g, m, d, i, n, &t, e)) {
+        if (run_group(g, m, d, i, n, &t, e))
             return -1;
-        }
-        if (o->progress) {
+        if (o->progress)
             o->progress(o->ctx, i + n, d->n);
-        }
     }
     double items = t.items > 0 ? (double)t.items : 1;
-    for (int i = 0; i < BINS; i++) {
+    for (int i = 0; i < BINS; i++)
         ece += fabs(t.sure[i] - t.correct[i]) / items;
-    }
     return buf_addf(out,
                     "{\"items\": %lld, \"accuracy\": %.6f, \"nll\": %.6f, "
                     "\"ece\": %.6f}\n",
@@ -186,16 +177,13 @@ static int read_text(const char *path, struct buf *b, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n;
 
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(e, ERR_NOT_FOUND, "the data file cannot be opened");
-    }
-    while ((n = read(fd, block, sizeof(block))) > 0) {
+    while ((n = read(fd, block, sizeof(block))) > 0)
         buf_add(b, block, (size_t)n);
-    }
     close(fd);
-    if (n < 0) {
+    if (n < 0)
         return err_set(e, ERR_IO, "the data file cannot be read");
-    }
     return b->failed ? err_nomem(e) : 0;
 }
 
@@ -203,24 +191,21 @@ static int grow(struct corpus_ids *c, int64_t more, struct err *e)
 {
     if (c->n + more > c->cap) {
         int64_t cap = (c->n + more) * 2;
-        int32_t *ids = mem_grow(c->ids, (size_t)cap, sizeof(*ids));
-        if (!ids) {
+        int32_t *ids = mem_grow(c->ids, (size_t)cap, sizeof *ids);
+        if (!ids)
             return err_nomem(e);
-        }
         c->ids = ids;
         c->cap = cap;
     }
-    if (c->n_items + 1 < c->cap_items) {
+    if (c->n_items + 1 < c->cap_items)
         return 0;
-    }
     int cap = c->cap_items * 2 + 1024;
-    int64_t *start = mem_grow(c->start, (size_t)cap, sizeof(*start));
+    int64_t *start = mem_grow(c->start, (size_t)cap, sizeof *start);
     c->start = start ? start : c->start;
-    int32_t *label = mem_grow(c->label, (size_t)cap, sizeof(*label));
+    int32_t *label = mem_grow(c->label, (size_t)cap, sizeof *label);
     c->label = label ? label : c->label;
-    if (!start || !label) {
+    if (!start || !label)
         return err_nomem(e);
-    }
     c->cap_items = cap;
     return 0;
 }
@@ -233,22 +218,17 @@ static int label_of(const struct model_info *info, const char *s, size_t len,
     size_t k = 0;
     int v = 0;
 
-    while (k < len && s[k] != ' ' && s[k] != '\t') {
+    while (k < len && s[k] != ' ' && s[k] != '\t')
         k++;
-    }
     *n = k;
-    for (int i = 0; i < info->n_labels; i++) {
-        if (strlen(info->labels[i]) == k && !memcmp(info->labels[i], s, k)) {
+    for (int i = 0; i < info->n_labels; i++)
+        if (strlen(info->labels[i]) == k && !memcmp(info->labels[i], s, k))
             return i;
-        }
-    }
-    if (k < 1 || k > 4 || k == len) {
+    if (k < 1 || k > 4 || k == len)
         return -1;
-    }
     for (size_t i = 0; i < k; i++) {
-        if (s[i] < '0' || s[i] > '9') {
+        if (s[i] < '0' || s[i] > '9')
             return -1;
-        }
         v = v * 10 + (s[i] - '0');
     }
     return v < info->n_labels ? v : -1;
@@ -260,9 +240,8 @@ static void cut_item(const struct tokenizer *t, struct token_list *l, int max)
     int before, after;
     tokenizer_around(t, &before, &after);
     if (l->n > max && max > after) {
-        for (int i = 0; i < after; i++) {
+        for (int i = 0; i < after; i++)
             l->v[max - after + i] = l->v[l->n - after + i];
-        }
         l->n = max;
     }
 }
@@ -276,16 +255,13 @@ static int add_text(struct corpus_ids *c, struct model *m, const char *s,
     int rc = tokenizer_encode(t, s, n, label >= 0 ? TOK_ADD_SPECIAL : 0,
                               INT32_MAX, &list, e);
     rc = rc ? rc : grow(c, (int64_t)list.n + 1, e);
-    if (rc == 0 && label >= 0) {
+    if (rc == 0 && label >= 0)
         cut_item(t, &list, model_max_tokens(m));
-    }
-    for (int i = 0; i < list.n && rc == 0; i++) {
+    for (int i = 0; i < list.n && rc == 0; i++)
         c->ids[c->n++] = list.v[i].id;
-    }
     if (rc == 0 && list.n > 0) {
-        if (frame >= 0) {
+        if (frame >= 0)
             c->ids[c->n++] = frame;
-        }
         c->label[c->n_items++] = label;
         c->start[c->n_items] = c->n;
     }
@@ -300,26 +276,22 @@ static int add_lines(struct corpus_ids *c, struct model *m,
     int32_t frame = labelled ? -1 : tokenizer_eos(model_tokenizer(m));
     const char *p = text->p, *end = text->p + text->len;
 
-    if (frame >= 0) {
+    if (frame >= 0)
         c->ids[c->n++] = frame;
-    }
     for (long long line = 1; p < end; line++) {
         const char *lf = memchr(p, '\n', (size_t)(end - p));
         size_t len = (size_t)((lf ? lf : end) - p), skip = 0;
         int label = labelled ? label_of(info, p, len, &skip) : -1;
-        if (!utf8_valid(p, len)) {
+        if (!utf8_valid(p, len))
             return err_set(e, ERR_FORMAT, "line %lld is not UTF-8", line);
-        }
         if (labelled && len > 0 && label < 0) {
             return err_set(e, ERR_FORMAT,
                            "line %lld: no label of the model before the text",
                            line);
         }
         skip += skip > 0 && skip < len;
-        if (len > skip &&
-            add_text(c, m, p + skip, len - skip, label, frame, e)) {
+        if (len > skip && add_text(c, m, p + skip, len - skip, label, frame, e))
             return -1;
-        }
         p += len + 1;
     }
     return 0;
@@ -331,16 +303,13 @@ static int read_corpus(struct corpus_ids *c, struct model *m,
     int labelled = (model_get_info(m)->tasks & TASK_CLASSIFY) != 0;
     int words = tokenizer_level(model_tokenizer(m)) != TOK_LEVEL_SUBWORD;
 
-    if (grow(c, 1, e)) {
+    if (grow(c, 1, e))
         return -1;
-    }
     c->start[0] = 0;
-    if (labelled || words) {
+    if (labelled || words)
         return add_lines(c, m, text, labelled, e);
-    }
-    if (!utf8_valid(text->p, text->len)) {
+    if (!utf8_valid(text->p, text->len))
         return err_set(e, ERR_FORMAT, "the data file is not UTF-8");
-    }
     return add_text(c, m, text->p, text->len, -1, -1, e);
 }
 
@@ -352,9 +321,8 @@ int eval_file(struct engine *g, struct model *m, const char *path,
 
     buf_init(&text, MAX_FILE_BYTES);
     int rc = read_text(path, &text, e);
-    if (rc == 0 && text.len == 0) {
+    if (rc == 0 && text.len == 0)
         rc = err_set(e, ERR_FORMAT, "the data file is empty");
-    }
     rc = rc ? rc : read_corpus(&c, m, &text, e);
     buf_fini(&text);
     if (rc == 0 && (model_get_info(m)->tasks & TASK_CLASSIFY)) {

@@ -12,9 +12,8 @@
 
 static int check_tokens(const struct job_spec *s, struct err *e)
 {
-    if (s->n_tokens < 1 || !s->tokens) {
+    if (s->n_tokens < 1 || !s->tokens)
         return err_set(e, ERR_INVALID, "input has no tokens");
-    }
     int max = model_max_tokens(s->model);
     if (s->n_tokens > max) {
         return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
@@ -37,12 +36,10 @@ static int want_attention(struct job *j, const struct job_spec *s,
     const struct model_info *info = &j->model->info;
     size_t n = (size_t)s->n_tokens;
 
-    if (!s->attention) {
+    if (!s->attention)
         return 0;
-    }
-    if (s->task == TASK_GENERATE || s->task == TASK_EMBED) {
+    if (s->task == TASK_GENERATE || s->task == TASK_EMBED)
         return err_set(e, ERR_INVALID, "this task shows no attention");
-    }
     if (info->n_layers < 1 || info->n_heads < 1) {
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "attention",
                           "model '%s' has no attention to look at",
@@ -63,9 +60,8 @@ static int want_attention(struct job *j, const struct job_spec *s,
 
 static void job_free(struct job *j)
 {
-    if (j->ops && j->ops->fini) {
+    if (j->ops && j->ops->fini)
         j->ops->fini(j);
-    }
     mem_free(j->tokens);
     mem_aligned_free(j->attention);
     model_release(j->model);
@@ -84,13 +80,11 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
                           "model '%s' does not have this task",
                           spec->model->name);
     }
-    if (check_tokens(spec, e)) {
+    if (check_tokens(spec, e))
         return -1;
-    }
-    struct job *j = mem_zalloc(sizeof(*j));
-    if (!j) {
+    struct job *j = mem_zalloc(sizeof *j);
+    if (!j)
         return err_nomem(e);
-    }
     atomic_store(&j->refs, 1);
     j->model = spec->model;
     model_retain(j->model);
@@ -100,7 +94,7 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
     j->n_tokens = j->n_all = j->cap_tokens = spec->n_tokens;
     j->most_rows = 1;
     j->res.prompt_tokens = spec->n_tokens;
-    j->tokens = mem_array((size_t)spec->n_tokens, sizeof(*j->tokens));
+    j->tokens = mem_array((size_t)spec->n_tokens, sizeof *j->tokens);
     if (!j->tokens) {
         job_free(j);
         return err_nomem(e);
@@ -121,10 +115,9 @@ int job_add_token(struct job *j, int32_t id)
 {
     if (j->n_all == j->cap_tokens) {
         int cap = j->cap_tokens * 2;
-        int32_t *p = mem_grow(j->tokens, (size_t)cap, sizeof(*p));
-        if (!p) {
+        int32_t *p = mem_grow(j->tokens, (size_t)cap, sizeof *p);
+        if (!p)
             return -1;
-        }
         j->tokens = p;
         j->cap_tokens = cap;
     }
@@ -150,9 +143,8 @@ void job_cancel(struct job *j)
 
 void job_release(struct job *j)
 {
-    if (j && atomic_fetch_sub(&j->refs, 1) == 1) {
+    if (j && atomic_fetch_sub(&j->refs, 1) == 1)
         job_free(j);
-    }
 }
 
 const struct job_result *job_result(const struct job *j)

@@ -14,23 +14,19 @@
 static int name_ok(const char *s)
 {
     size_t n = strlen(s);
-    if (n < 1 || n >= MODEL_NAME_BYTES) {
+    if (n < 1 || n >= MODEL_NAME_BYTES)
         return 0;
-    }
     return strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                      "0123456789._-") == n;
 }
 
 static int arch_is(const struct model_arch *a, const char *type)
 {
-    if (strcmp(a->name, type) == 0) {
+    if (strcmp(a->name, type) == 0)
         return 1;
-    }
-    for (int i = 0; a->aliases && a->aliases[i]; i++) {
-        if (strcmp(a->aliases[i], type) == 0) {
+    for (int i = 0; a->aliases && a->aliases[i]; i++)
+        if (strcmp(a->aliases[i], type) == 0)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -38,9 +34,8 @@ static int find_arch(struct model *m, const struct model_arch *const *archs,
                      struct err *e)
 {
     const char *type;
-    if (hparams_string(m->hparams, "model_type", &type, e)) {
+    if (hparams_string(m->hparams, "model_type", &type, e))
         return -1;
-    }
     for (int i = 0; archs[i]; i++) {
         if (arch_is(archs[i], type)) {
             m->arch = archs[i];
@@ -59,12 +54,11 @@ static const char *main_dtype(const struct weights *w)
     size_t bytes[N_DTYPES] = {0};
     int most = DT_F32;
     for (int i = 0; i < weights_count(w); i++) {
-        const struct weight *t = weights_at(w, i);
+        const struct tensor *t = weights_at(w, i);
         bytes[t->dtype] += t->bytes;
     }
-    for (int d = 0; d < N_DTYPES; d++) {
+    for (int d = 0; d < N_DTYPES; d++)
         most = bytes[d] > bytes[most] ? d : most;
-    }
     return dtype_name((enum dtype)most);
 }
 
@@ -83,17 +77,15 @@ static int list_forbidden(struct model *m, struct err *e)
             int out = id >= n_tok || id == unk ||
                       tokenizer_is_special(m->tokenizer, id);
             if (out && !(ends && tokenizer_is_end(m->tokenizer, id))) {
-                if (pass == 1) {
+                if (pass == 1)
                     m->forbid[n] = id;
-                }
                 n++;
             }
         }
         if (pass == 0) {
-            m->forbid = mem_array((size_t)n, sizeof(*m->forbid));
-            if (!m->forbid) {
+            m->forbid = mem_array((size_t)n, sizeof *m->forbid);
+            if (!m->forbid)
                 return err_nomem(e);
-            }
         }
         m->n_forbid = n;
     }
@@ -110,15 +102,13 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
                            .bf16 = o->bf16,
                            .path = o->dir,
                            .n_vocab_tokenizer = tokenizer_size(m->tokenizer)};
-    if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e)) {
+    if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e))
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
-    }
     unsigned rows = m->info.tasks & (TASK_NEXT | TASK_GENERATE | TASK_FILL);
     if ((rows && m->info.n_vocab < 1) ||
         ((m->info.tasks & TASK_EMBED) && m->info.width < 1) ||
-        ((m->info.tasks & TASK_CLASSIFY) && m->info.n_labels < 1)) {
+        ((m->info.tasks & TASK_CLASSIFY) && m->info.n_labels < 1))
         return err_set(e, ERR_INTERNAL, "%s: a task without outputs", m->name);
-    }
     m->arch->layout(m->self, &m->layout);
     atomic_store(&m->memory, m->info.memory_bytes);
     return 0;
@@ -130,13 +120,11 @@ static int list_words(struct model *m, struct err *e)
     int V = m->info.n_vocab;
 
     if (!(m->info.tasks & TASK_NEXT) ||
-        tokenizer_level(m->tokenizer) != TOK_LEVEL_SUBWORD) {
+        tokenizer_level(m->tokenizer) != TOK_LEVEL_SUBWORD)
         return 0;
-    }
     m->word_kind = mem_zarray((size_t)V, 1);
-    if (!m->word_kind) {
+    if (!m->word_kind)
         return err_nomem(e);
-    }
     words_kinds(m->tokenizer, m->forbid, m->n_forbid, m->word_kind, V);
     return 0;
 }
@@ -160,9 +148,8 @@ static void model_free(struct model *m)
 {
     model_warm_stop(m);
     runner_free(m->runner);
-    if (m->self) {
+    if (m->self)
         m->arch->unload(m->self);
-    }
     mem_free(m->forbid);
     mem_free(m->word_kind);
     tokenizer_close(m->tokenizer);
@@ -183,10 +170,9 @@ int model_open(const struct model_open_opts *o, struct model **out,
                        ". _ -",
                        o->name);
     }
-    struct model *m = mem_zalloc(sizeof(*m));
-    if (!m) {
+    struct model *m = mem_zalloc(sizeof *m);
+    if (!m)
         return err_nomem(e);
-    }
     atomic_store(&m->refs, 1);
     memcpy(m->name, o->name, strlen(o->name));
     if (hparams_open(o->dir, m->name, &m->hparams, e) ||
@@ -222,13 +208,11 @@ static void *warm_main(void *arg)
 int model_warm_start(struct model *m, struct pool *pool,
                      const struct kernels *k, struct err *e)
 {
-    if (!m->arch->warm) {
+    if (!m->arch->warm)
         return 0;
-    }
     m->warm_exec = (struct exec){.k = k, .pool = pool, .n_threads = 1};
-    if (runner_thread_start(&m->warm_thread, warm_main, m)) {
+    if (runner_thread_start(&m->warm_thread, warm_main, m))
         return err_set(e, ERR_NOMEM, "%s: cannot start a thread", m->name);
-    }
     m->warm_started = 1;
     return 0;
 }
@@ -251,9 +235,8 @@ void model_retain(struct model *m)
 
 void model_release(struct model *m)
 {
-    if (m && atomic_fetch_sub(&m->refs, 1) == 1) {
+    if (m && atomic_fetch_sub(&m->refs, 1) == 1)
         model_free(m);
-    }
 }
 
 const char *model_name(const struct model *m)

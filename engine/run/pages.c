@@ -24,9 +24,8 @@ int state_reserve(struct state_budget *b, size_t bytes)
 {
     size_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
     do {
-        if (bytes > b->limit || used > b->limit - bytes) {
+        if (bytes > b->limit || used > b->limit - bytes)
             return -1;
-        }
     } while (!atomic_compare_exchange_weak(&b->used, &used, used + bytes));
     return 0;
 }
@@ -49,7 +48,7 @@ static void *data_of(const struct page_pool *p, struct page *g)
 int pages_init(struct page_pool *p, const struct stream_layout *l,
                struct state_budget *b, struct err *e)
 {
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, sizeof *p);
     if (l->page_tokens < 1 || l->page_bytes < 1 || l->page_bytes % 64 != 0 ||
         l->window < 0) {
         return err_set(e, ERR_INTERNAL, "a page of %d tokens and %zu bytes",
@@ -61,9 +60,8 @@ int pages_init(struct page_pool *p, const struct stream_layout *l,
     p->page_bytes = l->page_bytes;
     p->page_tokens = l->page_tokens;
     p->budget = b;
-    if (__builtin_add_overflow(p->head_bytes, p->page_bytes, &p->each)) {
+    if (__builtin_add_overflow(p->head_bytes, p->page_bytes, &p->each))
         return err_nomem(e);
-    }
     hash_key(p->key);
     return 0;
 }
@@ -83,7 +81,7 @@ static uint64_t hash_of(const struct page_pool *p, uint64_t parent,
 {
     /* The parent's serial goes into the key: one pass over the ids. */
     uint64_t key[2] = {p->key[0] ^ parent, p->key[1]};
-    return hash_siphash(key, ids, (size_t)p->page_tokens * sizeof(*ids));
+    return hash_siphash(key, ids, (size_t)p->page_tokens * sizeof *ids);
 }
 
 static struct page **bucket_of(const struct page_pool *p, uint64_t parent,
@@ -120,9 +118,8 @@ static void make_free(struct page_pool *p, struct page *g)
 static void forget(struct page_pool *p, struct page *g)
 {
     struct page **at = bucket_of(p, g->parent, g->ids);
-    while (*at != g) {
+    while (*at != g)
         at = &(*at)->chain;
-    }
     *at = g->chain;
     g->chain = NULL;
     g->serial = 0;
@@ -177,14 +174,12 @@ static int one_free(struct page_pool *p, struct err *e)
 int pages_take(struct page_pool *p, int n, void **out, struct err *e)
 {
     /* Prefixes are not dropped for a request that waits all the same. */
-    if ((size_t)n > pages_room(p) / p->each) {
+    if ((size_t)n > pages_room(p) / p->each)
         return SEQ_WAIT;
-    }
     while (p->n_free < n) {
         int rc = one_free(p, e);
-        if (rc) {
+        if (rc)
             return rc;
-        }
     }
     for (int i = 0; i < n; i++) {
         struct page *g = p->free;
@@ -200,22 +195,19 @@ int pages_take(struct page_pool *p, int n, void **out, struct err *e)
 void pages_hold(struct page_pool *p, void *data)
 {
     struct page *g = page_of(p, data);
-    if (g->refs++ == 0) {
+    if (g->refs++ == 0)
         idle_leave(p, g);
-    }
 }
 
 void pages_drop(struct page_pool *p, void *data)
 {
     struct page *g = page_of(p, data);
-    if (--g->refs > 0) {
+    if (--g->refs > 0)
         return;
-    }
-    if (g->serial) {
+    if (g->serial)
         idle_enter(p, g);
-    } else {
+    else
         make_free(p, g);
-    }
 }
 
 int pages_fixed(const struct page_pool *p, const void *data)
@@ -229,9 +221,8 @@ static int grow_table(struct page_pool *p)
     int n = p->n_buckets ? p->n_buckets * 2 : FIRST_BUCKETS;
     struct page **old = p->bucket;
     struct page **bucket = mem_zarray((size_t)n, sizeof(struct page *));
-    if (!bucket) {
+    if (!bucket)
         return -1;
-    }
     int n_old = p->n_buckets;
     p->bucket = bucket;
     p->n_buckets = n;
@@ -250,15 +241,12 @@ static int grow_table(struct page_pool *p)
 static struct page *look_up(const struct page_pool *p, uint64_t parent,
                             const int32_t *ids)
 {
-    size_t bytes = (size_t)p->page_tokens * sizeof(*ids);
-    if (!p->bucket) {
+    size_t bytes = (size_t)p->page_tokens * sizeof *ids;
+    if (!p->bucket)
         return NULL;
-    }
-    for (struct page *g = *bucket_of(p, parent, ids); g; g = g->chain) {
-        if (g->parent == parent && memcmp(g->ids, ids, bytes) == 0) {
+    for (struct page *g = *bucket_of(p, parent, ids); g; g = g->chain)
+        if (g->parent == parent && memcmp(g->ids, ids, bytes) == 0)
             return g;
-        }
-    }
     return NULL;
 }
 
@@ -266,9 +254,8 @@ void *pages_find(struct page_pool *p, uint64_t parent, const int32_t *ids,
                  uint64_t *serial)
 {
     struct page *g = look_up(p, parent, ids);
-    if (!g) {
+    if (!g)
         return NULL;
-    }
     *serial = g->serial;
     pages_hold(p, data_of(p, g));
     return data_of(p, g);
@@ -280,19 +267,17 @@ void *pages_keep(struct page_pool *p, void *data, uint64_t parent,
     struct page *g = page_of(p, data), *same = look_up(p, parent, ids);
 
     *serial = g->serial;
-    if (g->serial) {
+    if (g->serial)
         return data;
-    }
     if (same) {
         *serial = same->serial;
         pages_hold(p, data_of(p, same));
         pages_drop(p, data);
         return data_of(p, same);
     }
-    if (p->n_indexed >= p->n_buckets && grow_table(p) && !p->bucket) {
+    if (p->n_indexed >= p->n_buckets && grow_table(p) && !p->bucket)
         return data;
-    }
-    memcpy(g->ids, ids, (size_t)p->page_tokens * sizeof(*ids));
+    memcpy(g->ids, ids, (size_t)p->page_tokens * sizeof *ids);
     g->parent = parent;
     g->serial = *serial = ++p->serial;
     struct page **at = bucket_of(p, parent, ids);

@@ -15,17 +15,15 @@ int queue_init(struct queue *q, int max, struct err *e)
 {
     pthread_condattr_t attr;
 
-    memset(q, 0, sizeof(*q));
+    memset(q, 0, sizeof *q);
     q->max = max;
-    if (pthread_condattr_init(&attr)) {
+    if (pthread_condattr_init(&attr))
         return err_nomem(e);
-    }
     int rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     rc = rc ? rc : pthread_cond_init(&q->cv, &attr);
     pthread_condattr_destroy(&attr);
-    if (rc) {
+    if (rc)
         return err_nomem(e);
-    }
     if (pthread_mutex_init(&q->mu, NULL)) {
         pthread_cond_destroy(&q->cv);
         return err_nomem(e);
@@ -66,27 +64,24 @@ int queue_push(struct queue *q, struct job *first, struct job *last, int n,
         return -1;
     }
     last->next = NULL;
-    if (q->tail) {
+    if (q->tail)
         q->tail->next = first;
-    } else {
+    else
         q->head = first;
-    }
     q->tail = last;
     atomic_fetch_add(&q->waiting, n);
     atomic_fetch_add(&q->fresh, n);
     int wake = q->sleeping;
     pthread_mutex_unlock(&q->mu);
-    if (wake) {
+    if (wake)
         pthread_cond_signal(&q->cv);
-    }
     return 0;
 }
 
 struct job *queue_take(struct queue *q)
 {
-    if (atomic_load(&q->fresh) == 0) {
+    if (atomic_load(&q->fresh) == 0)
         return NULL;
-    }
     pthread_mutex_lock(&q->mu);
     struct job *j = q->head;
     q->head = q->tail = NULL;
@@ -104,34 +99,29 @@ static int spin(struct queue *q, int spin_us)
 {
     int64_t until = clock_now_us() + spin_us;
     for (unsigned i = 1; spin_us > 0; i++) {
-        if (atomic_load_explicit(&q->fresh, memory_order_acquire)) {
+        if (atomic_load_explicit(&q->fresh, memory_order_acquire))
             return 1;
-        }
         cpu_relax();
-        if (i % LOOKS_PER_CLOCK == 0 && clock_now_us() >= until) {
+        if (i % LOOKS_PER_CLOCK == 0 && clock_now_us() >= until)
             break;
-        }
     }
     return 0;
 }
 
 void queue_wait(struct queue *q, int spin_us, int64_t park_us)
 {
-    if (spin(q, spin_us)) {
+    if (spin(q, spin_us))
         return;
-    }
     int64_t until = clock_now_us() + park_us;
     struct timespec ts = {.tv_sec = until / 1000000,
                           .tv_nsec = until % 1000000 * 1000};
     pthread_mutex_lock(&q->mu);
     q->sleeping = 1;
-    while (atomic_load(&q->fresh) == 0) {
-        if (park_us == 0) {
+    while (atomic_load(&q->fresh) == 0)
+        if (park_us == 0)
             pthread_cond_wait(&q->cv, &q->mu);
-        } else if (pthread_cond_timedwait(&q->cv, &q->mu, &ts)) {
+        else if (pthread_cond_timedwait(&q->cv, &q->mu, &ts))
             break;
-        }
-    }
     q->sleeping = 0;
     pthread_mutex_unlock(&q->mu);
 }

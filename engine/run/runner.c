@@ -28,9 +28,8 @@ static void emit(struct runner *r, struct job *j, enum job_event_kind kind)
         ev.text_len = j->text_len;
     }
     r->n_events++;
-    if (j->on_event) {
+    if (j->on_event)
         j->on_event(j->user, &ev);
-    }
 }
 
 /* The gauges of pages; before an event, so that who got it sees them. */
@@ -50,9 +49,8 @@ static void report_pages(struct runner *r)
 /* What a job holds goes back to the store. */
 void runner_lose_state(struct runner *r, struct job *j)
 {
-    if (j->ops->rest) {
+    if (j->ops->rest)
         j->ops->rest(j, &r->store);
-    }
     if (j->seq) {
         seq_give(&r->store, j->seq);
         j->seq = NULL;
@@ -68,9 +66,8 @@ void runner_end_job(struct runner *r, struct job *j, int64_t now)
 
     runner_lose_state(r, j);
     report_pages(r);
-    if (r->claimant == j) {
+    if (r->claimant == j)
         runner_unclaim(r);
-    }
     j->res.queue_us = start - j->submit_us;
     j->res.run_us = now - start;
     r->n_final++;
@@ -102,9 +99,8 @@ static void settle(struct runner *r)
 {
     struct run_shared *s = r->s;
 
-    if (r->n_events > 0 && s->o.flush) {
+    if (r->n_events > 0 && s->o.flush)
         s->o.flush(s->o.ctx);
-    }
     r->n_events = 0;
     if (r->n_final > 0) {
         close_jobs(s, r->n_final);
@@ -114,11 +110,10 @@ static void settle(struct runner *r)
 
 static void count_token(struct runner *r, struct job *j, int64_t now)
 {
-    if (j->token_us == 0) {
+    if (j->token_us == 0)
         metric_observe(r->m.first_token, (double)(now - j->submit_us) * 1e-6);
-    } else {
+    else
         metric_observe(r->m.inter_token, (double)(now - j->token_us) * 1e-6);
-    }
     j->token_us = now;
     j->fresh_tokens = 0;
 }
@@ -139,16 +134,14 @@ void runner_deliver(struct runner *r)
             emit(r, j, JOB_TEXT);
             j->text_len = 0;
         }
-        if (j->end == JOB_OPEN) {
+        if (j->end == JOB_OPEN)
             r->active[k++] = j;
-        } else {
+        else
             runner_end_job(r, j, now);
-        }
     }
     r->n_active = k;
-    if (made > 0) {
+    if (made > 0)
         metric_add(r->m.completion, made);
-    }
 }
 
 /* --- one step --- */
@@ -170,12 +163,10 @@ static void take_jobs(void *arg, int tid, int n_threads)
     (void)n_threads;
     while ((i = atomic_fetch_add(&w->next, 1)) < b->n_item) {
         struct job *j = r->plan.owner[i];
-        if (j->first != i || j->end != JOB_OPEN) {
+        if (j->first != i || j->end != JOB_OPEN)
             continue;
-        }
-        if (j->ops->take(j, &x, &b->item[i], j->n_planned) == TASK_DONE) {
+        if (j->ops->take(j, &x, &b->item[i], j->n_planned) == TASK_DONE)
             j->end = JOB_ENDED;
-        }
     }
 }
 
@@ -212,9 +203,8 @@ static void commit(struct runner *r)
             prompt += note_prompt(j);
         }
     }
-    if (prompt > 0) {
+    if (prompt > 0)
         metric_add(r->m.prompt, prompt);
-    }
 }
 
 /* Sequences that were taken for this step only go back. */
@@ -222,9 +212,8 @@ static void rest(struct runner *r)
 {
     for (int i = 0; i < r->n_active; i++) {
         struct job *j = r->active[i];
-        if ((j->n_planned > 0 || j->starved) && j->ops->rest) {
+        if ((j->n_planned > 0 || j->starved) && j->ops->rest)
             j->ops->rest(j, &r->store);
-        }
     }
 }
 
@@ -257,9 +246,8 @@ static void step_once(struct runner *r)
         return;
     }
     r->stuck = 0;
-    if (r->claimant) {
+    if (r->claimant)
         atomic_store(&r->s->budget.waiting, 0);
-    }
     double work = threads_work(&m->info, b->n_tokens, b->n_rows);
     struct exec x = {.k = r->s->k,
                      .pool = r->s->pool,
@@ -274,9 +262,8 @@ static void step_once(struct runner *r)
         threads_note(&r->threads, work, x.n_threads,
                      (double)(clock_now_us() - begin));
     }
-    if (!failed && weights_damaged(m->weights)) {
+    if (!failed && weights_damaged(m->weights))
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
-    }
     if (!failed) {
         commit(r);
         size_t columns = (size_t)b->n_rows * r->plan.ld;
@@ -287,9 +274,8 @@ static void step_once(struct runner *r)
     }
     pool_release(r->s->pool);
     rest(r);
-    if (failed) {
+    if (failed)
         runner_fail_batch(r, &e);
-    }
 }
 
 static void *runner_main(void *arg)
@@ -300,9 +286,8 @@ static void *runner_main(void *arg)
     for (;;) {
         int64_t now = clock_now_us();
         runner_intake(r);
-        if (atomic_exchange(&r->trim, 0)) {
+        if (atomic_exchange(&r->trim, 0))
             seq_trim(&r->store);
-        }
         runner_expire(r, now);
         runner_admit(r, now);
         if (r->n_active > 0) {
@@ -312,17 +297,15 @@ static void *runner_main(void *arg)
         settle(r);
         report_pages(r);
         if (r->n_active > 0) {
-            if (r->pause) {
+            if (r->pause)
                 queue_wait(&r->queue, 0, BUDGET_RETRY_US);
-            }
             r->pause = 0;
             continue;
         }
         r->stuck = r->pause = 0;
         if (atomic_load(&r->stop) && !r->head &&
-            atomic_load(&r->queue.fresh) == 0) {
+            atomic_load(&r->queue.fresh) == 0)
             return NULL;
-        }
         if (!r->head || r->starved) {
             queue_wait(&r->queue, r->s->o.runner_spin_us,
                        r->head ? BUDGET_RETRY_US : 0);
@@ -358,12 +341,11 @@ static void find_metrics(struct runner *r)
 int runner_new(struct model *m, struct run_shared *s, struct runner **out,
                struct err *e)
 {
-    struct runner *r = mem_zalloc(sizeof(*r));
+    struct runner *r = mem_zalloc(sizeof *r);
 
     *out = NULL;
-    if (!r) {
+    if (!r)
         return err_nomem(e);
-    }
     if (queue_init(&r->queue, s->o.max_queue, e)) {
         mem_free(r);
         return -1;
@@ -373,8 +355,7 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
     r->n_threads = pool_threads(s->pool);
     r->next_deadline = INT64_MAX;
     r->active = mem_zarray((size_t)s->o.max_rows, sizeof(struct job *));
-    r->take_scratch =
-        mem_zarray((size_t)r->n_threads, sizeof(*r->take_scratch));
+    r->take_scratch = mem_zarray((size_t)r->n_threads, sizeof *r->take_scratch);
     if (!r->active || !r->take_scratch) {
         err_nomem(e);
         runner_free(r);
@@ -430,12 +411,10 @@ static void leave_list(struct runner *r)
 {
     pthread_mutex_lock(&r->s->mu);
     struct runner **at = &r->s->runners;
-    while (*at && *at != r) {
+    while (*at && *at != r)
         at = &(*at)->next;
-    }
-    if (*at) {
+    if (*at)
         *at = r->next;
-    }
     pthread_mutex_unlock(&r->s->mu);
 }
 
@@ -446,9 +425,8 @@ int runner_submit(struct runner *r, struct job *first, struct job *last, int n,
 
     for (struct job *j = first;; j = j->next) {
         j->submit_us = now;
-        if (j == last) {
+        if (j == last)
             break;
-        }
     }
     atomic_fetch_add(&r->s->open_jobs, n);
     metric_add(r->m.depth, n);
@@ -473,9 +451,8 @@ void runner_drop(struct runner *r)
 
 void runner_stop(struct runner *r)
 {
-    if (!r->started) {
+    if (!r->started)
         return;
-    }
     runner_close(r);
     atomic_store(&r->stop, 1);
     runner_drop(r);
@@ -489,14 +466,12 @@ void runner_stop(struct runner *r)
 
 void runner_free(struct runner *r)
 {
-    if (!r) {
+    if (!r)
         return;
-    }
     seq_store_fini(&r->store);
     batch_plan_fini(&r->plan);
-    for (int t = 0; r->take_scratch && t < r->n_threads; t++) {
+    for (int t = 0; r->take_scratch && t < r->n_threads; t++)
         sampler_scratch_fini(&r->take_scratch[t]);
-    }
     mem_free(r->take_scratch);
     mem_free(r->active);
     mem_aligned_free(r->scratch);
@@ -513,15 +488,13 @@ int runner_fits(const struct runner *r, const struct job *j, struct err *e)
 {
     int most = j->ops->most_tokens ? j->ops->most_tokens(j) : j->n_tokens;
 
-    if (r->store.layout.n_streams == 0) {
+    if (r->store.layout.n_streams == 0)
         return 0;
-    }
     int chain = r->plan.max_chain, chunk = r->step_tokens;
     chunk = chain > 0 && chain < chunk ? chain : chunk;
     size_t bytes = seq_most_bytes(&r->store, most, chunk);
-    if (bytes <= r->s->budget.limit) {
+    if (bytes <= r->s->budget.limit)
         return 0;
-    }
     return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
                       "the state of %d tokens needs %zu MiB, --state-mb allows "
                       "%zu",

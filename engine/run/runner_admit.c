@@ -18,9 +18,8 @@ static int claim(struct runner *r, struct job *j)
     void *none = NULL;
 
     if (atomic_load(&b->claim) != r &&
-        !atomic_compare_exchange_strong(&b->claim, &none, r)) {
+        !atomic_compare_exchange_strong(&b->claim, &none, r))
         return 0;
-    }
     r->claimant = j;
     atomic_store(&b->waiting, 1);
     return 1;
@@ -62,15 +61,13 @@ void runner_intake(struct runner *r)
         next = j->next;
         j->next = NULL;
         j->age = r->n_jobs++;
-        if (r->tail) {
+        if (r->tail)
             r->tail->next = j;
-        } else {
+        else
             r->head = j;
-        }
         r->tail = j;
-        if (j->deadline_us && j->deadline_us < r->next_deadline) {
+        if (j->deadline_us && j->deadline_us < r->next_deadline)
             r->next_deadline = j->deadline_us;
-        }
     }
 }
 
@@ -78,17 +75,14 @@ void runner_intake(struct runner *r)
 static void pend_again(struct runner *r, struct job *j)
 {
     struct job **at = &r->head;
-    while (*at && (*at)->age < j->age) {
+    while (*at && (*at)->age < j->age)
         at = &(*at)->next;
-    }
     j->next = *at;
     *at = j;
-    if (!j->next) {
+    if (!j->next)
         r->tail = j;
-    }
-    if (j->deadline_us && j->deadline_us < r->next_deadline) {
+    if (j->deadline_us && j->deadline_us < r->next_deadline)
         r->next_deadline = j->deadline_us;
-    }
 }
 
 /* 1 when the job may not go on; its failure is noted. */
@@ -127,9 +121,8 @@ static void expire_pending(struct runner *r, int64_t now)
     int cancels = atomic_load(&r->cancels);
 
     if (cancels == r->cancels_seen && now < r->next_deadline &&
-        !atomic_load(&r->drop)) {
+        !atomic_load(&r->drop))
         return;
-    }
     r->cancels_seen = cancels;
     r->next_deadline = INT64_MAX;
     struct job *list = r->head;
@@ -142,14 +135,12 @@ static void expire_pending(struct runner *r, int64_t now)
             runner_end_job(r, j, now);
             continue;
         }
-        if (j->deadline_us && j->deadline_us < r->next_deadline) {
+        if (j->deadline_us && j->deadline_us < r->next_deadline)
             r->next_deadline = j->deadline_us;
-        }
-        if (r->tail) {
+        if (r->tail)
             r->tail->next = j;
-        } else {
+        else
             r->head = j;
-        }
         r->tail = j;
     }
 }
@@ -158,12 +149,10 @@ void runner_expire(struct runner *r, int64_t now)
 {
     int gone = 0;
     expire_pending(r, now);
-    for (int i = 0; i < r->n_active; i++) {
+    for (int i = 0; i < r->n_active; i++)
         gone |= must_end(r, r->active[i], now);
-    }
-    if (gone) {
+    if (gone)
         runner_deliver(r);
-    }
 }
 
 /* The memory that this job's steps need beyond what there is. */
@@ -173,13 +162,11 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     size_t need = r->step_bytes;
     int rows = j->most_rows;
 
-    for (int i = 0; i < r->n_active; i++) {
+    for (int i = 0; i < r->n_active; i++)
         rows += r->active[i]->most_rows;
-    }
     rows = rows < r->plan.max_items ? rows : r->plan.max_items;
-    if (batch_plan_rows(&r->plan, rows, e)) {
+    if (batch_plan_rows(&r->plan, rows, e))
         return -1;
-    }
     if ((r->plan.whole || j->uncut) && j->n_tokens > r->step_tokens) {
         size_t alone =
             m->arch->scratch_bytes(m->self, 1, j->n_tokens, 1, r->n_threads);
@@ -187,18 +174,15 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     }
     if (need > r->scratch_bytes) {
         void *p = mem_aligned(need);
-        if (!p) {
+        if (!p)
             return err_nomem(e);
-        }
         mem_aligned_free(r->scratch);
         r->scratch = p;
         r->scratch_bytes = need;
     }
-    for (int t = 0; t < r->n_threads; t++) {
-        if (sampler_scratch_grow(&r->take_scratch[t], j->scratch_vocab, e)) {
+    for (int t = 0; t < r->n_threads; t++)
+        if (sampler_scratch_grow(&r->take_scratch[t], j->scratch_vocab, e))
             return -1;
-        }
-    }
     return 0;
 }
 
@@ -206,24 +190,19 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
  * the rest of them beside what the running jobs' tokens will need. */
 static int find_room(struct runner *r, struct job *j, struct err *e)
 {
-    if (must_yield(r)) {
+    if (must_yield(r))
         return SEQ_WAIT;
-    }
     int rc = seq_take(&r->store, &j->seq, e);
-    if (rc || r->store.layout.n_streams == 0) {
+    if (rc || r->store.layout.n_streams == 0)
         return rc;
-    }
-    if (!j->uncut) {
+    if (!j->uncut)
         batch_share(&r->plan, j);
-    }
     size_t need = seq_short(&r->store, j->seq, (int64_t)j->n_all + 1);
     size_t room = seq_room(&r->store);
-    for (int i = 0; i < r->n_active && need <= room; i++) {
+    for (int i = 0; i < r->n_active && need <= room; i++)
         need += seq_short(&r->store, r->active[i]->seq, r->active[i]->n_all);
-    }
-    if (need <= room) {
+    if (need <= room)
         return SEQ_OK;
-    }
     runner_lose_state(r, j);
     return SEQ_WAIT;
 }
@@ -236,9 +215,8 @@ static int admit_one(struct runner *r, struct job *j, int64_t now)
 
     if (!must_end(r, j, now)) {
         rc = find_room(r, j, &e);
-        if (rc == SEQ_WAIT) {
+        if (rc == SEQ_WAIT)
             return SEQ_WAIT;
-        }
         rc = rc ? rc : grow_for(r, j, &e);
     }
     unqueue(r, j);
@@ -268,13 +246,11 @@ void runner_admit(struct runner *r, int64_t now)
             }
             return;
         }
-        if (r->claimant == j) {
+        if (r->claimant == j)
             atomic_store(&r->s->budget.waiting, 0);
-        }
         r->head = next;
-        if (!next) {
+        if (!next)
             r->tail = NULL;
-        }
     }
 }
 
@@ -284,9 +260,8 @@ void runner_admit(struct runner *r, int64_t now)
 static void preempt(struct runner *r)
 {
     int at = 0;
-    for (int i = 1; i < r->n_active; i++) {
+    for (int i = 1; i < r->n_active; i++)
         at = r->active[i]->age > r->active[at]->age ? i : at;
-    }
     struct job *j = r->active[at];
     r->n_active--;
     memmove(&r->active[at], &r->active[at + 1],
@@ -299,11 +274,9 @@ static void preempt(struct runner *r)
 
 static int any_ended(const struct runner *r)
 {
-    for (int i = 0; i < r->n_active; i++) {
-        if (r->active[i]->end != JOB_OPEN) {
+    for (int i = 0; i < r->n_active; i++)
+        if (r->active[i]->end != JOB_OPEN)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -312,9 +285,8 @@ void runner_get_unstuck(struct runner *r)
 {
     struct err e = ERR_INIT;
 
-    if (any_ended(r)) {
+    if (any_ended(r))
         return; /* no memory for their pages: they leave now */
-    }
     if (r->plan.n_starved == 0) {
         err_set(&e, ERR_INTERNAL, "no job can go on");
         runner_fail_batch(r, &e);

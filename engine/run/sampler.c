@@ -17,10 +17,9 @@
 
 int sampler_scratch_grow(struct sampler_scratch *s, int n_vocab, struct err *e)
 {
-    if (n_vocab <= s->cap) {
+    if (n_vocab <= s->cap)
         return 0;
-    }
-    struct candidate *v = mem_array((size_t)n_vocab, sizeof(*v));
+    struct candidate *v = mem_array((size_t)n_vocab, sizeof *v);
     float *x = mem_floats((size_t)n_vocab);
     if (!v || !x) {
         mem_free(v);
@@ -38,7 +37,7 @@ void sampler_scratch_fini(struct sampler_scratch *s)
 {
     mem_free(s->v);
     mem_aligned_free(s->e);
-    memset(s, 0, sizeof(*s));
+    memset(s, 0, sizeof *s);
 }
 
 /* --- order: larger logit first, then lower id --- */
@@ -54,15 +53,12 @@ static void sift_down(struct candidate *v, int n, int i, int sign)
     struct candidate it = v[i];
     for (;;) {
         int c = 2 * i + 1;
-        if (c >= n) {
+        if (c >= n)
             break;
-        }
-        if (c + 1 < n && better(&v[c + 1], &v[c]) == sign) {
+        if (c + 1 < n && better(&v[c + 1], &v[c]) == sign)
             c++;
-        }
-        if (better(&v[c], &it) != sign) {
+        if (better(&v[c], &it) != sign)
             break;
-        }
         v[i] = v[c];
         i = c;
     }
@@ -71,9 +67,8 @@ static void sift_down(struct candidate *v, int n, int i, int sign)
 
 static void heapify(struct candidate *v, int n, int sign)
 {
-    for (int i = n / 2 - 1; i >= 0; i--) {
+    for (int i = n / 2 - 1; i >= 0; i--)
         sift_down(v, n, i, sign);
-    }
 }
 
 static void swap(struct candidate *a, struct candidate *b)
@@ -87,11 +82,9 @@ int sampler_top(const struct kernels *k, const float *x, int n, int want,
                 struct candidate *v)
 {
     int have = 0, i = 0;
-    for (; i < n && have < want; i++) {
-        if (x[i] > -INFINITY) {
+    for (; i < n && have < want; i++)
+        if (x[i] > -INFINITY)
             v[have++] = (struct candidate){.x = x[i], .id = i};
-        }
-    }
     heapify(v, have, 0);
     while (i < n && have > 0) {
         int end = i + BLOCK < n ? i + BLOCK : n;
@@ -130,9 +123,8 @@ static int filter_repetition(const struct sampler *s, struct candidates *c)
 
 static int filter_forbid(const struct sampler *s, struct candidates *c)
 {
-    for (int i = 0; i < s->n_forbid; i++) {
+    for (int i = 0; i < s->n_forbid; i++)
         c->row[s->forbid[i]] = -INFINITY;
-    }
     c->max = c->k->row_max(c->V, c->row);
     return c->max > -INFINITY ? 0 : -1;
 }
@@ -141,9 +133,8 @@ static int filter_forbid(const struct sampler *s, struct candidates *c)
 static int filter_temperature(const struct sampler *s, struct candidates *c)
 {
     float t = s->p.temperature, max = c->max;
-    for (int i = 0; i < c->V; i++) {
+    for (int i = 0; i < c->V; i++)
         c->row[i] = (c->row[i] - max) / t;
-    }
     c->max = 0.0f;
     return 0;
 }
@@ -161,21 +152,18 @@ static int filter_top_k(const struct sampler *s, struct candidates *c)
 /* Exponentials of all candidates. */
 static void need_exp(struct candidates *c)
 {
-    if (c->have_e) {
+    if (c->have_e)
         return;
-    }
     c->have_e = 1;
     if (c->dense) {
         c->k->vexp(c->V, c->row, c->e);
         return;
     }
-    for (int i = 0; i < c->n; i++) {
+    for (int i = 0; i < c->n; i++)
         c->e[i] = c->v[i].x;
-    }
     c->k->vexp(c->n, c->e, c->e);
-    for (int i = 0; i < c->n; i++) {
+    for (int i = 0; i < c->n; i++)
         c->v[i].e = c->e[i];
-    }
 }
 
 /* Sum in a fixed order: lanes inside a block, doubles over blocks. */
@@ -184,17 +172,13 @@ static double block_sum(int n, const float *e)
     float lane[LANES] = {0};
     double sum = 0;
     int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
             lane[l] += e[i + l];
-        }
-    }
-    for (int l = 0; i < n; i++, l++) {
+    for (int l = 0; i < n; i++, l++)
         lane[l] += e[i];
-    }
-    for (int l = 0; l < LANES; l++) {
+    for (int l = 0; l < LANES; l++)
         sum += (double)lane[l];
-    }
     return sum;
 }
 
@@ -214,14 +198,11 @@ static void gather(struct candidates *c, float least)
     int n = 0;
     for (int b = 0; b < c->V; b += BLOCK) {
         int end = b + BLOCK < c->V ? b + BLOCK : c->V;
-        if (c->k->row_max(end - b, c->e + b) < least) {
+        if (c->k->row_max(end - b, c->e + b) < least)
             continue;
-        }
-        for (int i = b; i < end; i++) {
-            if (c->e[i] >= least && c->e[i] > 0.0f) {
+        for (int i = b; i < end; i++)
+            if (c->e[i] >= least && c->e[i] > 0.0f)
                 c->v[n++] = (struct candidate){c->row[i], c->e[i], i};
-            }
-        }
     }
     c->n = n;
     c->dense = 0;
@@ -234,9 +215,8 @@ static void keep_nucleus(struct candidates *c, double mass)
     int left = c->n, kept = 0;
     double sum = 0;
     if (c->sorted) {
-        while (kept < c->n && (kept == 0 || sum < mass)) {
+        while (kept < c->n && (kept == 0 || sum < mass))
             sum += (double)c->v[kept++].e;
-        }
         c->n = kept;
         return;
     }
@@ -248,9 +228,8 @@ static void keep_nucleus(struct candidates *c, double mass)
         swap(&c->v[0], &c->v[left]); /* the best gather at the end */
         sift_down(c->v, left, 0, 1);
     }
-    for (int i = 0, k = c->n - 1; i < k; i++, k--) {
+    for (int i = 0, k = c->n - 1; i < k; i++, k--)
         swap(&c->v[i], &c->v[k]);
-    }
     c->n = kept;
     c->sorted = 1;
 }
@@ -267,9 +246,8 @@ static int filter_top_p(const struct sampler *s, struct candidates *c)
         /* a little lower, for the rounding of the sum */
         gather(c, (float)(0.99 * (1.0 - p) * mass / c->V));
     } else {
-        for (int i = 0; i < c->n; i++) {
+        for (int i = 0; i < c->n; i++)
             mass += (double)c->v[i].e;
-        }
     }
     keep_nucleus(c, p * mass);
     return c->n > 0 ? 0 : -1;
@@ -285,14 +263,11 @@ static int filter_min_p(const struct sampler *s, struct candidates *c)
         gather(c, s->p.min_p * c->k->row_max(c->V, c->e));
         return c->n > 0 ? 0 : -1;
     }
-    for (int i = 0; i < c->n; i++) {
+    for (int i = 0; i < c->n; i++)
         best = c->v[i].e > best ? c->v[i].e : best;
-    }
-    for (int i = 0; i < c->n; i++) {
-        if (c->v[i].e >= s->p.min_p * best) {
+    for (int i = 0; i < c->n; i++)
+        if (c->v[i].e >= s->p.min_p * best)
             c->v[n++] = c->v[i];
-        }
-    }
     c->n = n;
     return n > 0 ? 0 : -1;
 }
@@ -301,11 +276,9 @@ static int filter_min_p(const struct sampler *s, struct candidates *c)
 
 static int32_t first_best(const struct candidates *c)
 {
-    for (int i = 0; i < c->V; i++) {
-        if (c->row[i] == c->max) {
+    for (int i = 0; i < c->V; i++)
+        if (c->row[i] == c->max)
             return i;
-        }
-    }
     return -1;
 }
 
@@ -314,16 +287,14 @@ static int32_t draw_list(struct candidates *c, double u)
     double sum = 0, at = 0;
     int last = -1;
     need_exp(c);
-    for (int i = 0; i < c->n; i++) {
+    for (int i = 0; i < c->n; i++)
         sum += (double)c->v[i].e;
-    }
     for (int i = 0; i < c->n; i++) {
         if (c->v[i].e > 0.0f) {
             last = i;
             at += (double)c->v[i].e;
-            if (at > u * sum) {
+            if (at > u * sum)
                 break;
-            }
         }
     }
     return last < 0 ? -1 : c->v[last].id;
@@ -346,18 +317,15 @@ static int32_t draw_dense(struct candidates *c, double u)
             if (c->e[i] > 0.0f) {
                 last = i;
                 at += (double)c->e[i];
-                if (at > target) {
+                if (at > target)
                     return i;
-                }
             }
         }
-        if (last >= 0) {
+        if (last >= 0)
             return last; /* the rounding of the block's sum */
-        }
     }
-    for (int i = c->V - 1; i >= 0 && last < 0; i--) { /* that of u * mass */
+    for (int i = c->V - 1; i >= 0 && last < 0; i--) /* that of u * mass */
         last = c->e[i] > 0.0f ? i : -1;
-    }
     return last;
 }
 
@@ -371,21 +339,16 @@ static int wrong(struct err *e, const char *param, const char *expected)
 
 int sampler_check(const struct sample_params *p, struct err *e)
 {
-    if (!(p->temperature >= 0.0f) || !isfinite(p->temperature)) {
+    if (!(p->temperature >= 0.0f) || !isfinite(p->temperature))
         return wrong(e, "temperature", "a number from 0");
-    }
-    if (p->top_k < 0) {
+    if (p->top_k < 0)
         return wrong(e, "top_k", "an integer from 0");
-    }
-    if (!(p->top_p > 0.0f) || p->top_p > 1.0f) {
+    if (!(p->top_p > 0.0f) || p->top_p > 1.0f)
         return wrong(e, "top_p", "over 0 and at most 1");
-    }
-    if (!(p->min_p >= 0.0f) || p->min_p > 1.0f) {
+    if (!(p->min_p >= 0.0f) || p->min_p > 1.0f)
         return wrong(e, "min_p", "from 0 to 1");
-    }
-    if (!(p->repetition_penalty > 0.0f) || !isfinite(p->repetition_penalty)) {
+    if (!(p->repetition_penalty > 0.0f) || !isfinite(p->repetition_penalty))
         return wrong(e, "repetition_penalty", "a number over 0");
-    }
     return 0;
 }
 
@@ -398,10 +361,9 @@ int sampler_init(struct sampler *s, const struct sample_params *p, int n_vocab,
                  const int32_t *forbid, int n_forbid, int max_seen,
                  struct err *e)
 {
-    memset(s, 0, sizeof(*s));
-    if (sampler_check(p, e)) {
+    memset(s, 0, sizeof *s);
+    if (sampler_check(p, e))
         return -1;
-    }
     s->p = *p;
     s->n_vocab = n_vocab;
     s->forbid = forbid;
@@ -409,7 +371,7 @@ int sampler_init(struct sampler *s, const struct sample_params *p, int n_vocab,
     if (p->repetition_penalty != 1.0f) {
         int most = max_seen < n_vocab ? max_seen : n_vocab;
         s->seen_bits = mem_zarray(((size_t)n_vocab + 63) / 64, 8);
-        s->seen = mem_array((size_t)most, sizeof(*s->seen));
+        s->seen = mem_array((size_t)most, sizeof *s->seen);
         if (!s->seen_bits || !s->seen) {
             sampler_fini(s);
             return err_nomem(e);
@@ -417,19 +379,15 @@ int sampler_init(struct sampler *s, const struct sample_params *p, int n_vocab,
         add_filter(s, filter_repetition);
     }
     add_filter(s, filter_forbid);
-    if (p->temperature == 0.0f) {
+    if (p->temperature == 0.0f)
         return 0;
-    }
     add_filter(s, filter_temperature);
-    if (p->top_k > 0) {
+    if (p->top_k > 0)
         add_filter(s, filter_top_k);
-    }
-    if (p->top_p < 1.0f) {
+    if (p->top_p < 1.0f)
         add_filter(s, filter_top_p);
-    }
-    if (p->min_p > 0.0f) {
+    if (p->min_p > 0.0f)
         add_filter(s, filter_min_p);
-    }
     return 0;
 }
 
@@ -443,9 +401,8 @@ void sampler_fini(struct sampler *s)
 
 void sampler_see(struct sampler *s, int32_t id)
 {
-    if (!s->seen_bits || id < 0 || id >= s->n_vocab) {
+    if (!s->seen_bits || id < 0 || id >= s->n_vocab)
         return;
-    }
     uint64_t bit = (uint64_t)1 << (id % 64);
     if (!(s->seen_bits[id / 64] & bit)) {
         s->seen_bits[id / 64] |= bit;
@@ -458,15 +415,12 @@ int32_t sampler_pick(struct sampler *s, const struct kernels *k, float *row,
 {
     struct candidates c = {
         .k = k, .row = row, .V = s->n_vocab, .dense = 1, .v = x->v, .e = x->e};
-    for (int i = 0; i < s->n_filters; i++) {
-        if (s->filter[i](s, &c)) {
+    for (int i = 0; i < s->n_filters; i++)
+        if (s->filter[i](s, &c))
             return -1;
-        }
-    }
     uint64_t index = s->n_drawn++;
-    if (s->p.temperature == 0.0f) {
+    if (s->p.temperature == 0.0f)
         return first_best(&c);
-    }
     double u = rng_uniform_at(s->p.seed, index);
     return c.dense ? draw_dense(&c, u) : draw_list(&c, u);
 }

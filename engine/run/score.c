@@ -30,9 +30,8 @@ struct scorer {
 
 static void scorer_fini(struct scorer *c)
 {
-    if (c->seq) {
+    if (c->seq)
         seq_give(&c->store, c->seq);
-    }
     seq_store_fini(&c->store);
     mem_aligned_free(c->rows);
     mem_aligned_free(c->scratch);
@@ -40,7 +39,7 @@ static void scorer_fini(struct scorer *c)
 
 static int scorer_init(struct scorer *c, struct model *m, struct err *e)
 {
-    memset(c, 0, sizeof(*c));
+    memset(c, 0, sizeof *c);
     c->m = m;
     c->s = runner_shared(m->runner);
     c->V = m->info.n_vocab;
@@ -48,16 +47,13 @@ static int scorer_init(struct scorer *c, struct model *m, struct err *e)
                    ? m->info.max_chain
                    : CHUNK;
     c->ld = ((size_t)c->V + 15) & ~(size_t)15;
-    if (seq_store_init(&c->store, &m->layout, &c->s->budget, e)) {
+    if (seq_store_init(&c->store, &m->layout, &c->s->budget, e))
         return -1;
-    }
     int rc = seq_take(&c->store, &c->seq, e);
-    if (rc == SEQ_WAIT) {
+    if (rc == SEQ_WAIT)
         return err_set(e, ERR_BUSY, "the state budget is used up");
-    }
-    if (rc) {
+    if (rc)
         return -1;
-    }
     c->rows = mem_floats((size_t)c->chunk * c->ld);
     c->scratch = mem_aligned(m->arch->scratch_bytes(
         m->self, 1, c->chunk, c->chunk, pool_threads(c->s->pool)));
@@ -72,9 +68,8 @@ static int reserve(struct scorer *c, int n, struct err *e)
     int rc;
 
     while ((rc = seq_reserve(&c->store, c->seq, 0, n, e)) == SEQ_WAIT) {
-        if (clock_now_us() > until) {
+        if (clock_now_us() > until)
             return err_set(e, ERR_BUSY, "the state budget is used up");
-        }
         run_ask_for_memory(c->s, NULL);
         nanosleep(&pause, NULL);
     }
@@ -98,9 +93,8 @@ static int run_chunk(struct scorer *c, const int32_t *ids, int n, struct err *e)
                      .n_threads = threads_most(threads_work(&c->m->info, n, n),
                                                pool_threads(c->s->pool))};
     int rc = reserve(c, n, e);
-    if (rc) {
+    if (rc)
         return -1;
-    }
     pool_acquire(c->s->pool);
     rc = c->m->arch->step(c->m->self, &x, &b, e);
     pool_release(c->s->pool);
@@ -135,15 +129,13 @@ static int score_window(struct scorer *c, const int32_t *ids, int64_t n,
     for (int64_t at = 0; at + 1 < n;) {
         int64_t left = n - 1 - at;
         int len = left < c->chunk ? (int)left : c->chunk;
-        if (run_chunk(c, ids + at, len, e)) {
+        if (run_chunk(c, ids + at, len, e))
             return -1;
-        }
         for (int i = 0; i < len; i++) {
             double nats = 0;
             if (row_nats(c, c->rows + (size_t)i * c->ld, ids[at + i + 1], &nats,
-                         e)) {
+                         e))
                 return -1;
-            }
             out->nats += nats;
             out->tokens++;
         }
@@ -176,9 +168,8 @@ int engine_score(struct engine *g, struct model *m, const int32_t *ids,
         return -1;
     }
     int64_t step = window > 0 ? window : n;
-    for (int64_t at = 0; at < n && rc == 0; at += step) {
+    for (int64_t at = 0; at < n && rc == 0; at += step)
         rc = score_window(&c, ids + at, n - at < step ? n - at : step, out, e);
-    }
     scorer_fini(&c);
     return rc;
 }

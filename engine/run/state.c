@@ -10,7 +10,7 @@
 int seq_store_init(struct seq_store *st, const struct state_layout *layout,
                    struct state_budget *budget, struct err *e)
 {
-    memset(st, 0, sizeof(*st));
+    memset(st, 0, sizeof *st);
     st->layout = *layout;
     st->budget = budget;
     st->seq_bytes = 2 * ((layout->fixed_bytes + 63) & ~(size_t)63);
@@ -18,11 +18,9 @@ int seq_store_init(struct seq_store *st, const struct state_layout *layout,
         return err_set(e, ERR_INTERNAL, "a state of %d streams",
                        layout->n_streams);
     }
-    for (int i = 0; i < layout->n_streams; i++) {
-        if (pages_init(&st->pool[i], &layout->stream[i], budget, e)) {
+    for (int i = 0; i < layout->n_streams; i++)
+        if (pages_init(&st->pool[i], &layout->stream[i], budget, e))
             return -1;
-        }
-    }
     st->share = layout->n_streams == 1 && layout->fixed_bytes == 0;
     return 0;
 }
@@ -30,9 +28,8 @@ int seq_store_init(struct seq_store *st, const struct state_layout *layout,
 static void seq_free(struct seq *s)
 {
     mem_aligned_free(s->buf[0]);
-    for (int i = 0; i < MAX_STREAMS; i++) {
+    for (int i = 0; i < MAX_STREAMS; i++)
         mem_free(s->s.pages[i]);
-    }
     mem_free(s->tail);
     mem_free(s);
 }
@@ -49,24 +46,21 @@ static void free_seqs(struct seq_store *st)
 void seq_store_fini(struct seq_store *st)
 {
     free_seqs(st);
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_streams; i++)
         pages_fini(&st->pool[i]);
-    }
 }
 
 static struct seq *seq_new(const struct seq_store *st)
 {
-    struct seq *s = mem_zalloc(sizeof(*s));
-    if (!s) {
+    struct seq *s = mem_zalloc(sizeof *s);
+    if (!s)
         return NULL;
-    }
     if (st->seq_bytes > 0) {
         s->buf[0] = mem_aligned(st->seq_bytes);
         s->buf[1] = s->buf[0] ? s->buf[0] + st->seq_bytes / 2 : NULL;
     }
-    if (st->share) {
-        s->tail = mem_array((size_t)st->pool[0].page_tokens, sizeof(*s->tail));
-    }
+    if (st->share)
+        s->tail = mem_array((size_t)st->pool[0].page_tokens, sizeof *s->tail);
     if ((st->seq_bytes > 0 && !s->buf[0]) || (st->share && !s->tail)) {
         seq_free(s);
         return NULL;
@@ -79,14 +73,11 @@ static struct seq *seq_new(const struct seq_store *st)
 static void drop_pages(struct seq_store *st, struct seq *s, int stream,
                        int from)
 {
-    for (int i = s->n_pages[stream] - 1; i >= from; i--) {
-        if (s->s.pages[stream][i]) {
+    for (int i = s->n_pages[stream] - 1; i >= from; i--)
+        if (s->s.pages[stream][i])
             pages_drop(&st->pool[stream], s->s.pages[stream][i]);
-        }
-    }
-    if (from < s->n_pages[stream]) {
+    if (from < s->n_pages[stream])
         s->n_pages[stream] = from;
-    }
 }
 
 void seq_reset(struct seq_store *st, struct seq *s)
@@ -100,9 +91,8 @@ void seq_reset(struct seq_store *st, struct seq *s)
     s->cur = 0;
     s->n_kept = s->broken = 0;
     s->serial = 0;
-    if (s->buf[0]) {
+    if (s->buf[0])
         memset(s->buf[0], 0, st->layout.fixed_bytes);
-    }
 }
 
 int seq_take(struct seq_store *st, struct seq **out, struct err *e)
@@ -114,16 +104,14 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
     }
     if (state_reserve(st->budget, st->seq_bytes)) {
         seq_trim(st);
-        if (state_reserve(st->budget, st->seq_bytes)) {
+        if (state_reserve(st->budget, st->seq_bytes))
             return SEQ_WAIT;
-        }
     }
     struct seq *s = st->free;
-    if (s) {
+    if (s)
         st->free = s->next;
-    } else {
+    else
         s = seq_new(st);
-    }
     if (!s) {
         state_unreserve(st->budget, st->seq_bytes);
         return err_nomem(e);
@@ -136,9 +124,8 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
 
 void seq_give(struct seq_store *st, struct seq *s)
 {
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_streams; i++)
         drop_pages(st, s, i, 0);
-    }
     s->next = st->free;
     st->free = s;
     state_unreserve(st->budget, st->seq_bytes);
@@ -147,17 +134,14 @@ void seq_give(struct seq_store *st, struct seq *s)
 /* The table of a stream has room for n pages. */
 static int grow_pages(struct seq *s, int stream, int n, struct err *e)
 {
-    if (n <= s->cap[stream]) {
+    if (n <= s->cap[stream])
         return 0;
-    }
     int cap = s->cap[stream] ? s->cap[stream] : 8;
-    while (cap < n) {
+    while (cap < n)
         cap = cap > INT32_MAX / 2 ? n : cap * 2;
-    }
-    void **p = mem_grow(s->s.pages[stream], (size_t)cap, sizeof(*p));
-    if (!p) {
+    void **p = mem_grow(s->s.pages[stream], (size_t)cap, sizeof *p);
+    if (!p)
         return err_nomem(e);
-    }
     s->s.pages[stream] = p;
     s->cap[stream] = cap;
     return 0;
@@ -167,9 +151,8 @@ int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
              struct err *e)
 {
     int rc = seq_take(st, out, e);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     struct seq *s = *out;
     for (int i = 0; i < st->layout.n_streams; i++) {
         if (grow_pages(s, i, from->n_pages[i], e)) {
@@ -179,9 +162,8 @@ int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
         }
         for (int k = 0; k < from->n_pages[i]; k++) {
             void *page = s->s.pages[i][k] = from->s.pages[i][k];
-            if (page) {
+            if (page)
                 pages_hold(&st->pool[i], page);
-            }
         }
         s->n_pages[i] = from->n_pages[i];
         s->first[i] = from->first[i];
@@ -190,12 +172,11 @@ int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
     s->n_kept = from->n_kept;
     s->broken = from->broken;
     s->serial = from->serial;
-    if (s->buf[0]) {
+    if (s->buf[0])
         memcpy(s->buf[0], from->buf[from->cur], st->layout.fixed_bytes);
-    }
     if (s->tail) {
         memcpy(s->tail, from->tail,
-               (size_t)st->pool[0].page_tokens * sizeof(*s->tail));
+               (size_t)st->pool[0].page_tokens * sizeof *s->tail);
     }
     return SEQ_OK;
 }
@@ -214,26 +195,22 @@ int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
         return err_set(e, ERR_INTERNAL, "stream %d cannot take %d tokens",
                        stream, n);
     }
-    if (stream >= st->layout.n_streams || n == 0) {
+    if (stream >= st->layout.n_streams || n == 0)
         return SEQ_OK; /* fixed states need no pages */
-    }
     struct page_pool *p = &st->pool[stream];
     int have = s->n_pages[stream], last = pages_for(p, s->s.len[stream]) - 1;
     int need = pages_for(p, s->s.len[stream] + n);
     int copy = s->s.len[stream] % p->page_tokens != 0 &&
                pages_fixed(p, s->s.pages[stream][last]);
     int more = (need > have ? need - have : 0) + copy;
-    if (more == 0) {
+    if (more == 0)
         return SEQ_OK;
-    }
-    if (grow_pages(s, stream, have + more, e)) {
+    if (grow_pages(s, stream, have + more, e))
         return -1;
-    }
     void **pages = s->s.pages[stream];
     int rc = pages_take(p, more, pages + have, e);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     if (copy) {
         /* Which bytes are filled is the architecture's business. */
         void *own = pages[have + more - 1];
@@ -256,16 +233,14 @@ static void keep_pages(struct seq_store *st, struct seq *s, const int32_t *ids,
 
     for (int i = 0; i < n; i++) {
         s->tail[at++] = ids[i];
-        if (at < p->page_tokens) {
+        if (at < p->page_tokens)
             continue;
-        }
         at = 0;
         void **page = &s->s.pages[0][s->n_kept];
         *page = pages_keep(p, *page, s->serial, s->tail, &s->serial);
         s->broken = s->serial == 0;
-        if (s->broken) {
+        if (s->broken)
             return;
-        }
         s->n_kept++;
     }
 }
@@ -291,41 +266,35 @@ void seq_commit(struct seq_store *st, struct seq *s, int stream,
     s->cur ^= 1;
     if (st->share && !s->broken && stream == 0) {
         s->broken = !ids;
-        if (ids) {
+        if (ids)
             keep_pages(st, s, ids, n);
-        }
     }
     s->s.len[stream] += n;
-    if (stream < st->layout.n_streams && st->layout.stream[stream].window > 0) {
+    if (stream < st->layout.n_streams && st->layout.stream[stream].window > 0)
         drop_old(st, s, stream);
-    }
 }
 
 int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n)
 {
     int got = 0;
-    if (!st->share || s->broken) {
+    if (!st->share || s->broken)
         return 0;
-    }
     struct page_pool *p = &st->pool[0];
     if (s->s.len[0] != (int64_t)s->n_kept * p->page_tokens ||
-        s->n_pages[0] != s->n_kept) {
+        s->n_pages[0] != s->n_kept)
         return 0;
-    }
     while (n - got >= p->page_tokens &&
            grow_pages(s, 0, s->n_kept + 1, NULL) == 0) {
         void *page = pages_find(p, s->serial, ids + got, &s->serial);
-        if (!page) {
+        if (!page)
             break;
-        }
         s->s.pages[0][s->n_kept++] = page;
         s->n_pages[0] = s->n_kept;
         s->s.len[0] += p->page_tokens;
         got += p->page_tokens;
     }
-    if (got > 0 && st->layout.stream[0].window > 0) {
+    if (got > 0 && st->layout.stream[0].window > 0)
         drop_old(st, s, 0);
-    }
     return got;
 }
 
@@ -333,9 +302,8 @@ int seq_truncate(struct seq_store *st, struct seq *s, int stream, int64_t len,
                  struct err *e)
 {
     if (stream < 0 || stream >= st->layout.n_streams ||
-        st->layout.fixed_bytes > 0 || len < 0 || len > s->s.len[stream]) {
+        st->layout.fixed_bytes > 0 || len < 0 || len > s->s.len[stream])
         return err_set(e, ERR_UNSUPPORTED, "this state cannot go back");
-    }
     struct page_pool *p = &st->pool[stream];
     int n = pages_for(p, len), window = st->layout.stream[stream].window;
     int64_t seen = window > 0 && len > window ? len - window : 0;
@@ -349,14 +317,12 @@ int seq_truncate(struct seq_store *st, struct seq *s, int stream, int64_t len,
         if (len % p->page_tokens > 0) {
             ids = pages_ids(p, s->s.pages[stream][s->n_kept], &s->serial);
             s->broken = !ids;
-            if (ids) {
-                memcpy(s->tail, ids, (size_t)p->page_tokens * sizeof(*ids));
-            }
+            if (ids)
+                memcpy(s->tail, ids, (size_t)p->page_tokens * sizeof *ids);
         }
         s->serial = 0;
-        if (s->n_kept > 0 && s->s.pages[stream][s->n_kept - 1]) {
+        if (s->n_kept > 0 && s->s.pages[stream][s->n_kept - 1])
             pages_ids(p, s->s.pages[stream][s->n_kept - 1], &s->serial);
-        }
         s->broken |= s->n_kept > 0 && s->serial == 0;
     }
     drop_pages(st, s, stream, n);
@@ -375,9 +341,8 @@ size_t seq_short(const struct seq_store *st, const struct seq *s, int64_t n)
         int need = pages_for(p, n);
         int have = s ? s->n_pages[i] - s->first[i] : 0;
         /* In flight there may be a page at both ends of the window. */
-        if (window > 0 && need > pages_for(p, window) + 1) {
+        if (window > 0 && need > pages_for(p, window) + 1)
             need = pages_for(p, window) + 1;
-        }
         bytes += need > have ? (size_t)(need - have) * p->each : 0;
     }
     return bytes;
@@ -390,14 +355,12 @@ size_t seq_most_bytes(const struct seq_store *st, int64_t n, int chunk)
         const struct page_pool *p = &st->pool[i];
         int window = st->layout.stream[i].window;
         int64_t held = n;
-        if (window > 0 && held > (int64_t)window + chunk + p->page_tokens) {
+        if (window > 0 && held > (int64_t)window + chunk + p->page_tokens)
             held = (int64_t)window + chunk + p->page_tokens;
-        }
         size_t pages = (size_t)pages_for(p, held), all;
         if (__builtin_mul_overflow(pages, p->each, &all) ||
-            __builtin_add_overflow(bytes, all, &bytes)) {
+            __builtin_add_overflow(bytes, all, &bytes))
             return SIZE_MAX;
-        }
     }
     return bytes;
 }
@@ -414,8 +377,7 @@ size_t seq_room(const struct seq_store *st)
 
 void seq_trim(struct seq_store *st)
 {
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_streams; i++)
         pages_trim(&st->pool[i]);
-    }
     free_seqs(st);
 }

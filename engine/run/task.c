@@ -8,24 +8,20 @@ static const struct task_ops *const tasks[] = {
 
 const struct task_ops *task_find(unsigned task)
 {
-    for (size_t i = 0; i < sizeof(tasks) / sizeof(tasks[0]); i++) {
-        if (tasks[i]->task == task) {
+    for (size_t i = 0; i < sizeof(tasks) / sizeof(tasks[0]); i++)
+        if (tasks[i]->task == task)
             return tasks[i];
-        }
-    }
     return NULL;
 }
 
 int task_plan_prompt(struct job *j, int budget, struct batch_plan *p, int want)
 {
-    if (!p->whole && !j->uncut) {
+    if (!p->whole && !j->uncut)
         batch_share(p, j);
-    }
     int rest = j->n_all - j->pos, n = rest;
     if (p->whole || j->uncut) {
-        if (n > budget && p->b.n_item > 0) {
+        if (n > budget && p->b.n_item > 0)
             return 0; /* it runs alone, when its turn comes */
-        }
     } else {
         n = p->max_chain > 0 && n > p->max_chain ? p->max_chain : n;
         n = n > budget ? budget : n;

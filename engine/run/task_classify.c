@@ -51,17 +51,14 @@ static int classify_take(struct job *j, const struct task_ctx *x,
     int n_labels = x->model->info.n_labels, best = 0;
     float *scores = j->task;
 
-    if (first[n - 1].n_w == 0) {
+    if (first[n - 1].n_w == 0)
         return TASK_MORE;
-    }
     float *row = task_row(j, x, &first[n - 1], n_labels);
-    if (!row) {
+    if (!row)
         return -1;
-    }
     to_scores(x, row, n_labels, scores);
-    for (int i = 1; i < n_labels; i++) {
+    for (int i = 1; i < n_labels; i++)
         best = scores[i] > scores[best] ? i : best;
-    }
     j->res.scores = scores;
     j->res.n_scores = n_labels;
     j->res.best = best;

@@ -30,13 +30,11 @@ static int embed_take(struct job *j, const struct task_ctx *x,
 {
     int width = x->model->info.width;
 
-    if (first[n - 1].n_w == 0) {
+    if (first[n - 1].n_w == 0)
         return TASK_MORE;
-    }
     const float *row = task_row(j, x, &first[n - 1], width);
-    if (!row) {
+    if (!row)
         return -1;
-    }
     memcpy(j->task, row, (size_t)width * sizeof(float));
     j->res.embedding = j->task;
     j->res.n_embedding = width;

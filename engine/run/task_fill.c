@@ -45,9 +45,8 @@ static int fill_plan(struct job *j, int budget, struct batch_plan *p)
     int n_masks, at = find_mask(j, &n_masks);
     int n = task_plan_prompt(j, budget, p, WANT_LOGITS);
 
-    if (n > 0) {
+    if (n > 0)
         p->b.item[p->b.n_item - 1].w[0].from = at - j->pos;
-    }
     return n;
 }
 

@@ -62,13 +62,11 @@ static int copy_stops(struct generate *g, const struct job_spec *s,
         }
         total += n;
     }
-    if (total == 0) {
+    if (total == 0)
         return 0;
-    }
     char *p = g->stop_bytes = mem_alloc(total);
-    if (!p) {
+    if (!p)
         return err_nomem(e);
-    }
     for (int i = 0; i < s->n_stop; i++) {
         size_t n = strlen(s->stop[i]);
         memcpy(p, s->stop[i], n);
@@ -86,17 +84,15 @@ static int make_room(struct job *j, struct generate *g, struct err *e)
     int n = g->max_tokens < FIRST_TOKENS ? g->max_tokens : FIRST_TOKENS;
     size_t bytes = (size_t)(n + 1) * BYTES_PER_TOKEN + MAX_STOP_BYTES;
     int32_t *tokens =
-        mem_grow(j->tokens, (size_t)j->n_tokens + (size_t)n, sizeof(*tokens));
-    if (!tokens) {
+        mem_grow(j->tokens, (size_t)j->n_tokens + (size_t)n, sizeof *tokens);
+    if (!tokens)
         return err_nomem(e);
-    }
     j->tokens = tokens;
     j->cap_tokens = j->n_tokens + n;
     buf_init(&g->text, MAX_TEXT_BYTES);
     g->text.p = mem_alloc(bytes);
-    if (!g->text.p) {
+    if (!g->text.p)
         return err_nomem(e);
-    }
     g->text.p[0] = 0;
     g->text.cap = bytes;
     return 0;
@@ -105,12 +101,11 @@ static int make_room(struct job *j, struct generate *g, struct err *e)
 static int generate_init(struct job *j, const struct job_spec *s, struct err *e)
 {
     const struct model *m = j->model;
-    struct generate *g = mem_zalloc(sizeof(*g));
+    struct generate *g = mem_zalloc(sizeof *g);
 
     j->task = g;
-    if (!g) {
+    if (!g)
         return err_nomem(e);
-    }
     if (s->max_tokens < 0 || s->max_tokens > MAX_NEW_TOKENS) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "max_tokens",
                           "max_tokens is %d, expected 0..%d", s->max_tokens,
@@ -120,12 +115,10 @@ static int generate_init(struct job *j, const struct job_spec *s, struct err *e)
     g->stream = s->stream;
     if (copy_stops(g, s, e) || make_room(j, g, e) ||
         sampler_init(&g->sampler, &s->sample, m->info.n_vocab, m->forbid,
-                     m->n_forbid, j->n_tokens + s->max_tokens, e)) {
+                     m->n_forbid, j->n_tokens + s->max_tokens, e))
         return -1;
-    }
-    for (int i = 0; i < j->n_tokens; i++) {
+    for (int i = 0; i < j->n_tokens; i++)
         sampler_see(&g->sampler, j->tokens[i]);
-    }
     detok_init(&g->detok);
     detok_seed(m->tokenizer, &g->detok, j->tokens, j->n_tokens);
     j->scratch_vocab = s->sample.temperature > 0.0f ? m->info.n_vocab : 0;
@@ -168,9 +161,8 @@ static size_t stop_at(const struct generate *g, size_t end)
     for (int i = 0; i < g->n_stop; i++) {
         const struct stop *s = &g->stop[i];
         if (s->n > longest && s->n <= end &&
-            memcmp(g->text.p + end - s->n, s->p, s->n) == 0) {
+            memcmp(g->text.p + end - s->n, s->p, s->n) == 0)
             longest = s->n;
-        }
     }
     return longest;
 }
@@ -196,9 +188,8 @@ static void stream_text(struct job *j, struct generate *g, int all)
     size_t len = g->text.len;
     size_t hold = !all && g->longest_stop > 0 ? g->longest_stop - 1 : 0;
 
-    if (!g->stream || len <= g->sent + hold) {
+    if (!g->stream || len <= g->sent + hold)
         return;
-    }
     size_t n = utf8_whole(g->text.p + g->sent, len - hold - g->sent);
     j->text = g->text.p + g->sent;
     j->text_len = n;
@@ -213,12 +204,10 @@ static int out_of_memory(struct job *j)
 static int finish(struct job *j, struct generate *g, enum finish_reason why)
 {
     if (!g->cut && (detok_finish(j->model->tokenizer, &g->detok, &g->text) ||
-                    g->text.failed)) {
+                    g->text.failed))
         return out_of_memory(j);
-    }
-    if (!g->cut && cut_at_stop(g)) {
+    if (!g->cut && cut_at_stop(g))
         why = FINISH_STOP;
-    }
     stream_text(j, g, 1);
     j->res.text = g->text.p;
     j->res.text_len = g->text.len;
@@ -231,16 +220,14 @@ static int finish(struct job *j, struct generate *g, enum finish_reason why)
 
 static int keep_token(struct job *j, struct generate *g, int32_t id)
 {
-    if (job_add_token(j, id)) {
+    if (job_add_token(j, id))
         return out_of_memory(j);
-    }
     g->n_out++;
     j->fresh_tokens = 1;
     sampler_see(&g->sampler, id);
     if (detok_next(j->model->tokenizer, &g->detok, id, &g->text) ||
-        g->text.failed) {
+        g->text.failed)
         return out_of_memory(j);
-    }
     return 0;
 }
 
@@ -250,35 +237,28 @@ static int generate_take(struct job *j, const struct task_ctx *x,
     const struct model *m = x->model;
     struct generate *g = j->task;
 
-    if (j->pos < j->n_all) {
+    if (j->pos < j->n_all)
         return TASK_MORE;
-    }
-    if (first[n - 1].n_w == 0) {
+    if (first[n - 1].n_w == 0)
         return finish(j, g, FINISH_LENGTH); /* max_tokens is 0 */
-    }
     float *row = task_row(j, x, &first[n - 1], m->info.n_vocab);
-    if (!row) {
+    if (!row)
         return -1;
-    }
     int32_t id = sampler_pick(&g->sampler, x->k, row, x->scratch);
     if (id < 0) {
         return job_fail(j, ERR_INTERNAL, "internal_error",
                         "the model offers no token");
     }
-    if (tokenizer_is_end(m->tokenizer, id)) {
+    if (tokenizer_is_end(m->tokenizer, id))
         return finish(j, g, FINISH_STOP);
-    }
-    if (keep_token(j, g, id)) {
+    if (keep_token(j, g, id))
         return -1;
-    }
-    if (cut_at_stop(g)) {
+    if (cut_at_stop(g))
         return finish(j, g, FINISH_STOP);
-    }
     int64_t len = j->n_tokens + g->n_out; /* with the token to be fed */
     if (g->n_out >= g->max_tokens ||
-        (m->info.context_length > 0 && len > m->info.context_length)) {
+        (m->info.context_length > 0 && len > m->info.context_length))
         return finish(j, g, FINISH_LENGTH);
-    }
     stream_text(j, g, 0);
     return TASK_MORE;
 }

@@ -40,21 +40,19 @@ int task_check_next(const struct job_spec *spec, struct err *e)
 int task_next_init(struct job *j, const struct job_spec *spec, struct err *e)
 {
     int V = j->model->info.n_vocab;
-    struct next *t = mem_zalloc(sizeof(*t));
+    struct next *t = mem_zalloc(sizeof *t);
 
     j->task = t;
-    if (!t) {
+    if (!t)
         return err_nomem(e);
-    }
-    if (task_check_next(spec, e)) {
+    if (task_check_next(spec, e))
         return -1;
-    }
     t->top_k = spec->top_k < V ? spec->top_k : V;
     t->temperature = spec->temperature;
     size_t n = (size_t)t->top_k;
-    t->best = mem_array(n, sizeof(*t->best));
-    t->pred = mem_array(n, sizeof(*t->pred));
-    t->x = mem_array(n, sizeof(*t->x));
+    t->best = mem_array(n, sizeof *t->best);
+    t->pred = mem_array(n, sizeof *t->pred);
+    t->x = mem_array(n, sizeof *t->x);
     return t->best && t->pred && t->x ? 0 : err_nomem(e);
 }
 
@@ -97,9 +95,8 @@ static double take_out(const struct next *t, const struct task_ctx *x,
             *p = -INFINITY;
         }
         x->k->vexp(n, part, part);
-        for (int k = 0; k < n; k++) {
+        for (int k = 0; k < n; k++)
             sum += (double)part[k];
-        }
     }
     return sum;
 }
@@ -110,24 +107,20 @@ int task_next_take(struct job *j, const struct task_ctx *x,
     struct next *t = j->task;
     int V = x->model->info.n_vocab;
 
-    if (first[n - 1].n_w == 0) {
+    if (first[n - 1].n_w == 0)
         return TASK_MORE;
-    }
     float *row = task_row(j, x, &first[n - 1], V);
-    if (!row) {
+    if (!row)
         return -1;
-    }
     float max = x->k->row_max(V, row);
     double out = take_out(t, x, row, max);
     int found = sampler_top(x->k, row, V, t->top_k, t->best);
-    for (int i = 0; i < V; i++) {
+    for (int i = 0; i < V; i++)
         row[i] = scaled(row[i], max, t->temperature);
-    }
     double in = (double)x->k->sum_exp(V, row, 0.0f);
     double sum = in + out;
-    for (int i = 0; i < found; i++) {
+    for (int i = 0; i < found; i++)
         t->x[i] = scaled(t->best[i].x, max, t->temperature);
-    }
     x->k->vexp(found, t->x, t->x);
     for (int i = 0; i < found; i++) {
         float rel = t->best[i].x - max;

@@ -84,23 +84,21 @@ static void words_fini(struct job *j)
 
 static int words_init(struct job *j, const struct job_spec *spec, struct err *e)
 {
-    struct search *s = mem_zalloc(sizeof(*s));
+    struct search *s = mem_zalloc(sizeof *s);
 
     j->task = s;
-    if (!s) {
+    if (!s)
         return err_nomem(e);
-    }
     if (!j->model->word_kind) {
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "level",
                           "model '%s' is not one of sub-words", j->model->name);
     }
-    if (task_check_next(spec, e)) {
+    if (task_check_next(spec, e))
         return -1;
-    }
     s->top_k = spec->top_k;
     s->temperature = spec->temperature;
-    s->best = mem_array(FIRST_PATHS, sizeof(*s->best));
-    s->pred = mem_array((size_t)s->top_k, sizeof(*s->pred));
+    s->best = mem_array(FIRST_PATHS, sizeof *s->best);
+    s->pred = mem_array((size_t)s->top_k, sizeof *s->pred);
     j->most_rows = MOST_PER_ROUND;
     j->scratch_vocab = j->model->info.n_vocab;
     return s->best && s->pred ? 0 : err_nomem(e);
@@ -133,10 +131,9 @@ static int add_word(struct job *j, struct search *s, const char *text,
     }
     if (s->n_words == s->cap_words) {
         int cap = s->cap_words ? s->cap_words * 2 : 64;
-        struct word *w = mem_grow(s->word, (size_t)cap, sizeof(*w));
-        if (!w) {
+        struct word *w = mem_grow(s->word, (size_t)cap, sizeof *w);
+        if (!w)
             return out_of_memory(j);
-        }
         s->word = w;
         s->cap_words = cap;
     }
@@ -172,21 +169,18 @@ static int add_path(struct job *j, struct search *s, const struct path *from,
         a.p = p;
     }
     if (p < LEAST_PATH || a.n == MOST_TOKENS ||
-        n > (size_t)(MOST_BYTES - a.bytes)) {
+        n > (size_t)(MOST_BYTES - a.bytes))
         return 0;
-    }
     memcpy(a.text + a.bytes, piece, n);
     a.bytes += (int)n;
     a.ids[a.n++] = id;
-    if (words_state(a.text, (size_t)a.bytes) == WORD_WHOLE) {
+    if (words_state(a.text, (size_t)a.bytes) == WORD_WHOLE)
         return end_path(j, s, &a, p); /* whatever follows */
-    }
     if (s->n_open == s->cap_open) {
         int cap = s->cap_open ? s->cap_open * 2 : FIRST_PATHS;
-        struct path *o = mem_grow(s->open, (size_t)cap, sizeof(*o));
-        if (!o) {
+        struct path *o = mem_grow(s->open, (size_t)cap, sizeof *o);
+        if (!o)
             return out_of_memory(j);
-        }
         s->open = o;
         s->cap_open = cap;
     }
@@ -209,9 +203,8 @@ static double weigh(const struct search *s, const struct task_ctx *x,
         e[i] = d < MIN_SCALED ? MIN_SCALED : d;
     }
     x->k->vexp(V, e, e);
-    for (int i = 0; i < V; i++) {
+    for (int i = 0; i < V; i++)
         sum += (double)e[i];
-    }
     return sum;
 }
 
@@ -233,9 +226,8 @@ static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
             row[i] = -INFINITY;
         }
     }
-    if (a && end_path(j, s, a, a->p * (end / sum))) {
+    if (a && end_path(j, s, a, a->p * (end / sum)))
         return -1;
-    }
     int found =
         sampler_top(x->k, row, V, a ? NEXT_PATHS : FIRST_PATHS, s->best);
     for (int i = 0; i < found; i++) {
@@ -245,9 +237,8 @@ static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
             kind[id] == WORD_END
                 ? add_word(j, s, tokenizer_text(x->model->tokenizer, id), id, p)
                 : add_path(j, s, a, id, p);
-        if (rc) {
+        if (rc)
             return -1;
-        }
     }
     return 0;
 }
@@ -266,9 +257,8 @@ static int sort_words(struct search *s, int k)
     k = k < s->n_words ? k : s->n_words;
     for (int i = 0; i < k; i++) {
         int best = i;
-        for (int m = i + 1; m < s->n_words; m++) {
+        for (int m = i + 1; m < s->n_words; m++)
             best = is_better(&s->word[m], &s->word[best]) ? m : best;
-        }
         struct word w = s->word[i];
         s->word[i] = s->word[best];
         s->word[best] = w;
@@ -284,26 +274,22 @@ static int next_round(struct search *s)
 
     most = most < LEAST_PER_ROUND ? LEAST_PER_ROUND : most;
     most = most > MOST_PER_ROUND ? MOST_PER_ROUND : most;
-    if (most > MOST_ROWS - s->n_rows) {
+    if (most > MOST_ROWS - s->n_rows)
         most = MOST_ROWS - s->n_rows;
-    }
-    if (sort_words(s, s->top_k) == s->top_k) {
+    if (sort_words(s, s->top_k) == s->top_k)
         least = WORTH * s->word[s->top_k - 1].p;
-    }
     s->n_round = s->n_done = 0;
     while (s->n_round < most && s->n_open > 0) {
         int best = 0;
-        for (int i = 1; i < s->n_open; i++) {
+        for (int i = 1; i < s->n_open; i++)
             best = s->open[i].p > s->open[best].p ? i : best;
-        }
-        if (s->open[best].p < least) {
+        if (s->open[best].p < least)
             break;
-        }
         s->round[s->n_round++] = s->open[best];
         /* Equal ones keep their order: the first of them is the best. */
         s->n_open--;
         memmove(&s->open[best], &s->open[best + 1],
-                (size_t)(s->n_open - best) * sizeof(*s->open));
+                (size_t)(s->n_open - best) * sizeof *s->open);
     }
     s->n_rows += s->n_round;
     return s->n_round;
@@ -321,24 +307,21 @@ static int words_plan(struct job *j, int budget, struct batch_plan *p)
     struct search *s = j->task;
     int planned = 0;
 
-    if (j->pos < j->n_all) {
+    if (j->pos < j->n_all)
         return task_plan_prompt(j, budget, p, s->rooted ? -1 : WANT_LOGITS);
-    }
     for (int i = s->n_done; i < s->n_round; i++) {
         const struct path *a = &s->round[i];
         struct seq **fork = &s->fork[s->n_forks];
-        if (a->n > budget - planned && p->b.n_item > 0) {
+        if (a->n > budget - planned && p->b.n_item > 0)
             break;
-        }
         int rc = seq_fork(p->store, j->seq, fork, NULL);
         if (rc) {
             batch_starve(p, j, rc);
             break;
         }
         s->n_forks++;
-        if (batch_add_to(p, j, *fork, a->ids, a->n, WANT_LOGITS) == 0) {
+        if (batch_add_to(p, j, *fork, a->ids, a->n, WANT_LOGITS) == 0)
             break;
-        }
         planned += a->n;
     }
     return planned;
@@ -366,24 +349,20 @@ static int words_take(struct job *j, const struct task_ctx *x,
     int V = x->model->info.n_vocab;
 
     for (int i = 0; i < n; i++) {
-        if (first[i].n_w == 0) {
+        if (first[i].n_w == 0)
             continue; /* a part of the prompt */
-        }
         float *row = task_row(j, x, &first[i], V);
         if (!row ||
-            read_row(j, s, x, s->rooted ? &s->round[s->n_done] : NULL, row)) {
+            read_row(j, s, x, s->rooted ? &s->round[s->n_done] : NULL, row))
             return -1;
-        }
         s->n_done += s->rooted;
         s->rooted = 1;
     }
     while (s->rooted && s->n_done == s->n_round) {
-        if (!next_round(s)) {
+        if (!next_round(s))
             return finish(j, s);
-        }
-        while (s->n_done < s->n_round && !fits(j, &s->round[s->n_done])) {
+        while (s->n_done < s->n_round && !fits(j, &s->round[s->n_done]))
             s->n_done++;
-        }
     }
     return TASK_MORE;
 }
@@ -391,9 +370,8 @@ static int words_take(struct job *j, const struct task_ctx *x,
 static void words_rest(struct job *j, struct seq_store *st)
 {
     struct search *s = j->task;
-    while (s->n_forks > 0) {
+    while (s->n_forks > 0)
         seq_give(st, s->fork[--s->n_forks]);
-    }
 }
 
 const struct task_ops task_words = {.task = 0, /* TASK_NEXT, when asked */

@@ -38,9 +38,8 @@ static int size_of(double work)
 int threads_pick(const struct threads *t, double work, int most)
 {
     int all = threads_most(work, most);
-    if (all == 1) {
+    if (all == 1)
         return 1;
-    }
     const struct threads_size *s = &t->size[size_of(work)];
     if (s->speed[1] == 0 || s->speed[0] == 0) {
         /* All first; one is tried when some steps have been seen. */
@@ -61,7 +60,6 @@ void threads_note(struct threads *t, double work, int n, double us)
 
     *mean = *mean == 0 ? speed : KEEP * *mean + (1 - KEEP) * speed;
     s->since[with_all] = 0;
-    if (s->since[!with_all] < TRY_FAR) {
+    if (s->since[!with_all] < TRY_FAR)
         s->since[!with_all]++;
-    }
 }

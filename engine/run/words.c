@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/base/utf8.h"
-#include "engine/text/unicode.h"
+#include "engine/text/unicode/unicode.h"
 
 #define APOSTROPHE 0x27u
 #define RIGHT_QUOTE 0x2019u /* the apostrophe of typesetting */
@@ -34,18 +34,14 @@ static enum word_kind kind_of(const char *p, size_t n)
     unsigned char c = n > 0 ? (unsigned char)p[0] : 0;
     int len = utf8_next(p, n, &cp);
 
-    if (n == 0) {
+    if (n == 0)
         return WORD_NEVER;
-    }
-    if (c >= 0x80 && c < 0xc0) {
+    if (c >= 0x80 && c < 0xc0)
         return WORD_REST;
-    }
-    if (len == 0) {
+    if (len == 0)
         return guess(c);
-    }
-    if (utf8_is_space(cp)) {
+    if (utf8_is_space(cp))
         return WORD_SPACE;
-    }
     if (cp == APOSTROPHE || cp == RIGHT_QUOTE) {
         int more = utf8_next(p + len, n - (size_t)len, &after);
         return more > 0 && is_letter(after) ? WORD_LETTER : WORD_MARK;
@@ -63,18 +59,16 @@ void words_kinds(const struct tokenizer *t, const int32_t *forbid, int n_forbid,
                    : p                     ? (uint8_t)kind_of(p, len)
                                            : WORD_NEVER;
     }
-    for (int i = 0; i < n_forbid; i++) {
+    for (int i = 0; i < n_forbid; i++)
         kind[forbid[i]] = WORD_NEVER;
-    }
 }
 
 enum word_state words_state(const char *text, size_t n)
 {
     uint32_t cp;
 
-    if (n == 1 && text[0] == ' ') {
+    if (n == 1 && text[0] == ' ')
         return WORD_OPEN;
-    }
     size_t at = n;
     while (at > 0 && n - at < 4 && ((unsigned char)text[--at] & 0xc0) == 0x80) {
     }
@@ -83,9 +77,8 @@ enum word_state words_state(const char *text, size_t n)
         return lead && n - at < length_of((unsigned char)text[at]) ? WORD_PART
                                                                    : WORD_MARKS;
     }
-    if (utf8_is_space(cp)) {
+    if (utf8_is_space(cp))
         return WORD_WHOLE;
-    }
     return is_letter(cp) ? WORD_LETTERS : WORD_MARKS;
 }
 
@@ -116,9 +109,8 @@ void words_text(const char *text, size_t n, char *out, size_t cap)
         int len = utf8_next(text + at, n - at, &cp);
         const char *from = len > 0 ? text + at : wrong;
         size_t put = len > 0 ? (size_t)len : sizeof(wrong) - 1;
-        if (k + put >= cap) {
+        if (k + put >= cap)
             break;
-        }
         memcpy(out + k, from, put);
         k += put;
         at += len > 0 ? (size_t)len : 1;

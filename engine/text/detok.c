@@ -14,17 +14,15 @@
 
 void detok_init(struct detok *d)
 {
-    memset(d, 0, sizeof(*d));
+    memset(d, 0, sizeof *d);
     d->last = -1;
 }
 
 static int is_one_of(const char *s, const char *const *list)
 {
-    for (; *list; list++) {
-        if (strcmp(s, *list) == 0) {
+    for (; *list; list++)
+        if (strcmp(s, *list) == 0)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -45,10 +43,8 @@ static int is_plural(const char *s)
 static int quote_opens(struct detok *d, const char *s, const char *last)
 {
     uint8_t bit = s[0] == '"' ? QUOTE_DOUBLE : QUOTE_SINGLE;
-    if (bit == QUOTE_SINGLE && !(d->in_quote & bit) && last &&
-        is_plural(last)) {
+    if (bit == QUOTE_SINGLE && !(d->in_quote & bit) && last && is_plural(last))
         return 0;
-    }
     d->in_quote ^= bit;
     return (d->in_quote & bit) != 0;
 }
@@ -73,9 +69,8 @@ static int glues_left(const char *s, const char *last)
         ".",   ",",  ";",  ":",   "!",   "?",   ")",   "]",   "}",   "%",
         "...", "--", "/",  "n't", "'s",  "'m",  "'d",  "'ll", "'re", "'ve",
         "N'T", "'S", "'M", "'D",  "'LL", "'RE", "'VE", NULL};
-    if (is_one_of(s, list)) {
+    if (is_one_of(s, list))
         return 1;
-    }
     return strcmp(s, "not") == 0 && strcmp(last, "can") == 0;
 }
 
@@ -89,9 +84,8 @@ static int space_before(struct detok *d, const char *s, const char *last)
         d->glue = (uint8_t)opens;
         return last && !glued && opens && !glues_right(last);
     }
-    if (!last || glued) {
+    if (!last || glued)
         return 0;
-    }
     return !glues_right(last) && !glues_left(s, last);
 }
 
@@ -107,12 +101,10 @@ int tok_rule_detok(const struct tokenizer *t, struct detok *d, int32_t id,
         space = last && id != t->newline && d->last != t->newline;
         s = id == t->newline ? "\n" : s;
     }
-    if (out && space) {
+    if (out && space)
         buf_add_char(out, ' ');
-    }
-    if (out) {
+    if (out)
         buf_add_str(out, s);
-    }
     return out && out->failed ? -1 : 0;
 }
 
@@ -129,23 +121,19 @@ static size_t subpart(const char *s, size_t n, int *whole)
     unsigned char b0 = (unsigned char)s[0];
     int len = utf8_next(s, n, &cp);
     *whole = len > 0;
-    if (len > 0) {
+    if (len > 0)
         return (size_t)len;
-    }
     size_t need = b0 >= 0xf0 ? 4 : b0 >= 0xe0 ? 3 : 2;
-    if (b0 < 0xc2 || b0 > 0xf4 || n < 2) {
+    if (b0 < 0xc2 || b0 > 0xf4 || n < 2)
         return 1;
-    }
     unsigned char b1 = (unsigned char)s[1];
     unsigned lo = b0 == 0xe0 ? 0xa0 : b0 == 0xf0 ? 0x90 : 0x80;
     unsigned hi = b0 == 0xed ? 0x9f : b0 == 0xf4 ? 0x8f : 0xbf;
-    if (b1 < lo || b1 > hi) {
+    if (b1 < lo || b1 > hi)
         return 1;
-    }
     size_t k = 2;
-    while (k < n && k < need - 1 && ((unsigned char)s[k] & 0xc0) == 0x80) {
+    while (k < n && k < need - 1 && ((unsigned char)s[k] & 0xc0) == 0x80)
         k++;
-    }
     return k;
 }
 
@@ -160,9 +148,8 @@ static int is_beginning(const char *s, size_t n)
 
 static void put(struct buf *out, const char *s, size_t n)
 {
-    if (out) {
+    if (out)
         buf_add(out, s, n);
-    }
 }
 
 /* Write what is whole of s [n]; returns where the beginning that is held back
@@ -173,9 +160,8 @@ static size_t put_whole(const char *s, size_t n, struct buf *out)
     while (i < n) {
         int whole;
         size_t k = subpart(s + i, n - i, &whole);
-        if (!whole && i + k == n && is_beginning(s + i, k)) {
+        if (!whole && i + k == n && is_beginning(s + i, k))
             break;
-        }
         put(out, whole ? s + i : REPLACEMENT, whole ? k : 3);
         i += k;
     }
@@ -226,12 +212,10 @@ static int step(const struct tokenizer *t, struct detok *d, int32_t id,
                 struct buf *out)
 {
     size_t n;
-    if (id < 0 || id >= t->n) {
+    if (id < 0 || id >= t->n)
         return 0;
-    }
-    if (tokenizer_is_special(t, id)) {
+    if (tokenizer_is_special(t, id))
         return skip_control(t, d, id, out);
-    }
     int rc;
     if (t->ops->detok) {
         rc = t->ops->detok(t, d, id, out);
@@ -247,9 +231,8 @@ static int step(const struct tokenizer *t, struct detok *d, int32_t id,
 void detok_seed(const struct tokenizer *t, struct detok *d, const int32_t *ids,
                 int n)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         step(t, d, ids[i], NULL);
-    }
 }
 
 int detok_next(const struct tokenizer *t, struct detok *d, int32_t id,
@@ -261,9 +244,8 @@ int detok_next(const struct tokenizer *t, struct detok *d, int32_t id,
 int detok_finish(const struct tokenizer *t, struct detok *d, struct buf *out)
 {
     (void)t;
-    if (d->n_pend == 0) {
+    if (d->n_pend == 0)
         return 0;
-    }
     d->n_pend = 0;
     return buf_add_str(out, REPLACEMENT);
 }

@@ -11,7 +11,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/tokenizer_impl.h"
-#include "engine/text/unicode.h"
+#include "engine/text/unicode/unicode.h"
 
 struct entry {
     const char *text;
@@ -34,30 +34,25 @@ static int is_cut(const struct tokenizer *t, int id)
 int tok_added_index(struct tokenizer *t, const struct tok_source *s)
 {
     int n = 0, k = 0;
-    for (int id = 0; id < t->n; id++) {
+    for (int id = 0; id < t->n; id++)
         n += is_cut(t, id);
-    }
-    struct entry *v = mem_array((size_t)n + 1, sizeof(*v));
-    t->added = mem_array((size_t)n + 1, sizeof(*t->added));
+    struct entry *v = mem_array((size_t)n + 1, sizeof *v);
+    t->added = mem_array((size_t)n + 1, sizeof *t->added);
     if (!v || !t->added) {
         mem_free(v);
         return err_nomem(s->e);
     }
-    for (int id = 0; id < t->n; id++) {
-        if (is_cut(t, id)) {
+    for (int id = 0; id < t->n; id++)
+        if (is_cut(t, id))
             v[k++] = (struct entry){t->text[id], t->len[id], id};
-        }
-    }
-    qsort(v, (size_t)n, sizeof(*v), by_bytes);
+    qsort(v, (size_t)n, sizeof *v, by_bytes);
     for (k = 0; k < n; k++) {
         t->added[k] = v[k].id;
         t->first_added[(unsigned char)v[k].text[0] + 1] = k + 1;
     }
-    for (k = 1; k <= 256; k++) { /* bytes that none begins with */
-        if (t->first_added[k] == 0) {
+    for (k = 1; k <= 256; k++) /* bytes that none begins with */
+        if (t->first_added[k] == 0)
             t->first_added[k] = t->first_added[k - 1];
-        }
-    }
     t->n_added = n;
     mem_free(v);
     return 0;
@@ -73,11 +68,10 @@ static int narrow(const struct tokenizer *t, int lo, int hi, uint32_t depth,
         int32_t id = t->added[mid];
         unsigned at =
             t->len[id] > depth ? (unsigned char)t->text[id][depth] + 1u : 0;
-        if (at < b + 1) {
+        if (at < b + 1)
             lo = mid + 1;
-        } else {
+        else
             hi = mid;
-        }
     }
     return lo;
 }
@@ -99,9 +93,8 @@ int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
             lo = from;
         }
         int32_t id = lo < hi ? t->added[lo] : -1;
-        if (id >= 0 && t->len[id] == depth + 1 && !(t->attr[id] & not_now)) {
+        if (id >= 0 && t->len[id] == depth + 1 && !(t->attr[id] & not_now))
             best = id;
-        }
     }
     return best;
 }
@@ -113,9 +106,8 @@ static uint32_t point_before(const char *s, size_t i)
     size_t k = i;
     while (k > 0 && i - k < 4) {
         k--;
-        if (((unsigned char)s[k] & 0xc0) != 0x80) {
+        if (((unsigned char)s[k] & 0xc0) != 0x80)
             return utf8_next(s + k, i - k, &cp) ? cp : 0;
-        }
     }
     return 0;
 }
@@ -130,9 +122,8 @@ static int is_word(uint32_t cp)
 static int stands_alone(const char *s, size_t n, size_t start, size_t end)
 {
     uint32_t cp;
-    if (start > 0 && is_word(point_before(s, start))) {
+    if (start > 0 && is_word(point_before(s, start)))
         return 0;
-    }
     return !(end < n && utf8_next(s + end, n - end, &cp) && is_word(cp));
 }
 
@@ -148,12 +139,10 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
             h->start -= (size_t)utf8_put(cp, one);
         }
     }
-    if (t->attr[h->id] & TOK_RSTRIP) {
+    if (t->attr[h->id] & TOK_RSTRIP)
         while ((len = utf8_next(s + h->end, n - h->end, &cp)) > 0 &&
-               (uni_mask(cp) & UNI_SPACE)) {
+               (uni_mask(cp) & UNI_SPACE))
             h->end += (size_t)len;
-        }
-    }
 }
 
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/utf8.h"
-#include "engine/text/tok_split.h"
+#include "engine/text/kinds/tok_split.h"
 
 static const char *const rule_names[N_RULES] = {
     [RULE_ENGLISH] = "seqd-english",
@@ -15,11 +15,9 @@ static const char *const rule_names[N_RULES] = {
 
 int tok_rule_find(const char *name)
 {
-    for (int i = 0; i < N_RULES; i++) {
-        if (strcmp(name, rule_names[i]) == 0) {
+    for (int i = 0; i < N_RULES; i++)
+        if (strcmp(name, rule_names[i]) == 0)
             return i;
-        }
-    }
     return -1;
 }
 
@@ -37,19 +35,16 @@ int tokenizer_split(const struct tokenizer_spec *s, const char *text, size_t n,
                     split_fn *fn, void *arg, struct err *e)
 {
     int rule = spec_rule(s, e);
-    if (rule < 0) {
+    if (rule < 0)
         return -1;
-    }
-    if (n > UINT32_MAX) {
+    if (n > UINT32_MAX)
         return err_set(e, ERR_TOO_LARGE, "text of %zu bytes", n);
-    }
-    if (rule == RULE_ENGLISH) {
+    if (rule == RULE_ENGLISH)
         tok_word_split(text, n, s->lowercase, fn, arg);
-    } else if (rule == RULE_WHITESPACE) {
+    else if (rule == RULE_WHITESPACE)
         tok_space_split(text, n, s->newline, fn, arg);
-    } else {
+    else
         tok_char_split(text, n, fn, arg);
-    }
     return 0;
 }
 
@@ -80,9 +75,8 @@ static int check_entries(const struct tokenizer_spec *s,
             return err_set(e, ERR_INVALID,
                            "vocabulary entry %d is empty or not UTF-8", i);
         }
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < 4; k++)
             found[k] |= is_named(entries[i], need[k]);
-        }
     }
     for (int k = 0; k < 4; k++) {
         if (need[k] && !found[k]) {
@@ -103,9 +97,8 @@ static void put_normalizer(struct buf *out, const struct tokenizer_spec *s,
 {
     buf_add_str(out, "\"normalizer\":{\"type\":");
     put_string(out, s->normalizer);
-    if (rule == RULE_ENGLISH) {
+    if (rule == RULE_ENGLISH)
         buf_addf(out, ",\"lowercase\":%s", s->lowercase ? "true" : "false");
-    }
     if (rule == RULE_WHITESPACE && s->newline) {
         buf_add_str(out, ",\"newline\":");
         put_string(out, s->newline);
@@ -133,9 +126,8 @@ int tokenizer_build(const struct tokenizer_spec *s, const char *const *entries,
                     int n, struct buf *out, struct err *e)
 {
     int rule = spec_rule(s, e);
-    if (rule < 0 || check_entries(s, entries, n, e)) {
+    if (rule < 0 || check_entries(s, entries, n, e))
         return -1;
-    }
     const char *sep = "";
     buf_add_str(out, "{\"version\":\"1.0\",\n\"added_tokens\":[");
     for (int i = 0; i < n; i++) {

@@ -72,18 +72,16 @@ static int find_tokens(const struct tok_source *s, int *key)
 {
     *key = gguf_find(s->gguf, "tokenizer.ggml.tokens");
     if (*key < 0 || gguf_type(s->gguf, *key) != GGUF_ARRAY ||
-        gguf_elem(s->gguf, *key) != GGUF_STRING) {
+        gguf_elem(s->gguf, *key) != GGUF_STRING)
         return tok_bad(s, "tokenizer.ggml.tokens is not a list of strings");
-    }
     return 0;
 }
 
 static int set_types(struct tokenizer *t, const struct tok_source *s)
 {
     int key = gguf_find(s->gguf, "tokenizer.ggml.token_type");
-    if (key < 0) {
+    if (key < 0)
         return 0;
-    }
     if (gguf_type(s->gguf, key) != GGUF_ARRAY ||
         gguf_len(s->gguf, key) < (size_t)t->n) {
         return tok_bad(s, "tokenizer.ggml.token_type is shorter than the list "
@@ -91,9 +89,8 @@ static int set_types(struct tokenizer *t, const struct tok_source *s)
     }
     for (int id = 0; id < t->n; id++) {
         int64_t type = 0;
-        if (gguf_int(s->gguf, key, (size_t)id, &type)) {
+        if (gguf_int(s->gguf, key, (size_t)id, &type))
             return tok_bad(s, "tokenizer.ggml.token_type holds no integers");
-        }
         t->attr[id] |= (uint8_t)attr_of(type);
     }
     return 0;
@@ -104,28 +101,24 @@ int tok_vocab_gguf(struct tokenizer *t, const struct tok_source *s)
     int key;
     size_t n, bytes = 0, len;
     const char *text;
-    if (find_tokens(s, &key)) {
+    if (find_tokens(s, &key))
         return -1;
-    }
     n = gguf_len(s->gguf, key);
     for (size_t i = 0; i < n; i++) {
-        if (gguf_string(s->gguf, key, i, &text, &len)) {
+        if (gguf_string(s->gguf, key, i, &text, &len))
             return tok_bad(s, "tokenizer.ggml.tokens cannot be read");
-        }
         bytes += len;
     }
-    if (tok_vocab_begin(t, s, n < INT64_MAX ? (int64_t)n : INT64_MAX, bytes)) {
+    if (tok_vocab_begin(t, s, n < INT64_MAX ? (int64_t)n : INT64_MAX, bytes))
         return -1;
-    }
     for (size_t i = 0; i < n; i++) {
         gguf_string(s->gguf, key, i, &text, &len);
         if (!utf8_valid(text, len)) {
             return err_set(s->e, ERR_FORMAT, "%s: token %zu is not UTF-8",
                            s->label, i);
         }
-        if (len > 0 && tok_vocab_set(t, s, (int64_t)i, text, len)) {
+        if (len > 0 && tok_vocab_set(t, s, (int64_t)i, text, len))
             return -1;
-        }
     }
     return tok_vocab_end(t, s, 1) ? -1 : set_types(t, s);
 }
@@ -174,12 +167,10 @@ int tok_special_gguf(struct tokenizer *t, const struct tok_source *s)
                  t->eos >= 0;
     t->add_sep =
         tok_gguf_int(s, "tokenizer.ggml.add_sep_token", t->add_sep) && sep >= 0;
-    if (t->add_bos) {
+    if (t->add_bos)
         t->before[t->n_before++] = t->bos;
-    }
-    if (t->add_eos || t->add_sep) {
+    if (t->add_eos || t->add_sep)
         t->after[t->n_after++] = t->add_sep ? sep : t->eos;
-    }
     set_ends(t, s);
     return 0;
 }

@@ -43,17 +43,15 @@ static const struct kind gguf_kinds[] = {
 static int load_as(const struct kind *kinds, size_t n, const char *name,
                    struct tokenizer *t, const struct tok_source *s)
 {
-    for (size_t i = 0; name && i < n; i++) {
-        if (strcmp(name, kinds[i].name) == 0) {
+    for (size_t i = 0; name && i < n; i++)
+        if (strcmp(name, kinds[i].name) == 0)
             return kinds[i].load(t, s);
-        }
-    }
     return tok_refuse(s, "model type", name);
 }
 
 static struct tokenizer *tok_new(struct err *e)
 {
-    struct tokenizer *t = mem_zalloc(sizeof(*t));
+    struct tokenizer *t = mem_zalloc(sizeof *t);
     if (!t) {
         err_nomem(e);
         return NULL;
@@ -69,9 +67,8 @@ static const char *model_type(const struct json *root, const struct json *model)
     const char *type = json_string(json_get(model, "type"));
     const char *pre =
         json_string(json_get(json_get(root, "pre_tokenizer"), "type"));
-    if (!type && json_get(model, "merges")) {
+    if (!type && json_get(model, "merges"))
         type = "BPE";
-    }
     int marks = json_bool(json_get(model, "byte_fallback")) ||
                 (pre && strcmp(pre, "Metaspace") == 0);
     return type && marks && strcmp(type, "BPE") == 0 ? SPM_BPE : type;
@@ -96,9 +93,8 @@ static int from_json(const struct json *root, const char *label,
                            .setup = b->setup};
     struct tokenizer *t = tok_new(e);
     int own = json_get(root, "seqd") != NULL;
-    if (!t) {
+    if (!t)
         return -1;
-    }
     if (load_as(json_kinds, sizeof(json_kinds) / sizeof(json_kinds[0]),
                 model_type(root, model), t, &s) ||
         (!own && tok_special_json(t, &s, b->config, b->generation)) ||
@@ -143,9 +139,8 @@ static int place_file(struct place *p, const char *file, struct err *e)
     snprintf(p->name, sizeof(p->name), "%s%s%s", named ? p->label : "",
              named ? "/" : "", file);
     int len = snprintf(p->path, sizeof(p->path), "%s/%s", p->dir, file);
-    if (len < 0 || (size_t)len >= sizeof(p->path)) {
+    if (len < 0 || (size_t)len >= sizeof(p->path))
         return err_set(e, ERR_INVALID, "%s: path too long", p->name);
-    }
     return 0;
 }
 
@@ -159,9 +154,8 @@ static int load_beside(struct place *p, const char *file, struct json **out,
                        struct err *e)
 {
     *out = NULL;
-    if (!has_file(p, file)) {
+    if (!has_file(p, file))
         return 0;
-    }
     return json_load(p->path, p->name, &limits, out, e);
 }
 
@@ -187,14 +181,12 @@ static int open_json(struct place *p, struct tokenizer **out, struct err *e)
     struct json *root = NULL;
     struct beside b = {0};
     if (place_file(p, FILE_NAME, e) ||
-        json_load(p->path, p->name, &limits, &root, e)) {
+        json_load(p->path, p->name, &limits, &root, e))
         return -1;
-    }
     int own = json_get(root, "seqd") != NULL;
     int rc = own ? 0 : open_beside(p, &b, e);
-    if (rc == 0 && place_file(p, FILE_NAME, e) == 0) {
+    if (rc == 0 && place_file(p, FILE_NAME, e) == 0)
         rc = from_json(root, p->name, &b, out, e);
-    }
     close_beside(&b);
     json_free(root);
     return rc;
@@ -205,9 +197,8 @@ static int load_gguf(struct tokenizer *t, const struct tok_source *s)
     char name[64];
     const char *text;
     size_t n;
-    if (!tok_gguf_string(s, "tokenizer.ggml.model", &text, &n)) {
+    if (!tok_gguf_string(s, "tokenizer.ggml.model", &text, &n))
         return tok_bad(s, "the file has no tokenizer");
-    }
     snprintf(name, sizeof(name), "%.*s", n < 60 ? (int)n : 60, text);
     return load_as(gguf_kinds, sizeof(gguf_kinds) / sizeof(gguf_kinds[0]), name,
                    t, s) ||
@@ -220,9 +211,8 @@ static int open_gguf(const char *path, const char *label,
                      struct tokenizer **out, struct err *e)
 {
     struct gguf *g;
-    if (gguf_open(path, label, &g, e)) {
+    if (gguf_open(path, label, &g, e))
         return -1;
-    }
     struct tok_source s = {.label = label, .e = e, .gguf = g};
     struct tokenizer *t = tok_new(e);
     int rc = t ? load_gguf(t, &s) : -1;
@@ -303,26 +293,22 @@ static int open_lines(struct place *p, struct tokenizer **out, struct err *e)
 
 static int open_place(struct place *p, struct tokenizer **out, struct err *e)
 {
-    if (gguf_find_file(p->dir, p->path, sizeof(p->path))) {
+    if (gguf_find_file(p->dir, p->path, sizeof(p->path)))
         return open_gguf(p->path, p->label, out, e);
-    }
-    if (!has_file(p, FILE_NAME) && has_file(p, "merges.txt")) {
+    if (!has_file(p, FILE_NAME) && has_file(p, "merges.txt"))
         return open_merges(p, out, e);
-    }
-    if (!has_file(p, FILE_NAME) && has_file(p, "vocab.txt")) {
+    if (!has_file(p, FILE_NAME) && has_file(p, "vocab.txt"))
         return open_lines(p, out, e);
-    }
     return open_json(p, out, e);
 }
 
 int tokenizer_open(const char *path, const char *label, struct tokenizer **out,
                    struct err *e)
 {
-    struct place *p = mem_alloc(sizeof(*p));
+    struct place *p = mem_alloc(sizeof *p);
     *out = NULL;
-    if (!p) {
+    if (!p)
         return err_nomem(e);
-    }
     p->dir = path;
     p->label = label ? label : "";
     int rc = open_place(p, out, e);

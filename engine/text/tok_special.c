@@ -20,21 +20,18 @@ static void set_role(const struct tokenizer *t, const struct json *setup,
                      const char *key, int32_t *id)
 {
     int32_t named = token_of(t, json_get(setup, key));
-    if (named >= 0) {
+    if (named >= 0)
         *id = named;
-    }
 }
 
 static int around_add(struct tokenizer *t, const struct tok_source *s,
                       int after, int64_t id)
 {
     int *n = after ? &t->n_after : &t->n_before;
-    if (id < 0 || id >= t->n) {
+    if (id < 0 || id >= t->n)
         return tok_bad(s, "post_processor names an id that is no token");
-    }
-    if (*n == TOK_MAX_AROUND) {
+    if (*n == TOK_MAX_AROUND)
         return tok_bad(s, "post_processor adds more than 8 tokens");
-    }
     (after ? t->after : t->before)[(*n)++] = (int32_t)id;
     return 0;
 }
@@ -56,9 +53,8 @@ static int read_template(struct tokenizer *t, const struct tok_source *s,
         }
         const struct json *ids = json_get(json_get(special, name), "ids");
         int64_t id = -1;
-        if (!ids) {
+        if (!ids)
             return tok_bad(s, "post_processor names an unknown token");
-        }
         for (ids = json_child(ids); ids; ids = json_next(ids)) {
             if (json_int(ids, &id) || around_add(t, s, after, id)) {
                 return tok_bad(s, "post_processor names an id that is no "
@@ -77,9 +73,8 @@ static int read_pair(struct tokenizer *t, const struct tok_source *s,
     const struct json *c = json_child(json_get(p, "cls"));
     const struct json *d = json_child(json_get(p, "sep"));
     if (!c || !d || json_int(json_next(c), &cls) ||
-        json_int(json_next(d), &sep)) {
+        json_int(json_next(d), &sep))
         return tok_bad(s, "post_processor has no 'cls' or 'sep'");
-    }
     return around_add(t, s, 0, cls) || around_add(t, s, 1, sep) ? -1 : 0;
 }
 
@@ -87,16 +82,13 @@ static int read_one(struct tokenizer *t, const struct tok_source *s,
                     const struct json *p)
 {
     const char *type = json_string(json_get(p, "type"));
-    if (type && strcmp(type, "ByteLevel") == 0) {
+    if (type && strcmp(type, "ByteLevel") == 0)
         return 0; /* offsets only */
-    }
-    if (type && strcmp(type, "TemplateProcessing") == 0) {
+    if (type && strcmp(type, "TemplateProcessing") == 0)
         return read_template(t, s, p);
-    }
     if (type && (strcmp(type, "BertProcessing") == 0 ||
-                 strcmp(type, "RobertaProcessing") == 0)) {
+                 strcmp(type, "RobertaProcessing") == 0))
         return read_pair(t, s, p);
-    }
     return tok_refuse(s, "post_processor", type);
 }
 
@@ -104,15 +96,12 @@ static int read_processor(struct tokenizer *t, const struct tok_source *s,
                           const struct json *p)
 {
     const char *type = json_string(json_get(p, "type"));
-    if (!type || strcmp(type, "Sequence") != 0) {
+    if (!type || strcmp(type, "Sequence") != 0)
         return read_one(t, s, p);
-    }
     const struct json *j = json_child(json_get(p, "processors"));
-    for (; j; j = json_next(j)) {
-        if (read_one(t, s, j)) {
+    for (; j; j = json_next(j))
+        if (read_one(t, s, j))
             return -1;
-        }
-    }
     return 0;
 }
 
@@ -143,15 +132,12 @@ static void read_ends(struct tokenizer *t, const struct json *config)
 {
     const struct json *j = json_get(config, "eos_token_id");
     int64_t id;
-    if (json_int(j, &id) == 0) {
+    if (json_int(j, &id) == 0)
         tok_add_end(t, id);
-    }
     if (j && json_type(j) == JSON_ARRAY) {
-        for (j = json_child(j); j; j = json_next(j)) {
-            if (json_int(j, &id) == 0) {
+        for (j = json_child(j); j; j = json_next(j))
+            if (json_int(j, &id) == 0)
                 tok_add_end(t, id);
-            }
-        }
     }
 }
 
@@ -181,19 +167,15 @@ int tok_special_json(struct tokenizer *t, const struct tok_source *s,
         guess_role(t, &t->unk, unks);
     }
     int has = p && json_type(p) != JSON_NULL;
-    if (has && read_processor(t, s, p)) {
+    if (has && read_processor(t, s, p))
         return -1;
-    }
-    if (!has || flags_rule(s->setup)) {
+    if (!has || flags_rule(s->setup))
         read_flags(t, s->setup);
-    }
     read_ends(t, generation);
-    if (t->n_end == 0) {
+    if (t->n_end == 0)
         read_ends(t, config);
-    }
-    if (t->eos < 0 && t->n_end > 0) {
+    if (t->eos < 0 && t->n_end > 0)
         t->eos = t->end[0];
-    }
     tok_add_end(t, t->eos);
     t->add_bos = t->bos >= 0 && t->n_before > 0 && t->before[0] == t->bos;
     return 0;

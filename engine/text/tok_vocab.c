@@ -25,18 +25,16 @@ int tok_refuse(const struct tok_source *s, const char *part, const char *name)
 
 int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n)
 {
-    if (n > t->max_len || n == 0) {
+    if (n > t->max_len || n == 0)
         return -1;
-    }
     uint64_t h = hash_siphash(t->hkey, s, n);
     uint32_t tag = (uint32_t)(h >> 32);
     size_t mask = t->n_slots - 1;
     for (size_t i = (size_t)h & mask; t->slots[i].id1; i = (i + 1) & mask) {
         uint32_t id = t->slots[i].id1 - 1;
         if (t->slots[i].tag == tag && t->len[id] == n &&
-            memcmp(t->text[id], s, n) == 0) {
+            memcmp(t->text[id], s, n) == 0)
             return (int32_t)id;
-        }
     }
     return -1;
 }
@@ -45,9 +43,8 @@ static void insert(struct tokenizer *t, int id)
 {
     uint64_t h = hash_siphash(t->hkey, t->text[id], t->len[id]);
     size_t mask = t->n_slots - 1, i = (size_t)h & mask;
-    while (t->slots[i].id1) {
+    while (t->slots[i].id1)
         i = (i + 1) & mask;
-    }
     t->slots[i] = (struct vocab_slot){(uint32_t)(h >> 32), (uint32_t)id + 1};
 }
 
@@ -62,12 +59,11 @@ int tok_vocab_begin(struct tokenizer *t, const struct tok_source *s,
     size_t n = (size_t)t->n;
     t->arena_cap = bytes + n + 1;
     t->arena = mem_alloc(t->arena_cap);
-    t->text = mem_zarray(n + 1, sizeof(*t->text));
-    t->len = mem_zarray(n + 1, sizeof(*t->len));
+    t->text = mem_zarray(n + 1, sizeof *t->text);
+    t->len = mem_zarray(n + 1, sizeof *t->len);
     t->attr = mem_zalloc(n + 1);
-    if (!t->arena || !t->text || !t->len || !t->attr) {
+    if (!t->arena || !t->text || !t->len || !t->attr)
         return err_nomem(s->e);
-    }
     return 0;
 }
 
@@ -83,12 +79,10 @@ int tok_vocab_set(struct tokenizer *t, const struct tok_source *s, int64_t id,
         return err_set(s->e, ERR_FORMAT, "%s: two entries have the id %d",
                        s->label, (int)id);
     }
-    if (len == 0 || len > UINT16_MAX) {
+    if (len == 0 || len > UINT16_MAX)
         return tok_bad(s, "a vocabulary entry is empty or over 65535 bytes");
-    }
-    if (len >= t->arena_cap - t->arena_used) {
+    if (len >= t->arena_cap - t->arena_used)
         return tok_bad(s, "the vocabulary is larger than announced");
-    }
     char *at = t->arena + t->arena_used;
     memcpy(at, text, len);
     at[len] = 0;
@@ -104,12 +98,10 @@ int tok_vocab_set(struct tokenizer *t, const struct tok_source *s, int64_t id,
 static int close_holes(struct tokenizer *t, const struct tok_source *s,
                        int holes)
 {
-    while (t->n > 0 && !t->text[t->n - 1]) {
+    while (t->n > 0 && !t->text[t->n - 1])
         t->n--;
-    }
-    if (t->n == 0) {
+    if (t->n == 0)
         return tok_bad(s, "the vocabulary is empty");
-    }
     for (int id = 0; id < t->n; id++) {
         if (!t->text[id] && !holes) {
             return err_set(s->e, ERR_FORMAT, "%s: no entry has the id %d",
@@ -125,23 +117,19 @@ static int close_holes(struct tokenizer *t, const struct tok_source *s,
 
 int tok_vocab_end(struct tokenizer *t, const struct tok_source *s, int holes)
 {
-    if (close_holes(t, s, holes)) {
+    if (close_holes(t, s, holes))
         return -1;
-    }
     /* The hash table is at most half full. */
     t->n_slots = 16;
-    while (t->n_slots < (size_t)t->n * 2) {
+    while (t->n_slots < (size_t)t->n * 2)
         t->n_slots *= 2;
-    }
-    t->slots = mem_zarray(t->n_slots, sizeof(*t->slots));
-    if (!t->slots) {
+    t->slots = mem_zarray(t->n_slots, sizeof *t->slots);
+    if (!t->slots)
         return err_nomem(s->e);
-    }
     hash_key(t->hkey);
     for (int id = 0; id < t->n; id++) {
-        if (t->len[id] == 0) {
+        if (t->len[id] == 0)
             continue;
-        }
         if (tokenizer_lookup(t, t->text[id], t->len[id]) >= 0) {
             return err_set(s->e, ERR_FORMAT, "%s: '%.40s' is there twice",
                            s->label, t->text[id]);
@@ -157,12 +145,10 @@ static int64_t added_id(const struct json *j)
 {
     const char *key = json_key(j);
     int64_t id = -1;
-    if (json_int(json_get(j, "id"), &id) == 0) {
+    if (json_int(json_get(j, "id"), &id) == 0)
         return id;
-    }
-    for (id = 0; key && *key >= '0' && *key <= '9' && id < INT32_MAX; key++) {
+    for (id = 0; key && *key >= '0' && *key <= '9' && id < INT32_MAX; key++)
         id = 10 * id + (*key - '0');
-    }
     return key && *key == 0 && key != json_key(j) ? id : -1;
 }
 
@@ -171,9 +157,8 @@ void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes)
     for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
         int64_t id = added_id(j);
         *bytes += json_string_len(json_get(j, "content")) + 1;
-        if (id >= *n_ids && id < INT32_MAX) {
+        if (id >= *n_ids && id < INT32_MAX)
             *n_ids = id + 1;
-        }
     }
 }
 
@@ -188,17 +173,15 @@ int tok_added_json(struct tokenizer *t, const struct tok_source *s)
     for (const struct json *j = json_child(s->added); j; j = json_next(j)) {
         int64_t id = added_id(j);
         const char *text = json_string(json_get(j, "content"));
-        if (!text || id < 0 || id >= t->n) {
+        if (!text || id < 0 || id >= t->n)
             return tok_bad(s, "an added token has no content or no valid id");
-        }
         if (t->text[id] && strcmp(t->text[id], text) != 0) {
             return err_set(s->e, ERR_FORMAT,
                            "%s: added token '%.40s' has the id of '%.40s'",
                            s->label, text, t->text[id]);
         }
-        if (!t->text[id] && tok_vocab_set(t, s, id, text, strlen(text))) {
+        if (!t->text[id] && tok_vocab_set(t, s, id, text, strlen(text)))
             return -1;
-        }
         int control = json_bool(json_get(j, "special"));
         t->attr[id] = (uint8_t)((control ? TOK_CONTROL : TOK_ADDED) |
                                 bit_if(j, "lstrip", TOK_LSTRIP) |
@@ -213,32 +196,26 @@ int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes)
     size_t bytes = 0;
     int64_t n = 0;
     if (!s->vocab || json_type(s->vocab) != JSON_OBJECT ||
-        (s->added && json_type(s->added) != JSON_ARRAY && s->root)) {
+        (s->added && json_type(s->added) != JSON_ARRAY && s->root))
         return tok_bad(s, "no vocabulary, or added_tokens is not a list");
-    }
     for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
         int64_t id;
         bytes += strlen(json_key(j));
-        if (json_int(j, &id) == 0 && id >= n && id < INT32_MAX) {
+        if (json_int(j, &id) == 0 && id >= n && id < INT32_MAX)
             n = id + 1;
-        }
     }
     tok_added_size(s, &n, &bytes);
     int64_t most = json_size(s->vocab) + (s->added ? json_size(s->added) : 0);
-    if (!holes) {
+    if (!holes)
         n = most; /* an id beyond is named in tok_vocab_set */
-    }
-    if (tok_vocab_begin(t, s, n, bytes)) {
+    if (tok_vocab_begin(t, s, n, bytes))
         return -1;
-    }
     for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
         int64_t id;
-        if (json_int(j, &id)) {
+        if (json_int(j, &id))
             id = -1;
-        }
-        if (tok_vocab_set(t, s, id, json_key(j), strlen(json_key(j)))) {
+        if (tok_vocab_set(t, s, id, json_key(j), strlen(json_key(j))))
             return -1;
-        }
     }
     return tok_added_json(t, s) ? -1 : tok_vocab_end(t, s, holes);
 }
@@ -248,7 +225,7 @@ int tok_pieces(struct tokenizer *t, const struct tok_source *s,
 {
     char *one = mem_alloc(4 * t->max_len + 4);
     size_t used = 0;
-    t->piece_at = mem_array((size_t)t->n + 1, sizeof(*t->piece_at));
+    t->piece_at = mem_array((size_t)t->n + 1, sizeof *t->piece_at);
     if (!one || !t->piece_at) {
         mem_free(one);
         return err_nomem(s->e);
@@ -272,13 +249,11 @@ int tok_named(const struct tok_source *s, const struct tokenizer *t,
 {
     const struct json *j = json_get(obj, key);
     *id = -1;
-    if (!j || json_type(j) == JSON_NULL) {
+    if (!j || json_type(j) == JSON_NULL)
         return 0;
-    }
     const char *text = json_string(j);
-    if (text) {
+    if (text)
         *id = tokenizer_lookup(t, text, strlen(text));
-    }
     if (*id < 0) {
         return err_set(s->e, ERR_FORMAT,
                        "%s: '%s' does not name a vocabulary entry", s->label,
@@ -292,9 +267,8 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 {
     const struct json *j = json_get(obj, key);
     *v = dflt;
-    if (!j || json_type(j) == JSON_NULL) {
+    if (!j || json_type(j) == JSON_NULL)
         return 0;
-    }
     if (json_type(j) != JSON_BOOL) {
         return err_set(s->e, ERR_FORMAT, "%s: '%s' is not a boolean", s->label,
                        key);

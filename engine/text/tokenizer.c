@@ -13,17 +13,15 @@
 void token_list_fini(struct token_list *l)
 {
     mem_free(l->v);
-    memset(l, 0, sizeof(*l));
+    memset(l, 0, sizeof *l);
 }
 
 void tokenizer_close(struct tokenizer *t)
 {
-    if (!t) {
+    if (!t)
         return;
-    }
-    if (t->self && t->ops && t->ops->close) {
+    if (t->self && t->ops && t->ops->close)
         t->ops->close(t->self);
-    }
     mem_free(t->arena);
     mem_free((void *)t->text);
     mem_free(t->len);
@@ -79,19 +77,16 @@ void tokenizer_around(const struct tokenizer *t, int *n_before, int *n_after)
 int tok_add_end(struct tokenizer *t, int64_t id)
 {
     if (id >= 0 && id < t->n && t->n_end < TOK_MAX_ENDS &&
-        !tokenizer_is_end(t, (int32_t)id)) {
+        !tokenizer_is_end(t, (int32_t)id))
         t->end[t->n_end++] = (int32_t)id;
-    }
     return 0;
 }
 
 int tokenizer_is_end(const struct tokenizer *t, int32_t id)
 {
-    for (int i = 0; i < t->n_end; i++) {
-        if (t->end[i] == id) {
+    for (int i = 0; i < t->n_end; i++)
+        if (t->end[i] == id)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -114,9 +109,8 @@ const char *tokenizer_text(const struct tokenizer *t, int32_t id)
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n)
 {
     *n = 0;
-    if (id < 0 || id >= t->n) {
+    if (id < 0 || id >= t->n)
         return NULL;
-    }
     if (t->pieces) {
         *n = t->piece_at[id + 1] - t->piece_at[id];
         return t->pieces + t->piece_at[id];
@@ -134,10 +128,9 @@ static int grow(struct tok_encoder *c)
 {
     int cap = c->out->cap > 0 ? c->out->cap : 32;
     cap = cap > c->max_tokens / 2 ? c->max_tokens : cap * 2;
-    struct token *v = mem_grow(c->out->v, (size_t)cap, sizeof(*v));
-    if (!v) {
+    struct token *v = mem_grow(c->out->v, (size_t)cap, sizeof *v);
+    if (!v)
         return err_nomem(c->e);
-    }
     c->out->v = v;
     c->out->cap = cap;
     return 0;
@@ -149,9 +142,8 @@ int tok_push(struct tok_encoder *c, int32_t id, size_t start, size_t end)
         return err_set_at(c->e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
                           "the text has more than %d tokens", c->max_tokens);
     }
-    if (c->out->n == c->out->cap && grow(c)) {
+    if (c->out->n == c->out->cap && grow(c))
         return -1;
-    }
     if (c->map) {
         start = c->map[start];
         end = c->map[end];
@@ -176,14 +168,12 @@ static int encode_text(struct tok_encoder *c, size_t n, unsigned flags)
     struct tok_hit h = {0};
     size_t from = 0;
     while (t->n_added > 0 && tok_added_next(t, c->text, n, from, flags, &h)) {
-        if (encode_segment(c, from, h.start)) {
+        if (encode_segment(c, from, h.start))
             return -1;
-        }
         size_t start = h.start > from ? h.start : from;
         c->base = (uint32_t)start;
-        if (tok_push(c, h.id, 0, h.end > start ? h.end - start : 0)) {
+        if (tok_push(c, h.id, 0, h.end > start ? h.end - start : 0))
             return -1;
-        }
         from = h.end > from ? h.end : from;
     }
     return encode_segment(c, from, n);
@@ -192,11 +182,9 @@ static int encode_text(struct tok_encoder *c, size_t n, unsigned flags)
 static int push_all(struct tok_encoder *c, const int32_t *ids, int n, size_t at)
 {
     c->base = (uint32_t)at;
-    for (int i = 0; i < n; i++) {
-        if (tok_push(c, ids[i], 0, 0)) {
+    for (int i = 0; i < n; i++)
+        if (tok_push(c, ids[i], 0, 0))
             return -1;
-        }
-    }
     return 0;
 }
 
@@ -210,14 +198,11 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                             .text = text,
                             .e = e};
     int around = (flags & TOK_ADD_SPECIAL) != 0;
-    if (n >= UINT32_MAX) {
+    if (n >= UINT32_MAX)
         return err_set(e, ERR_TOO_LARGE, "text of %zu bytes", n);
-    }
-    if (around && push_all(&c, t->before, t->n_before, 0)) {
+    if (around && push_all(&c, t->before, t->n_before, 0))
         return -1;
-    }
-    if (encode_text(&c, n, flags)) {
+    if (encode_text(&c, n, flags))
         return -1;
-    }
     return around ? push_all(&c, t->after, t->n_after, n) : 0;
 }

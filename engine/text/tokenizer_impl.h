@@ -11,7 +11,7 @@
 #define SEQD_TOKENIZER_IMPL_H
 
 #include "engine/base/json.h"
-#include "engine/text/tok_split.h"
+#include "engine/text/kinds/tok_split.h"
 
 struct gguf;
 

@@ -1,13 +1,13 @@
 /* blas: matrix products of the trainer, by OpenBLAS. The library is opened
  * with dlopen, because it reads OPENBLAS_CORETYPE once, when it is loaded, and
- * Debian's build takes AVX-512 CPUs that it does not know for Haswell: blas_open
- * sets the variable first (unless the user did) and keeps OpenBLAS to one
- * thread, for the trainer's own workers call it side by side.
+ * Debian's build takes AVX-512 CPUs that it does not know for Haswell:
+ * blas_open sets the variable first (unless the user did) and keeps OpenBLAS to
+ * one thread, for the trainer's own workers call it side by side.
  * One of the two functions is used, by the type of `real`.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_BLAS_H
-#define SEQD_TRAIN_BLAS_H
+#ifndef SEQD_BLAS_H
+#define SEQD_BLAS_H
 
 #include "engine/base/err.h"
 #include "models/train/real.h"

@@ -3,8 +3,8 @@
  * Read once, read-only afterwards.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_DATA_H
-#define SEQD_TRAIN_DATA_H
+#ifndef SEQD_DATA_H
+#define SEQD_DATA_H
 
 #include <stdint.h>
 

@@ -1,10 +1,11 @@
 /* gradcheck: analytic gradients against signed central differences, for every
  * cell, depth, direction, head, pooling, kind of loss and dropout, and for the
- * Transformers, tensor by tensor. Meaningful in the double build (make gradcheck).
+ * Transformers, tensor by tensor. Meaningful in the double build (make
+ * gradcheck).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_GRADCHECK_H
-#define SEQD_TRAIN_GRADCHECK_H
+#ifndef SEQD_GRADCHECK_H
+#define SEQD_GRADCHECK_H
 
 #include <stdio.h>
 

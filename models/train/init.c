@@ -25,7 +25,7 @@ struct source {
 #define SUFFIX "_reverse" /* PyTorch's name of the second direction */
 
 /* The tensor of the source that tensor i starts from, or NULL. */
-static const struct weight *partner(const struct source *s, const char *name)
+static const struct tensor *partner(const struct source *s, const char *name)
 {
     char plain[128];
     size_t n = strlen(name), k = sizeof SUFFIX - 1;
@@ -38,13 +38,13 @@ static const struct weight *partner(const struct source *s, const char *name)
 }
 
 /* The embedding may come from another architecture. */
-static const struct weight *embedding_of(const struct source *s)
+static const struct tensor *embedding_of(const struct source *s)
 {
     static const char *const names[] = {"embedding.weight",
                                         "transformer.wte.weight",
                                         "bert.embeddings.word_embeddings."
                                         "weight"};
-    const struct weight *w = NULL;
+    const struct tensor *w = NULL;
     for (int i = 0; i < 3 && w == NULL && s->parts != PARTS_REVERSE; i++)
         w = weights_find(s->w, names[i]);
     return w;
@@ -56,7 +56,7 @@ static int has_row_match(const struct trainer *t, int i)
            (t->net.c.C == 0 && (i == t->net.out_w || i == t->net.out_b));
 }
 
-static int copy_rows(struct trainer *t, int i, const struct weight *from,
+static int copy_rows(struct trainer *t, int i, const struct tensor *from,
                      struct source *s, struct err *e)
 {
     const struct net_tensor *x = &t->net.t[i];
@@ -75,7 +75,7 @@ static int copy_rows(struct trainer *t, int i, const struct weight *from,
         int32_t old = tokenizer_id(s->tok, tokenizer_text(t->tokenizer, id));
         if (old < 0 || old >= from->dim[0])
             continue;
-        weight_read(from, (size_t)old * c, c, s->row);
+        tensor_read(from, (size_t)old * c, c, s->row);
         for (size_t k = 0; k < c; k++)
             t->w[x->at + (size_t)id * c + k] = (real)s->row[k];
         s->rows += i == t->net.embedding;
@@ -84,7 +84,7 @@ static int copy_rows(struct trainer *t, int i, const struct weight *from,
     return 1;
 }
 
-static int copy_whole(struct trainer *t, int i, const struct weight *from,
+static int copy_whole(struct trainer *t, int i, const struct tensor *from,
                       struct source *s, struct err *e)
 {
     const struct net_tensor *x = &t->net.t[i];
@@ -98,7 +98,7 @@ static int copy_whole(struct trainer *t, int i, const struct weight *from,
         s->row = row;
         s->row_cap = x->n;
     }
-    weight_read(from, 0, x->n, s->row);
+    tensor_read(from, 0, x->n, s->row);
     for (size_t k = 0; k < x->n; k++)
         t->w[x->at + k] = (real)s->row[k];
     s->tensors++;
@@ -108,10 +108,10 @@ static int copy_whole(struct trainer *t, int i, const struct weight *from,
 static int copy_tensors(struct trainer *t, struct source *s, struct err *e)
 {
     /* a classifier made from a language model has another output */
-    const struct weight *out = weights_find(s->w, t->net.t[t->net.out_w].name);
+    const struct tensor *out = weights_find(s->w, t->net.t[t->net.out_w].name);
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        const struct weight *from =
+        const struct tensor *from =
             i == t->net.embedding ? embedding_of(s) : partner(s, x->name);
         int rc = 0;
         if (from == NULL ||

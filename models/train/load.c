@@ -108,13 +108,13 @@ static int read_tensor(const struct weights *from, const struct net_tensor *t,
                        real *w, struct err *e)
 {
     float block[1024];
-    const struct weight *x =
+    const struct tensor *x =
         weights_need(from, t->name, t->n_dims, t->dim[0], t->dim[1], e);
     if (x == NULL || w == NULL)
         return -1;
     for (size_t i = 0; i < t->n; i += 1024) {
         size_t n = t->n - i < 1024 ? t->n - i : 1024;
-        weight_read(x, i, n, block);
+        tensor_read(x, i, n, block);
         for (size_t k = 0; k < n; k++)
             w[t->at + i + k] = (real)block[k];
     }

@@ -3,8 +3,8 @@
  * the trainer.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_LOAD_H
-#define SEQD_TRAIN_LOAD_H
+#ifndef SEQD_LOAD_H
+#define SEQD_LOAD_H
 
 #include "models/train/net.h"
 

@@ -8,8 +8,8 @@
  * in the set leaves that column out. Training only.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_LOSS_H
-#define SEQD_TRAIN_LOSS_H
+#ifndef SEQD_LOSS_H
+#define SEQD_LOSS_H
 
 #include "engine/base/rng.h"
 #include "models/train/blas.h"

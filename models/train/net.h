@@ -7,15 +7,16 @@
  * projection, Q = P or D*H columns of the output layer, C labels, K = V or C
  * rows of the output layer. Transformers (net_tf.c): E width, A heads, F width
  * of the perceptron, T positions; Q = E. A GPT-2 is a language model; a BERT is
- * a classifier, or predicts masked tokens (C = 0). Both language models are tied.
+ * a classifier, or predicts masked tokens (C = 0). Both language models are
+ * tied.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_NET_H
-#define SEQD_TRAIN_NET_H
+#ifndef SEQD_NET_H
+#define SEQD_NET_H
 
 #include "engine/base/err.h"
-#include "models/rnn_grad.h"
-#include "models/transformer_grad.h"
+#include "models/rnn/rnn_grad.h"
+#include "models/transformer/transformer_grad.h"
 
 #define NET_MAX_LAYERS 8
 #define NET_MAX_TENSORS (16 * NET_MAX_LAYERS + 9) /* a BERT's */

@@ -13,8 +13,8 @@
  * too. With lazy off they are treated as full tensors.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_OPTIM_H
-#define SEQD_TRAIN_OPTIM_H
+#ifndef SEQD_OPTIM_H
+#define SEQD_OPTIM_H
 
 #include "models/train/net.h"
 #include "models/train/pass.h"

@@ -309,10 +309,9 @@ void options_help(FILE *out)
           "A classifier's files have a label, a space or tab, and a text in "
           "each line.\n",
           out);
-    for (size_t i = 0; i < N_ROWS; i++) {
+    for (size_t i = 0; i < N_ROWS; i++)
         if (table[i].name == NULL)
             fprintf(out, "\n%s\n", table[i].help);
         else
             print_row(out, &table[i]);
-    }
 }

@@ -2,8 +2,8 @@
  * type, range, default and help of every option; --help is made from it.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_OPTIONS_H
-#define SEQD_TRAIN_OPTIONS_H
+#ifndef SEQD_OPTIONS_H
+#define SEQD_OPTIONS_H
 
 #include <stdio.h>
 

@@ -15,8 +15,8 @@
  * at all time steps of a sequence.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_PASS_H
-#define SEQD_TRAIN_PASS_H
+#ifndef SEQD_PASS_H
+#define SEQD_PASS_H
 
 #include "models/train/loss.h"
 #include "models/train/net.h"

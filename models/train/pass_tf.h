@@ -4,8 +4,8 @@
  * rows that enter the output layer (a masked model's: before its dense layer).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_PASS_TF_H
-#define SEQD_TRAIN_PASS_TF_H
+#ifndef SEQD_PASS_TF_H
+#define SEQD_PASS_TF_H
 
 #include "models/train/pass.h"
 

@@ -7,8 +7,8 @@
  * once per instruction set and lets the loader choose.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_REAL_H
-#define SEQD_TRAIN_REAL_H
+#ifndef SEQD_REAL_H
+#define SEQD_REAL_H
 
 #include <math.h>
 #include <stdint.h>

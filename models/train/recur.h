@@ -5,8 +5,8 @@
  * OpenBLAS does it.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_RECUR_H
-#define SEQD_TRAIN_RECUR_H
+#ifndef SEQD_RECUR_H
+#define SEQD_RECUR_H
 
 #include "engine/compute/kernels.h"
 #include "models/train/blas.h"

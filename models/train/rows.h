@@ -3,8 +3,8 @@
  * up, updating and clearing cost what was touched and not what there is.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_ROWS_H
-#define SEQD_TRAIN_ROWS_H
+#ifndef SEQD_ROWS_H
+#define SEQD_ROWS_H
 
 #include <stdint.h>
 

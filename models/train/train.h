@@ -9,8 +9,8 @@
  * averaging is on. Main thread: everything but the inside of a step.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TRAIN_TRAIN_H
-#define SEQD_TRAIN_TRAIN_H
+#ifndef SEQD_TRAIN_H
+#define SEQD_TRAIN_H
 
 #include <stdatomic.h>
 

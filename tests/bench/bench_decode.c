@@ -12,7 +12,8 @@
  * Prompts are random ids and differ from run to run, so that no page is found
  * in the cache. One TSV line each: median, least, most of the repeats.
  *
- *     build/release/tests/bench/bench_decode PATH [threads [repeats]] [exact] [single]
+ *     build/release/tests/bench/bench_decode PATH [threads [repeats]] [exact]
+ * [single]
  *
  * exact: fp32 activations; single: without the lines of several sequences.
  *
@@ -61,13 +62,11 @@ static void on_event(void *user, const struct job_event *ev)
     pthread_mutex_lock(&b->mu);
     if (!c->begun) {
         c->begun = 1;
-        if (--b->waiting == 0) {
+        if (--b->waiting == 0)
             b->first_us = clock_now_us();
-        }
     }
-    if (ev->kind != JOB_TEXT && --b->left == 0) {
+    if (ev->kind != JOB_TEXT && --b->left == 0)
         pthread_cond_signal(&b->cv);
-    }
     pthread_mutex_unlock(&b->mu);
 }
 
@@ -75,15 +74,13 @@ static void random_prompt(struct bench *b, int32_t *ids, int n)
 {
     const struct tokenizer *t = model_tokenizer(b->m);
     int size = model_get_info(b->m)->n_vocab;
-    if (size == 0) {
+    if (size == 0)
         size = tokenizer_size(t);
-    }
 
     for (int i = 0; i < n;) {
         int32_t id = (int32_t)rng_below(&b->rng, (uint64_t)size);
-        if (id < tokenizer_size(t) && !tokenizer_is_special(t, id)) {
+        if (id < tokenizer_size(t) && !tokenizer_is_special(t, id))
             ids[i++] = id;
-        }
     }
 }
 
@@ -119,9 +116,8 @@ static int run(struct bench *b, int n, int prompt, int make, double *seconds,
         return -1;
     }
     pthread_mutex_lock(&b->mu);
-    while (b->left > 0) {
+    while (b->left > 0)
         pthread_cond_wait(&b->cv, &b->mu);
-    }
     pthread_mutex_unlock(&b->mu);
     int64_t end = clock_now_us();
     *seconds = (double)(end - begin) * 1e-6;
@@ -156,16 +152,14 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
     for (int i = -1; i < repeats; i++) { /* -1 warms up */
         double s, after;
         long made;
-        if (run(b, n, prompt, make, &s, &after, &made)) {
+        if (run(b, n, prompt, make, &s, &after, &made))
             return -1;
-        }
         double r = make == 1                            ? (double)prompt / s
                    : n == 1 || b->task == TASK_CLASSIFY ? (double)made / s
                    : made > n ? (double)(made - n) / after
                               : 0;
-        if (i >= 0) {
+        if (i >= 0)
             rate[i] = r;
-        }
     }
     qsort(rate, (size_t)repeats, sizeof(rate[0]), by_value);
     printf("%s\t%d\t%s\t%.1f\t%.1f\t%.1f\n", engine_kernels(b->g)->name,
@@ -177,11 +171,9 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
 
 static int has(int argc, char **argv, const char *word)
 {
-    for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], word) == 0) {
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], word) == 0)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -228,9 +220,8 @@ int main(int argc, char **argv)
     printf("kernels\tthreads\twhat\ttok/s\tleast\tmost\n");
     int rc = line(&b, "pp64", 1, 64, 1, repeats);
     if (b.task == TASK_GENERATE) {
-        if (model_max_tokens(b.m) > MAX_PROMPT) {
+        if (model_max_tokens(b.m) > MAX_PROMPT)
             rc = rc || line(&b, "pp512", 1, MAX_PROMPT, 1, repeats);
-        }
         rc = rc || line(&b, "tg64", 1, 1, MADE, repeats) ||
              (!single && line(&b, "b4", 4, MADE, MADE, repeats));
     }

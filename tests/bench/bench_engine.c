@@ -37,9 +37,8 @@ static int write_text(const char *dir, const char *name, const char *text,
     char path[128];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *f = fopen(path, "wb");
-    if (!f) {
+    if (!f)
         return -1;
-    }
     size_t done = fwrite(text, 1, n, f);
     return fclose(f) || done != n ? -1 : 0;
 }
@@ -49,9 +48,8 @@ static struct save_tensor tensor(const char *name, int64_t d0, int64_t d1,
 {
     size_t n = (size_t)(d0 * (d1 ? d1 : 1));
     float *p = mem_array(n, sizeof(float));
-    for (size_t i = 0; p && i < n; i++) {
+    for (size_t i = 0; p && i < n; i++)
         p[i] = (float)rng_normal(r) * 0.06f;
-    }
     return (struct save_tensor){.name = name,
                                 .dtype = DT_F32,
                                 .n_dims = d1 ? 2 : 1,
@@ -81,9 +79,8 @@ static int make_checkpoint(char *dir, struct err *e)
                               tensor("output.weight", 2, H, &r),
                               tensor("output.bias", 2, 0, &r)};
     snprintf(dir, 64, "/tmp/seqd_bench_XXXXXX");
-    if (!mkdtemp(dir)) {
+    if (!mkdtemp(dir))
         return err_set(e, ERR_IO, "no temporary directory");
-    }
     for (int i = 0; i < V; i++) {
         snprintf(words[i], sizeof(words[i]), "w%d", i);
         entry[i] = words[i];
@@ -95,9 +92,8 @@ static int make_checkpoint(char *dir, struct err *e)
              write_text(dir, "config.json", config, sizeof(config) - 1) ||
              safetensors_save(path, t, 7, NULL, 0, e);
     buf_fini(&b);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 7; i++)
         mem_free((void *)t[i].data);
-    }
     return rc ? err_set(e, ERR_IO, "cannot write the checkpoint") : 0;
 }
 
@@ -159,15 +155,13 @@ static double run_loop(struct engine *g, struct model *m, struct loop *l,
     int64_t until = begin + (int64_t)(seconds * 1e6);
     long n = 0;
     int open = 0;
-    for (; open < clients; open++) {
+    for (; open < clients; open++)
         submit(g, m, l, ids + open * LEN);
-    }
     while (open > 0) {
         struct job *done[MAX_CLIENTS];
         pthread_mutex_lock(&l->mu);
-        while (!l->flushed) {
+        while (!l->flushed)
             pthread_cond_wait(&l->cv, &l->mu);
-        }
         int k = l->n_done;
         memcpy(done, l->done, (size_t)k * sizeof(struct job *));
         l->n_done = l->flushed = 0;
@@ -194,14 +188,14 @@ static double run_steps(const struct model *m, struct pool *pool,
     float *rows = mem_floats((size_t)clients * 16);
     void *scratch = mem_aligned(m->arch->scratch_bytes(
         m->self, clients, clients * chain, clients, threads));
-    struct batch_item *it = mem_zarray((size_t)clients, sizeof(*it));
-    struct want *w = mem_zarray((size_t)clients, sizeof(*w));
-    struct seq_state *s = mem_zarray((size_t)clients, sizeof(*s));
+    struct batch_item *it = mem_zarray((size_t)clients, sizeof *it);
+    struct want *w = mem_zarray((size_t)clients, sizeof *w);
+    struct seq_state *s = mem_zarray((size_t)clients, sizeof *s);
     long n = 0;
     int64_t begin = clock_now_us();
     int64_t until = begin + (int64_t)(seconds * 1e6);
     while (state && rows && scratch && it && w && s && clock_now_us() < until) {
-        memset(s, 0, (size_t)clients * sizeof(*s));
+        memset(s, 0, (size_t)clients * sizeof *s);
         memset(state, 0, bytes * 2 * (size_t)clients);
         for (int at = 0; at < LEN; at += chain) {
             int last = at + chain >= LEN, len = last ? LEN - at : chain;
@@ -227,9 +221,8 @@ static double run_steps(const struct model *m, struct pool *pool,
             pool_acquire(pool);
             m->arch->step(m->self, &x, &b, NULL);
             pool_release(pool);
-            for (int i = 0; i < clients; i++) {
+            for (int i = 0; i < clients; i++)
                 s[i].len[0] += len;
-            }
         }
         n += clients;
     }
@@ -266,9 +259,8 @@ int main(int argc, char **argv)
 
     log_configure(LOG_WARN, 0);
     rng_init(&r, 2);
-    for (int i = 0; i < MAX_CLIENTS * LEN; i++) {
+    for (int i = 0; i < MAX_CLIENTS * LEN; i++)
         ids[i] = 1 + (int32_t)rng_below(&r, V - 1);
-    }
     if (make_checkpoint(dir, &e) || engine_open(&o, registry_archs, &g, &e) ||
         engine_load(g, "bench", dir, &e) ||
         engine_model(g, NULL, TASK_CLASSIFY, &m, &e)) {
@@ -280,9 +272,8 @@ int main(int argc, char **argv)
     printf("kernels\tthreads\tclients\tengine/s\tstep/s\tratio\n");
     for (int i = 0; i < 3; i++) {
         double a = run_loop(g, m, &l, ids, clients[i], seconds);
-        if (pool_open(engine_threads(g), 50, &pool, &e)) {
+        if (pool_open(engine_threads(g), 50, &pool, &e))
             return 1;
-        }
         double b =
             run_steps(m, pool, engine_kernels(g), ids, clients[i], seconds);
         pool_close(pool);

@@ -102,7 +102,7 @@ static void line(struct bench *b)
 
 static int pack_copies(struct bench *b, enum dtype type, int K, int N, int mb)
 {
-    struct weight t;
+    struct tensor t;
     struct matrix_rows_of from = {&t, 0, N, K, 0};
     double t0;
     int rc = matrix_data(type, N, K, 1, &t);

@@ -18,7 +18,7 @@
 #include <time.h>
 
 #include "engine/base/mem.h"
-#include "models/rnn.h"
+#include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/fma_probe.h"
 #include "tests/support/rnn_random.h"
@@ -201,10 +201,9 @@ int main(int argc, char **argv)
     printf("# %s e%d h%d x%d, %d tokens\n", s.cell, s.E, s.H, s.L, T);
     printf("family\tthreads\trows\ttable\tchunk\tms\tseq/s\tshare\tcpu_ms\t"
            "cpu_share\n");
-    for (int fold = 0; !rc && fold < 2; fold++) {
+    for (int fold = 0; !rc && fold < 2; fold++)
         for (int n = 1; !rc && n <= 2; n++)
             rc = bench_one(dir, family, n, fold);
-    }
     rnn_random_remove(dir);
     return rc ? 1 : 0;
 }

@@ -11,7 +11,7 @@
                         them parsed, the same with the tokens around, the text
                         that the parsed ids decode to]
   pretok.json           the pieces that each chain of expressions of
-                        engine/text/pretok_names.c cuts texts into, as byte
+                        engine/text/pretok/pretok_names.c cuts texts into, as byte
                         offsets; the chains are read from that file's compiler
                         output and given to the library one after the other
 
@@ -71,7 +71,7 @@ def random_texts(rng, n):
 def published_chains():
     """{first name: [expressions]} of pretok_names.c."""
     src = subprocess.run(
-        ["gcc", "-E", "-P", "-I.", "engine/text/pretok_names.c"],
+        ["gcc", "-E", "-P", "-I.", "engine/text/pretok/pretok_names.c"],
         check=True, capture_output=True, text=True).stdout
 
     def strings(text):

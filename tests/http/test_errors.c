@@ -1,7 +1,7 @@
 /* Every row of the error table that this version has, provoked over a real
  * socket while requests beside it are answered as if nothing had happened. The
  * rows 401 are in test_access.c, 408 and framing in test_wire.c, 503 loading
- * and draining in test_life.c.
+ * and draining in test_lifecycle.c.
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "models/gpt2.h"
+#include "models/transformer/gpt2.h"
 #include "tests/support/decoder_golden.h"
 
 /* fp32 sums of up to 144 terms of size 1, in another order. */

@@ -161,10 +161,9 @@ static int has_word(const char *list, const char *word)
 {
     size_t n = strlen(word);
 
-    for (const char *p = list; (p = strstr(p, word)); p += n) {
+    for (const char *p = list; (p = strstr(p, word)); p += n)
         if ((p == list || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
             return 1;
-    }
     return 0;
 }
 

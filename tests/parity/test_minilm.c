@@ -19,7 +19,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/text/tokenizer.h"
-#include "models/bert.h"
+#include "models/transformer/bert.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/shared_file.h"
 

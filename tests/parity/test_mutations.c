@@ -42,14 +42,11 @@ static const struct model_arch *find_arch(const char *name)
 {
     for (int i = 0; registry_archs[i]; i++) {
         const struct model_arch *a = registry_archs[i];
-        if (strcmp(a->name, name) == 0) {
+        if (strcmp(a->name, name) == 0)
             return a;
-        }
-        for (int k = 0; a->aliases && a->aliases[k]; k++) {
-            if (strcmp(a->aliases[k], name) == 0) {
+        for (int k = 0; a->aliases && a->aliases[k]; k++)
+            if (strcmp(a->aliases[k], name) == 0)
                 return a;
-            }
-        }
     }
     return NULL;
 }
@@ -60,14 +57,12 @@ static const struct model_arch *arch_of(const char *dir, struct err *e)
     struct hparams *h;
     const char *type;
     const struct model_arch *a = NULL;
-    if (hparams_open(dir, "test", &h, e)) {
+    if (hparams_open(dir, "test", &h, e))
         return NULL;
-    }
     if (hparams_string(h, "model_type", &type, e) == 0) {
         a = find_arch(type);
-        if (!a) {
+        if (!a)
             err_set(e, ERR_UNSUPPORTED, "no architecture");
-        }
     }
     hparams_close(h);
     return a;
@@ -113,9 +108,8 @@ static int use_tokenizer(const char *dir, struct err *e)
     }
     tokenizer_encode(t, text, sizeof(text) - 1, TOK_ADD_SPECIAL,
                      MAX_TEXT_TOKENS, &l, NULL);
-    for (int i = 0; i < l.n; i++) {
+    for (int i = 0; i < l.n; i++)
         assert_true(l.v[i].id >= 0 && l.v[i].id < tokenizer_size(t));
-    }
     token_list_fini(&l);
     tokenizer_close(t);
     return USE_TOKENIZER;
@@ -143,16 +137,13 @@ static void try_file(const char *dir, const char *name)
     static struct mutate m;
     struct err e = ERR_INIT;
     int n = n_mutations(), n_loaded = 0;
-    if (mutate_open(&m, dir, name)) {
+    if (mutate_open(&m, dir, name))
         fail_msg("%s/%s cannot be copied", dir, name);
-    }
     int whole = use(m.dir, &e); /* some of the small ones have no tokenizer */
-    if (!(whole & USE_NET)) {
+    if (!(whole & USE_NET))
         fail_msg("%s/%s as it is: %s", dir, name, e.msg);
-    }
-    if (strstr(name, "tokenizer") && !(whole & USE_TOKENIZER)) {
+    if (strstr(name, "tokenizer") && !(whole & USE_TOKENIZER))
         fail_msg("%s/%s is not read", dir, name);
-    }
     for (int i = 0; i < n; i++) {
         int64_t begin = clock_now_us();
         assert_int_equal(mutate_apply(&m, SEED, i), 0);

@@ -28,7 +28,7 @@
 #include "engine/run/engine.h"
 #include "engine/text/tokenizer.h"
 #include "models/registry.h"
-#include "models/rnn.h"
+#include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
 
 #define PTB_PERPLEXITY 135.844

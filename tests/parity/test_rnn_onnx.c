@@ -20,7 +20,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "models/cell.h"
+#include "models/rnn/cell.h"
 
 #define TOLERANCE 1e-5
 #define MAX_CASES 16

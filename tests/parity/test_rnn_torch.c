@@ -18,7 +18,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "models/registry.h"
-#include "models/rnn.h"
+#include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
 
 /* fp32 sums of up to 60 terms of size 1, in another order than PyTorch's. */

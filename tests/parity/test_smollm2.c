@@ -20,7 +20,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/text/tokenizer.h"
-#include "models/llama.h"
+#include "models/transformer/llama.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/model_files.h"
 
@@ -191,9 +191,8 @@ static void check_logits(const char *kernels, int exact, int max_n)
     float *y;
     int checked = 0;
 
-    if (!open_model(&g, kernels, 1, exact)) {
+    if (!open_model(&g, kernels, 1, exact))
         skip();
-    }
     ref = model_reference(REF "logits.json");
     y = mem_floats((size_t)g.info.n_vocab);
     assert_non_null(y);
@@ -255,9 +254,8 @@ static void test_smollm2_last_hidden_state(void **state)
     int n, i = 0;
 
     (void)state;
-    if (!open_model(&g, "auto", 1, 1)) {
+    if (!open_model(&g, "auto", 1, 1))
         skip();
-    }
     ref = model_reference(REF "trace.json");
     n = read_ids(json_get(ref, "ids"), ids, MAX_PROMPT);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
@@ -320,9 +318,8 @@ static void check_greedy(int exact, double near)
     float *y;
     int n, V, others = 0;
 
-    if (!open_model(&g, "auto", 2, exact)) {
+    if (!open_model(&g, "auto", 2, exact))
         skip();
-    }
     ref = model_reference(REF "greedy.json");
     V = g.info.n_vocab;
     n = read_paths(ref, path_of);
@@ -399,9 +396,8 @@ static void test_smollm2_fluent_in_a_language(void **state)
         struct rig_seq seq;
         float *y;
 
-        if (!open_model(&g, "auto", 1, exact)) {
+        if (!open_model(&g, "auto", 1, exact))
             skip();
-        }
         if (tokenizer_open(path, "smollm2", &tok, &e) ||
             tokenizer_encode(tok, text, strlen(text), TOK_ADD_SPECIAL,
                              MAX_PROMPT, &list, &e))
@@ -542,9 +538,8 @@ static void check_perplexity(int exact, double tolerance)
     float *y;
     int windows = model_full() ? 40 : 2, i = 0, scored = 0;
 
-    if (!open_model(&g, "auto", 2, exact)) {
+    if (!open_model(&g, "auto", 2, exact))
         skip();
-    }
     ref = model_reference(REF "perplexity.json");
     text = read_text(&n_text);
     if (tokenizer_open(path, "smollm2", &tok, &e))

@@ -35,9 +35,8 @@ static struct tokenizer *open_path(const char *path)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (tokenizer_open(path, "t", &t, &e)) {
+    if (tokenizer_open(path, "t", &t, &e))
         fail_msg("%s: %s", path, e.msg);
-    }
     return t;
 }
 
@@ -65,9 +64,8 @@ static void encode(const struct tokenizer *t, const char *text, size_t n,
 {
     struct err e = ERR_INIT;
     l->n = 0;
-    if (tokenizer_encode(t, text, n, flags, 1 << 20, l, &e)) {
+    if (tokenizer_encode(t, text, n, flags, 1 << 20, l, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 /* The text that the ids stand for. */
@@ -78,9 +76,8 @@ static void decode(const struct tokenizer *t, const struct token_list *l,
     buf_clear(out);
     buf_add_str(out, "");
     detok_init(&d);
-    for (int i = 0; i < l->n; i++) {
+    for (int i = 0; i < l->n; i++)
         detok_next(t, &d, l->v[i].id, out);
-    }
     detok_finish(t, &d, out);
 }
 
@@ -95,9 +92,8 @@ static int check_all(const char *what, const struct tokenizer *t)
         int32_t ids[4096];
         encode(t, vectors.text[i], vectors.len[i], 0, &l);
         assert_true(l.n <= 4096);
-        for (int k = 0; k < l.n; k++) {
+        for (int k = 0; k < l.n; k++)
             ids[k] = l.v[k].id;
-        }
         if (!token_vectors_same(&vectors, i, ids, l.n)) {
             fail_msg("%s, line %d: other ids than %s", what, i + 1,
                      vectors.ids[i]);
@@ -186,11 +182,9 @@ static void check_entry(const struct tokenizer *t, const struct json *row,
     buf_add_str(text, "");
     assert_int_equal(json_text(json_get(row, "text"), text), 0);
     encode(t, text->p, text->len, flags, l);
-    for (int i = 0; i < l->n; i++, id = json_next(id)) {
-        if (json_int(id, &want) || want != l->v[i].id) {
+    for (int i = 0; i < l->n; i++, id = json_next(id))
+        if (json_int(id, &want) || want != l->v[i].id)
             fail_msg("other ids for '%s'", text->p);
-        }
-    }
     assert_null(id);
 }
 
@@ -211,9 +205,8 @@ static void test_token_ids_of_smollm2_with_control_tokens(void **state)
         print_message("skipped: no shared data\n");
         skip();
     }
-    if (json_parse_nul(all, n, NULL, &root, &e)) {
+    if (json_parse_nul(all, n, NULL, &root, &e))
         fail_msg("%s", e.msg);
-    }
     const struct json *rows = json_get(root, "entries");
     buf_init(&text, 1 << 20);
     for (const struct json *r = json_child(rows ? rows : root); r;

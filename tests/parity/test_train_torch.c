@@ -1,7 +1,8 @@
 /* The trainer against PyTorch, on the nets of tests/golden/train/
- * (make_train_fixtures.py, make_train_transformer_fixtures.py): outputs, the gradient of every tensor, and the
- * loss over 20 steps of Adam, AdamW and SGD with clipping and weight decay;
- * and the trainer's forward pass against the engine's.
+ * (make_train_fixtures.py, make_train_transformer_fixtures.py): outputs, the
+ * gradient of every tensor, and the loss over 20 steps of Adam, AdamW and SGD
+ * with clipping and weight decay; and the trainer's forward pass against the
+ * engine's.
  *
  * SPDX-License-Identifier: MIT */
 #include <dirent.h>
@@ -16,7 +17,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/checkpoint/weights.h"
-#include "models/rnn.h"
+#include "models/rnn/rnn.h"
 #include "models/train/load.h"
 #include "models/train/optim.h"
 #include "tests/support/arch_rig.h"
@@ -54,9 +55,9 @@ struct trainee {
     int rows; /* targets of a batch */
 };
 
-static const struct weight *expected(const struct trainee *t, const char *name)
+static const struct tensor *expected(const struct trainee *t, const char *name)
 {
-    const struct weight *w = weights_find(t->expect, name);
+    const struct tensor *w = weights_find(t->expect, name);
     if (w == NULL)
         fail_msg("%s: no '%s' among what is expected", t->name, name);
     return w;
@@ -66,7 +67,7 @@ static void read_ids(const struct trainee *t, const char *name, int step, int n,
                      int32_t *out)
 {
     float v[MAX_N];
-    weight_read(expected(t, name), (size_t)step * (size_t)n, (size_t)n, v);
+    tensor_read(expected(t, name), (size_t)step * (size_t)n, (size_t)n, v);
     for (int i = 0; i < n; i++)
         out[i] = (int32_t)v[i];
 }
@@ -80,10 +81,10 @@ static void read_batch(struct trainee *t, int step)
 static void read_steps(struct trainee *t)
 {
     float n[MAX_T];
-    const struct weight *w = expected(t, "steps");
+    const struct tensor *w = expected(t, "steps");
     int T = (int)w->dim[0], N = 0;
     assert_true(T <= MAX_T);
-    weight_read(w, 0, (size_t)T, n);
+    tensor_read(w, 0, (size_t)T, n);
     memset(t->length, 0, sizeof t->length);
     for (int s = 0; s < T; s++) {
         t->n[s] = (int)n[s];
@@ -106,10 +107,10 @@ static void read_steps(struct trainee *t)
 static void read_lengths(struct trainee *t)
 {
     float v[MAX_N];
-    const struct weight *w = expected(t, "lengths");
-    const struct weight *pick = weights_find(t->expect, "pick");
+    const struct tensor *w = expected(t, "lengths");
+    const struct tensor *pick = weights_find(t->expect, "pick");
     int B = (int)w->dim[0];
-    weight_read(w, 0, (size_t)B, v);
+    tensor_read(w, 0, (size_t)B, v);
     for (int r = 0; r < B; r++)
         t->start[r + 1] = t->start[r] + (int)v[r];
     t->batch = (struct pass_batch){.steps = {.N = t->start[B]},
@@ -124,7 +125,7 @@ static void read_lengths(struct trainee *t)
         t->pick[i] = i;
     if (pick != NULL) {
         t->batch.n_pick = (int)pick->dim[0];
-        weight_read(pick, 0, (size_t)t->batch.n_pick, v);
+        tensor_read(pick, 0, (size_t)t->batch.n_pick, v);
         for (int i = 0; i < t->batch.n_pick; i++)
             t->pick[i] = (int)v[i];
     }
@@ -167,11 +168,11 @@ static void close_case(struct trainee *t)
 static void check_outputs(struct trainee *t)
 {
     struct pass_opts o = {.scale = 1};
-    const struct weight *w = expected(t, "output");
+    const struct tensor *w = expected(t, "output");
     int n = t->rows * t->net.K;
     float want[MAX_N * 64];
     assert_int_equal(w->dim[0] * w->dim[1], n);
-    weight_read(w, 0, (size_t)n, want);
+    tensor_read(w, 0, (size_t)n, want);
     pass_run(&t->pass, &t->batch, t->w, &o, NULL);
     for (int i = 0; i < n; i++)
         if (!(fabs((double)t->pass.prob[i] - (double)want[i]) <=
@@ -188,7 +189,7 @@ static void check_tensor(const struct trainee *t, const struct net_tensor *x)
     double largest = 1e-3, off = 0;
     assert_true(x->n <= 4096);
     snprintf(name, sizeof name, "grad.%s", x->name);
-    weight_read(expected(t, name), 0, x->n, want);
+    tensor_read(expected(t, name), 0, x->n, want);
     for (size_t i = 0; i < x->n; i++) {
         double d = fabs((double)t->grad[x->at + i] - (double)want[i]);
         off = d > off || d != d ? d : off;
@@ -248,7 +249,7 @@ static void check_curve(struct trainee *t, const struct recipe *r)
                           .pass = &pass,
                           .lr = (real)r->lr};
     struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
-    weight_read(expected(t, r->curve), 0, STEPS, want);
+    tensor_read(expected(t, r->curve), 0, STEPS, want);
     assert_int_equal(optim_init(&optim, &t->net, &e), 0);
     pass_reset_state(&t->pass);
     for (int k = 0; k < STEPS; k++) {

@@ -255,12 +255,11 @@ static void norm_case(const struct json *j, const struct kernels *k)
     read_array(j, "outputs", "Y", &y);
     n = x.dim[x.n_dims - 1];
     assert_int_equal(w.n, n);
-    for (int r = 0; r < x.n; r += n) {
+    for (int r = 0; r < x.n; r += n)
         if (rms)
             k->rms_norm(n, x.v + r, w.v, eps, x.v + r);
         else
             k->layer_norm(n, x.v + r, w.v, b.v, eps, x.v + r);
-    }
     compare(j, k, x.v, &y);
 }
 

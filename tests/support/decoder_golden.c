@@ -39,7 +39,7 @@ struct golden {
 static float *read_floats(struct golden *t, const char *name, int *rows,
                           int *cols)
 {
-    const struct weight *x = weights_find(t->w, name);
+    const struct tensor *x = weights_find(t->w, name);
     float *v;
 
     if (!x || x->n_dims != 2)
@@ -48,7 +48,7 @@ static float *read_floats(struct golden *t, const char *name, int *rows,
     *cols = (int)x->dim[1];
     v = mem_floats((size_t)*rows * (size_t)*cols);
     assert_non_null(v);
-    weight_read(x, 0, (size_t)*rows * (size_t)*cols, v);
+    tensor_read(x, 0, (size_t)*rows * (size_t)*cols, v);
     return v;
 }
 
@@ -56,7 +56,7 @@ static void read_expected(struct golden *t, int i)
 {
     struct expected *s = &t->seq[i];
     char name[32];
-    const struct weight *x;
+    const struct tensor *x;
     int rows;
 
     snprintf(name, sizeof name, "ids.%d", i);

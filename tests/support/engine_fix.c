@@ -18,7 +18,7 @@ void fix_open(struct fix *f, const struct fake_config *c,
     struct err e = ERR_INIT;
 
     log_configure(LOG_ERROR, 0);
-    memset(f, 0, sizeof(*f));
+    memset(f, 0, sizeof *f);
     fake_reset();
     watch_init(&f->w);
     f->w.stamp = &fake_stats.steps;
@@ -27,9 +27,8 @@ void fix_open(struct fix *f, const struct fake_config *c,
     o.n_threads = o.n_threads ? o.n_threads : 2;
     assert_int_equal(fake_dir(c, f->dir), 0);
     assert_int_equal(engine_open(&o, fake_archs, &f->g, &e), 0);
-    if (engine_load(f->g, "fake", f->dir, &e)) {
+    if (engine_load(f->g, "fake", f->dir, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(engine_model(f->g, NULL, 0, &f->m, &e), 0);
 }
 
@@ -73,9 +72,8 @@ struct job_spec fix_spec(const struct fix *f, unsigned task, const int32_t *ids,
 void fix_submit(struct fix *f, struct job_spec *s, int n, struct watched *j)
 {
     struct err e = ERR_INIT;
-    if (watch_submit(&f->w, f->g, s, n, j, &e)) {
+    if (watch_submit(&f->w, f->g, s, n, j, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 void fix_run(struct fix *f, struct job_spec *s, int n, struct watched *j)

@@ -19,7 +19,7 @@ struct fake {
     int chain;
     int n_vocab, n_labels;
     int page, page_bytes, window;
-    const struct weight *t;
+    const struct tensor *t;
 };
 
 /* What a page holds of a token. */
@@ -51,9 +51,8 @@ uint32_t fake_fold(uint32_t h, int32_t id)
 uint32_t fake_state(const int32_t *ids, int n)
 {
     uint32_t h = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         h = fake_fold(h, ids[i]);
-    }
     return h;
 }
 
@@ -67,9 +66,8 @@ static float hash_float(uint32_t h, uint32_t v)
 
 float fake_logit(uint32_t h, int v, int chain, int32_t last, int n_vocab)
 {
-    if (v >= FAKE_NAN && v < FAKE_WORD) {
+    if (v >= FAKE_NAN && v < FAKE_WORD)
         return -1000.0f;
-    }
     if (chain) {
         int next =
             last >= FAKE_WORD && last + 1 < n_vocab ? last + 1 : FAKE_EOS;
@@ -91,9 +89,8 @@ float fake_weight(int layer, int head, const int32_t *ids, int i, int j)
 
 static void require(int ok)
 {
-    if (!ok) {
+    if (!ok)
         atomic_fetch_add(&fake_stats.violations, 1);
-    }
 }
 
 /* --- the architecture --- */
@@ -110,11 +107,10 @@ static int fake_load(const struct load_opts *o, struct weights *w,
                      void **self, struct err *e)
 {
     static const char *const names[] = {"zero", "one", "two", "three"};
-    struct fake *f = mem_zalloc(sizeof(*f));
+    struct fake *f = mem_zalloc(sizeof *f);
 
-    if (!f) {
+    if (!f)
         return err_nomem(e);
-    }
     *self = f;
     f->t = weights_need(w, "table", 1, 4096, 0, e);
     if (!f->t) {
@@ -125,9 +121,8 @@ static int fake_load(const struct load_opts *o, struct weights *w,
     f->chain = get(h, "chain", 0, e);
     f->n_vocab = info->n_vocab = o->n_vocab_tokenizer;
     f->n_labels = info->n_labels = get(h, "n_labels", 3, e);
-    for (int i = 0; i < info->n_labels; i++) {
+    for (int i = 0; i < info->n_labels; i++)
         info->labels[i] = names[i % 4];
-    }
     info->tasks = (unsigned)get(h, "tasks", 7, e);
     info->flags = get(h, "whole", 0, e) ? ARCH_WHOLE_INPUT : 0;
     info->max_chain = get(h, "max_chain", 8, e);
@@ -140,7 +135,7 @@ static int fake_load(const struct load_opts *o, struct weights *w,
     info->n_layers = info->n_heads ? 2 : 0;
     info->parameters = 1;
     info->width = 1;
-    info->memory_bytes = sizeof(*f);
+    info->memory_bytes = sizeof *f;
     info->summary = "fake";
     f->info = *info;
     return 0;
@@ -155,12 +150,10 @@ static void fake_warm(void *self, const struct exec *x, const int *stop,
                       size_t *memory_bytes)
 {
     (void)self;
-    if (x->n_threads != 1) {
+    if (x->n_threads != 1)
         atomic_fetch_add(&fake_stats.violations, 1);
-    }
-    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
         usleep(500);
-    }
     atomic_fetch_add(&fake_stats.warm_stopped, 1);
     *memory_bytes = 1000;
 }
@@ -197,11 +190,10 @@ static void fill_rows(const struct fake *f, const struct fake_fixed *s,
                    : fake_logit(s->h, v, f->chain, s->last, f->n_vocab);
         y[v] += zero;
     }
-    if (s->bad == FAKE_NAN) {
+    if (s->bad == FAKE_NAN)
         y[n / 2] = NAN;
-    } else if (s->bad == FAKE_INF) {
+    else if (s->bad == FAKE_INF)
         y[n - 1] = INFINITY;
-    }
 }
 
 static void take_token(struct fake_fixed *s, int32_t id)
@@ -241,11 +233,9 @@ static void show_attention(const struct fake *f, const struct batch_item *it,
     require(it->seq->len[0] == 0 && w->from == 0 && w->n == it->in.n);
     for (int l = 0; l < f->info.n_layers; l++) {
         for (int h = 0; h < f->info.n_heads; h++) {
-            for (int i = 0; i < w->n; i++) {
-                for (int j = 0; j < w->n; j++) {
+            for (int i = 0; i < w->n; i++)
+                for (int j = 0; j < w->n; j++)
                     *y++ = j <= i ? fake_weight(l, h, ids, i, j) : 0.0f;
-                }
-            }
         }
     }
 }
@@ -254,9 +244,8 @@ static struct fake_fixed begin_state(const struct fake *f,
                                      const struct batch_item *it)
 {
     struct fake_fixed s;
-    if (f->page > 0) {
+    if (f->page > 0)
         return read_pages(f, it->seq, it->seq->len[0]);
-    }
     memcpy(&s, it->fixed_in, sizeof(s));
     require(it->fixed_in != it->fixed_out);
     require(it->seq->len[0] == s.n);
@@ -286,26 +275,22 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
         for (int k = 0; k < it->n_w; k++) {
             const struct want *w = &it->w[k];
             if (w->kind == WANT_LOGITS && i >= w->from && i < w->from + w->n) {
-                if (f->window > 0) {
+                if (f->window > 0)
                     s = read_pages(f, it->seq, len + i + 1);
-                }
                 fill_rows(f, &s, w, i - w->from, zero);
             }
         }
     }
-    for (int k = 0; k < it->n_w; k++) {
-        if (it->w[k].kind == WANT_CLASS) {
+    for (int k = 0; k < it->n_w; k++)
+        if (it->w[k].kind == WANT_CLASS)
             fill_rows(f, &s, &it->w[k], 0, zero);
-        } else if (it->w[k].kind == WANT_ATTENTION) {
+        else if (it->w[k].kind == WANT_ATTENTION)
             show_attention(f, it, &it->w[k]);
-        }
-    }
     if (f->page == 0) {
         /* A failed item leaves rubbish behind: nobody may read it. */
         memcpy(it->fixed_out, &s, sizeof(s));
-        if (it->status) {
+        if (it->status)
             memset(it->fixed_out, 0xa5, sizeof(s));
-        }
     }
 }
 
@@ -318,9 +303,8 @@ struct fake_work {
 static void run_part(void *arg, int tid, int n_threads)
 {
     struct fake_work *w = arg;
-    for (int i = tid; i < w->b->n_item; i += n_threads) {
+    for (int i = tid; i < w->b->n_item; i += n_threads)
         run_item(w->f, &w->b->item[i], w->zero);
-    }
 }
 
 static void note_max(atomic_int *a, int v)
@@ -339,9 +323,8 @@ static int scan(const struct batch *b, struct err *e)
         const int32_t *ids = it->in.p;
         tokens += it->in.n;
         for (int k = 0; k < it->n_w; k++) {
-            if (it->w[k].kind == WANT_ATTENTION) {
+            if (it->w[k].kind == WANT_ATTENTION)
                 continue;
-            }
             rows += it->w[k].n;
             require((uintptr_t)it->w[k].dst % 64 == 0 && it->w[k].ld % 16 == 0);
             require(!row || it->w[k].dst == row + it->w[k].ld);
@@ -349,9 +332,8 @@ static int scan(const struct batch *b, struct err *e)
         }
         for (int t = 0; t < it->in.n; t++) {
             failed |= ids[t] == FAKE_STEP;
-            if (ids[t] == FAKE_SLOW) {
+            if (ids[t] == FAKE_SLOW)
                 usleep(1000);
-            }
         }
     }
     require(tokens == b->n_tokens && rows == b->n_rows && b->n_item > 0);
@@ -363,9 +345,8 @@ static void wait_for_permit(void)
     while (atomic_load(&fake_stats.hold)) {
         int n = atomic_load(&fake_stats.permits);
         if (n > 0 &&
-            atomic_compare_exchange_strong(&fake_stats.permits, &n, n - 1)) {
+            atomic_compare_exchange_strong(&fake_stats.permits, &n, n - 1))
             break;
-        }
         atomic_store(&fake_stats.at_hold, n == 0);
         usleep(50);
     }
@@ -377,9 +358,8 @@ void fake_pass(int n)
     atomic_fetch_add(&fake_stats.permits, n);
     for (int i = 0; i < 40000; i++) { /* some 4 s on a busy machine */
         if (atomic_load(&fake_stats.permits) == 0 &&
-            atomic_load(&fake_stats.at_hold)) {
+            atomic_load(&fake_stats.at_hold))
             return;
-        }
         usleep(50);
     }
 }
@@ -406,15 +386,13 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
     note_max(&fake_stats.max_threads, x->n_threads);
     atomic_fetch_add(&fake_stats.tokens, b->n_tokens);
     long allocs = mem_count();
-    if (atomic_fetch_add(&fake_stats.steps, 1) >= 3) {
+    if (atomic_fetch_add(&fake_stats.steps, 1) >= 3)
         atomic_fetch_add(&fake_stats.allocs, allocs);
-    }
     memset(x->scratch, 0x5a,
            fake_scratch(self, b->n_item, b->n_tokens, b->n_rows, x->n_threads));
-    if (scan(b, e)) {
+    if (scan(b, e))
         return -1;
-    }
-    weight_read(f->t, 0, 1, &w.zero);
+    tensor_read(f->t, 0, 1, &w.zero);
     pool_run(x->pool, x->n_threads, run_part, &w);
     atomic_store(&fake_stats.ended_us, clock_now_us());
     return 0;
@@ -437,9 +415,8 @@ static int write_file(const char *dir, const char *name, const char *text,
     char path[128];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *f = fopen(path, "wb");
-    if (!f) {
+    if (!f)
         return -1;
-    }
     size_t done = fwrite(text, 1, n, f);
     return fclose(f) || done != n ? -1 : 0;
 }
@@ -479,8 +456,8 @@ static int write_tokenizer(const char *dir, const struct fake_config *c)
                                                  "*nan*", "*inf*",  "*item*",
                                                  "*oom*", "*step*", "*slow*"};
     int n = c->words ? FAKE_WORD + c->n_words : c->n_vocab ? c->n_vocab : 64;
-    const char **entry = mem_array((size_t)n, sizeof(*entry));
-    char(*made)[16] = mem_array((size_t)n, sizeof(*made));
+    const char **entry = mem_array((size_t)n, sizeof *entry);
+    char(*made)[16] = mem_array((size_t)n, sizeof *made);
     struct tokenizer_spec s = {.normalizer = c->normalizer ? c->normalizer
                                                            : "seqd-whitespace",
                                .unk = "<unk>",
@@ -499,9 +476,8 @@ static int write_tokenizer(const char *dir, const struct fake_config *c)
     }
     int rc = c->bpe ? write_bpe(c, fixed, &b)
                     : tokenizer_build(&s, entry, n, &b, &e);
-    if (rc) {
+    if (rc)
         fprintf(stderr, "fake tokenizer: %s\n", e.msg);
-    }
     rc = rc ? rc : write_file(dir, "tokenizer.json", b.p, b.len);
     buf_fini(&b);
     mem_free(entry);
@@ -521,9 +497,8 @@ int fake_dir(const struct fake_config *c, char *path)
                             .data = table};
 
     snprintf(path, 64, "/tmp/seqd_fake_XXXXXX");
-    if (!mkdtemp(path)) {
+    if (!mkdtemp(path))
         return -1;
-    }
     int n = snprintf(text, sizeof(text),
                      "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
                      "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"

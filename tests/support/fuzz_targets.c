@@ -13,16 +13,15 @@
 #include "engine/checkpoint/hparams.h"
 #include "engine/checkpoint/hparams_gguf.h"
 #include "engine/checkpoint/safetensors.h"
-#include "engine/text/pretok.h"
+#include "engine/text/pretok/pretok.h"
 #include "engine/text/tokenizer.h"
 
 #define MAX_OUT ((size_t)64 << 20)
 
 static void must(int ok)
 {
-    if (!ok) {
+    if (!ok)
         __builtin_trap();
-    }
 }
 
 /* Write the scalar members of the tree one level at a time. */
@@ -75,15 +74,15 @@ void fuzz_safetensors(const uint8_t *data, size_t n)
     }
     const uint8_t *last = NULL;
     for (int i = 0; i < safetensors_index_count(x); i++) {
-        const struct weight *w = safetensors_index_at(x, i);
+        const struct tensor *w = safetensors_index_at(x, i);
         const uint8_t *d = w->data;
         size_t count = w->bytes / dtype_bytes(w->dtype);
         must(d >= data && d + w->bytes <= data + n && (!last || d >= last));
         last = d + w->bytes;
         if (count) {
             float v[2];
-            weight_read(w, 0, 1, v);
-            weight_read(w, count - 1, 1, v);
+            tensor_read(w, 0, 1, v);
+            tensor_read(w, count - 1, 1, v);
         }
     }
     must(!last || last == data + n);
@@ -139,19 +138,18 @@ void fuzz_gguf(const uint8_t *data, size_t n)
         must(e.code != ERR_NONE && g == NULL && e.msg[0]);
         return;
     }
-    for (int i = 0; i < gguf_n_keys(g); i++) {
+    for (int i = 0; i < gguf_n_keys(g); i++)
         walk_gguf_key(g, i, data, n);
-    }
     for (int i = 0; i < gguf_n_tensors(g); i++) {
-        const struct weight *w = gguf_tensor(g, i);
+        const struct tensor *w = gguf_tensor(g, i);
         const uint8_t *d = w->data;
         size_t count =
             w->bytes / dtype_block_bytes(w->dtype) * dtype_block(w->dtype);
         float v[2];
         must(count > 0 && d >= data && w->bytes <= n &&
              d + w->bytes <= data + n);
-        weight_read(w, 0, 1, v);
-        weight_read(w, count - 1, 1, v);
+        tensor_read(w, 0, 1, v);
+        tensor_read(w, count - 1, 1, v);
     }
     walk_gguf_hparams(g);
     gguf_close(g);
@@ -196,9 +194,8 @@ static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
     must(len > 0 && strlen(piece) == len && utf8_valid(piece, len));
     must(start < end && end <= p->n && start >= p->last);
     p->last = start;
-    if (p->joined.len) {
+    if (p->joined.len)
         buf_add_char(&p->joined, ' ');
-    }
     buf_add(&p->joined, piece, len);
     return 0;
 }
@@ -254,18 +251,16 @@ void fuzz_tokenizer(const uint8_t *data, size_t n)
     static const char *const rules[] = {"seqd-english", "seqd-whitespace",
                                         "seqd-characters"};
     static struct tokenizer *made[4]; /* kept: building is slow */
-    if (n == 0) {
+    if (n == 0)
         return;
-    }
     unsigned k = data[0] & 3u;
     const char *text = (const char *)data + 1;
     struct tokenizer_spec spec = {.normalizer = rules[k % 3],
                                   .lowercase = k == 0,
                                   .unk = "<unk>",
                                   .bos = "<s>"};
-    if (k == 1) {
+    if (k == 1)
         spec.newline = "\n";
-    }
     struct pieces once, twice;
     split(&spec, text, n - 1, &once);
     if (k % 3 == 0) { /* cutting what was cut changes nothing */
@@ -274,9 +269,8 @@ void fuzz_tokenizer(const uint8_t *data, size_t n)
         buf_fini(&twice.joined);
     }
     buf_fini(&once.joined);
-    if (!made[k]) {
+    if (!made[k])
         made[k] = make(&spec);
-    }
     encode_and_join(made[k], text, n - 1);
 }
 
@@ -329,18 +323,16 @@ void fuzz_bpe(const uint8_t *data, size_t n)
         "tests/golden/tokenizer/llama3", "tests/golden/tokenizer/qwen2",
         "tests/golden/tokenizer/roberta", "tests/golden/tokenizer/deepseek"};
     static struct tokenizer *made[4]; /* kept: reading is slow */
-    if (n == 0) {
+    if (n == 0)
         return;
-    }
     unsigned k = data[0] & 3u;
     struct cutting c = {.text = (const char *)data + 1, .n = n - 1};
     must(made[k] || tokenizer_open(dirs[k], "t", &made[k], NULL) == 0);
     pretok_all_named(cut_with, &c);
     pre_work_fini(&c.w);
     encode_and_join(made[k], c.text, c.n);
-    if (k == 0) {
+    if (k == 0)
         round_trip(made[k], c.text, c.n);
-    }
 }
 
 void fuzz_vocabulary(const uint8_t *data, size_t n)

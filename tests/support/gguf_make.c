@@ -8,9 +8,8 @@
 
 void gm_int(struct buf *b, int bytes, uint64_t v)
 {
-    for (int i = 0; i < bytes; i++) {
+    for (int i = 0; i < bytes; i++)
         buf_add_char(b, (char)(v >> (8 * i) & 255));
-    }
 }
 
 void gm_head(struct buf *b, uint32_t version, uint64_t n_tensors,
@@ -71,18 +70,16 @@ void gm_tensor(struct buf *b, const char *name, uint32_t type, int n_dims,
 {
     gm_string(b, name);
     gm_int(b, 4, (uint64_t)n_dims);
-    for (int i = 0; i < n_dims; i++) {
+    for (int i = 0; i < n_dims; i++)
         gm_int(b, 8, ne[i]);
-    }
     gm_int(b, 4, type);
     gm_int(b, 8, offset);
 }
 
 void gm_fill(struct buf *b, size_t n, uint8_t byte)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         buf_add_char(b, (char)byte);
-    }
 }
 
 void gm_align(struct buf *b, size_t align)
@@ -93,9 +90,8 @@ void gm_align(struct buf *b, size_t align)
 int gm_write(const struct buf *b, const char *path)
 {
     FILE *f = b->failed ? NULL : fopen(path, "wb");
-    if (!f) {
+    if (!f)
         return -1;
-    }
     size_t n = fwrite(b->p, 1, b->len, f);
     return fclose(f) == 0 && n == b->len ? 0 : -1;
 }

@@ -3,8 +3,8 @@
  * a file is the last step.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_GGUF_MAKE_H
-#define SEQD_TESTS_GGUF_MAKE_H
+#ifndef SEQD_GGUF_MAKE_H
+#define SEQD_GGUF_MAKE_H
 
 #include <stddef.h>
 #include <stdint.h>

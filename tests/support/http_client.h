@@ -2,8 +2,8 @@
  * sockets for what none should. Every wait is bounded.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_HTTP_CLIENT_H
-#define SEQD_TEST_HTTP_CLIENT_H
+#ifndef SEQD_HTTP_CLIENT_H
+#define SEQD_HTTP_CLIENT_H
 
 #include <stddef.h>
 

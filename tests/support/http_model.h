@@ -3,8 +3,8 @@
  * people know, weights that break.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_HTTP_MODEL_H
-#define SEQD_TEST_HTTP_MODEL_H
+#ifndef SEQD_HTTP_MODEL_H
+#define SEQD_HTTP_MODEL_H
 
 struct http_model {
     int classifier; /* else a language model over words */

@@ -3,8 +3,8 @@
  * characters), `labels` (sentiment; the word "poison" gives NaN).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_HTTP_RIG_H
-#define SEQD_TEST_HTTP_RIG_H
+#ifndef SEQD_HTTP_RIG_H
+#define SEQD_HTTP_RIG_H
 
 #include "tests/support/http_client.h"
 #include "tests/support/http_model.h"
@@ -18,10 +18,11 @@ struct http_rig {
 
 int http_rig_models(struct http_rig *r);
 void http_rig_remove(struct http_rig *r);
-/* http_rig_spawn: a server with the three models and these further arguments. */
+/* http_rig_spawn: a server with the three models and these further arguments.
+ * */
 int http_rig_spawn(struct http_rig *r, struct seqd *s, const char *const *more);
-/* http_rig_up / http_rig_down: models and r->s; http_rig_down is 0 when it drained and
- * exited with 0. */
+/* http_rig_up / http_rig_down: models and r->s; http_rig_down is 0 when it
+ * drained and exited with 0. */
 int http_rig_up(struct http_rig *r, const char *const *more);
 int http_rig_down(struct http_rig *r);
 

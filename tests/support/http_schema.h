@@ -1,12 +1,12 @@
-/* http_schema: a validator for the part of JSON Schema that server/openapi.yaml
- * uses: $ref, type, enum, const, required, properties, additionalProperties
- * (false), items, minItems, maxItems, minimum, maximum, exclusiveMinimum,
- * minLength, oneOf. A keyword that it does not know is an error, so that
- * nothing in the contract goes unchecked.
+/* http_schema: a validator for the part of JSON Schema that
+ * server/api/openapi.yaml uses: $ref, type, enum, const, required, properties,
+ * additionalProperties (false), items, minItems, maxItems, minimum, maximum,
+ * exclusiveMinimum, minLength, oneOf. A keyword that it does not know is an
+ * error, so that nothing in the contract goes unchecked.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_HTTP_SCHEMA_H
-#define SEQD_TEST_HTTP_SCHEMA_H
+#ifndef SEQD_HTTP_SCHEMA_H
+#define SEQD_HTTP_SCHEMA_H
 
 #include <stddef.h>
 

@@ -3,8 +3,8 @@
  * child's own pid is ever signalled.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_HTTP_SERVER_H
-#define SEQD_TEST_HTTP_SERVER_H
+#ifndef SEQD_HTTP_SERVER_H
+#define SEQD_HTTP_SERVER_H
 
 #include <stddef.h>
 #include <sys/types.h>

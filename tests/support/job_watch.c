@@ -10,7 +10,7 @@
 
 void watch_init(struct watch *r)
 {
-    memset(r, 0, sizeof(*r));
+    memset(r, 0, sizeof *r);
     pthread_mutex_init(&r->mu, NULL);
     pthread_cond_init(&r->cv, NULL);
 }
@@ -44,9 +44,8 @@ static void on_event(void *user, const struct job_event *ev)
         n = n < WATCH_TEXT - 1 - j->text_len ? n : WATCH_TEXT - 1 - j->text_len;
         memcpy(j->text + j->text_len, ev->text, n);
         j->text_len += n;
-        if (++j->n_text == j->cancel_after) {
+        if (++j->n_text == j->cancel_after)
             job_cancel(ev->job);
-        }
     } else {
         j->n_final++;
         j->final = ev->kind;
@@ -61,9 +60,8 @@ int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
                  int n, struct watched *jobs, struct err *e)
 {
     struct job *handle[256] = {0};
-    if (n > 256) {
+    if (n > 256)
         return err_set(e, ERR_INTERNAL, "watch: too many jobs");
-    }
     for (int i = 0; i < n; i++) {
         int cancel_after = jobs[i].cancel_after;
         memset(&jobs[i], 0, sizeof(jobs[i]));
@@ -72,12 +70,10 @@ int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
         specs[i].on_event = on_event;
         specs[i].user = &jobs[i];
     }
-    if (engine_submit(g, specs, n, handle, e)) {
+    if (engine_submit(g, specs, n, handle, e))
         return -1;
-    }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         jobs[i].job = handle[i];
-    }
     return 0;
 }
 
@@ -88,9 +84,8 @@ int watch_wait(struct watch *r, int n)
     clock_gettime(CLOCK_REALTIME, &ts);
     ts.tv_sec += 20;
     pthread_mutex_lock(&r->mu);
-    while (r->n_final < n && rc == 0) {
+    while (r->n_final < n && rc == 0)
         rc = pthread_cond_timedwait(&r->cv, &r->mu, &ts);
-    }
     pthread_mutex_unlock(&r->mu);
     return rc ? -1 : 0;
 }

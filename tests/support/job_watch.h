@@ -1,5 +1,5 @@
-/* job_watch: submit jobs to an engine in a test, collect their events, count the
- * final ones.
+/* job_watch: submit jobs to an engine in a test, collect their events, count
+ * the final ones.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_JOB_WATCH_H
@@ -38,7 +38,8 @@ void watch_init(struct watch *r);
 void watch_fini(struct watch *r);
 void watch_flush(void *ctx); /* engine_options.flush; ctx is the watch */
 
-/* watch_submit: fills on_event and user of the specs. engine_submit's result. */
+/* watch_submit: fills on_event and user of the specs. engine_submit's result.
+ * */
 int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
                  int n, struct watched *jobs, struct err *e);
 /* watch_wait: until n final events in all came, at most 20 s. 0 or -1. */

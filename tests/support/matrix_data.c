@@ -8,7 +8,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
-#include "engine/checkpoint/dtype.h"
+#include "engine/compute/dtype.h"
 
 const enum dtype matrix_types[N_MATRIX_TYPES] = {
     DT_F32,  DT_F16,  DT_BF16, DT_F64,  DT_Q8_0, DT_Q4_0, DT_Q4_1,  DT_Q5_0,
@@ -59,7 +59,7 @@ static void fill_plain(enum dtype type, uint8_t *p, size_t n, struct rng *r)
 }
 
 int matrix_data(enum dtype type, int rows, int K, uint64_t seed,
-                struct weight *t)
+                struct tensor *t)
 {
     const size_t n = (size_t)rows * (size_t)K;
     struct rng r;
@@ -86,7 +86,7 @@ int matrix_data(enum dtype type, int rows, int K, uint64_t seed,
     return 0;
 }
 
-void matrix_data_free(struct weight *t)
+void matrix_data_free(struct tensor *t)
 {
     if (t->data)
         mem_free((uint8_t *)t->data - 1);

@@ -3,8 +3,8 @@
  * scales with a sign, zeros and -0.0 occur.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TEST_MATRIX_DATA_H
-#define SEQD_TEST_MATRIX_DATA_H
+#ifndef SEQD_MATRIX_DATA_H
+#define SEQD_MATRIX_DATA_H
 
 #include <stdint.h>
 
@@ -18,7 +18,7 @@ extern const enum dtype matrix_types[N_MATRIX_TYPES];
  * is from mem_alloc, one byte past its start so that nothing is aligned:
  * matrix_data_free. -1 without memory. */
 int matrix_data(enum dtype type, int rows, int K, uint64_t seed,
-                struct weight *t);
-void matrix_data_free(struct weight *t);
+                struct tensor *t);
+void matrix_data_free(struct tensor *t);
 
 #endif

@@ -19,9 +19,8 @@ static int write_tokenizer(const char *dir, const struct buf *b)
     char path[128];
     snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
     FILE *f = fopen(path, "wb");
-    if (!f) {
+    if (!f)
         return -1;
-    }
     size_t done = fwrite(b->p, 1, b->len, f);
     return fclose(f) || done != b->len ? -1 : 0;
 }
@@ -42,13 +41,11 @@ static int write_letters(const char *dir, int n)
                  27 + i);
     }
     buf_add_str(&b, ",\"\xc4\xa0\":53");
-    for (int i = 54; i < n; i++) {
+    for (int i = 54; i < n; i++)
         buf_addf(&b, ",\"%c\":%d", '0' + i - 54, i);
-    }
     buf_add_str(&b, "},\"merges\":[");
-    for (int i = 0; i < 26; i++) {
+    for (int i = 0; i < 26; i++)
         buf_addf(&b, "%s\"\xc4\xa0 %c\"", i ? "," : "", 'a' + i);
-    }
     buf_add_str(&b, "]}}");
     int rc = b.failed || n > 63 ? -1 : write_tokenizer(dir, &b);
     buf_fini(&b);
@@ -61,8 +58,8 @@ static int write_words(const char *dir, int n)
                                                .unk = "<unk>",
                                                .bos = "<s>",
                                                .eos = "</s>"};
-    char(*word)[16] = mem_array((size_t)n, sizeof(*word));
-    const char **entry = mem_array((size_t)n, sizeof(*entry));
+    char(*word)[16] = mem_array((size_t)n, sizeof *word);
+    const char **entry = mem_array((size_t)n, sizeof *entry);
     struct buf b;
     int rc = -1;
 
@@ -74,9 +71,8 @@ static int write_words(const char *dir, int n)
                    : i == 2 ? "</s>"
                             : word[i];
     }
-    if (word && entry && tokenizer_build(&spec, entry, n, &b, NULL) == 0) {
+    if (word && entry && tokenizer_build(&spec, entry, n, &b, NULL) == 0)
         rc = write_tokenizer(dir, &b);
-    }
     buf_fini(&b);
     mem_free(word);
     mem_free(entry);
@@ -93,16 +89,14 @@ static int link_files(const char *src, const char *dir)
 
     while (rc == 0 && (d = readdir(list))) {
         char name[PATH_MAX];
-        if (d->d_name[0] == '.') {
+        if (d->d_name[0] == '.')
             continue;
-        }
         snprintf(name, sizeof(name), "%s/%s", src, d->d_name);
         snprintf(to, sizeof(to), "%s/%s", dir, d->d_name);
         rc = realpath(name, from) && symlink(from, to) == 0 ? 0 : -1;
     }
-    if (list) {
+    if (list)
         closedir(list);
-    }
     return rc;
 }
 
@@ -114,9 +108,8 @@ static int make(const char *src, char out[64], int letters)
 
     out[0] = 0;
     snprintf(path, sizeof(path), "%s/tokenizer.json", src);
-    if (access(path, R_OK) == 0) {
+    if (access(path, R_OK) == 0)
         return 0;
-    }
     int rc = hparams_open(src, "fixture", &h, NULL);
     rc = rc ? rc : hparams_int(h, "vocab_size", 4, 1 << 20, &n, NULL);
     hparams_close(h);
@@ -125,9 +118,8 @@ static int make(const char *src, char out[64], int letters)
         out[0] = 0;
         return -1;
     }
-    if (link_files(src, out)) {
+    if (link_files(src, out))
         return -1;
-    }
     return letters ? write_letters(out, (int)n) : write_words(out, (int)n);
 }
 

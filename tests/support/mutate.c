@@ -26,9 +26,8 @@ static int write_at(int fd, const uint8_t *p, size_t n, size_t at)
 {
     while (n) {
         size_t part = n < CHUNK ? n : CHUNK;
-        if (pwrite(fd, p, part, (off_t)at) != (ssize_t)part) {
+        if (pwrite(fd, p, part, (off_t)at) != (ssize_t)part)
             return -1;
-        }
         p += part;
         at += part;
         n -= part;
@@ -43,9 +42,8 @@ static size_t head_of(const struct mutate *m, const char *name)
     size_t head = m->bytes;
     if (dot && strcmp(dot, ".gguf") == 0) {
         struct gguf *g;
-        if (gguf_parse(m->orig, m->bytes, name, &g, NULL)) {
+        if (gguf_parse(m->orig, m->bytes, name, &g, NULL))
             return head;
-        }
         for (int i = 0; i < gguf_n_tensors(g); i++) {
             size_t at =
                 (size_t)((const uint8_t *)gguf_tensor(g, i)->data - m->orig);
@@ -64,9 +62,8 @@ static int map_original(struct mutate *m, const char *path)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) || st.st_size < 16) {
+    if (fd < 0 || fstat(fd, &st) || st.st_size < 16)
         return -1;
-    }
     m->bytes = (size_t)st.st_size;
     void *p = mmap(NULL, m->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
@@ -82,23 +79,21 @@ static int link_others(const struct mutate *m, const char *dir,
     DIR *d = opendir(dir);
     int rc = d ? 0 : -1;
     for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d)) {
-        if (f->d_name[0] == '.' || strcmp(f->d_name, name) == 0) {
+        if (f->d_name[0] == '.' || strcmp(f->d_name, name) == 0)
             continue;
-        }
         snprintf(from, sizeof(from), "%s/%s", dir, f->d_name);
         snprintf(to, sizeof(to), "%s/%s", m->dir, f->d_name);
         rc |= realpath(from, whole) && symlink(whole, to) == 0 ? 0 : -1;
     }
-    if (d) {
+    if (d)
         closedir(d);
-    }
     return rc;
 }
 
 int mutate_open(struct mutate *m, const char *dir, const char *name)
 {
     char path[600];
-    memset(m, 0, sizeof(*m));
+    memset(m, 0, sizeof *m);
     m->fd = -1;
     snprintf(m->dir, sizeof(m->dir), "/tmp/seqd-mutate-XXXXXX");
     if (!mkdtemp(m->dir)) {
@@ -107,9 +102,8 @@ int mutate_open(struct mutate *m, const char *dir, const char *name)
     }
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     snprintf(m->file, sizeof(m->file), "%s/%s", m->dir, name);
-    if (map_original(m, path) || link_others(m, dir, name)) {
+    if (map_original(m, path) || link_others(m, dir, name))
         return -1;
-    }
     m->fd = open(m->file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     m->head = head_of(m, name);
     m->is_text = strstr(name, ".json") != NULL;
@@ -119,21 +113,17 @@ int mutate_open(struct mutate *m, const char *dir, const char *name)
 void mutate_close(struct mutate *m)
 {
     DIR *d = m->dir[0] ? opendir(m->dir) : NULL;
-    for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d)) {
-        if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0) {
+    for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d))
+        if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0)
             unlinkat(dirfd(d), f->d_name, 0);
-        }
-    }
     if (d) {
         closedir(d);
         rmdir(m->dir);
     }
-    if (m->orig) {
+    if (m->orig)
         munmap((void *)(uintptr_t)m->orig, m->bytes);
-    }
-    if (m->fd >= 0) {
+    if (m->fd >= 0)
         close(m->fd);
-    }
 }
 
 static size_t between(struct rng *r, size_t lo, size_t hi)
@@ -163,9 +153,8 @@ static size_t place(const struct mutate *m, struct rng *r)
 static void odd_number(struct rng *r, const uint8_t *p, size_t n, uint8_t *out)
 {
     uint64_t v = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         v |= (uint64_t)p[i] << (8 * i);
-    }
     switch (rng_below(r, 6)) {
     case 0:
         v = 0;
@@ -185,9 +174,8 @@ static void odd_number(struct rng *r, const uint8_t *p, size_t n, uint8_t *out)
     default:
         v += 1;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         out[i] = (uint8_t)(v >> (8 * i));
-    }
 }
 
 /* Another digit for the next one, or a mark in place of any byte. */
@@ -197,9 +185,8 @@ static void odd_text(const struct mutate *m, struct rng *r, size_t *at,
     static const char marks[] = "{}[],:\"\\-.9e \n\xff";
     if (rng_below(r, 2)) {
         size_t k = *at;
-        while (k < m->bytes && (m->orig[k] < '0' || m->orig[k] > '9')) {
+        while (k < m->bytes && (m->orig[k] < '0' || m->orig[k] > '9'))
             k++;
-        }
         *at = k < m->bytes ? k : *at;
         *out = (uint8_t)('0' + rng_below(r, 10));
         return;
@@ -234,19 +221,17 @@ int mutate_apply(struct mutate *m, uint64_t seed, int i)
     uint8_t bytes[8];
     rng_init(&r, rng_hash(seed, (uint64_t)i));
     m->is_cut = 0;
-    if (rng_below(&r, 6) == 0) {
+    if (rng_below(&r, 6) == 0)
         return apply_cut(m, &r);
-    }
     m->at = place(m, &r);
     m->n = m->is_text ? 1 : sizes[rng_below(&r, 6)];
     m->n = m->n < m->bytes - m->at ? m->n : m->bytes - m->at;
-    if (m->is_text) {
+    if (m->is_text)
         odd_text(m, &r, &m->at, bytes);
-    } else if (m->n == 1) {
+    else if (m->n == 1)
         bytes[0] = (uint8_t)(m->orig[m->at] ^ 1u << rng_below(&r, 8));
-    } else {
+    else
         odd_number(&r, m->orig + m->at, m->n, bytes);
-    }
     snprintf(m->what, sizeof(m->what), "%zu bytes at %zu of %zu are %02x..",
              m->n, m->at, m->bytes, bytes[0]);
     return write_at(m->fd, bytes, m->n, m->at);

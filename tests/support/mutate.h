@@ -4,8 +4,8 @@
  * from the seed and the number of the mutation.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_MUTATE_H
-#define SEQD_TESTS_MUTATE_H
+#ifndef SEQD_MUTATE_H
+#define SEQD_MUTATE_H
 
 #include <stddef.h>
 #include <stdint.h>

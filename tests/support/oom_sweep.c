@@ -17,9 +17,8 @@
 int oom_sweep(oom_fn *fn, void *arg)
 {
     struct err e = ERR_INIT;
-    if (fn(arg, &e)) { /* also lets the C library make its one-time blocks */
+    if (fn(arg, &e)) /* also lets the C library make its one-time blocks */
         fail_msg("without a failure: %s", e.msg);
-    }
     for (long n = 1; n < MAX_POINTS; n++) {
         err_clear(&e);
         mem_count();
@@ -31,9 +30,8 @@ int oom_sweep(oom_fn *fn, void *arg)
             assert_int_equal(rc, 0);
             return (int)n - 1;
         }
-        if (rc != -1 || e.code != ERR_NOMEM) {
+        if (rc != -1 || e.code != ERR_NOMEM)
             fail_msg("allocation %ld: result %d, '%s'", n, rc, e.msg);
-        }
     }
     fail_msg("no end after %d allocations", MAX_POINTS);
     return -1;

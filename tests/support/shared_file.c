@@ -42,9 +42,8 @@ static char *read_all(int fd, size_t *n)
         if (cap - *n < 2) {
             cap *= 2;
             char *more = realloc(p, cap);
-            if (!more) {
+            if (!more)
                 free(p);
-            }
             p = more;
         }
     }
@@ -57,9 +56,8 @@ static char *unpack(int fd, size_t *n)
     posix_spawn_file_actions_t act;
     int ends[2], status = -1;
     pid_t pid;
-    if (pipe(ends)) {
+    if (pipe(ends))
         return NULL;
-    }
     posix_spawn_file_actions_init(&act);
     posix_spawn_file_actions_adddup2(&act, fd, 0);
     posix_spawn_file_actions_adddup2(&act, ends[1], 1);
@@ -80,13 +78,11 @@ char *shared_read(const char *name, size_t *n)
 {
     char path[1024];
     size_t len = strlen(name);
-    if (!shared_path(name, path, sizeof(path))) {
+    if (!shared_path(name, path, sizeof(path)))
         return NULL;
-    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return NULL;
-    }
     int packed = len > 3 && strcmp(name + len - 3, ".gz") == 0;
     char *p = packed ? unpack(fd, n) : read_all(fd, n);
     close(fd);

@@ -1,8 +1,8 @@
 /* shared_file: the data beside the repository ($SEQD_SHARED, else ../shared).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_SHARED_FILE_H
-#define SEQD_TESTS_SHARED_FILE_H
+#ifndef SEQD_SHARED_FILE_H
+#define SEQD_SHARED_FILE_H
 
 #include <stddef.h>
 

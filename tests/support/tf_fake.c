@@ -22,7 +22,7 @@ static float *random_floats(struct rng *r, size_t n, double scale)
 
 static int pack(const float *w, int N, int K, struct tf_linear *l)
 {
-    struct weight t = {.name = "w",
+    struct tensor t = {.name = "w",
                        .dtype = DT_F32,
                        .n_dims = 2,
                        .dim = {N, K},
@@ -43,7 +43,7 @@ static int pack_q8(float *w, int N, int K, struct tf_linear *l)
 {
     size_t n = (size_t)N * (size_t)K, bytes = n / 32 * 34;
     uint8_t *data = mem_alloc(bytes), *at = data;
-    struct weight t = {.name = "w",
+    struct tensor t = {.name = "w",
                        .dtype = DT_Q8_0,
                        .n_dims = 2,
                        .dim = {N, K},
@@ -122,10 +122,9 @@ int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
     f->cap = cap;
     f->embedding = random_floats(&r, (size_t)FAKE_VOCAB * FAKE_WIDTH, 1.0);
     f->wout = random_floats(&r, (size_t)FAKE_VOCAB * FAKE_WIDTH, 0.3);
-    for (int i = 0; i < FAKE_LAYERS; i++) {
+    for (int i = 0; i < FAKE_LAYERS; i++)
         if (random_layer(f, &r, i))
             return -1;
-    }
     if (!f->embedding || !f->wout || tf_rope_init(&f->rope, &rope, NULL) ||
         random_norm(&r, 1, &f->norm[FAKE_LAYERS]))
         return -1;

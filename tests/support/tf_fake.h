@@ -1,15 +1,15 @@
 /* tf_fake: a small Transformer with random weights in memory, written on
- * models/transformer.h, and the same in double. For tests of what all
- * Transformers share.
+ * models/transformer/transformer.h, and the same in double. For tests of what
+ * all Transformers share.
  *
  *   x = E[token];  per layer: h = norm(x); q, k, v = h W + b, q and k turned;
  *   x += attention W_o;   logits = norm(x) W_out
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_TF_FAKE_H
-#define SEQD_TESTS_TF_FAKE_H
+#ifndef SEQD_TF_FAKE_H
+#define SEQD_TF_FAKE_H
 
-#include "models/transformer.h"
+#include "models/transformer/transformer.h"
 
 #define FAKE_LAYERS 2
 #define FAKE_VOCAB 37

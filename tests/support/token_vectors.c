@@ -16,9 +16,8 @@ static int cut_lines(struct token_vectors *v, int k)
     char *p = v->block[k], *end = p + v->bytes[k];
     while (p < end && n < TOKEN_VECTORS_MAX) {
         char *lf = memchr(p, '\n', (size_t)(end - p));
-        if (!lf) {
+        if (!lf)
             break;
-        }
         *lf = 0;
         if (k == 0) {
             v->text[n] = p;
@@ -34,7 +33,7 @@ static int cut_lines(struct token_vectors *v, int k)
 
 static int load(struct token_vectors *v, const char *texts, const char *ids)
 {
-    memset(v, 0, sizeof(*v));
+    memset(v, 0, sizeof *v);
     v->block[0] = shared_read(texts, &v->bytes[0]);
     v->block[1] = shared_read(ids, &v->bytes[1]);
     return v->block[0] && v->block[1] ? 0 : -1;
@@ -59,9 +58,8 @@ static int cut_strings(struct token_vectors *v)
     int n = 0;
     for (char *p = v->block[0]; n < TOKEN_VECTORS_MAX;) {
         char *end = strstr(p, mark);
-        if (!end) {
+        if (!end)
             break;
-        }
         *end = 0;
         v->text[n] = p;
         v->len[n++] = (size_t)(end - p);
@@ -88,7 +86,7 @@ void token_vectors_free(struct token_vectors *v)
 {
     free(v->block[0]);
     free(v->block[1]);
-    memset(v, 0, sizeof(*v));
+    memset(v, 0, sizeof *v);
 }
 
 int token_vectors_same(const struct token_vectors *v, int i, const int32_t *ids,
@@ -98,9 +96,8 @@ int token_vectors_same(const struct token_vectors *v, int i, const int32_t *ids,
     for (int k = 0; k < n; k++) {
         char *end;
         long want = strtol(p, &end, 10);
-        if (end == p || want != ids[k]) {
+        if (end == p || want != ids[k])
             return 0;
-        }
         p = end;
     }
     return strspn(p, " ") == strlen(p);

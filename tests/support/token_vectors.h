@@ -2,8 +2,8 @@
  * data beside the repository (its READMEs say how they were made).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_TOKEN_VECTORS_H
-#define SEQD_TESTS_TOKEN_VECTORS_H
+#ifndef SEQD_TOKEN_VECTORS_H
+#define SEQD_TOKEN_VECTORS_H
 
 #include <stddef.h>
 #include <stdint.h>

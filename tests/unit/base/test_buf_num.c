@@ -108,9 +108,8 @@ static int n_digits(const char *s)
 {
     int n = 0, zeros = 0;
     for (; *s && *s != 'e'; s++) {
-        if (*s < '0' || *s > '9' || (n == 0 && *s == '0')) {
+        if (*s < '0' || *s > '9' || (n == 0 && *s == '0'))
             continue;
-        }
         zeros = *s == '0' ? zeros + 1 : 0;
         n++;
     }
@@ -135,9 +134,8 @@ static void test_buf_float_is_shortest_and_reads_back(void **state)
         uint32_t bits = pattern(&r, i);
         float v, back;
         memcpy(&v, &bits, sizeof(v));
-        if (!isfinite(v) || v == 0) {
+        if (!isfinite(v) || v == 0)
             continue;
-        }
         buf_clear(&b);
         buf_add_float(&b, v);
         back = strtof(b.p, NULL);
@@ -146,16 +144,14 @@ static void test_buf_float_is_shortest_and_reads_back(void **state)
         int p = 1;
         for (; p < 9; p++) {
             snprintf(text, sizeof(text), "%.*e", p - 1, (double)v);
-            if (strtof(text, NULL) == v) {
+            if (strtof(text, NULL) == v)
                 break;
-            }
         }
         snprintf(text, sizeof(text), "%.*e", p - 1, (double)v);
         int power_of_two = (bits & 0x7fffffu) == 0;
         assert_true(n_digits(b.p) == p || (power_of_two && n_digits(b.p) < p));
-        if (!power_of_two) { /* and the nearest of that length */
+        if (!power_of_two) /* and the nearest of that length */
             assert_true(strtod(b.p, NULL) == strtod(text, NULL));
-        }
     }
     buf_fini(&b);
 }
@@ -172,21 +168,18 @@ static void test_buf_double_reads_back(void **state)
         double v, back;
         bits &= i % 10 ? UINT64_MAX : 0xfff0000000000000u;
         memcpy(&v, &bits, sizeof(v));
-        if (i % 3 == 0) {
+        if (i % 3 == 0)
             v = (double)(int32_t)bits / 1000;
-        }
-        if (!isfinite(v)) {
+        if (!isfinite(v))
             continue;
-        }
         buf_clear(&b);
         buf_add_double(&b, v);
         back = strtod(b.p, NULL);
         assert_true(back == v);
         char text[64];
         snprintf(text, sizeof(text), "%.14e", v);
-        if (strtod(text, NULL) == v) {
+        if (strtod(text, NULL) == v)
             assert_true(n_digits(b.p) <= 15);
-        }
     }
     buf_fini(&b);
 }
@@ -198,9 +191,8 @@ static void test_buf_numbers_ignore_the_locale(void **state)
                                         NULL};
     struct buf b;
     int have = 0;
-    for (int i = 0; names[i] && !have; i++) {
+    for (int i = 0; names[i] && !have; i++)
         have = setlocale(LC_ALL, names[i]) != NULL;
-    }
     buf_init(&b, 100);
     buf_add_double(&b, 1.0 / 3);
     buf_add_char(&b, ' ');

@@ -56,9 +56,8 @@ static void test_err_set_does_not_cut_a_code_point(void **state)
     for (int shift = 0; shift < 3; shift++) {
         struct err e = ERR_INIT;
         char text[600] = "xx";
-        for (size_t n = (size_t)shift; n + 3 < sizeof(text); n += 3) {
+        for (size_t n = (size_t)shift; n + 3 < sizeof(text); n += 3)
             memcpy(text + n, "\xe2\x82\xac", 4); /* the euro sign */
-        }
         err_set_at(&e, ERR_INVALID, NULL, text, "%s", text);
         assert_int_equal((strlen(e.msg) - (size_t)shift) % 3, 0);
         assert_int_equal((strlen(e.param) - (size_t)shift) % 3, 0);

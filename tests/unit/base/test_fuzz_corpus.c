@@ -27,9 +27,8 @@ static void replay(const char *name, target_fn *fn)
     DIR *d = opendir(path);
     assert_non_null(d);
     for (struct dirent *x = readdir(d); x; x = readdir(d)) {
-        if (x->d_name[0] == '.') {
+        if (x->d_name[0] == '.')
             continue;
-        }
         snprintf(path, sizeof(path), "tests/fuzz/corpus/%s/%s", name,
                  x->d_name);
         FILE *f = fopen(path, "rb");
@@ -38,9 +37,8 @@ static void replay(const char *name, target_fn *fn)
         fclose(f);
         assert_true(n < sizeof(block));
         uint8_t *exact = test_malloc(n + 1);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++)
             exact[i] = block[i];
-        }
         fn(exact, n);
         test_free(exact);
         n_files++;

@@ -24,12 +24,10 @@ static void test_hash_siphash_published_vectors(void **state)
         {15, 0xa129ca6149be45e5u}, /* the example of the paper */
     };
     unsigned char in[16];
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 16; i++)
         in[i] = (unsigned char)i;
-    }
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_true(hash_siphash(key, in, cases[i].n) == cases[i].hash);
-    }
 }
 
 static void test_hash_key_is_one_per_process(void **state)

@@ -61,9 +61,8 @@ static void test_json_accepts(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct json *j = NULL;
         struct err e = ERR_INIT;
-        if (parse(texts[i], strlen(texts[i]), &j, &e)) {
+        if (parse(texts[i], strlen(texts[i]), &j, &e))
             fail_msg("%s: %s", texts[i], e.msg);
-        }
         assert_non_null(j);
         json_free(j);
     }
@@ -159,9 +158,8 @@ static void test_json_refuses(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct json *j = NULL;
         struct err e = ERR_INIT;
-        if (parse(cases[i].text, strlen(cases[i].text), &j, &e) == 0) {
+        if (parse(cases[i].text, strlen(cases[i].text), &j, &e) == 0)
             fail_msg("accepted: %s", cases[i].text);
-        }
         assert_null(j);
         assert_int_equal(e.code, ERR_INVALID);
         if (!strstr(e.msg, cases[i].cause)) {
@@ -206,13 +204,11 @@ static void test_json_every_prefix_fails_cleanly(void **state)
 static void nest(struct buf *b, int depth)
 {
     buf_clear(b);
-    for (int i = 0; i < depth; i++) {
+    for (int i = 0; i < depth; i++)
         buf_add_str(b, i % 2 ? "{\"a\":" : "[");
-    }
     buf_add_char(b, '1');
-    for (int i = depth - 1; i >= 0; i--) {
+    for (int i = depth - 1; i >= 0; i--)
         buf_add_char(b, i % 2 ? '}' : ']');
-    }
 }
 
 static void test_json_depth_is_limited(void **state)
@@ -267,9 +263,8 @@ static void test_json_finds_a_duplicate_among_many_keys(void **state)
     for (int twice = 0; twice < 2; twice++) {
         buf_clear(&b);
         buf_add_char(&b, '{');
-        for (int i = 0; i < 50000; i++) {
+        for (int i = 0; i < 50000; i++)
             buf_addf(&b, "\"k%d\":{\"id\":%d},", i, i);
-        }
         buf_addf(&b, "\"%s\":0}", twice ? "k\\u00312345" : "k50000");
         assert_int_equal(json_parse(b.p, b.len, NULL, &j, &e), -twice);
         if (twice) {

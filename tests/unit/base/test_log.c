@@ -39,9 +39,8 @@ static const char *release(void)
 static int lines(const char *s)
 {
     int n = 0;
-    for (; *s; s++) {
+    for (; *s; s++)
         n += *s == '\n';
-    }
     return n;
 }
 
@@ -130,9 +129,8 @@ static void test_log_json_survives_long_and_odd_values(void **state)
             const char *s = release();
             assert_int_equal(lines(s), 1);
             if (json_parse(s, strlen(s), NULL, &j, &e) &&
-                !strstr(e.msg, "duplicate")) {
+                !strstr(e.msg, "duplicate"))
                 fail_msg("%s in %s", e.msg, s);
-            }
             json_free(j);
         }
     }

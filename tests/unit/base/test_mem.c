@@ -54,12 +54,10 @@ static void test_mem_aligned_is_aligned_and_zero(void **state)
         unsigned char *p = mem_aligned(sizes[i]);
         assert_non_null(p);
         assert_int_equal((uintptr_t)p % MEM_ALIGN, 0);
-        for (size_t k = 0; k < sizes[i]; k += 997) {
+        for (size_t k = 0; k < sizes[i]; k += 997)
             assert_int_equal(p[k], 0);
-        }
-        if (sizes[i]) {
+        if (sizes[i])
             assert_int_equal(p[sizes[i] - 1], 0);
-        }
         mem_aligned_free(p);
     }
 }

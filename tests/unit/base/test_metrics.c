@@ -26,9 +26,8 @@ static char *text(struct buf *b)
 
 static void assert_has(const char *all, const char *line)
 {
-    if (!strstr(all, line)) {
+    if (!strstr(all, line))
         fail_msg("missing: %s", line);
-    }
 }
 
 static void test_metrics_series_is_the_same_pointer(void **state)
@@ -85,9 +84,8 @@ static void test_metrics_sizes_count_exactly(void **state)
     struct buf b;
     struct metric_series *z = metrics_series(METRIC_BATCH_SIZE, "z", 0, 0);
     static const int sizes[] = {1, 31, 32, 33, 64, 1024, 5000};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         metric_observe(z, sizes[i]);
-    }
     assert_true(metric_count(z, 0) == 7);
     assert_true(metric_count(z, 31) == 6);
     assert_true(metric_count(z, 32) == 5);
@@ -119,12 +117,10 @@ static void test_metrics_threads_lose_nothing(void **state)
     (void)state;
     pthread_t t[N_THREADS];
     struct buf b;
-    for (int i = 0; i < N_THREADS; i++) {
+    for (int i = 0; i < N_THREADS; i++)
         assert_int_equal(pthread_create(&t[i], NULL, add_many, NULL), 0);
-    }
-    for (int i = 0; i < N_THREADS; i++) {
+    for (int i = 0; i < N_THREADS; i++)
         pthread_join(t[i], NULL);
-    }
     const char *s = text(&b);
     for (int i = 0; i < 50; i++) {
         char line[128];
@@ -172,9 +168,8 @@ static void test_metrics_text_is_well_formed(void **state)
         size_t n = strcspn(s, "\n");
         if (*s != '#') {
             const char *number = s + n;
-            while (number > s && number[-1] != ' ') {
+            while (number > s && number[-1] != ' ')
                 number--;
-            }
             assert_true(number > s && (s[0] == 's' || s[0] == 'p'));
             assert_true(strspn(number, "0123456789.e-") ==
                         strcspn(number, "\n"));
@@ -190,9 +185,8 @@ static void test_metrics_text_is_well_formed(void **state)
                                           "process_start_time_seconds ",
                                           "process_virtual_memory_bytes ",
                                           "process_max_fds "};
-    for (size_t i = 0; i < sizeof(process) / sizeof(process[0]); i++) {
+    for (size_t i = 0; i < sizeof(process) / sizeof(process[0]); i++)
         assert_has(b.p, process[i]);
-    }
     buf_fini(&b);
 }
 

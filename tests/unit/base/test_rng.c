@@ -25,9 +25,8 @@ static void test_rng_init_is_splitmix64(void **state)
     (void)state;
     struct rng r;
     rng_init(&r, 1234567);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         assert_true(r.s[i] == splitmix[i]);
-    }
 }
 
 /* rng_hash(seed, i) is output i of a SplitMix64 whose seed is the first output
@@ -37,9 +36,8 @@ static void test_rng_hash_is_splitmix64_twice(void **state)
     (void)state;
     struct rng r;
     rng_init(&r, splitmix[0]);
-    for (uint64_t i = 0; i < 4; i++) {
+    for (uint64_t i = 0; i < 4; i++)
         assert_true(rng_hash(1234567, i) == r.s[i]);
-    }
 }
 
 static void test_rng_next_is_xoshiro256ss(void **state)
@@ -56,9 +54,8 @@ static void test_rng_next_is_xoshiro256ss(void **state)
                                       10595114339597558777u,
                                       2904607092377533576u};
     struct rng r = {{1, 2, 3, 4}};
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         assert_true(rng_next(&r) == want[i]);
-    }
 }
 
 static void test_rng_uniform_is_below_one_with_the_right_mean(void **state)
@@ -113,9 +110,8 @@ static void test_rng_below_covers_its_range_evenly(void **state)
         assert_true(x < 7);
         count[x]++;
     }
-    for (int i = 0; i < 7; i++) { /* 10000 each, deviation 93: 6 sigma */
+    for (int i = 0; i < 7; i++) /* 10000 each, deviation 93: 6 sigma */
         assert_in_range(count[i], 9440, 10560);
-    }
     for (int i = 0; i < 100; i++) {
         assert_int_equal(rng_below(&r, 1), 0);
         assert_true(rng_below(&r, UINT32_MAX) < UINT32_MAX);

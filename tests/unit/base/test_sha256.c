@@ -18,12 +18,10 @@ static void digest(const char *s, size_t n, size_t step, char hex[65])
     for (int way = 0; way < 2; way++) { /* the CPU's, plain C */
         struct sha256 c;
         sha256_init(&c);
-        if (way) {
+        if (way)
             sha256_init_portable(&c);
-        }
-        for (size_t i = 0; i < n; i += step) {
+        for (size_t i = 0; i < n; i += step)
             sha256_add(&c, s + i, n - i < step ? n - i : step);
-        }
         sha256_finish(&c, out);
         sha256_hex(out, way ? portable : hex);
     }

@@ -21,41 +21,33 @@ static void test_utf8_every_code_point_there_and_back(void **state)
         int valid = cp <= 0x10ffff && !(cp >= 0xd800 && cp <= 0xdfff);
         int want = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
         int len = utf8_put(cp, s);
-        if (len != (valid ? want : 0)) {
+        if (len != (valid ? want : 0))
             fail_msg("U+%04X has %d bytes", cp, len);
-        }
-        if (!valid) {
+        if (!valid)
             continue;
-        }
-        if (utf8_next(s, (size_t)len, &back) != len || back != cp) {
+        if (utf8_next(s, (size_t)len, &back) != len || back != cp)
             fail_msg("U+%04X reads back as U+%04X", cp, back);
-        }
-        if (len > 1 && utf8_next(s, (size_t)len - 1, &back) != 0) {
+        if (len > 1 && utf8_next(s, (size_t)len - 1, &back) != 0)
             fail_msg("U+%04X cut short is accepted", cp);
-        }
     }
 }
 
 /* Table 3-7 of the Unicode standard: the second byte's range by the first. */
 static int table_allows(const unsigned char *b, int n)
 {
-    if (b[0] < 0x80) {
+    if (b[0] < 0x80)
         return n == 1;
-    }
     int len = b[0] >= 0xc2 && b[0] <= 0xdf   ? 2
               : b[0] >= 0xe0 && b[0] <= 0xef ? 3
               : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4
                                              : 0;
     unsigned char lo = b[0] == 0xe0 ? 0xa0 : b[0] == 0xf0 ? 0x90 : 0x80;
     unsigned char hi = b[0] == 0xed ? 0x9f : b[0] == 0xf4 ? 0x8f : 0xbf;
-    if (len != n || b[1] < lo || b[1] > hi) {
+    if (len != n || b[1] < lo || b[1] > hi)
         return 0;
-    }
-    for (int i = 2; i < n; i++) {
-        if (b[i] < 0x80 || b[i] > 0xbf) {
+    for (int i = 2; i < n; i++)
+        if (b[i] < 0x80 || b[i] > 0xbf)
             return 0;
-        }
-    }
     return 1;
 }
 
@@ -70,9 +62,8 @@ static void test_utf8_next_refuses_what_the_table_refuses(void **state)
                               tails[i & 3]};
         uint32_t cp;
         int want = 0;
-        for (int n = 1; n <= 4; n++) {
+        for (int n = 1; n <= 4; n++)
             want = table_allows(b, n) ? n : want;
-        }
         if (utf8_next((const char *)b, 4, &cp) != want) {
             fail_msg("%02x %02x %02x %02x: not %d", b[0], b[1], b[2], b[3],
                      want);
@@ -109,14 +100,12 @@ static void test_utf8_lower_maps_letters_only(void **state)
         {0x410, 0x430},   {0x401, 0x451},    {0x42f, 0x44f},   {0x460, 0x461},
         {0x1e9e, 0xdf},   {0x1ea0, 0x1ea1},  {0x1f08, 0x1f00}, {0xff21, 0xff41},
         {0x4e2d, 0x4e2d}, {0x1f600, 0x1f600}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_int_equal(utf8_lower(cases[i].from), cases[i].to);
-    }
     for (uint32_t cp = 0; cp < 0x20000; cp++) { /* lower case stays */
         uint32_t low = utf8_lower(cp);
-        if (utf8_lower(low) != low) {
+        if (utf8_lower(low) != low)
             fail_msg("U+%04X", cp);
-        }
     }
 }
 
@@ -129,13 +118,11 @@ static void test_utf8_is_space_is_the_white_space_property(void **state)
         0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
         0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000};
     int n = 0;
-    for (uint32_t cp = 0; cp <= 0x10ffff; cp++) {
+    for (uint32_t cp = 0; cp <= 0x10ffff; cp++)
         n += utf8_is_space(cp) != 0;
-    }
     assert_int_equal(n, 25);
-    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         assert_true(utf8_is_space(list[i]));
-    }
 }
 
 static void test_utf8_is_punct(void **state)

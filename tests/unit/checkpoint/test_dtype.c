@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/base/rng.h"
-#include "engine/checkpoint/dtype.h"
+#include "engine/compute/dtype.h"
 
 /* The value of a half by its definition (IEEE 754-2019, 3.4). */
 static double half_value(uint16_t h)
@@ -47,11 +47,10 @@ static void test_dtype_every_bf16_there_and_back(void **state)
         float f = dtype_from_bf16((uint16_t)h);
         uint32_t bits = h << 16;
         assert_memory_equal(&f, &bits, 4);
-        if (isnan(f)) {
+        if (isnan(f))
             assert_true(isnan(dtype_from_bf16(dtype_to_bf16(f))));
-        } else {
+        else
             assert_int_equal(dtype_to_bf16(f), h);
-        }
     }
 }
 
@@ -59,9 +58,8 @@ static void test_dtype_every_bf16_there_and_back(void **state)
 static int is_nearest_f16(float f, uint16_t h)
 {
     double a = fabs((double)f), got = fabs(half_value(h));
-    if (a >= 65520) { /* half way from the largest to the next power */
+    if (a >= 65520) /* half way from the largest to the next power */
         return isinf(got);
-    }
     double below = half_value((uint16_t)((h & 0x7fff) - ((h & 0x7fff) != 0)));
     double above = half_value((uint16_t)((h & 0x7fff) + 1));
     above = isinf(above) ? 65536 : above;
@@ -83,20 +81,16 @@ static void test_dtype_to_f16_rounds_to_nearest_even(void **state)
     for (int i = 0; i < 300000; i++) {
         uint32_t bits = (uint32_t)rng_next(&r);
         float f;
-        if (i % 2) { /* near the halves' own range */
+        if (i % 2) /* near the halves' own range */
             bits = (bits & 0x807fffffu) | (95 + rng_below(&r, 50)) << 23;
-        }
-        if (i % 4 == 1) { /* exact ties and neighbours of ties */
+        if (i % 4 == 1) /* exact ties and neighbours of ties */
             bits = (bits & ~0x1fffu) | (0x0fff + rng_below(&r, 3));
-        }
         memcpy(&f, &bits, 4);
-        if (isnan(f)) {
+        if (isnan(f))
             continue;
-        }
         uint16_t h = dtype_to_f16(f);
-        if (!is_nearest_f16(f, h) || (h >> 15 != bits >> 31)) {
+        if (!is_nearest_f16(f, h) || (h >> 15 != bits >> 31))
             fail_msg("%a becomes %04x", (double)f, h);
-        }
     }
 }
 

@@ -41,9 +41,8 @@ static struct gguf *open_or_fail(struct buf *b)
     struct gguf *g = NULL;
     struct err e = ERR_INIT;
     assert_int_equal(gm_write(b, path), 0);
-    if (gguf_open(path, "f", &g, &e)) {
+    if (gguf_open(path, "f", &g, &e))
         fail_msg("%s", e.msg);
-    }
     buf_fini(b);
     return g;
 }
@@ -164,7 +163,7 @@ static void test_gguf_describes_tensors_rows_first(void **state)
         two_tensors(&b, version);
         struct gguf *g = open_or_fail(&b);
         assert_int_equal(gguf_n_tensors(g), 2);
-        const struct weight *t = gguf_tensor(g, 0);
+        const struct tensor *t = gguf_tensor(g, 0);
         assert_string_equal(t->name, "first.weight");
         assert_int_equal(t->dtype, DT_F32);
         assert_int_equal(t->n_dims, 2);
@@ -539,9 +538,8 @@ static void test_gguf_refuses_by_name(void **state)
         refusals[i].make(&b);
         assert_int_equal(gm_write(&b, path), 0);
         buf_fini(&b);
-        if (gguf_open(path, "m/f.gguf", &g, &e) == 0) {
+        if (gguf_open(path, "m/f.gguf", &g, &e) == 0)
             fail_msg("taken, but expected: %s", refusals[i].says);
-        }
         assert_null(g);
         if (e.code != refusals[i].code || !strstr(e.msg, refusals[i].says) ||
             strncmp(e.msg, "m/f.gguf: ", 10) != 0) {

@@ -91,9 +91,8 @@ static void test_guard_slots_are_reused_and_run_out(void **state)
             assert_true(slots[i] >= 0);
         }
         assert_int_equal(guard_add(block, sizeof(block), &damaged), -1);
-        for (int i = 0; i < GUARD_SLOTS; i++) {
+        for (int i = 0; i < GUARD_SLOTS; i++)
             guard_remove(slots[i]);
-        }
     }
     guard_remove(-1);
 }

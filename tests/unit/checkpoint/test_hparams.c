@@ -24,9 +24,8 @@ static struct hparams *open_text(void)
 {
     struct hparams *h = NULL;
     struct err e = ERR_INIT;
-    if (hparams_parse(text, strlen(text), "config.json", &h, &e)) {
+    if (hparams_parse(text, strlen(text), "config.json", &h, &e))
         fail_msg("%s", e.msg);
-    }
     return h;
 }
 

@@ -23,9 +23,8 @@ static char path[64];
 static int setup(void **state)
 {
     (void)state;
-    if (!mkdtemp(dir)) {
+    if (!mkdtemp(dir))
         return -1;
-    }
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
     return 0;
 }
@@ -43,9 +42,8 @@ static struct hparams *open_or_fail(struct buf *b, const char *at)
     struct err e = ERR_INIT;
     assert_int_equal(gm_write(b, path), 0);
     buf_fini(b);
-    if (hparams_open(at, "m", &h, &e)) {
+    if (hparams_open(at, "m", &h, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(hparams_form(h), HPARAMS_GGUF);
     return h;
 }
@@ -150,9 +148,8 @@ static void refuse(struct buf *b, enum err_code code, const char *says)
     buf_fini(b);
     assert_int_equal(hparams_open(dir, "m", &h, &e), -1);
     assert_null(h);
-    if (e.code != code || !strstr(e.msg, says)) {
+    if (e.code != code || !strstr(e.msg, says))
         fail_msg("'%s', expected '%s'", e.msg, says);
-    }
 }
 
 static void test_hparams_gguf_refuses(void **state)

@@ -28,13 +28,11 @@ static struct image make(const char *header, size_t len, size_t data_bytes)
 {
     struct image im = {NULL, 8 + len + data_bytes};
     im.p = test_malloc(im.n);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         im.p[i] = (uint8_t)((uint64_t)len >> (8 * i));
-    }
     memcpy(im.p + 8, header, len);
-    for (size_t i = 0; i < data_bytes; i++) {
+    for (size_t i = 0; i < data_bytes; i++)
         im.p[8 + len + i] = (uint8_t)i;
-    }
     return im;
 }
 
@@ -59,12 +57,11 @@ static void test_safetensors_reads_a_valid_file(void **state)
     struct image im = make(h, strlen(h), 29);
     struct safetensors_index *x = NULL;
     struct err e = ERR_INIT;
-    if (safetensors_parse(im.p, im.n, "f", &x, &e)) {
+    if (safetensors_parse(im.p, im.n, "f", &x, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(safetensors_index_count(x), 2);
-    const struct weight *a = safetensors_index_at(x, 0);
-    const struct weight *b = safetensors_index_at(x, 1);
+    const struct tensor *a = safetensors_index_at(x, 0);
+    const struct tensor *b = safetensors_index_at(x, 1);
     assert_string_equal(a->name, "a"); /* by offset, not by place */
     assert_int_equal(a->dtype, DT_F32);
     assert_int_equal(a->n_dims, 2);
@@ -105,9 +102,8 @@ static void test_safetensors_accepts(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct safetensors_index *x = NULL;
         struct err e = ERR_INIT;
-        if (parse(cases[i].header, cases[i].data, &x, &e)) {
+        if (parse(cases[i].header, cases[i].data, &x, &e))
             fail_msg("%s: %s", cases[i].header, e.msg);
-        }
         safetensors_index_free(x);
     }
 }
@@ -182,9 +178,8 @@ static void test_safetensors_each_rule_broken_once(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct safetensors_index *x = NULL;
         struct err e = ERR_INIT;
-        if (parse(cases[i].header, cases[i].data, &x, &e) == 0) {
+        if (parse(cases[i].header, cases[i].data, &x, &e) == 0)
             fail_msg("accepted: %s", cases[i].header);
-        }
         assert_null(x);
         assert_int_equal(e.code, ERR_FORMAT);
         if (memcmp(e.msg, "f: ", 3) != 0 || !strstr(e.msg, cases[i].cause)) {
@@ -219,9 +214,8 @@ static void test_safetensors_header_length_is_checked(void **state)
         struct image im = make("{}", 2, 0);
         struct safetensors_index *x = NULL;
         struct err e = ERR_INIT;
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < 8; k++)
             im.p[k] = (uint8_t)(lengths[i] >> (8 * k));
-        }
         assert_int_equal(safetensors_parse(im.p, im.n, "f", &x, &e), -1);
         assert_int_equal(e.code, ERR_FORMAT);
         test_free(im.p);
@@ -294,7 +288,7 @@ static void test_safetensors_survives_mutations(void **state)
         if (safetensors_parse(im.p, im.n, "f", &x, &e) == 0) {
             accepted++;
             for (int k = 0; k < safetensors_index_count(x); k++) {
-                const struct weight *w = safetensors_index_at(x, k);
+                const struct tensor *w = safetensors_index_at(x, k);
                 const uint8_t *d = w->data;
                 assert_true(d >= im.p && d + w->bytes <= im.p + im.n);
             }
@@ -314,9 +308,8 @@ static void test_safetensors_save_is_read_back(void **state)
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
     static float w[5000];
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 5000; i++)
         w[i] = (float)(i % 2000 - 1000) / 64;
-    }
     const struct save_tensor t[] = {
         {"w.f32", DT_F32, 2, {50, 100}, w},
         {"w.\"f16\"\n", DT_F16, 2, {100, 50}, w},
@@ -327,27 +320,24 @@ static void test_safetensors_save_is_read_back(void **state)
     const char *const meta[][2] = {{"format", "pt"}, {"note", "a\"b"}};
     struct err e = ERR_INIT;
     struct weights *in = NULL;
-    for (int again = 0; again < 2; again++) { /* over an existing file too */
+    for (int again = 0; again < 2; again++) /* over an existing file too */
         assert_int_equal(safetensors_save(path, t, 5, meta, 2, &e), 0);
-    }
-    if (weights_open(dir, "m", &in, &e)) {
+    if (weights_open(dir, "m", &in, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(weights_count(in), 5);
     assert_string_equal(weights_metadata(in, "note"), "a\"b");
     assert_true(weights_parameters(in) == 15004);
-    const struct weight *f32 = weights_find(in, "w.f32");
+    const struct tensor *f32 = weights_find(in, "w.f32");
     assert_int_equal((uintptr_t)f32->data % 8, 0);
     static float back[5000];
-    weight_read(f32, 0, 5000, back);
+    tensor_read(f32, 0, 5000, back);
     assert_memory_equal(back, w, sizeof(w));
-    weight_read(weights_find(in, "w.\"f16\"\n"), 0, 5000, back);
+    tensor_read(weights_find(in, "w.\"f16\"\n"), 0, 5000, back);
     assert_memory_equal(back, w, sizeof(w)); /* 11 bits: exact as halves */
-    weight_read(weights_find(in, "w.bf16"), 0, 5000, back);
-    for (int i = 0; i < 5000; i++) {
+    tensor_read(weights_find(in, "w.bf16"), 0, 5000, back);
+    for (int i = 0; i < 5000; i++)
         assert_true(fabsf(back[i] - w[i]) <= fabsf(w[i]) / 256);
-    }
-    weight_read(weights_find(in, "scalar"), 0, 1, back);
+    tensor_read(weights_find(in, "scalar"), 0, 1, back);
     assert_true(back[0] == w[7]);
     weights_close(in);
     unlink(path);

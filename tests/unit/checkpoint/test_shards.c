@@ -35,9 +35,8 @@ static void save(const char *name, const char *a, const char *b, float base)
 {
     char path[128];
     struct err e = ERR_INIT;
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         values[i] = base + (float)i;
-    }
     const struct save_tensor t[] = {{a, DT_F32, 1, {N}, values},
                                     {b, DT_BF16, 2, {2, 2}, values}};
     path_of(name, path, sizeof(path));
@@ -96,9 +95,8 @@ static struct weights *open_or_fail(void)
 {
     struct weights *w = NULL;
     struct err e = ERR_INIT;
-    if (weights_open(dir, "m", &w, &e)) {
+    if (weights_open(dir, "m", &w, &e))
         fail_msg("%s", e.msg);
-    }
     return w;
 }
 
@@ -124,9 +122,9 @@ static void test_shards_open_as_one(void **state)
     struct weights *w = open_or_fail();
     assert_int_equal(weights_count(w), 4);
     assert_true(weights_parameters(w) == 2 * (N + 4));
-    const struct weight *t = weights_need(w, "c", 1, N, 0, &e);
+    const struct tensor *t = weights_need(w, "c", 1, N, 0, &e);
     assert_non_null(t);
-    weight_read(t, 7, 1, values);
+    tensor_read(t, 7, 1, values);
     assert_true(values[0] == 10007);
     assert_non_null(weights_need(w, "a", 2, 2, 2, &e));
     assert_null(weights_need(w, "x", 1, 1, 1, &e));
@@ -161,10 +159,10 @@ static void test_shards_one_cut_short_while_served(void **state)
     struct weights *w = open_or_fail();
     path_of(TWO, path, sizeof(path));
     assert_int_equal(truncate(path, 0), 0);
-    weight_read(weights_find(w, "b"), N - 1, 1, values);
+    tensor_read(weights_find(w, "b"), N - 1, 1, values);
     assert_true(values[0] == N - 1);
     assert_int_equal(weights_damaged(w), 0);
-    weight_read(weights_find(w, "c"), N - 1, 1, values);
+    tensor_read(weights_find(w, "c"), N - 1, 1, values);
     assert_true(values[0] == 0);
     assert_int_equal(weights_damaged(w), 1);
     weights_close(w);
@@ -202,9 +200,8 @@ static void test_shards_untrue_index_is_refused(void **state)
         put_index(cases[i].index);
         assert_int_equal(weights_open(dir, "m", &w, &e), -1);
         assert_null(w);
-        if (!strstr(e.msg, cases[i].says)) {
+        if (!strstr(e.msg, cases[i].says))
             fail_msg("'%s', expected '%s'", e.msg, cases[i].says);
-        }
     }
 }
 

@@ -39,9 +39,8 @@ static struct weights *open_or_fail(const struct folder *f)
 {
     struct weights *w = NULL;
     struct err e = ERR_INIT;
-    if (weights_open(f->dir, "m", &w, &e)) {
+    if (weights_open(f->dir, "m", &w, &e))
         fail_msg("%s", e.msg);
-    }
     return w;
 }
 
@@ -49,9 +48,8 @@ static float values[20000];
 
 static void save_two(const struct folder *f)
 {
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 20000; i++)
         values[i] = (float)i / 3;
-    }
     const struct save_tensor t[] = {
         {"rnn.weight_ih_l0", DT_F32, 2, {100, 200}, values},
         {"rnn.bias", DT_F32, 1, {100}, values},
@@ -143,15 +141,15 @@ static void test_weights_truncated_while_served(void **state)
     save_two(&f);
     struct weights *w = open_or_fail(&f), *again = open_or_fail(&f);
     static float row[20000];
-    const struct weight *t = weights_find(w, "rnn.weight_ih_l0");
+    const struct tensor *t = weights_find(w, "rnn.weight_ih_l0");
     assert_int_equal(truncate(f.path, 4096), 0);
-    weight_read(t, 0, 20000, row);
+    tensor_read(t, 0, 20000, row);
     assert_true(row[10] == values[10]); /* the first page is left */
     assert_true(row[19999] == 0);
     assert_int_equal(weights_damaged(w), 1);
     assert_int_equal(weights_damaged(again), 0); /* has not touched it yet */
     weights_close(w);
-    weight_read(weights_find(again, "rnn.weight_ih_l0"), 19999, 1, row);
+    tensor_read(weights_find(again, "rnn.weight_ih_l0"), 19999, 1, row);
     assert_int_equal(weights_damaged(again), 1);
     weights_close(again);
     drop_folder(&f);
@@ -188,7 +186,7 @@ static void test_weights_open_reports(void **state)
 }
 
 /* One value of each type, at an odd address. */
-static void test_weight_read_widens_every_type_unaligned(void **state)
+static void test_tensor_read_widens_every_type_unaligned(void **state)
 {
     (void)state;
     static const float f32 = -1.5f;
@@ -208,12 +206,11 @@ static void test_weight_read_widens_every_type_unaligned(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint8_t block[1 + 3 * 8];
         size_t size = dtype_bytes(cases[i].d);
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < 3; k++)
             memcpy(block + 1 + (size_t)k * size, cases[i].p, size);
-        }
-        struct weight t = {.dtype = cases[i].d, .data = block + 1};
+        struct tensor t = {.dtype = cases[i].d, .data = block + 1};
         float out[2] = {0, 0};
-        weight_read(&t, 1, 2, out);
+        tensor_read(&t, 1, 2, out);
         assert_true(out[0] == cases[i].want && out[1] == cases[i].want);
         assert_non_null(dtype_name(cases[i].d));
     }
@@ -227,7 +224,7 @@ int main(void)
         cmocka_unit_test(test_weights_digest_is_the_files),
         cmocka_unit_test(test_weights_truncated_while_served),
         cmocka_unit_test(test_weights_open_reports),
-        cmocka_unit_test(test_weight_read_widens_every_type_unaligned),
+        cmocka_unit_test(test_tensor_read_widens_every_type_unaligned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,9 +28,8 @@ static char path[64];
 static int setup(void **state)
 {
     (void)state;
-    if (!mkdtemp(dir)) {
+    if (!mkdtemp(dir))
         return -1;
-    }
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
     return 0;
 }
@@ -51,9 +50,8 @@ static void save(int extra_keys, const char *split)
     buf_init(&b, 1 << 20);
     gm_head(&b, 3, 2, (uint64_t)extra_keys + 1);
     gm_kv_string(&b, "general.architecture", "llama");
-    if (split) {
+    if (split)
         gm_kv_int(&b, split, GGUF_U16, 3);
-    }
     gm_tensor(&b, "q", GM_Q8_0, 2, ne_q, 0);
     gm_tensor(&b, "n", GM_F32, 1, ne_n, ROWS * 2 * 34);
     gm_align(&b, 32);
@@ -62,9 +60,8 @@ static void save(int extra_keys, const char *split)
         gm_fill(&b, 32, (uint8_t)(k % 100));
     }
     gm_align(&b, 32);
-    for (int i = 0; i < COLS; i++) {
+    for (int i = 0; i < COLS; i++)
         gm_int(&b, 4, 0x3f800000);
-    }
     assert_int_equal(gm_write(&b, path), 0);
     buf_fini(&b);
 }
@@ -73,9 +70,8 @@ static struct weights *open_or_fail(const char *at)
 {
     struct weights *w = NULL;
     struct err e = ERR_INIT;
-    if (weights_open(at, "m", &w, &e)) {
+    if (weights_open(at, "m", &w, &e))
         fail_msg("%s", e.msg);
-    }
     return w;
 }
 
@@ -93,10 +89,10 @@ static void test_weights_gguf_opens_file_and_folder(void **state)
         assert_true(weights_parameters(w) == ROWS * COLS + COLS);
         assert_int_equal(weights_bytes(w), st.st_size);
         assert_null(weights_metadata(w, "general.architecture"));
-        const struct weight *q = weights_need(w, "q", 2, ROWS, COLS, &e);
+        const struct tensor *q = weights_need(w, "q", 2, ROWS, COLS, &e);
         assert_non_null(q);
         assert_int_equal(q->dtype, DT_Q8_0);
-        weight_read(q, 33 * COLS, COLS, row); /* blocks 66 and 67 */
+        tensor_read(q, 33 * COLS, COLS, row); /* blocks 66 and 67 */
         assert_true(row[0] == 33.0f && row[31] == 33.0f && row[32] == 33.5f);
         assert_null(weights_need(w, "q", 2, COLS, ROWS, &e));
         assert_string_equal(
@@ -132,7 +128,7 @@ static void test_weights_gguf_digest_is_the_files(void **state)
 }
 
 /* Resident pages of the tensor, of n. */
-static int resident(const struct weight *t, int *n)
+static int resident(const struct tensor *t, int *n)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = (uintptr_t)t->data / page * page;
@@ -142,13 +138,11 @@ static int resident(const struct weight *t, int *n)
     int inside = 0, kb = -1;
     unsigned long lo, hi;
     assert_non_null(f);
-    while (kb < 0 && fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2) {
+    while (kb < 0 && fgets(line, sizeof(line), f))
+        if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2)
             inside = from >= lo && from < hi;
-        } else if (inside && strncmp(line, "Rss:", 4) == 0) {
+        else if (inside && strncmp(line, "Rss:", 4) == 0)
             kb = (int)strtol(line + 4, NULL, 10);
-        }
-    }
     fclose(f);
     *n = (int)(bytes / page);
     return kb * 1024 / (int)page;
@@ -161,12 +155,12 @@ static void test_weights_drop_pages_frees_and_they_come_back(void **state)
     int n;
     save(0, NULL);
     struct weights *w = open_or_fail(dir);
-    const struct weight *q = weights_find(w, "q");
-    weight_read(q, 0, ROWS * COLS, all);
+    const struct tensor *q = weights_find(w, "q");
+    tensor_read(q, 0, ROWS * COLS, all);
     assert_true(resident(q, &n) >= n);
     weights_drop_pages(w, q);
     assert_true(resident(q, &n) <= 2);
-    weight_read(q, 0, ROWS * COLS, all);
+    tensor_read(q, 0, ROWS * COLS, all);
     assert_true(all[ROWS * COLS - 1] == (float)(1199 % 100) / 2);
     weights_drop_pages(w, NULL);
     assert_int_equal(resident(q, &n), 0);
@@ -180,14 +174,14 @@ static void test_weights_gguf_cut_short_while_served(void **state)
     static float all[ROWS * COLS];
     save(0, NULL);
     struct weights *w = open_or_fail(dir), *again = open_or_fail(dir);
-    const struct weight *q = weights_find(w, "q");
+    const struct tensor *q = weights_find(w, "q");
     assert_int_equal(truncate(path, 4096), 0);
-    weight_read(q, 0, ROWS * COLS, all);
+    tensor_read(q, 0, ROWS * COLS, all);
     assert_true(all[2 * 32] == 1.0f); /* block 2: the first page is left */
     assert_true(all[ROWS * COLS - 1] == 0);
     assert_int_equal(weights_damaged(w), 1);
     weights_drop_pages(w, NULL);
-    weight_read(q, 0, ROWS * COLS, all);
+    tensor_read(q, 0, ROWS * COLS, all);
     assert_true(all[ROWS * COLS - 1] == 0);
     weights_close(w);
     /* A digest meets the end, too. */

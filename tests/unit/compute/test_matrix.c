@@ -1,5 +1,5 @@
 /* matrix, the exact way: every type and family against gemm_rows over the
- * weights that weight_read gives, bit for bit, and gemm_rows itself against
+ * weights that tensor_read gives, bit for bit, and gemm_rows itself against
  * sums in double (test_gemm_rows.c); the promise of kernels.h; packing.
  *
  * SPDX-License-Identifier: MIT */
@@ -14,7 +14,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
-#include "engine/checkpoint/dtype.h"
+#include "engine/compute/dtype.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/matrix.h"
 #include "tests/support/matrix_data.h"
@@ -61,13 +61,13 @@ static int k_of(enum dtype type, int blocks)
     return dtype_block(type) > 1 ? dtype_block(type) * blocks : 37 * blocks;
 }
 
-static void make(enum dtype type, int rows, int K, struct weight *t)
+static void make(enum dtype type, int rows, int K, struct tensor *t)
 {
     if (matrix_data(type, rows, K, (uint64_t)type * 100 + (uint64_t)rows, t))
         fail_msg("no memory");
 }
 
-static void pack(const struct weight *t, int row0, int N, struct matrix *w)
+static void pack(const struct tensor *t, int row0, int N, struct matrix *w)
 {
     struct matrix_rows_of from = {t, row0, N, (int)t->dim[1], 0};
     struct err e = ERR_INIT;
@@ -91,7 +91,7 @@ static void assert_rows(const float *a, const float *b, int N, int m,
                      r, m);
 }
 
-static void test_widened_panels_have_the_bits_of_weight_read(void **state)
+static void test_widened_panels_have_the_bits_of_tensor_read(void **state)
 {
     struct data *d = *state;
     _Alignas(64) static float panel[K_MAX * PACK_COLS];
@@ -99,13 +99,13 @@ static void test_widened_panels_have_the_bits_of_weight_read(void **state)
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = k_of(type, 3), N = 37;
-        struct weight t;
+        struct tensor t;
         struct matrix w;
 
         if (type == DT_F32 || type == DT_F64)
             continue; /* never widened */
         make(type, N, K, &t);
-        weight_read(&t, 0, (size_t)N * (size_t)K, d->wide);
+        tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
         pack(&t, 0, N, &w);
         for (int f = 0; kernels_available(f); f++)
             for (int n = 0; n < N; n++) {
@@ -159,12 +159,12 @@ static void test_rows_have_the_bits_of_gemm_rows(void **state)
         for (int j = 0; j < 4; j++) {
             enum dtype type = matrix_types[i];
             int K = k_of(type, 1 + j % 3), N = n_list[j];
-            struct weight t;
+            struct tensor t;
             struct matrix w;
             struct packed p;
 
             make(type, N, K, &t);
-            weight_read(&t, 0, (size_t)N * (size_t)K, d->wide);
+            tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
             pack(&t, 0, N, &w);
             assert_int_equal(pack_new(d->wide, (size_t)K, N, K, NULL, &p, NULL),
                              0);
@@ -185,7 +185,7 @@ static void test_rows_do_not_depend_on_company_or_column_split(void **state)
         enum dtype type = matrix_types[i];
         int K = k_of(type, 3), N = 131;
         const struct kernels *k;
-        struct weight t;
+        struct tensor t;
         struct matrix w;
 
         make(type, N, K, &t);
@@ -212,7 +212,7 @@ static void test_rows_add_to_their_own_output(void **state)
     struct data *d = *state;
     const float *self[M_MAX];
     const struct kernels *k;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
 
     for (int i = 0; i < M_MAX; i++)
@@ -241,7 +241,7 @@ static void test_bf16_rows_multiply_rounded_activations(void **state)
     static const int n_list[] = {1, 16, 33, 150}, k_list[] = {1, 37, 511, 768};
     struct data *d = *state;
     const struct kernels *k;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
 
     assert_int_equal(kernels_pick("auto", &k, NULL), 0);
@@ -249,7 +249,7 @@ static void test_bf16_rows_multiply_rounded_activations(void **state)
         int K = k_list[i], N = n_list[i], m = 9;
 
         make(DT_BF16, N, K, &t);
-        weight_read(&t, 0, (size_t)N * (size_t)K, d->wide);
+        tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
         pack(&t, 0, N, &w);
         if (!matrix_has_bf16(k, &w)) {
             matrix_fini(&w);
@@ -283,7 +283,7 @@ static void test_bf16_rows_do_not_depend_on_company_or_split(void **state)
     struct data *d = *state;
     const struct kernels *k;
     int N = 131, K = 600;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
 
     make(DT_BF16, N, K, &t);
@@ -317,7 +317,7 @@ static void test_a_range_of_rows_is_packed(void **state)
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = k_of(type, 2);
-        struct weight t;
+        struct tensor t;
         struct matrix w, part;
 
         make(type, 60, K, &t);
@@ -342,12 +342,12 @@ static void test_a_transposed_tensor_is_packed(void **state)
     struct err e = ERR_INIT;
 
     for (int i = 0; i < 4; i++) { /* the plain types */
-        struct weight t;
+        struct tensor t;
         struct matrix w;
         struct matrix_rows_of from = {&t, 20, 50, 61, 1};
 
         make(matrix_types[i], 61, 90, &t); /* [K, rows] */
-        weight_read(&t, 0, 61 * 90, d->wide);
+        tensor_read(&t, 0, 61 * 90, d->wide);
         assert_int_equal(matrix_pack(&from, &w, &e), 0);
         matrix_rows(kernels_available(0), &w, 0, 50, 1, d->x, LDX, NULL, d->y,
                     LDY);
@@ -376,7 +376,7 @@ static void test_several_tensors_are_packed_below_each_other(void **state)
     struct err e = ERR_INIT;
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        struct weight t[3];
+        struct tensor t[3];
         struct matrix_rows_of from[3];
         struct matrix all, one;
         int at[3];
@@ -407,7 +407,7 @@ static void test_packed_blocks_are_about_as_large_as_in_the_file(void **state)
 {
     (void)state;
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
-        struct weight t;
+        struct tensor t;
         struct matrix w;
 
         if (matrix_types[i] == DT_F64)
@@ -438,7 +438,7 @@ static void refuse(const struct matrix_rows_of *from, int n, enum err_code code)
 
 static void test_what_cannot_be_packed_is_refused(void **state)
 {
-    struct weight q, f, i64;
+    struct tensor q, f, i64;
     struct matrix_rows_of two[2];
 
     (void)state;
@@ -468,7 +468,7 @@ static void test_what_cannot_be_packed_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_widened_panels_have_the_bits_of_weight_read),
+        cmocka_unit_test(test_widened_panels_have_the_bits_of_tensor_read),
         cmocka_unit_test(test_rows_have_the_bits_of_gemm_rows),
         cmocka_unit_test(test_rows_do_not_depend_on_company_or_column_split),
         cmocka_unit_test(test_rows_add_to_their_own_output),

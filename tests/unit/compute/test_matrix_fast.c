@@ -1,5 +1,5 @@
 /* matrix, the fast way: matrix_quantise against its definition, products
- * against the definition of matrix.h over the weights that weight_read gives
+ * against the definition of matrix.h over the weights that tensor_read gives
  * (in double), the promise of kernels.h, and the error against the exact way.
  *
  * SPDX-License-Identifier: MIT */
@@ -62,7 +62,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void make(enum dtype type, int N, int K, struct weight *t,
+static void make(enum dtype type, int N, int K, struct tensor *t,
                  struct matrix *w)
 {
     struct matrix_rows_of from = {t, 0, N, K, 0};
@@ -151,7 +151,7 @@ static void test_a_number_that_is_not_finite_shows_in_its_row_only(void **state)
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     struct data *d = *state;
     const struct kernels *k;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
     struct qrows q;
 
@@ -218,12 +218,12 @@ static void test_rows_follow_the_definition(void **state)
             int K = dtype_block(type) * (3 - j), N = n_list[j], m = 9;
             double unit = 1e-6 * cancellation(type);
             const struct kernels *k;
-            struct weight t;
+            struct tensor t;
             struct matrix w;
             struct qrows q;
 
             make(type, N, K, &t, &w);
-            weight_read(&t, 0, (size_t)N * (size_t)K, d->wide);
+            tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
             qrows_bind(&q, d->mem, m, K);
             for (int f = 0; (k = kernels_available(f)); f++) {
                 matrix_quantise(k, d->x, LDX, 0, m, &q);
@@ -257,7 +257,7 @@ static void test_rows_do_not_depend_on_company_place_or_split(void **state)
         enum dtype type = matrix_types[i];
         int K = dtype_block(type) * 3, N = 131;
         const struct kernels *k;
-        struct weight t;
+        struct tensor t;
         struct matrix w;
         struct qrows q, one;
 
@@ -296,7 +296,7 @@ static void test_rows_touch_nothing_outside_their_range(void **state)
 {
     struct data *d = *state;
     const struct kernels *k;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
     struct qrows q;
 
@@ -322,7 +322,7 @@ static void test_rows_start_from_zero_or_their_own_output(void **state)
     struct data *d = *state;
     const float *self[M_MAX];
     const struct kernels *k;
-    struct weight t;
+    struct tensor t;
     struct matrix w;
     struct qrows q;
 
@@ -355,7 +355,7 @@ static void test_families_with_fma_give_the_same_bits(void **state)
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = dtype_block(type) * 3, N = 131, m = 13;
-        struct weight t;
+        struct tensor t;
         struct matrix w;
         struct qrows q, other;
 
@@ -389,7 +389,7 @@ static void test_the_error_against_exact_is_that_of_8_bits(void **state)
         const struct kernels *k = NULL;
         int K = dtype_block(type) * (dtype_block(type) > 32 ? 3 : 24), N = 100;
         double err = 0.0, all = 0.0;
-        struct weight t;
+        struct tensor t;
         struct matrix w;
         struct qrows q;
 

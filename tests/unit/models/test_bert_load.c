@@ -17,7 +17,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "models/bert.h"
+#include "models/transformer/bert.h"
 #include "tests/support/arch_rig.h"
 
 #define GOLDEN "tests/golden/bert/"

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "models/cell.h"
+#include "models/rnn/cell.h"
 
 #define TOLERANCE 2e-6 /* fp32 sums of 40 terms below 1, and 2 ulp of exp */
 #define NI 7

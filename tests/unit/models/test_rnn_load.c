@@ -11,7 +11,7 @@
 
 #include "engine/base/mem.h"
 #include "models/registry.h"
-#include "models/rnn.h"
+#include "models/rnn/rnn.h"
 #include "tests/support/rnn_random.h"
 
 static const struct rnn_shape lm = {

@@ -291,10 +291,9 @@ static void test_attention_to_look_at_is_the_formula(void **state)
         assert_int_equal(p[1].status, 0);
         tf_fake_reference(&f, s.ids, s.n, NULL, NULL, want);
         near(got, 64, want, FAKE_LAYERS * FAKE_HEADS * 64, 64, 1e-5);
-        for (int i = 0; i < FAKE_LAYERS * FAKE_HEADS * 64; i++) {
+        for (int i = 0; i < FAKE_LAYERS * FAKE_HEADS * 64; i++)
             for (int j = i % 64 + 1; j < 64 && f.causal; j++)
                 assert_true(got[i * 64 + j] == 0.0f);
-        }
         text_close(&s);
         text_close(&other);
         tf_fake_close(&f);

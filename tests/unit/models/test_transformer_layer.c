@@ -17,7 +17,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/checkpoint/safetensors.h"
-#include "models/transformer.h"
+#include "models/transformer/transformer.h"
 #include "tests/support/oom_sweep.h"
 
 #define COLS 20

@@ -60,10 +60,9 @@ static void make_kind(struct fix *f, struct rng *r, struct kind *k)
     static const int32_t bad[] = {FAKE_NAN, FAKE_INF, FAKE_ITEM, FAKE_ITEM_OOM};
     int n = 1 + (int)rng_below(r, MAX_LEN);
 
-    memset(k, 0, sizeof(*k));
-    for (int i = 0; i < n; i++) {
+    memset(k, 0, sizeof *k);
+    for (int i = 0; i < n; i++)
         k->ids[i] = FAKE_WORD + (int32_t)rng_below(r, 50);
-    }
     if (rng_below(r, 8) == 0) {
         k->ids[rng_below(r, (uint32_t)n)] = bad[rng_below(r, 4)];
         k->bad = 1;
@@ -78,9 +77,8 @@ static void make_kind(struct fix *f, struct rng *r, struct kind *k)
     k->spec.sample.seed = rng_next(r);
     k->spec.stream = (int)rng_below(r, 2);
     k->spec.n_stop = (int)rng_below(r, 3);
-    for (int i = 0; i < k->spec.n_stop; i++) {
+    for (int i = 0; i < k->spec.n_stop; i++)
         k->stop[i] = stop[rng_below(r, 4)];
-    }
     k->spec.stop = k->stop;
 }
 
@@ -92,12 +90,10 @@ static void take_answer(const struct watched *j, struct kind *k)
         k->code = job_error(j->job)->code;
         return;
     }
-    for (int i = 0; i < r->n_scores; i++) {
+    for (int i = 0; i < r->n_scores; i++)
         k->value[k->n_values++] = r->scores[i];
-    }
-    for (int i = 0; i < r->n_predictions; i++) {
+    for (int i = 0; i < r->n_predictions; i++)
         k->value[k->n_values++] = r->predictions[i].prob;
-    }
     snprintf(k->text, sizeof(k->text), "%s", r->text ? r->text : "");
 }
 
@@ -117,9 +113,8 @@ static void check_answer(const struct watched *j, const struct kind *k,
     assert_int_equal(got.n_values, k->n_values);
     assert_memory_equal(got.value, k->value, sizeof(got.value));
     assert_string_equal(got.text, k->text);
-    if (k->spec.stream && k->spec.task == TASK_GENERATE && k->done) {
+    if (k->spec.stream && k->spec.task == TASK_GENERATE && k->done)
         assert_string_equal(j->text, k->text);
-    }
 }
 
 static void *submit_some(void *arg)
@@ -146,14 +141,11 @@ static void *submit_some(void *arg)
             watch_submit(&s->f->w, s->f->g, p->spec, p->n, p->j, &e) == 0;
         s->n_accepted += p->accepted ? p->n : 0;
         s->n_refused += !p->accepted && e.code == ERR_BUSY;
-        for (int i = 0; p->accepted && i < p->n; i++) {
-            if (p->disturbed[i] && rng_below(&r, 2)) {
+        for (int i = 0; p->accepted && i < p->n; i++)
+            if (p->disturbed[i] && rng_below(&r, 2))
                 job_cancel(p->j[i].job);
-            }
-        }
-        if (rng_below(&r, 4) == 0) {
+        if (rng_below(&r, 4) == 0)
             usleep(rng_below(&r, 1500));
-        }
     }
     return NULL;
 }
@@ -167,9 +159,8 @@ static void run_crowd(const struct fake_config *c, struct engine_options o,
     int accepted = 0;
 
     fix_open(&f, c, o);
-    for (int i = 0; i < N_KINDS; i++) {
+    for (int i = 0; i < N_KINDS; i++)
         kind[i].spec.model = f.m;
-    }
     memset(s, 0, sizeof(s));
     for (int i = 0; i < THREADS; i++) {
         s[i].f = &f;
@@ -187,9 +178,8 @@ static void run_crowd(const struct fake_config *c, struct engine_options o,
     for (int i = 0; i < THREADS; i++) {
         for (int g = 0; g < GROUPS; g++) {
             struct group *p = &s[i].group[g];
-            for (int k = 0; p->accepted && k < p->n; k++) {
+            for (int k = 0; p->accepted && k < p->n; k++)
                 check_answer(&p->j[k], &kind[p->kind[k]], p->disturbed[k]);
-            }
             watch_release(p->j, p->n);
         }
     }
@@ -227,9 +217,8 @@ static void test_crowd_of_random_jobs_gets_the_lone_answers(void **state)
     fix_close(&f);
     assert_true(bad > 2);
     uint64_t before = metric_count(sizes, 32);
-    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
         run_crowd(&c, ways[i], kind, 1000 * (uint64_t)i);
-    }
     assert_true(metric_count(sizes, 32) > before);
     /* The same toy with its state in pages, of which there are few. */
     static const struct engine_options paged[] = {
@@ -241,9 +230,8 @@ static void test_crowd_of_random_jobs_gets_the_lone_answers(void **state)
         {.n_threads = 1, .state_bytes = 2800, .step_tokens = 20},
     };
     c.page = 8;
-    for (size_t i = 0; i < sizeof(paged) / sizeof(paged[0]); i++) {
+    for (size_t i = 0; i < sizeof(paged) / sizeof(paged[0]); i++)
         run_crowd(&c, paged[i], kind, 7000 * (uint64_t)i);
-    }
 }
 
 int main(void)

@@ -48,9 +48,8 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
     assert_int_equal(r->n_scores, 4);
     assert_int_equal(r->best, best);
     assert_int_equal(r->prompt_tokens, N_PROMPT);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         assert_true(fabs((double)r->scores[i] - x[i] / sum) < CLOSE);
-    }
     watch_release(&j, 1);
     fix_close(&f);
 }
@@ -71,9 +70,8 @@ static void check_next(const struct job_result *r, double temperature, int k)
     assert_true(fabs(r->covered_mass - covered) < CLOSE);
     for (int i = 0; i < k; i++) {
         int best = 0;
-        for (int v = 0; v < V; v++) {
+        for (int v = 0; v < V; v++)
             best = p[v] > p[best] ? v : best;
-        }
         assert_int_equal(r->predictions[i].id, best);
         assert_true(fabs((double)r->predictions[i].prob - p[best]) < CLOSE);
         assert_true(fabs((double)r->predictions[i].logprob - log(p[best])) <
@@ -120,15 +118,12 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     for (; n < 8; n++) {
         uint32_t h = fake_state(ids, N_PROMPT + n);
         int best = -1;
-        for (int v = 2; v < V; v++) {
+        for (int v = 2; v < V; v++)
             if (best < 0 ||
-                fake_logit(h, v, 0, 0, V) > fake_logit(h, best, 0, 0, V)) {
+                fake_logit(h, v, 0, 0, V) > fake_logit(h, best, 0, 0, V))
                 best = v;
-            }
-        }
-        if (best == FAKE_EOS) {
+        if (best == FAKE_EOS)
             break;
-        }
         ids[N_PROMPT + n] = best;
         snprintf(text + strlen(text), 16, " w%d", best);
     }
@@ -149,9 +144,8 @@ static double nats_of(const int32_t *ids, int from, int n)
     for (int i = from + 1; i < n; i++) {
         uint32_t h = fake_state(ids + from, i - from);
         double sum = 0;
-        for (int v = 0; v < V; v++) {
+        for (int v = 0; v < V; v++)
             sum += exp((double)fake_logit(h, v, 0, 0, V));
-        }
         total += log(sum) - (double)fake_logit(h, ids[i], 0, 0, V);
     }
     return total;
@@ -166,9 +160,8 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         ids[i] = FAKE_WORD + i * 7 % 50;
-    }
     for (size_t k = 0; k < sizeof(windows) / sizeof(windows[0]); k++) {
         struct score s;
         struct err e = ERR_INIT;

@@ -61,9 +61,8 @@ static double nats_of(const int32_t *ids, int n, int32_t id)
 {
     uint32_t h = fake_state(ids, n);
     double sum = 0;
-    for (int v = 0; v < V; v++) {
+    for (int v = 0; v < V; v++)
         sum += exp((double)fake_logit(h, v, 0, 0, V));
-    }
     return log(sum) - (double)fake_logit(h, id, 0, 0, V);
 }
 
@@ -136,9 +135,8 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
         int from = i / 4 * 4;
         uint32_t h = fake_state(ids + from, i - from);
         double sum = 0;
-        for (int v = 0; v < n_vocab; v++) {
+        for (int v = 0; v < n_vocab; v++)
             sum += exp((double)fake_logit(h, v, 0, 0, n_vocab));
-        }
         nats += i == from
                     ? 0
                     : log(sum) - (double)fake_logit(h, ids[i], 0, 0, n_vocab);
@@ -208,9 +206,8 @@ static void test_eval_tells_progress_and_errors(void **state)
     fix_open(&f, &(struct fake_config){.max_chain = 8, .tasks = TASK_NEXT},
              (struct engine_options){0});
     buf_init(&text, 1 << 20);
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 5000; i++)
         buf_add_str(&text, "w10 ");
-    }
     assert_int_equal(eval_text(&f, text.p, &o, &j, &e), 0);
     assert_true(seen[0] == 5002 && seen[1] == 2);
     json_free(j);

@@ -21,9 +21,8 @@ static const struct fake_config chunks = {.max_chain = 8};
 
 static void fill_words(int32_t *ids, int n)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         ids[i] = FAKE_WORD + i % 40;
-    }
 }
 
 /* A classification of ids must be what the toy says. */
@@ -33,9 +32,8 @@ static void check_scores(const struct watched *j, const int32_t *ids, int n)
     uint32_t h = fake_state(ids, n);
     int best = 0;
     assert_int_equal(j->final, JOB_DONE);
-    for (int k = 1; k < r->n_scores; k++) {
+    for (int k = 1; k < r->n_scores; k++)
         best = fake_score(h, k) > fake_score(h, best) ? k : best;
-    }
     assert_int_equal(r->best, best);
 }
 
@@ -71,18 +69,15 @@ static void test_fault_of_an_item_harms_no_neighbour(void **state)
                 fill_words(good, 30);
                 fill_words(ill, 30);
                 ill[11] = bad[k].id;
-                for (int i = 0; i < N; i++) {
+                for (int i = 0; i < N; i++)
                     s[i] = fix_spec(&f, TASK_CLASSIFY, good, 20 + i);
-                }
                 s[place] = fix_spec(&f, 1u << task, ill, 30);
                 fix_run(&f, s, N, j);
-                for (int i = 0; i < N; i++) {
-                    if (i == place) {
+                for (int i = 0; i < N; i++)
+                    if (i == place)
                         check_failed(&j[i], bad[k].code);
-                    } else {
+                    else
                         check_scores(&j[i], good, 20 + i);
-                    }
-                }
                 watch_release(j, N);
             }
         }
@@ -101,9 +96,8 @@ static void test_fault_of_a_step_fails_its_jobs_only(void **state)
     fill_words(ill, 100);
     ill[20] = FAKE_STEP;
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, i == 1 ? ill : good, 50 + i);
-    }
     fix_run(&f, s, 4, j);
     check_failed(&j[0], ERR_INTERNAL); /* it was in the step */
     check_failed(&j[1], ERR_INTERNAL);
@@ -124,9 +118,8 @@ static void test_fault_of_a_cut_file_fails_jobs_not_the_process(void **state)
     (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){0});
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 30);
-    }
     fix_run(&f, s, 1, j);
     check_scores(&j[0], ids, 30);
     watch_release(j, 1);
@@ -134,9 +127,8 @@ static void test_fault_of_a_cut_file_fails_jobs_not_the_process(void **state)
     snprintf(path, sizeof(path), "%s/model.safetensors", f.dir);
     assert_int_equal(truncate(path, 0), 0);
     fix_run(&f, s, 3, j);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         check_failed(&j[i], ERR_INTERNAL);
-    }
     assert_int_equal(engine_damaged(f.g), 1);
     watch_release(j, 3);
     fix_close(&f);
@@ -182,9 +174,8 @@ static void test_fault_of_each_allocation_fails_jobs_only(void **state)
                     reached = 1;
                 }
             }
-            if (j[0].final == JOB_DONE) {
+            if (j[0].final == JOB_DONE)
                 check_scores(&j[0], ids, 200);
-            }
             watch_release(j, 3);
         }
         mem_fail_at(0);
@@ -230,9 +221,8 @@ static void test_cancel_at_every_step_ends_the_job_once(void **state)
         fill_words(ids, 30);
         fix_open(&f, &chunks, (struct engine_options){0});
         s[0] = fix_spec(&f, TASK_GENERATE, ids, 20); /* 3 + 7 steps */
-        for (int i = 1; i < N; i++) {
+        for (int i = 1; i < N; i++)
             s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 27 + i);
-        }
         s[0].sample.temperature = 1;
         s[0].sample.seed = 3; /* no end token among its eight */
         atomic_store(&fake_stats.hold, 1);
@@ -243,14 +233,12 @@ static void test_cancel_at_every_step_ends_the_job_once(void **state)
         atomic_store(&fake_stats.hold, 0);
         assert_int_equal(watch_wait(&f.w, N), 0);
         assert_int_equal(j[0].n_final, 1);
-        if (at < 9) { /* the step that is held is its last but one at most */
+        if (at < 9) /* the step that is held is its last but one at most */
             check_failed(&j[0], ERR_CANCELLED);
-        } else {
+        else
             assert_int_equal(j[0].final, JOB_DONE);
-        }
-        for (int i = 1; i < N; i++) {
+        for (int i = 1; i < N; i++)
             check_scores(&j[i], ids, 27 + i);
-        }
         job_cancel(j[1].job); /* too late: nothing happens */
         watch_release(j, N);
         fix_close(&f);
@@ -285,24 +273,20 @@ static void test_cancel_of_waiting_jobs(void **state)
     (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 1});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 10 + i);
-    }
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
-    for (int i = 1; i < N; i += 2) {
+    for (int i = 1; i < N; i += 2)
         job_cancel(j[i].job);
-    }
     atomic_store(&fake_stats.hold, 0);
     assert_int_equal(watch_wait(&f.w, N), 0);
-    for (int i = 0; i < N; i++) {
-        if (i % 2) {
+    for (int i = 0; i < N; i++)
+        if (i % 2)
             check_failed(&j[i], ERR_CANCELLED);
-        } else {
+        else
             check_scores(&j[i], ids, 10 + i);
-        }
-    }
     watch_release(j, N);
     fix_close(&f);
 }
@@ -317,9 +301,8 @@ static void test_deadline_ends_running_and_waiting_jobs(void **state)
     (void)state;
     fill_words(ids, 30);
     fill_words(slow, 2000);
-    for (int i = 0; i < 2000; i += 8) {
+    for (int i = 0; i < 2000; i += 8)
         slow[i] = FAKE_SLOW;
-    }
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
     for (int i = 0; i < N; i++) {
         s[i] =
@@ -377,9 +360,8 @@ static void test_drain_lets_running_jobs_end(void **state)
     (void)state;
     fill_words(ids, 60);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 4});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 5 + i);
-    }
     fix_submit(&f, s, N, j);
     assert_int_equal(engine_draining(f.g), 0);
     assert_int_equal(engine_drain(f.g, 10000), 0);
@@ -402,19 +384,16 @@ static void test_drain_ends_the_rest_after_its_time(void **state)
     struct job_spec s[N];
     static int32_t slow[8000];
     (void)state;
-    for (int i = 0; i < 8000; i++) {
+    for (int i = 0; i < 8000; i++)
         slow[i] = i % 8 ? FAKE_WORD : FAKE_SLOW;
-    }
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, slow, i == 0 ? 8 : 8000);
-    }
     fix_submit(&f, s, N, j);
     assert_int_equal(engine_drain(f.g, 250), 1);
     check_scores(&j[0], slow, 8);
-    for (int i = 1; i < N; i++) {
+    for (int i = 1; i < N; i++)
         check_failed(&j[i], ERR_DRAINING);
-    }
     watch_release(j, N);
     fix_close(&f);
 }
@@ -430,9 +409,8 @@ static void test_close_gives_every_job_its_final_event(void **state)
         int32_t ids[60];
         fill_words(ids, 60);
         fix_open(&f, &chunks, (struct engine_options){.max_rows = 4});
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < N; i++)
             s[i] = fix_spec(&f, TASK_GENERATE, ids, 60);
-        }
         atomic_store(&fake_stats.hold, 1);
         fix_submit(&f, s, N, j);
         fake_pass(pass * 3);
@@ -440,12 +418,10 @@ static void test_close_gives_every_job_its_final_event(void **state)
         watch_release(j, N / 2);
         atomic_store(&fake_stats.hold, 0);
         fix_shut(&f);
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < N; i++)
             assert_int_equal(j[i].n_final, 1);
-        }
-        for (int i = N / 2; i < N; i++) { /* outlive the engine */
+        for (int i = N / 2; i < N; i++) /* outlive the engine */
             job_cancel(j[i].job);
-        }
         watch_release(j + N / 2, N / 2);
         fix_check(&f);
     }
@@ -465,9 +441,8 @@ static void test_queue_takes_groups_as_a_whole(void **state)
     fill_words(ids, 30);
     fix_open(&f, &chunks,
              (struct engine_options){.max_queue = 10, .max_rows = 2});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 8);
-    }
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, s, 2, j); /* these run */
     fake_pass(0);
@@ -485,9 +460,8 @@ static void test_queue_takes_groups_as_a_whole(void **state)
     atomic_store(&fake_stats.hold, 0);
     assert_int_equal(watch_wait(&f.w, 12), 0);
     fix_run(&f, s, 10, j + 12); /* all room is back */
-    for (int i = 0; i < 22; i++) {
+    for (int i = 0; i < 22; i++)
         check_scores(&j[i], ids, 8);
-    }
     watch_release(j, 22);
     fix_close(&f);
 }
@@ -510,9 +484,8 @@ static void test_queue_refuses_a_group_with_one_bad_item(void **state)
                                              ERR_UNSUPPORTED, ERR_INVALID};
         struct err e = ERR_INIT;
         struct job_spec s[5];
-        for (int i = 0; i < 5; i++) {
+        for (int i = 0; i < 5; i++)
             s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 30);
-        }
         s[3] = k == 0   ? fix_spec(&f, TASK_CLASSIFY, wrong, 2)
                : k == 1 ? fix_spec(&f, TASK_CLASSIFY, minus, 1)
                : k == 2 ? fix_spec(&f, TASK_CLASSIFY, ids, 0)

@@ -86,13 +86,11 @@ static void record(const struct watched *j, struct answer *a)
     assert_int_equal(j->n_final, 1);
     assert_int_equal(j->final, JOB_DONE);
     a->n = 0;
-    for (int i = 0; i < r->n_predictions; i++) {
+    for (int i = 0; i < r->n_predictions; i++)
         put(a, &r->predictions[i], sizeof(r->predictions[i]));
-    }
     put(a, &r->covered_mass, sizeof(r->covered_mass));
-    if (r->scores) {
+    if (r->scores)
         put(a, r->scores, (size_t)r->n_scores * sizeof(float));
-    }
     put(a, &r->best, sizeof(r->best));
     if (r->text) {
         put(a, r->text, r->text_len);
@@ -115,12 +113,10 @@ static void make_requests(struct requests *q, const struct model *m)
         q->task[i] = q->tasks & TASK_CLASSIFY ? TASK_CLASSIFY
                      : i % 2                  ? TASK_GENERATE
                                               : TASK_NEXT;
-        for (int t = 0; t < q->len[i]; t++) {
+        for (int t = 0; t < q->len[i]; t++)
             q->ids[i][t] = (int32_t)rng_below(&r, (uint32_t)q->n_ids);
-        }
-        for (int t = 0; i % 4 == 3 && t < q->len[i] && t < COMMON; t++) {
+        for (int t = 0; i % 4 == 3 && t < q->len[i] && t < COMMON; t++)
             q->ids[i][t] = (t * 7 + 3) % q->n_ids;
-        }
     }
 }
 
@@ -163,11 +159,10 @@ static void rig_open(struct rig *x, const struct setup *o,
                                 .state_bytes = o->state_bytes,
                                 .flush = watch_flush,
                                 .ctx = &x->w};
-    memset(x, 0, sizeof(*x));
+    memset(x, 0, sizeof *x);
     watch_init(&x->w);
-    if (engine_open(&eo, registry_archs, &x->g, &e)) {
+    if (engine_open(&eo, registry_archs, &x->g, &e))
         fail_msg("%s", e.msg);
-    }
     for (x->n = 0; x->n < n; x->n++) {
         char src[256], name[8];
         snprintf(src, sizeof(src), GOLDEN "%s", names[x->n]);
@@ -175,21 +170,18 @@ static void rig_open(struct rig *x, const struct setup *o,
         assert_int_equal(model_dir_make(src, x->dir[x->n]), 0);
         const char *dir = x->dir[x->n][0] ? x->dir[x->n] : src;
         if (engine_load(x->g, name, dir, &e) ||
-            engine_model(x->g, name, 0, &x->m[x->n], &e)) {
+            engine_model(x->g, name, 0, &x->m[x->n], &e))
             fail_msg("%s: %s", src, e.msg);
-        }
     }
 }
 
 static void rig_close(struct rig *x)
 {
-    for (int i = 0; i < x->n; i++) {
+    for (int i = 0; i < x->n; i++)
         model_release(x->m[i]);
-    }
     engine_close(x->g);
-    for (int i = 0; i < x->n; i++) {
+    for (int i = 0; i < x->n; i++)
         model_dir_remove(x->dir[i]);
-    }
     assert_int_equal(x->w.n_late, 0);
     watch_fini(&x->w);
 }
@@ -211,9 +203,8 @@ static void run_alone(const struct setup *o, const char *name,
         struct job_spec s = spec_of(q, x.m[0], i);
         struct err e = ERR_INIT;
         int before = x.w.n_final;
-        if (watch_submit(&x.w, x.g, &s, 1, &j, &e)) {
+        if (watch_submit(&x.w, x.g, &s, 1, &j, &e))
             fail_msg("%s: %s", name, e.msg);
-        }
         assert_int_equal(watch_wait(&x.w, before + 1), 0);
         record(&j, &a[i]);
         watch_release(&j, 1);
@@ -242,9 +233,8 @@ static void run_crowd(const struct setup *o, const char *const *names, int n,
             j[k][at].cancel_after = i >= N ? 1 + i % 3 : 0;
         }
         assert_int_equal(watch_submit(&x.w, x.g, s[k], ALL, j[k], &e), 0);
-        for (int i = N; i < ALL; i += 3) { /* at some step, or before it */
+        for (int i = N; i < ALL; i += 3) /* at some step, or before it */
             job_cancel(j[k][(i + o->shift) % ALL].job);
-        }
     }
     assert_int_equal(watch_wait(&x.w, n * ALL), 0);
     for (int k = 0; k < n; k++) {
@@ -261,9 +251,8 @@ static void run_crowd(const struct setup *o, const char *const *names, int n,
         watch_release(j[k], ALL);
     }
     rig_close(&x);
-    if (o->step_tokens >= 1024) {
+    if (o->step_tokens >= 1024)
         assert_true(metric_count(sizes, 32) > before);
-    }
 }
 
 /* Families whose bits must agree with each other. */
@@ -273,11 +262,9 @@ static const char *const portable[] = {"generic", NULL};
 static const char *first_here(const char *const *family)
 {
     const struct kernels *k;
-    for (int i = 0; family[i]; i++) {
-        if (kernels_pick(family[i], &k, NULL) == 0) {
+    for (int i = 0; family[i]; i++)
+        if (kernels_pick(family[i], &k, NULL) == 0)
             return family[i];
-        }
-    }
     return NULL;
 }
 
@@ -303,9 +290,8 @@ static void check_models(const char *const *names, int n,
     }
     for (int f = 0; family[f]; f++) {
         const struct kernels *k;
-        if (kernels_pick(family[f], &k, NULL)) {
+        if (kernels_pick(family[f], &k, NULL))
             continue;
-        }
         for (int i = 0; i < N_WAYS; i++) {
             struct setup o = ways[i];
             o.kernels = family[f];
@@ -316,12 +302,10 @@ static void check_models(const char *const *names, int n,
 
 static void check_each(const char *const *names, const char *const *family)
 {
-    if (!first_here(family)) {
+    if (!first_here(family))
         skip();
-    }
-    for (; *names; names++) {
+    for (; *names; names++)
         check_models(names, 1, family);
-    }
 }
 
 static void test_identity_of_recurrent_nets_in_the_fma_families(void **state)

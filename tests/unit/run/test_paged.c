@@ -37,9 +37,8 @@ static double count_of(enum metric m, const char *kind)
     buf_init(&b, (size_t)1 << 22);
     assert_int_equal(metrics_write(&b), 0);
     const char *p = strstr(b.p, line);
-    if (p) {
+    if (p)
         assert_int_equal(sscanf(p + strlen(line), "%lf", &v), 1);
-    }
     buf_fini(&b);
     return v;
 }
@@ -51,15 +50,12 @@ static int greedy(const int32_t *ids, int n, int max_tokens, int32_t *out)
     int made = 0;
     while (made < max_tokens) {
         int best = -1;
-        for (int v = FAKE_EOS; v < V; v++) {
+        for (int v = FAKE_EOS; v < V; v++)
             if (best < 0 ||
-                fake_logit(h, v, 0, 0, V) > fake_logit(h, best, 0, 0, V)) {
+                fake_logit(h, v, 0, 0, V) > fake_logit(h, best, 0, 0, V))
                 best = v;
-            }
-        }
-        if (best == FAKE_EOS) {
+        if (best == FAKE_EOS)
             break;
-        }
         out[made++] = best;
         h = fake_fold(h, best);
     }
@@ -72,9 +68,8 @@ static void check_greedy(const struct watched *j, const int32_t *ids, int n,
     static int32_t want[8192];
     const struct job_result *r = job_result(j->job);
     int made = greedy(ids, n, max_tokens, want);
-    if (j->final != JOB_DONE) {
+    if (j->final != JOB_DONE)
         fail_msg("%s", job_error(j->job)->msg);
-    }
     assert_int_equal(j->n_final, 1);
     assert_int_equal(r->n_tokens, made);
     assert_memory_equal(r->tokens, want, (size_t)made * sizeof(int32_t));
@@ -86,9 +81,8 @@ static void random_words(int32_t *ids, int n, uint64_t seed)
 {
     struct rng r;
     rng_init(&r, seed);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         ids[i] = FAKE_WORD + (int32_t)rng_below(&r, V - FAKE_WORD);
-    }
 }
 
 static struct job_spec generate(const struct fix *f, const int32_t *ids, int n,
@@ -164,9 +158,8 @@ static void test_paged_prefix_of_a_running_job_is_followed(void **state)
         s[i] = generate(&f, ids[i], LEN + 1, 2);
     }
     fix_run(&f, s, N, j);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         check_greedy(&j[i], ids[i], LEN + 1, 2);
-    }
     /* One of them computes each part, not all of them. */
     assert_true(atomic_load(&fake_stats.tokens) < 2 * LEN + N * 2 * PAGE);
     watch_release(j, N);
@@ -220,14 +213,12 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
         random_words(ids[i], n, 1000 + (uint64_t)i);
         s[i] = generate(&f, ids[i], n, 1 + i % 40);
     }
-    for (int i = 0; i < N; i += GROUP) {
+    for (int i = 0; i < N; i += GROUP)
         fix_submit(&f, s + i, GROUP, j + i);
-    }
     assert_int_equal(watch_wait(&f.w, N + 1), 0);
     check_greedy(&big, text, LONG, 200);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         check_greedy(&j[i], ids[i], 1 + i % 24, 1 + i % 40);
-    }
     assert_true(atomic_load(&fake_stats.max_items) > 10);
     watch_release(&big, 1);
     watch_release(j, N);
@@ -316,13 +307,11 @@ static void test_paged_models_share_the_budget(void **state)
         fix_submit(&f, s[k], N, j + k * N);
     }
     assert_int_equal(watch_wait(&f.w, 3 * N), 0);
-    for (int i = 0; i < 3 * N; i++) {
+    for (int i = 0; i < 3 * N; i++)
         check_greedy(&j[i], ids[i / N][i % N], s[i / N][i % N].n_tokens, 30);
-    }
     watch_release(j, 3 * N);
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 3; k++)
         model_release(m[k]);
-    }
     fix_close(&f);
 }
 
@@ -345,18 +334,15 @@ static void test_paged_jobs_that_wait_end_when_told(void **state)
             s[i].deadline_us = way == 1 ? clock_now_us() + 20000 : 0;
         }
         fix_submit(&f, s, N, j);
-        for (int i = 0; i < N && way == 0; i++) {
+        for (int i = 0; i < N && way == 0; i++)
             job_cancel(j[i].job);
-        }
-        if (way == 2) {
+        if (way == 2)
             engine_drain(f.g, 5);
-        }
         assert_int_equal(watch_wait(&f.w, N), 0);
         for (int i = 0; i < N; i++) {
             assert_int_equal(j[i].n_final, 1);
-            if (j[i].final == JOB_DONE) {
+            if (j[i].final == JOB_DONE)
                 check_greedy(&j[i], ids[i], 30, 120);
-            }
         }
         watch_release(j, N);
         fix_close(&f);

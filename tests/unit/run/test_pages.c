@@ -33,9 +33,8 @@ static int append(struct seq_store *st, struct seq *s, const int32_t *ids,
 {
     struct err e = ERR_INIT;
     int rc = seq_reserve(st, s, 0, n, &e);
-    if (rc) {
+    if (rc)
         return rc;
-    }
     for (int i = 0; i < n; i++) {
         int64_t at = s->s.len[0] + i;
         ((int32_t *)s->s.pages[0][at / PT])[at % PT] = ids[i];
@@ -49,16 +48,14 @@ static void check_holds(const struct seq *s, const int32_t *ids, int from,
                         int n)
 {
     assert_int_equal(s->s.len[0], n);
-    for (int i = from; i < n; i++) {
+    for (int i = from; i < n; i++)
         assert_int_equal(((int32_t *)s->s.pages[0][i / PT])[i % PT], ids[i]);
-    }
 }
 
 static void count_up(int32_t *ids, int n, int first)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         ids[i] = first + i;
-    }
 }
 
 static void open_store(struct seq_store *st, const struct state_layout *l,
@@ -120,9 +117,8 @@ static void test_pages_of_a_fork_are_copied_when_written(void **state)
         assert_int_equal(append(&st, s, ids + cut, 18 - cut), SEQ_OK);
         check_holds(fork, other, 0, 15);
         check_holds(s, ids, 0, 18);
-        for (int i = 0; i < cut / PT; i++) { /* full ones stay shared */
+        for (int i = 0; i < cut / PT; i++) /* full ones stay shared */
             assert_ptr_equal(s->s.pages[0][i], fork->s.pages[0][i]);
-        }
         assert_ptr_not_equal(s->s.pages[0][cut / PT],
                              fork->s.pages[0][cut / PT]);
         seq_give(&st, s);
@@ -148,9 +144,8 @@ static void test_pages_of_a_truncated_sequence_can_be_written(void **state)
         assert_int_equal(append(&st, s, ids, 21), SEQ_OK);
         assert_int_equal(seq_fork(&st, s, &witness, &e), SEQ_OK);
         assert_int_equal(seq_truncate(&st, s, 0, len, &e), 0);
-        for (int i = len; i < 30; i++) {
+        for (int i = len; i < 30; i++)
             other[i] = -i;
-        }
         assert_int_equal(append(&st, s, other + len, 30 - len), SEQ_OK);
         check_holds(s, other, 0, 30);
         check_holds(witness, ids, 0, 21);
@@ -217,9 +212,8 @@ static void test_pages_with_equal_tokens_become_one(void **state)
         assert_int_equal(append(&st, s, ids + i, 1), SEQ_OK);
         assert_int_equal(append(&st, t, ids + i, 1), SEQ_OK);
     }
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         assert_ptr_equal(s->s.pages[0][i], t->s.pages[0][i]);
-    }
     check_holds(t, ids, 0, 16);
     seq_give(&st, s);
     seq_give(&st, t);
@@ -387,9 +381,8 @@ static void test_pages_whose_memory_fails_leave_the_sequence(void **state)
             assert_int_equal(append(&st, s, ids + 3, 297), SEQ_OK);
             check_holds(s, ids, 0, 300);
         }
-        if (rf == 0) {
+        if (rf == 0)
             seq_give(&st, fork);
-        }
         seq_give(&st, s);
         seq_store_fini(&st);
         assert_int_equal(atomic_load(&b.used), 0);
@@ -419,9 +412,8 @@ static void test_pages_stay_right_in_a_crowd(void **state)
         if (!s[i]) {
             s[i] = take(&st);
             /* Few different texts: prefixes meet. */
-            for (int t = 0; t < MAX; t++) {
+            for (int t = 0; t < MAX; t++)
                 want[i][t] = (int32_t)(rng_below(&r, 40) == 0) + t;
-            }
             len[i] = seq_share(&st, s[i], want[i], MAX - 1);
             shared += len[i];
         } else if (what == 0) {
@@ -432,9 +424,8 @@ static void test_pages_stay_right_in_a_crowd(void **state)
             assert_int_equal(seq_fork(&st, s[k], &s[i], &e), SEQ_OK);
             memcpy(want[i], want[k], sizeof(want[i]));
             len[i] = len[k];
-            for (int t = len[i]; t < MAX; t++) {
+            for (int t = len[i]; t < MAX; t++)
                 want[i][t] = (int32_t)rng_below(&r, 2);
-            }
         } else if (what == 2) {
             len[i] = (int)rng_below(&r, (uint32_t)len[i] + 1);
             assert_int_equal(seq_truncate(&st, s[i], 0, len[i], &e), 0);
@@ -445,17 +436,14 @@ static void test_pages_stay_right_in_a_crowd(void **state)
             assert_true(rc == SEQ_OK || rc == SEQ_WAIT);
             len[i] += rc == SEQ_OK ? n : 0;
         }
-        if (s[i]) {
+        if (s[i])
             check_holds(s[i], want[i], 0, len[i]);
-        }
         assert_true(atomic_load(&b.used) <= b.limit);
     }
     assert_true(waits > 100 && shared > 1000);
-    for (int i = 0; i < N; i++) {
-        if (s[i]) {
+    for (int i = 0; i < N; i++)
+        if (s[i])
             seq_give(&st, s[i]);
-        }
-    }
     seq_store_fini(&st);
     assert_int_equal(atomic_load(&b.used), 0);
 }

@@ -24,9 +24,8 @@ struct producer {
 
 static void link_jobs(struct job *j, int n)
 {
-    for (int i = 0; i + 1 < n; i++) {
+    for (int i = 0; i + 1 < n; i++)
         j[i].next = &j[i + 1];
-    }
 }
 
 /* Groups of 1, 2 and 3, pushed again while the queue is full. */
@@ -37,11 +36,10 @@ static void *produce(void *arg)
         int n = 1 + i % 3;
         n = i + n > N ? N - i : n;
         link_jobs(p->job + i, n);
-        if (queue_push(p->q, p->job + i, p->job + i + n - 1, n, NULL) == 0) {
+        if (queue_push(p->q, p->job + i, p->job + i + n - 1, n, NULL) == 0)
             i += n;
-        } else {
+        else
             usleep(20);
-        }
     }
     return NULL;
 }
@@ -63,11 +61,9 @@ static void test_queue_keeps_the_order_of_each_thread(void **state)
         queue_wait(&q, got % 2 ? 5 : 0, 0);
         for (struct job *j = queue_take(&q), *after; j; j = after) {
             after = j->next;
-            for (int i = 0; i < PRODUCERS; i++) {
-                if (j >= p[i].job && j < p[i].job + N) {
+            for (int i = 0; i < PRODUCERS; i++)
+                if (j >= p[i].job && j < p[i].job + N)
                     assert_int_equal(j - p[i].job, next[i]++);
-                }
-            }
             n++;
         }
         assert_true(n <= 50);

@@ -36,9 +36,8 @@ static void hold(int on)
 /* n ordinary words. */
 static void fill_words(int32_t *ids, int n)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         ids[i] = FAKE_WORD + i % 40;
-    }
 }
 
 /* --- continuous batching --- */
@@ -87,9 +86,8 @@ static void test_runner_fills_a_step_with_all_that_waits(void **state)
         metrics_series(METRIC_BATCH_SIZE, "fake", NULL, NULL);
     uint64_t before = metric_count(sizes, 64), ones = metric_count(sizes, 1);
     hold(1);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, i == 0 ? 16 : 65);
-    }
     fix_submit(&f, s, 1, &j[N]);
     fake_pass(0);
     s[0].n_tokens = 65;
@@ -114,9 +112,8 @@ static void test_runner_works_through_large_groups_in_order(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.max_rows = 4});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, 3);
-    }
     fix_run(&f, s, N, j);
     for (int i = 0; i < N; i++) {
         assert_int_equal(j[i].final, JOB_DONE);
@@ -168,18 +165,16 @@ static void test_runner_lets_prompts_take_turns(void **state)
     fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.step_tokens = 8});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, LEN);
-    }
     hold(1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
     hold(0);
     assert_int_equal(watch_wait(&f.w, N), 0);
     assert_int_equal(steps(), N * LEN / 8);
-    for (int i = 0; i < N; i++) { /* all end in the last round */
+    for (int i = 0; i < N; i++) /* all end in the last round */
         assert_int_equal(j[i].stamp, N * LEN / 8 - N + 1 + i);
-    }
     watch_release(j, N);
     fix_close(&f);
 }
@@ -197,9 +192,8 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
              &(struct fake_config){
                  .max_chain = 8, .whole = 1, .tasks = TASK_CLASSIFY},
              (struct engine_options){.step_tokens = 64});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, i % 3 ? 30 : 400 + i);
-    }
     hold(1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
@@ -210,9 +204,8 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
         uint32_t h = fake_state(prompt, s[i].n_tokens);
         int best = 0;
         assert_int_equal(j[i].final, JOB_DONE);
-        for (int k = 1; k < 3; k++) {
+        for (int k = 1; k < 3; k++)
             best = fake_score(h, k) > fake_score(h, best) ? k : best;
-        }
         assert_int_equal(r->best, best);
     }
     /* 4 long ones alone, 8 short ones two by two: nobody is skipped over. */
@@ -238,9 +231,8 @@ static void test_runner_keeps_the_token_budget(void **state)
                             1 + i * 2);
         }
         fix_run(&f, s, 20, j);
-        for (int i = 0; i < 20; i++) {
+        for (int i = 0; i < 20; i++)
             assert_int_equal(j[i].final, JOB_DONE);
-        }
         assert_true(atomic_load(&fake_stats.max_tokens) <= budget[k]);
         watch_release(j, 20);
         fix_close(&f);
@@ -310,9 +302,8 @@ static void test_runner_adds_little_to_a_step(void **state)
     fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 16},
              (struct engine_options){0});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, LEN);
-    }
     for (int round = 0; round < 5; round++) { /* others may use the cores */
         hold(1);
         fix_submit(&f, s, N, j);
@@ -346,13 +337,11 @@ static void test_runner_keeps_the_budget_of_states(void **state)
     /* 64 bytes twice for a sequence: two fit. */
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.state_bytes = 300});
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, TASK_GENERATE, prompt, 1 + i % 20);
-    }
     fix_run(&f, s, N, j);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         assert_int_equal(j[i].final, JOB_DONE);
-    }
     assert_int_equal(atomic_load(&fake_stats.max_items), 2);
     watch_release(j, N);
     fix_close(&f);
@@ -389,9 +378,8 @@ static void test_runners_share_the_budget_of_states(void **state)
     fix_submit(&f, s[0], N, j);
     fix_submit(&f, s[1], N, j + N);
     assert_int_equal(watch_wait(&f.w, 2 * N), 0);
-    for (int i = 0; i < 2 * N; i++) {
+    for (int i = 0; i < 2 * N; i++)
         assert_int_equal(j[i].final, JOB_DONE);
-    }
     assert_int_equal(atomic_load(&fake_stats.max_items), 1);
     watch_release(j, 2 * N);
     model_release(other);
@@ -408,9 +396,8 @@ static double metric_value(const char *line)
     buf_init(&b, (size_t)1 << 22);
     assert_int_equal(metrics_write(&b), 0);
     char *p = strstr(b.p, line);
-    if (p) {
+    if (p)
         v = strtod(p + strlen(line), NULL);
-    }
     buf_fini(&b);
     return v;
 }

@@ -25,9 +25,8 @@
 static const struct kernels *kernels(void)
 {
     static const struct kernels *k;
-    if (!k) {
+    if (!k)
         assert_int_equal(kernels_pick("auto", &k, NULL), 0);
-    }
     return k;
 }
 
@@ -62,18 +61,16 @@ static int reference(const struct sample_params *p, const float *row, int V,
     *near = 0;
     for (int i = 0; i < V; i++) {
         int out = 0;
-        for (int f = 0; f < n_forbid; f++) {
+        for (int f = 0; f < n_forbid; f++)
             out |= forbid[f] == i;
-        }
         if (!out) {
             v[n++] = (struct entry){(double)row[i], 0, i};
             max = v[n - 1].x > max ? v[n - 1].x : max;
         }
     }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         v[i].x = (v[i].x - max) / (double)p->temperature;
-    }
-    qsort(v, (size_t)n, sizeof(*v), by_rank);
+    qsort(v, (size_t)n, sizeof *v, by_rank);
     n = p->top_k > 0 && p->top_k < n ? p->top_k : n;
     for (int i = 0; i < n; i++) {
         v[i].p = exp(v[i].x);
@@ -92,14 +89,12 @@ static int reference(const struct sample_params *p, const float *row, int V,
     for (int i = 0; i < n; i++) {
         double rel = v[i].p / v[0].p;
         *near |= p->min_p > 0 && fabs(rel - (double)p->min_p) < BORDER;
-        if (i == 0 || rel >= (double)p->min_p) {
+        if (i == 0 || rel >= (double)p->min_p)
             v[kept++] = v[i];
-        }
     }
     n = kept;
-    if ((p->top_k == 0 || p->top_k >= V) && p->top_p >= 1) {
-        qsort(v, (size_t)n, sizeof(*v), by_id);
-    }
+    if ((p->top_k == 0 || p->top_k >= V) && p->top_p >= 1)
+        qsort(v, (size_t)n, sizeof *v, by_id);
     return n;
 }
 
@@ -108,18 +103,15 @@ static int drawn(const struct entry *v, int n, double u, int32_t id, int *exact)
 {
     double sum = 0, at = 0;
     int found = 0, want = -1;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         sum += v[i].p;
-    }
     for (int i = 0; i < n; i++) {
         double from = at / sum - BORDER;
         at += v[i].p;
-        if (v[i].id == id && u >= from && u <= at / sum + BORDER) {
+        if (v[i].id == id && u >= from && u <= at / sum + BORDER)
             found = 1;
-        }
-        if (want < 0 && at / sum > u) {
+        if (want < 0 && at / sum > u)
             want = v[i].id;
-        }
     }
     *exact = want == id;
     return found;
@@ -169,9 +161,8 @@ static void test_sampler_agrees_with_brute_force(void **state)
             p.top_p = s->top_p;
             p.min_p = s->min_p;
             p.seed = rng_next(&r);
-            for (int i = 0; i < s->V; i++) { /* coarse, so that ties exist */
+            for (int i = 0; i < s->V; i++) /* coarse, so that ties exist */
                 row[i] = (float)(floor(rng_normal(&r) * 64) / 64) * s->spread;
-            }
             int n = reference(&p, row, s->V, forbid, n_forbid, v, &near);
             assert_int_equal(
                 sampler_init(&sm, &p, s->V, forbid, n_forbid, 0, NULL), 0);
@@ -199,9 +190,8 @@ static void test_sampler_draws_with_the_right_frequencies(void **state)
     double sum = 0;
     (void)state;
     assert_int_equal(sampler_scratch_grow(&x, V, NULL), 0);
-    for (int i = 0; i < V; i++) {
+    for (int i = 0; i < V; i++)
         sum += exp((double)logit[i]);
-    }
     for (int way = 0; way < 2; way++) { /* over seeds, then over choices */
         struct sample_params p = plain;
         struct sampler s;
@@ -265,9 +255,8 @@ static void test_sampler_survives_extreme_logits(void **state)
     static float row[200];
     struct sample_params p = plain;
     (void)state;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 200; i++)
         row[i] = i % 2 ? -FLT_MAX : -1e30f;
-    }
     row[150] = FLT_MAX;
     for (int t = 0; t < 3; t++) {
         p.temperature = t == 0 ? 1e-38f : t == 1 ? 1 : 1e30f;
@@ -318,9 +307,8 @@ static void test_sampler_depends_on_seed_and_index_only(void **state)
     struct rng r;
     (void)state;
     rng_init(&r, 1);
-    for (int i = 0; i < V; i++) {
+    for (int i = 0; i < V; i++)
         row[i] = (float)rng_normal(&r);
-    }
     sampler_scratch_grow(&x, V, NULL);
     for (int k = 0; k < 3; k++) {
         struct sample_params p = plain;
@@ -330,13 +318,12 @@ static void test_sampler_depends_on_seed_and_index_only(void **state)
         for (int i = 0; i < N; i++) {
             memcpy(work, row, sizeof(row));
             int32_t id = sampler_pick(&s, kernels(), work, &x);
-            if (k == 0) {
+            if (k == 0)
                 first[i] = id;
-            } else if (k == 1) {
+            else if (k == 1)
                 assert_int_equal(id, first[i]);
-            } else {
+            else
                 differ += id != first[i];
-            }
         }
         sampler_fini(&s);
     }
@@ -352,9 +339,8 @@ static void test_sampler_bits_are_equal_in_the_fma_families(void **state)
     struct sampler_scratch x = {0};
     struct rng r;
     (void)state;
-    if (kernels_pick("avx2", &k2, NULL) || kernels_pick("avx512", &k5, NULL)) {
+    if (kernels_pick("avx2", &k2, NULL) || kernels_pick("avx512", &k5, NULL))
         skip();
-    }
     rng_init(&r, 9);
     sampler_scratch_grow(&x, V, NULL);
     for (int t = 0; t < 60; t++) {
@@ -366,9 +352,8 @@ static void test_sampler_bits_are_equal_in_the_fma_families(void **state)
         p.seed = rng_next(&r);
         sampler_init(&s, &p, V, NULL, 0, 0, NULL);
         sampler_init(&u, &p, V, NULL, 0, 0, NULL);
-        for (int i = 0; i < V; i++) {
+        for (int i = 0; i < V; i++)
             row[i] = (float)rng_normal(&r) * 3;
-        }
         memcpy(a, row, sizeof(row));
         memcpy(b, row, sizeof(row));
         assert_int_equal(sampler_pick(&s, k2, a, &x),
@@ -393,16 +378,14 @@ static void test_sampler_top_is_sorted_and_skips_infinities(void **state)
         for (int i = 0; i < n; i++) {
             int gone = rng_below(&r, 4) == 0;
             row[i] = gone ? -INFINITY : (float)(int)rng_below(&r, 300);
-            if (!gone) {
+            if (!gone)
                 ref[out++] = (struct entry){(double)row[i], 0, i};
-            }
         }
-        qsort(ref, (size_t)out, sizeof(*ref), by_rank);
+        qsort(ref, (size_t)out, sizeof *ref, by_rank);
         int got = sampler_top(kernels(), row, n, want, v);
         assert_int_equal(got, out < want ? out : want);
-        for (int i = 0; i < got; i++) {
+        for (int i = 0; i < got; i++)
             assert_int_equal(v[i].id, ref[i].id);
-        }
     }
 }
 

@@ -90,9 +90,8 @@ static void test_state_budget_is_never_passed(void **state)
     struct state_budget b = {.limit = 25};
     pthread_t t[3];
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&t[i], NULL, reserve_much, &b), 0);
-    }
     for (int i = 0; i < 3; i++) {
         void *passed;
         pthread_join(t[i], &passed);
@@ -148,9 +147,8 @@ static void check_carried(const char *dir)
                                 .archs = registry_archs,
                                 .k = c.k,
                                 .max_item_tokens = 100};
-    if (model_open(&o, &c.m, &e)) {
+    if (model_open(&o, &c.m, &e))
         fail_msg("%s", e.msg);
-    }
     assert_true(c.m->info.n_vocab <= 1024);
     size_t row_bytes = (size_t)c.m->info.n_vocab * sizeof(float);
     c.st = &st;

@@ -35,9 +35,8 @@ static void make_words(struct rng *r, char words[N_WORDS][32],
                                        letters[rng_below(r, 6)]);
             }
             again = 0;
-            for (int k = 0; k < i; k++) {
+            for (int k = 0; k < i; k++)
                 again |= strcmp(words[i], words[k]) == 0;
-            }
         }
         list[i] = words[i];
     }
@@ -65,9 +64,8 @@ static int reference(const char *const *words, int from, int max_tokens,
             for (int i = 0; i < n_stop; i++) {
                 size_t k = strlen(stop[i]);
                 if (k <= seen && k > longest &&
-                    memcmp(text + seen - k, stop[i], k) == 0) {
+                    memcmp(text + seen - k, stop[i], k) == 0)
                     longest = k;
-                }
             }
             if (longest) {
                 text[seen - longest] = 0;
@@ -85,18 +83,15 @@ static void make_stop(struct rng *r, const char *text, char *stop)
 {
     size_t n = strlen(text), from = rng_below(r, (uint32_t)n);
     size_t len = 1 + rng_below(r, 9);
-    while (from > 0 && ((unsigned char)text[from] & 0xc0) == 0x80) {
+    while (from > 0 && ((unsigned char)text[from] & 0xc0) == 0x80)
         from--;
-    }
     len = from + len > n ? n - from : len;
-    while (from + len < n && ((unsigned char)text[from + len] & 0xc0) == 0x80) {
+    while (from + len < n && ((unsigned char)text[from + len] & 0xc0) == 0x80)
         len++;
-    }
     memcpy(stop, text + from, len);
     stop[len] = 0;
-    if (rng_below(r, 4) == 0) {
+    if (rng_below(r, 4) == 0)
         snprintf(stop, 16, "ab c%c", 'a' + (int)rng_below(r, 3));
-    }
 }
 
 static void one_case(struct fix *f, struct rng *r, const char *const *words)
@@ -151,9 +146,8 @@ static void test_generate_cuts_at_stops_wherever_tokens_end(void **state)
             &(struct fake_config){
                 .chain = 1, .max_chain = 8, .words = list, .n_words = N_WORDS},
             (struct engine_options){0});
-        for (int i = 0; i < 80; i++) {
+        for (int i = 0; i < 80; i++)
             one_case(&f, &r, list);
-        }
         fix_close(&f);
     }
 }
@@ -197,9 +191,8 @@ static void test_generate_of_no_tokens_reads_the_prompt(void **state)
     struct watched j = {0};
     int32_t prompt[30];
     (void)state;
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 30; i++)
         prompt[i] = FAKE_WORD + i;
-    }
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
     struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 30);
@@ -288,9 +281,8 @@ static void test_generate_refuses_wrong_parameters(void **state)
                                             "top_p"};
         struct err e = ERR_INIT;
         struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 2);
-        for (int i = 0; i < 17; i++) {
+        for (int i = 0; i < 17; i++)
             stop[i] = "x";
-        }
         stop[0] = k == 0 ? "" : k == 1 ? longest : k == 2 ? "\xc3" : "x";
         s.stop = stop;
         s.n_stop = k == 3 ? 17 : k < 3 ? 1 : 0;

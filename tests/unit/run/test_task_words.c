@@ -63,9 +63,8 @@ static struct fake_config config(const struct entry *v, int n,
 {
     struct fake_config c = {
         .max_chain = 8, .bpe = 1, .words = words, .n_words = n, .page = 4};
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         words[i] = v[i].text;
-    }
     return c;
 }
 
@@ -87,18 +86,14 @@ struct brute {
 static char state_of(const char *s, size_t n)
 {
     unsigned char c = (unsigned char)s[n - 1];
-    if (n == 1 && c == ' ') {
+    if (n == 1 && c == ' ')
         return 'o';
-    }
-    if (c == 0xc3) {
+    if (c == 0xc3)
         return 'p';
-    }
-    if (c == 0xa9) { /* behind 0xc3 a letter, else no code point */
+    if (c == 0xa9) /* behind 0xc3 a letter, else no code point */
         return n > 1 && (unsigned char)s[n - 2] == 0xc3 ? 'l' : 'm';
-    }
-    if (c == ' ' || c == '\n') {
+    if (c == ' ' || c == '\n')
         return 'w';
-    }
     return c >= 0x80 || c == '.' || c == '\'' ? 'm' : 'l';
 }
 
@@ -152,9 +147,8 @@ static void softmax(const struct brute *b, uint32_t h, double *p)
         p[i] = exp(p[i] - max);
         sum += p[i];
     }
-    for (int i = 0; i < b->V; i++) {
+    for (int i = 0; i < b->V; i++)
         p[i] /= sum;
-    }
 }
 
 /* Every path that begins with text [n], of depth tokens so far. */
@@ -176,28 +170,25 @@ static void try_all(struct brute *b, uint32_t h, const char *text, size_t n,
         }
         double pp = p * q[id];
         size_t len = strlen(b->v[i].bytes);
-        if (depth == DEPTH || pp < LEAST || n + len > sizeof(next)) {
+        if (depth == DEPTH || pp < LEAST || n + len > sizeof(next))
             continue;
-        }
         memcpy(next, text, n);
         memcpy(next + n, b->v[i].bytes, len);
-        if (state_of(next, n + len) == 'w') {
+        if (state_of(next, n + len) == 'w')
             add(b, next, n + len, pp);
-        } else {
+        else
             try_all(b, fake_fold(h, id), next, n + len, depth + 1, pp);
-        }
     }
-    if (depth > 0) {
+    if (depth > 0)
         add(b, text, n, p * end);
-    } else {
+    else
         add(b, "</s>", 4, q[FAKE_EOS]);
-    }
 }
 
 static void brute_force(struct brute *b, const struct entry *v, int n,
                         const int32_t *ids, int n_ids, double temperature)
 {
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, sizeof *b);
     b->v = v;
     b->n = n;
     b->V = FAKE_WORD + n;
@@ -207,11 +198,9 @@ static void brute_force(struct brute *b, const struct entry *v, int n,
 
 static double brute_find(const struct brute *b, const char *text)
 {
-    for (int i = 0; i < b->n_words; i++) {
-        if (strcmp(b->word[i].text, text) == 0) {
+    for (int i = 0; i < b->n_words; i++)
+        if (strcmp(b->word[i].text, text) == 0)
             return b->word[i].p;
-        }
-    }
     return -1;
 }
 
@@ -245,14 +234,12 @@ static void test_words_equal_trying_everything(void **state)
         for (int i = 0; i < 20; i++) {
             int32_t ids[6];
             struct watched j = {0};
-            for (int k = 0; k < 6; k++) {
+            for (int k = 0; k < 6; k++)
                 ids[k] = FAKE_WORD + (i * 7 + k * k) % cases[c].n;
-            }
             brute_force(&b, cases[c].v, cases[c].n, ids, 1 + i % 6,
                         (double)cases[c].temperature);
-            if (b.n_rows > ROWS) {
+            if (b.n_rows > ROWS)
                 continue; /* the search may leave some of it */
-            }
             whole++;
             struct job_spec s =
                 words_spec(&f, ids, 1 + i % 6, 1000, cases[c].temperature);
@@ -290,9 +277,8 @@ static void test_words_wanted_are_the_best_ones(void **state)
     for (int i = 0; i < 12; i++) {
         int32_t ids[9];
         struct watched j = {0};
-        for (int k = 0; k < 9; k++) {
+        for (int k = 0; k < 9; k++)
             ids[k] = FAKE_WORD + (i * 5 + k * 3) % 13;
-        }
         brute_force(&b, mixed, 13, ids, 9, (double)0.5f);
         struct job_spec s = words_spec(&f, ids, 9, 5, 0.5f);
         fix_run(&f, &s, 1, &j);
@@ -307,9 +293,8 @@ static void test_words_wanted_are_the_best_ones(void **state)
         }
         for (int w = 0; w < b.n_words; w++) { /* no other one is far better */
             int listed = 0;
-            for (int k = 0; k < 5; k++) {
+            for (int k = 0; k < 5; k++)
                 listed |= !strcmp(b.word[w].text, r->predictions[k].text);
-            }
             assert_true(listed ||
                         b.word[w].p < 1.1 * (double)r->predictions[4].prob);
         }
@@ -344,25 +329,21 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
             fc.page = page;
             fix_open(&f, &fc, ways[w]);
             for (int i = 0; i < N; i++) {
-                for (int k = 0; k < 20; k++) {
+                for (int k = 0; k < 20; k++)
                     ids[i][k] = FAKE_WORD + (i * 11 + k * k) % 13;
-                }
                 s[i] = words_spec(&f, ids[i], 5 + i, 20, 0.8f);
             }
-            for (int i = 0; i < N; i++) {
-                if (w == 0 && page == 0) {
+            for (int i = 0; i < N; i++)
+                if (w == 0 && page == 0)
                     fix_run(&f, &s[i], 1, &j[i]);
-                } else if (i == 0) {
+                else if (i == 0)
                     fix_run(&f, s, N, j);
-                }
-            }
             for (int i = 0; i < N; i++) {
                 const struct job_result *r = job_result(j[i].job);
                 float got[200];
                 int n = 0;
-                if (j[i].final != JOB_DONE) {
+                if (j[i].final != JOB_DONE)
                     fail_msg("%s", job_error(j[i].job)->msg);
-                }
                 for (int k = 0; k < r->n_predictions; k++) {
                     got[n++] = r->predictions[k].prob;
                     got[n++] = (float)r->predictions[k].text[0];
@@ -394,18 +375,15 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     (void)state;
     fix_open(&f, &fc, (struct engine_options){.state_bytes = 8000});
     for (int i = 0; i < N; i++) {
-        for (int k = 0; k < 12; k++) {
+        for (int k = 0; k < 12; k++)
             ids[i][k] = FAKE_WORD + (i + k) % 13;
-        }
-        if (i % 5 == 0) {
+        if (i % 5 == 0)
             ids[i][4] = i % 2 ? FAKE_NAN : FAKE_ITEM;
-        }
         s[i] = words_spec(&f, ids[i], 12, 1000, 2.0f);
     }
     fix_submit(&f, s, N, j);
-    for (int i = 1; i < N; i += 3) {
+    for (int i = 1; i < N; i += 3)
         job_cancel(j[i].job);
-    }
     assert_int_equal(watch_wait(&f.w, N), 0);
     for (int i = 0; i < N; i++) {
         int bad = i % 5 == 0;
@@ -436,9 +414,8 @@ static void test_words_survive_each_failed_allocation(void **state)
         struct err e = ERR_INIT;
         int32_t ids[120];
         assert_true(n < 600);
-        for (int i = 0; i < 120; i++) {
+        for (int i = 0; i < 120; i++)
             ids[i] = FAKE_WORD + (i * 5) % 13;
-        }
         fc.attention = 2;
         fix_open(&f, &fc, (struct engine_options){0});
         s[0] = words_spec(&f, ids, 9, 200, 1.0f);

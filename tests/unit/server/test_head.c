@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "server/head.h"
+#include "server/http/message_head.h"
 
 struct row {
     const char *h[6][2];
@@ -58,7 +58,7 @@ static void test_head_framing(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct head h;
+        struct message_head h;
         struct scan s = {.head = &h};
         memset(&h, 0, sizeof h);
         for (int k = 0; k < 6 && rows[i].h[k][0]; k++)
@@ -74,7 +74,7 @@ static void test_head_framing(void **state)
 
 static void test_head_keeps_what_handlers_need(void **state)
 {
-    struct head h;
+    struct message_head h;
     struct scan s = {.head = &h};
     (void)state;
     memset(&h, 0, sizeof h);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
-#include "server/keys.h"
+#include "server/http/keys.h"
 
 static int read_text(const char *text, char ***v, int *n)
 {

@@ -16,9 +16,9 @@
 #include "engine/base/mem.h"
 #include "models/registry.h"
 #include "server/config.h"
-#include "server/reply.h"
-#include "server/request.h"
-#include "server/route.h"
+#include "server/api/reply.h"
+#include "server/http/request.h"
+#include "server/api/route.h"
 #include "tests/support/oom_sweep.h"
 
 static char config_file[64], key_file[64];
@@ -94,11 +94,10 @@ static int answer_one(void *arg, struct err *e)
     r->head.content_length = -1;
     route_begin(r, a->method, a->path);
     int rc = a->body ? request_body(r, a->body, strlen(a->body), 1 << 20) : 0;
-    if (rc < 0) {
+    if (rc < 0)
         reply_error(r);
-    } else if (r->route->handle(r) < 0) {
+    else if (r->route->handle(r) < 0)
         reply_error(r);
-    }
     assert_true(r->status == 200 || r->status == 503);
     assert_true(r->fixed || r->out.len > 0);
     assert_true(reply_headers(r, h) > 1);

@@ -1,4 +1,4 @@
-/* route and reply: their tables and server/openapi.yaml say the same.
+/* route and reply: their tables and server/api/openapi.yaml say the same.
  *
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -11,8 +11,8 @@
 
 #include "engine/base/json.h"
 #include "server/assets.h"
-#include "server/reply.h"
-#include "server/route.h"
+#include "server/api/reply.h"
+#include "server/api/route.h"
 
 static struct json *contract(void)
 {

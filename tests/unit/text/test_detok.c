@@ -29,11 +29,9 @@ static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
     struct words *w = arg;
     (void)start;
     (void)end;
-    for (int i = 0; i < w->n; i++) {
-        if (strcmp(w->v[i], piece) == 0) {
+    for (int i = 0; i < w->n; i++)
+        if (strcmp(w->v[i], piece) == 0)
             return 0;
-        }
-    }
     assert_true(w->n < MAX_WORDS);
     w->own[w->n_own] = mem_strndup(piece, len);
     w->v[w->n++] = w->own[w->n_own++];
@@ -56,18 +54,15 @@ static struct tokenizer *make(const char *normalizer, const char *const *texts,
         spec.newline = "<nl>";
         w.v[w.n++] = "<nl>";
     }
-    for (int i = 0; i < n_texts; i++) {
+    for (int i = 0; i < n_texts; i++)
         tokenizer_split(&spec, texts[i], strlen(texts[i]), on_piece, &w, &e);
-    }
     buf_init(&json, 1 << 20);
     if (tokenizer_build(&spec, w.v, w.n, &json, &e) ||
-        tokenizer_parse(json.p, json.len, "t", &t, &e)) {
+        tokenizer_parse(json.p, json.len, "t", &t, &e))
         fail_msg("%s", e.msg);
-    }
     buf_fini(&json);
-    for (int i = 0; i < w.n_own; i++) {
+    for (int i = 0; i < w.n_own; i++)
         mem_free(w.own[i]);
-    }
     return t;
 }
 
@@ -80,9 +75,8 @@ static void join(const struct tokenizer *t, const char *text, struct buf *out)
                      0);
     detok_init(&d);
     buf_add_str(out, "");
-    for (int i = 0; i < l.n; i++) {
+    for (int i = 0; i < l.n; i++)
         assert_int_equal(detok_next(t, &d, l.v[i].id, out), 0);
-    }
     assert_int_equal(detok_finish(t, &d, out), 0);
     token_list_fini(&l);
 }
@@ -143,9 +137,8 @@ static void test_detok_seed_joins_a_continuation(void **state)
             detok_init(&seeded);
             detok_seed(t, &seeded, ids, cut);
             assert_memory_equal(&seeded, &d, sizeof(d));
-            for (int i = cut; i < l.n; i++) {
+            for (int i = cut; i < l.n; i++)
                 detok_next(t, &seeded, l.v[i].id, &out);
-            }
             assert_string_equal(out.p, text);
             buf_fini(&out);
         }

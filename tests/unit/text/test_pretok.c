@@ -13,7 +13,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/text/pretok.h"
+#include "engine/text/pretok/pretok.h"
 
 /* Do the cuts of a text lie at the ends of the pieces in `want`? */
 static int same_cuts(const struct pre_work *w, size_t n,
@@ -23,9 +23,8 @@ static int same_cuts(const struct pre_work *w, size_t n,
     int64_t at;
     for (size_t i = 1; i <= n; i++) {
         if (w->cut[i] & CUT_PIECE) {
-            if (json_int(j, &at) || at != (int64_t)i) {
+            if (json_int(j, &at) || at != (int64_t)i)
                 return 0;
-            }
             j = json_next(j);
         }
     }
@@ -60,9 +59,8 @@ static int check_group(void *arg, const char *names)
             name += k;
         }
         assert_int_equal(pretok_run(&p, text, strlen(text), &w, NULL), 0);
-        if (!same_cuts(&w, strlen(text), cuts)) {
+        if (!same_cuts(&w, strlen(text), cuts))
             fail_msg("%s cuts '%s' elsewhere", first, text);
-        }
     }
     pre_work_fini(&w);
     g->n_groups++;
@@ -75,9 +73,8 @@ static void test_pretok_cuts_as_the_published_expressions(void **state)
     struct golden g = {0};
     struct err e = ERR_INIT;
     if (json_load("tests/golden/tokenizer/pretok.json", "pretok", NULL, &g.root,
-                  &e)) {
+                  &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(pretok_all_named(check_group, &g), 0);
     assert_int_equal(g.n_groups, json_size(json_get(g.root, "groups")));
     json_free(g.root);

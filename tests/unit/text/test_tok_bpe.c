@@ -30,9 +30,8 @@ static struct tokenizer *open_model(const char *name)
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     snprintf(dir, sizeof(dir), "tests/golden/tokenizer/%s", name);
-    if (tokenizer_open(dir, name, &t, &e)) {
+    if (tokenizer_open(dir, name, &t, &e))
         fail_msg("%s", e.msg);
-    }
     return t;
 }
 
@@ -42,9 +41,8 @@ static struct json *open_cases(const char *name)
     struct json *j = NULL;
     struct err e = ERR_INIT;
     snprintf(path, sizeof(path), "tests/golden/tokenizer/%s/cases.json", name);
-    if (json_load(path, name, NULL, &j, &e)) {
+    if (json_load(path, name, NULL, &j, &e))
         fail_msg("%s", e.msg);
-    }
     return j;
 }
 
@@ -53,20 +51,17 @@ static void encode(const struct tokenizer *t, const char *text, size_t n,
 {
     struct err e = ERR_INIT;
     out->n = out->n_unknown = 0;
-    if (tokenizer_encode(t, text, n, flags, 1 << 24, out, &e)) {
+    if (tokenizer_encode(t, text, n, flags, 1 << 24, out, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 static int same_ids(const struct token_list *l, const struct json *ids)
 {
     int i = 0;
     int64_t id;
-    for (const struct json *j = json_child(ids); j; j = json_next(j), i++) {
-        if (i >= l->n || json_int(j, &id) || l->v[i].id != id) {
+    for (const struct json *j = json_child(ids); j; j = json_next(j), i++)
+        if (i >= l->n || json_int(j, &id) || l->v[i].id != id)
             return 0;
-        }
-    }
     return i == l->n;
 }
 
@@ -95,9 +90,8 @@ static void check_decoded(const struct tokenizer *t, const struct token_list *l,
         assert_true(utf8_valid(out.p, out.len));
     }
     assert_int_equal(detok_finish(t, &d, &out), 0);
-    if (strcmp(out.p, want) != 0) {
+    if (strcmp(out.p, want) != 0)
         fail_msg("decoded '%s', expected '%s'", out.p, want);
-    }
     buf_fini(&out);
 }
 
@@ -111,19 +105,16 @@ static void check_row(const char *name, const struct tokenizer *t,
     const struct json *j = json_child(row);
     const char *text = json_string(j);
     const struct json *decoded = j;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 4; k++)
         decoded = json_next(decoded);
-    }
     for (int k = 0; k < 3; k++) {
         j = json_next(j);
         encode(t, text, strlen(text), flags[k], l);
         check_offsets(l, strlen(text));
-        if (!same_ids(l, j)) {
+        if (!same_ids(l, j))
             fail_msg("%s, way %d: other ids for '%s'", name, k, text);
-        }
-        if (k == 1) {
+        if (k == 1)
             check_decoded(t, l, json_string(decoded));
-        }
     }
 }
 
@@ -284,9 +275,8 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
         struct tokenizer *t = NULL;
         struct err e = ERR_INIT;
         if (tokenizer_parse(cases[i].text, strlen(cases[i].text), "t", &t,
-                            &e) == 0) {
+                            &e) == 0)
             fail_msg("accepted: %s", cases[i].text);
-        }
         assert_null(t);
         if (!strstr(e.msg, cases[i].cause)) {
             fail_msg("%s: '%s' lacks '%s'", cases[i].text, e.msg,
@@ -337,9 +327,8 @@ static void test_tok_bpe_reads_vocab_and_merges(void **state)
                "\"added_tokens_decoder\":{\"6\":{\"content\":\"<u>\","
                "\"special\":false}}}");
     write_file(dir, "generation_config.json", "{\"eos_token_id\":[4,5,99]}");
-    if (tokenizer_open(dir, "m", &t, &e)) {
+    if (tokenizer_open(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(tokenizer_size(t), 7);
     assert_int_equal(tokenizer_eos(t), 4);
     assert_int_equal(tokenizer_bos(t), 5);
@@ -390,9 +379,8 @@ static void check_time(const struct tokenizer *t, const char *name,
     char *text = mem_alloc(LARGE);
     size_t n = strlen(unit);
     assert_non_null(text);
-    for (size_t i = 0; i < LARGE; i++) {
+    for (size_t i = 0; i < LARGE; i++)
         text[i] = unit[i % n];
-    }
     double small = time_of(t, text, LARGE / STEP);
     double large = time_of(t, text, LARGE);
     mem_free(text);
@@ -409,9 +397,8 @@ static void test_tok_bpe_time_is_not_quadratic(void **state)
                                         "the <|im_start| cat's 12.5\n"};
     for (int i = 0; i < 2; i++) {
         struct tokenizer *t = open_model(models[i]);
-        for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++) {
+        for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++)
             check_time(t, models[i], units[k]);
-        }
         tokenizer_close(t);
     }
 }

@@ -21,13 +21,11 @@ static struct tokenizer *build(const struct tokenizer_spec *s,
     struct err e = ERR_INIT;
     buf_init(&out, 1 << 20);
     if (tokenizer_build(s, entries, n, &out, &e) ||
-        tokenizer_parse(out.p, out.len, "t", &t, &e)) {
+        tokenizer_parse(out.p, out.len, "t", &t, &e))
         fail_msg("%s", e.msg);
-    }
     assert_int_equal(tokenizer_size(t), n);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         assert_string_equal(tokenizer_text(t, i), entries[i]);
-    }
     buf_fini(&out);
     return t;
 }

@@ -41,14 +41,12 @@ static void write_file(const struct made *m, const char *path)
     gm_kv_string(&b, "tokenizer.ggml.model", "gpt2");
     gm_kv_string(&b, "tokenizer.ggml.pre", m->pre);
     gm_kv_array(&b, "tokenizer.ggml.tokens", GGUF_STRING, N);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         gm_string(&b, entries[i]);
-    }
     gm_kv_array(&b, "tokenizer.ggml.token_type", GGUF_I32,
                 (uint64_t)m->n_types);
-    for (int i = 0; i < m->n_types; i++) {
+    for (int i = 0; i < m->n_types; i++)
         gm_int(&b, 4, (uint64_t)types[i]);
-    }
     gm_kv_array(&b, "tokenizer.ggml.merges", GGUF_STRING, 1);
     gm_string(&b, m->merge);
     gm_kv_int(&b, "tokenizer.ggml.bos_token_id", GGUF_U32, 4);
@@ -81,9 +79,8 @@ static struct tokenizer *made(const struct made *m)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (open_made(m, &t, &e)) {
+    if (open_made(m, &t, &e))
         fail_msg("%s", e.msg);
-    }
     return t;
 }
 
@@ -94,9 +91,8 @@ static void expect_ids(const struct tokenizer *t, const char *text,
     assert_int_equal(
         tokenizer_encode(t, text, strlen(text), flags, 100, &l, NULL), 0);
     assert_int_equal(l.n, n);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         assert_int_equal(l.v[i].id, want[i]);
-    }
     token_list_fini(&l);
 }
 
@@ -120,9 +116,8 @@ static void test_tok_gguf_ends(void **state)
     (void)state;
     const struct made m = {"gpt-2", -1, -1, N, "a b"};
     struct tokenizer *t = made(&m);
-    for (int id = 0; id < N; id++) {
+    for (int id = 0; id < N; id++)
         assert_int_equal(tokenizer_is_end(t, id), id == 6 || id == 7);
-    }
     tokenizer_close(t);
 }
 
@@ -162,9 +157,8 @@ static void test_tok_gguf_refuses(void **state)
         struct err e = ERR_INIT;
         assert_int_equal(open_made(&cases[i].m, &t, &e), -1);
         assert_null(t);
-        if (!strstr(e.msg, cases[i].cause)) {
+        if (!strstr(e.msg, cases[i].cause))
             fail_msg("'%s' lacks '%s'", e.msg, cases[i].cause);
-        }
     }
 }
 

@@ -27,9 +27,8 @@ static struct tokenizer *open_or_fail(const char *name)
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     snprintf(dir, sizeof(dir), "tests/golden/spm/%s", name);
-    if (tokenizer_open(dir, name, &t, &e)) {
+    if (tokenizer_open(dir, name, &t, &e))
         fail_msg("%s: %s", name, e.msg);
-    }
     return t;
 }
 
@@ -40,9 +39,8 @@ static void decode(const struct tokenizer *t, const struct token_list *l,
     detok_init(&d);
     buf_init(out, 1 << 20);
     buf_add_str(out, "");
-    for (int i = 0; i < l->n; i++) {
+    for (int i = 0; i < l->n; i++)
         assert_int_equal(detok_next(t, &d, l->v[i].id, out), 0);
-    }
     assert_int_equal(detok_finish(t, &d, out), 0);
 }
 
@@ -94,13 +92,11 @@ static void check(const char *name, unsigned parse)
     struct err e = ERR_INIT;
     struct tokenizer *t = open_or_fail(name);
     snprintf(path, sizeof(path), "tests/golden/spm/%s/expected.json", name);
-    if (json_load(path, name, NULL, &rows, &e)) {
+    if (json_load(path, name, NULL, &rows, &e))
         fail_msg("%s", e.msg);
-    }
     assert_true(json_size(rows) > 55);
-    for (const struct json *j = json_child(rows); j; j = json_next(j)) {
+    for (const struct json *j = json_child(rows); j; j = json_next(j))
         check_row(t, name, j, parse);
-    }
     json_free(rows);
     tokenizer_close(t);
 }
@@ -183,13 +179,11 @@ static void refuse(const char *text, enum err_code code, const char *says)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (tokenizer_parse(text, strlen(text), "t.json", &t, &e) == 0) {
+    if (tokenizer_parse(text, strlen(text), "t.json", &t, &e) == 0)
         fail_msg("taken, expected: %s", says);
-    }
     assert_null(t);
-    if (e.code != code || !strstr(e.msg, says)) {
+    if (e.code != code || !strstr(e.msg, says))
         fail_msg("'%s' (%d), expected '%s' (%d)", e.msg, e.code, says, code);
-    }
 }
 
 #define UNIGRAM(normalizer, pre, vocab)                                        \
@@ -236,9 +230,8 @@ static void test_spm_refuses_by_name(void **state)
         {UNIGRAM(CHARSMAP("//////////8="), META, TWO), ERR_FORMAT,
          "is cut short"},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         refuse(cases[i].text, cases[i].code, cases[i].says);
-    }
 }
 
 /* A table whose units point anywhere finds nothing and reads nothing else. */
@@ -280,9 +273,8 @@ static void test_spm_long_texts_take_n_log_n(void **state)
         for (int u = 0; u < 5; u++) {
             struct token_list l = {0};
             size_t n = 0, len = strlen(units[u]);
-            for (; n + len <= BYTES; n += len) {
+            for (; n + len <= BYTES; n += len)
                 memcpy(text + n, units[u], len);
-            }
             int64_t begin = clock_now_us();
             assert_int_equal(
                 tokenizer_encode(t, text, n, 0, MAX_TOKENS, &l, NULL), 0);

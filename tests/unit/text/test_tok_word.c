@@ -31,9 +31,8 @@ static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
     struct pieces *p = arg;
     assert_int_equal(strlen(piece), len);
     assert_true(len > 0);
-    if (p->n) {
+    if (p->n)
         buf_add_char(&p->text, ' ');
-    }
     buf_add(&p->text, piece, len);
     if (p->n < 4096) {
         p->start[p->n] = start;
@@ -50,9 +49,8 @@ static void split(const struct tokenizer_spec *spec, const char *text, size_t n,
     p->n = 0;
     buf_init(&p->text, 64 << 20);
     buf_add_str(&p->text, "");
-    if (tokenizer_split(spec, text, n, on_piece, p, &e)) {
+    if (tokenizer_split(spec, text, n, on_piece, p, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 static const struct {
@@ -220,9 +218,8 @@ static void test_tok_word_long_runs_are_linear_and_cut(void **state)
     for (size_t r = 0; r < sizeof(runs) / sizeof(runs[0]); r++) {
         static struct pieces p;
         size_t len = strlen(runs[r]);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++)
             text[i] = runs[r][i % len];
-        }
         split(&english, text, n / len * len, &p);
         assert_true(p.n <= (int)n);
         buf_fini(&p.text);
@@ -307,17 +304,13 @@ static void canonical(const char *line, struct buf *out)
     for (const char *s = line; *s;) {
         size_t len = strcspn(s, " ");
         int k = 0;
-        while (k < 5 && !(strlen(from[k]) == len && !memcmp(s, from[k], len))) {
+        while (k < 5 && !(strlen(from[k]) == len && !memcmp(s, from[k], len)))
             k++;
-        }
-        if (k < 5) {
+        if (k < 5)
             buf_add_str(out, to[k]);
-        }
-        for (size_t i = 0; k == 5 && i < len; i++) {
-            if (s[i] != '\\' || (s[i + 1] != '/' && s[i + 1] != '*')) {
+        for (size_t i = 0; k == 5 && i < len; i++)
+            if (s[i] != '\\' || (s[i + 1] != '/' && s[i + 1] != '*'))
                 buf_add_char(out, s[i]);
-            }
-        }
         s += len;
         if (*s == ' ') {
             buf_add_char(out, ' ');

@@ -48,9 +48,8 @@ static struct tokenizer *parse(const char *text)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (tokenizer_parse(text, strlen(text), "tokenizer.json", &t, &e)) {
+    if (tokenizer_parse(text, strlen(text), "tokenizer.json", &t, &e))
         fail_msg("%s", e.msg);
-    }
     return t;
 }
 
@@ -58,9 +57,8 @@ static void encode(const struct tokenizer *t, const char *text, size_t n,
                    unsigned flags, struct token_list *l)
 {
     struct err e = ERR_INIT;
-    if (tokenizer_encode(t, text, n, flags, INT32_MAX, l, &e)) {
+    if (tokenizer_encode(t, text, n, flags, INT32_MAX, l, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 static void assert_ids(const char *name, const char *text,
@@ -75,9 +73,8 @@ static void assert_ids(const char *name, const char *text,
                      text, i, l->n, (int)id);
         }
     }
-    if (i != l->n) {
+    if (i != l->n)
         fail_msg("%s: '%s': %d tokens, expected %d", name, text, l->n, i);
-    }
 }
 
 static void check_case(const struct json *c)
@@ -111,13 +108,11 @@ static void test_wordpiece_ids_equal_tokenizers(void **state)
     (void)state;
     if (file_read("tests/golden/wordpiece.json", "wordpiece.json", 1 << 20,
                   &text, &n, &e) ||
-        json_parse_nul(text, n, NULL, &j, &e)) {
+        json_parse_nul(text, n, NULL, &j, &e))
         fail_msg("%s", e.msg);
-    }
     const struct json *c = json_child(json_get(j, "cases"));
-    for (; c; c = json_next(c), cases++) {
+    for (; c; c = json_next(c), cases++)
         check_case(c);
-    }
     assert_true(cases > 4);
     json_free(j);
     mem_free(text);
@@ -175,9 +170,8 @@ static void expect_text(const struct tokenizer *t, const int32_t *ids, int n,
     struct buf b;
     buf_init(&b, 1000);
     detok_init(&d);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         assert_int_equal(detok_next(t, &d, ids[i], &b), 0);
-    }
     assert_int_equal(detok_finish(t, &d, &b), 0);
     assert_string_equal(b.p, want);
     buf_fini(&b);
@@ -207,9 +201,8 @@ static void test_wordpiece_reads_vocab_txt(void **state)
     assert_non_null(f);
     fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\r\n##s\nbad", f);
     fclose(f);
-    if (tokenizer_open(dir, "m", &t, &e)) {
+    if (tokenizer_open(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
-    }
     encode(t,
            "FILMS b\xc3\xa4"
            "d",
@@ -251,18 +244,16 @@ static void test_wordpiece_refuses_what_it_does_not_do(void **state)
         struct err e = ERR_INIT;
         assert_int_equal(
             tokenizer_parse(bad[i].json, strlen(bad[i].json), "x", &t, &e), -1);
-        if (!strstr(e.msg, bad[i].says)) {
+        if (!strstr(e.msg, bad[i].says))
             fail_msg("'%s' does not name %s", e.msg, bad[i].says);
-        }
     }
 }
 
 static void fill_text(char *p, const char *unit)
 {
     size_t k = strlen(unit);
-    for (size_t i = 0; i < LARGE; i++) {
+    for (size_t i = 0; i < LARGE; i++)
         p[i] = unit[i % k];
-    }
 }
 
 static void test_wordpiece_is_fast_on_hostile_texts(void **state)
@@ -289,9 +280,8 @@ static void test_wordpiece_is_fast_on_hostile_texts(void **state)
         fill_text(text, units[i]);
         encode(t, text, LARGE, TOK_PARSE_SPECIAL, &l);
         double s = (double)(clock_now_us() - begin) * 1e-6;
-        if (s > MAX_SECONDS) {
+        if (s > MAX_SECONDS)
             fail_msg("text %zu took %.1f s", i, s);
-        }
         token_list_fini(&l);
     }
     mem_free(text);

@@ -31,9 +31,8 @@ static struct tokenizer *parse(const char *text)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (tokenizer_parse(text, strlen(text), "tokenizer.json", &t, &e)) {
+    if (tokenizer_parse(text, strlen(text), "tokenizer.json", &t, &e))
         fail_msg("%s", e.msg);
-    }
     return t;
 }
 
@@ -41,17 +40,15 @@ static void encode(const struct tokenizer *t, const char *text, unsigned flags,
                    struct token_list *l)
 {
     struct err e = ERR_INIT;
-    if (tokenizer_encode(t, text, strlen(text), flags, 1000, l, &e)) {
+    if (tokenizer_encode(t, text, strlen(text), flags, 1000, l, &e))
         fail_msg("%s", e.msg);
-    }
 }
 
 static void assert_ids(const struct token_list *l, const int *ids, int n)
 {
     assert_int_equal(l->n, n);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         assert_int_equal(l->v[i].id, ids[i]);
-    }
 }
 
 static void test_tokenizer_describes_itself(void **state)
@@ -71,9 +68,8 @@ static void test_tokenizer_describes_itself(void **state)
     assert_string_equal(tokenizer_text(t, 4), "n't");
     assert_null(tokenizer_text(t, 8));
     assert_null(tokenizer_text(t, -1));
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         assert_int_equal(tokenizer_id(t, tokenizer_text(t, i)), i);
-    }
     assert_int_equal(tokenizer_id(t, "bad"), -1);
     assert_int_equal(tokenizer_id(t, "a-very-long-entry-indeed"), -1);
     tokenizer_close(t);
@@ -256,9 +252,8 @@ static void test_tokenizer_refuses(void **state)
         struct tokenizer *t = NULL;
         struct err e = ERR_INIT;
         if (tokenizer_parse(cases[i].text, strlen(cases[i].text), "t", &t,
-                            &e) == 0) {
+                            &e) == 0)
             fail_msg("accepted: %s", cases[i].text);
-        }
         assert_null(t);
         if (e.code != cases[i].code || !strstr(e.msg, cases[i].cause) ||
             memcmp(e.msg, "t: ", 3) != 0) {
@@ -314,9 +309,8 @@ static void test_tokenizer_large_vocabulary(void **state)
     assert_int_equal(tokenizer_build(&spec, entries, N, &out, &e), 0);
     struct tokenizer *t = parse(out.p);
     assert_int_equal(tokenizer_size(t), N);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         assert_int_equal(tokenizer_id(t, entries[i]), i);
-    }
     assert_int_equal(tokenizer_id(t, "w50000"), -1);
     struct token_list l = {0};
     static const int want[] = {1, 49999, 2};
@@ -336,9 +330,8 @@ static void test_tokenizer_reads_the_fixtures(void **state)
         struct tokenizer *t = NULL;
         struct err e = ERR_INIT;
         g.gl_pathv[i][strlen(g.gl_pathv[i]) - strlen("/tokenizer.json")] = 0;
-        if (tokenizer_open(g.gl_pathv[i], "m", &t, &e)) {
+        if (tokenizer_open(g.gl_pathv[i], "m", &t, &e))
             fail_msg("%s: %s", g.gl_pathv[i], e.msg);
-        }
         assert_true(tokenizer_size(t) > 0);
         tokenizer_close(t);
     }

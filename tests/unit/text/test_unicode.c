@@ -12,7 +12,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
-#include "engine/text/unicode.h"
+#include "engine/text/unicode/unicode.h"
 
 static void test_unicode_categories(void **state)
 {
@@ -49,9 +49,8 @@ static void test_unicode_white_space(void **state)
     (void)state;
     for (uint32_t cp = 0; cp < 0x110000; cp++) {
         int space = (uni_mask(cp) & UNI_SPACE) != 0;
-        if (space != utf8_is_space(cp)) {
+        if (space != utf8_is_space(cp))
             fail_msg("U+%04X", cp);
-        }
     }
 }
 
@@ -65,12 +64,10 @@ static void test_unicode_lower(void **state)
         {0x1e9e, 0xdf},     {0x2126, 0x3c9},    {0x212a, 'k'},
         {0xa7cb, 0x264},    {0x10400, 0x10428}, {0x10d50, 0x10d70},
         {0x1e900, 0x1e922}, {0xdf, 0xdf}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_int_equal(uni_lower(cases[i][0]), cases[i][1]);
-    }
-    for (uint32_t cp = 0; cp < 0x370; cp++) { /* utf8.c's ranges */
+    for (uint32_t cp = 0; cp < 0x370; cp++) /* utf8.c's ranges */
         assert_int_equal(uni_lower(cp), utf8_lower(cp));
-    }
 }
 
 static void normal(enum uni_form form, const char *text, const char *want)
@@ -81,9 +78,8 @@ static void normal(enum uni_form form, const char *text, const char *want)
     assert_int_equal(uni_normalize(form, text, n, &u, &e), 0);
     assert_string_equal(u.p, want);
     assert_int_equal(u.at[u.n], n);
-    for (size_t i = 0; i < u.n; i++) {
+    for (size_t i = 0; i < u.n; i++)
         assert_true(u.at[i] <= u.at[i + 1]);
-    }
     uni_text_fini(&u);
 }
 
@@ -121,9 +117,8 @@ static void test_unicode_normalises_runs_of_marks_in_linear_time(void **state)
     char *text = mem_alloc(n);
     struct uni_text u = {0};
     assert_non_null(text);
-    for (size_t i = 0; i + 4 <= n; i += 4) {
+    for (size_t i = 0; i + 4 <= n; i += 4)
         memcpy(text + i, "\u0301\u0316", 4);
-    }
     clock_t begin = clock();
     assert_int_equal(uni_normalize(UNI_NFC, text, n, &u, NULL), 0);
     assert_true((clock() - begin) / CLOCKS_PER_SEC < 10);

@@ -7,7 +7,7 @@ layers=$top/tools/layers.sh
 
 # A small sound tree; `plant FILE TEXT` adds to it.
 tree() {
-    rm -rf "$work/t" && mkdir -p "$work/t"/{engine/base,models/train,server,b}
+    rm -rf "$work/t" && mkdir -p "$work/t"/{engine/{base,text},models/{rnn,train},server/http,b}
     cd "$work/t" || return 1
     echo '#include "engine/base/a.h"
 /* the lstm of a comment is fine */
@@ -17,14 +17,14 @@ int engine_a(void) { return 1; }' >engine/base/a.c
     echo 'void *mem_a(void) { return malloc(1); }' >engine/base/mem.c
     echo '#include "engine/base/a.h"
 #include "models/registry.h"
-int lstm_step(void) { return engine_a(); }' >models/lstm.c
+int lstm_step(void) { return engine_a(); }' >models/rnn/lstm.c
     echo 'int lstm_step(void);' >models/registry.h
-    echo '#include "models/train/optim.h"' >models/lstm_grad.c
+    echo '#include "models/train/optim.h"' >models/rnn/lstm_grad.c
     echo 'int optim(void);' >models/train/optim.h
     echo '#include "models/registry.h"' >server/main.c
     echo '#include <microhttpd.h>
-#include "server/http.h"' >server/http.c
-    echo '' >server/http.h
+#include "server/http/http.h"' >server/http/http.c
+    echo '' >server/http/http.h
 }
 
 plant() {
@@ -35,7 +35,7 @@ plant() {
 build() {
     cd "$work/t" && rm -f b/* &&
         gcc -I. -w -c engine/base/a.c -o b/a.o &&
-        gcc -I. -w -c models/lstm.c -o b/lstm.o &&
+        gcc -I. -w -c models/rnn/lstm.c -o b/lstm.o &&
         ar rcs b/libengine.a b/a.o && ar rcs b/libmodels.a b/lstm.o
 }
 
@@ -49,20 +49,32 @@ include() { # FILE INCLUDED: refused
     fails_with "$1:[0-9]+: may not include" "$layers" -C "$work/t" includes
 }
 check layers_refuses_models_in_engine include engine/base/a.c '"models/registry.h"'
-check layers_refuses_server_in_engine include engine/base/a.h '"server/http.h"'
-check layers_refuses_server_in_models include models/lstm.c '"server/http.h"'
-check layers_refuses_models_in_server include server/http.c '"models/registry.h"'
-check layers_refuses_trainer_in_models include models/lstm.c '"models/train/optim.h"'
+check layers_refuses_server_in_engine include engine/base/a.h '"server/http/http.h"'
+check layers_refuses_server_in_models include models/rnn/lstm.c '"server/http/http.h"'
+check layers_refuses_models_in_server include server/http/http.c '"models/registry.h"'
+check layers_refuses_trainer_in_models include models/rnn/lstm.c '"models/train/optim.h"'
 check layers_refuses_unrooted_include include engine/base/a.c '"a.h"'
 check layers_refuses_microhttpd_elsewhere include server/main.c '<microhttpd.h>'
-check layers_refuses_cjson_elsewhere include models/lstm.c '<cjson/cJSON.h>'
+check layers_refuses_cjson_elsewhere include models/rnn/lstm.c '<cjson/cJSON.h>'
+
+check layers_refuses_an_include_up_in_engine include engine/base/a.c '"engine/text/b.h"'
+plant_down() {
+    plant engine/text/b.h '#include "engine/base/a.h"'
+    "$layers" -C "$work/t" includes
+}
+check layers_accepts_an_include_down_in_engine plant_down
+two_of_one_name() {
+    plant engine/text/a.c ''
+    fails_with 'two files of one name: a.c' "$layers" -C "$work/t" unique
+}
+check layers_refuses_two_files_of_one_name two_of_one_name
 
 name() { # FILE LINE: refused
     plant "$1" "$2"
     fails_with 'names an architecture' "$layers" -C "$work/t" names
 }
 check layers_refuses_a_name_in_engine name engine/base/a.c 'int lstm_cells;'
-check layers_refuses_a_name_in_a_literal name server/http.c 'char *s = "GPT2";'
+check layers_refuses_a_name_in_a_literal name server/http/http.c 'char *s = "GPT2";'
 check layers_refuses_a_camel_name name engine/base/a.h 'int is_Llama;'
 file_name() {
     tree && echo 'int x;' >engine/base/bert_helper.c
@@ -71,7 +83,7 @@ file_name() {
 check layers_refuses_a_file_name file_name
 
 heap() {
-    plant models/lstm.c 'void *p(void) { return calloc(1, 2); }'
+    plant models/rnn/lstm.c 'void *p(void) { return calloc(1, 2); }'
     fails_with 'takes memory past' "$layers" -C "$work/t" heap
 }
 check layers_refuses_heap_outside_mem heap
@@ -83,7 +95,7 @@ leak_up() {
 }
 check layers_refuses_a_call_upwards leak_up
 models_leak() {
-    plant models/lstm.c 'int http_go(void); int up(void) { return http_go(); }'
+    plant models/rnn/lstm.c 'int http_go(void); int up(void) { return http_go(); }'
     build && fails_with 'libmodels.a needs more' \
         env B=b "$layers" -C "$work/t" links
 }

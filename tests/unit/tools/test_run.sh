@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/run.sh under make: Ctrl-C on a terminal ends the server and make sees a
+# tools/serve.sh under make: Ctrl-C on a terminal ends the server and make sees a
 # success; SIGTERM reaches the server; without a terminal it is replaced.
 # SPDX-License-Identifier: MIT
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +18,7 @@ print("up", flush=True)
 while True:
     signal.pause()
 END
-printf 'run:\n\t@%s python3 %s\n' "$top/tools/run.sh" "$work/server.py" \
+printf 'run:\n\t@%s python3 %s\n' "$top/tools/serve.sh" "$work/server.py" \
     >"$work/Makefile"
 # on_terminal KEY|TERM: make run on a pseudo-terminal; prints make's exit code
 # and everything the terminal showed.
@@ -72,7 +72,7 @@ terminated() {
 check run_passes_sigterm_on terminated
 
 replaced() {
-    "$top/tools/run.sh" python3 "$work/server.py" >"$work/out" </dev/null &
+    "$top/tools/serve.sh" python3 "$work/server.py" >"$work/out" </dev/null &
     local pid=$!
     for _ in $(seq 100); do
         grep -q up "$work/out" && break

@@ -26,7 +26,7 @@ plant() {
 }
 
 sound() {
-    tree && "$style" -C "$work/t" banned sizes headers marks paths history
+    tree && "$style" -C "$work/t" banned dialect cited sizes headers marks paths history
 }
 check style_accepts_a_sound_tree sound
 
@@ -37,6 +37,28 @@ format() {
     fails_with 'not as clang-format' "$style" -C "$work/t" format
 }
 check style_refuses_bad_format format
+braces() {
+    command -v clang-format >/dev/null || return 0
+    printf '%s\n' 'int b(int x)' '{' '    if (x) {' '        return 1;' \
+        '    }' '    return 0;' '}' | plant a.c
+    fails_with 'not as clang-format' "$style" -C "$work/t" format
+}
+check style_refuses_braces_around_one_statement braces
+
+dialect() { # TEXT MESSAGE
+    echo "$1" | plant a.c
+    fails_with "$2" "$style" -C "$work/t" dialect
+}
+check style_refuses_sizeof_in_brackets dialect \
+    'int n(int *p) { return sizeof(*p); }' 'sizeof\(\*p\)'
+check style_refuses_long_comments dialect \
+    "/* $(seq -s ' ' 40) */" 'over 80 columns: a.c'
+cited() {
+    echo "/* see $1 */" | plant a.c
+    fails_with "a.c:[0-9]+: $1" "$style" -C "$work/t" cited
+}
+check style_refuses_a_page_that_is_not_here cited nowhere.md
+check style_refuses_a_source_that_is_not_here cited engine/base/nowhere.h
 
 long_file() {
     seq -f '/* %g */' 901 | plant a.c

@@ -19,7 +19,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/weights.h"
-#include "models/train/eval.h"
+#include "models/train/train_eval.h"
 #include "models/train/train.h"
 
 static char dir[64];
@@ -319,19 +319,19 @@ static void test_a_language_model_starts_a_classifier(void **state)
     assert_int_equal(trainer_open(t, &o, &e), 0);
     assert_int_equal(weights_open(a, "lm", &w, &e), 0);
     assert_int_equal(tokenizer_open(a, "lm", &old, &e), 0);
-    const struct weight *emb = weights_find(w, "embedding.weight");
+    const struct tensor *emb = weights_find(w, "embedding.weight");
     for (int id = 0; id < t->net.c.V; id++) {
         float row[8];
         int k = tokenizer_id(old, tokenizer_text(t->tokenizer, id));
         assert_true(k >= 0);
-        weight_read(emb, (size_t)k * 8, 8, row);
+        tensor_read(emb, (size_t)k * 8, 8, row);
         for (int j = 0; j < 8; j++)
             assert_true((float)t->w[t->net.t[t->net.embedding].at +
                                     (size_t)(id * 8 + j)] == row[j]);
     }
     const struct net_tensor *hh = &t->net.t[t->net.rnn[0][0][1]];
     float first;
-    weight_read(weights_find(w, hh->name), 0, 1, &first);
+    tensor_read(weights_find(w, hh->name), 0, 1, &first);
     assert_true((float)t->w[hh->at] == first);
     assert_int_equal(t->net.t[t->net.out_w].from_start, 0);
     tokenizer_close(old);

@@ -164,7 +164,8 @@ static void test_an_encoder_learns_an_order_of_words(void **state)
 }
 
 /* What a step fed: 30 % of the tokens chosen, none of them special, 80 % of
- * those unknown now, 10 % drawn anew (one in V as it was), 10 % as they were. */
+ * those unknown now, 10 % drawn anew (one in V as it was), 10 % as they were.
+ * */
 static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
 {
     static const char *const more[] = {"--arch",      "bert", "--batch", "32",
@@ -285,10 +286,10 @@ static void test_a_masked_model_starts_a_classifier(void **state)
     assert_int_equal(weights_open(a, "start", &w, &e), 0);
     for (int i = 0; i < t->net.pooler; i++) {
         const struct net_tensor *x = &t->net.t[i];
-        const struct weight *from = weights_find(w, x->name);
+        const struct tensor *from = weights_find(w, x->name);
         float first;
         assert_non_null(from);
-        weight_read(from, 0, 1, &first);
+        tensor_read(from, 0, 1, &first);
         assert_true(x->from_start && (float)t->w[x->at] == first);
     }
     assert_false(t->net.t[t->net.pooler].from_start);

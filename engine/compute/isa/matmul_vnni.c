@@ -1,0 +1,24 @@
+/* matmul_vnni: the fast products for AVX-512 with VNNI: four 8-bit products a
+ * lane and instruction. Two panels at a time: their sixteen registers of codes
+ * stay while the rows pass, and each activation is read once for both.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/compute/isa/c64_avx512.inc.h"
+
+#define PANELS 2
+
+static inline struct i16 i_dot(struct i16 sum, struct c64 c, struct four q,
+                               const int bits)
+{
+    (void)bits;
+    return (struct i16){_mm512_dpbusd_epi32(sum.v, c.v, q.v)};
+}
+
+#include "engine/compute/isa/matmul_fma.inc.h"
+
+void matmul_rows_q_vnni(const struct matrix *w, int n0, int n1, int r0, int m,
+                        const struct qrows *x, const float *const *init,
+                        float *y, size_t ldy)
+{
+    rows_q(w, n0, n1, r0, m, x, init, y, ldy);
+}

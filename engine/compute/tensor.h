@@ -1,0 +1,58 @@
+/* tensor: a view of a tensor of a checkpoint, its types, and its numbers as
+ * fp32. Whoever opened the file owns the bytes.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TENSOR_H
+#define SEQD_TENSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TENSOR_MAX_DIMS 8
+
+/* Plain types first, then the block-quantised ones of ggml: a block is 32
+ * elements of one row (256 for the K types) with its scales. */
+enum dtype {
+    DT_F32,
+    DT_F16,
+    DT_BF16,
+    DT_F64,
+    DT_I64,
+    DT_I32,
+    DT_U8,
+    DT_Q8_0,
+    DT_Q4_0,
+    DT_Q4_1,
+    DT_Q5_0,
+    DT_Q5_1,
+    DT_Q2_K,
+    DT_Q3_K,
+    DT_Q4_K,
+    DT_Q5_K,
+    DT_Q6_K,
+    DT_IQ4_NL,
+    N_DTYPES
+};
+
+struct tensor {
+    const char *name;
+    enum dtype dtype;
+    int n_dims;
+    int64_t dim[TENSOR_MAX_DIMS]; /* PyTorch's order: rows first (GGUF's ne
+                                     reversed); blocks lie along the last */
+    const void *data; /* in the mapping; alignment of the file, maybe odd */
+    size_t bytes;
+};
+
+/* tensor_read: widen elements first .. first+n-1 to fp32 (exact from F32, F16
+ * and BF16; F64 is rounded; block types as ggml dequantises them, bit for bit,
+ * from any element of a block). Unaligned data is fine. */
+void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst);
+
+const char *dtype_name(enum dtype d); /* "F32", "BF16" ... */
+size_t dtype_bytes(enum dtype d);     /* of an element; 0 for block types */
+int dtype_block(enum dtype d); /* elements of a block; 1 for plain types */
+size_t dtype_block_bytes(enum dtype d);
+int dtype_quantised(enum dtype d);
+
+#endif

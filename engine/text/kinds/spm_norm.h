@@ -1,0 +1,94 @@
+/* spm_norm: what SentencePiece tokenizers do to a text before they cut it: a
+ * mark (U+2581) stands for a space, and usually for one in front of the text.
+ * The steps come from tokenizer.json's normalizer and pre_tokenizer, or from
+ * GGUF metadata; what is not known is refused by its name.
+ * Source: Kudo and Richardson 2018; sentencepiece's normalizer.cc; Hugging
+ * Face tokenizers (Prepend, Replace, Strip, Precompiled, Metaspace).
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_SPM_NORM_H
+#define SEQD_SPM_NORM_H
+
+#include "engine/text/tokenizer_impl.h"
+#include "engine/text/unicode/unicode.h"
+
+#define SPM_MARK 0x2581u
+#define SPM_MARK_UTF8 "\xe2\x96\x81"
+#define SPM_MARK_BYTES 3
+#define SPM_MAX_STEPS 12
+
+enum spm_kind {
+    SPM_PREPEND,  /* arg in front of a text that is not empty */
+    SPM_SPACES,   /* each space becomes the mark */
+    SPM_COLLAPSE, /* two and more spaces become arg */
+    SPM_WORDS,    /* white space but between words goes; that becomes arg */
+    SPM_LSTRIP,   /* white space at the ends goes */
+    SPM_RSTRIP,
+    SPM_CHARS /* the longest matches of the table of characters */
+};
+
+struct spm_step {
+    enum spm_kind kind;
+    uint32_t arg;
+};
+
+/* A double-array trie over bytes, and what its leaves stand for. */
+struct spm_chars {
+    uint32_t *unit; /* [n_units] */
+    size_t n_units;
+    char *text; /* [n_text], NUL-terminated strings */
+    size_t n_text;
+};
+
+enum spm_prefix { SPM_NEVER, SPM_FIRST, SPM_ALWAYS };
+
+struct spm_norm {
+    struct spm_step step[SPM_MAX_STEPS];
+    int n;
+    enum spm_prefix prefix; /* a mark in front, but where there is one */
+    int split;              /* words begin at marks and are cut alone */
+    int strips;             /* a text's first space is the prefix's */
+    struct spm_chars chars;
+};
+
+/* spm_norm_json: ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
+int spm_norm_json(struct spm_norm *m, const struct tok_source *s);
+/* spm_norm_add: another step. */
+int spm_norm_add(struct spm_norm *m, const struct tok_source *s,
+                 enum spm_kind kind, uint32_t arg);
+void spm_norm_fini(struct spm_norm *m);
+
+/* spm_norm_run: valid UTF-8 s [n], n > 0, into out (zeros at first); `first`:
+ * the segment begins the text. O(n) for a given table. */
+int spm_norm_run(const struct spm_norm *m, const char *s, size_t n, int first,
+                 struct uni_text *out, struct err *e);
+
+/* spm_chars_read: the table as sentencepiece writes it: bytes of the trie,
+ * trie, strings. ERR_FORMAT, ERR_NOMEM. */
+int spm_chars_read(struct spm_chars *c, const struct tok_source *s,
+                   const uint8_t *p, size_t n);
+void spm_chars_fini(struct spm_chars *c);
+/* spm_chars_find: the longest key that s [n] begins with: its length and what
+ * it stands for; 0: none. */
+size_t spm_chars_find(const struct spm_chars *c, const char *s, size_t n,
+                      const char **to);
+
+/* What SentencePiece's kinds of tokenizer share (spm_vocab.c). */
+struct spm_bytes {
+    int32_t id[256]; /* of "<0x00>" ...; -1: the vocabulary lacks it */
+    int all;         /* 1: none is lacking */
+};
+/* spm_bytes_find: mark the entries as bytes. */
+void spm_bytes_find(struct spm_bytes *b, struct tokenizer *t);
+/* spm_pieces: what tokens stand for. */
+int spm_pieces(struct tokenizer *t, const struct tok_source *s);
+/* spm_detok: pieces joined; the prefix's space is left out. */
+int spm_detok(const struct tokenizer *t, const struct spm_norm *m,
+              struct detok *d, int32_t id, struct buf *out);
+/* spm_scores: [t->n] of tokenizer.ggml.scores; ERR_FORMAT, ERR_NOMEM. */
+int spm_scores(const struct tokenizer *t, const struct tok_source *s,
+               float **out);
+/* spm_plain: 1 for entries that plain text may become. */
+int spm_plain(const struct tokenizer *t, int32_t id);
+
+#endif

@@ -1,0 +1,353 @@
+/* unicode: look-ups in the generated tables by binary search, and the
+ * normalisation forms NFC and NFD (UAX #15). A run of combining marks is
+ * sorted by counting, so that a text of nothing else costs no more than
+ * another.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/text/unicode/unicode.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+#include "engine/text/kinds/tok_split.h"
+#include "engine/text/unicode/unicode_tables.h"
+
+/* Hangul syllables are computed (Unicode 16.0, section 3.12). */
+#define S_BASE 0xac00u
+#define L_BASE 0x1100u
+#define V_BASE 0x1161u
+#define T_BASE 0x11a7u
+#define N_L 19u
+#define N_V 21u
+#define N_T 28u
+#define N_S (N_L * N_V * N_T)
+
+/* The last run whose first code point is <= cp, or -1. */
+static int run_of(const uint32_t *runs, int n, uint32_t cp)
+{
+    int lo = 0, hi = n;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (runs[mid] >> 8 <= cp)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo - 1;
+}
+
+uint32_t uni_category(uint32_t cp)
+{
+    if (cp > 0x10ffff)
+        return UNI_CN;
+    if (cp >= 'a' && cp <= 'z')
+        return UNI_LL;
+    if (cp == ' ')
+        return UNI_ZS;
+    uint32_t run = uni_class_runs[run_of(uni_class_runs, n_uni_class_runs, cp)];
+    uint32_t code = run & 0xff;
+    if (code == UNI_ALTERNATING)
+        code = (cp - (run >> 8)) & 1 ? UNI_LL : UNI_LU;
+    return code;
+}
+
+uint32_t uni_mask(uint32_t cp)
+{
+    return 1u << uni_category(cp);
+}
+
+uint32_t uni_lower(uint32_t cp)
+{
+    if (cp < 0x80)
+        return cp >= 'A' && cp <= 'Z' ? cp + 32 : cp;
+    int lo = 0, hi = n_uni_lower_runs - 1;
+    while (lo <= hi) {
+        int mid = lo + (hi - lo) / 2;
+        const struct uni_case_run *r = &uni_lower_runs[mid];
+        if (cp < r->first) {
+            hi = mid - 1;
+        } else if (cp > r->last) {
+            lo = mid + 1;
+        } else {
+            int hit = (cp - r->first) % (uint32_t)r->stride == 0;
+            return hit ? (uint32_t)((int32_t)cp + r->delta) : cp;
+        }
+    }
+    return cp;
+}
+
+int uni_ccc(uint32_t cp)
+{
+    int i = cp < 0x300 ? -1 : run_of(uni_ccc_runs, n_uni_ccc_runs, cp);
+    return i < 0 ? 0 : (int)(uni_ccc_runs[i] & 0xff);
+}
+
+/* The two parts of one step of decomposition; 0 when there is none. */
+static int split_once(uint32_t cp, uint32_t *a, uint32_t *b)
+{
+    if (cp < 0xc0)
+        return 0;
+    int lo = 0, hi = n_uni_decomp;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if ((uint32_t)(uni_decomp[mid] >> 42) < cp)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == n_uni_decomp || (uint32_t)(uni_decomp[lo] >> 42) != cp)
+        return 0;
+    *a = (uint32_t)(uni_decomp[lo] >> 21) & 0x1fffff;
+    *b = (uint32_t)uni_decomp[lo] & 0x1fffff;
+    return 1;
+}
+
+int uni_decompose(uint32_t cp, uint32_t out[4])
+{
+    if (cp - S_BASE < N_S) {
+        uint32_t s = cp - S_BASE;
+        out[0] = L_BASE + s / (N_V * N_T);
+        out[1] = V_BASE + s % (N_V * N_T) / N_T;
+        out[2] = T_BASE + s % N_T;
+        return out[2] == T_BASE ? 2 : 3;
+    }
+    /* Only the first part decomposes further; the longest chain has 4. */
+    uint32_t tail[4], a, b;
+    int n_tail = 0, n = 0;
+    while (n_tail < 3 && split_once(cp, &a, &b)) {
+        cp = a;
+        if (b)
+            tail[n_tail++] = b;
+    }
+    out[n++] = cp;
+    while (n_tail > 0)
+        out[n++] = tail[--n_tail];
+    return n;
+}
+
+uint32_t uni_compose(uint32_t a, uint32_t b)
+{
+    if (a - L_BASE < N_L && b - V_BASE < N_V)
+        return S_BASE + ((a - L_BASE) * N_V + (b - V_BASE)) * N_T;
+    if (a - S_BASE < N_S && (a - S_BASE) % N_T == 0 && b > T_BASE &&
+        b < T_BASE + N_T)
+        return a + (b - T_BASE);
+    uint64_t want = (uint64_t)a << 21 | b;
+    int lo = 0, hi = n_uni_comp;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if ((uni_decomp[uni_comp[mid]] & 0x3ffffffffffu) < want)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == n_uni_comp)
+        return 0;
+    uint64_t d = uni_decomp[uni_comp[lo]];
+    return (d & 0x3ffffffffffu) == want ? (uint32_t)(d >> 42) : 0;
+}
+
+/* ------------------------------------------------------- normalised text */
+
+void uni_text_fini(struct uni_text *u)
+{
+    mem_free(u->p);
+    mem_free(u->at);
+    memset(u, 0, sizeof *u);
+}
+
+static int text_room(struct uni_text *u, size_t n, struct err *e)
+{
+    if (u->cap - u->n > n)
+        return 0;
+    size_t cap = u->cap * 2 > u->n + n ? u->cap * 2 : u->n + n + 256;
+    char *p = mem_grow(u->p, cap, 1);
+    if (!p)
+        return err_nomem(e);
+    u->p = p;
+    uint32_t *at = mem_grow(u->at, cap, sizeof *at);
+    if (!at)
+        return err_nomem(e);
+    u->at = at;
+    u->cap = cap;
+    return 0;
+}
+
+int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e)
+{
+    if (text_room(u, 4, e))
+        return -1;
+    int len = utf8_put(cp, u->p + u->n);
+    for (int k = 0; k < len; k++)
+        u->at[u->n++] = at;
+    return 0;
+}
+
+int uni_text_end(struct uni_text *u, uint32_t at, struct err *e)
+{
+    if (text_room(u, 4, e))
+        return -1;
+    u->p[u->n] = 0;
+    u->at[u->n] = at;
+    return 0;
+}
+
+int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e)
+{
+    if (text_room(u, n, e))
+        return -1;
+    memcpy(u->p + u->n, s, n);
+    for (size_t i = 0; i < n; i++)
+        u->at[u->n++] = (uint32_t)i;
+    return uni_text_end(u, (uint32_t)n, e);
+}
+
+/* ------------------------------------------------------------ NFC and NFD */
+
+struct mark {
+    uint32_t cp;
+    int ccc;
+};
+
+/* A starter and the marks after it, decomposed: what is normalised at a time.
+ * Marks before the first starter make a cluster of their own. */
+struct cluster {
+    struct mark *v, *tmp;
+    size_t n, cap;
+    uint32_t at; /* where it begins */
+};
+
+static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
+                       struct err *e)
+{
+    if (c->n == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 32;
+        struct mark *v = mem_grow(c->v, cap, sizeof *v);
+        if (!v)
+            return err_nomem(e);
+        c->v = v;
+        struct mark *tmp = mem_grow(c->tmp, cap, sizeof *tmp);
+        if (!tmp)
+            return err_nomem(e);
+        c->tmp = tmp;
+        c->cap = cap;
+    }
+    c->at = c->n ? c->at : at;
+    c->v[c->n++] = (struct mark){cp, uni_ccc(cp)};
+    return 0;
+}
+
+/* Stable sort of the marks by class; the starter has class 0 and stays. */
+static void cluster_sort(struct cluster *c)
+{
+    size_t at[257] = {0};
+    int sorted = 1;
+    for (size_t i = 1; i < c->n; i++)
+        sorted &= c->v[i - 1].ccc <= c->v[i].ccc;
+    if (sorted)
+        return;
+    for (size_t i = 0; i < c->n; i++)
+        at[c->v[i].ccc + 1]++;
+    for (int k = 0; k < 256; k++)
+        at[k + 1] += at[k];
+    for (size_t i = 0; i < c->n; i++)
+        c->tmp[at[c->v[i].ccc]++] = c->v[i];
+    memcpy(c->v, c->tmp, c->n * sizeof *c->v);
+}
+
+/* Canonical composition of a sorted cluster in place: a mark joins the starter
+ * when nothing of its class or above stands between them. */
+static void cluster_compose(struct cluster *c)
+{
+    size_t n = 1;
+    int last = 0; /* class of the mark before, of those that stay */
+    if (c->n == 0 || c->v[0].ccc != 0)
+        return;
+    for (size_t i = 1; i < c->n; i++) {
+        struct mark m = c->v[i];
+        int blocked = n > 1 && last >= m.ccc;
+        uint32_t both = blocked ? 0 : uni_compose(c->v[0].cp, m.cp);
+        if (both) {
+            c->v[0].cp = both;
+        } else {
+            c->v[n++] = m;
+            last = m.ccc;
+        }
+    }
+    c->n = n;
+}
+
+static int cluster_flush(struct cluster *c, struct uni_text *out, struct err *e)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (uni_text_put(out, c->v[i].cp, c->at, e))
+            return -1;
+    c->n = 0;
+    return 0;
+}
+
+/* In NFC a starter may join the starter before it (Hangul, and a few vowel
+ * signs): only when no mark stands between. */
+static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp)
+{
+    if (form != UNI_NFC || c->n != 1 || c->v[0].ccc != 0)
+        return 0;
+    uint32_t both = uni_compose(c->v[0].cp, cp);
+    if (both)
+        c->v[0].cp = both;
+    return both != 0;
+}
+
+static int add_point(struct cluster *c, enum uni_form form, uint32_t cp,
+                     uint32_t at, struct uni_text *out, struct err *e)
+{
+    if (uni_ccc(cp) == 0 && c->n > 0) {
+        cluster_sort(c);
+        if (form == UNI_NFC)
+            cluster_compose(c);
+        if (joins_starter(c, form, cp))
+            return 0;
+        if (cluster_flush(c, out, e))
+            return -1;
+    }
+    return cluster_add(c, cp, at, e);
+}
+
+static int normalize(struct cluster *c, enum uni_form form, const char *s,
+                     size_t n, struct uni_text *out, struct err *e)
+{
+    for (size_t i = 0; i < n;) {
+        uint32_t cp, part[4];
+        size_t used = (unsigned char)s[i] ? tok_decode(s, n, i, &cp) : 1;
+        cp = s[i] ? cp : 0;
+        int k = uni_decompose(cp, part);
+        for (int m = 0; m < k; m++)
+            if (add_point(c, form, part[m], (uint32_t)i, out, e))
+                return -1;
+        i += used;
+    }
+    cluster_sort(c);
+    if (form == UNI_NFC)
+        cluster_compose(c);
+    return cluster_flush(c, out, e) || uni_text_end(out, (uint32_t)n, e) ? -1
+                                                                         : 0;
+}
+
+int uni_normalize(enum uni_form form, const char *s, size_t n,
+                  struct uni_text *out, struct err *e)
+{
+    struct cluster c = {0};
+    int rc = normalize(&c, form, s, n, out, e);
+    mem_free(c.v);
+    mem_free(c.tmp);
+    return rc;
+}
+
+int uni_is_plain(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] >= 0xc3)
+            return 0;
+    return 1;
+}

@@ -1,0 +1,63 @@
+/* rnn: stacked recurrent nets (Elman, LSTM, GRU) as next-token models and
+ * classifiers; models/README.md has the checkpoint's layout. rnn.c loads,
+ * folds and frees; rnn_step.c is the step.
+ *
+ * Dimensions: V vocabulary, E embedding, H hidden (Hp: whole unit blocks), L
+ * layers, D directions, G gates, P projection, C labels, W = D*Hp.
+ *
+ * State of a sequence (fixed_bytes), fp32: for each layer h [W] and, for the
+ * LSTM, c [W]; then the pooling accumulator [W] of a classifier that pools by
+ * mean (running sum) or max, in time order. All zero is the empty sequence.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_RNN_H
+#define SEQD_RNN_H
+
+#include <stdatomic.h>
+
+#include "engine/run/arch.h"
+#include "models/rnn/cell.h"
+
+#define RNN_MAX_LAYERS 8
+#define RNN_MAX_CHAIN 16 /* time steps of an item in one step */
+
+enum rnn_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
+
+struct rnn {
+    const struct cell_kind *kind;
+    int V, E, H, Hp, L, D, P; /* P 0: no projection */
+    int n_out;                /* V, or C for a classifier */
+    int classifier;
+    enum rnn_pooling pooling;
+    const struct tensor *embedding; /* [V, E], in the mapping */
+    struct cell cell[RNN_MAX_LAYERS][2];
+    struct packed projection; /* [P, D*H] */
+    float *projection_bias;   /* [P] */
+    struct packed output;     /* [n_out, P or D*H] */
+    float *output_bias;       /* [n_out], zeros when the checkpoint has none */
+    size_t fold_bytes;        /* most bytes of folded tables */
+    /* Folded input of layer 0, table[d][token] = bias_x + W_ih e(token),
+     * [V][G*Hp] in block order: written by warm() before `folded` is set. */
+    float *table[2];
+    atomic_int folded;
+    char summary[64];
+};
+
+extern const struct model_arch rnn_arch;
+
+/* rnn_fold_bytes: size of all folded tables. */
+size_t rnn_fold_bytes(const struct rnn *m);
+
+/* rnn_step.c */
+size_t rnn_scratch_bytes(const void *self, int max_items, int max_tokens,
+                         int max_rows, int n_threads);
+int rnn_step(const void *self, const struct exec *x, struct batch *b,
+             struct err *e);
+
+/* Offsets in floats into a sequence's state. */
+size_t rnn_state_floats(const struct rnn *m);
+size_t rnn_state_h(const struct rnn *m, int layer);
+size_t rnn_state_c(const struct rnn *m, int layer);
+size_t rnn_state_pool(const struct rnn *m);
+
+#endif

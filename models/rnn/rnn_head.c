@@ -1,0 +1,163 @@
+/* rnn_head: the wanted outputs of a step: states are copied; logits and class
+ * scores of all items are one product over all wanted rows.
+ *
+ *     pooled = last state | sum / length | maximum      (classifiers)
+ *     p = W_p s + b_p                                    (optional projection)
+ *     y = W_o p + b_o
+ *
+ * A wide output is split over the threads by columns (each reads its share of
+ * the weights once), a narrow one by rows. Where the caller's rows do not lie
+ * at equal distances, the product goes through a small tile.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "models/rnn/rnn_step.h"
+
+/* Output panels a thread must have before columns are split. */
+#define MIN_PANELS 4
+
+/* Top states of row r, directions one after the other, without padding; or
+ * the pooled ones. x [D*H] */
+static void read_row(const struct rnn_run *s, const struct out_row *r, float *x)
+{
+    const struct rnn *m = s->m;
+    const struct batch_item *it = &s->b->item[r->item];
+    const float *state = it->fixed_out;
+    size_t H = (size_t)m->H, Hp = (size_t)m->Hp;
+    float count = (float)(it->seq->len[0] + it->in.n);
+
+    for (int d = 0; d < m->D; d++, x += H) {
+        const float *from;
+
+        if (r->pos[d] >= 0)
+            from = rnn_states(s, m->L - 1, d) + (size_t)r->pos[d] * Hp;
+        else if (m->pooling == POOL_LAST)
+            from = state + rnn_state_h(m, m->L - 1) + (size_t)d * Hp;
+        else
+            from = state + rnn_state_pool(m) + (size_t)d * Hp;
+        memcpy(x, from, H * sizeof *x);
+        if (r->pos[d] < 0 && m->pooling == POOL_MEAN)
+            s->x->k->divide((int)H, count, x);
+    }
+}
+
+/* A product over rows r0..r1 of x into rows of the caller, columns n0..n1,
+ * through a tile. */
+static void product_tiled(const struct rnn_run *s, const struct lane_mem *mem,
+                          const float *x, size_t ldx, const int range[4])
+{
+    const struct rnn *m = s->m;
+    int r0 = range[0], r1 = range[1], n0 = range[2], n1 = range[3];
+
+    for (int n = n0; n < n1; n += RNN_TILE_COLS) {
+        int end = n + RNN_TILE_COLS < n1 ? n + RNN_TILE_COLS : n1;
+        struct packed W = cell_view(&m->output, n, end);
+
+        for (int i = 0; i < RNN_TILE_ROWS; i++)
+            mem->inputs[i] = m->output_bias + n;
+        for (int r = r0; r < r1; r += RNN_TILE_ROWS) {
+            int rows = r1 - r < RNN_TILE_ROWS ? r1 - r : RNN_TILE_ROWS;
+
+            s->x->k->gemm_rows(&W, 0, W.N, rows, x + (size_t)r * ldx, ldx,
+                               mem->inputs, mem->tile, RNN_TILE_COLS);
+            for (int i = 0; i < rows; i++)
+                memcpy(s->product[r + i].dst + n,
+                       mem->tile + (size_t)i * RNN_TILE_COLS,
+                       (size_t)W.N * sizeof(float));
+        }
+    }
+}
+
+/* range: rows from, to, columns from, to. */
+static void run_product(const struct rnn_run *s, const struct lane_mem *mem,
+                        const int range[4])
+{
+    const struct rnn *m = s->m;
+    const float *x = m->P ? s->op : s->ox;
+    size_t ldx = (size_t)m->output.K;
+    int r0 = range[0], r1 = range[1];
+
+    if (s->uniform && r1 > r0) {
+        for (int r = r0; r < r1; r++)
+            mem->rows[r] = m->output_bias;
+        s->x->k->gemm_rows(&m->output, range[2], range[3], r1 - r0,
+                           x + (size_t)r0 * ldx, ldx, mem->rows + r0,
+                           s->product[r0].dst, s->uniform_ld);
+    } else {
+        product_tiled(s, mem, x, ldx, range);
+    }
+    for (int r = r0; r < r1; r++)
+        if (!s->x->k->all_finite(range[3] - range[2],
+                                 s->product[r].dst + range[2]))
+            mem->bad[r] = 1;
+}
+
+static void project(const struct rnn_run *s, const struct lane_mem *mem, int r0,
+                    int r1)
+{
+    const struct rnn *m = s->m;
+    size_t P = (size_t)m->P, K = (size_t)m->projection.K;
+
+    for (int r = r0; r < r1; r++)
+        mem->rows[r] = m->projection_bias;
+    if (r1 > r0)
+        s->x->k->gemm_rows(&m->projection, 0, m->P, r1 - r0,
+                           s->ox + (size_t)r0 * K, K, mem->rows + r0,
+                           s->op + (size_t)r0 * P, P);
+}
+
+void rnn_head_run(struct rnn_run *s, int tid)
+{
+    const struct rnn *m = s->m;
+    const struct lane_mem *mem = &s->lane[tid];
+    size_t K = (size_t)m->D * (size_t)m->H;
+    int by_columns = m->n_out >= MIN_PANELS * PACK_COLS * s->n;
+    int range[4] = {0, 0, 0, m->n_out};
+
+    for (int i = tid; i < s->n_copy; i += s->n)
+        read_row(s, &s->copy[i], s->copy[i].dst);
+    if (!s->n_product)
+        return;
+    memset(mem->bad, 0, (size_t)s->n_product);
+    rnn_share(s->n_product, 1, s->n, tid, &range[0], &range[1]);
+    for (int r = range[0]; r < range[1]; r++)
+        read_row(s, &s->product[r], s->ox + (size_t)r * K);
+    if (m->P)
+        project(s, mem, range[0], range[1]);
+    if (by_columns && s->n > 1) {
+        pool_barrier(s->x->pool);
+        range[0] = 0;
+        range[1] = s->n_product;
+        rnn_share(m->n_out, PACK_COLS, s->n, tid, &range[2], &range[3]);
+    }
+    run_product(s, mem, range);
+}
+
+static void fail_item(struct rnn_run *s, int item)
+{
+    s->b->item[item].status = -1;
+    s->b->item[item].fail = ERR_INTERNAL;
+}
+
+/* An item whose outputs or state are not finite fails, alone. */
+void rnn_head_finish(struct rnn_run *s)
+{
+    const struct rnn *m = s->m;
+    const struct kernels *k = s->x->k;
+
+    for (int r = 0; r < s->n_product; r++) {
+        for (int i = 0; i < s->n; i++)
+            if (s->lane[i].bad[r])
+                fail_item(s, s->product[r].item);
+    }
+    for (int i = 0; i < s->n_copy; i++)
+        if (!k->all_finite(m->D * m->H, s->copy[i].dst))
+            fail_item(s, s->copy[i].item);
+    for (int i = 0; i < s->n_slots; i++) {
+        const struct batch_item *it = &s->b->item[s->order[i]];
+
+        if (!k->all_finite((int)rnn_state_floats(m), it->fixed_out))
+            fail_item(s, s->order[i]);
+    }
+}

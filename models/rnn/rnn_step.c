@@ -1,0 +1,310 @@
+/* rnn_step: one step over a ragged batch, layer by layer. See rnn_step.h for
+ * the packing and the threads. No allocation, no lock, no failure inside:
+ * rnn_plan has checked the batch.
+ *
+ * The input part of a block of time steps (up to RNN_BLOCK_ROWS rows) is made
+ * by one product where no folded table serves, so that few long sequences read
+ * the input weights once per block and not once per token.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "models/rnn/rnn_step.h"
+
+/* One thread's part of one layer and direction. */
+struct lane {
+    struct rnn_run *s;
+    const struct lane_mem *mem;
+    const struct group *g;
+    int layer, d;
+    int j0, j1;  /* units */
+    int barrier; /* other threads own the other units of this direction */
+};
+
+static size_t layer_at(const struct rnn_run *s, int layer, int slot)
+{
+    size_t W = (size_t)s->m->D * (size_t)s->m->Hp;
+
+    return ((size_t)layer * (size_t)s->n_slots + (size_t)slot) * W;
+}
+
+float *rnn_states(const struct rnn_run *s, int layer, int d)
+{
+    size_t plane = (size_t)s->n_tokens * (size_t)s->m->Hp;
+
+    return s->y + (size_t)(layer % 2 * s->m->D + d) * plane;
+}
+
+/* --- inputs --- */
+
+/* Times that step t of this lane stands for: forward t, backward len - 1 - t.
+ */
+static int time_of(const struct lane *l, int slot, int t)
+{
+    return l->d ? l->s->len[slot] - 1 - t : t;
+}
+
+static int32_t token_at(const struct lane *l, int r, int t)
+{
+    int slot = l->g->first + r;
+    const struct batch_item *it = &l->s->b->item[l->s->order[slot]];
+
+    return ((const int32_t *)it->in.p)[time_of(l, slot, t)];
+}
+
+/* Both directions of the layer below at the time of step t, row r. x [2Hp] */
+static void gather_pair(const struct lane *l, int r, int t, float *x)
+{
+    const struct rnn_run *s = l->s;
+    const struct group *g = l->g;
+    int slot = g->first + r, time = time_of(l, slot, t);
+    size_t Hp = (size_t)s->m->Hp;
+    int fwd = g->base + g->off[time] + r;
+    int bwd = g->base + g->off[s->len[slot] - 1 - time] + r;
+
+    memcpy(x, rnn_states(s, l->layer - 1, 0) + (size_t)fwd * Hp,
+           Hp * sizeof *x);
+    memcpy(x + Hp, rnn_states(s, l->layer - 1, 1) + (size_t)bwd * Hp,
+           Hp * sizeof *x);
+}
+
+/* Input rows of steps t0..t1, [rows][*ld]. */
+static const float *gather(const struct lane *l, int t0, int t1, size_t *ld)
+{
+    const struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct group *g = l->g;
+    float *x = l->mem->x;
+
+    if (l->layer && m->D == 1) {
+        *ld = (size_t)m->Hp;
+        return rnn_states(s, l->layer - 1, 0) +
+               (size_t)(g->base + g->off[t0]) * *ld;
+    }
+    *ld = (size_t)s->x_cols;
+    for (int t = t0; t < t1; t++) {
+        for (int r = 0; r < g->off[t + 1] - g->off[t]; r++, x += *ld) {
+            if (l->layer)
+                gather_pair(l, r, t, x);
+            else
+                tensor_read(m->embedding,
+                            (size_t)token_at(l, r, t) * (size_t)m->E,
+                            (size_t)m->E, x);
+        }
+    }
+    return l->mem->x;
+}
+
+/* mem->inputs: the input part of each row of steps t0..t1, from the folded
+ * table or by a product. */
+static void make_inputs(const struct lane *l, int t0, int t1)
+{
+    const struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct group *g = l->g;
+    const struct cell *w = &m->cell[l->layer][l->d];
+    size_t width = (size_t)w->G * (size_t)w->Hp, ld;
+    const float *x;
+    int n = 0;
+
+    if (l->layer == 0 && s->folded) {
+        for (int t = t0; t < t1; t++) {
+            for (int r = 0; r < g->off[t + 1] - g->off[t]; r++)
+                l->mem->inputs[n++] =
+                    m->table[l->d] + (size_t)token_at(l, r, t) * width;
+        }
+        return;
+    }
+    n = g->off[t1] - g->off[t0];
+    x = gather(l, t0, t1, &ld);
+    cell_project(s->x->k, w, n, l->j0, l->j1, x, ld, l->mem->a, l->mem->rows);
+    for (int i = 0; i < n; i++)
+        l->mem->inputs[i] = l->mem->a + (size_t)i * width;
+}
+
+/* --- states --- */
+
+/* State of slot: h (and c) of all layers into the working arrays. */
+static void load_state(struct rnn_run *s, int slot)
+{
+    const struct rnn *m = s->m;
+    const float *in = s->b->item[s->order[slot]].fixed_in;
+    size_t bytes = (size_t)m->D * (size_t)m->Hp * sizeof *in;
+
+    for (int i = 0; i < m->L; i++) {
+        memcpy(s->h0 + layer_at(s, i, slot), in + rnn_state_h(m, i), bytes);
+        if (m->kind->has_c)
+            memcpy(s->c + layer_at(s, i, slot), in + rnn_state_c(m, i), bytes);
+    }
+}
+
+/* h and c of this lane's units after the last step of each row. */
+static void store_states(const struct lane *l)
+{
+    const struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct group *g = l->g;
+    size_t Hp = (size_t)m->Hp, unit = (size_t)l->d * Hp + (size_t)l->j0;
+    size_t bytes = (size_t)(l->j1 - l->j0) * sizeof(float);
+    const float *y = rnn_states(s, l->layer, l->d);
+
+    for (int r = 0; r < g->m; r++) {
+        int slot = g->first + r, len = s->len[slot];
+        float *out = s->b->item[s->order[slot]].fixed_out;
+        const float *h = s->h0 + layer_at(s, l->layer, slot) + unit;
+
+        if (len)
+            h = y + (size_t)(g->base + g->off[len - 1] + r) * Hp + l->j0;
+        memcpy(out + rnn_state_h(m, l->layer) + unit, h, bytes);
+        if (m->kind->has_c)
+            memcpy(out + rnn_state_c(m, l->layer) + unit,
+                   s->c + layer_at(s, l->layer, slot) + unit, bytes);
+    }
+}
+
+/* Running sum or maximum of the top states, in the order of the steps. */
+static void pool_states(const struct lane *l)
+{
+    const struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct kernels *k = s->x->k;
+    const struct group *g = l->g;
+    size_t Hp = (size_t)m->Hp;
+    size_t at = rnn_state_pool(m) + (size_t)l->d * Hp + (size_t)l->j0;
+    int n = l->j1 - l->j0;
+    const float *y = rnn_states(s, l->layer, l->d) + l->j0;
+
+    for (int r = 0; r < g->m; r++) {
+        int slot = g->first + r;
+        const struct batch_item *it = &s->b->item[s->order[slot]];
+        float *acc = (float *)it->fixed_out + at;
+
+        memcpy(acc, (const float *)it->fixed_in + at,
+               (size_t)n * sizeof(float));
+        for (int t = 0; t < s->len[slot]; t++) {
+            const float *h = y + (size_t)(g->base + g->off[t] + r) * Hp;
+
+            if (m->pooling == POOL_MEAN)
+                k->add_to(n, h, acc);
+            else if (t || it->seq->len[0])
+                k->max_to(n, h, acc);
+            else
+                memcpy(acc, h, (size_t)n * sizeof(float));
+        }
+    }
+}
+
+/* --- recurrence --- */
+
+/* First step after t0 that does not fit the block any more. */
+static int block_end(const struct lane *l, int t0)
+{
+    const int *off = l->g->off;
+    int t = t0 + 1;
+
+    while (t < l->g->T && off[t + 1] - off[t0] <= l->s->block_rows)
+        t++;
+    return t;
+}
+
+static void run_lane(const struct lane *l)
+{
+    struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct group *g = l->g;
+    size_t Hp = (size_t)m->Hp, W = (size_t)m->D * Hp;
+    size_t first = layer_at(s, l->layer, g->first) + (size_t)l->d * Hp;
+    float *y = rnn_states(s, l->layer, l->d) + (size_t)g->base * Hp;
+    struct cell_step step = {.j0 = l->j0,
+                             .j1 = l->j1,
+                             .h_in = s->h0 + first,
+                             .ld_in = W,
+                             .ld_out = Hp,
+                             .ldc = W,
+                             .gates = l->mem->gates,
+                             .rows = l->mem->rows};
+    int end = 0, start = 0;
+
+    if (m->kind->has_c)
+        step.c = s->c + first;
+    for (int t = 0; t < g->T; t++) {
+        if (t == end) {
+            start = t;
+            end = block_end(l, t);
+            make_inputs(l, start, end);
+        }
+        step.m = g->off[t + 1] - g->off[t];
+        step.a = l->mem->inputs + (g->off[t] - g->off[start]);
+        step.h_out = y + (size_t)g->off[t] * Hp;
+        m->kind->forward(s->x->k, &m->cell[l->layer][l->d], &step);
+        step.h_in = step.h_out;
+        step.ld_in = Hp;
+        if (l->barrier)
+            pool_barrier(s->x->pool);
+    }
+    store_states(l);
+    if (l->layer == m->L - 1 && m->classifier && m->pooling != POOL_LAST)
+        pool_states(l);
+}
+
+static void run_layer(struct rnn_run *s, int layer, int tid)
+{
+    const struct rnn *m = s->m;
+    struct lane l = {.s = s, .mem = &s->lane[tid], .layer = layer};
+
+    if (!s->by_units) {
+        l.g = &s->group[tid];
+        l.j1 = m->Hp;
+        for (l.d = 0; l.d < m->D; l.d++)
+            run_lane(&l);
+        return;
+    }
+    {
+        int team = s->n / m->D;
+
+        l.g = &s->group[0];
+        l.d = tid / team;
+        l.barrier = team > 1;
+        rnn_share(m->Hp, UNIT_BLOCK, team, tid % team, &l.j0, &l.j1);
+        run_lane(&l);
+        if (!l.barrier) /* the next layer reads both directions */
+            pool_barrier(s->x->pool);
+    }
+}
+
+static void run_thread(void *arg, int tid, int n)
+{
+    struct rnn_run *s = arg;
+
+    if (s->by_units) {
+        for (int i = tid; i < s->n_slots; i += n)
+            load_state(s, i);
+        pool_barrier(s->x->pool);
+    } else {
+        const struct group *g = &s->group[tid];
+
+        for (int i = 0; i < g->m; i++)
+            load_state(s, g->first + i);
+    }
+    for (int i = 0; i < s->m->L; i++)
+        run_layer(s, i, tid);
+    if (n > 1)
+        pool_barrier(s->x->pool);
+    rnn_head_run(s, tid);
+}
+
+int rnn_step(const void *self, const struct exec *x, struct batch *b,
+             struct err *e)
+{
+    struct rnn_run s = {.m = self, .x = x, .b = b};
+
+    s.folded = atomic_load_explicit(&s.m->folded, memory_order_acquire);
+    if (rnn_plan(&s, e))
+        return -1;
+    if (s.n == 1)
+        run_thread(&s, 0, 1);
+    else
+        pool_run(x->pool, s.n, run_thread, &s);
+    rnn_head_finish(&s);
+    return 0;
+}

@@ -1,0 +1,80 @@
+/* seqd_train: the command line of seqd-train. SIGINT and SIGTERM ask the
+ * training loop to stop after the step it is in; it then writes its state.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "models/train/train_eval.h"
+#include "models/train/gradcheck.h"
+#include "models/train/train.h"
+
+static atomic_int stop_asked;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+static void watch_signals(void)
+{
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = on_signal;
+    a.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* twice ends at once */
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+static int run_train(const struct options *o, struct err *e)
+{
+    struct trainer *t = mem_zalloc(sizeof *t);
+    if (t == NULL)
+        return err_nomem(e);
+    int rc = trainer_open(t, o, e);
+    t->stop = &stop_asked;
+    if (rc == 0)
+        rc = trainer_run(t, e);
+    trainer_close(t);
+    mem_free(t);
+    return rc;
+}
+
+static int run_eval(const struct options *o, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    int rc = eval_run(o, &b, e);
+    if (rc == 0)
+        fputs(b.p, stdout);
+    buf_fini(&b);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    struct err e = ERR_INIT;
+    int rc = options_parse(argc, argv, &o, &e);
+    if (rc == 0 && strcmp(o.command, "help") == 0) {
+        options_help(stdout);
+        return 0;
+    }
+    o.log = stderr;
+    watch_signals();
+    if (rc == 0 && strcmp(o.command, "train") == 0)
+        rc = run_train(&o, &e);
+    else if (rc == 0 && strcmp(o.command, "eval") == 0)
+        rc = run_eval(&o, &e);
+    else if (rc == 0 && strcmp(o.command, "gradcheck") == 0)
+        rc = gradcheck_run(stdout, &e);
+    else if (rc == 0)
+        rc = err_set(&e, ERR_INVALID, "unknown command '%s' (see --help)",
+                     o.command);
+    if (rc != 0)
+        fprintf(stderr, "seqd-train: %s\n", e.msg);
+    return rc == 0 ? 0 : 1;
+}

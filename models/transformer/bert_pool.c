@@ -1,0 +1,167 @@
+/* bert_pool: sentence embeddings as sentence-transformers keeps them beside a
+ * checkpoint (Reimers and Gurevych 2019): modules.json lists the parts:
+ * Transformer, Pooling (its folder holds the kind) and Normalize (whose folder
+ * may be missing: it has no parameters). A part that we do not have is refused
+ * by its name.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/json.h"
+#include "models/transformer/bert.h"
+
+#define PATH_BYTES 1024
+#define MAX_LENGTH 1000000
+
+/* 1 and *out, 0 when there is no such file, -1. */
+static int load_file(const char *dir, const char *folder, const char *name,
+                     struct json **out, struct err *e)
+{
+    static const struct json_limits lim = {.max_bytes = 1 << 16};
+    char path[PATH_BYTES];
+    struct err why = ERR_INIT;
+
+    if ((size_t)snprintf(path, sizeof path, "%s/%s%s%s", dir, folder,
+                         *folder ? "/" : "", name) >= sizeof path)
+        return err_set(e, ERR_FORMAT, "modules.json: a path is too long");
+    if (json_load(path, name, &lim, out, &why) == 0)
+        return 1;
+    if (why.code == ERR_NOT_FOUND)
+        return 0;
+    return err_set(e, why.code, "%s", why.msg);
+}
+
+static int read_pooling(const char *dir, const char *folder, const char *label,
+                        struct bert_sentence *s, struct err *e)
+{
+    static const char *const kinds[] = {
+        "pooling_mode_mean_tokens", "pooling_mode_cls_token",
+        "pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens"};
+    struct json *j;
+    int found = load_file(dir, folder, "config.json", &j, e), n = 0, rc = 0;
+
+    if (found < 0)
+        return -1;
+    if (!found)
+        return err_set(e, ERR_FORMAT,
+                       "%s: modules.json names '%.60s', which has no "
+                       "config.json",
+                       label, folder);
+    for (const struct json *v = json_child(j); v && !rc; v = json_next(v)) {
+        int kind = 0;
+
+        if (strncmp(json_key(v), "pooling_mode_", 13) || !json_bool(v))
+            continue;
+        while (kind < 4 && strcmp(kinds[kind], json_key(v)))
+            kind++;
+        if (kind == 4)
+            rc = err_set(e, ERR_UNSUPPORTED,
+                         "%s: %.60s/config.json: '%.60s' is not supported",
+                         label, folder, json_key(v));
+        s->pooling = (enum bert_pooling)kind;
+        n++;
+    }
+    json_free(j);
+    if (!rc && n != 1)
+        rc = err_set(e, n ? ERR_UNSUPPORTED : ERR_FORMAT,
+                     "%s: %.60s/config.json states %d kinds of pooling, "
+                     "expected 1",
+                     label, folder, n);
+    return rc;
+}
+
+/* A folder inside the checkpoint: no way up, not from the root. */
+static int folder_is_inside(const char *s)
+{
+    return s && s[0] != '/' && !strstr(s, "..");
+}
+
+static int read_module(const char *dir, const struct json *m, const char *label,
+                       struct bert_sentence *s, int *pools, struct err *e)
+{
+    const char *type = json_string(json_get(m, "type"));
+    const char *folder = json_string(json_get(m, "path"));
+    const char *kind = type ? strrchr(type, '.') : NULL;
+
+    if (!kind || !folder_is_inside(folder))
+        return err_set(e, ERR_FORMAT,
+                       "%s: modules.json: a part has no type or no path "
+                       "inside the checkpoint",
+                       label);
+    if (!strcmp(kind, ".Transformer") && !*folder)
+        return 0;
+    if (!strcmp(kind, ".Normalize")) {
+        s->normalise = 1;
+        return 0;
+    }
+    if (!strcmp(kind, ".Pooling")) {
+        *pools += 1;
+        return read_pooling(dir, folder, label, s, e);
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: modules.json: '%.80s' in '%.40s' is not supported",
+                   label, type, folder);
+}
+
+static int read_length(const char *dir, const char *label,
+                       struct bert_sentence *s, struct err *e)
+{
+    struct json *j;
+    int found = load_file(dir, "", "sentence_bert_config.json", &j, e), rc = 0;
+
+    if (found <= 0)
+        return found;
+    const struct json *v = json_get(j, "max_seq_length");
+    if (v && json_type(v) != JSON_NULL &&
+        (json_int(v, &s->max_length) || s->max_length < 3 ||
+         s->max_length > MAX_LENGTH))
+        rc = err_set(e, ERR_FORMAT,
+                     "%s: sentence_bert_config.json: 'max_seq_length' is not "
+                     "a whole number from 3 to %d",
+                     label, MAX_LENGTH);
+    json_free(j);
+    return rc;
+}
+
+int bert_sentence_read(const char *dir, const char *label,
+                       struct bert_sentence *s, struct err *e)
+{
+    struct json *j;
+    int found = load_file(dir, "", "modules.json", &j, e), rc = 0, pools = 0;
+
+    if (found <= 0)
+        return found;
+    s->stated = 1;
+    for (const struct json *m = json_child(j); m && !rc; m = json_next(m))
+        rc = read_module(dir, m, label, s, &pools, e);
+    json_free(j);
+    if (!rc && pools != 1)
+        rc = err_set(e, ERR_FORMAT,
+                     "%s: modules.json has %d parts 'Pooling', expected 1",
+                     label, pools);
+    return rc ? rc : read_length(dir, label, s, e);
+}
+
+void bert_pool(const struct bert_sentence *s, const struct kernels *k, int H,
+               const float *x, size_t ldx, int n, float *y)
+{
+    double sum = 0.0;
+
+    memcpy(y, x, (size_t)H * sizeof *y);
+    for (int r = 1; r < n && s->pooling != BERT_POOL_CLS; r++)
+        if (s->pooling == BERT_POOL_MAX)
+            k->max_to(H, x + (size_t)r * ldx, y);
+        else
+            k->add_to(H, x + (size_t)r * ldx, y);
+    if (s->pooling == BERT_POOL_MEAN)
+        k->divide(H, (float)n, y);
+    else if (s->pooling == BERT_POOL_SQRT)
+        k->divide(H, sqrtf((float)n), y);
+    if (!s->normalise)
+        return;
+    for (int i = 0; i < H; i++)
+        sum += (double)y[i] * (double)y[i];
+    k->divide(H, (float)fmax(sqrt(sum), 1e-12), y); /* as PyTorch's normalize */
+}

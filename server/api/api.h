@@ -1,0 +1,30 @@
+/* api: the handlers that route.c lists; one file per endpoint. See route.h
+ * for what they return.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_API_H
+#define SEQD_API_H
+
+#include "server/http/request.h"
+
+int api_predict(struct request *r);
+int api_predict_finish(struct request *r);
+int api_sentiment(struct request *r);
+int api_sentiment_finish(struct request *r);
+int api_embeddings(struct request *r);
+int api_embeddings_finish(struct request *r);
+int api_generate(struct request *r);
+int api_generate_finish(struct request *r);
+int api_tokenize(struct request *r);
+int api_detokenize(struct request *r);
+int api_models(struct request *r);
+int api_model(struct request *r);
+int api_livez(struct request *r);
+int api_readyz(struct request *r);
+int api_metrics(struct request *r);
+int api_info(struct request *r);
+int api_version(struct request *r);
+int api_openapi(struct request *r);
+int api_page(struct request *r);
+
+#endif

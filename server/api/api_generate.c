@@ -1,0 +1,149 @@
+/* api_generate: POST /generate, a continuation, whole or streamed.
+ *
+ * A seed that is not given is drawn here and reported, so that every answer
+ * can be had again. All items of a list use the request's seed: an item's text
+ * depends on its input, never on its place. `truncate` keeps the last tokens.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "engine/base/rng.h"
+#include "server/api/api.h"
+#include "server/api/reply.h"
+#include "server/http/sse.h"
+#include "server/api/input.h"
+
+#define MAX_STOP 16
+#define MAX_STOP_BYTES 256
+
+static const struct field fields[] = {
+    INPUT_FIELDS,
+    {"max_tokens", FIELD_INT, 0, 1 << 20, INPUT_AT(max_tokens)},
+    {"temperature", FIELD_NUMBER, 0, 100, INPUT_AT(temperature)},
+    {"top_k", FIELD_INT, 0, 1 << 24, INPUT_AT(top_k)},
+    {"top_p", FIELD_NUMBER, 0, 1, INPUT_AT(top_p)},
+    {"min_p", FIELD_NUMBER, 0, 1, INPUT_AT(min_p)},
+    {"repetition_penalty", FIELD_NUMBER, 0.01, 100,
+     INPUT_AT(repetition_penalty)},
+    {"seed", FIELD_INT, 0, MAX_SEED, INPUT_AT(seed)},
+    {"stop", FIELD_ANY, 0, 0, INPUT_AT(stop)},
+    {"stream", FIELD_BOOL, 0, 0, INPUT_AT(stream)},
+    {"n", FIELD_LATER_NUMBER, 1, 1, 0},
+    {"presence_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
+    {"frequency_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
+    {"logit_bias", FIELD_LATER, 0, 0, 0},
+    {"logprobs", FIELD_LATER_FALSE, 0, 0, 0},
+    {"session", FIELD_LATER, 0, 0, 0},
+    {"attention", FIELD_LATER_FALSE, 0, 0, 0},
+};
+
+#define N_FIELDS ((int)(sizeof fields / sizeof *fields))
+
+/* The limit of max_tokens is an option. */
+static int read_params(struct request *r, struct input_params *p)
+{
+    struct field own[N_FIELDS];
+    memcpy(own, fields, sizeof fields);
+    for (int i = 0; i < N_FIELDS; i++)
+        if (own[i].kind == FIELD_INT && own[i].offset == INPUT_AT(max_tokens))
+            own[i].max = (double)r->sv->cfg->max_output_tokens;
+    return input_params(r, own, N_FIELDS, p);
+}
+
+static int bad(struct request *r, const char *param, const char *msg)
+{
+    return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
+}
+
+/* What a range cannot say. */
+static int check_params(struct request *r, const struct input_params *p)
+{
+    if (p->temperature > 0 && p->temperature < 0.01)
+        return bad(r, "temperature",
+                   "temperature must be 0 (greedy) or from 0.01 to 100");
+    if (p->top_p <= 0)
+        return bad(r, "top_p", "top_p must be above 0");
+    return 0;
+}
+
+static int add_stop(struct request *r, const struct json *v, const char **stop,
+                    int *n)
+{
+    size_t len = json_string_len(v);
+    if (json_type(v) != JSON_STRING || len == 0 || len > MAX_STOP_BYTES)
+        return bad(r, "stop", "a stop text is a string of 1 to 256 bytes");
+    if (*n == MAX_STOP)
+        return bad(r, "stop", "there are more than 16 stop texts");
+    stop[(*n)++] = json_string(v);
+    return 0;
+}
+
+static int read_stop(struct request *r, const struct json *v, const char **stop,
+                     int *n)
+{
+    *n = 0;
+    if (!v)
+        return 0;
+    if (json_type(v) != JSON_ARRAY)
+        return add_stop(r, v, stop, n);
+    for (v = json_child(v); v; v = json_next(v))
+        if (add_stop(r, v, stop, n) < 0)
+            return -1;
+    return 0;
+}
+
+int api_generate(struct request *r)
+{
+    struct input_params p = {.max_tokens = 64,
+                             .temperature = 1.0,
+                             .top_p = 1.0,
+                             .repetition_penalty = 1.0,
+                             .seed = -1};
+    const char *stop[MAX_STOP];
+    int n_stop;
+    if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
+        read_stop(r, p.stop, stop, &n_stop) < 0 ||
+        input_model(r, p.model, TASK_GENERATE) < 0 ||
+        input_encode(r, &p, KEEP_LAST, 1) < 0)
+        return -1;
+    r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
+    r->stream = p.stream;
+    if (r->stream && sse_begin(r) < 0)
+        return -1;
+    const struct job_spec spec = {
+        .task = TASK_GENERATE,
+        .max_tokens = (int)p.max_tokens,
+        .sample = {.temperature = (float)p.temperature,
+                   .top_k = (int)p.top_k,
+                   .top_p = (float)p.top_p,
+                   .min_p = (float)p.min_p,
+                   .repetition_penalty = (float)p.repetition_penalty,
+                   .seed = r->seed},
+        .stop = stop,
+        .n_stop = n_stop,
+        .stream = p.stream};
+    return input_submit(r, &spec);
+}
+
+static void write_item(struct request *r, const struct item *it,
+                       const struct job_result *res)
+{
+    struct buf *out = &r->out;
+    buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
+    buf_add_int(out, it->index);
+    buf_add_str(out, ",\"text\":");
+    buf_add_json_string(out, res->text, res->text_len);
+    buf_add_str(out, ",\"finish_reason\":\"");
+    buf_add_str(out, sse_finish_reason(res->finish));
+    buf_add_str(out, "\",\"seed\":");
+    buf_add_int(out, (int64_t)r->seed);
+    reply_item_tail(r, it, out);
+}
+
+int api_generate_finish(struct request *r)
+{
+    reply_open(r, "generations");
+    for (int i = 0; i < r->n_items; i++)
+        write_item(r, &r->items[i], job_result(r->jobs[i]));
+    return reply_close(r);
+}

@@ -1,0 +1,45 @@
+/* api_models: GET /v1/models and /v1/models/{m}. The digest of a checkpoint is
+ * computed when it is first asked for, so these run on the worker.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "server/api/api.h"
+#include "server/api/models_json.h"
+#include "server/api/reply.h"
+
+int api_models(struct request *r)
+{
+    struct model *m[MAX_LISTED_MODELS];
+    int n = engine_models(r->sv->engine, m, MAX_LISTED_MODELS);
+    if (n > MAX_LISTED_MODELS)
+        n = MAX_LISTED_MODELS;
+    buf_clear(&r->out);
+    buf_add_str(&r->out, "{\"object\":\"list\",\"data\":[");
+    for (int i = 0; i < n; i++) {
+        if (i)
+            buf_add_char(&r->out, ',');
+        model_json(m[i], &r->out);
+        model_release(m[i]);
+    }
+    buf_add_str(&r->out, "]}");
+    return reply_done(r, 200, "application/json");
+}
+
+int api_model(struct request *r)
+{
+    struct model *m = NULL;
+    struct err e = ERR_INIT;
+    if (engine_model(r->sv->engine, r->arg, 0, &m, &e) < 0) {
+        if (e.code != ERR_NOT_FOUND) {
+            r->err = e;
+            return -1;
+        }
+        return err_set_at(&r->err, ERR_NOT_FOUND, "model_not_found", "model",
+                          "there is no such model");
+    }
+    buf_clear(&r->out);
+    model_json(m, &r->out);
+    model_release(m);
+    return reply_done(r, 200, "application/json");
+}

@@ -1,0 +1,65 @@
+/* api_sentiment: POST /sentiment, one label for a text. Labels are the
+ * checkpoint's own. `truncate` keeps the first tokens, as the texts that such
+ * models are trained on are cut.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "server/api/api.h"
+#include "server/api/attention.h"
+#include "server/api/reply.h"
+#include "server/api/input.h"
+
+static const struct field fields[] = {
+    INPUT_FIELDS,
+    {"explain", FIELD_LATER_FALSE, 0, 0, 0},
+    {"attention", FIELD_BOOL, 0, 0, INPUT_AT(attention)},
+};
+
+int api_sentiment(struct request *r)
+{
+    struct input_params p = {0};
+    if (input_params(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
+        input_model(r, p.model, TASK_CLASSIFY) < 0 ||
+        input_encode(r, &p, KEEP_FIRST, 0) < 0)
+        return -1;
+    const struct job_spec spec = {.task = TASK_CLASSIFY,
+                                  .attention = p.attention};
+    return input_submit(r, &spec);
+}
+
+static void write_score(struct request *r, int label, float score)
+{
+    const char *name = model_get_info(r->model)->labels[label];
+    buf_add_str(&r->out, "\"label\":");
+    buf_add_json_string(&r->out, name, strlen(name));
+    buf_add_str(&r->out, ",\"score\":");
+    buf_add_float(&r->out, score);
+}
+
+static void write_item(struct request *r, const struct item *it,
+                       const struct job_result *res)
+{
+    struct buf *out = &r->out;
+    buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
+    buf_add_int(out, it->index);
+    buf_add_char(out, ',');
+    write_score(r, res->best, res->scores[res->best]);
+    buf_add_str(out, ",\"scores\":[");
+    for (int i = 0; i < res->n_scores; i++) {
+        buf_add_str(out, i ? ",{" : "{");
+        write_score(r, i, res->scores[i]);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    attention_write(r, it, res, out);
+    reply_item_tail(r, it, out);
+}
+
+int api_sentiment_finish(struct request *r)
+{
+    reply_open(r, "sentiments");
+    for (int i = 0; i < r->n_items; i++)
+        write_item(r, &r->items[i], job_result(r->jobs[i]));
+    return reply_close(r);
+}

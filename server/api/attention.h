@@ -1,0 +1,21 @@
+/* attention: the `attention` part of an item's answer:
+ * {"tokens":[...],"layers":[{"heads":[[[...]]]}]}, row i of a head the weights
+ * of position i for all positions.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_ATTENTION_H
+#define SEQD_ATTENTION_H
+
+#include "engine/run/engine.h"
+#include "server/http/request.h"
+
+/* attention_write: ,"attention":{...} of the item, or nothing when the result
+ * has none. */
+void attention_write(const struct request *r, const struct item *it,
+                     const struct job_result *res, struct buf *out);
+
+/* piece_write: what a token stands for as a JSON string: of sub-words their
+ * bytes (U+FFFD for those that are no whole code points), else the entry. */
+void piece_write(const struct tokenizer *t, int32_t id, struct buf *out);
+
+#endif

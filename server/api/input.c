@@ -1,0 +1,363 @@
+/* input: see input.h. Tokens of all items stand in one array that the request
+ * keeps for its next use; the engine copies them.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/api/input.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+
+static int read_body(struct request *r, int nul)
+{
+    const struct json_limits lim = {(size_t)r->sv->cfg->max_body, 0, 0};
+    struct err e = ERR_INIT;
+    const char *body = r->body ? r->body : "";
+    int rc = nul ? json_parse_nul(body, r->body_len, &lim, &r->json, &e)
+                 : json_parse(body, r->body_len, &lim, &r->json, &e);
+    if (rc < 0) {
+        if (e.code == ERR_NOMEM)
+            return err_nomem(&r->err);
+        return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL, "%s",
+                          e.msg);
+    }
+    if (json_type(r->json) != JSON_OBJECT)
+        return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL,
+                          "the body is %s, expected an object",
+                          json_type_name(json_type(r->json)));
+    return 0;
+}
+
+int input_body(struct request *r)
+{
+    return read_body(r, 0);
+}
+
+int input_body_nul(struct request *r)
+{
+    return read_body(r, 1);
+}
+
+static int read_params(struct request *r, const struct field *f, int n,
+                       int open, struct input_params *p)
+{
+    p->timeout_ms = r->sv->cfg->timeout_ms;
+    if (read_body(r, open) < 0 ||
+        (open ? fields_read_open(r->json, f, n, p, &r->err)
+              : fields_read(r->json, f, n, p, &r->err)) < 0)
+        return -1;
+    if (p->timeout_ms > 0)
+        r->deadline_us = r->complete_us + p->timeout_ms * 1000;
+    return 0;
+}
+
+int input_params(struct request *r, const struct field *f, int n,
+                 struct input_params *p)
+{
+    return read_params(r, f, n, 0, p);
+}
+
+int input_params_open(struct request *r, const struct field *f, int n,
+                      struct input_params *p)
+{
+    return read_params(r, f, n, 1, p);
+}
+
+int input_model(struct request *r, const char *name, unsigned tasks)
+{
+    struct err e = ERR_INIT;
+    if (engine_model(r->sv->engine, name, tasks, &r->model, &e) == 0)
+        return 0;
+    r->err = e;
+    if (!*e.param)
+        snprintf(r->err.param, sizeof r->err.param, "model");
+    return -1;
+}
+
+void input_param(const struct request *r, int i, char out[32])
+{
+    if (r->single)
+        snprintf(out, 32, "input");
+    else
+        snprintf(out, 32, "input[%d]", i);
+}
+
+static int bad_input(struct request *r, const char *param, const char *msg)
+{
+    return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
+}
+
+/* r->items for the members of `input`, of this type each. */
+static int make_items(struct request *r, const struct json *input,
+                      enum json_type type, const char *what)
+{
+    char param[32];
+    int64_t most = r->sv->cfg->max_batch;
+    r->n_items = r->single ? 1 : json_size(input);
+    if (r->n_items == 0)
+        return bad_input(r, "input", "input is an empty list");
+    if (r->n_items > most)
+        return err_set_at(&r->err, ERR_TOO_LARGE, "batch_too_large", "input",
+                          "input has %d items, at most %lld are allowed",
+                          r->n_items, (long long)most);
+    const struct json *v = r->single ? NULL : json_child(input);
+    for (int i = 0; v; v = json_next(v), i++)
+        if (json_type(v) != type) {
+            input_param(r, i, param);
+            return bad_input(r, param, what);
+        }
+    r->items = &r->item1;
+    if (r->n_items > 1)
+        r->items = mem_zarray((size_t)r->n_items, sizeof(struct item));
+    if (!r->items)
+        return err_nomem(&r->err);
+    for (int i = 0; i < r->n_items; i++) {
+        r->items[i].req = r;
+        r->items[i].index = i;
+    }
+    return 0;
+}
+
+int input_read(struct request *r, const struct json *input)
+{
+    if (!input)
+        return bad_input(r, "input", "input is missing");
+    r->single = json_type(input) == JSON_STRING;
+    if (!r->single && json_type(input) != JSON_ARRAY)
+        return bad_input(r, "input",
+                         "input is neither a string nor a list of strings");
+    return make_items(r, input, JSON_STRING,
+                      "an item of input is not a string");
+}
+
+const struct json *input_at(const struct request *r, const struct json *input,
+                            int i, const struct json *before)
+{
+    if (r->single)
+        return input;
+    return i == 0 ? json_child(input) : json_next(before);
+}
+
+static int grow_ids(struct request *r, size_t more)
+{
+    if (r->n_ids + more <= r->ids_cap)
+        return 0;
+    size_t cap = r->ids_cap ? r->ids_cap : 256;
+    while (cap < r->n_ids + more)
+        cap *= 2;
+    int32_t *ids = mem_grow(r->ids, cap, sizeof *ids);
+    if (!ids)
+        return err_nomem(&r->err);
+    r->ids = ids;
+    r->ids_cap = cap;
+    return 0;
+}
+
+/* The tokens that stand around a text of this model: words and characters have
+ * a begin token only where prompts get it. */
+static void find_around(const struct request *r, int *before, int *after)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    tokenizer_around(t, before, after);
+    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t))
+        *before = *after = 0;
+}
+
+/* Copy r->tokens, cut to `limit` tokens, behind the other items' tokens. Those
+ * around the text stay. */
+static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
+                       int before, int after)
+{
+    const struct token *v = r->tokens.v;
+    int n = r->tokens.n, from = before, room = n - before - after;
+    it->truncated = n > limit;
+    if (it->truncated && before + after >= limit)
+        before = after = from = 0;
+    if (it->truncated) {
+        room = limit - before - after;
+        from = keep == KEEP_LAST ? n - after - room : before;
+    }
+    it->n = before + room + after;
+    it->first = r->n_ids;
+    if (grow_ids(r, (size_t)it->n) < 0)
+        return -1;
+    int32_t *out = r->ids + r->n_ids;
+    for (int i = 0; i < before; i++)
+        *out++ = v[i].id;
+    for (int i = 0; i < room; i++)
+        *out++ = v[from + i].id;
+    for (int i = n - after; i < n; i++)
+        *out++ = v[i].id;
+    r->n_ids += (size_t)it->n;
+    return 0;
+}
+
+/* "" and text without tokens: the begin token alone, where that means
+ * something. */
+static int empty_item(struct request *r, const char *param, int empty_ok)
+{
+    int32_t bos = tokenizer_bos(model_tokenizer(r->model));
+    if ((!empty_ok || bos < 0) && r->tokens.n_unknown > 0)
+        return bad_input(r, param, "the vocabulary has no part of the text");
+    if (!empty_ok)
+        return bad_input(r, param, "the text is empty");
+    if (bos < 0)
+        return bad_input(r, param,
+                         "the text is empty and the model has no token for "
+                         "the start of a text");
+    r->tokens.n = 0;
+    if (r->tokens.cap == 0) {
+        r->tokens.v = mem_array(16, sizeof *r->tokens.v);
+        if (!r->tokens.v)
+            return err_nomem(&r->err);
+        r->tokens.cap = 16;
+    }
+    r->tokens.v[0].id = bos;
+    r->tokens.v[0].start = r->tokens.v[0].end = 0;
+    r->tokens.n = 1;
+    return 0;
+}
+
+static int too_long(struct request *r, const char *param, int limit)
+{
+    return err_set_at(&r->err, ERR_TOO_LARGE, "context_length_exceeded", param,
+                      "the text has more than %d tokens (truncate: true "
+                      "cuts it)",
+                      limit);
+}
+
+/* The bytes of a text into r->tokens. U+0000, where the body may hold it,
+ * makes a copy. */
+static int encode_text(struct request *r, const struct json *text,
+                       unsigned flags, int most, struct err *e)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    const char *s = json_string(text);
+    size_t n = json_string_len(text);
+    struct buf copy;
+    r->tokens.n = r->tokens.n_unknown = 0;
+    if (!memchr(s, 0xc0, n)) /* no byte of UTF-8 */
+        return tokenizer_encode(t, s, n, flags, most, &r->tokens, e);
+    buf_init(&copy, n);
+    int rc =
+        json_text(text, &copy) < 0
+            ? err_nomem(e)
+            : tokenizer_encode(t, copy.p, copy.len, flags, most, &r->tokens, e);
+    buf_fini(&copy);
+    return rc;
+}
+
+static int encode_item(struct request *r, const struct json *text, int i,
+                       const struct input_params *p, int keep, unsigned how)
+{
+    struct item *it = &r->items[i];
+    int limit = model_max_tokens(r->model), before, after;
+    int whole = (model_get_info(r->model)->flags & ARCH_WHOLE_INPUT) != 0;
+    struct err e = ERR_INIT;
+    char param[32];
+    input_param(r, i, param);
+    find_around(r, &before, &after);
+    unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
+                     (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
+    int most = limit + (whole ? 0 : after);
+    if (encode_text(r, text, flags, p->truncate ? INT_MAX : most, &e) < 0) {
+        if (e.code != ERR_TOO_LARGE)
+            return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
+        return too_long(r, param, limit);
+    }
+    if (!whole) { /* a text goes on where it stops */
+        r->tokens.n -= after;
+        after = 0;
+    }
+    it->unknown = r->tokens.n_unknown;
+    if (r->tokens.n <= before + after && !(after && (how & ENCODE_EMPTY)) &&
+        empty_item(r, param, (how & ENCODE_EMPTY) != 0) < 0)
+        return -1;
+    return keep_tokens(r, it, limit, keep,
+                       before < r->tokens.n ? before : r->tokens.n, after);
+}
+
+int input_encode(struct request *r, const struct input_params *p, int keep,
+                 unsigned how)
+{
+    const struct json *v = NULL;
+    if (input_read(r, p->input) < 0)
+        return -1;
+    for (int i = 0; i < r->n_items; i++) {
+        v = input_at(r, p->input, i, v);
+        if (encode_item(r, v, i, p, keep, how) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Tokens that the client sends itself, as item i: nothing is put around. */
+static int keep_ids(struct request *r, int i, const struct json *ids,
+                    int truncate)
+{
+    struct item *it = &r->items[i];
+    int limit = model_max_tokens(r->model);
+    int size = tokenizer_size(model_tokenizer(r->model)), n = json_size(ids);
+    char param[32];
+    input_param(r, i, param);
+    if (n == 0)
+        return bad_input(r, param, "a list of tokens is empty");
+    if (n > limit && !truncate)
+        return too_long(r, param, limit);
+    it->truncated = n > limit;
+    it->n = it->truncated ? limit : n;
+    it->first = r->n_ids;
+    if (grow_ids(r, (size_t)it->n) < 0)
+        return -1;
+    const struct json *v = json_child(ids);
+    for (int k = 0; k < it->n; k++, v = json_next(v)) {
+        int64_t id;
+        if (json_int(v, &id) < 0 || id < 0 || id >= size)
+            return bad_input(r, param, "a token is no id of the vocabulary");
+        r->ids[r->n_ids++] = (int32_t)id;
+    }
+    return 0;
+}
+
+int input_take_ids(struct request *r, const struct input_params *p)
+{
+    const struct json *v = json_child(p->input);
+    r->single = v && json_type(v) == JSON_NUMBER;
+    if (make_items(r, p->input, JSON_ARRAY,
+                   "an item of input is not a list of tokens") < 0)
+        return -1;
+    if (r->single)
+        return keep_ids(r, 0, p->input, p->truncate);
+    for (int i = 0; v; v = json_next(v), i++)
+        if (keep_ids(r, i, v, p->truncate) < 0)
+            return -1;
+    return 0;
+}
+
+int input_submit(struct request *r, const struct job_spec *spec)
+{
+    struct job_spec one, *specs = &one;
+    if (r->n_items > 1)
+        specs = mem_array((size_t)r->n_items, sizeof *specs);
+    if (!specs)
+        return err_nomem(&r->err);
+    for (int i = 0; i < r->n_items; i++) {
+        specs[i] = *spec;
+        specs[i].model = r->model;
+        specs[i].tokens = r->ids + r->items[i].first;
+        specs[i].n_tokens = r->items[i].n;
+    }
+    int rc = request_submit(r, specs);
+    if (specs != &one)
+        mem_free(specs);
+    if (rc < 0 && r->single && !strncmp(r->err.param, "input[", 6))
+        snprintf(r->err.param, sizeof r->err.param, "input");
+    if (rc == 0) {
+        json_free(r->json);
+        r->json = NULL;
+    }
+    return rc < 0 ? -1 : 1;
+}

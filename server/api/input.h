@@ -1,0 +1,75 @@
+/* input: what the endpoints that run a model have in common: the body, the
+ * model, `input` as tokens, the jobs.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_INPUT_H
+#define SEQD_INPUT_H
+
+#include "server/api/fields.h"
+#include "server/http/request.h"
+
+/* All fields of /predict, /sentiment and /generate. */
+struct input_params {
+    const char *model;
+    const struct json *input, *stop;
+    const char *level, *encoding;
+    int truncate, stream, attention;
+    int64_t timeout_ms, top_k, max_tokens, seed, dimensions;
+    double temperature, top_p, min_p, repetition_penalty;
+};
+
+#define MAX_TIMEOUT_MS 3600000.0
+#define MAX_SEED 9007199254740991.0 /* 2^53 - 1: whole in every JSON reader */
+
+#define INPUT_AT(field) offsetof(struct input_params, field)
+/* The rows that every task has. */
+#define INPUT_FIELDS                                                           \
+    {"model", FIELD_TEXT, 0, 0, INPUT_AT(model)},                              \
+        {"input", FIELD_ANY, 0, 0, INPUT_AT(input)},                           \
+        {"truncate", FIELD_BOOL, 0, 0, INPUT_AT(truncate)},                    \
+    {                                                                          \
+        "timeout_ms", FIELD_INT, 1, MAX_TIMEOUT_MS, INPUT_AT(timeout_ms)       \
+    }
+
+/* input_body: the body as an object into r->json. invalid_json. */
+int input_body(struct request *r);
+/* input_body_nul: the same, U+0000 may stand in strings (json_parse_nul). */
+int input_body_nul(struct request *r);
+/* input_params: body and fields; p holds the defaults before. */
+int input_params(struct request *r, const struct field *f, int n,
+                 struct input_params *p);
+/* input_params_open: the same under /v1: members of other names are ignored,
+ * and U+0000 may stand in strings. */
+int input_params_open(struct request *r, const struct field *f, int n,
+                      struct input_params *p);
+/* input_model: by name or by task into r->model. */
+int input_model(struct request *r, const char *name, unsigned tasks);
+
+/* input_read: count and check `input` (a string or a list of strings) and
+ * make r->items. */
+int input_read(struct request *r, const struct json *input);
+const struct json *input_at(const struct request *r, const struct json *input,
+                            int i, const struct json *before);
+/* input_param: "input" or "input[i]". */
+void input_param(const struct request *r, int i, char out[32]);
+
+#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment, embeddings */
+#define KEEP_LAST 1  /* truncate keeps the tail: /predict, /generate */
+
+#define ENCODE_EMPTY 1u /* "" is the start of a text where it has tokens */
+#define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */
+
+/* input_encode: the inputs into r->ids, cut to the model's limit where that is
+ * allowed; tokens that the tokenizer puts around a text stay. Models that take
+ * whole inputs get those on both sides, others those in front. `how`:
+ * ENCODE_*. */
+int input_encode(struct request *r, const struct input_params *p, int keep,
+                 unsigned how);
+/* input_take_ids: `input` is a list of tokens, or a list of such lists, that
+ * the client made itself: nothing is put around them. */
+int input_take_ids(struct request *r, const struct input_params *p);
+
+/* input_submit: one job per item, all like `spec`. Returns 1 or -1. */
+int input_submit(struct request *r, const struct job_spec *spec);
+
+#endif

@@ -1,0 +1,155 @@
+/* route: see route.h. The table is short, so look-up is a walk.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/api/route.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "server/api/api.h"
+#include "server/http/keys.h"
+
+static const struct route routes[] = {
+    {"/predict", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "predict", api_predict,
+     api_predict_finish},
+    {"/sentiment", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "sentiment",
+     api_sentiment, api_sentiment_finish},
+    {"/generate", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "generate",
+     api_generate, api_generate_finish},
+    {"/tokenize", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "tokenize",
+     api_tokenize, NULL},
+    {"/detokenize", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "detokenize",
+     api_detokenize, NULL},
+    {"/v1/embeddings", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "embeddings",
+     api_embeddings, api_embeddings_finish},
+    {"/livez", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "livez", api_livez, NULL},
+    {"/readyz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
+     NULL},
+    {"/metrics", METHOD_GET, ROUTE_QUIET, "metrics", api_metrics, NULL},
+    {"/v1/models", METHOD_GET, ROUTE_SLOW, "models", api_models, NULL},
+    {"/v1/models/{m}", METHOD_GET, ROUTE_SLOW, "models", api_model, NULL},
+    {"/info", METHOD_GET, 0, "info", api_info, NULL},
+    {"/version", METHOD_GET, 0, "version", api_version, NULL},
+    {"/openapi.json", METHOD_GET, 0, "openapi", api_openapi, NULL},
+    {"/", METHOD_GET, 0, "page", api_page, NULL},
+};
+
+#define N_ROUTES ((int)(sizeof routes / sizeof routes[0]))
+
+const struct route *route_at(int i)
+{
+    return i >= 0 && i < N_ROUTES ? &routes[i] : NULL;
+}
+
+/* 1 when path is row's path; *arg becomes what stands for {m}. */
+static int matches(const struct route *row, const char *path, const char **arg)
+{
+    const char *brace = strchr(row->path, '{');
+    if (!brace)
+        return !strcmp(row->path, path);
+    size_t n = (size_t)(brace - row->path);
+    if (strncmp(row->path, path, n) || !path[n] || strchr(path + n, '/'))
+        return 0;
+    *arg = path + n;
+    return 1;
+}
+
+static enum method parse_method(const char *s)
+{
+    if (!strcmp(s, "GET"))
+        return METHOD_GET;
+    if (!strcmp(s, "POST"))
+        return METHOD_POST;
+    if (!strcmp(s, "HEAD"))
+        return METHOD_HEAD;
+    if (!strcmp(s, "OPTIONS"))
+        return METHOD_OPTIONS;
+    return METHOD_OTHER;
+}
+
+static int method_fits(const struct request *r)
+{
+    return r->method == r->route->method || r->method == METHOD_OPTIONS ||
+           (r->method == METHOD_HEAD && r->route->method == METHOD_GET);
+}
+
+/* A preflight carries no key, by design of the protocol. */
+static int needs_key(const struct request *r)
+{
+    if (r->sv->cfg->keys.n == 0 || (r->route && r->route->flags & ROUTE_OPEN))
+        return 0;
+    return !(r->method == METHOD_OPTIONS && r->head.preflight &&
+             r->head.origin);
+}
+
+/* The path of a request target. Clients that take us for a proxy send
+ * "http://host/path", and a server has to take it (RFC 9112, 3.2.2). */
+static const char *path_of(const char *target)
+{
+    size_t n = !strncasecmp(target, "http://", 7)    ? 7
+               : !strncasecmp(target, "https://", 8) ? 8
+                                                     : 0;
+    const char *path = n ? strchr(target + n, '/') : target;
+    return path ? path : "/";
+}
+
+void route_begin(struct request *r, const char *method, const char *target)
+{
+    const char *path = path_of(target);
+    const struct config *cfg = r->sv->cfg;
+    r->method = parse_method(method);
+    for (int i = 0; i < N_ROUTES && !r->route; i++)
+        if (matches(&routes[i], path, &r->arg))
+            r->route = &routes[i];
+    if (r->err.code != ERR_NONE)
+        return; /* the header itself was refused */
+    if (needs_key(r) &&
+        !keys_match(cfg->keys.v, cfg->keys.n, r->head.authorization))
+        err_set_at(
+            &r->err, ERR_INVALID,
+            r->head.authorization ? "invalid_api_key" : "missing_api_key", NULL,
+            r->head.authorization ? "the API key is not known"
+                                  : "an API key is needed: "
+                                    "Authorization: Bearer KEY");
+    else if (!r->route)
+        err_set_at(&r->err, ERR_NOT_FOUND, "not_found", NULL,
+                   "there is no such route");
+    else if (!method_fits(r))
+        err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
+                   "this route does not take this method");
+}
+
+/* "application/json", with charset utf-8 at most; or what `curl -d` sends,
+ * as long as no web page is behind it (a form needs no preflight). */
+static int media_type_fits(const struct message_head *h)
+{
+    const char *t = h->content_type;
+    size_t n = t ? strcspn(t, "; \t") : 0;
+    if (n == 33 && !strncasecmp(t, "application/x-www-form-urlencoded", n))
+        return h->origin == NULL;
+    if (n != 16 || strncasecmp(t, "application/json", n))
+        return 0;
+    t += n;
+    t += strspn(t, "; \t");
+    if (!*t)
+        return 1;
+    return !strcasecmp(t, "charset=utf-8") ||
+           !strcasecmp(t, "charset=\"utf-8\"");
+}
+
+int route_ready(struct request *r)
+{
+    int phase = atomic_load(&r->sv->phase);
+    if (r->method == METHOD_OPTIONS)
+        return 0;
+    if (r->route->method == METHOD_POST && !media_type_fits(&r->head))
+        return err_set_at(&r->err, ERR_INVALID, "unsupported_media_type", NULL,
+                          "send the body as application/json");
+    if (!(r->route->flags & ROUTE_READY) || phase == PHASE_READY)
+        return 0;
+    if (phase == PHASE_LOADING)
+        return err_set_at(&r->err, ERR_BUSY, "loading", NULL,
+                          "the models are being loaded");
+    return err_set_at(&r->err, ERR_DRAINING, "draining", NULL,
+                      "the server is shutting down");
+}

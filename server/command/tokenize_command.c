@@ -1,0 +1,153 @@
+/* tokenize_command: see tokenize_command.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/command/tokenize_command.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/json.h"
+#include "engine/base/utf8.h"
+#include "engine/text/tokenizer.h"
+
+#define MAX_LINE ((size_t)256 << 20)
+
+struct tokenize {
+    const char *model;
+    int json;
+    unsigned flags;
+    struct tokenizer *t;
+    struct token_list tokens;
+    struct buf line, text, reply;
+    long number; /* of the line, from 1 */
+    FILE *out, *errors;
+    int refused;
+};
+
+static int usage(FILE *errors, const char *why, const char *what)
+{
+    fprintf(errors,
+            "seqd: tokenize: %s%s\nusage: seqd tokenize --model PATH [--json] "
+            "[--add-special] [--parse-special]\n",
+            why, what);
+    return 2;
+}
+
+static int parse(struct tokenize *k, int argc, char *const *argv, FILE *errors)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (!strcmp(a, "--json"))
+            k->json = 1;
+        else if (!strcmp(a, "--add-special"))
+            k->flags |= TOK_ADD_SPECIAL;
+        else if (!strcmp(a, "--parse-special"))
+            k->flags |= TOK_PARSE_SPECIAL;
+        else if (!strncmp(a, "--model=", 8))
+            k->model = a + 8;
+        else if (!strcmp(a, "--model") && i + 1 < argc)
+            k->model = argv[++i];
+        else
+            return usage(errors, "unknown argument ", a);
+    }
+    return k->model ? 0 : usage(errors, "--model is missing", "");
+}
+
+static int encode_text(struct tokenize *k, const char *text, size_t n,
+                       struct err *e)
+{
+    k->tokens.n = 0;
+    if (!utf8_valid(text, n))
+        return err_set(e, ERR_INVALID, "not valid UTF-8");
+    return tokenizer_encode(k->t, text, n, k->flags, INT_MAX, &k->tokens, e);
+}
+
+static int encode_line(struct tokenize *k, struct err *e)
+{
+    const char *text = k->line.p ? k->line.p : "";
+    const struct json_limits limits = {.max_bytes = MAX_LINE};
+    struct json *j = NULL;
+    if (!k->json)
+        return encode_text(k, text, k->line.len, e);
+    if (json_parse_nul(text, k->line.len, &limits, &j, e) < 0)
+        return -1;
+    int is_string = json_type(j) == JSON_STRING;
+    buf_clear(&k->text);
+    buf_add_str(&k->text, "");
+    int rc = json_text(j, &k->text);
+    json_free(j);
+    if (!is_string)
+        return err_set(e, ERR_INVALID, "not a JSON string");
+    return rc < 0 ? err_nomem(e) : encode_text(k, k->text.p, k->text.len, e);
+}
+
+static int do_line(struct tokenize *k)
+{
+    struct err e = ERR_INIT;
+    buf_clear(&k->reply);
+    k->number++;
+    if (encode_line(k, &e) < 0) {
+        fprintf(k->errors, "seqd: line %ld: %s\n", k->number, e.msg);
+        k->refused = 1;
+        k->tokens.n = 0;
+    }
+    for (int i = 0; i < k->tokens.n; i++) {
+        if (i)
+            buf_add_char(&k->reply, ' ');
+        buf_add_int(&k->reply, k->tokens.v[i].id);
+    }
+    buf_add_char(&k->reply, '\n');
+    buf_clear(&k->line);
+    if (k->reply.failed)
+        return -1;
+    return fwrite(k->reply.p, 1, k->reply.len, k->out) == k->reply.len ? 0 : -1;
+}
+
+/* All lines of `in`; the last may lack its LF. */
+static int do_lines(struct tokenize *k, FILE *in)
+{
+    char part[65536];
+    size_t n;
+    while ((n = fread(part, 1, sizeof part, in)) > 0) {
+        const char *p = part, *end = part + n;
+        while (p < end) {
+            const char *lf = memchr(p, '\n', (size_t)(end - p));
+            size_t len = (size_t)((lf ? lf : end) - p);
+            if (buf_add(&k->line, p, len) < 0 || (lf && do_line(k) < 0))
+                return -1;
+            p += len + (lf != NULL);
+        }
+    }
+    return k->line.len > 0 ? do_line(k) : 0;
+}
+
+int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
+                     FILE *errors)
+{
+    struct tokenize k = {.out = out, .errors = errors};
+    struct err e = ERR_INIT;
+    int rc = parse(&k, argc, argv, errors);
+    if (rc)
+        return rc;
+    const char *slash = strrchr(k.model, '/');
+    const char *label = slash && slash[1] ? slash + 1 : k.model;
+    if (tokenizer_open(k.model, label, &k.t, &e) < 0) {
+        fprintf(errors, "seqd: tokenize: %s\n", e.msg);
+        return 1;
+    }
+    buf_init(&k.line, MAX_LINE);
+    buf_init(&k.text, MAX_LINE);
+    buf_init(&k.reply, (size_t)4 << 30);
+    if (do_lines(&k, in) < 0 || fflush(out) != 0 || ferror(in)) {
+        fprintf(errors, "seqd: tokenize: line %ld cannot be read or written\n",
+                k.number + 1);
+        k.refused = 1;
+    }
+    buf_fini(&k.line);
+    buf_fini(&k.text);
+    buf_fini(&k.reply);
+    token_list_fini(&k.tokens);
+    tokenizer_close(k.t);
+    return k.refused;
+}

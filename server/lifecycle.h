@@ -1,0 +1,29 @@
+/* lifecycle: the main thread between start and end: loading models while the
+ * server already listens, waiting for a signal, draining.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_LIFECYCLE_H
+#define SEQD_LIFECYCLE_H
+
+#include "engine/base/err.h"
+#include "server/server.h"
+
+struct lifecycle;
+
+/* lifecycle_log: level and form of the log, from the options. */
+void lifecycle_log(const struct config *c);
+/* lifecycle_open: block the signals that we read (before any thread exists),
+ * set up the log. ERR_IO, ERR_NOMEM. */
+int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e);
+/* lifecycle_announce: the server listens: write the port file, say so. ERR_IO.
+ * */
+int lifecycle_announce(struct lifecycle *l, struct err *e);
+/* lifecycle_run: load the models, serve until SIGINT or SIGTERM, drain; a
+ * second signal ends the drain at once. -1 when a model cannot be loaded. */
+int lifecycle_run(struct lifecycle *l, struct err *e);
+void lifecycle_close(struct lifecycle *l); /* NULL is fine */
+
+/* lifecycle_load_models: all of --model, in order. */
+int lifecycle_load_models(struct server *sv, struct err *e);
+
+#endif

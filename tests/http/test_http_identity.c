@@ -1,0 +1,335 @@
+/* The promise of architecture.md, decision 7, through HTTP: an answer's `data`
+ * and `usage` are the same bytes alone and in a crowd of 64 clients with mixed
+ * lengths and cancels, with one thread and with two, under every kernel family
+ * of this machine, and the same under AVX2 and AVX-512; recurrent nets and
+ * a Transformer in flight together. The test fails when the crowd was none:
+ * /metrics must show steps with more than 32 sequences.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "engine/base/rng.h"
+#include "engine/compute/kernels.h"
+#include "tests/support/http_rig.h"
+#include "tests/support/model_dir.h"
+
+#define N_CLIENTS 64
+/* Sanitizers are some ten times slower. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define N_ASKS 18
+#define ROUNDS 2 /* requests of a client */
+#define MAX_GENERATED 60u
+#else
+#define N_ASKS 45
+#define ROUNDS 6
+#define MAX_GENERATED 150u
+#endif
+
+struct ask {
+    const char *path;
+    char *body;
+    char *alone; /* "data":... to the end of the answer */
+};
+
+static struct ask asks[N_ASKS];
+static char dir[64];
+static char words[96], labels[96], gpt[96], gpt_dir[64];
+
+#define GPT_WORDS 58u /* w3 to w60 (model_dir.c) */
+
+static void add_text(struct buf *b, struct rng *r, int n, int for_gpt)
+{
+    buf_add_char(b, '"');
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        if (for_gpt) {
+            buf_addf(b, "%sw%u", i ? " " : "", 3 + rng_below(r, GPT_WORDS));
+            continue;
+        }
+        while (http_model_word(k))
+            k++;
+        buf_addf(b, "%s%s", i ? " " : "",
+                 http_model_word((int)rng_below(r, (uint32_t)k)));
+    }
+    buf_add_char(b, '"');
+}
+
+/* A third each of /sentiment, /predict and /generate; one to eight items; texts
+ * of 1 to 250 words, some with words that nobody knows. */
+static void make_asks(void)
+{
+    static const char *const paths[] = {"/sentiment", "/predict", "/generate"};
+    struct rng r;
+    rng_init(&r, 7);
+    for (int i = 0; i < N_ASKS; i++) {
+        int kind = i % 3;
+        int for_gpt = kind > 0 && i % 5 > 2; /* 48 positions */
+        int items = 1 + (int)rng_below(&r, kind == 0 ? 8 : 3);
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        buf_addf(&b, "{\"input\":[");
+        for (int k = 0; k < items; k++) {
+            buf_add_str(&b, k ? "," : "");
+            add_text(&b, &r, 1 + (int)rng_below(&r, kind == 2 ? 60u : 250u),
+                     for_gpt);
+        }
+        buf_addf(&b, for_gpt ? "],\"model\":\"gpt\",\"truncate\":true" : "]");
+        if (kind == 1)
+            buf_addf(&b, ",\"top_k\":%u", 1 + rng_below(&r, 62));
+        if (kind == 2)
+            buf_addf(&b,
+                     ",\"max_tokens\":%u,\"seed\":%d,\"temperature\":%s,"
+                     "\"top_p\":0.95,\"repetition_penalty\":1.1",
+                     1 + rng_below(&r, MAX_GENERATED), i,
+                     i % 2 ? "0.8" : "1.3");
+        buf_add_char(&b, '}');
+        asks[i].path = paths[kind];
+        asks[i].body = buf_take(&b);
+        assert_non_null(asks[i].body);
+    }
+}
+
+static int up(void **state)
+{
+    const struct http_model lm = {.hidden = 64};
+    const struct http_model cls = {.hidden = 48, .classifier = 1, .layers = 2};
+    (void)state;
+    if (http_models_dir(dir) < 0)
+        return -1;
+    snprintf(words, sizeof words, "words=%s/words", dir);
+    snprintf(labels, sizeof labels, "labels=%s/labels", dir);
+    if (http_model_make(strchr(words, '/'), &lm) < 0 ||
+        http_model_make(strchr(labels, '/'), &cls) < 0 ||
+        model_dir_make("tests/golden/gpt2/gpt2/hf", gpt_dir) < 0)
+        return -1;
+    snprintf(gpt, sizeof gpt, "gpt=%s", gpt_dir);
+    make_asks();
+    return 0;
+}
+
+static int down(void **state)
+{
+    (void)state;
+    http_model_remove(strchr(words, '/'));
+    http_model_remove(strchr(labels, '/'));
+    model_dir_remove(gpt_dir);
+    rmdir(dir);
+    for (int i = 0; i < N_ASKS; i++) {
+        mem_free(asks[i].body);
+        mem_free(asks[i].alone);
+    }
+    return 0;
+}
+
+static int start(struct seqd *s, const char *family, const char *threads)
+{
+    const char *const args[] = {
+        "--model",    words,   "--model",      labels, "--kernels",    family,
+        "--threads",  threads, "--log-level",  "warn", "--model",      gpt,
+        "--state-mb", "1",     "--timeout-ms", "0",    "--janitor-ms", "5",
+        NULL};
+    return seqd_start(s, args);
+}
+
+static const char *payload(const struct answer *a)
+{
+    const char *p = a->status == 200 ? strstr(a->body, "\"data\":") : NULL;
+    return p ? p : "";
+}
+
+/* Each alone, one after the other. Fills `alone`, or compares with it. */
+static int pass_alone(int port)
+{
+    struct client *c = client_open(port);
+    int bad = 0;
+    for (int i = 0; i < N_ASKS; i++) {
+        struct answer a;
+        client_send(c, "POST", asks[i].path, NULL, asks[i].body,
+                    strlen(asks[i].body), &a);
+        if (a.status != 200)
+            fprintf(stderr, "%s: %ld %.300s\n", asks[i].path, a.status, a.body);
+        bad += a.status != 200;
+        if (!asks[i].alone)
+            asks[i].alone = mem_strdup(payload(&a));
+        else
+            bad += strcmp(asks[i].alone, payload(&a)) != 0;
+        answer_free(&a);
+    }
+    client_close(c);
+    return bad;
+}
+
+struct crowd {
+    int port;
+    pthread_barrier_t start;
+    atomic_int answers, bad, left;
+};
+
+struct member {
+    struct crowd *crowd;
+    pthread_t thread;
+    int index;
+};
+
+/* Ask and leave before the answer. */
+static void ask_and_leave(int port, const struct ask *k, struct rng *r)
+{
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    buf_addf(&b,
+             "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
+             "\r\nContent-Length: %zu\r\n\r\n%s",
+             k->path, strlen(k->body), k->body);
+    int fd = raw_open(port);
+    raw_say(fd, b.p);
+    sleep_ms((int)rng_below(r, 4));
+    raw_close(fd);
+    buf_fini(&b);
+}
+
+static void *be_one_of_many(void *arg)
+{
+    struct member *m = arg;
+    struct crowd *w = m->crowd;
+    struct client *c = client_open(w->port);
+    struct rng r;
+    rng_init(&r, (uint64_t)m->index);
+    pthread_barrier_wait(&w->start);
+    for (int i = 0; i < ROUNDS; i++) {
+        const struct ask *k = &asks[rng_below(&r, N_ASKS)];
+        struct answer a;
+        if (rng_below(&r, 6) == 0) {
+            ask_and_leave(w->port, k, &r);
+            atomic_fetch_add(&w->left, 1);
+            continue;
+        }
+        client_send(c, "POST", k->path, NULL, k->body, strlen(k->body), &a);
+        atomic_fetch_add(&w->answers, 1);
+        if (strcmp(payload(&a), k->alone)) {
+            if (atomic_fetch_add(&w->bad, 1) == 0)
+                fprintf(stderr,
+                        "%s %.100s\n  status %ld %.200s\n  alone %.200s"
+                        "\n",
+                        k->path, k->body, a.status, payload(&a), k->alone);
+        }
+        answer_free(&a);
+    }
+    client_close(c);
+    return NULL;
+}
+
+static void pass_crowd(struct crowd *w, int port)
+{
+    static struct member member[N_CLIENTS];
+    memset(w, 0, sizeof *w);
+    w->port = port;
+    pthread_barrier_init(&w->start, NULL, N_CLIENTS);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        member[i].crowd = w;
+        member[i].index = i;
+        assert_int_equal(
+            pthread_create(&member[i].thread, NULL, be_one_of_many, &member[i]),
+            0);
+    }
+    for (int i = 0; i < N_CLIENTS; i++)
+        pthread_join(member[i].thread, NULL);
+    pthread_barrier_destroy(&w->start);
+}
+
+/* Steps with more than 32 sequences. */
+static double large_steps(int port, const char *model)
+{
+    char all[128], small[128];
+    snprintf(all, sizeof all, "seqd_batch_size_count{model=\"%s\"}", model);
+    snprintf(small, sizeof small,
+             "seqd_batch_size_bucket{model=\"%s\",le=\"32\"}", model);
+    return metric_value(port, all) - metric_value(port, small);
+}
+
+static void check_family(const char *family)
+{
+    struct seqd s;
+    struct crowd w;
+    assert_int_equal(start(&s, family, "2"), 0);
+    assert_int_equal(pass_alone(s.port), 0);
+    pass_crowd(&w, s.port);
+    double lm = large_steps(s.port, "words");
+    double cls = large_steps(s.port, "labels");
+    printf("%s: %d answers, %d left early, steps of more than 32: words %.0f, "
+           "labels %.0f\n",
+           family, atomic_load(&w.answers), atomic_load(&w.left), lm, cls);
+    assert_int_equal(atomic_load(&w.bad), 0);
+    assert_true(atomic_load(&w.answers) > N_CLIENTS * ROUNDS / 2);
+    assert_true(atomic_load(&w.left) > N_CLIENTS * ROUNDS / 20);
+    assert_true(lm > 0);
+    assert_true(cls > 0);
+    assert_int_equal(seqd_stop(&s), 0);
+
+    assert_int_equal(start(&s, family, "1"), 0);
+    assert_int_equal(pass_alone(s.port), 0);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
+static void forget(void)
+{
+    for (int i = 0; i < N_ASKS; i++) {
+        mem_free(asks[i].alone);
+        asks[i].alone = NULL;
+    }
+}
+
+static int has_family(const char *name)
+{
+    const struct kernels *k;
+    for (int i = 0; (k = kernels_available(i)) != NULL; i++)
+        if (!strcmp(k->name, name))
+            return 1;
+    return 0;
+}
+
+static void
+test_portable_kernels_answer_alike_alone_and_in_a_crowd(void **state)
+{
+    (void)state;
+    forget();
+    check_family("generic");
+}
+
+static void test_vector_kernels_answer_alike_alone_and_in_a_crowd(void **state)
+{
+    static const char *const names[] = {"avx2", "avx512"};
+    int n = 0;
+    (void)state;
+    forget(); /* once: the two families must agree with each other */
+    for (int i = 0; i < 2; i++)
+        if (has_family(names[i])) {
+            check_family(names[i]);
+            n++;
+        }
+    if (n == 0) {
+        printf("skipped: this machine has no vector kernels\n");
+        skip();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            test_portable_kernels_answer_alike_alone_and_in_a_crowd),
+        cmocka_unit_test(test_vector_kernels_answer_alike_alone_and_in_a_crowd),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

@@ -1,0 +1,141 @@
+/* oom: every allocation of checkpoint fails once.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/shards.h"
+#include "tests/support/gguf_make.h"
+#include "tests/support/oom_sweep.h"
+
+static char dir[] = "/tmp/seqd-oom-XXXXXX";
+static char path[64];
+static float values[600];
+
+static int save(void *arg, struct err *e)
+{
+    (void)arg;
+    const struct save_tensor t[] = {
+        {"a", DT_F32, 2, {20, 30}, values},
+        {"b", DT_BF16, 1, {600}, values},
+        {"c", DT_F16, 1, {3}, values},
+    };
+    const char *const meta[][2] = {{"format", "pt"}};
+    return safetensors_save(path, t, 3, meta, 1, e);
+}
+
+static int open_weights(void *arg, struct err *e)
+{
+    (void)arg;
+    struct weights *w;
+    if (weights_open(dir, "m", &w, e))
+        return -1;
+    weights_digest(w);
+    weights_close(w);
+    return 0;
+}
+
+static void test_oom_safetensors_save_and_open(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+    assert_true(oom_sweep(save, NULL) >= 1);
+    assert_true(oom_sweep(open_weights, NULL) >= 10);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0); /* failed saves left nothing behind */
+}
+
+static int parse_hparams(void *arg, struct err *e)
+{
+    struct hparams *h;
+    const char *text = arg;
+    if (hparams_parse(text, strlen(text), "config.json", &h, e))
+        return -1;
+    hparams_close(h);
+    return 0;
+}
+
+static void test_oom_hparams_parse(void **state)
+{
+    (void)state;
+    char text[] = "{\"a\":1,\"b\":{\"c\":\"d\"},\"l\":[1,2]}";
+    assert_true(oom_sweep(parse_hparams, text) >= 8);
+}
+
+static int open_hparams(void *arg, struct err *e)
+{
+    struct hparams *h;
+    (void)arg;
+    if (hparams_open(dir, "m", &h, e))
+        return -1;
+    hparams_close(h);
+    return 0;
+}
+
+static void test_oom_gguf(void **state)
+{
+    (void)state;
+    static const uint64_t ne[] = {32};
+    struct buf b;
+    memcpy(dir, "/tmp/seqd-oom-XXXXXX", sizeof(dir));
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/m.gguf", dir);
+    buf_init(&b, 1 << 20);
+    gm_head(&b, 3, 1, 3);
+    gm_kv_string(&b, "general.architecture", "llama");
+    gm_kv_array(&b, "words", GGUF_STRING, 1);
+    gm_string(&b, "one");
+    gm_kv_int(&b, "n", GGUF_U32, 7);
+    gm_tensor(&b, "t", GM_F32, 1, ne, 0);
+    gm_align(&b, 32);
+    gm_fill(&b, 128, 0);
+    assert_int_equal(gm_write(&b, path), 0);
+    buf_fini(&b);
+    assert_true(oom_sweep(open_weights, NULL) >= 12);
+    assert_true(oom_sweep(open_hparams, NULL) >= 15);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_oom_shards(void **state)
+{
+    (void)state;
+    const struct save_tensor t = {"a", DT_F32, 1, {4}, values};
+    struct err e = ERR_INIT;
+    char index[80];
+    memcpy(dir, "/tmp/seqd-oom-XXXXXX", sizeof(dir));
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/x.safetensors", dir);
+    assert_int_equal(safetensors_save(path, &t, 1, NULL, 0, &e), 0);
+    snprintf(index, sizeof(index), "%s/" SHARDS_FILE, dir);
+    FILE *f = fopen(index, "w");
+    assert_non_null(f);
+    fputs("{\"weight_map\":{\"a\":\"x.safetensors\"}}", f);
+    fclose(f);
+    assert_true(oom_sweep(open_weights, NULL) >= 15);
+    unlink(path);
+    unlink(index);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_oom_safetensors_save_and_open),
+        cmocka_unit_test(test_oom_hparams_parse),
+        cmocka_unit_test(test_oom_gguf),
+        cmocka_unit_test(test_oom_shards),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

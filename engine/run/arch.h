@@ -1,18 +1,25 @@
 /* arch: the whole contract between engine/ and models/. An architecture is a
- * const struct model_arch; step() is the one operation: "append these tokens
- * to these sequences, give me these output rows". Recurrent nets and
- * Transformers alike: ragged batches, no padding.
+ * const struct model_arch; step() is the one operation: "append these rows to
+ * these sequences, give me these outputs". Recurrent nets and Transformers
+ * alike: ragged batches, no padding.
+ *
+ * What goes in enters by a port: tokens, or vectors (patches of a picture, a
+ * series, features). Port 0 is the one that is read and continued; an
+ * encoder-decoder has port 1 besides, the source that port 0 looks at. What
+ * comes out is of a few kinds (enum out), each with so many columns. Neither
+ * side knows what for: a task (engine/run/task/) states what it needs.
  *
  * A sequence's state is `fixed_bytes` of pointer-free memory (may be 0) plus,
- * for architectures with streams, pages that the engine owns: page i of a
- * stream holds the tokens at positions i * page_tokens and on. Before step the
- * engine has reserved pages for len + n tokens and made those that step may
- * write private; full pages before them may be shared by several sequences
- * and are read-only. step writes only positions len .. len+n-1. A new page's
- * content is undefined. step() reads fixed_in and writes fixed_out; the runner
- * swaps them when the item's status is 0, so an item that fails (a NaN row,
- * scratch that cannot grow) leaves its sequence as it was and harms no
- * neighbour. fixed_in of an empty sequence (len 0) is all zero bytes.
+ * for ports that keep something, pages that the engine owns: page i of a port
+ * holds the rows at positions i * page_tokens and on. Before step the engine
+ * has reserved pages for len + n rows of the item's port and made those that
+ * step may write private; all other pages may be shared by several sequences
+ * and are read-only. step writes only positions len .. len+n-1 of that port. A
+ * new page's content is undefined. step() reads fixed_in and writes fixed_out;
+ * the runner swaps them when the item's status is 0, so an item that fails (a
+ * NaN row, scratch that cannot grow) leaves its sequence as it was and harms no
+ * neighbour. fixed_in of an empty sequence (all lengths 0) is all zero bytes.
+ * A source is complete before the first item of port 0 is built.
  *
  * Everything here is read-only to architectures but what the comments say.
  *
@@ -29,19 +36,6 @@
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
 
-/* What a checkpoint can do; also the bits of a request's need. */
-#define TASK_NEXT 1u     /* next token: /predict */
-#define TASK_CLASSIFY 2u /* one label for a text: /sentiment */
-#define TASK_GENERATE 4u /* continuation: /generate */
-#define TASK_EMBED 8u    /* one vector for a text: /v1/embeddings */
-#define TASK_FILL 16u    /* masked word: /predict with one mask token */
-
-/* struct model_arch.flags */
-#define ARCH_WHOLE_INPUT                                                       \
-    1u /* whole spans only: never chunked (per load: see
-                               model_info.flags) */
-#define ARCH_CAN_TRUNCATE 2u
-
 struct exec {
     const struct kernels *k;
     struct pool *pool; /* held by the runner for this step */
@@ -49,58 +43,71 @@ struct exec {
     int n_threads;     /* threads to use, <= pool_threads(pool) */
 };
 
-struct stream_layout {
+enum unit { UNIT_TOKENS, UNIT_VECTORS }; /* what a port takes */
+
+#define MAX_PORTS 2
+#define PORT_TARGET 0 /* read, and continued where the outputs are tokens */
+#define PORT_SOURCE 1 /* encoder-decoders: what the target is made from */
+
+struct port {
+    const char *name; /* "text", "source", "pixels": static or self's */
+    enum unit unit;
+    int width; /* floats of a row of vectors; 0 for tokens */
+    int whole; /* looks both ways: its rows come in one item, never cut and
+                  never continued */
+    int64_t context_length; /* rows that it can hold; 0: no limit of its own */
+    /* Pages of what is kept of each row; page_tokens 0: nothing is. All
+     * Transformers here have one block of keys (ATTN_KEYS) a page. */
     int page_tokens;
-    size_t page_bytes;
-    int window; /* local attention frees older pages; 0: none */
-    unsigned flags;
+    size_t page_bytes; /* multiple of 64; pages are 64-byte aligned */
+    int window;        /* local attention frees older pages; 0: none */
 };
 
-/* page_tokens of all Transformers here: one block of keys (ATTN_KEYS). A page
- * is a multiple of 64 bytes and 64-byte aligned. */
-#define MAX_STREAMS 2 /* 0 target, 1 source */
 struct state_layout {
     size_t fixed_bytes; /* multiple of 64 */
-    int n_streams;      /* 0 for recurrent nets */
-    struct stream_layout stream[MAX_STREAMS];
+    int n_ports;
+    struct port port[MAX_PORTS];
 };
 
 /* A sequence as the architecture sees it. */
 struct seq_state {
-    int64_t len[MAX_STREAMS]; /* tokens already in the state; recurrent nets
-                                 count in len[0] */
-    void **pages[MAX_STREAMS];
+    int64_t len[MAX_PORTS]; /* rows of each port already in the state */
+    void **pages[MAX_PORTS];
 };
 
 struct span {
-    enum span_kind { IN_TOKENS, IN_VECTORS } kind;
-    const void *p; /* int32_t ids, or n rows of floats */
-    int n;
-    const uint8_t *type; /* token types, NULL for none */
+    enum unit unit;
+    int n;               /* rows */
+    const void *p;       /* int32_t ids [n], or floats [n][width] */
+    const uint8_t *type; /* token types [n], NULL for none */
+};
+
+enum out {
+    OUT_LOGITS,
+    OUT_HIDDEN,
+    OUT_POOLED,
+    OUT_CLASS,
+    OUT_VALUE,
+    OUT_ATTENTION,
+    N_OUT
 };
 
 /* A wanted output: rows from .. from+n-1 of the span (rows are positions of
- * this span). dst [n][ld] floats. CLASS and POOLED are of the whole sequence
- * so far: from and n are ignored, one row. LOGITS has V columns, CLASS
- * n_labels (raw scores before softmax), HIDDEN and POOLED the model's width
- * (POOLED: the sentence embedding as the checkpoint states it, normalised if
- * it says so). ATTENTION: the weights of all layers and heads, dst
- * [n_layers][n_heads][n][n] floats without padding (ld is ignored), element
- * [.][.][i][j] that of position i for j, 0 where it may not look; only for
- * spans that hold the whole sequence (len 0), n <= MODEL_MAX_SHOWN. Such an
- * item gets its own memory, not rows of the common block.
- * The runner lays the rows of one step out so that the wants of a batch, in
- * item order, follow each other ld apart in one 64-byte aligned block (ld a
+ * this span), dst [n][ld] floats, model_info.cols columns. CLASS and POOLED are
+ * of the whole sequence so far: from and n are ignored, one row. LOGITS are of
+ * the row that follows (of the row itself where the port is whole), CLASS raw
+ * scores before softmax, HIDDEN and POOLED the model's width (POOLED: the
+ * sentence embedding as the checkpoint states it, normalised if it says so),
+ * VALUE numbers in the units of the data. ATTENTION: the weights of all layers
+ * and heads, dst [n_layers][n_heads][n][n] floats without padding (ld is
+ * ignored), element [.][.][i][j] that of position i for j, 0 where it may not
+ * look; only for spans that hold the whole sequence (len 0), n <=
+ * MODEL_MAX_SHOWN. Such a want gets its own memory, not rows of the common
+ * block. The runner lays the rows of one step out so that the wants of a batch,
+ * in item order, follow each other ld apart in one 64-byte aligned block (ld a
  * multiple of 16): a product may write them in place. */
 struct want {
-    enum want_kind {
-        WANT_LOGITS,
-        WANT_HIDDEN,
-        WANT_POOLED,
-        WANT_CLASS,
-        WANT_VALUE,
-        WANT_ATTENTION
-    } kind;
+    enum out kind;
     int from, n;
     float *dst;
     size_t ld;
@@ -110,8 +117,8 @@ struct batch_item {
     struct seq_state *seq; /* read-only here */
     const void *fixed_in;
     void *fixed_out; /* never equal to fixed_in */
+    int port;        /* that `in` is appended to */
     struct span in;
-    int stream;
     struct want *w;
     int n_w;
     int status; /* out: 0, or -1 with reason in `fail` */
@@ -125,6 +132,14 @@ struct batch {
     int n_rows;   /* wanted rows in all */
 };
 
+/* The most that a step may hold. */
+struct step_size {
+    int items;
+    int tokens[MAX_PORTS]; /* rows that enter, by port */
+    int rows;              /* wanted ones */
+    int threads;
+};
+
 #define MODEL_MAX_LABELS 1024
 #define MODEL_MAX_SHOWN 64 /* tokens whose attention may be looked at */
 
@@ -135,17 +150,13 @@ enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * hparams (which the engine keeps open) or static. */
 struct model_info {
-    unsigned tasks; /* TASK_* */
-    unsigned flags; /* ARCH_* as they apply to this checkpoint */
-    int n_vocab;    /* columns of LOGITS, 0 when none */
-    int n_labels;   /* columns of CLASS, 0 when none */
-    const char *labels[MODEL_MAX_LABELS]; /* id2label */
-    enum score_kind scores;               /* of TASK_CLASSIFY */
-    int width;                            /* columns of HIDDEN, POOLED */
-    int n_layers, n_heads;                /* of attention to look at; 0: none */
-    int fast;               /* 1: block types are multiplied the fast way */
-    int64_t context_length; /* 0: none of its own */
-    int max_chain;          /* longest chunk of one item in one step: time steps
+    struct state_layout state;
+    int cols[N_OUT]; /* columns of each kind; 0: not answered. ATTENTION: 1 */
+    const char *labels[MODEL_MAX_LABELS]; /* of CLASS: id2label */
+    enum score_kind scores;               /* of CLASS */
+    int n_layers, n_heads;                /* of ATTENTION */
+    int fast;      /* 1: block types are multiplied the fast way */
+    int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for
@@ -181,11 +192,8 @@ struct model_arch {
      * Adds to info's memory through *memory_bytes. */
     void (*warm)(void *self, const struct exec *x, const int *stop,
                  size_t *memory_bytes);
-    void (*layout)(const void *self, struct state_layout *out);
-    /* Upper bound for a step of at most max_tokens tokens in max_items items
-     * with at most max_rows wanted rows. */
-    size_t (*scratch_bytes)(const void *self, int max_items, int max_tokens,
-                            int max_rows, int n_threads);
+    /* scratch_bytes: upper bound for steps up to this size. */
+    size_t (*scratch_bytes)(const void *self, const struct step_size *most);
     /* step: 0 even when single items failed (their status says so); -1 when
      * the whole step could not run. */
     int (*step)(const void *self, const struct exec *x, struct batch *b,

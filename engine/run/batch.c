@@ -7,25 +7,20 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/job.h"
-#include "engine/run/task.h"
+#include "engine/run/model.h"
+#include "engine/run/task/task.h"
 
 #define ROW_ALIGN 16 /* floats: one AVX-512 register, one cache line */
 
-int batch_plan_init(struct batch_plan *p, const struct model_info *info,
-                    struct seq_store *store, int max_items, struct err *e)
+int batch_plan_init(struct batch_plan *p, struct seq_store *store,
+                    int max_items, struct err *e)
 {
     size_t n = (size_t)max_items;
-    int cols = info->n_vocab > info->n_labels ? info->n_vocab : info->n_labels;
-    if ((info->tasks & TASK_EMBED) && info->width > cols)
-        cols = info->width;
     memset(p, 0, sizeof *p);
     p->max_items = max_items;
-    p->max_chain = info->max_chain;
-    p->whole = (info->flags & ARCH_WHOLE_INPUT) != 0;
-    p->ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
     p->store = store;
     p->b.item = mem_zarray(n, sizeof *p->b.item);
-    p->want = mem_zarray(2 * n, sizeof *p->want);
+    p->want = mem_zarray(BATCH_MAX_WANTS * n, sizeof *p->want);
     p->seq = mem_zarray(n, sizeof(struct seq *));
     p->owner = mem_zarray(n, sizeof(struct job *));
     p->order = mem_zarray(n, sizeof(struct job *));
@@ -47,23 +42,35 @@ void batch_plan_fini(struct batch_plan *p)
     memset(p, 0, sizeof *p);
 }
 
-int batch_plan_rows(struct batch_plan *p, int n, struct err *e)
+int batch_plan_rows(struct batch_plan *p, int n, int cols, struct err *e)
 {
-    if (n <= p->cap_rows)
+    size_t ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
+    int cap = p->cap_rows > n ? p->cap_rows : n;
+
+    ld = p->ld > ld ? p->ld : ld;
+    if (cap == p->cap_rows && ld == p->ld)
         return 0;
-    int cap = p->cap_rows ? p->cap_rows : 1;
-    while (cap < n)
-        cap *= 2;
+    /* By doubling, but not past one row an item, which is the usual most. */
+    if (cap > p->cap_rows && cap < p->max_items) {
+        cap = 2 * p->cap_rows > cap ? 2 * p->cap_rows : cap;
+        cap = cap < p->max_items ? cap : p->max_items;
+    }
     size_t floats;
-    if (__builtin_mul_overflow((size_t)cap, p->ld, &floats))
+    if (__builtin_mul_overflow((size_t)cap, ld, &floats))
         return err_nomem(e);
     float *rows = mem_floats(floats);
     if (!rows)
         return err_nomem(e);
     mem_aligned_free(p->rows);
     p->rows = rows;
+    p->ld = ld;
     p->cap_rows = cap;
     return 0;
+}
+
+int batch_rows_left(const struct batch_plan *p)
+{
+    return p->cap_rows - p->b.n_rows;
 }
 
 void batch_starve(struct batch_plan *p, struct job *j, int rc)
@@ -78,68 +85,77 @@ void batch_starve(struct batch_plan *p, struct job *j, int rc)
 
 void batch_share(struct batch_plan *p, struct job *j)
 {
+    int *pos = &j->pos[PORT_TARGET];
+
+    if (!p->store->share || j->unshared)
+        return;
     int got =
-        seq_share(p->store, j->seq, j->tokens + j->pos, j->n_all - 1 - j->pos);
+        seq_share(p->store, j->seq, j->tokens + *pos, j->n_all - 1 - *pos);
     /* What the job itself has computed before is nothing that it was given. */
-    int fresh = j->pos + got < j->n_tokens ? j->pos + got : j->n_tokens;
-    fresh -= j->pos > j->seen ? j->pos : j->seen;
+    int fresh = *pos + got < j->n_tokens ? *pos + got : j->n_tokens;
+    fresh -= *pos > j->seen[PORT_TARGET] ? *pos : j->seen[PORT_TARGET];
     j->res.cached_tokens += fresh > 0 ? fresh : 0;
-    j->pos += got;
+    *pos += got;
 }
 
-int batch_add(struct batch_plan *p, struct job *j, const int32_t *ids, int n,
-              int want)
+/* The wants of an item: rows of the common block, but for attention. */
+static void add_want(struct batch_plan *p, struct batch_item *it,
+                     const struct want *w, float *own)
 {
-    return batch_add_to(p, j, j->seq, ids, n, want);
+    struct want *to = &it->w[it->n_w++];
+
+    *to = *w;
+    to->ld = own ? 0 : p->ld;
+    to->dst = own ? own : p->rows + p->ld * (size_t)p->b.n_rows;
+    p->b.n_rows += own ? 0 : w->n;
 }
 
-/* The wants of item i: a row of the common block, and the job's own memory. */
-static void add_wants(struct batch_plan *p, const struct job *j, int i, int n,
-                      int want)
-{
-    struct batch_item *it = &p->b.item[i];
-    it->w[0] = (struct want){.kind = (enum want_kind)want,
-                             .from = n - 1,
-                             .n = 1,
-                             .dst = p->rows + p->ld * (size_t)p->b.n_rows,
-                             .ld = p->ld};
-    it->n_w = 1;
-    p->b.n_rows++;
-    if (j->attention && it->seq->len[0] == 0) {
-        it->w[1] = (struct want){
-            .kind = WANT_ATTENTION, .n = n, .dst = j->attention, .ld = 0};
-        it->n_w = 2;
-    }
-}
-
-int batch_add_to(struct batch_plan *p, struct job *j, struct seq *s,
-                 const int32_t *ids, int n, int want)
+int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
+              const struct span *in, const struct want *w, int n_w)
 {
     struct batch *b = &p->b;
-    int i = b->n_item;
+    int i = b->n_item, rows = 0;
 
-    if (n <= 0 || i >= p->max_items || (want >= 0 && b->n_rows >= p->cap_rows))
+    for (int k = 0; k < n_w; k++)
+        rows += w[k].n;
+    if (in->n <= 0 || i >= p->max_items || n_w >= BATCH_MAX_WANTS ||
+        rows > batch_rows_left(p))
         return 0;
-    int rc = seq_reserve(p->store, s, 0, n, NULL);
+    int rc = seq_reserve(p->store, s, port, in->n, NULL);
     if (rc) {
         batch_starve(p, j, rc);
         return 0;
     }
-    b->item[i] =
-        (struct batch_item){.seq = &s->s,
-                            .fixed_in = s->buf[s->cur],
-                            .fixed_out = s->buf[s->cur ^ 1],
-                            .in = {.kind = IN_TOKENS, .p = ids, .n = n},
-                            .w = &p->want[2 * i]};
-    if (want >= 0)
-        add_wants(p, j, i, n, want);
+    struct batch_item *it = &b->item[i];
+    *it = (struct batch_item){.seq = &s->s,
+                              .fixed_in = s->buf[s->cur],
+                              .fixed_out = s->buf[s->cur ^ 1],
+                              .port = port,
+                              .in = *in,
+                              .w = &p->want[BATCH_MAX_WANTS * i]};
+    for (int k = 0; k < n_w; k++)
+        add_want(p, it, &w[k], NULL);
+    if (j->attention && port == PORT_TARGET && s->s.len[port] == 0) {
+        add_want(p, it, &(struct want){.kind = OUT_ATTENTION, .n = in->n},
+                 j->attention);
+    }
     p->owner[i] = j;
     p->seq[i] = s;
     if (j->n_planned++ == 0)
         j->first = i;
     b->n_item++;
-    b->n_tokens += n;
-    return n;
+    b->n_tokens += in->n;
+    return in->n;
+}
+
+/* Has the job read its input, so that it goes on by single tokens? */
+static int decodes(const struct job *j)
+{
+    for (int i = PORT_TARGET + 1; i < j->model->info.state.n_ports; i++)
+        if (j->pos[i] < j->in[i].n)
+            return 0;
+    int pos = j->pos[PORT_TARGET];
+    return pos >= j->n_tokens && j->n_all - pos <= 1;
 }
 
 /* One pass over the jobs that decode (or over those that do not). */
@@ -148,24 +164,25 @@ static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
 {
     for (int i = 0; i < n && p->b.n_item < p->max_items; i++) {
         struct job *j = jobs[i];
-        int decodes = j->pos >= j->n_tokens && j->n_all - j->pos <= 1;
-        if (decodes == decode && j->end == JOB_OPEN &&
+        if (decodes(j) == decode && j->end == JOB_OPEN &&
             (budget > 0 || p->b.n_item == 0))
-            budget -= j->ops->plan(j, budget, p);
+            budget -= j->task->plan(j, budget, p);
     }
     return budget;
 }
 
-/* The job that got only what the others left of the budget: it has not had its
- * turn. (The first of the prompts has, whatever it got.) */
-static struct job *cut_short(const struct batch_plan *p, int n_decode)
+/* The job that got only what the others left of the budget: it has not been
+ * served. (The first of the prompts has, whatever it got.) */
+static struct job *cut_short(const struct batch_plan *p, int n_decode,
+                             int budget)
 {
     int last = p->b.n_item - 1;
-    if (last <= n_decode)
+    if (last <= n_decode || p->b.n_tokens < budget)
         return NULL;
     struct job *j = p->owner[last];
-    int full = j->n_all - j->pos;
-    full = p->max_chain > 0 && full > p->max_chain ? p->max_chain : full;
+    int port = p->b.item[last].port, chain = j->model->info.max_chain;
+    int full = (port == PORT_TARGET ? j->n_all : j->in[port].n) - j->pos[port];
+    full = chain > 0 && full > chain ? chain : full;
     return p->b.item[last].in.n < full ? j : NULL;
 }
 
@@ -174,11 +191,11 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
     p->b.n_item = p->b.n_tokens = p->b.n_rows = p->n_starved = 0;
     for (int i = 0; i < n; i++)
         jobs[i]->n_planned = jobs[i]->starved = 0;
-    budget = plan_some(p, jobs, n, budget, 1);
+    int left = plan_some(p, jobs, n, budget, 1);
     int n_decode = p->b.n_item;
-    plan_some(p, jobs, n, budget, 0);
+    plan_some(p, jobs, n, left, 0);
 
-    struct job *cut = cut_short(p, n_decode);
+    struct job *cut = cut_short(p, n_decode, budget);
     int k = 0;
     for (int served = 0; served < 2; served++) {
         for (int i = 0; i < n; i++)

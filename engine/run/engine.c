@@ -13,6 +13,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
 #include "engine/run/job.h"
+#include "engine/run/lane.h"
 #include "engine/run/model.h"
 #include "engine/run/runner.h"
 
@@ -25,8 +26,8 @@
 struct engine {
     struct run_shared s;
     const struct model_arch *const *archs;
-    struct model *model[MAX_MODELS]; /* one reference each */
-    int n_models;
+    struct lane *lane[MAX_MODELS]; /* one reference each */
+    int n_lanes;
     atomic_int draining;
     int sync_ready; /* mutex and condition variable exist */
 };
@@ -100,10 +101,9 @@ void engine_close(struct engine *g)
         return;
     if (g->sync_ready)
         engine_drain(g, 0);
-    for (int i = 0; i < g->n_models; i++) {
-        runner_stop(g->model[i]->runner);
-        model_warm_stop(g->model[i]);
-        model_release(g->model[i]);
+    for (int i = 0; i < g->n_lanes; i++) {
+        lane_stop(g->lane[i]);
+        lane_release(g->lane[i]);
     }
     pool_close(g->s.pool);
     if (g->sync_ready) {
@@ -116,37 +116,48 @@ void engine_close(struct engine *g)
 /* --- models --- */
 
 /* Copy the table. References are the engine's: valid until engine_close. */
-static int snapshot(struct engine *g, struct model **m)
+static int snapshot(struct engine *g, struct lane **l)
 {
     pthread_mutex_lock(&g->s.mu);
-    int n = g->n_models;
-    memcpy(m, g->model, (size_t)n * sizeof(struct model *));
+    int n = g->n_lanes;
+    memcpy(l, g->lane, (size_t)n * sizeof(struct lane *));
     pthread_mutex_unlock(&g->s.mu);
     return n;
 }
 
-static struct model *find_model(struct engine *g, const char *name)
+static int is_taken(struct engine *g, const char *name)
 {
-    struct model *m[MAX_MODELS];
-    int n = snapshot(g, m);
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
     for (int i = 0; i < n; i++)
-        if (strcmp(m[i]->name, name) == 0)
-            return m[i];
+        if (strcmp(l[i]->model->name, name) == 0)
+            return 1;
+    return 0;
+}
+
+static struct lane *find_lane(struct engine *g, const struct model *m)
+{
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
+    for (int i = 0; i < n; i++)
+        if (l[i]->model == m)
+            return l[i];
     return NULL;
 }
 
-static int add_model(struct engine *g, struct model *m, struct err *e)
+static int add_lane(struct engine *g, struct lane *l, struct err *e)
 {
     int rc = 0;
-    int taken = find_model(g, m->name) != NULL;
+    int taken = is_taken(g, l->model->name);
 
     pthread_mutex_lock(&g->s.mu);
     if (taken)
-        rc = err_set(e, ERR_INVALID, "model name '%s' is taken", m->name);
-    else if (g->n_models == MAX_MODELS)
+        rc =
+            err_set(e, ERR_INVALID, "model name '%s' is taken", l->model->name);
+    else if (g->n_lanes == MAX_MODELS)
         rc = err_set(e, ERR_TOO_LARGE, "at most %d models", MAX_MODELS);
     else
-        g->model[g->n_models++] = m;
+        g->lane[g->n_lanes++] = l;
     pthread_mutex_unlock(&g->s.mu);
     return rc;
 }
@@ -172,18 +183,15 @@ int engine_load(struct engine *g, const char *name, const char *dir,
                                 .bf16 = g->s.o.bf16,
                                 .max_item_tokens = g->s.o.max_item_tokens};
     struct model *m;
+    struct lane *l;
 
-    if (find_model(g, name))
+    if (is_taken(g, name))
         return err_set(e, ERR_INVALID, "model name '%.64s' is taken", name);
-    if (model_open(&o, &m, e))
+    if (model_open(&o, &m, e) || lane_open(m, &g->s, &l, e))
         return -1;
-    if (runner_new(m, &g->s, &m->runner, e) || runner_start(m->runner, e)) {
-        model_release(m);
-        return -1;
-    }
-    if (model_warm_start(m, g->s.pool, g->s.k, e) || add_model(g, m, e)) {
-        runner_stop(m->runner);
-        model_release(m);
+    if (add_lane(g, l, e)) {
+        lane_stop(l);
+        lane_release(l);
         return -1;
     }
     publish_metrics(m);
@@ -194,19 +202,20 @@ int engine_load(struct engine *g, const char *name, const char *dir,
     return 0;
 }
 
-int engine_model(struct engine *g, const char *name, unsigned tasks,
+int engine_model(struct engine *g, const char *name, const struct task *task,
                  struct model **out, struct err *e)
 {
-    struct model *m[MAX_MODELS], *found = NULL;
-    int n = snapshot(g, m), named = 0;
+    struct lane *l[MAX_MODELS];
+    struct model *found = NULL;
+    int n = snapshot(g, l), named = 0;
 
     *out = NULL;
     for (int i = 0; i < n && !found; i++) {
-        if (name && strcmp(m[i]->name, name) != 0)
+        if (name && strcmp(l[i]->model->name, name) != 0)
             continue;
         named = 1;
-        if ((m[i]->info.tasks & tasks) == tasks)
-            found = m[i];
+        if (!task || model_can(l[i]->model, task))
+            found = l[i]->model;
     }
     if (!found && name && !named) {
         return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
@@ -227,21 +236,21 @@ int engine_model(struct engine *g, const char *name, unsigned tasks,
 
 int engine_models(struct engine *g, struct model **out, int max)
 {
-    struct model *m[MAX_MODELS];
-    int n = snapshot(g, m);
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
     for (int i = 0; i < n && i < max; i++) {
-        model_retain(m[i]);
-        out[i] = m[i];
+        model_retain(l[i]->model);
+        out[i] = l[i]->model;
     }
     return n;
 }
 
 int engine_damaged(struct engine *g)
 {
-    struct model *m[MAX_MODELS];
-    int n = snapshot(g, m), damaged = 0;
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l), damaged = 0;
     for (int i = 0; i < n; i++)
-        damaged |= weights_damaged(m[i]->weights) != 0;
+        damaged |= weights_damaged(l[i]->model->weights) != 0;
     return damaged;
 }
 
@@ -275,6 +284,7 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
                   struct job **jobs, struct err *e)
 {
     struct err one = ERR_INIT;
+    struct lane *lane = n > 0 ? find_lane(g, specs[0].model) : NULL;
 
     if (n < 1)
         return err_set(e, ERR_INVALID, "no items");
@@ -282,10 +292,14 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
         return err_set_at(e, ERR_DRAINING, "draining", NULL,
                           "the server is shutting down");
     }
+    if (!lane) {
+        return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
+                          "the model is not loaded");
+    }
     for (int i = 0; i < n; i++) {
         int rc = specs[i].model != specs[0].model
                      ? err_set(&one, ERR_INVALID, "items of several models")
-                     : job_new(&specs[i], &jobs[i], &one);
+                     : job_new(&specs[i], lane, &jobs[i], &one);
         if (rc) {
             char param[32];
             snprintf(param, sizeof(param), "input[%d]", i);
@@ -296,7 +310,7 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
         if (i > 0)
             jobs[i - 1]->next = jobs[i];
     }
-    if (runner_submit(specs[0].model->runner, jobs[0], jobs[n - 1], n, e)) {
+    if (runner_submit(lane->runner, jobs[0], jobs[n - 1], n, e)) {
         drop_jobs(jobs, n);
         return -1;
     }
@@ -327,16 +341,16 @@ static int wait_idle(struct engine *g, int64_t until)
 
 int engine_drain(struct engine *g, int timeout_ms)
 {
-    struct model *m[MAX_MODELS];
-    int n = snapshot(g, m);
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
 
     atomic_store(&g->draining, 1);
     for (int i = 0; i < n; i++)
-        runner_close(m[i]->runner);
+        runner_close(l[i]->runner);
     if (!wait_idle(g, clock_now_us() + (int64_t)timeout_ms * 1000))
         return 0;
     for (int i = 0; i < n; i++)
-        runner_drop(m[i]->runner);
+        runner_drop(l[i]->runner);
     /* A step that runs is waited for: steps are short, and each job gets its
      * final event. */
     while (wait_idle(g, clock_now_us() + 1000000)) {

@@ -24,6 +24,8 @@
 struct engine;
 struct model;
 struct job;
+struct
+    task; /* engine/run/task/: next.h, generate.h ... each says what it takes */
 
 struct engine_options {
     int n_threads;       /* 0: pool_default_threads() */
@@ -71,9 +73,10 @@ const struct engine_options *engine_get_options(const struct engine *g);
 int engine_damaged(struct engine *g); /* 1: some model's file was cut */
 
 /* Models. engine_model returns a reference (model_release): by name, or the
- * first loaded one that has all of `tasks` when name is NULL. ERR_NOT_FOUND
- * (reason "model_not_found"), ERR_UNSUPPORTED (reason "task_not_supported"). */
-int engine_model(struct engine *g, const char *name, unsigned tasks,
+ * first loaded one that can do `task` (NULL: any) when name is NULL.
+ * ERR_NOT_FOUND (reason "model_not_found"), ERR_UNSUPPORTED (reason
+ * "task_not_supported"). */
+int engine_model(struct engine *g, const char *name, const struct task *task,
                  struct model **out, struct err *e);
 /* engine_models: references to all, in load order; returns the count, fills at
  * most max. */
@@ -83,27 +86,17 @@ void model_release(struct model *m);
 const char *model_name(const struct model *m);
 const char *model_arch_name(const struct model *m);
 const struct model_info *model_get_info(const struct model *m);
+/* model_can: 1 when the model has what the task needs. */
+int model_can(const struct model *m, const struct task *task);
+/* model_tokenizer: NULL when no port of the model takes tokens. */
 const struct tokenizer *model_tokenizer(const struct model *m);
 const char *model_digest(const struct model *m);
 const char *model_dtype(const struct model *m); /* of most bytes */
 int64_t model_created(const struct model *m);   /* wall clock, seconds */
 size_t model_memory(const struct model *m);     /* bytes held now */
 double model_load_seconds(const struct model *m);
-int model_max_tokens(const struct model *m); /* input limit of an item */
-
-/* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
- * repetition penalty: Keskar et al. 2019). Applied in this order: repetition
- * penalty, temperature, top-k, top-p, min-p, then one draw. */
-struct sample_params {
-    float temperature;        /* 0: greedy (ties: lowest id) */
-    int top_k;                /* 0: off */
-    float top_p;              /* 1: off */
-    float min_p;              /* 0: off */
-    float repetition_penalty; /* 1: off; over prompt and output */
-    uint64_t seed;
-};
-
-enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
+/* model_max_tokens: rows that an item may bring to a port. */
+int model_max_tokens(const struct model *m, int port);
 
 enum job_event_kind {
     JOB_TEXT,  /* text [text_len]: whole code points, stop text held back */
@@ -119,62 +112,26 @@ struct job_event {
 };
 
 struct job_spec {
-    struct model *model;   /* retained by the job */
-    unsigned task;         /* one TASK_* */
-    const int32_t *tokens; /* copied; the begin token included by the caller */
-    int n_tokens;          /* >= 1 */
-    /* TASK_NEXT, TASK_FILL */
-    int top_k;         /* predictions wanted, 1..1000 */
-    float temperature; /* of the softmax */
-    int words;         /* TASK_NEXT of a sub-word model: search whole words */
-    /* TASK_NEXT, TASK_FILL, TASK_CLASSIFY */
-    int attention; /* return the attention weights (n_tokens <= 64) */
-    /* TASK_GENERATE */
-    int max_tokens; /* >= 0 */
-    struct sample_params sample;
-    const char *const *stop; /* copied; n_stop strings, each 1..256 bytes */
-    int n_stop;              /* <= 16 */
-    int stream;              /* 1: JOB_TEXT events as text becomes certain */
-    int64_t deadline_us;     /* clock_now_us() time; 0: none */
+    struct model *model; /* retained by the job */
+    const struct task *task;
+    const void *params;        /* the task's own (its header); copied */
+    struct span in[MAX_PORTS]; /* by port, copied; of tokens the begin token
+                                  included by the caller; n 0: nothing */
+    int64_t deadline_us;       /* clock_now_us() time; 0: none */
     /* on_event runs on the runner's thread: append, note, return; it must not
      * block, submit or release. */
     void (*on_event)(void *user, const struct job_event *ev);
     void *user;
 };
 
-struct prediction {
-    int32_t id; /* of the first token, when words were searched */
-    float prob, logprob;
-    const char *text; /* words: the word, NUL-terminated UTF-8, without the
-                         space before it; else NULL: the entry of id */
-};
-
+/* What every job answers; the rest is its task's (job_answer). */
 struct job_result {
-    /* TASK_NEXT: offered tokens, best first (equal: lowest id first); unknown
-     * and special tokens but the end are never offered; covered_mass is the
-     * probability of all that were eligible. */
-    const struct prediction *predictions;
-    int n_predictions;
-    double covered_mass;
-    /* TASK_FILL: the same, for the place of the mask token. */
-    /* TASK_CLASSIFY: what model_info.scores says, in id order */
-    const float *scores;
-    int n_scores, best;
-    /* TASK_GENERATE */
-    const char *text; /* NUL-terminated UTF-8 */
-    size_t text_len;
-    const int32_t *tokens;
-    int n_tokens;
-    enum finish_reason finish;
-    /* TASK_EMBED */
-    const float *embedding; /* [n_embedding]: model_info.width */
-    int n_embedding;
-    /* attention: [n_layers][n_heads][n_tokens][n_tokens], or NULL */
-    const float *attention;
-    /* all */
     int cached_tokens; /* of the prompt, found in shared pages */
     int prompt_tokens, completion_tokens;
     int64_t queue_us, run_us;
+    /* [n_layers][n_heads][n_tokens][n_tokens], when its task was asked for
+     * attention, else NULL */
+    const float *attention;
 };
 
 /* engine_submit: queue n jobs of one model, all or none; jobs[i] gets the
@@ -188,17 +145,8 @@ void job_cancel(struct job *j);
 void job_release(struct job *j);
 const struct job_result *job_result(const struct job *j);
 const struct err *job_error(const struct job *j);
-
-/* engine_score: negative log-likelihood of a token stream (perplexity). The
- * state is carried from the first to the last token; token i is scored given
- * all before it, the first is not scored. window > 0: the state is emptied
- * every `window` tokens and the first of each window is not scored. Runs on
- * the caller's thread through the same step(). */
-struct score {
-    int64_t tokens; /* scored */
-    double nats;    /* sum */
-};
-int engine_score(struct engine *g, struct model *m, const int32_t *ids,
-                 int64_t n, int64_t window, struct score *out, struct err *e);
+/* job_answer: the result struct of task t, after JOB_DONE; NULL when the job is
+ * another task's. Its header has a function of the right type. */
+const void *job_answer(const struct job *j, const struct task *t);
 
 #endif

@@ -11,13 +11,98 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
+#include "engine/run/task/classify.h"
+#include "engine/run/task/score.h"
 
 #define GROUP 256 /* items handed to the engine together */
 #define BINS 15
 #define MAX_FILE_BYTES ((size_t)4 << 30)
-#define MAX_SCORE_CHUNK 4096 /* tokens between two reports of progress */
+#define PART 4096 /* tokens between two reports of progress, about */
+
+/* --- jobs --- */
+
+struct waiter {
+    pthread_mutex_t mu;
+    pthread_cond_t done;
+    int left;
+};
+
+static void on_event(void *user, const struct job_event *ev)
+{
+    struct waiter *w = user;
+    if (ev->kind == JOB_TEXT)
+        return;
+    pthread_mutex_lock(&w->mu);
+    if (--w->left == 0)
+        pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->mu);
+}
+
+/* Submit the jobs, wait for all of them. They are the caller's to release; NULL
+ * when they were refused. */
+static int run_jobs(struct engine *g, struct job_spec *spec, int n,
+                    struct job **job, struct err *e)
+{
+    struct waiter w = {.left = n};
+
+    memset(job, 0, (size_t)n * sizeof(struct job *));
+    pthread_mutex_init(&w.mu, NULL);
+    pthread_cond_init(&w.done, NULL);
+    for (int i = 0; i < n; i++) {
+        spec[i].on_event = on_event;
+        spec[i].user = &w;
+    }
+    int rc = engine_submit(g, spec, n, job, e);
+    if (rc == 0) {
+        pthread_mutex_lock(&w.mu);
+        while (w.left > 0)
+            pthread_cond_wait(&w.done, &w.mu);
+        pthread_mutex_unlock(&w.mu);
+    }
+    pthread_cond_destroy(&w.done);
+    pthread_mutex_destroy(&w.mu);
+    return rc;
+}
 
 /* --- language models --- */
+
+static int add_score(const struct job *j, struct eval_score *sum, struct err *e)
+{
+    const struct err *failed = job_error(j);
+
+    if (failed->code != ERR_NONE)
+        return err_set(e, failed->code, "%s", failed->msg);
+    sum->tokens += score_result(j)->tokens;
+    sum->nats += score_result(j)->nats;
+    return 0;
+}
+
+int eval_score(struct engine *g, struct model *m, const int32_t *ids, int64_t n,
+               int64_t window, struct eval_score *out, struct err *e)
+{
+    struct job_spec spec[GROUP];
+    struct job *job[GROUP];
+    int64_t step = window > 0 && window < n ? window : n;
+    int rc = 0;
+
+    *out = (struct eval_score){0};
+    if (n > INT32_MAX)
+        return err_set(e, ERR_TOO_LARGE, "a text of over 2^31 tokens");
+    for (int64_t at = 0; at < n && rc == 0;) {
+        int k = 0;
+        for (; k < GROUP && at < n; k++, at += step) {
+            int64_t len = n - at < step ? n - at : step;
+            spec[k] = (struct job_spec){.model = m, .task = &task_score};
+            spec[k].in[0] = (struct span){.n = (int)len, .p = ids + at};
+        }
+        rc = run_jobs(g, spec, k, job, e);
+        for (int i = 0; i < k && job[i]; i++) {
+            rc = rc ? rc : add_score(job[i], out, e);
+            job_release(job[i]);
+        }
+    }
+    return rc;
+}
 
 int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
                 int64_t n, const struct eval_options *o, struct buf *out,
@@ -25,15 +110,18 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
 {
     int32_t unk = tokenizer_unk(model_tokenizer(m));
     int64_t window = o->window, unknown = 0, part;
-    struct score sum = {0, 0}, s;
+    struct eval_score sum = {0, 0}, s;
 
     n = o->max_tokens > 0 && n > o->max_tokens ? o->max_tokens : n;
-    window = window > 0 ? window : model_get_info(m)->context_length;
+    if (window <= 0) {
+        const struct port *p = &model_get_info(m)->state.port[PORT_TARGET];
+        window = p->context_length;
+    }
     /* Whole windows at a time, so that progress can be told. */
-    part = window > 0 ? (MAX_SCORE_CHUNK / window + 1) * window : n;
+    part = window > 0 ? (PART / window + 1) * window : n;
     for (int64_t at = 0; at < n; at += part) {
         int64_t len = n - at < part ? n - at : part;
-        if (engine_score(g, m, ids + at, len, window, &s, e))
+        if (eval_score(g, m, ids + at, len, window, &s, e))
             return -1;
         sum.tokens += s.tokens;
         sum.nats += s.nats;
@@ -60,32 +148,15 @@ struct tally {
     double sure[BINS], correct[BINS];
 };
 
-struct waiter {
-    pthread_mutex_t mu;
-    pthread_cond_t done;
-    int left;
-};
-
-static void on_event(void *user, const struct job_event *ev)
-{
-    struct waiter *w = user;
-    if (ev->kind == JOB_TEXT)
-        return;
-    pthread_mutex_lock(&w->mu);
-    if (--w->left == 0)
-        pthread_cond_signal(&w->done);
-    pthread_mutex_unlock(&w->mu);
-}
-
 static int count_item(struct tally *t, const struct job *j, int32_t label,
                       struct err *e)
 {
-    const struct job_result *r = job_result(j);
+    const struct classify_result *r = classify_result(j);
     const struct err *failed = job_error(j);
 
     if (failed->code != ERR_NONE)
         return err_set(e, failed->code, "%s", failed->msg);
-    if (label < 0 || label >= r->n_scores) {
+    if (label < 0 || label >= r->n) {
         return err_set(e, ERR_FORMAT, "label %d is not one of the model's",
                        (int)label);
     }
@@ -105,35 +176,20 @@ static int run_group(struct engine *g, struct model *m,
                      const struct eval_items *d, int first, int n,
                      struct tally *t, struct err *e)
 {
-    struct waiter w = {.left = n};
     struct job_spec spec[GROUP];
     struct job *job[GROUP];
 
-    memset(spec, 0, sizeof(spec));
-    pthread_mutex_init(&w.mu, NULL);
-    pthread_cond_init(&w.done, NULL);
     for (int i = 0; i < n; i++) {
-        int64_t from = d->start[first + i];
-        spec[i].model = m;
-        spec[i].task = TASK_CLASSIFY;
-        spec[i].tokens = d->ids + from;
-        spec[i].n_tokens = (int)(d->start[first + i + 1] - from);
-        spec[i].on_event = on_event;
-        spec[i].user = &w;
+        int64_t from = d->start[first + i], to = d->start[first + i + 1];
+        spec[i] = (struct job_spec){.model = m, .task = &task_classify};
+        spec[i].in[0] =
+            (struct span){.n = (int)(to - from), .p = d->ids + from};
     }
-    int rc = engine_submit(g, spec, n, job, e);
-    if (rc == 0) {
-        pthread_mutex_lock(&w.mu);
-        while (w.left > 0)
-            pthread_cond_wait(&w.done, &w.mu);
-        pthread_mutex_unlock(&w.mu);
-        for (int i = 0; i < n; i++) {
-            rc |= count_item(t, job[i], d->label[first + i], e);
-            job_release(job[i]);
-        }
+    int rc = run_jobs(g, spec, n, job, e);
+    for (int i = 0; i < n && job[i]; i++) {
+        rc = rc ? rc : count_item(t, job[i], d->label[first + i], e);
+        job_release(job[i]);
     }
-    pthread_cond_destroy(&w.done);
-    pthread_mutex_destroy(&w.mu);
     return rc;
 }
 
@@ -221,7 +277,7 @@ static int label_of(const struct model_info *info, const char *s, size_t len,
     while (k < len && s[k] != ' ' && s[k] != '\t')
         k++;
     *n = k;
-    for (int i = 0; i < info->n_labels; i++)
+    for (int i = 0; i < info->cols[OUT_CLASS]; i++)
         if (strlen(info->labels[i]) == k && !memcmp(info->labels[i], s, k))
             return i;
     if (k < 1 || k > 4 || k == len)
@@ -231,7 +287,7 @@ static int label_of(const struct model_info *info, const char *s, size_t len,
             return -1;
         v = v * 10 + (s[i] - '0');
     }
-    return v < info->n_labels ? v : -1;
+    return v < info->cols[OUT_CLASS] ? v : -1;
 }
 
 /* Keep the first tokens of a long text, and what ends it. */
@@ -256,7 +312,7 @@ static int add_text(struct corpus_ids *c, struct model *m, const char *s,
                               INT32_MAX, &list, e);
     rc = rc ? rc : grow(c, (int64_t)list.n + 1, e);
     if (rc == 0 && label >= 0)
-        cut_item(t, &list, model_max_tokens(m));
+        cut_item(t, &list, model_max_tokens(m, PORT_TARGET));
     for (int i = 0; i < list.n && rc == 0; i++)
         c->ids[c->n++] = list.v[i].id;
     if (rc == 0 && list.n > 0) {
@@ -300,7 +356,7 @@ static int add_lines(struct corpus_ids *c, struct model *m,
 static int read_corpus(struct corpus_ids *c, struct model *m,
                        const struct buf *text, struct err *e)
 {
-    int labelled = (model_get_info(m)->tasks & TASK_CLASSIFY) != 0;
+    int labelled = model_can(m, &task_classify);
     int words = tokenizer_level(model_tokenizer(m)) != TOK_LEVEL_SUBWORD;
 
     if (grow(c, 1, e))
@@ -320,12 +376,14 @@ int eval_file(struct engine *g, struct model *m, const char *path,
     struct buf text;
 
     buf_init(&text, MAX_FILE_BYTES);
-    int rc = read_text(path, &text, e);
+    int rc = model_tokenizer(m)
+                 ? read_text(path, &text, e)
+                 : err_set(e, ERR_UNSUPPORTED, "the model reads no text");
     if (rc == 0 && text.len == 0)
         rc = err_set(e, ERR_FORMAT, "the data file is empty");
     rc = rc ? rc : read_corpus(&c, m, &text, e);
     buf_fini(&text);
-    if (rc == 0 && (model_get_info(m)->tasks & TASK_CLASSIFY)) {
+    if (rc == 0 && model_can(m, &task_classify)) {
         struct eval_items d = {c.ids, c.start, c.label, c.n_items};
         rc = eval_items(g, m, &d, o, out, e);
     } else if (rc == 0) {

@@ -31,14 +31,25 @@ struct eval_items {
 typedef void eval_progress(void *ctx, int64_t done, int64_t all);
 
 struct eval_options {
-    int64_t window;     /* as engine_score's; 0: the model's context length, if
+    int64_t window;     /* as eval_score's; 0: the model's context length, if
                            it has one */
     int64_t max_tokens; /* of the data, 0: all */
     eval_progress *progress;
     void *ctx;
 };
 
-/* eval_stream: ids [n] as one text. engine_score's errors. */
+/* eval_score: negative log-likelihood of a token stream (task/score.h). The
+ * state is carried from the first to the last token; window > 0: it is emptied
+ * every `window` tokens and the first of each window is not scored.
+ * engine_submit's errors, those of a job. */
+struct eval_score {
+    int64_t tokens; /* scored */
+    double nats;    /* sum */
+};
+int eval_score(struct engine *g, struct model *m, const int32_t *ids, int64_t n,
+               int64_t window, struct eval_score *out, struct err *e);
+
+/* eval_stream: ids [n] as one text. eval_score's errors. */
 int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
                 int64_t n, const struct eval_options *o, struct buf *out,
                 struct err *e);

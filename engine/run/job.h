@@ -3,8 +3,10 @@
  * runner until the final event, to the submitter after it; the runner writes
  * nothing after that event.
  *
- * A job says nothing about batches; what it wants of its rows is its task's
- * business (task.h).
+ * A job owns a set of sequences: the one its input is read into, and forks that
+ * its task makes of it (paths, beams). Admission, the budget and pre-emption
+ * count all of them. What it wants of its rows is its task's business
+ * (task/task.h).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_JOB_H
@@ -13,9 +15,8 @@
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
+#include "engine/run/lane.h"
 #include "engine/run/state.h"
-
-struct task_ops;
 
 enum job_end { JOB_OPEN, JOB_ENDED, JOB_BROKEN };
 
@@ -23,21 +24,27 @@ struct job {
     atomic_int refs;
     atomic_int cancel; /* set by job_cancel, read by the runner */
     struct job *next;  /* in the queue, then in the runner's pending list */
-    struct model *model;
-    const struct task_ops *ops;
-    void *task;      /* the task's own state */
-    int32_t *tokens; /* [cap_tokens] the prompt, then what was made */
-    int n_tokens;    /* of the prompt */
+    struct lane *lane;
+    const struct model *model; /* the lane's */
+    const struct task *task;
+    void *own;          /* the task's state */
+    const void *answer; /* the task's result */
+    struct span in[MAX_PORTS];
+    int32_t *tokens; /* [cap_tokens] in[0] and what was made; NULL: vectors */
+    int n_tokens;    /* in[0].n */
     int n_all;       /* with what was made of it */
     int cap_tokens;
-    int pos;              /* tokens that are in the state */
-    int seen;             /* of the prompt, the most that ever were */
-    struct seq *seq;      /* while it runs; its state is lost on the way when
-                             others need the memory: then pos is 0 again */
+    int pos[MAX_PORTS];  /* rows of each port that are in the state */
+    int seen[MAX_PORTS]; /* of the input, the most that ever were */
+    struct seq *seq;     /* while it runs; its state is lost on the way when
+                            others need the memory: then pos is 0 again */
+    struct seq **fork;   /* [n_forks] */
+    int n_forks, cap_forks, n_dropped;
     uint64_t age;         /* the runner's count of jobs: lower is older */
     int first, n_planned; /* its items in the present batch */
     int starved;          /* it found no memory for an item in it */
-    int uncut;            /* the whole prompt in one item, no shared prefix */
+    int uncut;            /* the whole prompt in one item */
+    int unshared;         /* no prefix of it is known: all rows are wanted */
     int most_rows;        /* rows that it may want in one step */
     int scratch_vocab;    /* columns of task scratch that take() needs */
     float *attention;     /* [n_layers][n_heads][n_tokens][n_tokens] or NULL */
@@ -54,9 +61,17 @@ struct job {
 };
 
 /* job_new: copies what the spec points to. The job starts with two references
- * (submitter and runner) and retains the model. ERR_INVALID (without param:
+ * (submitter and runner) and retains the lane. ERR_INVALID (without param:
  * the caller knows the index), ERR_TOO_LARGE, ERR_UNSUPPORTED, ERR_NOMEM. */
-int job_new(const struct job_spec *spec, struct job **out, struct err *e);
+int job_new(const struct job_spec *spec, struct lane *lane, struct job **out,
+            struct err *e);
+
+/* job_rows: the input of a port from row `at` on, n rows; of port 0 also what
+ * was made. */
+struct span job_rows(const struct job *j, int port, int at, int n);
+
+/* job_most: rows of each port that one of its sequences can grow to. */
+void job_most(const struct job *j, int64_t n[MAX_PORTS]);
 
 /* job_add_token: a token that was made, part of the state from the next step
  * on. -1 when there is no memory. */
@@ -66,5 +81,18 @@ int job_add_token(struct job *j, int32_t id);
  * cause wins. Always -1. */
 int job_fail(struct job *j, enum err_code code, const char *reason,
              const char *msg);
+
+/* job_fork: from plan(): a copy of one of the job's sequences (pages are
+ * shared), the job's too until it is dropped or the state is lost. seq_fork's
+ * results. */
+int job_fork(struct job *j, struct seq_store *st, const struct seq *from,
+             struct seq **out);
+/* job_drop: from plan() or take(): a fork is needed no more. Its memory goes
+ * back when the step is over. */
+void job_drop(struct job *j, struct seq *s);
+
+/* job_sweep, job_lose_state: dropped forks go back; all sequences do. */
+void job_sweep(struct job *j, struct seq_store *st);
+void job_lose_state(struct job *j, struct seq_store *st);
 
 #endif

@@ -8,8 +8,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
-#include "engine/run/runner.h"
-#include "engine/run/words.h"
+#include "engine/base/thread.h"
+#include "engine/run/subwords.h"
+#include "engine/run/task/task.h"
 
 static int name_ok(const char *s)
 {
@@ -67,8 +68,8 @@ static const char *main_dtype(const struct weights *w)
  * entry for. */
 static int list_forbidden(struct model *m, struct err *e)
 {
-    int ends = !(m->info.tasks & TASK_FILL);
-    int V = m->info.n_vocab, n_tok = tokenizer_size(m->tokenizer);
+    int ends = !m->info.state.port[PORT_TARGET].whole;
+    int V = m->info.cols[OUT_LOGITS], n_tok = tokenizer_size(m->tokenizer);
     int32_t unk = tokenizer_unk(m->tokenizer);
 
     for (int pass = 0; pass < 2; pass++) {
@@ -92,6 +93,14 @@ static int list_forbidden(struct model *m, struct err *e)
     return 0;
 }
 
+static int reads_tokens(const struct model *m)
+{
+    for (int i = 0; i < m->info.state.n_ports; i++)
+        if (m->info.state.port[i].unit == UNIT_TOKENS)
+            return 1;
+    return 0;
+}
+
 static int load_arch(struct model *m, const struct model_open_opts *o,
                      struct err *e)
 {
@@ -101,53 +110,72 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
                            .exact = o->exact,
                            .bf16 = o->bf16,
                            .path = o->dir,
-                           .n_vocab_tokenizer = tokenizer_size(m->tokenizer)};
+                           .n_vocab_tokenizer =
+                               m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
     if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e))
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
-    unsigned rows = m->info.tasks & (TASK_NEXT | TASK_GENERATE | TASK_FILL);
-    if ((rows && m->info.n_vocab < 1) ||
-        ((m->info.tasks & TASK_EMBED) && m->info.width < 1) ||
-        ((m->info.tasks & TASK_CLASSIFY) && m->info.n_labels < 1))
-        return err_set(e, ERR_INTERNAL, "%s: a task without outputs", m->name);
-    m->arch->layout(m->self, &m->layout);
+    int outputs = 0;
+    for (int i = 0; i < N_OUT; i++)
+        outputs += m->info.cols[i] > 0;
+    if (outputs == 0 || m->info.state.n_ports < 1)
+        return err_set(e, ERR_INTERNAL, "%s: no outputs", m->name);
     atomic_store(&m->memory, m->info.memory_bytes);
+    return 0;
+}
+
+/* Tokenizer, weights and the architecture's own data. That a tokenizer was
+ * needed is known when the model is there. */
+static int load(struct model *m, const struct model_open_opts *o, struct err *e)
+{
+    struct err none = ERR_INIT;
+    int rc = tokenizer_open(o->dir, m->name, &m->tokenizer, &none);
+
+    if (rc && none.code != ERR_NOT_FOUND)
+        return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
+    if (weights_open(o->dir, m->name, &m->weights, e) || load_arch(m, o, e))
+        return -1;
+    if (rc && reads_tokens(m))
+        return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
     return 0;
 }
 
 /* How the tokens of sub-words make words. */
 static int list_words(struct model *m, struct err *e)
 {
-    int V = m->info.n_vocab;
+    int V = m->info.cols[OUT_LOGITS];
 
-    if (!(m->info.tasks & TASK_NEXT) ||
+    if (m->info.state.port[PORT_TARGET].whole ||
         tokenizer_level(m->tokenizer) != TOK_LEVEL_SUBWORD)
         return 0;
     m->word_kind = mem_zarray((size_t)V, 1);
     if (!m->word_kind)
         return err_nomem(e);
-    words_kinds(m->tokenizer, m->forbid, m->n_forbid, m->word_kind, V);
+    subwords_kinds(m->tokenizer, m->forbid, m->n_forbid, m->word_kind, V);
     return 0;
 }
 
 static int set_limits(struct model *m, int max_item_tokens, struct err *e)
 {
-    int n_tok = tokenizer_size(m->tokenizer);
+    int V = m->info.cols[OUT_LOGITS];
 
-    m->n_ids = m->info.n_vocab > 0 && m->info.n_vocab < n_tok ? m->info.n_vocab
-                                                              : n_tok;
-    m->max_tokens = max_item_tokens;
-    if (m->info.context_length > 0) {
-        m->max_tokens = m->info.context_length < INT32_MAX
-                            ? (int)m->info.context_length
-                            : INT32_MAX;
+    for (int i = 0; i < m->info.state.n_ports; i++) {
+        int64_t n = m->info.state.port[i].context_length;
+        m->max_tokens[i] = n == 0          ? max_item_tokens
+                           : n < INT32_MAX ? (int)n
+                                           : INT32_MAX;
     }
+    if (!m->tokenizer)
+        return 0;
+    int n_tok = tokenizer_size(m->tokenizer);
+    m->n_ids = V > 0 && V < n_tok ? V : n_tok;
+    if (V == 0)
+        return 0;
     return list_forbidden(m, e) ? -1 : list_words(m, e);
 }
 
 static void model_free(struct model *m)
 {
     model_warm_stop(m);
-    runner_free(m->runner);
     if (m->self)
         m->arch->unload(m->self);
     mem_free(m->forbid);
@@ -176,9 +204,7 @@ int model_open(const struct model_open_opts *o, struct model **out,
     atomic_store(&m->refs, 1);
     memcpy(m->name, o->name, strlen(o->name));
     if (hparams_open(o->dir, m->name, &m->hparams, e) ||
-        find_arch(m, o->archs, e) ||
-        tokenizer_open(o->dir, m->name, &m->tokenizer, e) ||
-        weights_open(o->dir, m->name, &m->weights, e) || load_arch(m, o, e) ||
+        find_arch(m, o->archs, e) || load(m, o, e) ||
         set_limits(m, o->max_item_tokens, e)) {
         model_free(m);
         return -1;
@@ -211,7 +237,7 @@ int model_warm_start(struct model *m, struct pool *pool,
     if (!m->arch->warm)
         return 0;
     m->warm_exec = (struct exec){.k = k, .pool = pool, .n_threads = 1};
-    if (runner_thread_start(&m->warm_thread, warm_main, m))
+    if (thread_start(&m->warm_thread, warm_main, m))
         return err_set(e, ERR_NOMEM, "%s: cannot start a thread", m->name);
     m->warm_started = 1;
     return 0;
@@ -284,7 +310,12 @@ double model_load_seconds(const struct model *m)
     return m->load_seconds;
 }
 
-int model_max_tokens(const struct model *m)
+int model_max_tokens(const struct model *m, int port)
 {
-    return m->max_tokens;
+    return m->max_tokens[port];
+}
+
+int model_can(const struct model *m, const struct task *task)
+{
+    return task_fits(task, &m->info);
 }

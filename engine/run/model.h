@@ -4,9 +4,7 @@
  * any thread may read. Jobs hold a reference; the last one frees the model,
  * engine or no engine.
  *
- * The runner belongs to the model (its memory lives as long as the model, so
- * that job_cancel is safe at any time); its thread is the engine's to start
- * and stop.
+ * A model knows no runner: the engine puts both into a lane (lane.h).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_MODEL_H
@@ -19,28 +17,24 @@
 
 #define MODEL_NAME_BYTES 65
 
-struct runner;
-
 struct model {
     atomic_int refs;
     char name[MODEL_NAME_BYTES];
     const struct model_arch *arch;
     struct weights *weights;
     struct hparams *hparams;
-    struct tokenizer *tokenizer;
+    struct tokenizer *tokenizer; /* NULL: no port takes tokens */
     struct model_info info;
     void *self;
-    struct state_layout layout;
     const char *dtype;
     int64_t created; /* wall clock, seconds */
     double load_seconds;
-    int max_tokens;  /* input limit of an item */
-    int n_ids;       /* ids 0..n_ids-1 may be input */
-    int32_t *forbid; /* [n_forbid] ids that are never offered */
+    int max_tokens[MAX_PORTS]; /* input limits of an item */
+    int n_ids;                 /* ids 0..n_ids-1 may be input */
+    int32_t *forbid;           /* [n_forbid] ids that are never offered */
     int n_forbid;
-    uint8_t *word_kind; /* [n_vocab] of sub-words (words.h), or NULL */
+    uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
     _Atomic size_t memory;
-    struct runner *runner;
     pthread_t warm_thread;
     int warm_started;
     int stop; /* for warm(): __atomic access */

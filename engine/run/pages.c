@@ -45,7 +45,7 @@ static void *data_of(const struct page_pool *p, struct page *g)
     return (unsigned char *)g + p->head_bytes;
 }
 
-int pages_init(struct page_pool *p, const struct stream_layout *l,
+int pages_init(struct page_pool *p, const struct port *l,
                struct state_budget *b, struct err *e)
 {
     memset(p, 0, sizeof *p);
@@ -285,14 +285,6 @@ void *pages_keep(struct page_pool *p, void *data, uint64_t parent,
     *at = g;
     p->n_indexed++;
     return data;
-}
-
-const int32_t *pages_ids(const struct page_pool *p, const void *data,
-                         uint64_t *serial)
-{
-    const struct page *g = page_of(p, data);
-    *serial = g->serial;
-    return g->serial ? g->ids : NULL;
 }
 
 size_t pages_room(const struct page_pool *p)

@@ -1,4 +1,4 @@
-/* pages: the memory of one stream of a store's sequences, in pages of
+/* pages: the memory of one port of a store's sequences, in pages of
  * page_bytes. A page is held by the sequences that have it in their tables
  * (refs); one that no sequence holds is either kept for what is in it (an idle
  * prefix, least recently used ones go first) or free.
@@ -55,7 +55,7 @@ struct page_pool {
 };
 
 /* pages_init: ERR_INTERNAL for a layout that breaks arch.h's rules. */
-int pages_init(struct page_pool *p, const struct stream_layout *l,
+int pages_init(struct page_pool *p, const struct port *l,
                struct state_budget *b, struct err *e);
 void pages_fini(struct page_pool *p); /* all pages must be back */
 
@@ -77,10 +77,6 @@ void *pages_find(struct page_pool *p, uint64_t parent, const int32_t *ids,
  * *serial is 0 when it could not be kept (no memory for the table). */
 void *pages_keep(struct page_pool *p, void *data, uint64_t parent,
                  const int32_t *ids, uint64_t *serial);
-/* pages_ids: of a kept page, with its serial; NULL when it is not kept. */
-const int32_t *pages_ids(const struct page_pool *p, const void *data,
-                         uint64_t *serial);
-
 /* pages_room: bytes that pages_take could hand out now. */
 size_t pages_room(const struct page_pool *p);
 /* pages_trim: give idle and free pages back to the budget. */

@@ -4,13 +4,13 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/runner_impl.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
+#include "engine/base/thread.h"
 
 /* Columns of all wanted rows from which take() is worth several threads: some
  * 50 us of work for one. */
@@ -35,27 +35,19 @@ static void emit(struct runner *r, struct job *j, enum job_event_kind kind)
 /* The gauges of pages; before an event, so that who got it sees them. */
 static void report_pages(struct runner *r)
 {
-    const struct page_pool *p = &r->store.pool[0];
-    int used = p->n_pages - p->n_idle - p->n_free;
+    int used = 0, idle = 0;
 
-    if (used != r->used || p->n_idle != r->idle) {
+    for (int i = 0; i < r->store.layout.n_ports; i++) {
+        const struct page_pool *p = &r->store.pool[i];
+        used += p->n_pages - p->n_idle - p->n_free;
+        idle += p->n_idle;
+    }
+    if (used != r->used || idle != r->idle) {
         r->used = used;
-        r->idle = p->n_idle;
+        r->idle = idle;
         metric_set(r->m.pages_used, used);
-        metric_set(r->m.pages_idle, p->n_idle);
+        metric_set(r->m.pages_idle, idle);
     }
-}
-
-/* What a job holds goes back to the store. */
-void runner_lose_state(struct runner *r, struct job *j)
-{
-    if (j->ops->rest)
-        j->ops->rest(j, &r->store);
-    if (j->seq) {
-        seq_give(&r->store, j->seq);
-        j->seq = NULL;
-    }
-    j->pos = 0;
 }
 
 /* The one place where a job gets its final event and loses the runner's
@@ -64,7 +56,7 @@ void runner_end_job(struct runner *r, struct job *j, int64_t now)
 {
     int64_t start = j->start_us ? j->start_us : now;
 
-    runner_lose_state(r, j);
+    job_lose_state(j, &r->store);
     report_pages(r);
     if (r->claimant == j)
         runner_unclaim(r);
@@ -165,17 +157,17 @@ static void take_jobs(void *arg, int tid, int n_threads)
         struct job *j = r->plan.owner[i];
         if (j->first != i || j->end != JOB_OPEN)
             continue;
-        if (j->ops->take(j, &x, &b->item[i], j->n_planned) == TASK_DONE)
+        if (j->task->take(j, &x, &b->item[i], j->n_planned) == TASK_DONE)
             j->end = JOB_ENDED;
     }
 }
 
-/* Tokens of the prompt that are in the state for the first time. */
-static int note_prompt(struct job *j)
+/* Rows of the input that are in the state for the first time. */
+static int note_input(struct job *j, int port)
 {
-    int in = j->pos < j->n_tokens ? j->pos : j->n_tokens;
-    int fresh = in > j->seen ? in - j->seen : 0;
-    j->seen += fresh;
+    int in = j->pos[port] < j->in[port].n ? j->pos[port] : j->in[port].n;
+    int fresh = in > j->seen[port] ? in - j->seen[port] : 0;
+    j->seen[port] += fresh;
     return fresh;
 }
 
@@ -196,25 +188,22 @@ static void commit(struct runner *r)
                            : "the model failed on this input");
             continue;
         }
-        seq_commit(&r->store, r->plan.seq[i], it->stream,
-                   it->in.kind == IN_TOKENS ? it->in.p : NULL, it->in.n);
+        seq_commit(&r->store, r->plan.seq[i], it->port,
+                   it->in.unit == UNIT_TOKENS ? it->in.p : NULL, it->in.n);
         if (r->plan.seq[i] == j->seq) {
-            j->pos += it->in.n;
-            prompt += note_prompt(j);
+            j->pos[it->port] += it->in.n;
+            prompt += note_input(j, it->port);
         }
     }
     if (prompt > 0)
         metric_add(r->m.prompt, prompt);
 }
 
-/* Sequences that were taken for this step only go back. */
-static void rest(struct runner *r)
+/* Forks that their jobs have dropped in this step go back. */
+static void sweep(struct runner *r)
 {
-    for (int i = 0; i < r->n_active; i++) {
-        struct job *j = r->active[i];
-        if ((j->n_planned > 0 || j->starved) && j->ops->rest)
-            j->ops->rest(j, &r->store);
-    }
+    for (int i = 0; i < r->n_active; i++)
+        job_sweep(r->active[i], &r->store);
 }
 
 void runner_fail_batch(struct runner *r, const struct err *e)
@@ -241,26 +230,25 @@ static void step_once(struct runner *r)
 
     batch_build(&r->plan, r->active, r->n_active, r->step_tokens);
     if (b->n_item == 0) {
-        rest(r);
+        sweep(r);
         runner_get_unstuck(r);
         return;
     }
     r->stuck = 0;
     if (r->claimant)
         atomic_store(&r->s->budget.waiting, 0);
-    double work = threads_work(&m->info, b->n_tokens, b->n_rows);
+    double work = pace_work(&m->info, b->n_tokens, b->n_rows);
     struct exec x = {.k = r->s->k,
                      .pool = r->s->pool,
                      .scratch = r->scratch,
-                     .n_threads =
-                         threads_pick(&r->threads, work, r->n_threads)};
+                     .n_threads = pace_pick(&r->pace, work, r->n_threads)};
     metric_observe(r->m.batch, b->n_item);
     pool_acquire(r->s->pool);
     int64_t begin = clock_now_us();
     failed = m->arch->step(m->self, &x, b, &e);
-    if (threads_most(work, r->n_threads) > 1) {
-        threads_note(&r->threads, work, x.n_threads,
-                     (double)(clock_now_us() - begin));
+    if (pace_most(work, r->n_threads) > 1) {
+        pace_note(&r->pace, work, x.n_threads,
+                  (double)(clock_now_us() - begin));
     }
     if (!failed && weights_damaged(m->weights))
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
@@ -273,7 +261,7 @@ static void step_once(struct runner *r)
                  take_jobs, &w);
     }
     pool_release(r->s->pool);
-    rest(r);
+    sweep(r);
     if (failed)
         runner_fail_batch(r, &e);
 }
@@ -338,6 +326,18 @@ static void find_metrics(struct runner *r)
     m->drain = metrics_series(METRIC_CANCELLED, "drain", NULL, NULL);
 }
 
+size_t runner_step_bytes(const struct runner *r, int rows)
+{
+    const struct model *m = r->model;
+    int n =
+        r->step_tokens > TASK_LEAST_TOKENS ? r->step_tokens : TASK_LEAST_TOKENS;
+    struct step_size most = {.items = r->plan.max_items,
+                             .tokens = {n, n},
+                             .rows = rows,
+                             .threads = r->n_threads};
+    return m->arch->scratch_bytes(m->self, &most);
+}
+
 int runner_new(struct model *m, struct run_shared *s, struct runner **out,
                struct err *e)
 {
@@ -361,41 +361,24 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
         runner_free(r);
         return -1;
     }
-    if (seq_store_init(&r->store, &m->layout, &s->budget, e) ||
-        batch_plan_init(&r->plan, &m->info, &r->store, s->o.max_rows, e)) {
+    if (seq_store_init(&r->store, &m->info.state, &s->budget, e) ||
+        batch_plan_init(&r->plan, &r->store, s->o.max_rows, e)) {
         runner_free(r);
         return -1;
     }
-    r->step_tokens =
-        m->layout.n_streams > 0 ? s->paged_step_tokens : s->o.step_tokens;
-    r->store.share &= !r->plan.whole;
-    int tokens =
-        r->step_tokens > TASK_LEAST_TOKENS ? r->step_tokens : TASK_LEAST_TOKENS;
-    r->step_bytes = m->arch->scratch_bytes(m->self, s->o.max_rows, tokens,
-                                           s->o.max_rows, r->n_threads);
+    r->step_tokens = s->o.step_tokens;
+    for (int i = 0; i < m->info.state.n_ports; i++)
+        if (m->info.state.port[i].page_tokens > 0)
+            r->step_tokens = s->paged_step_tokens;
+    r->step_bytes = runner_step_bytes(r, s->o.max_rows);
     find_metrics(r);
     *out = r;
     return 0;
 }
 
-int runner_thread_start(pthread_t *t, void *(*fn)(void *), void *arg)
-{
-    sigset_t all, old;
-
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS); /* the guard of mapped files needs it */
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(t, NULL, fn, arg);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc;
-}
-
 int runner_start(struct runner *r, struct err *e)
 {
-    if (runner_thread_start(&r->thread, runner_main, r)) {
+    if (thread_start(&r->thread, runner_main, r)) {
         return err_set(e, ERR_NOMEM, "%s: cannot start a thread",
                        r->model->name);
     }
@@ -479,26 +462,21 @@ void runner_free(struct runner *r)
     mem_free(r);
 }
 
-struct run_shared *runner_shared(struct runner *r)
-{
-    return r->s;
-}
-
 int runner_fits(const struct runner *r, const struct job *j, struct err *e)
 {
-    int most = j->ops->most_tokens ? j->ops->most_tokens(j) : j->n_tokens;
+    int64_t most[MAX_PORTS];
+    int chain = j->model->info.max_chain, chunk = r->step_tokens;
 
-    if (r->store.layout.n_streams == 0)
-        return 0;
-    int chain = r->plan.max_chain, chunk = r->step_tokens;
+    job_most(j, most);
     chunk = chain > 0 && chain < chunk ? chain : chunk;
     size_t bytes = seq_most_bytes(&r->store, most, chunk);
-    if (bytes <= r->s->budget.limit)
-        return 0;
+    if (bytes == r->store.seq_bytes || bytes <= r->s->budget.limit)
+        return 0; /* what has no pages is seq_take's to refuse */
     return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
-                      "the state of %d tokens needs %zu MiB, --state-mb allows "
-                      "%zu",
-                      most, (bytes >> 20) + 1, r->s->budget.limit >> 20);
+                      "the state of %lld tokens needs %zu MiB, --state-mb "
+                      "allows %zu",
+                      (long long)most[0], (bytes >> 20) + 1,
+                      r->s->budget.limit >> 20);
 }
 
 void runner_cancelled(struct runner *r)

@@ -29,6 +29,7 @@
 
 struct runner;
 struct job;
+struct model;
 
 /* What all runners of an engine share. */
 struct run_shared {
@@ -45,7 +46,7 @@ struct run_shared {
     pthread_cond_t idle;
 };
 
-/* runner_new: everything but the thread; belongs to the model. */
+/* runner_new: everything but the thread. The model must outlive it. */
 int runner_new(struct model *m, struct run_shared *s, struct runner **out,
                struct err *e);
 int runner_start(struct runner *r, struct err *e);
@@ -57,15 +58,10 @@ void runner_drop(struct runner *r);  /* fail all that is left (shutting down) */
 void runner_stop(struct runner *r);  /* join; all jobs get their final event */
 void runner_free(struct runner *r);  /* after runner_stop; NULL is fine */
 void runner_cancelled(struct runner *r); /* some job's cancel flag was set */
-struct run_shared *runner_shared(struct runner *r); /* while the engine lives */
 /* runner_fits: ERR_TOO_LARGE when the job's state is over the whole budget. */
 int runner_fits(const struct runner *r, const struct job *j, struct err *e);
 /* run_ask_for_memory: ask all runners but one (NULL: all) to give back what
  * they keep for reuse; they do between two steps. */
 void run_ask_for_memory(struct run_shared *s, const struct runner *except);
-
-/* runner_thread_start: a thread with all signals blocked but those that tell
- * of its own fault. */
-int runner_thread_start(pthread_t *t, void *(*fn)(void *), void *arg);
 
 #endif

@@ -9,7 +9,7 @@
 #include "engine/base/metrics.h"
 #include "engine/run/runner_impl.h"
 
-/* --- whose turn it is when the budget is full (see runner.h) --- */
+/* --- who may claim the budget when it is full (see runner.h) --- */
 
 /* 1 when the budget is this runner's to claim for job j. */
 static int claim(struct runner *r, struct job *j)
@@ -155,23 +155,42 @@ void runner_expire(struct runner *r, int64_t now)
         runner_deliver(r);
 }
 
+/* Scratch for the job's whole spans, which may be over a step's budget. */
+static size_t alone_bytes(const struct runner *r, const struct job *j)
+{
+    const struct model *m = r->model;
+    size_t most = 0;
+
+    for (int i = 0; i < m->info.state.n_ports; i++) {
+        int whole =
+            m->info.state.port[i].whole || (i == PORT_TARGET && j->uncut);
+        struct step_size size = {
+            .items = 1, .rows = j->most_rows, .threads = r->n_threads};
+        size.tokens[i] = j->in[i].n;
+        if (!whole || j->in[i].n <= r->step_tokens)
+            continue;
+        size_t bytes = m->arch->scratch_bytes(m->self, &size);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 /* The memory that this job's steps need beyond what there is. */
 static int grow_for(struct runner *r, const struct job *j, struct err *e)
 {
-    const struct model *m = r->model;
-    size_t need = r->step_bytes;
-    int rows = j->most_rows;
+    int rows = j->most_rows, most = r->plan.max_items;
 
     for (int i = 0; i < r->n_active; i++)
         rows += r->active[i]->most_rows;
-    rows = rows < r->plan.max_items ? rows : r->plan.max_items;
-    if (batch_plan_rows(&r->plan, rows, e))
+    most = j->most_rows > most ? j->most_rows : most;
+    rows = rows < most ? rows : most;
+    if (batch_plan_rows(&r->plan, rows, r->model->info.cols[j->task->output],
+                        e))
         return -1;
-    if ((r->plan.whole || j->uncut) && j->n_tokens > r->step_tokens) {
-        size_t alone =
-            m->arch->scratch_bytes(m->self, 1, j->n_tokens, 1, r->n_threads);
-        need = alone > need ? alone : need;
-    }
+    size_t need = r->step_bytes, alone = alone_bytes(r, j);
+    if (r->plan.cap_rows > r->plan.max_items)
+        need = runner_step_bytes(r, r->plan.cap_rows);
+    need = alone > need ? alone : need;
     if (need > r->scratch_bytes) {
         void *p = mem_aligned(need);
         if (!p)
@@ -186,6 +205,19 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     return 0;
 }
 
+/* What the job's sequences still need for `made` tokens more. */
+static size_t job_short(const struct runner *r, const struct job *j, int made)
+{
+    int64_t n[MAX_PORTS];
+
+    for (int i = 0; i < MAX_PORTS; i++)
+        n[i] = i == PORT_TARGET ? (int64_t)j->n_all + made : j->in[i].n;
+    size_t bytes = seq_short(&r->store, j->seq, n);
+    for (int i = 0; i < j->n_forks; i++)
+        bytes += seq_short(&r->store, j->fork[i], n);
+    return bytes;
+}
+
 /* A sequence with the shared part of the job's tokens, when there is room for
  * the rest of them beside what the running jobs' tokens will need. */
 static int find_room(struct runner *r, struct job *j, struct err *e)
@@ -193,17 +225,16 @@ static int find_room(struct runner *r, struct job *j, struct err *e)
     if (must_yield(r))
         return SEQ_WAIT;
     int rc = seq_take(&r->store, &j->seq, e);
-    if (rc || r->store.layout.n_streams == 0)
+    if (rc)
         return rc;
-    if (!j->uncut)
-        batch_share(&r->plan, j);
-    size_t need = seq_short(&r->store, j->seq, (int64_t)j->n_all + 1);
-    size_t room = seq_room(&r->store);
-    for (int i = 0; i < r->n_active && need <= room; i++)
-        need += seq_short(&r->store, r->active[i]->seq, r->active[i]->n_all);
+    batch_share(&r->plan, j);
+    size_t need = job_short(r, j, 1);
+    size_t room = need > 0 ? seq_room(&r->store) : 0;
+    for (int i = 0; i < r->n_active && need > 0 && need <= room; i++)
+        need += job_short(r, r->active[i], 0);
     if (need <= room)
         return SEQ_OK;
-    runner_lose_state(r, j);
+    job_lose_state(j, &r->store);
     return SEQ_WAIT;
 }
 
@@ -266,7 +297,9 @@ static void preempt(struct runner *r)
     r->n_active--;
     memmove(&r->active[at], &r->active[at + 1],
             (size_t)(r->n_active - at) * sizeof(struct job *));
-    runner_lose_state(r, j);
+    job_lose_state(j, &r->store);
+    if (j->task->lost)
+        j->task->lost(j);
     j->n_planned = 0;
     pend_again(r, j);
     metric_add(r->m.preempted, 1);

@@ -11,8 +11,8 @@
 #include "engine/run/model.h"
 #include "engine/run/queue.h"
 #include "engine/run/runner.h"
-#include "engine/run/task.h"
-#include "engine/run/threads.h"
+#include "engine/run/pace.h"
+#include "engine/run/task/task.h"
 
 struct runner_metrics {
     struct metric_series *queue, *inference, *first_token, *inter_token;
@@ -22,7 +22,7 @@ struct runner_metrics {
 };
 
 struct runner {
-    struct model *model; /* the owner: not a reference */
+    struct model *model; /* the lane holds the reference */
     struct run_shared *s;
     struct queue queue;
     pthread_t thread;
@@ -50,13 +50,14 @@ struct runner {
     size_t scratch_bytes, step_bytes;     /* held; enough for usual steps */
     struct sampler_scratch *take_scratch; /* [n_threads] */
     int n_threads;
-    struct threads threads;
+    struct pace pace;
     int n_events, n_final; /* since the last flush */
     struct runner_metrics m;
 };
 
 /* runner.c */
-void runner_lose_state(struct runner *r, struct job *j); /* back to the store */
+/* runner_step_bytes: scratch of usual steps with so many wanted rows. */
+size_t runner_step_bytes(const struct runner *r, int rows);
 void runner_end_job(struct runner *r, struct job *j, int64_t now);
 void runner_deliver(struct runner *r); /* events; jobs that ended leave */
 void runner_fail_batch(struct runner *r, const struct err *e);

@@ -20,7 +20,18 @@
 
 #include "engine/base/err.h"
 #include "engine/compute/kernels.h"
-#include "engine/run/engine.h"
+
+/* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
+ * repetition penalty: Keskar et al. 2019). Applied in this order: repetition
+ * penalty, temperature, top-k, top-p, min-p, then one draw. */
+struct sample_params {
+    float temperature;        /* 0: greedy (ties: lowest id) */
+    int top_k;                /* 0: off */
+    float top_p;              /* 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 1: off; over prompt and output */
+    uint64_t seed;
+};
 
 struct candidate {
     float x; /* logit */

@@ -7,6 +7,11 @@
 
 #include "engine/base/mem.h"
 
+static int has_pages(const struct seq_store *st, int port)
+{
+    return port < st->layout.n_ports && st->layout.port[port].page_tokens > 0;
+}
+
 int seq_store_init(struct seq_store *st, const struct state_layout *layout,
                    struct state_budget *budget, struct err *e)
 {
@@ -14,21 +19,22 @@ int seq_store_init(struct seq_store *st, const struct state_layout *layout,
     st->layout = *layout;
     st->budget = budget;
     st->seq_bytes = 2 * ((layout->fixed_bytes + 63) & ~(size_t)63);
-    if (layout->n_streams < 0 || layout->n_streams > MAX_STREAMS) {
-        return err_set(e, ERR_INTERNAL, "a state of %d streams",
-                       layout->n_streams);
-    }
-    for (int i = 0; i < layout->n_streams; i++)
-        if (pages_init(&st->pool[i], &layout->stream[i], budget, e))
+    if (layout->n_ports < 1 || layout->n_ports > MAX_PORTS)
+        return err_set(e, ERR_INTERNAL, "a model of %d ports", layout->n_ports);
+    for (int i = 0; i < layout->n_ports; i++)
+        if (has_pages(st, i) &&
+            pages_init(&st->pool[i], &layout->port[i], budget, e))
             return -1;
-    st->share = layout->n_streams == 1 && layout->fixed_bytes == 0;
+    st->share = layout->n_ports == 1 && has_pages(st, 0) &&
+                layout->fixed_bytes == 0 && !layout->port[0].whole &&
+                layout->port[0].unit == UNIT_TOKENS;
     return 0;
 }
 
 static void seq_free(struct seq *s)
 {
     mem_aligned_free(s->buf[0]);
-    for (int i = 0; i < MAX_STREAMS; i++)
+    for (int i = 0; i < MAX_PORTS; i++)
         mem_free(s->s.pages[i]);
     mem_free(s->tail);
     mem_free(s);
@@ -46,7 +52,7 @@ static void free_seqs(struct seq_store *st)
 void seq_store_fini(struct seq_store *st)
 {
     free_seqs(st);
-    for (int i = 0; i < st->layout.n_streams; i++)
+    for (int i = 0; i < st->layout.n_ports; i++)
         pages_fini(&st->pool[i]);
 }
 
@@ -70,24 +76,23 @@ static struct seq *seq_new(const struct seq_store *st)
 
 /* Give back the pages from `from` on, the last one first: of idle prefixes the
  * beginning is the most recently used. */
-static void drop_pages(struct seq_store *st, struct seq *s, int stream,
-                       int from)
+static void drop_pages(struct seq_store *st, struct seq *s, int port, int from)
 {
-    for (int i = s->n_pages[stream] - 1; i >= from; i--)
-        if (s->s.pages[stream][i])
-            pages_drop(&st->pool[stream], s->s.pages[stream][i]);
-    if (from < s->n_pages[stream])
-        s->n_pages[stream] = from;
+    for (int i = s->n_pages[port] - 1; i >= from; i--)
+        if (s->s.pages[port][i])
+            pages_drop(&st->pool[port], s->s.pages[port][i]);
+    if (from < s->n_pages[port])
+        s->n_pages[port] = from;
 }
 
 void seq_reset(struct seq_store *st, struct seq *s)
 {
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_ports; i++) {
         drop_pages(st, s, i, 0);
         s->s.len[i] = 0;
         s->first[i] = 0;
     }
-    s->s.len[0] = 0;
+    s->dropped = 0;
     s->cur = 0;
     s->n_kept = s->broken = 0;
     s->serial = 0;
@@ -124,26 +129,26 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
 
 void seq_give(struct seq_store *st, struct seq *s)
 {
-    for (int i = 0; i < st->layout.n_streams; i++)
+    for (int i = 0; i < st->layout.n_ports; i++)
         drop_pages(st, s, i, 0);
     s->next = st->free;
     st->free = s;
     state_unreserve(st->budget, st->seq_bytes);
 }
 
-/* The table of a stream has room for n pages. */
-static int grow_pages(struct seq *s, int stream, int n, struct err *e)
+/* The table of a port has room for n pages. */
+static int grow_pages(struct seq *s, int port, int n, struct err *e)
 {
-    if (n <= s->cap[stream])
+    if (n <= s->cap[port])
         return 0;
-    int cap = s->cap[stream] ? s->cap[stream] : 8;
+    int cap = s->cap[port] ? s->cap[port] : 8;
     while (cap < n)
         cap = cap > INT32_MAX / 2 ? n : cap * 2;
-    void **p = mem_grow(s->s.pages[stream], (size_t)cap, sizeof *p);
+    void **p = mem_grow(s->s.pages[port], (size_t)cap, sizeof *p);
     if (!p)
         return err_nomem(e);
-    s->s.pages[stream] = p;
-    s->cap[stream] = cap;
+    s->s.pages[port] = p;
+    s->cap[port] = cap;
     return 0;
 }
 
@@ -154,7 +159,7 @@ int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
     if (rc)
         return rc;
     struct seq *s = *out;
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_ports; i++) {
         if (grow_pages(s, i, from->n_pages[i], e)) {
             seq_give(st, s);
             *out = NULL;
@@ -187,27 +192,27 @@ static int pages_for(const struct page_pool *p, int64_t tokens)
     return n < INT32_MAX / 2 ? (int)n : INT32_MAX / 2;
 }
 
-int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
+int seq_reserve(struct seq_store *st, struct seq *s, int port, int n,
                 struct err *e)
 {
-    if (stream < 0 || stream >= MAX_STREAMS || n < 0 ||
-        s->s.len[stream] > INT64_MAX - n) {
-        return err_set(e, ERR_INTERNAL, "stream %d cannot take %d tokens",
-                       stream, n);
+    if (port < 0 || port >= MAX_PORTS || n < 0 ||
+        s->s.len[port] > INT64_MAX - n) {
+        return err_set(e, ERR_INTERNAL, "port %d cannot take %d tokens", port,
+                       n);
     }
-    if (stream >= st->layout.n_streams || n == 0)
+    if (!has_pages(st, port) || n == 0)
         return SEQ_OK; /* fixed states need no pages */
-    struct page_pool *p = &st->pool[stream];
-    int have = s->n_pages[stream], last = pages_for(p, s->s.len[stream]) - 1;
-    int need = pages_for(p, s->s.len[stream] + n);
-    int copy = s->s.len[stream] % p->page_tokens != 0 &&
-               pages_fixed(p, s->s.pages[stream][last]);
+    struct page_pool *p = &st->pool[port];
+    int have = s->n_pages[port], last = pages_for(p, s->s.len[port]) - 1;
+    int need = pages_for(p, s->s.len[port] + n);
+    int copy = s->s.len[port] % p->page_tokens != 0 &&
+               pages_fixed(p, s->s.pages[port][last]);
     int more = (need > have ? need - have : 0) + copy;
     if (more == 0)
         return SEQ_OK;
-    if (grow_pages(s, stream, have + more, e))
+    if (grow_pages(s, port, have + more, e))
         return -1;
-    void **pages = s->s.pages[stream];
+    void **pages = s->s.pages[port];
     int rc = pages_take(p, more, pages + have, e);
     if (rc)
         return rc;
@@ -218,7 +223,7 @@ int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
         pages_drop(p, pages[last]);
         pages[last] = own;
     }
-    s->n_pages[stream] = have + more - copy;
+    s->n_pages[port] = have + more - copy;
     return SEQ_OK;
 }
 
@@ -246,32 +251,32 @@ static void keep_pages(struct seq_store *st, struct seq *s, const int32_t *ids,
 }
 
 /* Pages that no token from len on can see. */
-static void drop_old(struct seq_store *st, struct seq *s, int stream)
+static void drop_old(struct seq_store *st, struct seq *s, int port)
 {
-    const struct page_pool *p = &st->pool[stream];
-    int64_t seen = s->s.len[stream] - st->layout.stream[stream].window;
+    const struct page_pool *p = &st->pool[port];
+    int64_t seen = s->s.len[port] - st->layout.port[port].window;
     int to = seen > 0 ? (int)(seen / p->page_tokens) : 0;
-    for (; s->first[stream] < to; s->first[stream]++) {
-        void **page = &s->s.pages[stream][s->first[stream]];
+    for (; s->first[port] < to; s->first[port]++) {
+        void **page = &s->s.pages[port][s->first[port]];
         if (*page) {
-            pages_drop(&st->pool[stream], *page);
+            pages_drop(&st->pool[port], *page);
             *page = NULL;
         }
     }
 }
 
-void seq_commit(struct seq_store *st, struct seq *s, int stream,
+void seq_commit(struct seq_store *st, struct seq *s, int port,
                 const int32_t *ids, int n)
 {
     s->cur ^= 1;
-    if (st->share && !s->broken && stream == 0) {
+    if (st->share && !s->broken && port == 0) {
         s->broken = !ids;
         if (ids)
             keep_pages(st, s, ids, n);
     }
-    s->s.len[stream] += n;
-    if (stream < st->layout.n_streams && st->layout.stream[stream].window > 0)
-        drop_old(st, s, stream);
+    s->s.len[port] += n;
+    if (port < st->layout.n_ports && st->layout.port[port].window > 0)
+        drop_old(st, s, port);
 }
 
 int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n)
@@ -293,52 +298,23 @@ int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n)
         s->s.len[0] += p->page_tokens;
         got += p->page_tokens;
     }
-    if (got > 0 && st->layout.stream[0].window > 0)
+    if (got > 0 && st->layout.port[0].window > 0)
         drop_old(st, s, 0);
     return got;
 }
 
-int seq_truncate(struct seq_store *st, struct seq *s, int stream, int64_t len,
-                 struct err *e)
-{
-    if (stream < 0 || stream >= st->layout.n_streams ||
-        st->layout.fixed_bytes > 0 || len < 0 || len > s->s.len[stream])
-        return err_set(e, ERR_UNSUPPORTED, "this state cannot go back");
-    struct page_pool *p = &st->pool[stream];
-    int n = pages_for(p, len), window = st->layout.stream[stream].window;
-    int64_t seen = window > 0 && len > window ? len - window : 0;
-    if (s->first[stream] > seen / p->page_tokens) {
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the window has given those tokens back");
-    }
-    if (st->share && !s->broken && len / p->page_tokens < s->n_kept) {
-        const int32_t *ids = NULL;
-        s->n_kept = (int)(len / p->page_tokens);
-        if (len % p->page_tokens > 0) {
-            ids = pages_ids(p, s->s.pages[stream][s->n_kept], &s->serial);
-            s->broken = !ids;
-            if (ids)
-                memcpy(s->tail, ids, (size_t)p->page_tokens * sizeof *ids);
-        }
-        s->serial = 0;
-        if (s->n_kept > 0 && s->s.pages[stream][s->n_kept - 1])
-            pages_ids(p, s->s.pages[stream][s->n_kept - 1], &s->serial);
-        s->broken |= s->n_kept > 0 && s->serial == 0;
-    }
-    drop_pages(st, s, stream, n);
-    s->s.len[stream] = len;
-    return 0;
-}
-
 /* --- the budget --- */
 
-size_t seq_short(const struct seq_store *st, const struct seq *s, int64_t n)
+size_t seq_short(const struct seq_store *st, const struct seq *s,
+                 const int64_t *n)
 {
     size_t bytes = s ? 0 : st->seq_bytes;
-    for (int i = 0; i < st->layout.n_streams && i < 1; i++) {
+    for (int i = 0; i < st->layout.n_ports; i++) {
         const struct page_pool *p = &st->pool[i];
-        int window = st->layout.stream[i].window;
-        int need = pages_for(p, n);
+        int window = st->layout.port[i].window;
+        if (!has_pages(st, i))
+            continue;
+        int need = pages_for(p, n[i]);
         int have = s ? s->n_pages[i] - s->first[i] : 0;
         /* In flight there may be a page at both ends of the window. */
         if (window > 0 && need > pages_for(p, window) + 1)
@@ -348,13 +324,15 @@ size_t seq_short(const struct seq_store *st, const struct seq *s, int64_t n)
     return bytes;
 }
 
-size_t seq_most_bytes(const struct seq_store *st, int64_t n, int chunk)
+size_t seq_most_bytes(const struct seq_store *st, const int64_t *n, int chunk)
 {
     size_t bytes = st->seq_bytes;
-    for (int i = 0; i < st->layout.n_streams && i < 1; i++) {
+    for (int i = 0; i < st->layout.n_ports; i++) {
         const struct page_pool *p = &st->pool[i];
-        int window = st->layout.stream[i].window;
-        int64_t held = n;
+        int window = st->layout.port[i].window;
+        int64_t held = n[i];
+        if (!has_pages(st, i))
+            continue;
         if (window > 0 && held > (int64_t)window + chunk + p->page_tokens)
             held = (int64_t)window + chunk + p->page_tokens;
         size_t pages = (size_t)pages_for(p, held), all;
@@ -368,7 +346,7 @@ size_t seq_most_bytes(const struct seq_store *st, int64_t n, int chunk)
 size_t seq_room(const struct seq_store *st)
 {
     size_t used = atomic_load(&st->budget->used), idle = 0;
-    for (int i = 0; i < st->layout.n_streams; i++) {
+    for (int i = 0; i < st->layout.n_ports; i++) {
         const struct page_pool *p = &st->pool[i];
         idle += (size_t)(p->n_free + p->n_idle) * p->each;
     }
@@ -377,7 +355,7 @@ size_t seq_room(const struct seq_store *st)
 
 void seq_trim(struct seq_store *st)
 {
-    for (int i = 0; i < st->layout.n_streams; i++)
+    for (int i = 0; i < st->layout.n_ports; i++)
         pages_trim(&st->pool[i]);
     free_seqs(st);
 }

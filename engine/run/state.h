@@ -2,12 +2,12 @@
  * fixed_bytes (none when that is 0): step() reads one and writes the other,
  * and seq_commit swaps them when the item succeeded, so a failed item leaves
  * its sequence as it was. The content is pointer-free bytes, so a copy of them
- * is a fork. For layouts with streams it has a table of pages besides (see
+ * is a fork. For layouts with ports it has a table of pages besides (see
  * pages.h), which grows on demand: seq_reserve makes room before a step, and
  * makes the last page private when others hold it too (copy on write). A
- * stream with a window gives pages back that no later token can see.
+ * port with a window gives pages back that no later token can see.
  *
- * Prefixes are shared for layouts whose whole state is one stream: full pages
+ * Prefixes are shared for layouts whose whole state is one port: full pages
  * of running and finished sequences are found by seq_share.
  *
  * The byte budget is one for the process and reserved atomically; it counts
@@ -25,14 +25,15 @@ struct seq {
     struct seq_state s;
     unsigned char *buf[2]; /* [fixed_bytes] each, 64-byte aligned, or NULL */
     int cur;               /* buf[cur] is the state, the other one is free */
-    int n_pages[MAX_STREAMS], cap[MAX_STREAMS]; /* of s.pages */
-    int first[MAX_STREAMS]; /* pages before it were given back (windows) */
+    int n_pages[MAX_PORTS], cap[MAX_PORTS]; /* of s.pages */
+    int first[MAX_PORTS]; /* pages before it were given back (windows) */
     /* The chain of kept pages: their number, the last one's serial, and the
      * ids of the unfinished page behind them. broken: this sequence's pages
      * are not kept any more. */
     int n_kept, broken;
     uint64_t serial;
     int32_t *tail;    /* [page_tokens] */
+    int dropped;      /* its job needs it no more (job_drop) */
     struct seq *next; /* in the store's list of free ones */
 };
 
@@ -41,7 +42,7 @@ struct seq_store {
     struct state_budget *budget;
     size_t seq_bytes; /* both buffers of one sequence */
     int share;        /* prefixes are kept and found */
-    struct page_pool pool[MAX_STREAMS];
+    struct page_pool pool[MAX_PORTS];
     struct seq *free;
 };
 
@@ -59,18 +60,14 @@ void seq_give(struct seq_store *st, struct seq *s);
 int seq_fork(struct seq_store *st, const struct seq *from, struct seq **out,
              struct err *e);
 
-/* seq_reserve: room for n more tokens of a stream, before the step; all or
+/* seq_reserve: room for n more tokens of a port, before the step; all or
  * nothing. SEQ_WAIT when the budget has no room, -1 (ERR_NOMEM). */
-int seq_reserve(struct seq_store *st, struct seq *s, int stream, int n,
+int seq_reserve(struct seq_store *st, struct seq *s, int port, int n,
                 struct err *e);
-/* seq_commit: the step succeeded: n tokens were appended to `stream`. ids
+/* seq_commit: the step succeeded: n tokens were appended to `port`. ids
  * [n], or NULL when they are no tokens (then no prefix is kept of them). */
-void seq_commit(struct seq_store *st, struct seq *s, int stream,
+void seq_commit(struct seq_store *st, struct seq *s, int port,
                 const int32_t *ids, int n);
-/* seq_truncate: back to len tokens of a stream; for states that are pages only
- * (ARCH_CAN_TRUNCATE), and not behind what a window gave back. */
-int seq_truncate(struct seq_store *st, struct seq *s, int stream, int64_t len,
-                 struct err *e);
 /* seq_reset: empty, as seq_take gave it. */
 void seq_reset(struct seq_store *st, struct seq *s);
 
@@ -78,11 +75,12 @@ void seq_reset(struct seq_store *st, struct seq *s);
  * at a page's start only. Returns the tokens that are in the sequence now. */
 int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n);
 
-/* seq_short: bytes that a sequence (NULL: a new one) still needs for n tokens
- * in all, when `chunk` come in one step. Whether they could ever fit is a
- * question of layout and budget alone: seq_most_bytes. */
-size_t seq_short(const struct seq_store *st, const struct seq *s, int64_t n);
-size_t seq_most_bytes(const struct seq_store *st, int64_t n, int chunk);
+/* seq_short: bytes that a sequence (NULL: a new one) still needs for n[port]
+ * rows of each port in all. Whether they could ever fit, when `chunk` come in
+ * one step, is a question of layout and budget alone: seq_most_bytes. */
+size_t seq_short(const struct seq_store *st, const struct seq *s,
+                 const int64_t *n);
+size_t seq_most_bytes(const struct seq_store *st, const int64_t *n, int chunk);
 /* seq_room: bytes that this store could hand out now. */
 size_t seq_room(const struct seq_store *st);
 /* seq_trim: give back what no sequence uses. */

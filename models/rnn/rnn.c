@@ -95,7 +95,7 @@ static int read_labels(struct loader *l, struct err *e)
                            l->o->label, n, i);
         l->info->labels[i] = json_string(v);
     }
-    l->info->n_labels = n;
+    l->info->cols[OUT_CLASS] = n;
     l->m->n_out = n;
     return 0;
 }
@@ -443,11 +443,12 @@ static void fill_info(struct loader *l)
 
     snprintf(m->summary, sizeof m->summary, "%s %d-%dx%d%s", m->kind->name,
              m->E, m->H, m->L, m->D == 2 ? " bidirectional" : "");
-    info->tasks = m->classifier ? TASK_CLASSIFY : TASK_NEXT | TASK_GENERATE;
-    info->flags = m->D == 2 ? ARCH_WHOLE_INPUT : 0;
-    info->n_vocab = m->classifier ? 0 : m->V;
-    info->width = m->D * m->H;
-    info->context_length = 0;
+    info->state = (struct state_layout){
+        .fixed_bytes = rnn_state_floats(m) * sizeof(float),
+        .n_ports = 1,
+        .port = {{.name = "text", .whole = m->D == 2}}};
+    info->cols[OUT_LOGITS] = m->classifier ? 0 : m->V;
+    info->cols[OUT_HIDDEN] = m->D * m->H;
     info->max_chain = m->D == 2 ? 0 : RNN_MAX_CHAIN;
     info->parameters = weights_parameters(l->w);
     info->token_flops = 2 * token_work(m);
@@ -589,12 +590,6 @@ size_t rnn_state_floats(const struct rnn *m)
     return rnn_state_pool(m) + (pools ? (size_t)m->D * (size_t)m->Hp : 0);
 }
 
-static void rnn_layout(const void *self, struct state_layout *out)
-{
-    memset(out, 0, sizeof *out);
-    out->fixed_bytes = rnn_state_floats(self) * sizeof(float);
-}
-
 static const char *const ALIASES[] = {NULL};
 
 const struct model_arch rnn_arch = {
@@ -603,7 +598,6 @@ const struct model_arch rnn_arch = {
     .load = rnn_load,
     .unload = rnn_unload,
     .warm = rnn_warm,
-    .layout = rnn_layout,
     .scratch_bytes = rnn_scratch_bytes,
     .step = rnn_step,
 };

@@ -49,8 +49,7 @@ extern const struct model_arch rnn_arch;
 size_t rnn_fold_bytes(const struct rnn *m);
 
 /* rnn_step.c */
-size_t rnn_scratch_bytes(const void *self, int max_items, int max_tokens,
-                         int max_rows, int n_threads);
+size_t rnn_scratch_bytes(const void *self, const struct step_size *most);
 int rnn_step(const void *self, const struct exec *x, struct batch *b,
              struct err *e);
 

@@ -88,14 +88,13 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
     return at;
 }
 
-size_t rnn_scratch_bytes(const void *self, int max_items, int max_tokens,
-                         int max_rows, int n_threads)
+size_t rnn_scratch_bytes(const void *self, const struct step_size *most)
 {
     struct rnn_run s = {.m = self};
 
-    s.n = n_threads < RNN_MAX_THREADS ? n_threads : RNN_MAX_THREADS;
-    return map_scratch(&s, NULL, (size_t)max_items, (size_t)max_tokens,
-                       (size_t)max_rows);
+    s.n = most->threads < RNN_MAX_THREADS ? most->threads : RNN_MAX_THREADS;
+    return map_scratch(&s, NULL, (size_t)most->items, (size_t)most->tokens[0],
+                       (size_t)most->rows);
 }
 
 /* --- checks --- */
@@ -104,14 +103,14 @@ static int want_is_valid(const struct rnn *m, const struct batch_item *it,
                          const struct want *w)
 {
     switch (w->kind) {
-    case WANT_LOGITS:
+    case OUT_LOGITS:
         if (m->classifier)
             return 0;
         break;
-    case WANT_HIDDEN:
+    case OUT_HIDDEN:
         break;
-    case WANT_CLASS:
-    case WANT_POOLED:
+    case OUT_CLASS:
+    case OUT_POOLED:
         return m->classifier && it->seq->len[0] + it->in.n > 0;
     default:
         return 0;
@@ -124,7 +123,7 @@ static int item_is_valid(const struct rnn *m, const struct batch_item *it)
 {
     const int32_t *id = it->in.p;
 
-    if (it->in.kind != IN_TOKENS || it->in.n < 0)
+    if (it->in.unit != UNIT_TOKENS || it->in.n < 0)
         return 0;
     for (int i = 0; i < it->in.n; i++)
         if (id[i] < 0 || id[i] >= m->V)
@@ -252,7 +251,7 @@ static void add_row(struct rnn_run *s, const struct out_row *r, int product)
 
 static int rows_of(const struct want *w)
 {
-    return w->kind == WANT_CLASS || w->kind == WANT_POOLED ? 1 : w->n;
+    return w->kind == OUT_CLASS || w->kind == OUT_POOLED ? 1 : w->n;
 }
 
 /* Rows that the valid items want; -1 when more than the batch says. */
@@ -268,7 +267,7 @@ static int count_rows(const struct rnn_run *s, int *products)
             int rows = rows_of(&it->w[k]);
 
             n += rows;
-            if (it->w[k].kind == WANT_LOGITS || it->w[k].kind == WANT_CLASS)
+            if (it->w[k].kind == OUT_LOGITS || it->w[k].kind == OUT_CLASS)
                 *products += rows;
             if (n > s->b->n_rows)
                 return -1;
@@ -285,8 +284,8 @@ static void list_slot(struct rnn_run *s, const struct group *g, int r)
 
     for (int k = 0; k < it->n_w; k++) {
         const struct want *w = &it->w[k];
-        int product = w->kind == WANT_LOGITS || w->kind == WANT_CLASS;
-        int pooled = w->kind == WANT_CLASS || w->kind == WANT_POOLED;
+        int product = w->kind == OUT_LOGITS || w->kind == OUT_CLASS;
+        int pooled = w->kind == OUT_CLASS || w->kind == OUT_POOLED;
 
         for (int i = 0; i < rows_of(w); i++) {
             int t = w->from + i;

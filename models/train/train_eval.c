@@ -44,14 +44,14 @@ static int eval_model(struct engine *g, struct model *m,
     const struct model_info *info = model_get_info(m);
     struct labels labels = {.n = 0};
     struct corpus c;
-    struct data_format f = {.labelled = (info->tasks & TASK_CLASSIFY) != 0,
+    struct data_format f = {.labelled = info->cols[OUT_CLASS] > 0,
                             .record = o->record,
                             .max_len = o->max_len,
                             .labels = &labels};
     int rc = 0;
     if (model_tokenizer(m) == NULL)
         return err_set(e, ERR_UNSUPPORTED, "the checkpoint has no tokenizer");
-    for (int i = 0; i < info->n_labels && rc == 0; i++) {
+    for (int i = 0; i < info->cols[OUT_CLASS] && rc == 0; i++) {
         labels.name[i] = mem_strdup(info->labels[i]);
         rc = labels.name[i] != NULL ? 0 : err_nomem(e);
         labels.n += rc == 0;
@@ -81,7 +81,7 @@ int eval_run(const struct options *o, struct buf *out, struct err *e)
     if (rc == 0)
         rc = engine_load(g, "eval", o->model, e);
     if (rc == 0)
-        rc = engine_model(g, "eval", 0, &m, e);
+        rc = engine_model(g, "eval", NULL, &m, e);
     if (rc == 0)
         rc = eval_model(g, m, o, out, e);
     if (m != NULL)

@@ -44,13 +44,12 @@ static void map(struct bert_run *s, struct tf_arena *a, int items, int tokens,
         s->scores = tf_take_rows(a, rows, m->out.N);
 }
 
-static size_t bert_scratch_bytes(const void *self, int max_items,
-                                 int max_tokens, int max_rows, int n_threads)
+static size_t bert_scratch_bytes(const void *self, const struct step_size *most)
 {
     struct bert_run s = {.m = self};
     struct tf_arena a = {NULL, 0};
 
-    map(&s, &a, max_items, max_tokens, max_rows, n_threads);
+    map(&s, &a, most->items, most->tokens[0], most->rows, most->threads);
     return a.at;
 }
 
@@ -272,12 +271,6 @@ static int bert_step(const void *self, const struct exec *x, struct batch *b,
     return 0;
 }
 
-static void bert_layout(const void *self, struct state_layout *out)
-{
-    (void)self;
-    memset(out, 0, sizeof *out);
-}
-
 static const char *const aliases[] = {"distilbert", "roberta", "xlm-roberta",
                                       NULL};
 
@@ -286,7 +279,6 @@ const struct model_arch bert_arch = {
     .aliases = aliases,
     .load = bert_load,
     .unload = bert_unload,
-    .layout = bert_layout,
     .scratch_bytes = bert_scratch_bytes,
     .step = bert_step,
 };

@@ -167,7 +167,7 @@ static int read_labels(struct bert_loader *l, int n, struct err *e)
         if (v)
             l->info->labels[i] = json_string(v);
     }
-    l->info->n_labels = n;
+    l->info->cols[OUT_CLASS] = n;
     return 0;
 }
 
@@ -182,9 +182,10 @@ static int read_problem(struct bert_loader *l, struct err *e)
 
     if (hparams_choice(l->h, "problem_type", kinds, "", &kind, e))
         return -1;
-    l->info->scores = kind == 3                             ? SCORE_RAW
-                      : kind == 2 || l->info->n_labels == 1 ? SCORE_SIGMOID
-                                                            : SCORE_SOFTMAX;
+    l->info->scores = kind == 3 ? SCORE_RAW
+                      : kind == 2 || l->info->cols[OUT_CLASS] == 1
+                          ? SCORE_SIGMOID
+                          : SCORE_SOFTMAX;
     return 0;
 }
 
@@ -257,41 +258,42 @@ static void fill_spec(struct bert *m)
     s->n_vocab = m->V;
     s->max_len = m->P - (m->pad + 1);
     s->whole = 1;
-    s->wants = 1u << WANT_HIDDEN | 1u << WANT_ATTENTION;
+    s->wants = 1u << OUT_HIDDEN | 1u << OUT_ATTENTION;
     s->width = m->H;
     s->n_layers = m->L;
     s->n_phases = 10 * m->L + 5;
     s->token_macs = m->L * (4.0 * H * H + 2.0 * H * m->F);
     if (m->head == HEAD_FILL) {
-        s->wants |= 1u << WANT_LOGITS;
+        s->wants |= 1u << OUT_LOGITS;
         s->n_logits = m->V;
         s->row_macs = H * H + H * m->V;
     } else if (m->head == HEAD_CLASS) {
-        s->wants |= 1u << WANT_CLASS;
+        s->wants |= 1u << OUT_CLASS;
     } else {
-        s->wants |= 1u << WANT_POOLED;
+        s->wants |= 1u << OUT_POOLED;
     }
 }
 
 static void fill_info(const struct bert_loader *l)
 {
-    static const unsigned tasks[] = {TASK_FILL, TASK_CLASSIFY, TASK_EMBED};
     static const char *const pools[] = {"mean", "cls", "max", "mean-sqrt"};
     struct bert *m = l->m;
     struct model_info *info = l->info;
     char top[48] = "";
 
-    info->tasks = tasks[m->head];
-    info->flags = ARCH_WHOLE_INPUT;
-    info->n_vocab = m->head == HEAD_FILL ? m->V : 0;
-    info->width = m->H;
+    info->state.n_ports = 1;
+    info->state.port[0] = (struct port){
+        .name = "text", .whole = 1, .context_length = m->spec.max_len};
+    info->cols[OUT_LOGITS] = m->head == HEAD_FILL ? m->V : 0;
+    info->cols[OUT_POOLED] = m->head == HEAD_EMBED ? m->H : 0;
+    info->cols[OUT_HIDDEN] = m->H;
+    info->cols[OUT_ATTENTION] = 1;
     info->n_layers = m->L;
     info->n_heads = m->spec.n_heads;
     info->fast = m->layer[0].qkv.fast;
-    info->context_length = m->spec.max_len;
     if (m->head == HEAD_EMBED && m->sentence.max_length > 0 &&
-        m->sentence.max_length < info->context_length)
-        info->context_length = m->sentence.max_length;
+        m->sentence.max_length < info->state.port[0].context_length)
+        info->state.port[0].context_length = m->sentence.max_length;
     info->parameters = weights_parameters(l->w);
     info->token_flops = (uint64_t)(2.0 * m->spec.token_macs);
     info->row_flops = (uint64_t)(2.0 * m->spec.row_macs);

@@ -264,7 +264,7 @@ static void fill_spec(struct gemma3 *m)
     m->spec = (struct tf_spec){
         .n_vocab = d->vocab,
         .max_len = d->context,
-        .wants = 1u << WANT_LOGITS | 1u << WANT_HIDDEN | 1u << WANT_ATTENTION,
+        .wants = 1u << OUT_LOGITS | 1u << OUT_HIDDEN | 1u << OUT_ATTENTION,
         .width = d->width,
         .n_layers = d->layers,
         .n_phases = 11 * d->layers + 3,
@@ -292,19 +292,21 @@ static size_t held_bytes(const struct gemma3 *m)
     return n;
 }
 
+static void gemma3_layout(const struct gemma3 *m, struct state_layout *out);
+
 static void fill_info(struct gemma3 *m, const struct names *n,
                       struct model_info *info)
 {
     snprintf(m->summary, sizeof m->summary, "gemma3 %dx%d, %d heads, %d kv",
              m->dim.width, m->dim.layers, m->dim.heads, m->dim.kv);
-    info->tasks = TASK_NEXT | TASK_GENERATE;
-    info->flags = ARCH_CAN_TRUNCATE;
-    info->n_vocab = m->dim.vocab;
-    info->width = m->dim.width;
+    gemma3_layout(m, &info->state);
+    info->cols[OUT_LOGITS] = m->dim.vocab;
+    info->cols[OUT_HIDDEN] = m->dim.width;
+    info->cols[OUT_ATTENTION] = 1;
     info->n_layers = m->dim.layers;
     info->n_heads = m->dim.heads;
     info->fast = m->fast;
-    info->context_length = m->dim.context;
+    info->state.port[0].context_length = m->dim.context;
     info->max_chain = TF_CHUNK;
     info->parameters = weights_parameters(n->w);
     info->token_flops = (uint64_t)(2 * m->spec.token_macs);
@@ -365,9 +367,8 @@ static int gemma3_load(const struct load_opts *o, struct weights *w,
     return rc ? -1 : 0;
 }
 
-static void gemma3_layout(const void *self, struct state_layout *out)
+static void gemma3_layout(const struct gemma3 *m, struct state_layout *out)
 {
-    const struct gemma3 *m = self;
     int widest = 0;
 
     for (int i = 0; i < m->dim.layers; i++) {
@@ -419,15 +420,15 @@ static void map(struct run *s, struct tf_arena *a, int items, int tokens,
     tf_input_map(&s->out, a, rows, m->dim.width, m->output.fast);
 }
 
-static size_t gemma3_scratch_bytes(const void *self, int max_items,
-                                   int max_tokens, int max_rows, int n_threads)
+static size_t gemma3_scratch_bytes(const void *self,
+                                   const struct step_size *most)
 {
     const struct gemma3 *m = self;
     struct run s = {.m = m};
     struct tf_arena a = {0};
 
     s.t.spec = &m->spec;
-    map(&s, &a, max_items, max_tokens, max_rows, n_threads);
+    map(&s, &a, most->items, most->tokens[0], most->rows, most->threads);
     return a.at;
 }
 
@@ -592,7 +593,6 @@ const struct model_arch gemma3_arch = {
     .aliases = ALIASES,
     .load = gemma3_load,
     .unload = gemma3_unload,
-    .layout = gemma3_layout,
     .scratch_bytes = gemma3_scratch_bytes,
     .step = gemma3_step,
 };

@@ -200,7 +200,7 @@ static void fill_spec(struct gpt2 *m)
     m->spec = (struct tf_spec){
         .n_vocab = m->vocab,
         .max_len = m->context,
-        .wants = 1u << WANT_LOGITS | 1u << WANT_HIDDEN | 1u << WANT_ATTENTION,
+        .wants = 1u << OUT_LOGITS | 1u << OUT_HIDDEN | 1u << OUT_ATTENTION,
         .width = m->width,
         .n_layers = m->layers,
         .n_phases = 9 * m->layers + 3,
@@ -228,19 +228,21 @@ static size_t held_bytes(const struct gpt2 *m)
     return n;
 }
 
+static void gpt2_layout(const struct gpt2 *m, struct state_layout *out);
+
 static void fill_info(struct gpt2 *m, const struct names *n,
                       struct model_info *info)
 {
     snprintf(m->summary, sizeof m->summary, "gpt2 %dx%d, %d heads", m->width,
              m->layers, m->heads);
-    info->tasks = TASK_NEXT | TASK_GENERATE;
-    info->flags = ARCH_CAN_TRUNCATE;
-    info->n_vocab = m->vocab;
-    info->width = m->width;
+    gpt2_layout(m, &info->state);
+    info->cols[OUT_LOGITS] = m->vocab;
+    info->cols[OUT_HIDDEN] = m->width;
+    info->cols[OUT_ATTENTION] = 1;
     info->n_layers = m->layers;
     info->n_heads = m->heads;
     info->fast = m->fast;
-    info->context_length = m->context;
+    info->state.port[0].context_length = m->context;
     info->max_chain = TF_CHUNK;
     info->parameters = weights_parameters(n->w);
     info->token_flops = (uint64_t)(2 * m->spec.token_macs);
@@ -293,10 +295,8 @@ static int gpt2_load(const struct load_opts *o, struct weights *w,
     return rc ? -1 : 0;
 }
 
-static void gpt2_layout(const void *self, struct state_layout *out)
+static void gpt2_layout(const struct gpt2 *m, struct state_layout *out)
 {
-    const struct gpt2 *m = self;
-
     tf_attn_layout(&m->spec, 0, out);
 }
 
@@ -332,15 +332,14 @@ static void map(struct run *s, struct tf_arena *a, int items, int tokens,
     tf_input_map(&s->out, a, rows, m->width, m->output.fast);
 }
 
-static size_t gpt2_scratch_bytes(const void *self, int max_items,
-                                 int max_tokens, int max_rows, int n_threads)
+static size_t gpt2_scratch_bytes(const void *self, const struct step_size *most)
 {
     const struct gpt2 *m = self;
     struct run s = {.m = m};
     struct tf_arena a = {0};
 
     s.t.spec = &m->spec;
-    map(&s, &a, max_items, max_tokens, max_rows, n_threads);
+    map(&s, &a, most->items, most->tokens[0], most->rows, most->threads);
     return a.at;
 }
 
@@ -465,7 +464,6 @@ const struct model_arch gpt2_arch = {
     .aliases = ALIASES,
     .load = gpt2_load,
     .unload = gpt2_unload,
-    .layout = gpt2_layout,
     .scratch_bytes = gpt2_scratch_bytes,
     .step = gpt2_step,
 };

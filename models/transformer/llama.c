@@ -302,7 +302,7 @@ static void fill_spec(struct llama *m)
     m->spec = (struct tf_spec){
         .n_vocab = d->vocab,
         .max_len = d->context,
-        .wants = 1u << WANT_LOGITS | 1u << WANT_HIDDEN | 1u << WANT_ATTENTION,
+        .wants = 1u << OUT_LOGITS | 1u << OUT_HIDDEN | 1u << OUT_ATTENTION,
         .width = d->width,
         .n_layers = d->layers,
         .n_phases = 9 * d->layers + 3,
@@ -330,19 +330,21 @@ static size_t held_bytes(const struct llama *m)
     return n;
 }
 
+static void llama_layout(const struct llama *m, struct state_layout *out);
+
 static void fill_info(struct llama *m, const struct names *n,
                       struct model_info *info)
 {
     snprintf(m->summary, sizeof m->summary, "%.20s %dx%d, %d heads, %d kv",
              n->type, m->dim.width, m->dim.layers, m->dim.heads, m->dim.kv);
-    info->tasks = TASK_NEXT | TASK_GENERATE;
-    info->flags = ARCH_CAN_TRUNCATE;
-    info->n_vocab = m->dim.vocab;
-    info->width = m->dim.width;
+    llama_layout(m, &info->state);
+    info->cols[OUT_LOGITS] = m->dim.vocab;
+    info->cols[OUT_HIDDEN] = m->dim.width;
+    info->cols[OUT_ATTENTION] = 1;
     info->n_layers = m->dim.layers;
     info->n_heads = m->dim.heads;
     info->fast = m->fast;
-    info->context_length = m->dim.context;
+    info->state.port[0].context_length = m->dim.context;
     info->max_chain = TF_CHUNK;
     info->parameters = weights_parameters(n->w);
     info->token_flops = (uint64_t)(2 * m->spec.token_macs);
@@ -397,9 +399,8 @@ static int llama_load(const struct load_opts *o, struct weights *w,
 }
 
 /* Pages that no layer looks at any more may go when all have a window. */
-static void llama_layout(const void *self, struct state_layout *out)
+static void llama_layout(const struct llama *m, struct state_layout *out)
 {
-    const struct llama *m = self;
     int widest = 0;
 
     for (int i = 0; i < m->dim.layers; i++) {
@@ -451,15 +452,15 @@ static void map(struct run *s, struct tf_arena *a, int items, int tokens,
     tf_input_map(&s->out, a, rows, m->dim.width, m->output.fast);
 }
 
-static size_t llama_scratch_bytes(const void *self, int max_items,
-                                  int max_tokens, int max_rows, int n_threads)
+static size_t llama_scratch_bytes(const void *self,
+                                  const struct step_size *most)
 {
     const struct llama *m = self;
     struct run s = {.m = m};
     struct tf_arena a = {0};
 
     s.t.spec = &m->spec;
-    map(&s, &a, max_items, max_tokens, max_rows, n_threads);
+    map(&s, &a, most->items, most->tokens[0], most->rows, most->threads);
     return a.at;
 }
 
@@ -588,7 +589,6 @@ const struct model_arch llama_arch = {
     .aliases = ALIASES,
     .load = llama_load,
     .unload = llama_unload,
-    .layout = llama_layout,
     .scratch_bytes = llama_scratch_bytes,
     .step = llama_step,
 };

@@ -74,14 +74,14 @@ static int want_is_valid(const struct tf_run *t, const struct batch_item *it,
     if (!(t->spec->wants & 1u << w->kind) || !w->dst)
         return 0;
     switch (w->kind) {
-    case WANT_LOGITS:
-    case WANT_HIDDEN:
+    case OUT_LOGITS:
+    case OUT_HIDDEN:
         return w->from >= 0 && w->n >= 0 && w->from <= it->in.n &&
                w->n <= it->in.n - w->from;
-    case WANT_POOLED:
-    case WANT_CLASS:
+    case OUT_POOLED:
+    case OUT_CLASS:
         return it->in.n > 0;
-    case WANT_ATTENTION:
+    case OUT_ATTENTION:
         return it->in.n > 0 && it->in.n <= MODEL_MAX_SHOWN &&
                it->seq->len[0] == 0;
     default:
@@ -95,7 +95,7 @@ static enum err_code check_item(const struct tf_run *t,
     const int32_t *id = it->in.p;
     int64_t len = it->seq->len[0];
 
-    if (it->in.kind != IN_TOKENS || it->in.n < 0 || len < 0 ||
+    if (it->in.unit != UNIT_TOKENS || it->in.n < 0 || len < 0 ||
         (t->spec->whole && len > 0))
         return ERR_INVALID;
     if (len > t->spec->max_len || it->in.n > t->spec->max_len - len)
@@ -117,10 +117,10 @@ static int64_t wanted_rows(const struct batch_item *it)
     for (int i = 0; i < it->n_w; i++) {
         const struct want *w = &it->w[i];
 
-        if (w->kind == WANT_LOGITS || w->kind == WANT_HIDDEN)
+        if (w->kind == OUT_LOGITS || w->kind == OUT_HIDDEN)
             n += w->n;
         else
-            n += w->kind != WANT_ATTENTION;
+            n += w->kind != OUT_ATTENTION;
     }
     return n;
 }
@@ -130,7 +130,7 @@ static int64_t wanted_rows(const struct batch_item *it)
 static void list_out(struct tf_out *list, int *n, const struct want *w,
                      int slot, int row)
 {
-    int rows = w->kind == WANT_LOGITS || w->kind == WANT_HIDDEN ? w->n : 1;
+    int rows = w->kind == OUT_LOGITS || w->kind == OUT_HIDDEN ? w->n : 1;
 
     for (int i = 0; i < rows; i++)
         list[(*n)++] = (struct tf_out){.dst = w->dst + (size_t)i * w->ld,
@@ -148,16 +148,16 @@ static void list_wants(struct tf_run *t, struct tf_slot *s, int slot,
         const struct want *w = &it->w[i];
 
         switch (w->kind) {
-        case WANT_LOGITS:
+        case OUT_LOGITS:
             list_out(t->logits, &t->n_logits, w, slot, s->row0 + w->from);
             break;
-        case WANT_HIDDEN:
+        case OUT_HIDDEN:
             list_out(t->hidden, &t->n_hidden, w, slot, s->row0 + w->from);
             break;
-        case WANT_POOLED:
+        case OUT_POOLED:
             list_out(t->pooled, &t->n_pooled, w, slot, last);
             break;
-        case WANT_CLASS:
+        case OUT_CLASS:
             list_out(t->cls, &t->n_cls, w, slot, last);
             break;
         default:

@@ -59,7 +59,7 @@ struct tf_spec {
     int n_vocab;     /* ids are 0 .. n_vocab-1 */
     int64_t max_len; /* positions: longer items fail with ERR_TOO_LARGE */
     int whole;       /* 1: encoders: whole inputs only, no pages */
-    unsigned wants;  /* bits 1u << WANT_* that it can answer */
+    unsigned wants;  /* bits 1u << OUT_* that it can answer */
     int width;       /* of HIDDEN and POOLED rows */
     int n_layers;
     int n_phases;      /* tf_syncs of a step, about: for the threads */
@@ -75,7 +75,7 @@ struct tf_slot {
     int item;     /* of the batch */
     int row0, n;  /* rows */
     int64_t pos0; /* position of row0 */
-    float *show;  /* WANT_ATTENTION: [layers][heads][n][n], or NULL */
+    float *show;  /* OUT_ATTENTION: [layers][heads][n][n], or NULL */
     int block0;   /* encoders: its first block in scratch */
 };
 

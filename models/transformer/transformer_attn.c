@@ -19,11 +19,12 @@ void tf_attn_layout(const struct tf_spec *s, int window,
                     struct state_layout *out)
 {
     memset(out, 0, sizeof *out);
-    out->n_streams = 1;
-    out->stream[0].page_tokens = ATTN_KEYS;
-    out->stream[0].page_bytes = (size_t)s->n_layers * (size_t)s->n_kv * 2 *
-                                half_block(s) * sizeof(float);
-    out->stream[0].window = window;
+    out->n_ports = 1;
+    out->port[0].name = "text";
+    out->port[0].page_tokens = ATTN_KEYS;
+    out->port[0].page_bytes = (size_t)s->n_layers * (size_t)s->n_kv * 2 *
+                              half_block(s) * sizeof(float);
+    out->port[0].window = window;
 }
 
 /* --- scratch and units --- */

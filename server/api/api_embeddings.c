@@ -6,17 +6,26 @@
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "engine/run/task/embed.h"
 #include "server/api/api.h"
 #include "server/api/reply.h"
 #include "server/api/input.h"
 
-static const struct field fields[] = {
-    INPUT_FIELDS,
-    {"encoding_format", FIELD_TEXT, 0, 0, INPUT_AT(encoding)},
-    {"dimensions", FIELD_INT, 1, 1 << 20, INPUT_AT(dimensions)},
+struct embeddings_params {
+    struct input_params in;
+    const char *encoding;
+    int64_t dimensions;
 };
 
-static int check_format(struct request *r, const struct input_params *p)
+#define EMBEDDINGS_AT(field) offsetof(struct embeddings_params, field)
+
+static const struct field fields[] = {
+    INPUT_FIELDS,
+    {"encoding_format", FIELD_TEXT, 0, 0, EMBEDDINGS_AT(encoding)},
+    {"dimensions", FIELD_INT, 1, 1 << 20, EMBEDDINGS_AT(dimensions)},
+};
+
+static int check_format(struct request *r, const struct embeddings_params *p)
 {
     int base64 = p->encoding && !strcmp(p->encoding, "base64");
     if (p->encoding && !base64 && strcmp(p->encoding, "float"))
@@ -30,7 +39,7 @@ static int check_format(struct request *r, const struct input_params *p)
 /* Vectors come as long as the model makes them. */
 static int check_dimensions(struct request *r, int64_t wanted)
 {
-    int width = model_get_info(r->model)->width;
+    int width = model_get_info(r->model)->cols[OUT_POOLED];
     if (wanted == 0 || wanted == width)
         return 0;
     return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported",
@@ -46,16 +55,19 @@ static int takes_ids(const struct json *input)
 
 int api_embeddings(struct request *r)
 {
-    struct input_params p = {0};
-    if (input_params_open(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
-        check_format(r, &p) < 0 || input_model(r, p.model, TASK_EMBED) < 0 ||
+    struct embeddings_params p = {0};
+    if (input_params_open(r, fields, sizeof fields / sizeof *fields, &p.in) <
+            0 ||
+        check_format(r, &p) < 0 ||
+        input_model(r, p.in.model, &task_embed) < 0 ||
         check_dimensions(r, p.dimensions) < 0)
         return -1;
-    int rc = takes_ids(p.input)
-                 ? input_take_ids(r, &p)
-                 : input_encode(r, &p, KEEP_FIRST, ENCODE_EMPTY | ENCODE_PARSE);
-    r->top_k = model_get_info(r->model)->width; /* numbers of an item */
-    const struct job_spec spec = {.task = TASK_EMBED};
+    int rc = takes_ids(p.in.input) ? input_take_ids(r, &p.in)
+                                   : input_encode(r, &p.in, KEEP_FIRST,
+                                                  ENCODE_EMPTY | ENCODE_PARSE);
+    r->top_k =
+        model_get_info(r->model)->cols[OUT_POOLED]; /* numbers of an item */
+    const struct job_spec spec = {.task = &task_embed};
     return rc < 0 ? -1 : input_submit(r, &spec);
 }
 
@@ -82,7 +94,7 @@ static void write_base64(struct buf *out, const float *v, int n)
 }
 
 static void write_item(struct request *r, const struct item *it,
-                       const struct job_result *res)
+                       const struct embed_result *res)
 {
     struct buf *out = &r->out;
     buf_add_str(out, it->index ? "," : "");
@@ -90,11 +102,11 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_int(out, it->index);
     buf_add_str(out, r->base64 ? ",\"embedding\":\"" : ",\"embedding\":[");
     if (r->base64)
-        write_base64(out, res->embedding, res->n_embedding);
-    for (int i = 0; !r->base64 && i < res->n_embedding; i++) {
+        write_base64(out, res->v, res->n);
+    for (int i = 0; !r->base64 && i < res->n; i++) {
         if (i)
             buf_add_char(out, ',');
-        buf_add_float(out, res->embedding[i]);
+        buf_add_float(out, res->v[i]);
     }
     buf_add_char(out, r->base64 ? '"' : ']');
     reply_item_tail(r, it, out);
@@ -104,6 +116,6 @@ int api_embeddings_finish(struct request *r)
 {
     reply_open(r, "list");
     for (int i = 0; i < r->n_items; i++)
-        write_item(r, &r->items[i], job_result(r->jobs[i]));
+        write_item(r, &r->items[i], embed_result(r->jobs[i]));
     return reply_close(r);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/rng.h"
+#include "engine/run/task/generate.h"
 #include "server/api/api.h"
 #include "server/api/reply.h"
 #include "server/http/sse.h"
@@ -16,18 +17,28 @@
 #define MAX_STOP 16
 #define MAX_STOP_BYTES 256
 
+struct generate_request {
+    struct input_params in;
+    const struct json *stop;
+    int stream;
+    int64_t top_k, max_tokens, seed;
+    double temperature, top_p, min_p, repetition_penalty;
+};
+
+#define GENERATE_AT(field) offsetof(struct generate_request, field)
+
 static const struct field fields[] = {
     INPUT_FIELDS,
-    {"max_tokens", FIELD_INT, 0, 1 << 20, INPUT_AT(max_tokens)},
-    {"temperature", FIELD_NUMBER, 0, 100, INPUT_AT(temperature)},
-    {"top_k", FIELD_INT, 0, 1 << 24, INPUT_AT(top_k)},
-    {"top_p", FIELD_NUMBER, 0, 1, INPUT_AT(top_p)},
-    {"min_p", FIELD_NUMBER, 0, 1, INPUT_AT(min_p)},
+    {"max_tokens", FIELD_INT, 0, 1 << 20, GENERATE_AT(max_tokens)},
+    {"temperature", FIELD_NUMBER, 0, 100, GENERATE_AT(temperature)},
+    {"top_k", FIELD_INT, 0, 1 << 24, GENERATE_AT(top_k)},
+    {"top_p", FIELD_NUMBER, 0, 1, GENERATE_AT(top_p)},
+    {"min_p", FIELD_NUMBER, 0, 1, GENERATE_AT(min_p)},
     {"repetition_penalty", FIELD_NUMBER, 0.01, 100,
-     INPUT_AT(repetition_penalty)},
-    {"seed", FIELD_INT, 0, MAX_SEED, INPUT_AT(seed)},
-    {"stop", FIELD_ANY, 0, 0, INPUT_AT(stop)},
-    {"stream", FIELD_BOOL, 0, 0, INPUT_AT(stream)},
+     GENERATE_AT(repetition_penalty)},
+    {"seed", FIELD_INT, 0, MAX_SEED, GENERATE_AT(seed)},
+    {"stop", FIELD_ANY, 0, 0, GENERATE_AT(stop)},
+    {"stream", FIELD_BOOL, 0, 0, GENERATE_AT(stream)},
     {"n", FIELD_LATER_NUMBER, 1, 1, 0},
     {"presence_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
     {"frequency_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
@@ -40,14 +51,15 @@ static const struct field fields[] = {
 #define N_FIELDS ((int)(sizeof fields / sizeof *fields))
 
 /* The limit of max_tokens is an option. */
-static int read_params(struct request *r, struct input_params *p)
+static int read_params(struct request *r, struct generate_request *p)
 {
     struct field own[N_FIELDS];
     memcpy(own, fields, sizeof fields);
     for (int i = 0; i < N_FIELDS; i++)
-        if (own[i].kind == FIELD_INT && own[i].offset == INPUT_AT(max_tokens))
+        if (own[i].kind == FIELD_INT &&
+            own[i].offset == GENERATE_AT(max_tokens))
             own[i].max = (double)r->sv->cfg->max_output_tokens;
-    return input_params(r, own, N_FIELDS, p);
+    return input_params(r, own, N_FIELDS, &p->in);
 }
 
 static int bad(struct request *r, const char *param, const char *msg)
@@ -56,7 +68,7 @@ static int bad(struct request *r, const char *param, const char *msg)
 }
 
 /* What a range cannot say. */
-static int check_params(struct request *r, const struct input_params *p)
+static int check_params(struct request *r, const struct generate_request *p)
 {
     if (p->temperature > 0 && p->temperature < 0.01)
         return bad(r, "temperature",
@@ -94,24 +106,23 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
 
 int api_generate(struct request *r)
 {
-    struct input_params p = {.max_tokens = 64,
-                             .temperature = 1.0,
-                             .top_p = 1.0,
-                             .repetition_penalty = 1.0,
-                             .seed = -1};
+    struct generate_request p = {.max_tokens = 64,
+                                 .temperature = 1.0,
+                                 .top_p = 1.0,
+                                 .repetition_penalty = 1.0,
+                                 .seed = -1};
     const char *stop[MAX_STOP];
     int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
-        input_model(r, p.model, TASK_GENERATE) < 0 ||
-        input_encode(r, &p, KEEP_LAST, 1) < 0)
+        input_model(r, p.in.model, &task_generate) < 0 ||
+        input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;
     if (r->stream && sse_begin(r) < 0)
         return -1;
-    const struct job_spec spec = {
-        .task = TASK_GENERATE,
+    const struct generate_params params = {
         .max_tokens = (int)p.max_tokens,
         .sample = {.temperature = (float)p.temperature,
                    .top_k = (int)p.top_k,
@@ -122,11 +133,12 @@ int api_generate(struct request *r)
         .stop = stop,
         .n_stop = n_stop,
         .stream = p.stream};
+    const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
 }
 
 static void write_item(struct request *r, const struct item *it,
-                       const struct job_result *res)
+                       const struct generate_result *res)
 {
     struct buf *out = &r->out;
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
@@ -144,6 +156,6 @@ int api_generate_finish(struct request *r)
 {
     reply_open(r, "generations");
     for (int i = 0; i < r->n_items; i++)
-        write_item(r, &r->items[i], job_result(r->jobs[i]));
+        write_item(r, &r->items[i], generate_result(r->jobs[i]));
     return reply_close(r);
 }

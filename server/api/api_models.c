@@ -30,7 +30,7 @@ int api_model(struct request *r)
 {
     struct model *m = NULL;
     struct err e = ERR_INIT;
-    if (engine_model(r->sv->engine, r->arg, 0, &m, &e) < 0) {
+    if (engine_model(r->sv->engine, r->arg, NULL, &m, &e) < 0) {
         if (e.code != ERR_NOT_FOUND) {
             r->err = e;
             return -1;

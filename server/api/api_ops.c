@@ -59,9 +59,9 @@ static void add_models(struct request *r, struct buf *out)
         buf_add_str(out, ",\"summary\":");
         buf_add_json_string(out, sum ? sum : "", sum ? strlen(sum) : 0);
         buf_add_str(out, ",\"tasks\":");
-        models_json_tasks(model_get_info(m[i])->tasks, out);
+        models_json_tasks(m[i], out);
         buf_addf(out, ",\"max_item_tokens\":%d,\"memory_bytes\":%zu",
-                 model_max_tokens(m[i]), model_memory(m[i]));
+                 model_max_tokens(m[i], PORT_TARGET), model_memory(m[i]));
         buf_add_str(out, ",\"load_seconds\":");
         buf_add_float(out, (float)model_load_seconds(m[i]));
         buf_add_char(out, '}');

@@ -11,19 +11,31 @@
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "engine/run/task/fill.h"
+#include "engine/run/task/words.h"
 #include "server/api/api.h"
 #include "server/api/attention.h"
 #include "server/api/reply.h"
 #include "server/api/input.h"
 
+struct predict_params {
+    struct input_params in;
+    int64_t top_k;
+    double temperature;
+    const char *level;
+    int attention;
+};
+
+#define PREDICT_AT(field) offsetof(struct predict_params, field)
+
 static const struct field fields[] = {
     INPUT_FIELDS,
-    {"top_k", FIELD_INT, 1, 1000, INPUT_AT(top_k)},
-    {"temperature", FIELD_NUMBER, 0.01, 100, INPUT_AT(temperature)},
-    {"level", FIELD_TEXT, 0, 0, INPUT_AT(level)},
+    {"top_k", FIELD_INT, 1, 1000, PREDICT_AT(top_k)},
+    {"temperature", FIELD_NUMBER, 0.01, 100, PREDICT_AT(temperature)},
+    {"level", FIELD_TEXT, 0, 0, PREDICT_AT(level)},
     {"candidates", FIELD_LATER, 0, 0, 0},
     {"session", FIELD_LATER, 0, 0, 0},
-    {"attention", FIELD_BOOL, 0, 0, INPUT_AT(attention)},
+    {"attention", FIELD_BOOL, 0, 0, PREDICT_AT(attention)},
 };
 
 static int check_level(struct request *r, const char *level)
@@ -45,13 +57,13 @@ static int check_level(struct request *r, const char *level)
 static int find_model(struct request *r, const char *name, int *fill)
 {
     *fill = 0;
-    if (input_model(r, name, TASK_NEXT) == 0)
+    if (input_model(r, name, &task_next) == 0)
         return 0;
     if (!r->err.reason || strcmp(r->err.reason, "task_not_supported"))
         return -1;
     struct err first = r->err;
     err_clear(&r->err);
-    if (input_model(r, name, TASK_FILL) < 0) {
+    if (input_model(r, name, &task_fill) < 0) {
         r->err = first;
         return -1;
     }
@@ -76,21 +88,32 @@ static int finds_words(const struct request *r, const char *level)
 
 int api_predict(struct request *r)
 {
-    struct input_params p = {.top_k = 5, .temperature = 1.0};
+    struct predict_params p = {.top_k = 5, .temperature = 1.0};
     int fill;
-    if (input_params(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
-        find_model(r, p.model, &fill) < 0 ||
+    if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
+        find_model(r, p.in.model, &fill) < 0 ||
         (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0 ||
-        input_encode(r, &p, fill ? KEEP_FIRST : KEEP_LAST,
+        input_encode(r, &p.in, fill ? KEEP_FIRST : KEEP_LAST,
                      fill ? ENCODE_PARSE : ENCODE_EMPTY) < 0)
         return -1;
     r->top_k = (int)p.top_k;
-    const struct job_spec spec = {.task = fill ? TASK_FILL : TASK_NEXT,
-                                  .top_k = (int)p.top_k,
-                                  .temperature = (float)p.temperature,
-                                  .words = finds_words(r, p.level),
-                                  .attention = p.attention};
+    const struct next_params params = {.top_k = (int)p.top_k,
+                                       .temperature = (float)p.temperature,
+                                       .attention = p.attention};
+    const struct job_spec spec = {.task = fill ? &task_fill
+                                          : finds_words(r, p.level)
+                                              ? &task_words
+                                              : &task_next,
+                                  .params = &params};
     return input_submit(r, &spec);
+}
+
+/* Of whichever of the tasks it was. */
+static const struct next_result *predictions(const struct job *j)
+{
+    const struct next_result *res = next_result(j);
+    res = res ? res : words_result(j);
+    return res ? res : fill_result(j);
 }
 
 /* A masked word as it stands in a text, without the space before it; bytes of
@@ -110,16 +133,17 @@ static void write_filled(struct request *r, int32_t id)
 }
 
 static void write_item(struct request *r, const struct item *it,
-                       const struct job_result *res)
+                       const struct job *j)
 {
+    const struct next_result *res = predictions(j);
     const struct tokenizer *t = model_tokenizer(r->model);
     struct buf *out = &r->out;
-    int fill = (model_get_info(r->model)->tasks & TASK_FILL) != 0;
+    int fill = model_can(r->model, &task_fill);
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(out, it->index);
     buf_add_str(out, ",\"predictions\":[");
-    for (int i = 0; i < res->n_predictions; i++) {
-        const struct prediction *p = &res->predictions[i];
+    for (int i = 0; i < res->n; i++) {
+        const struct prediction *p = &res->prediction[i];
         buf_add_str(out, i ? ",{\"text\":" : "{\"text\":");
         if (p->text)
             buf_add_json_string(out, p->text, strlen(p->text));
@@ -135,7 +159,7 @@ static void write_item(struct request *r, const struct item *it,
     }
     buf_add_str(out, "],\"covered_mass\":");
     buf_add_float(out, (float)res->covered_mass);
-    attention_write(r, it, res, out);
+    attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
 }
 
@@ -143,6 +167,6 @@ int api_predict_finish(struct request *r)
 {
     reply_open(r, "predictions");
     for (int i = 0; i < r->n_items; i++)
-        write_item(r, &r->items[i], job_result(r->jobs[i]));
+        write_item(r, &r->items[i], r->jobs[i]);
     return reply_close(r);
 }

@@ -5,26 +5,33 @@
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "engine/run/task/classify.h"
 #include "server/api/api.h"
 #include "server/api/attention.h"
 #include "server/api/reply.h"
 #include "server/api/input.h"
 
+struct sentiment_params {
+    struct input_params in;
+    int attention;
+};
+
 static const struct field fields[] = {
     INPUT_FIELDS,
     {"explain", FIELD_LATER_FALSE, 0, 0, 0},
-    {"attention", FIELD_BOOL, 0, 0, INPUT_AT(attention)},
+    {"attention", FIELD_BOOL, 0, 0,
+     offsetof(struct sentiment_params, attention)},
 };
 
 int api_sentiment(struct request *r)
 {
-    struct input_params p = {0};
-    if (input_params(r, fields, sizeof fields / sizeof *fields, &p) < 0 ||
-        input_model(r, p.model, TASK_CLASSIFY) < 0 ||
-        input_encode(r, &p, KEEP_FIRST, 0) < 0)
+    struct sentiment_params p = {0};
+    if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
+        input_model(r, p.in.model, &task_classify) < 0 ||
+        input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
-    const struct job_spec spec = {.task = TASK_CLASSIFY,
-                                  .attention = p.attention};
+    const struct classify_params params = {.attention = p.attention};
+    const struct job_spec spec = {.task = &task_classify, .params = &params};
     return input_submit(r, &spec);
 }
 
@@ -38,21 +45,22 @@ static void write_score(struct request *r, int label, float score)
 }
 
 static void write_item(struct request *r, const struct item *it,
-                       const struct job_result *res)
+                       const struct job *j)
 {
+    const struct classify_result *res = classify_result(j);
     struct buf *out = &r->out;
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(out, it->index);
     buf_add_char(out, ',');
     write_score(r, res->best, res->scores[res->best]);
     buf_add_str(out, ",\"scores\":[");
-    for (int i = 0; i < res->n_scores; i++) {
+    for (int i = 0; i < res->n; i++) {
         buf_add_str(out, i ? ",{" : "{");
         write_score(r, i, res->scores[i]);
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
-    attention_write(r, it, res, out);
+    attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
 }
 
@@ -60,6 +68,6 @@ int api_sentiment_finish(struct request *r)
 {
     reply_open(r, "sentiments");
     for (int i = 0; i < r->n_items; i++)
-        write_item(r, &r->items[i], job_result(r->jobs[i]));
+        write_item(r, &r->items[i], r->jobs[i]);
     return reply_close(r);
 }

@@ -108,7 +108,8 @@ int api_tokenize(struct request *r)
         fields_read(r->json, tokenize_fields,
                     sizeof tokenize_fields / sizeof(struct field), &p,
                     &r->err) < 0 ||
-        input_model(r, p.model, 0) < 0 || input_read(r, p.input) < 0)
+        input_model(r, p.model, NULL) < 0 || input_reads_text(r) < 0 ||
+        input_read(r, p.input) < 0)
         return -1;
     unsigned flags = (p.add_special ? TOK_ADD_SPECIAL : 0) |
                      (p.parse_special ? TOK_PARSE_SPECIAL : 0);
@@ -192,7 +193,7 @@ int api_detokenize(struct request *r)
         fields_read(r->json, detokenize_fields,
                     sizeof detokenize_fields / sizeof(struct field), &p,
                     &r->err) < 0 ||
-        input_model(r, p.model, 0) < 0)
+        input_model(r, p.model, NULL) < 0 || input_reads_text(r) < 0)
         return -1;
     if (!p.tokens || json_type(p.tokens) != JSON_ARRAY)
         return bad_tokens(r, "tokens is not a list of ids");

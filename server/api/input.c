@@ -66,10 +66,10 @@ int input_params_open(struct request *r, const struct field *f, int n,
     return read_params(r, f, n, 1, p);
 }
 
-int input_model(struct request *r, const char *name, unsigned tasks)
+int input_model(struct request *r, const char *name, const struct task *task)
 {
     struct err e = ERR_INIT;
-    if (engine_model(r->sv->engine, name, tasks, &r->model, &e) == 0)
+    if (engine_model(r->sv->engine, name, task, &r->model, &e) == 0)
         return 0;
     r->err = e;
     if (!*e.param)
@@ -254,8 +254,8 @@ static int encode_item(struct request *r, const struct json *text, int i,
                        const struct input_params *p, int keep, unsigned how)
 {
     struct item *it = &r->items[i];
-    int limit = model_max_tokens(r->model), before, after;
-    int whole = (model_get_info(r->model)->flags & ARCH_WHOLE_INPUT) != 0;
+    int limit = model_max_tokens(r->model, PORT_TARGET), before, after;
+    int whole = model_get_info(r->model)->state.port[PORT_TARGET].whole;
     struct err e = ERR_INIT;
     char param[32];
     input_param(r, i, param);
@@ -280,11 +280,19 @@ static int encode_item(struct request *r, const struct json *text, int i,
                        before < r->tokens.n ? before : r->tokens.n, after);
 }
 
+int input_reads_text(struct request *r)
+{
+    if (model_tokenizer(r->model))
+        return 0;
+    return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported", "model",
+                      "model '%s' reads no text", model_name(r->model));
+}
+
 int input_encode(struct request *r, const struct input_params *p, int keep,
                  unsigned how)
 {
     const struct json *v = NULL;
-    if (input_read(r, p->input) < 0)
+    if (input_reads_text(r) < 0 || input_read(r, p->input) < 0)
         return -1;
     for (int i = 0; i < r->n_items; i++) {
         v = input_at(r, p->input, i, v);
@@ -299,7 +307,7 @@ static int keep_ids(struct request *r, int i, const struct json *ids,
                     int truncate)
 {
     struct item *it = &r->items[i];
-    int limit = model_max_tokens(r->model);
+    int limit = model_max_tokens(r->model, PORT_TARGET);
     int size = tokenizer_size(model_tokenizer(r->model)), n = json_size(ids);
     char param[32];
     input_param(r, i, param);
@@ -325,6 +333,8 @@ static int keep_ids(struct request *r, int i, const struct json *ids,
 int input_take_ids(struct request *r, const struct input_params *p)
 {
     const struct json *v = json_child(p->input);
+    if (input_reads_text(r) < 0)
+        return -1;
     r->single = v && json_type(v) == JSON_NUMBER;
     if (make_items(r, p->input, JSON_ARRAY,
                    "an item of input is not a list of tokens") < 0)
@@ -347,8 +357,8 @@ int input_submit(struct request *r, const struct job_spec *spec)
     for (int i = 0; i < r->n_items; i++) {
         specs[i] = *spec;
         specs[i].model = r->model;
-        specs[i].tokens = r->ids + r->items[i].first;
-        specs[i].n_tokens = r->items[i].n;
+        specs[i].in[PORT_TARGET] =
+            (struct span){.p = r->ids + r->items[i].first, .n = r->items[i].n};
     }
     int rc = request_submit(r, specs);
     if (specs != &one)

@@ -8,21 +8,20 @@
 #include "server/api/fields.h"
 #include "server/http/request.h"
 
-/* All fields of /predict, /sentiment and /generate. */
+/* What every endpoint that runs a model takes. An endpoint's own parameters are
+ * a struct that begins with this one. */
 struct input_params {
     const char *model;
-    const struct json *input, *stop;
-    const char *level, *encoding;
-    int truncate, stream, attention;
-    int64_t timeout_ms, top_k, max_tokens, seed, dimensions;
-    double temperature, top_p, min_p, repetition_penalty;
+    const struct json *input;
+    int truncate;
+    int64_t timeout_ms;
 };
 
 #define MAX_TIMEOUT_MS 3600000.0
 #define MAX_SEED 9007199254740991.0 /* 2^53 - 1: whole in every JSON reader */
 
 #define INPUT_AT(field) offsetof(struct input_params, field)
-/* The rows that every task has. */
+/* The rows that every endpoint has. */
 #define INPUT_FIELDS                                                           \
     {"model", FIELD_TEXT, 0, 0, INPUT_AT(model)},                              \
         {"input", FIELD_ANY, 0, 0, INPUT_AT(input)},                           \
@@ -35,7 +34,8 @@ struct input_params {
 int input_body(struct request *r);
 /* input_body_nul: the same, U+0000 may stand in strings (json_parse_nul). */
 int input_body_nul(struct request *r);
-/* input_params: body and fields; p holds the defaults before. */
+/* input_params: body and fields; p holds the defaults before, and is the
+ * beginning of what the fields are written to. */
 int input_params(struct request *r, const struct field *f, int n,
                  struct input_params *p);
 /* input_params_open: the same under /v1: members of other names are ignored,
@@ -43,7 +43,10 @@ int input_params(struct request *r, const struct field *f, int n,
 int input_params_open(struct request *r, const struct field *f, int n,
                       struct input_params *p);
 /* input_model: by name or by task into r->model. */
-int input_model(struct request *r, const char *name, unsigned tasks);
+int input_model(struct request *r, const char *name, const struct task *task);
+
+/* input_reads_text: -1 when the request's model has no tokenizer. */
+int input_reads_text(struct request *r);
 
 /* input_read: count and check `input` (a string or a list of strings) and
  * make r->items. */

@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+#include "engine/run/task/classify.h"
+#include "engine/run/task/embed.h"
+#include "engine/run/task/fill.h"
+#include "engine/run/task/generate.h"
+#include "engine/run/task/next.h"
+
 static void add_text(struct buf *out, const char *key, const char *value)
 {
     buf_add_str(out, ",\"");
@@ -13,21 +19,23 @@ static void add_text(struct buf *out, const char *key, const char *value)
     buf_add_json_string(out, value ? value : "", value ? strlen(value) : 0);
 }
 
-void models_json_tasks(unsigned tasks, struct buf *out)
+/* What clients call the tasks. */
+static const struct {
+    const struct task *task;
+    const char *name;
+} tasks[] = {{&task_next, "predict"},
+             {&task_classify, "sentiment"},
+             {&task_generate, "generate"},
+             {&task_embed, "embeddings"},
+             {&task_fill, "fill"}};
+
+void models_json_tasks(const struct model *m, struct buf *out)
 {
-    static const struct {
-        unsigned bit;
-        const char *name;
-    } names[] = {{TASK_NEXT, "predict"},
-                 {TASK_CLASSIFY, "sentiment"},
-                 {TASK_GENERATE, "generate"},
-                 {TASK_EMBED, "embeddings"},
-                 {TASK_FILL, "fill"}};
     int n = 0;
     buf_add_char(out, '[');
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (tasks & names[i].bit)
-            buf_addf(out, "%s\"%s\"", n++ ? "," : "", names[i].name);
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
+        if (model_can(m, tasks[i].task))
+            buf_addf(out, "%s\"%s\"", n++ ? "," : "", tasks[i].name);
     buf_add_char(out, ']');
 }
 
@@ -46,21 +54,21 @@ void model_json(const struct model *m, struct buf *out)
     add_text(out, "owned_by", "seqd");
     add_text(out, "architecture", model_arch_name(m));
     buf_add_str(out, ",\"tasks\":");
-    models_json_tasks(info->tasks, out);
+    models_json_tasks(m, out);
     buf_add_str(out, ",\"context_length\":");
-    if (info->context_length > 0)
-        buf_add_int(out, info->context_length);
+    if (info->state.port[PORT_TARGET].context_length > 0)
+        buf_add_int(out, info->state.port[PORT_TARGET].context_length);
     else
         buf_add_str(out, "null");
     buf_add_str(out, ",\"parameters\":");
     buf_add_int(out, (int64_t)info->parameters);
     add_text(out, "digest", model_digest(m));
     add_text(out, "dtype", model_dtype(m));
-    if (info->tasks & TASK_CLASSIFY)
+    if (info->cols[OUT_CLASS] > 0)
         add_text(out, "scores", score_kinds[info->scores]);
     add_text(out, "path", info->fast ? "fast" : "exact");
     buf_add_str(out, ",\"attention\":");
-    if (info->n_layers > 0)
+    if (info->cols[OUT_ATTENTION] > 0)
         buf_addf(out, "{\"layers\":%d,\"heads\":%d}", info->n_layers,
                  info->n_heads);
     else

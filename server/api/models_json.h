@@ -12,6 +12,6 @@
 /* model_json: {"id":...} as in GET /v1/models/{m}. */
 void model_json(const struct model *m, struct buf *out);
 /* models_json_tasks: ["predict","generate"]. */
-void models_json_tasks(unsigned tasks, struct buf *out);
+void models_json_tasks(const struct model *m, struct buf *out);
 
 #endif

@@ -122,7 +122,7 @@ static int run(const struct eval_args *a, const struct model_arch *const *archs,
     if (rc == 0)
         rc = engine_load(g, "eval", a->model, e);
     if (rc == 0)
-        rc = engine_model(g, "eval", 0, &m, e);
+        rc = engine_model(g, "eval", NULL, &m, e);
     if (rc == 0)
         rc = eval_file(g, m, a->data, &eo, out, e);
     if (r.terminal && r.told_us > r.begun_us)

@@ -377,7 +377,7 @@ static void report_items(struct request *r)
         r->n_reported++;
         if (r->n_reported == r->n_items)
             sum_results(r);
-        sse_finish(r, it, job_result(r->jobs[i]), r->n_reported == r->n_items);
+        sse_finish(r, it, r->jobs[i], r->n_reported == r->n_items);
     }
 }
 

@@ -43,9 +43,10 @@ const char *sse_finish_reason(enum finish_reason f)
                                 : "cancelled";
 }
 
-void sse_finish(struct request *r, const struct item *it,
-                const struct job_result *res, int last)
+void sse_finish(struct request *r, const struct item *it, const struct job *j,
+                int last)
 {
+    const struct generate_result *res = generate_result(j);
     buf_add_str(&r->out, r->sse_head);
     buf_add_int(&r->out, it->index);
     buf_add_str(&r->out, ",\"text\":\"\",\"finish_reason\":\"");

@@ -9,6 +9,7 @@
 #ifndef SEQD_SSE_H
 #define SEQD_SSE_H
 
+#include "engine/run/task/generate.h"
 #include "server/http/request.h"
 
 /* sse_begin: render what all chunks share. ERR_NOMEM in r->err. */
@@ -16,8 +17,8 @@ int sse_begin(struct request *r);
 /* These append to r->out and are called under r->mu once jobs run. */
 void sse_text(struct request *r, const struct item *it, const char *text,
               size_t n);
-void sse_finish(struct request *r, const struct item *it,
-                const struct job_result *res, int last);
+void sse_finish(struct request *r, const struct item *it, const struct job *j,
+                int last);
 void sse_error(struct request *r);
 void sse_ping(struct request *r);
 

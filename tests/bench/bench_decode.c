@@ -27,7 +27,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
-#include "engine/run/engine.h"
+#include "tests/support/flat_job.h"
 #include "engine/run/model.h"
 #include "models/registry.h"
 
@@ -39,7 +39,7 @@
 struct bench {
     struct engine *g;
     struct model *m;
-    unsigned task; /* TASK_GENERATE, or TASK_CLASSIFY */
+    const struct task *task; /* generate, or classify */
     struct rng rng;
     pthread_mutex_t mu;
     pthread_cond_t cv;
@@ -73,7 +73,7 @@ static void on_event(void *user, const struct job_event *ev)
 static void random_prompt(struct bench *b, int32_t *ids, int n)
 {
     const struct tokenizer *t = model_tokenizer(b->m);
-    int size = model_get_info(b->m)->n_vocab;
+    int size = model_get_info(b->m)->cols[OUT_LOGITS];
     if (size == 0)
         size = tokenizer_size(t);
 
@@ -89,6 +89,10 @@ static void random_prompt(struct bench *b, int32_t *ids, int n)
 static int run(struct bench *b, int n, int prompt, int make, double *seconds,
                double *after_first, long *made)
 {
+    const struct generate_params params = {
+        .max_tokens = make,
+        .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f},
+        .stream = 1};
     struct job_spec spec[MAX_CLIENTS];
     struct job *job[MAX_CLIENTS];
     struct client client[MAX_CLIENTS];
@@ -101,11 +105,8 @@ static int run(struct bench *b, int n, int prompt, int make, double *seconds,
         spec[i] = (struct job_spec){
             .model = b->m,
             .task = b->task,
-            .tokens = b->ids[i],
-            .n_tokens = prompt,
-            .max_tokens = make,
-            .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f},
-            .stream = 1,
+            .params = b->task == &task_generate ? &params : NULL,
+            .in = {{.p = b->ids[i], .n = prompt}},
             .on_event = on_event,
             .user = &client[i]};
     }
@@ -129,8 +130,10 @@ static int run(struct bench *b, int n, int prompt, int make, double *seconds,
             fprintf(stderr, "bench_decode: %s\n", failed->msg);
             rc = -1;
         }
-        *made +=
-            b->task == TASK_CLASSIFY ? prompt : job_result(job[i])->n_tokens;
+        *made += failed->code ? 0
+                 : b->task == &task_classify
+                     ? prompt
+                     : generate_result(job[i])->n_tokens;
         job_release(job[i]);
     }
     return rc;
@@ -154,8 +157,8 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
         long made;
         if (run(b, n, prompt, make, &s, &after, &made))
             return -1;
-        double r = make == 1                            ? (double)prompt / s
-                   : n == 1 || b->task == TASK_CLASSIFY ? (double)made / s
+        double r = make == 1                             ? (double)prompt / s
+                   : n == 1 || b->task == &task_classify ? (double)made / s
                    : made > n ? (double)(made - n) / after
                               : 0;
         if (i >= 0)
@@ -179,12 +182,14 @@ static int has(int argc, char **argv, const char *word)
 
 static size_t state_bytes(const struct model *m, int tokens)
 {
-    size_t n = m->layout.fixed_bytes;
+    size_t n = m->info.state.fixed_bytes;
 
-    for (int i = 0; i < m->layout.n_streams; i++) {
-        const struct stream_layout *l = &m->layout.stream[i];
-        n += l->page_bytes *
-             (size_t)((tokens + l->page_tokens - 1) / l->page_tokens);
+    for (int i = 0; i < m->info.state.n_ports; i++) {
+        const struct port *l = &m->info.state.port[i];
+        n += l->page_tokens == 0
+                 ? 0
+                 : l->page_bytes *
+                       (size_t)((tokens + l->page_tokens - 1) / l->page_tokens);
     }
     return n;
 }
@@ -211,16 +216,15 @@ int main(int argc, char **argv)
     rng_init(&b.rng, 1);
     if (engine_open(&o, registry_archs, &b.g, &e) ||
         engine_load(b.g, "bench", argv[1], &e) ||
-        engine_model(b.g, NULL, 0, &b.m, &e)) {
+        engine_model(b.g, NULL, NULL, &b.m, &e)) {
         fprintf(stderr, "bench_decode: %s\n", e.msg);
         return 1;
     }
-    b.task = model_get_info(b.m)->tasks & TASK_GENERATE ? TASK_GENERATE
-                                                        : TASK_CLASSIFY;
+    b.task = model_can(b.m, &task_generate) ? &task_generate : &task_classify;
     printf("kernels\tthreads\twhat\ttok/s\tleast\tmost\n");
     int rc = line(&b, "pp64", 1, 64, 1, repeats);
-    if (b.task == TASK_GENERATE) {
-        if (model_max_tokens(b.m) > MAX_PROMPT)
+    if (b.task == &task_generate) {
+        if (model_max_tokens(b.m, PORT_TARGET) > MAX_PROMPT)
             rc = rc || line(&b, "pp512", 1, MAX_PROMPT, 1, repeats);
         rc = rc || line(&b, "tg64", 1, 1, MADE, repeats) ||
              (!single && line(&b, "b4", 4, MADE, MADE, repeats));

@@ -20,7 +20,8 @@
 #include "engine/checkpoint/safetensors.h"
 #include "engine/run/engine.h"
 #include "engine/run/model.h"
-#include "engine/run/threads.h"
+#include "engine/run/task/classify.h"
+#include "engine/run/pace.h"
 #include "models/registry.h"
 
 #define V 2000
@@ -139,9 +140,8 @@ static int submit(struct engine *g, struct model *m, struct loop *l,
                   const int32_t *ids)
 {
     struct job_spec s = {.model = m,
-                         .task = TASK_CLASSIFY,
-                         .tokens = ids,
-                         .n_tokens = LEN,
+                         .task = &task_classify,
+                         .in = {{.p = ids, .n = LEN}},
                          .on_event = on_event,
                          .user = l};
     struct job *j;
@@ -183,11 +183,14 @@ static double run_steps(const struct model *m, struct pool *pool,
                         int clients, double seconds)
 {
     int threads = pool_threads(pool), chain = m->info.max_chain;
-    size_t bytes = m->layout.fixed_bytes;
+    size_t bytes = m->info.state.fixed_bytes;
     char *state = mem_aligned(bytes * 2 * (size_t)clients);
     float *rows = mem_floats((size_t)clients * 16);
-    void *scratch = mem_aligned(m->arch->scratch_bytes(
-        m->self, clients, clients * chain, clients, threads));
+    const struct step_size most = {.items = clients,
+                                   .tokens = {clients * chain},
+                                   .rows = clients,
+                                   .threads = threads};
+    void *scratch = mem_aligned(m->arch->scratch_bytes(m->self, &most));
     struct batch_item *it = mem_zarray((size_t)clients, sizeof *it);
     struct want *w = mem_zarray((size_t)clients, sizeof *w);
     struct seq_state *s = mem_zarray((size_t)clients, sizeof *s);
@@ -202,17 +205,16 @@ static double run_steps(const struct model *m, struct pool *pool,
             struct batch b = {it, clients, clients * len, last ? clients : 0};
             struct exec x = {
                 k, pool, scratch,
-                threads_most(threads_work(&m->info, b.n_tokens, b.n_rows),
-                             threads)};
+                pace_most(pace_work(&m->info, b.n_tokens, b.n_rows), threads)};
             for (int i = 0; i < clients; i++) {
                 char *p = state + bytes * 2 * (size_t)i;
                 int odd = at / chain % 2;
                 w[i] = (struct want){
-                    .kind = WANT_CLASS, .n = 1, .dst = rows + i * 16, .ld = 16};
+                    .kind = OUT_CLASS, .n = 1, .dst = rows + i * 16, .ld = 16};
                 it[i] = (struct batch_item){.seq = &s[i],
                                             .fixed_in = p + (odd ? bytes : 0),
                                             .fixed_out = p + (odd ? 0 : bytes),
-                                            .in = {.kind = IN_TOKENS,
+                                            .in = {.unit = UNIT_TOKENS,
                                                    .p = ids + i * LEN + at,
                                                    .n = len},
                                             .w = &w[i],
@@ -263,7 +265,7 @@ int main(int argc, char **argv)
         ids[i] = 1 + (int32_t)rng_below(&r, V - 1);
     if (make_checkpoint(dir, &e) || engine_open(&o, registry_archs, &g, &e) ||
         engine_load(g, "bench", dir, &e) ||
-        engine_model(g, NULL, TASK_CLASSIFY, &m, &e)) {
+        engine_model(g, NULL, &task_classify, &m, &e)) {
         fprintf(stderr, "bench_engine: %s\n", e.msg);
         return 1;
     }

@@ -104,7 +104,7 @@ static int run(struct bench *b, int n, int chunk, struct took *best)
             it->n = chunk;
             it->n_want = at + chunk == T;
             it->want[0] = (struct want){
-                .kind = WANT_CLASS, .n = 1, .dst = b->out[i], .ld = 16};
+                .kind = OUT_CLASS, .n = 1, .dst = b->out[i], .ld = 16};
         }
         wall = now();
         cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);

@@ -125,18 +125,18 @@ static void open_rig(struct rig *g, const char *family, int n_threads)
         fail_msg("%s: %s", t.name, e.msg);
 }
 
-static enum want_kind kind_of(const struct rig *g)
+static enum out kind_of(const struct rig *g)
 {
-    if (g->info.tasks & TASK_FILL)
-        return WANT_LOGITS;
-    return g->info.tasks & TASK_CLASSIFY ? WANT_CLASS : WANT_POOLED;
+    return g->info.cols[OUT_LOGITS]  ? OUT_LOGITS
+           : g->info.cols[OUT_CLASS] ? OUT_CLASS
+                                     : OUT_POOLED;
 }
 
 static int columns(const struct rig *g)
 {
-    return g->info.n_vocab    ? g->info.n_vocab
-           : g->info.n_labels ? g->info.n_labels
-                              : g->info.width;
+    return g->info.cols[OUT_LOGITS]  ? g->info.cols[OUT_LOGITS]
+           : g->info.cols[OUT_CLASS] ? g->info.cols[OUT_CLASS]
+                                     : g->info.cols[OUT_HIDDEN];
 }
 
 /* All outputs of the sequences order[0..n) in one step into got[]. `show`: the
@@ -162,7 +162,7 @@ static void step(struct rig *g, const int *order, int n, int show,
                       .n = s->n,
                       .dst = got[i].out,
                       .ld = MAX_COLS},
-                     {.kind = show ? WANT_ATTENTION : WANT_HIDDEN,
+                     {.kind = show ? OUT_ATTENTION : OUT_HIDDEN,
                       .n = s->n,
                       .dst = show ? got[i].attention : got[i].hidden,
                       .ld = 32}}};
@@ -220,7 +220,7 @@ static void outputs(void)
         struct rig g;
 
         open_rig(&g, k->name, 1);
-        assert_int_equal(g.info.width, WIDTH);
+        assert_int_equal(g.info.cols[OUT_HIDDEN], WIDTH);
         for (int s = 0; s < t.n_seq; s++) {
             step(&g, &s, 1, 0, &t.got[0]);
             check_outputs(&g, s, &t.got[0]);

@@ -46,7 +46,7 @@ static void serve(struct served *s, const char *name)
     snprintf(dir, sizeof dir, CHECKPOINTS "%s", name);
     if (engine_open(&o, registry_archs, &s->g, &e) ||
         engine_load(s->g, name, dir, &e) ||
-        engine_model(s->g, name, 0, &s->m, &e))
+        engine_model(s->g, name, NULL, &s->m, &e))
         fail_msg("%s: %s", name, e.msg);
 }
 
@@ -77,11 +77,11 @@ static int32_t *encode(const struct tokenizer *t, const char *text, int *n)
 }
 
 /* run_one: one job to its end; the result lives until watch_release. */
-static const struct job_result *run_one(struct served *s, unsigned task,
-                                        const char *text, struct watched *j)
+static struct flat_result run_one(struct served *s, const struct task *task,
+                                  const char *text, struct watched *j)
 {
     struct err e = ERR_INIT;
-    struct job_spec spec = {
+    struct flat_spec spec = {
         .model = s->m, .task = task, .top_k = N_NEXT, .temperature = 1.0f};
     int32_t *ids = encode(model_tokenizer(s->m), text, &spec.n_tokens);
 
@@ -92,18 +92,18 @@ static const struct job_result *run_one(struct served *s, unsigned task,
     assert_int_equal(watch_wait(&s->w, 1), 0);
     free(ids);
     assert_int_equal(j->final, JOB_DONE);
-    return job_result(j->job);
+    return flat_result(j->job);
 }
 
 static int is_label(struct served *s, const char *text, const char *label)
 {
     struct watched j = {0};
-    const struct job_result *r = run_one(s, TASK_CLASSIFY, text, &j);
-    int right = strcmp(model_get_info(s->m)->labels[r->best], label) == 0;
+    struct flat_result r = run_one(s, &task_classify, text, &j);
+    int right = strcmp(model_get_info(s->m)->labels[r.best], label) == 0;
 
     print_message("%s %-8s %.3f  %s\n", right ? "  " : "! ",
-                  model_get_info(s->m)->labels[r->best],
-                  (double)r->scores[r->best], text);
+                  model_get_info(s->m)->labels[r.best],
+                  (double)r.scores[r.best], text);
     watch_release(&j, 1);
     return right;
 }
@@ -172,17 +172,17 @@ static void test_lecture_a_noun_follows(void **state)
     struct served s = {0};
     struct watched j = {0};
     char text[MAX_LINE], nouns[MAX_LINE];
-    const struct job_result *r;
+    struct flat_result r;
     int found = 0;
 
     (void)state;
     read_field("text", text, sizeof text);
     read_field("nouns", nouns, sizeof nouns);
     serve(&s, "next-word-lstm");
-    r = run_one(&s, TASK_NEXT, text, &j);
-    assert_int_equal(r->n_predictions, N_NEXT);
-    for (int i = 0; i < r->n_predictions; i++) {
-        const struct prediction *p = &r->predictions[i];
+    r = run_one(&s, &task_next, text, &j);
+    assert_int_equal(r.n_predictions, N_NEXT);
+    for (int i = 0; i < r.n_predictions; i++) {
+        const struct prediction *p = &r.predictions[i];
         const char *word = tokenizer_text(model_tokenizer(s.m), p->id);
 
         print_message("%s %.4f\n", word, (double)p->prob);
@@ -211,11 +211,11 @@ static void logits_after(struct rig *g, const int32_t *ids, int n0, int n,
         struct rig_item b = {.seq = &seq, .ids = ids + n0, .n = n - n0};
 
         b.n_want = 1;
-        b.want[0] = (struct want){.kind = WANT_LOGITS,
+        b.want[0] = (struct want){.kind = OUT_LOGITS,
                                   .from = n - n0 - 1,
                                   .n = 1,
                                   .dst = out,
-                                  .ld = (size_t)g->info.n_vocab};
+                                  .ld = (size_t)g->info.cols[OUT_LOGITS]};
         assert_int_equal(rig_step(g, &b, 1, &e), 0);
         assert_int_equal(b.status, 0);
     }
@@ -239,14 +239,14 @@ static void check_carried_state(const char *name)
         tokenizer_open(dir, name, &t, &e))
         fail_msg("%s: %s", name, e.msg);
     ids = encode(t, "This morning I took my cat for a walk in the garden", &n);
-    whole = calloc((size_t)g.info.n_vocab, sizeof *whole);
-    parts = calloc((size_t)g.info.n_vocab, sizeof *parts);
+    whole = calloc((size_t)g.info.cols[OUT_LOGITS], sizeof *whole);
+    parts = calloc((size_t)g.info.cols[OUT_LOGITS], sizeof *parts);
     assert_true(whole && parts);
     logits_after(&g, ids, 0, n, whole);
     for (int cut = 1; cut < n; cut++) {
         logits_after(&g, ids, cut, n, parts);
         assert_memory_equal(whole, parts,
-                            (size_t)g.info.n_vocab * sizeof *whole);
+                            (size_t)g.info.cols[OUT_LOGITS] * sizeof *whole);
     }
     free(whole);
     free(parts);

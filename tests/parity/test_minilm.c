@@ -218,7 +218,7 @@ static void step(struct rig *g, struct text *x, int n)
             .ids = x[i].ids,
             .n = x[i].n,
             .n_want = 1,
-            .want = {{.kind = WANT_POOLED, .dst = x[i].got, .ld = WIDTH}}};
+            .want = {{.kind = OUT_POOLED, .dst = x[i].got, .ld = WIDTH}}};
     }
     if (rig_step(g, it, n, &e))
         fail_msg("%s", e.msg);
@@ -253,8 +253,8 @@ static void test_minilm_embeddings_equal_the_reference(void **state)
     assert_int_equal(r.n, 200);
     if (rig_open(&g, &bert_arch, minilm(), "auto", 2, 0, &e))
         fail_msg("%s", e.msg);
-    assert_int_equal(g.info.context_length, LIMIT);
-    assert_int_equal(g.info.width, WIDTH);
+    assert_int_equal(g.info.state.port[0].context_length, LIMIT);
+    assert_int_equal(g.info.cols[OUT_HIDDEN], WIDTH);
     for (int i = 0; i < r.n; i += STEP)
         step(&g, &r.text[i], r.n - i < STEP ? r.n - i : STEP);
     for (int i = 0; i < r.n; i++) {
@@ -275,7 +275,7 @@ static void test_minilm_hidden_states_equal_the_reference(void **state)
         .ids = ids,
         .n = 4,
         .n_want = 1,
-        .want = {{.kind = WANT_HIDDEN, .n = 4, .dst = got[0], .ld = WIDTH}}};
+        .want = {{.kind = OUT_HIDDEN, .n = 4, .dst = got[0], .ld = WIDTH}}};
     const struct kernels *k;
     (void)state;
     load_reference();

@@ -74,20 +74,18 @@ static void step(struct rig *g)
     static const int32_t ids[] = {0, 1, 0};
     struct rig_seq s;
     struct err e = ERR_INIT;
-    unsigned t = g->info.tasks;
-    int kind = t & (TASK_NEXT | TASK_FILL) ? WANT_LOGITS
-               : t & TASK_CLASSIFY         ? WANT_CLASS
-                                           : WANT_POOLED;
-    int cols = kind == WANT_LOGITS  ? g->info.n_vocab
-               : kind == WANT_CLASS ? g->info.n_labels
-                                    : g->info.width;
+    const int *c = g->info.cols;
+    int kind = c[OUT_LOGITS]  ? OUT_LOGITS
+               : c[OUT_CLASS] ? OUT_CLASS
+                              : OUT_POOLED;
+    int cols = c[kind];
     size_t ld = ((size_t)cols + 15) / 16 * 16;
     float *out = mem_aligned(ld * sizeof(float));
     assert_int_equal(rig_seq_open(g, &s), 0);
     assert_non_null(out);
     struct rig_item item = {.seq = &s, .ids = ids, .n = 3, .n_want = 1};
     item.want[0] = (struct want){
-        .kind = (enum want_kind)kind, .from = 2, .n = 1, .dst = out, .ld = ld};
+        .kind = (enum out)kind, .from = 2, .n = 1, .dst = out, .ld = ld};
     rig_step(g, &item, 1, &e);
     mem_aligned_free(out);
     rig_seq_close(&s);

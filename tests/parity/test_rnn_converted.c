@@ -25,7 +25,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/run/engine.h"
+#include "engine/run/eval.h"
 #include "engine/text/tokenizer.h"
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
@@ -102,7 +102,7 @@ static int open_converted(struct converted *c, const char *source,
         tokenizer_open(c->dir, name, &c->tok, &e) ||
         json_load(path, "expected.json", NULL, &c->expected, &e))
         fail_msg("%s: %s", name, e.msg);
-    assert_int_equal(tokenizer_size(c->tok), c->g.info.n_vocab);
+    assert_int_equal(tokenizer_size(c->tok), c->g.info.cols[OUT_LOGITS]);
     assert_int_equal(rig_seq_open(&c->g, &c->seq), 0);
     return 1;
 }
@@ -150,7 +150,7 @@ static void encode(const struct converted *c, const char *text, size_t n,
 /* -ln softmax(row)[id] */
 static double loss_of(const struct converted *c, const float *row, int32_t id)
 {
-    int V = c->g.info.n_vocab;
+    int V = c->g.info.cols[OUT_LOGITS];
     float max = c->g.k->row_max(V, row);
 
     return log((double)c->g.k->sum_exp(V, row, max)) -
@@ -163,7 +163,7 @@ static double score(struct converted *c, const struct token_list *l, int n,
                     double *loss)
 {
     static int32_t ids[CHUNK];
-    int V = c->g.info.n_vocab;
+    int V = c->g.info.cols[OUT_LOGITS];
     float *logits = mem_floats((size_t)CHUNK * (size_t)V);
     struct err e = ERR_INIT;
     double sum = 0.0;
@@ -177,7 +177,7 @@ static double score(struct converted *c, const struct token_list *l, int n,
         for (int i = 0; i < it.n; i++)
             ids[i] = l->v[at + i].id;
         it.want[0] = (struct want){
-            .kind = WANT_LOGITS, .n = it.n, .dst = logits, .ld = (size_t)V};
+            .kind = OUT_LOGITS, .n = it.n, .dst = logits, .ld = (size_t)V};
         if (rig_step(&c->g, &it, 1, &e) || it.status)
             fail_msg("step failed: %s", e.msg);
         for (int i = 0; i < it.n; i++) {
@@ -240,7 +240,7 @@ static void test_ptb_lstm_gives_the_stated_losses_per_token(void **state)
 /* Through the engine's own scoring, as the trainer's eval does it. */
 static void engine_perplexity(const struct converted *c,
                               const struct token_list *l, int n,
-                              struct score *out)
+                              struct eval_score *out)
 {
     struct engine_options o = {.kernels = "auto", .n_threads = 2};
     int32_t *ids = mem_array((size_t)n, sizeof *ids);
@@ -253,8 +253,8 @@ static void engine_perplexity(const struct converted *c,
         ids[i] = l->v[i].id;
     if (engine_open(&o, registry_archs, &g, &e) ||
         engine_load(g, "ptb", c->dir, &e) ||
-        engine_model(g, "ptb", TASK_NEXT, &m, &e) ||
-        engine_score(g, m, ids, n, 0, out, &e))
+        engine_model(g, "ptb", NULL, &m, &e) ||
+        eval_score(g, m, ids, n, 0, out, &e))
         fail_msg("%s", e.msg);
     model_release(m);
     engine_close(g);
@@ -265,7 +265,7 @@ static void test_ptb_lstm_gives_the_stated_perplexity(void **state)
 {
     struct converted c;
     struct token_list l;
-    struct score score;
+    struct eval_score score;
     char path[600];
     double perplexity;
     int n;
@@ -315,7 +315,7 @@ static void check_greedy(struct converted *c)
     const char *prompt = json_string(json_get(c->expected, "prompt"));
     const char *want =
         json_string(json_get(c->expected, "greedy_continuation"));
-    int V = c->g.info.n_vocab;
+    int V = c->g.info.cols[OUT_LOGITS];
     struct err e = ERR_INIT;
     struct token_list l;
     struct detok d;
@@ -336,7 +336,7 @@ static void check_greedy(struct converted *c)
     for (size_t k = 0; k < strlen(want); k++) {
         int best = 0;
 
-        it.want[0] = (struct want){.kind = WANT_LOGITS,
+        it.want[0] = (struct want){.kind = OUT_LOGITS,
                                    .from = it.n - 1,
                                    .n = 1,
                                    .dst = logits,

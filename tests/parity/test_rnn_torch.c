@@ -135,7 +135,8 @@ static void expect_same(const char *what, const float *a, const float *b,
 
 static int columns(const struct rig *g)
 {
-    return g->info.n_labels ? g->info.n_labels : g->info.n_vocab;
+    return g->info.cols[OUT_CLASS] ? g->info.cols[OUT_CLASS]
+                                   : g->info.cols[OUT_LOGITS];
 }
 
 /* What an item wants: all logits, or the class scores at the end. */
@@ -146,9 +147,9 @@ static void set_wants(const struct rig *g, struct rig_item *it, float *dst,
     it->n_want = 1;
     it->want[0].dst = dst;
     it->want[0].ld = (size_t)columns(g);
-    it->want[0].kind = g->info.n_labels ? WANT_CLASS : WANT_LOGITS;
+    it->want[0].kind = g->info.cols[OUT_CLASS] ? OUT_CLASS : OUT_LOGITS;
     it->want[0].n = it->n;
-    if (g->info.n_labels && !last)
+    if (g->info.cols[OUT_CLASS] && !last)
         it->n_want = 0;
 }
 
@@ -165,7 +166,7 @@ static void run_alone(struct rig *g, const struct expected *s, int chunk,
         float *dst = out;
 
         it.n = s->n - at < chunk ? s->n - at : chunk;
-        if (!g->info.n_labels)
+        if (!g->info.cols[OUT_CLASS])
             dst = out + (size_t)at * (size_t)columns(g);
         set_wants(g, &it, dst, at + it.n == s->n);
         if (rig_step(g, &it, 1, &e) || it.status)
@@ -207,7 +208,7 @@ static void check_outputs(const char *family)
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     for (int i = 0; i < t.fixture.n_seq; i++) {
         const struct expected *s = &t.fixture.seq[i];
-        int rows = g.info.n_labels ? 1 : s->n;
+        int rows = g.info.cols[OUT_CLASS] ? 1 : s->n;
 
         assert_int_equal(s->n_out, rows * columns(&g));
         run_alone(&g, s, MAX_LEN, &seq, out_a);
@@ -232,10 +233,10 @@ static void check_hidden(const char *family)
         const struct expected *s = &t.fixture.seq[i];
         struct rig_item it = {.seq = &seq, .ids = s->ids, .n = s->n};
 
-        assert_int_equal(s->n_top, g.info.width);
+        assert_int_equal(s->n_top, g.info.cols[OUT_HIDDEN]);
         rig_seq_clear(&g, &seq);
         it.n_want = 1;
-        it.want[0] = (struct want){.kind = WANT_HIDDEN,
+        it.want[0] = (struct want){.kind = OUT_HIDDEN,
                                    .from = s->n - 1,
                                    .n = 1,
                                    .dst = top,
@@ -260,14 +261,14 @@ static void check_chunks(const char *family)
     for (int i = 0; i < t.fixture.n_seq; i++) {
         const struct expected *s = &t.fixture.seq[i];
 
-        if (g.info.flags & ARCH_WHOLE_INPUT)
+        if (g.info.state.port[0].whole)
             break;
         run_alone(&g, s, MAX_LEN, &a, out_a);
         for (int k = 0; k < 3; k++) {
             run_alone(&g, s, chunk[k], &b, out_b);
             expect_same("chunks", out_a, out_b, (size_t)s->n_out);
             expect_same("state after chunks", a.fixed[0], b.fixed[0],
-                        g.layout.fixed_bytes / sizeof(float));
+                        g.info.state.fixed_bytes / sizeof(float));
         }
     }
     rig_seq_close(&a);

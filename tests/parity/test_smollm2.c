@@ -83,11 +83,12 @@ static void step(struct rig *g, struct rig_item *it, int n)
 
 /* All ids of a prompt, its last row of `kind` into dst. */
 static void run_prompt(struct rig *g, struct rig_seq *seq, const int32_t *ids,
-                       int n, enum want_kind kind, float *dst)
+                       int n, enum out kind, float *dst)
 {
     struct rig_item it = {.seq = seq, .ids = ids, .n = n, .n_want = 1};
 
-    it.want[0] = (struct want){kind, n - 1, 1, dst, (size_t)g->info.n_vocab};
+    it.want[0] =
+        (struct want){kind, n - 1, 1, dst, (size_t)g->info.cols[OUT_LOGITS]};
     step(g, &it, 1);
 }
 
@@ -194,7 +195,7 @@ static void check_logits(const char *kernels, int exact, int max_n)
     if (!open_model(&g, kernels, 1, exact))
         skip();
     ref = model_reference(REF "logits.json");
-    y = mem_floats((size_t)g.info.n_vocab);
+    y = mem_floats((size_t)g.info.cols[OUT_LOGITS]);
     assert_non_null(y);
     for (const struct json *p = json_child(json_get(ref, "prompts")); p;
          p = json_next(p)) {
@@ -206,12 +207,12 @@ static void check_logits(const char *kernels, int exact, int max_n)
         if (n > max_n)
             continue;
         assert_int_equal(rig_seq_open(&g, &seq), 0);
-        run_prompt(&g, &seq, ids, n, WANT_LOGITS, y);
+        run_prompt(&g, &seq, ids, n, OUT_LOGITS, y);
         if (exact)
             expect_exact(name, p, json_get(ref, "fixed_ids"), y,
-                         g.info.n_vocab);
+                         g.info.cols[OUT_LOGITS]);
         else
-            expect_fast(name, p, y, g.info.n_vocab, &all);
+            expect_fast(name, p, y, g.info.cols[OUT_LOGITS], &all);
         rig_seq_close(&seq);
         checked++;
     }
@@ -259,12 +260,12 @@ static void test_smollm2_last_hidden_state(void **state)
     ref = model_reference(REF "trace.json");
     n = read_ids(json_get(ref, "ids"), ids, MAX_PROMPT);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
-    run_prompt(&g, &seq, ids, n, WANT_HIDDEN, y);
+    run_prompt(&g, &seq, ids, n, OUT_HIDDEN, y);
     for (const struct json *x = json_child(json_get(ref, "steps")); x;
          x = json_next(x))
         s = x; /* the last step: after the last norm */
     assert_string_equal(json_string(json_get(s, "after")), "output_norm");
-    for (int k = 0; k < g.info.width; k++)
+    for (int k = 0; k < g.info.cols[OUT_HIDDEN]; k++)
         square += (double)y[k] * (double)y[k];
     assert_true(fabs(sqrt(square) - json_number(json_get(s, "l2"))) <=
                 EXACT_LOGIT);
@@ -321,7 +322,7 @@ static void check_greedy(int exact, double near)
     if (!open_model(&g, "auto", 2, exact))
         skip();
     ref = model_reference(REF "greedy.json");
-    V = g.info.n_vocab;
+    V = g.info.cols[OUT_LOGITS];
     n = read_paths(ref, path_of);
     assert_int_equal(n, 9);
     y = mem_floats((size_t)n * (size_t)V);
@@ -339,7 +340,7 @@ static void check_greedy(int exact, double near)
             it[i].ids = s ? &p->ids[s - 1] : p->prompt;
             it[i].n = s ? 1 : p->n;
             it[i].n_want = 1;
-            it[i].want[0] = (struct want){WANT_LOGITS, it[i].n - 1, 1,
+            it[i].want[0] = (struct want){OUT_LOGITS, it[i].n - 1, 1,
                                           y + (size_t)i * (size_t)V, (size_t)V};
         }
         step(&g, it, n);
@@ -405,12 +406,12 @@ static void test_smollm2_fluent_in_a_language(void **state)
         assert_int_equal(list.n, 17); /* no begin token is put in front */
         for (int i = 0; i < list.n; i++)
             ids[i] = list.v[i].id;
-        y = mem_floats((size_t)g.info.n_vocab);
+        y = mem_floats((size_t)g.info.cols[OUT_LOGITS]);
         assert_non_null(y);
         assert_int_equal(rig_seq_open(&g, &seq), 0);
-        run_prompt(&g, &seq, ids, list.n, WANT_LOGITS, y);
+        run_prompt(&g, &seq, ids, list.n, OUT_LOGITS, y);
         for (int i = 0; i < 3; i++) {
-            int id = arg_max(y, g.info.n_vocab);
+            int id = arg_max(y, g.info.cols[OUT_LOGITS]);
 
             assert_string_equal(tokenizer_text(tok, id) + 2, names[i] + 1);
             y[id] = -INFINITY;
@@ -442,7 +443,7 @@ static void last_row(const char *kernels, int threads, int exact, float *y)
         p = json_next(p);
     n = read_ids(json_get(p, "ids"), ids, MAX_PROMPT);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
-    run_prompt(&g, &seq, ids, n, WANT_LOGITS, y);
+    run_prompt(&g, &seq, ids, n, OUT_LOGITS, y);
     rig_seq_close(&seq);
     json_free(ref);
     rig_close(&g);
@@ -502,7 +503,7 @@ static char *read_text(size_t *n)
 /* Negative log-likelihood of a window from its second token on. */
 static double window_nats(struct rig *g, const int32_t *ids, int n, float *y)
 {
-    size_t V = (size_t)g->info.n_vocab;
+    size_t V = (size_t)g->info.cols[OUT_LOGITS];
     struct rig_seq seq;
     double nats = 0;
 
@@ -512,7 +513,7 @@ static double window_nats(struct rig *g, const int32_t *ids, int n, float *y)
         struct rig_item it = {.seq = &seq, .ids = ids + at, .n = m};
 
         it.n_want = 1;
-        it.want[0] = (struct want){WANT_LOGITS, 0, m, y, V};
+        it.want[0] = (struct want){OUT_LOGITS, 0, m, y, V};
         step(g, &it, 1);
         for (int i = 0; i < m && at + i + 1 < n; i++) {
             const float *row = y + (size_t)i * V;
@@ -551,7 +552,7 @@ static void check_perplexity(int exact, double tolerance)
                      (int)json_number(json_get(ref, "total_ids_of_file")));
     for (int k = 0; k < 20000; k++)
         ids[k] = list.v[k].id;
-    y = mem_floats((size_t)CHUNK * (size_t)g.info.n_vocab);
+    y = mem_floats((size_t)CHUNK * (size_t)g.info.cols[OUT_LOGITS]);
     assert_non_null(y);
     for (const struct json *x = json_child(json_get(ref, "per_window_nll_sum"));
          x && i < windows; x = json_next(x), i++) {

@@ -129,13 +129,13 @@ static void check(const char *file, const char *kernels)
     snprintf(path, sizeof path, "%s/%s", t.dir, file);
     if (rig_open_with(&g, &llama_arch, path, kernels, 1, &o, &e))
         fail_msg("%s: %s", file, e.msg);
-    assert_int_equal(g.info.n_vocab, V);
-    assert_int_equal(g.info.context_length, 512);
+    assert_int_equal(g.info.cols[OUT_LOGITS], V);
+    assert_int_equal(g.info.state.port[0].context_length, 512);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     for (int i = 0; i < N_IDS; i++) {
         struct rig_item it = {.seq = &seq, .ids = &id, .n = 1, .n_want = 1};
 
-        it.want[0] = (struct want){WANT_LOGITS, 0, 1, y, V};
+        it.want[0] = (struct want){OUT_LOGITS, 0, 1, y, V};
         if (rig_step(&g, &it, 1, &e))
             fail_msg("%s", e.msg);
         for (int k = 0; k < V && i == 0; k++)
@@ -175,7 +175,7 @@ static void test_stories260k_text_through_the_engine(void **state)
     static struct watched j[2];
     struct err e = ERR_INIT;
     int32_t begin = 1;
-    struct job_spec spec[2];
+    struct flat_spec spec[2];
     char path[200];
 
     (void)state;
@@ -189,11 +189,11 @@ static void test_stories260k_text_through_the_engine(void **state)
     snprintf(path, sizeof path, "%s/stories260k.gguf", t.dir);
     if (engine_open(&o, registry_archs, &g, &e) ||
         engine_load(g, "stories", path, &e) ||
-        engine_model(g, "stories", TASK_GENERATE, &m, &e))
+        engine_model(g, "stories", &task_generate, &m, &e))
         fail_msg("%s", e.msg);
-    spec[0] = (struct job_spec){
+    spec[0] = (struct flat_spec){
         .model = m,
-        .task = TASK_GENERATE,
+        .task = &task_generate,
         .tokens = &begin,
         .n_tokens = 1,
         .max_tokens = N_IDS,
@@ -203,13 +203,13 @@ static void test_stories260k_text_through_the_engine(void **state)
         fail_msg("%s", e.msg);
     assert_int_equal(watch_wait(&w, 2), 0);
     for (int i = 0; i < 2; i++) {
-        const struct job_result *r;
+        struct flat_result r;
 
         assert_int_equal(j[i].final, JOB_DONE);
-        r = job_result(j[i].job);
-        assert_int_equal(r->n_tokens, N_IDS);
-        assert_memory_equal(r->tokens, t.ids, sizeof t.ids);
-        assert_string_equal(r->text, json_string(json_get(t.expected, "text")));
+        r = flat_result(j[i].job);
+        assert_int_equal(r.n_tokens, N_IDS);
+        assert_memory_equal(r.tokens, t.ids, sizeof t.ids);
+        assert_string_equal(r.text, json_string(json_get(t.expected, "text")));
     }
     watch_release(j, 2);
     model_release(m);

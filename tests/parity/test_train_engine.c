@@ -98,7 +98,7 @@ static void compare_sequence(struct both *b, int r)
     assert_true(K <= WIDTH);
     struct rig_item it = {
         .seq = &seq, .ids = b->ids + b->start[r], .n = n, .n_want = 1};
-    it.want[0] = (struct want){.kind = classifier ? WANT_CLASS : WANT_LOGITS,
+    it.want[0] = (struct want){.kind = classifier ? OUT_CLASS : OUT_LOGITS,
                                .n = n,
                                .dst = out,
                                .ld = (size_t)K};

@@ -393,7 +393,7 @@ static void compare_sequence(struct both *b, int r)
     for (int t = 0; t < n; t++)
         ids[t] = b->ids[b->off[t] + r];
     struct rig_item it = {.seq = &seq, .ids = ids, .n = n, .n_want = 1};
-    it.want[0] = (struct want){.kind = classifier ? WANT_CLASS : WANT_LOGITS,
+    it.want[0] = (struct want){.kind = classifier ? OUT_CLASS : OUT_LOGITS,
                                .n = n,
                                .dst = out,
                                .ld = (size_t)K};

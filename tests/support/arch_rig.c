@@ -39,7 +39,6 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
         rig_close(g);
         return -1;
     }
-    arch->layout(g->self, &g->layout);
     kernels_enter_thread();
     return 0;
 }
@@ -71,8 +70,8 @@ size_t rig_fold(struct rig *g)
 int rig_seq_open(const struct rig *g, struct rig_seq *s)
 {
     memset(s, 0, sizeof *s);
-    s->fixed[0] = mem_aligned(g->layout.fixed_bytes);
-    s->fixed[1] = mem_aligned(g->layout.fixed_bytes);
+    s->fixed[0] = mem_aligned(g->info.state.fixed_bytes);
+    s->fixed[1] = mem_aligned(g->info.state.fixed_bytes);
     s->page = mem_zarray(RIG_MAX_PAGES, sizeof *s->page);
     s->state.pages[0] = s->page;
     return s->fixed[0] && s->fixed[1] && s->page ? 0 : -1;
@@ -81,10 +80,10 @@ int rig_seq_open(const struct rig *g, struct rig_seq *s)
 /* Pages for the tokens that a step appends; their bytes are NaN. */
 static int need_pages(const struct rig *g, struct rig_seq *s, int n)
 {
-    const struct stream_layout *l = &g->layout.stream[0];
+    const struct port *l = &g->info.state.port[0];
     int64_t want;
 
-    if (!g->layout.n_streams)
+    if (!l->page_tokens)
         return 0;
     want = (s->state.len[0] + n + l->page_tokens - 1) / l->page_tokens;
     if (want > RIG_MAX_PAGES)
@@ -113,16 +112,19 @@ void rig_seq_close(struct rig_seq *s)
 void rig_seq_clear(const struct rig *g, struct rig_seq *s)
 {
     for (int i = 0; i < s->n_pages; i++)
-        memset(s->page[i], 0xff, g->layout.stream[0].page_bytes);
+        memset(s->page[i], 0xff, g->info.state.port[0].page_bytes);
     memset(&s->state, 0, sizeof s->state);
     s->state.pages[0] = s->page;
-    memset(s->fixed[0], 0, g->layout.fixed_bytes);
+    memset(s->fixed[0], 0, g->info.state.fixed_bytes);
 }
 
 static int need_scratch(struct rig *g, int items, int tokens, int rows)
 {
-    size_t bytes =
-        g->arch->scratch_bytes(g->self, items, tokens, rows, g->n_threads);
+    const struct step_size most = {.items = items,
+                                   .tokens = {tokens},
+                                   .rows = rows,
+                                   .threads = g->n_threads};
+    size_t bytes = g->arch->scratch_bytes(g->self, &most);
 
     if (bytes == g->scratch_bytes)
         return 0;
@@ -146,17 +148,17 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
         it[i].seq = &item[i].seq->state;
         it[i].fixed_in = item[i].seq->fixed[0];
         it[i].fixed_out = item[i].seq->fixed[1];
-        it[i].in.kind = IN_TOKENS;
+        it[i].in.unit = UNIT_TOKENS;
         it[i].in.p = item[i].ids;
         it[i].in.n = item[i].n;
         it[i].w = item[i].want;
         it[i].n_w = item[i].n_want;
         b.n_tokens += item[i].n;
         for (int k = 0; k < item[i].n_want; k++) {
-            enum want_kind kind = item[i].want[k].kind;
+            enum out kind = item[i].want[k].kind;
 
-            b.n_rows += kind == WANT_ATTENTION ? 0
-                        : kind == WANT_CLASS || kind == WANT_POOLED
+            b.n_rows += kind == OUT_ATTENTION ? 0
+                        : kind == OUT_CLASS || kind == OUT_POOLED
                             ? 1
                             : item[i].want[k].n;
         }

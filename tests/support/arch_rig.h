@@ -14,7 +14,6 @@ struct rig {
     struct weights *w;
     struct hparams *h;
     struct model_info info;
-    struct state_layout layout;
     const struct kernels *k;
     struct pool *pool; /* NULL with one thread */
     int n_threads;
@@ -26,7 +25,7 @@ struct rig {
 #define RIG_MAX_PAGES 1024
 
 struct rig_seq {
-    struct seq_state state; /* one stream at most */
+    struct seq_state state; /* of port 0 */
     void **page;            /* [RIG_MAX_PAGES], those in use come first */
     int n_pages;
     float *fixed[2]; /* before and after; swapped when a step succeeds */

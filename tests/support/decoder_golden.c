@@ -116,8 +116,8 @@ static void open_rig(struct golden *t, const struct model_arch *arch,
              file);
     if (rig_open_with(&t->g, arch, path, kernels, 1, &o, &e))
         fail_msg("%s: %s", t->what, e.msg);
-    assert_int_equal(t->g.info.n_vocab, t->seq[0].V);
-    assert_int_equal(t->g.info.width, t->seq[0].width);
+    assert_int_equal(t->g.info.cols[OUT_LOGITS], t->seq[0].V);
+    assert_int_equal(t->g.info.cols[OUT_HIDDEN], t->seq[0].width);
 }
 
 static void expect_close(const struct golden *t, const char *what,
@@ -160,8 +160,8 @@ static void set_item(const struct expected *x, struct rig_item *it,
                      float *hidden)
 {
     struct want want[2] = {
-        {WANT_LOGITS, 0, n, logits + (size_t)from * (size_t)x->V, (size_t)x->V},
-        {WANT_HIDDEN, 0, n, hidden + (size_t)from * (size_t)x->width,
+        {OUT_LOGITS, 0, n, logits + (size_t)from * (size_t)x->V, (size_t)x->V},
+        {OUT_HIDDEN, 0, n, hidden + (size_t)from * (size_t)x->width,
          (size_t)x->width},
     };
 
@@ -273,7 +273,7 @@ static void check_attention(struct golden *t, double tolerance)
     assert_int_equal(n, t->n_attention);
     assert_int_equal(rig_seq_open(&t->g, &seq), 0);
     it.n_want = 1;
-    it.want[0] = (struct want){WANT_ATTENTION, 0, x->n, got, 0};
+    it.want[0] = (struct want){OUT_ATTENTION, 0, x->n, got, 0};
     step(t, &it, 1);
     if (tolerance > 0)
         expect_close(t, "attention", got, t->attention, n, tolerance);

@@ -29,7 +29,7 @@ void fix_open(struct fix *f, const struct fake_config *c,
     assert_int_equal(engine_open(&o, fake_archs, &f->g, &e), 0);
     if (engine_load(f->g, "fake", f->dir, &e))
         fail_msg("%s", e.msg);
-    assert_int_equal(engine_model(f->g, NULL, 0, &f->m, &e), 0);
+    assert_int_equal(engine_model(f->g, NULL, NULL, &f->m, &e), 0);
 }
 
 void fix_shut(struct fix *f)
@@ -55,28 +55,32 @@ void fix_check(struct fix *f)
     assert_int_equal(f->w.bad_text, 0);
 }
 
-struct job_spec fix_spec(const struct fix *f, unsigned task, const int32_t *ids,
-                         int n)
+const struct task *const fix_tasks[3] = {&task_next, &task_classify,
+                                         &task_generate};
+
+struct flat_spec fix_spec(const struct fix *f, const struct task *task,
+                          const int32_t *ids, int n)
 {
-    struct job_spec s = {.model = f->m,
-                         .task = task,
-                         .tokens = ids,
-                         .n_tokens = n,
-                         .top_k = 5,
-                         .temperature = 1.0f,
-                         .max_tokens = 8,
-                         .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f}};
+    struct flat_spec s = {
+        .model = f->m,
+        .task = task,
+        .tokens = ids,
+        .n_tokens = n,
+        .top_k = 5,
+        .temperature = 1.0f,
+        .max_tokens = 8,
+        .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f}};
     return s;
 }
 
-void fix_submit(struct fix *f, struct job_spec *s, int n, struct watched *j)
+void fix_submit(struct fix *f, struct flat_spec *s, int n, struct watched *j)
 {
     struct err e = ERR_INIT;
     if (watch_submit(&f->w, f->g, s, n, j, &e))
         fail_msg("%s", e.msg);
 }
 
-void fix_run(struct fix *f, struct job_spec *s, int n, struct watched *j)
+void fix_run(struct fix *f, struct flat_spec *s, int n, struct watched *j)
 {
     int before = f->w.n_final;
     fix_submit(f, s, n, j);

@@ -24,13 +24,14 @@ void fix_close(struct fix *f);
 void fix_shut(struct fix *f);
 void fix_check(struct fix *f);
 
+extern const struct task *const fix_tasks[3]; /* next, classify, generate */
 /* fix_spec: a job with plain parameters: 5 predictions, 8 new tokens, greedy.
  */
-struct job_spec fix_spec(const struct fix *f, unsigned task, const int32_t *ids,
-                         int n);
+struct flat_spec fix_spec(const struct fix *f, const struct task *task,
+                          const int32_t *ids, int n);
 /* fix_run: submit n jobs and wait for all. Fails the test when refused. */
-void fix_run(struct fix *f, struct job_spec *s, int n, struct watched *j);
+void fix_run(struct fix *f, struct flat_spec *s, int n, struct watched *j);
 /* fix_submit: without waiting. */
-void fix_submit(struct fix *f, struct job_spec *s, int n, struct watched *j);
+void fix_submit(struct fix *f, struct flat_spec *s, int n, struct watched *j);
 
 #endif

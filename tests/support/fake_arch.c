@@ -102,6 +102,22 @@ static int get(const struct hparams *h, const char *key, int dflt,
     return hparams_int_or(h, key, 0, 1 << 20, dflt, &v, e) ? -1 : (int)v;
 }
 
+static void fake_layout(const struct fake *f, struct state_layout *out)
+{
+    size_t least = ((size_t)f->page * sizeof(struct fake_slot) + 63) / 64 * 64;
+    size_t bytes = f->page_bytes ? (size_t)f->page_bytes : least;
+
+    *out = (struct state_layout){.n_ports = 1};
+    out->port[0].name = "text";
+    if (f->page > 0) {
+        out->port[0].page_tokens = f->page;
+        out->port[0].page_bytes = bytes;
+        out->port[0].window = f->window;
+    } else {
+        out->fixed_bytes = sizeof(struct fake_fixed);
+    }
+}
+
 static int fake_load(const struct load_opts *o, struct weights *w,
                      const struct hparams *h, struct model_info *info,
                      void **self, struct err *e)
@@ -119,22 +135,26 @@ static int fake_load(const struct load_opts *o, struct weights *w,
         return -1;
     }
     f->chain = get(h, "chain", 0, e);
-    f->n_vocab = info->n_vocab = o->n_vocab_tokenizer;
-    f->n_labels = info->n_labels = get(h, "n_labels", 3, e);
-    for (int i = 0; i < info->n_labels; i++)
+    f->n_vocab = o->n_vocab_tokenizer;
+    f->n_labels = get(h, "n_labels", 3, e);
+    int outputs = get(h, "outputs", FAKE_LOGITS | FAKE_CLASS, e);
+    info->cols[OUT_LOGITS] = outputs & FAKE_LOGITS ? f->n_vocab : 0;
+    info->cols[OUT_CLASS] = outputs & FAKE_CLASS ? f->n_labels : 0;
+    for (int i = 0; i < f->n_labels; i++)
         info->labels[i] = names[i % 4];
-    info->tasks = (unsigned)get(h, "tasks", 7, e);
-    info->flags = get(h, "whole", 0, e) ? ARCH_WHOLE_INPUT : 0;
     info->max_chain = get(h, "max_chain", 8, e);
-    info->context_length = get(h, "context", 0, e);
     info->token_flops = (uint64_t)get(h, "flops", 1, e);
     f->page = get(h, "page", 0, e);
     f->window = get(h, "window", 0, e);
     f->page_bytes = get(h, "page_bytes", 0, e);
+    fake_layout(f, &info->state);
+    info->state.port[0].whole = get(h, "whole", 0, e);
+    info->state.port[0].context_length = get(h, "context", 0, e);
     info->n_heads = get(h, "attention", 0, e);
     info->n_layers = info->n_heads ? 2 : 0;
     info->parameters = 1;
-    info->width = 1;
+    info->cols[OUT_HIDDEN] = 1;
+    info->cols[OUT_ATTENTION] = info->n_heads > 0;
     info->memory_bytes = sizeof *f;
     info->summary = "fake";
     f->info = *info;
@@ -158,34 +178,21 @@ static void fake_warm(void *self, const struct exec *x, const int *stop,
     *memory_bytes = 1000;
 }
 
-static void fake_layout(const void *self, struct state_layout *out)
-{
-    const struct fake *f = self;
-    size_t least = ((size_t)f->page * sizeof(struct fake_slot) + 63) / 64 * 64;
-    *out = (struct state_layout){.fixed_bytes = sizeof(struct fake_fixed)};
-    if (f->page > 0) {
-        size_t bytes = f->page_bytes ? (size_t)f->page_bytes : least;
-        *out = (struct state_layout){.n_streams = 1,
-                                     .stream = {{.page_tokens = f->page,
-                                                 .page_bytes = bytes,
-                                                 .window = f->window}}};
-    }
-}
-
-static size_t fake_scratch(const void *self, int max_items, int max_tokens,
-                           int max_rows, int n_threads)
+static size_t fake_scratch(const void *self, const struct step_size *most)
 {
     (void)self;
-    return (size_t)(max_items + max_tokens + max_rows + n_threads) * 4;
+    return (size_t)(most->items + most->tokens[0] + most->rows +
+                    most->threads) *
+           4;
 }
 
 static void fill_rows(const struct fake *f, const struct fake_fixed *s,
                       const struct want *w, int row, float zero)
 {
     float *y = w->dst + (size_t)row * w->ld;
-    int n = w->kind == WANT_CLASS ? f->n_labels : f->n_vocab;
+    int n = w->kind == OUT_CLASS ? f->n_labels : f->n_vocab;
     for (int v = 0; v < n; v++) {
-        y[v] = w->kind == WANT_CLASS
+        y[v] = w->kind == OUT_CLASS
                    ? fake_score(s->h, v)
                    : fake_logit(s->h, v, f->chain, s->last, f->n_vocab);
         y[v] += zero;
@@ -258,9 +265,10 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
     struct fake_fixed s = begin_state(f, it);
     int64_t len = it->seq->len[0];
 
-    require(it->in.kind == IN_TOKENS && it->in.n >= 1 && it->status == 0);
+    require(it->in.unit == UNIT_TOKENS && it->port == 0 && it->in.n >= 1 &&
+            it->status == 0);
     require(s.n > 0 || (s.h == 0 && s.last == 0 && s.bad == 0));
-    require(f->info.max_chain == 0 || (f->info.flags & ARCH_WHOLE_INPUT) ||
+    require(f->info.max_chain == 0 || f->info.state.port[0].whole ||
             it->n_w > 1 || it->in.n <= f->info.max_chain);
     for (int i = 0; i < it->in.n; i++) {
         take_token(&s, ids[i]);
@@ -274,7 +282,7 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
         }
         for (int k = 0; k < it->n_w; k++) {
             const struct want *w = &it->w[k];
-            if (w->kind == WANT_LOGITS && i >= w->from && i < w->from + w->n) {
+            if (w->kind == OUT_LOGITS && i >= w->from && i < w->from + w->n) {
                 if (f->window > 0)
                     s = read_pages(f, it->seq, len + i + 1);
                 fill_rows(f, &s, w, i - w->from, zero);
@@ -282,9 +290,9 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
         }
     }
     for (int k = 0; k < it->n_w; k++)
-        if (it->w[k].kind == WANT_CLASS)
+        if (it->w[k].kind == OUT_CLASS)
             fill_rows(f, &s, &it->w[k], 0, zero);
-        else if (it->w[k].kind == WANT_ATTENTION)
+        else if (it->w[k].kind == OUT_ATTENTION)
             show_attention(f, it, &it->w[k]);
     if (f->page == 0) {
         /* A failed item leaves rubbish behind: nobody may read it. */
@@ -323,12 +331,12 @@ static int scan(const struct batch *b, struct err *e)
         const int32_t *ids = it->in.p;
         tokens += it->in.n;
         for (int k = 0; k < it->n_w; k++) {
-            if (it->w[k].kind == WANT_ATTENTION)
+            if (it->w[k].kind == OUT_ATTENTION)
                 continue;
             rows += it->w[k].n;
             require((uintptr_t)it->w[k].dst % 64 == 0 && it->w[k].ld % 16 == 0);
             require(!row || it->w[k].dst == row + it->w[k].ld);
-            row = it->w[k].dst;
+            row = it->w[k].dst + it->w[k].ld * (size_t)(it->w[k].n - 1);
         }
         for (int t = 0; t < it->in.n; t++) {
             failed |= ids[t] == FAKE_STEP;
@@ -389,7 +397,10 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
     if (atomic_fetch_add(&fake_stats.steps, 1) >= 3)
         atomic_fetch_add(&fake_stats.allocs, allocs);
     memset(x->scratch, 0x5a,
-           fake_scratch(self, b->n_item, b->n_tokens, b->n_rows, x->n_threads));
+           fake_scratch(self, &(struct step_size){.items = b->n_item,
+                                                  .tokens = {b->n_tokens},
+                                                  .rows = b->n_rows,
+                                                  .threads = x->n_threads}));
     if (scan(b, e))
         return -1;
     tensor_read(f->t, 0, 1, &w.zero);
@@ -402,7 +413,6 @@ const struct model_arch fake_arch = {.name = "fake",
                                      .load = fake_load,
                                      .unload = fake_unload,
                                      .warm = fake_warm,
-                                     .layout = fake_layout,
                                      .scratch_bytes = fake_scratch,
                                      .step = fake_step};
 const struct model_arch *const fake_archs[] = {&fake_arch, NULL};
@@ -503,12 +513,12 @@ int fake_dir(const struct fake_config *c, char *path)
                      "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
                      "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
                      "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
-                     "\"window\":%d,\"attention\":%d,\"tasks\":%u,"
+                     "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
                      "\"eos_token_id\":2}",
                      c->n_labels ? c->n_labels : 3, c->chain, c->max_chain,
                      c->whole, c->context, c->flops ? c->flops : 1, c->page,
                      c->page_bytes, c->window, c->attention,
-                     c->tasks ? c->tasks : 7);
+                     c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS);
     snprintf(file, sizeof(file), "%s/model.safetensors", path);
     if (write_file(path, "config.json", text, (size_t)n) ||
         write_tokenizer(path, c) ||

@@ -27,11 +27,13 @@ enum {
     FAKE_WORD      /* first ordinary word */
 };
 
+enum { FAKE_LOGITS = 1, FAKE_CLASS = 2 };
+
 struct fake_config {
     int n_vocab;  /* 0: 64 */
     int n_labels; /* 0: 3 */
     int max_chain;
-    int whole;      /* ARCH_WHOLE_INPUT */
+    int whole;      /* the port is whole */
     int chain;      /* greedy text after word i is word i + 1, then the end */
     int context;    /* context length, 0 none */
     int flops;      /* token_flops; 0: 1 */
@@ -39,7 +41,7 @@ struct fake_config {
     int page_bytes; /* 0: the least */
     int window;     /* of the pages: rows depend on so many last tokens */
     int attention;  /* heads (of 2 layers) to look at; 0: none */
-    unsigned tasks; /* 0: all */
+    int outputs;    /* FAKE_LOGITS, FAKE_CLASS; 0: both */
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */

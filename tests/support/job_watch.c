@@ -56,7 +56,7 @@ static void on_event(void *user, const struct job_event *ev)
     pthread_mutex_unlock(&r->mu);
 }
 
-int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
+int watch_submit(struct watch *r, struct engine *g, struct flat_spec *specs,
                  int n, struct watched *jobs, struct err *e)
 {
     struct job *handle[256] = {0};
@@ -70,7 +70,7 @@ int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
         specs[i].on_event = on_event;
         specs[i].user = &jobs[i];
     }
-    if (engine_submit(g, specs, n, handle, e))
+    if (flat_submit(g, specs, n, handle, e))
         return -1;
     for (int i = 0; i < n; i++)
         jobs[i].job = handle[i];

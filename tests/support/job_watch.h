@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "engine/run/engine.h"
+#include "tests/support/flat_job.h"
 
 #define WATCH_TEXT 4096
 
@@ -40,7 +40,7 @@ void watch_flush(void *ctx); /* engine_options.flush; ctx is the watch */
 
 /* watch_submit: fills on_event and user of the specs. engine_submit's result.
  * */
-int watch_submit(struct watch *r, struct engine *g, struct job_spec *specs,
+int watch_submit(struct watch *r, struct engine *g, struct flat_spec *specs,
                  int n, struct watched *jobs, struct err *e);
 /* watch_wait: until n final events in all came, at most 20 s. 0 or -1. */
 int watch_wait(struct watch *r, int n);

@@ -106,8 +106,8 @@ int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
     f->spec = (struct tf_spec){.n_vocab = FAKE_VOCAB,
                                .max_len = FAKE_MAX,
                                .whole = whole,
-                               .wants = 1u << WANT_LOGITS | 1u << WANT_HIDDEN |
-                                        1u << WANT_ATTENTION,
+                               .wants = 1u << OUT_LOGITS | 1u << OUT_HIDDEN |
+                                        1u << OUT_ATTENTION,
                                .width = FAKE_WIDTH,
                                .n_layers = FAKE_LAYERS,
                                .n_phases = 14,

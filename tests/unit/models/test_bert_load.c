@@ -157,15 +157,15 @@ static void test_bert_understands_what_is_left_out(void **state)
 {
     static const struct {
         const char *name, *file, *from, *to;
-        unsigned task;
+        enum out output;
     } ok[] = {
-        {"bert-class", C, "\"architectures\"", "\"x\"", TASK_CLASSIFY},
-        {"bert-fill", C, "\"architectures\"", "\"x\"", TASK_FILL},
-        {"bert-embed-mean", C, "\"architectures\"", "\"x\"", TASK_EMBED},
-        {"bert-class", C, "\"id2label\"", "\"x\"", TASK_CLASSIFY},
-        {"bert-fill", C, "ForMaskedLM", "ForPreTraining", TASK_FILL},
-        {"roberta-class", C, "\"roberta\"", "\"xlm-roberta\"", TASK_CLASSIFY},
-        {"bert-embed-mean", C, "BertModel", "BertForMaskedLM", TASK_EMBED},
+        {"bert-class", C, "\"architectures\"", "\"x\"", OUT_CLASS},
+        {"bert-fill", C, "\"architectures\"", "\"x\"", OUT_LOGITS},
+        {"bert-embed-mean", C, "\"architectures\"", "\"x\"", OUT_POOLED},
+        {"bert-class", C, "\"id2label\"", "\"x\"", OUT_CLASS},
+        {"bert-fill", C, "ForMaskedLM", "ForPreTraining", OUT_LOGITS},
+        {"roberta-class", C, "\"roberta\"", "\"xlm-roberta\"", OUT_CLASS},
+        {"bert-embed-mean", C, "BertModel", "BertForMaskedLM", OUT_POOLED},
     };
     (void)state;
     for (size_t i = 0; i < sizeof ok / sizeof *ok; i++) {
@@ -173,7 +173,9 @@ static void test_bert_understands_what_is_left_out(void **state)
         struct err e = ERR_INIT;
         if (open_changed(ok[i].name, ok[i].file, ok[i].from, ok[i].to, &g, &e))
             fail_msg("row %zu: %s", i, e.msg);
-        assert_int_equal(g.info.tasks, ok[i].task);
+        for (int k = 0; k < N_OUT; k++)
+            if (k != OUT_HIDDEN && k != OUT_ATTENTION)
+                assert_int_equal(g.info.cols[k] > 0, k == (int)ok[i].output);
         if (i == 3)
             assert_string_equal(g.info.labels[2], "LABEL_2");
         rig_close(&g);
@@ -187,17 +189,17 @@ static void test_bert_states_its_limits(void **state)
     (void)state;
     /* 48 positions; sentence_bert_config.json says 40; RoBERTa's begin at 2. */
     assert_int_equal(open_changed("bert-class", NULL, NULL, NULL, &g, &e), 0);
-    assert_int_equal(g.info.context_length, 48);
-    assert_int_equal(g.info.flags & ARCH_WHOLE_INPUT, ARCH_WHOLE_INPUT);
-    assert_int_equal(g.layout.n_streams, 0);
+    assert_int_equal(g.info.state.port[0].context_length, 48);
+    assert_int_equal(g.info.state.port[0].whole, 1);
+    assert_int_equal(g.info.state.port[0].page_tokens, 0);
     rig_close(&g);
     assert_int_equal(open_changed("bert-embed-mean", NULL, NULL, NULL, &g, &e),
                      0);
-    assert_int_equal(g.info.context_length, 40);
+    assert_int_equal(g.info.state.port[0].context_length, 40);
     rig_close(&g);
     assert_int_equal(open_changed("roberta-class", NULL, NULL, NULL, &g, &e),
                      0);
-    assert_int_equal(g.info.context_length, 46);
+    assert_int_equal(g.info.state.port[0].context_length, 46);
     assert_int_equal(g.info.scores, SCORE_SOFTMAX);
     rig_close(&g);
 }

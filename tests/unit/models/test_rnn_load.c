@@ -186,7 +186,6 @@ static int open_shape(const struct rnn_shape *s, char *dir, struct hparams **h,
 static void test_load_tells_the_engine_what_it_is(void **state)
 {
     struct load_opts o = {.label = "m"};
-    struct state_layout layout;
     struct model_info info;
     struct err e = ERR_INIT;
     struct hparams *h;
@@ -197,18 +196,17 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     (void)state;
     assert_int_equal(open_shape(&lm, dir, &h, &w), 0);
     assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
-    assert_int_equal(info.tasks, TASK_NEXT | TASK_GENERATE);
-    assert_int_equal(info.n_vocab, 12);
-    assert_int_equal(info.n_labels, 0);
-    assert_int_equal(info.flags, 0);
+    assert_int_equal(info.cols[OUT_LOGITS], 12);
+    assert_int_equal(info.cols[OUT_CLASS], 0);
+    assert_int_equal(info.state.port[0].whole, 0);
     assert_int_equal(info.max_chain, RNN_MAX_CHAIN);
     assert_int_equal(info.parameters, weights_parameters(w));
     assert_string_equal(info.summary, "lstm 6-18x2");
     assert_int_equal(info.token_flops, 2 * (24 + 36) * 72);
     assert_int_equal(info.row_flops, 2 * 12 * 18);
-    rnn_arch.layout(self, &layout); /* 2 layers, h and c, 18 units in 32 */
-    assert_int_equal(layout.fixed_bytes, 2 * 2 * 32 * sizeof(float));
-    assert_int_equal(layout.n_streams, 0);
+    /* 2 layers, h and c, 18 units in 32 */
+    assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    assert_int_equal(info.state.port[0].page_tokens, 0);
     rnn_arch.unload(self);
     hparams_close(h);
     weights_close(w);
@@ -216,14 +214,13 @@ static void test_load_tells_the_engine_what_it_is(void **state)
 
     assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
     assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
-    assert_int_equal(info.tasks, TASK_CLASSIFY);
-    assert_int_equal(info.n_labels, 3);
+    assert_int_equal(info.cols[OUT_CLASS], 3);
     assert_string_equal(info.labels[2], "label-2");
-    assert_int_equal(info.flags, ARCH_WHOLE_INPUT);
+    assert_int_equal(info.state.port[0].whole, 1);
     assert_int_equal(info.max_chain, 0);
-    assert_int_equal(info.width, 36);
-    rnn_arch.layout(self, &layout); /* h of both directions, and their sum */
-    assert_int_equal(layout.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    assert_int_equal(info.cols[OUT_HIDDEN], 36);
+    /* h of both directions, and their sum */
+    assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
     rnn_arch.unload(self);
     hparams_close(h);
     weights_close(w);
@@ -262,6 +259,16 @@ static void test_load_fails_cleanly_without_memory(void **state)
     rnn_random_remove(dir);
 }
 
+static size_t scratch(const void *self, int items, int tokens, int rows,
+                      int threads)
+{
+    return rnn_arch.scratch_bytes(self,
+                                  &(struct step_size){.items = items,
+                                                      .tokens = {tokens},
+                                                      .rows = rows,
+                                                      .threads = threads});
+}
+
 static void test_scratch_grows_with_every_limit(void **state)
 {
     struct load_opts o = {.label = "m"};
@@ -276,11 +283,11 @@ static void test_scratch_grows_with_every_limit(void **state)
     (void)state;
     assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
     assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
-    base = rnn_arch.scratch_bytes(self, 64, 256, 64, 2);
-    assert_true(rnn_arch.scratch_bytes(self, 65, 256, 64, 2) > base);
-    assert_true(rnn_arch.scratch_bytes(self, 64, 257, 64, 2) > base);
-    assert_true(rnn_arch.scratch_bytes(self, 64, 256, 65, 2) > base);
-    assert_true(rnn_arch.scratch_bytes(self, 64, 256, 64, 3) > base);
+    base = scratch(self, 64, 256, 64, 2);
+    assert_true(scratch(self, 65, 256, 64, 2) > base);
+    assert_true(scratch(self, 64, 257, 64, 2) > base);
+    assert_true(scratch(self, 64, 256, 65, 2) > base);
+    assert_true(scratch(self, 64, 256, 64, 3) > base);
     rnn_arch.unload(self);
     hparams_close(h);
     weights_close(w);
@@ -294,8 +301,8 @@ static void test_registry_names_are_unique_and_complete(void **state)
     for (int i = 0; registry_archs[i]; i++) {
         const struct model_arch *a = registry_archs[i];
 
-        assert_true(a->name && a->load && a->unload && a->layout &&
-                    a->scratch_bytes && a->step);
+        assert_true(a->name && a->load && a->unload && a->scratch_bytes &&
+                    a->step);
         for (int k = 0; k < i; k++)
             assert_string_not_equal(a->name, registry_archs[k]->name);
     }

@@ -103,19 +103,19 @@ static void close_work(struct work *w)
 static void set_item(struct work *w, int i, int from, int n)
 {
     struct rig_item *it = &w->it[i];
-    int class = w->g.info.n_labels > 0;
+    int class = w->g.info.cols[OUT_CLASS] > 0;
 
     memset(it, 0, sizeof *it);
     it->seq = &w->seq[i];
     it->ids = ids[i] + from;
     it->n = n;
     it->n_want = 2;
-    it->want[0] = (struct want){.kind = class ? WANT_CLASS : WANT_LOGITS,
+    it->want[0] = (struct want){.kind = class ? OUT_CLASS : OUT_LOGITS,
                                 .from = n - 1,
                                 .n = 1,
                                 .dst = w->out[i],
                                 .ld = MAX_OUT};
-    it->want[1] = (struct want){.kind = class ? WANT_POOLED : WANT_HIDDEN,
+    it->want[1] = (struct want){.kind = class ? OUT_POOLED : OUT_HIDDEN,
                                 .from = n - 1,
                                 .n = 1,
                                 .dst = w->out[i] + MAX_OUT,
@@ -143,7 +143,8 @@ static void run_alone(struct work *w, int n)
 
 static void expect_equal(const char *what, int n)
 {
-    int cols = a.g.info.n_labels ? a.g.info.n_labels : a.g.info.n_vocab;
+    int cols = a.g.info.cols[OUT_CLASS] ? a.g.info.cols[OUT_CLASS]
+                                        : a.g.info.cols[OUT_LOGITS];
     size_t bytes = (size_t)cols * sizeof(float);
 
     for (int i = 0; i < n; i++) {
@@ -151,10 +152,10 @@ static void expect_equal(const char *what, int n)
             fail_msg("%s: item %d failed", what, i);
         if (memcmp(a.out[i], b.out[i], bytes) ||
             memcmp(a.out[i] + MAX_OUT, b.out[i] + MAX_OUT,
-                   (size_t)a.g.info.width * sizeof(float)))
+                   (size_t)a.g.info.cols[OUT_HIDDEN] * sizeof(float)))
             fail_msg("%s: outputs of item %d of %d differ", what, i, n);
         if (memcmp(a.seq[i].fixed[0], b.seq[i].fixed[0],
-                   a.g.layout.fixed_bytes))
+                   a.g.info.state.fixed_bytes))
             fail_msg("%s: state of item %d of %d differs", what, i, n);
     }
 }
@@ -330,7 +331,7 @@ static void test_step_invalid_items_fail_alone(void **state)
     ids[1][0] = lm_lstm.V;
     ids[2][0] = -1;
     b.it[3].want[0].from = len[3];
-    b.it[4].want[0].kind = WANT_CLASS;
+    b.it[4].want[0].kind = OUT_CLASS;
     b.it[5].want[1].from = -1;
     step(&b, 0, 8);
     for (int i = 1; i <= 5; i++) {

@@ -49,10 +49,10 @@ static void text_open(const struct tf_fake *f, struct text *s, int n,
     if (f->spec.whole)
         return;
     tf_attn_layout(&f->spec, f->window, &layout);
-    assert_int_equal(layout.stream[0].page_tokens, ATTN_KEYS);
-    assert_int_equal(layout.stream[0].page_bytes % 64, 0);
+    assert_int_equal(layout.port[0].page_tokens, ATTN_KEYS);
+    assert_int_equal(layout.port[0].page_bytes % 64, 0);
     for (int i = 0; i < (n + ATTN_KEYS - 1) / ATTN_KEYS; i++) {
-        size_t floats = layout.stream[0].page_bytes / sizeof(float);
+        size_t floats = layout.port[0].page_bytes / sizeof(float);
         float *p = mem_floats(floats);
 
         assert_non_null(p);
@@ -93,7 +93,7 @@ static void step(const struct tf_fake *f, const struct kernels *k,
     for (int i = 0; i < n; i++) {
         const struct text *s = p[i].s;
 
-        w[i] = (struct want){WANT_LOGITS, 0, p[i].n, p[i].out, LD};
+        w[i] = (struct want){OUT_LOGITS, 0, p[i].n, p[i].out, LD};
         it[i].seq = &p[i].s->state;
         it[i].in.p = s->ids + s->state.len[0];
         it[i].in.n = p[i].n;
@@ -101,7 +101,7 @@ static void step(const struct tf_fake *f, const struct kernels *k,
         it[i].n_w = p[i].w ? p[i].n_w : p[i].out != NULL;
         b.n_tokens += p[i].n;
         for (int j = 0; j < it[i].n_w; j++)
-            b.n_rows += it[i].w[j].kind == WANT_ATTENTION ? 0 : it[i].w[j].n;
+            b.n_rows += it[i].w[j].kind == OUT_ATTENTION ? 0 : it[i].w[j].n;
     }
     x.scratch =
         mem_aligned(tf_fake_scratch(f, n, b.n_tokens, b.n_rows, n_threads));
@@ -279,7 +279,7 @@ static void test_attention_to_look_at_is_the_formula(void **state)
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct tf_fake f;
         struct text s, other;
-        struct want w = {.kind = WANT_ATTENTION, .dst = got};
+        struct want w = {.kind = OUT_ATTENTION, .dst = got};
         struct part p[2] = {{.s = &other, .n = 30}, {.s = &s, .w = &w}};
 
         open_kind(&f, kind);
@@ -308,9 +308,9 @@ static void check_wants(struct tf_fake *f, const struct kernels *k, int fast)
     static float hidden[5 * FAKE_WIDTH];
     static double states[FAKE_MAX * FAKE_WIDTH], want[FAKE_MAX * FAKE_VOCAB];
     struct want w[3] = {
-        {WANT_LOGITS, 7, 9, tight, FAKE_VOCAB},
-        {WANT_HIDDEN, 45, 5, hidden, FAKE_WIDTH},
-        {WANT_LOGITS, 49, 1, row, LD},
+        {OUT_LOGITS, 7, 9, tight, FAKE_VOCAB},
+        {OUT_HIDDEN, 45, 5, hidden, FAKE_WIDTH},
+        {OUT_LOGITS, 49, 1, row, LD},
     };
     struct text s;
     struct part p = {.s = &s, .n = 50, .w = w, .n_w = 3};
@@ -403,7 +403,7 @@ static void test_a_batch_that_lies_about_its_size_is_refused(void **state)
     static float out[8 * LD];
     struct tf_fake f;
     struct text s;
-    struct want w = {WANT_LOGITS, 0, 8, out, LD};
+    struct want w = {OUT_LOGITS, 0, 8, out, LD};
     struct batch_item it = {.seq = &s.state, .w = &w, .n_w = 1};
     struct batch b = {.item = &it, .n_item = 1, .n_tokens = 8, .n_rows = 7};
     struct exec x = {.k = kernels_available(0), .n_threads = 1};

@@ -27,7 +27,7 @@
 #define MAX_LEN 60
 
 struct kind {
-    struct job_spec spec;
+    struct flat_spec spec;
     int32_t ids[MAX_LEN];
     const char *stop[2];
     int bad; /* it may not end well */
@@ -41,7 +41,7 @@ struct kind {
 
 struct group {
     struct watched j[MAX_GROUP];
-    struct job_spec spec[MAX_GROUP];
+    struct flat_spec spec[MAX_GROUP];
     int kind[MAX_GROUP];
     int n, accepted, disturbed[MAX_GROUP];
 };
@@ -67,7 +67,7 @@ static void make_kind(struct fix *f, struct rng *r, struct kind *k)
         k->ids[rng_below(r, (uint32_t)n)] = bad[rng_below(r, 4)];
         k->bad = 1;
     }
-    k->spec = fix_spec(f, 1u << rng_below(r, 3), k->ids, n);
+    k->spec = fix_spec(f, fix_tasks[rng_below(r, 3)], k->ids, n);
     k->spec.top_k = 1 + (int)rng_below(r, 10);
     k->spec.max_tokens = (int)rng_below(r, 20);
     k->spec.sample.temperature = (float)rng_below(r, 3) * 0.7f;
@@ -84,7 +84,7 @@ static void make_kind(struct fix *f, struct rng *r, struct kind *k)
 
 static void take_answer(const struct watched *j, struct kind *k)
 {
-    const struct job_result *r = job_result(j->job);
+    const struct flat_result flat = flat_result(j->job), *r = &flat;
     k->done = j->final == JOB_DONE;
     if (!k->done) {
         k->code = job_error(j->job)->code;
@@ -113,7 +113,7 @@ static void check_answer(const struct watched *j, const struct kind *k,
     assert_int_equal(got.n_values, k->n_values);
     assert_memory_equal(got.value, k->value, sizeof(got.value));
     assert_string_equal(got.text, k->text);
-    if (k->spec.stream && k->spec.task == TASK_GENERATE && k->done)
+    if (k->spec.stream && k->spec.task == &task_generate && k->done)
         assert_string_equal(j->text, k->text);
 }
 

@@ -17,6 +17,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
+#include "engine/run/eval.h"
 #include "tests/support/engine_fix.h"
 
 #define V 64
@@ -33,9 +34,9 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4},
              (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_CLASSIFY, prompt, N_PROMPT);
+    struct flat_spec s = fix_spec(&f, &task_classify, prompt, N_PROMPT);
     fix_run(&f, &s, 1, &j);
-    const struct job_result *r = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *r = &flat;
     double x[4], sum = 0;
     int best = 0;
     uint32_t h = fake_state(prompt, N_PROMPT);
@@ -54,7 +55,7 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
     fix_close(&f);
 }
 
-static void check_next(const struct job_result *r, double temperature, int k)
+static void check_next(const struct flat_result *r, double temperature, int k)
 {
     double p[V], sum = 0, covered = 0;
     uint32_t h = fake_state(prompt, N_PROMPT);
@@ -89,12 +90,13 @@ static void test_next_lists_the_best_offered_tokens(void **state)
              (struct engine_options){0});
     static const double temperature[] = {1, 0.5, 2};
     for (int i = 0; i < 3; i++) {
-        struct job_spec s = fix_spec(&f, TASK_NEXT, prompt, N_PROMPT);
+        struct flat_spec s = fix_spec(&f, &task_next, prompt, N_PROMPT);
         s.temperature = (float)temperature[i];
         s.top_k = 5 + 10 * i;
         fix_run(&f, &s, 1, &j);
         assert_int_equal(j.final, JOB_DONE);
-        check_next(job_result(j.job), temperature[i], s.top_k);
+        struct flat_result r = flat_result(j.job);
+        check_next(&r, temperature[i], s.top_k);
         watch_release(&j, 1);
     }
     fix_close(&f);
@@ -108,9 +110,9 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, N_PROMPT);
+    struct flat_spec s = fix_spec(&f, &task_generate, prompt, N_PROMPT);
     fix_run(&f, &s, 1, &j);
-    const struct job_result *r = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *r = &flat;
     assert_int_equal(j.final, JOB_DONE);
     memcpy(ids, prompt, sizeof(prompt));
     int n = 0;
@@ -163,7 +165,7 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
     for (int i = 0; i < N; i++)
         ids[i] = FAKE_WORD + i * 7 % 50;
     for (size_t k = 0; k < sizeof(windows) / sizeof(windows[0]); k++) {
-        struct score s;
+        struct eval_score s;
         struct err e = ERR_INIT;
         int step = windows[k] ? windows[k] : N, n = 0;
         double nats = 0;
@@ -172,7 +174,7 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
             nats += nats_of(ids + at, 0, end - at);
             n += end - at - 1;
         }
-        assert_int_equal(engine_score(f.g, f.m, ids, N, windows[k], &s, &e), 0);
+        assert_int_equal(eval_score(f.g, f.m, ids, N, windows[k], &s, &e), 0);
         assert_int_equal(s.tokens, n);
         assert_true(fabs(s.nats - nats) < 1e-3);
     }
@@ -182,20 +184,20 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
 static void test_score_refuses_what_it_cannot_do(void **state)
 {
     struct fix f;
-    struct score s;
+    struct eval_score s;
     int32_t ids[3] = {10, 11, V};
     int32_t nan[3] = {10, FAKE_NAN, 11};
     struct err e = ERR_INIT, e2 = ERR_INIT, e3 = ERR_INIT;
     (void)state;
     fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
-    assert_int_equal(engine_score(f.g, f.m, ids, 3, 0, &s, &e), -1);
+    assert_int_equal(eval_score(f.g, f.m, ids, 3, 0, &s, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
-    assert_int_equal(engine_score(f.g, f.m, nan, 3, 0, &s, &e2), -1);
+    assert_int_equal(eval_score(f.g, f.m, nan, 3, 0, &s, &e2), -1);
     assert_int_equal(e2.code, ERR_INTERNAL);
     fix_close(&f);
-    fix_open(&f, &(struct fake_config){.tasks = TASK_CLASSIFY},
+    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS},
              (struct engine_options){0});
-    assert_int_equal(engine_score(f.g, f.m, ids, 2, 0, &s, &e3), -1);
+    assert_int_equal(eval_score(f.g, f.m, ids, 2, 0, &s, &e3), -1);
     assert_int_equal(e3.code, ERR_UNSUPPORTED);
     fix_close(&f);
 }
@@ -208,30 +210,30 @@ static void test_engine_finds_models_by_name_and_task(void **state)
     struct model *m, *all[8];
     char dir[64];
     (void)state;
-    fix_open(&f, &(struct fake_config){.tasks = TASK_CLASSIFY},
+    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS},
              (struct engine_options){0});
     struct err e = ERR_INIT;
     assert_int_equal(fake_dir(&(struct fake_config){0}, dir), 0);
     assert_int_equal(engine_load(f.g, "both.1-x_Y", dir, &e), 0);
     fake_dir_remove(dir); /* a loaded model needs its mapping only */
-    assert_int_equal(engine_model(f.g, NULL, TASK_CLASSIFY, &m, &e), 0);
+    assert_int_equal(engine_model(f.g, NULL, &task_classify, &m, &e), 0);
     assert_string_equal(model_name(m), "fake");
     model_release(m);
-    assert_int_equal(engine_model(f.g, NULL, TASK_GENERATE, &m, &e), 0);
+    assert_int_equal(engine_model(f.g, NULL, &task_generate, &m, &e), 0);
     assert_string_equal(model_name(m), "both.1-x_Y");
     assert_string_equal(model_arch_name(m), "fake");
     assert_string_equal(model_dtype(m), "F32");
-    assert_int_equal(model_max_tokens(m), 8192);
+    assert_int_equal(model_max_tokens(m, PORT_TARGET), 8192);
     assert_int_equal(strncmp(model_digest(m), "sha256:", 7), 0);
     model_release(m);
     assert_int_equal(engine_models(f.g, all, 8), 2);
     model_release(all[0]);
     model_release(all[1]);
-    assert_int_equal(engine_model(f.g, "none", 0, &m, &e), -1);
+    assert_int_equal(engine_model(f.g, "none", NULL, &m, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_string_equal(e.reason, "model_not_found");
     err_clear(&e);
-    assert_int_equal(engine_model(f.g, "fake", TASK_NEXT, &m, &e), -1);
+    assert_int_equal(engine_model(f.g, "fake", &task_next, &m, &e), -1);
     assert_int_equal(e.code, ERR_UNSUPPORTED);
     assert_string_equal(e.reason, "task_not_supported");
     fix_close(&f);

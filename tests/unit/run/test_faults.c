@@ -28,7 +28,7 @@ static void fill_words(int32_t *ids, int n)
 /* A classification of ids must be what the toy says. */
 static void check_scores(const struct watched *j, const int32_t *ids, int n)
 {
-    const struct job_result *r = job_result(j->job);
+    const struct flat_result flat = flat_result(j->job), *r = &flat;
     uint32_t h = fake_state(ids, n);
     int best = 0;
     assert_int_equal(j->final, JOB_DONE);
@@ -64,14 +64,14 @@ static void test_fault_of_an_item_harms_no_neighbour(void **state)
         for (int k = 0; k < 4; k++) {
             for (int place = 0; place < N; place += 4) {
                 struct watched j[N] = {{0}};
-                struct job_spec s[N];
+                struct flat_spec s[N];
                 int32_t good[30], ill[30];
                 fill_words(good, 30);
                 fill_words(ill, 30);
                 ill[11] = bad[k].id;
                 for (int i = 0; i < N; i++)
-                    s[i] = fix_spec(&f, TASK_CLASSIFY, good, 20 + i);
-                s[place] = fix_spec(&f, 1u << task, ill, 30);
+                    s[i] = fix_spec(&f, &task_classify, good, 20 + i);
+                s[place] = fix_spec(&f, fix_tasks[task], ill, 30);
                 fix_run(&f, s, N, j);
                 for (int i = 0; i < N; i++)
                     if (i == place)
@@ -89,7 +89,7 @@ static void test_fault_of_a_step_fails_its_jobs_only(void **state)
 {
     struct fix f;
     struct watched j[4] = {{0}};
-    struct job_spec s[4];
+    struct flat_spec s[4];
     int32_t good[100], ill[100];
     (void)state;
     fill_words(good, 100);
@@ -97,7 +97,7 @@ static void test_fault_of_a_step_fails_its_jobs_only(void **state)
     ill[20] = FAKE_STEP;
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
     for (int i = 0; i < 4; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, i == 1 ? ill : good, 50 + i);
+        s[i] = fix_spec(&f, &task_classify, i == 1 ? ill : good, 50 + i);
     fix_run(&f, s, 4, j);
     check_failed(&j[0], ERR_INTERNAL); /* it was in the step */
     check_failed(&j[1], ERR_INTERNAL);
@@ -112,14 +112,14 @@ static void test_fault_of_a_cut_file_fails_jobs_not_the_process(void **state)
 {
     struct fix f;
     struct watched j[3] = {{0}};
-    struct job_spec s[3];
+    struct flat_spec s[3];
     char path[128];
     int32_t ids[30];
     (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){0});
     for (int i = 0; i < 3; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 30);
+        s[i] = fix_spec(&f, &task_classify, ids, 30);
     fix_run(&f, s, 1, j);
     check_scores(&j[0], ids, 30);
     watch_release(j, 1);
@@ -143,16 +143,16 @@ static void test_fault_of_each_allocation_fails_jobs_only(void **state)
     for (long n = 1; reached; n++) {
         struct fix f;
         struct watched j[3] = {{0}}, after = {0};
-        struct job_spec s[3];
+        struct flat_spec s[3];
         struct err e = ERR_INIT;
         int32_t ids[200];
         static const char *const stop[] = {"some", "stop"};
         assert_true(n < 200);
         fill_words(ids, 200);
         fix_open(&f, &chunks, (struct engine_options){0});
-        s[0] = fix_spec(&f, TASK_CLASSIFY, ids, 200);
-        s[1] = fix_spec(&f, TASK_NEXT, ids, 20);
-        s[2] = fix_spec(&f, TASK_GENERATE, ids, 20);
+        s[0] = fix_spec(&f, &task_classify, ids, 200);
+        s[1] = fix_spec(&f, &task_next, ids, 20);
+        s[2] = fix_spec(&f, &task_generate, ids, 20);
         s[2].sample.temperature = 1;
         s[2].sample.repetition_penalty = 1.5f;
         s[2].max_tokens = 40;
@@ -216,13 +216,13 @@ static void test_cancel_at_every_step_ends_the_job_once(void **state)
     for (int at = 0; at < STEPS; at++) {
         struct fix f;
         struct watched j[N] = {{0}};
-        struct job_spec s[N];
+        struct flat_spec s[N];
         int32_t ids[30];
         fill_words(ids, 30);
         fix_open(&f, &chunks, (struct engine_options){0});
-        s[0] = fix_spec(&f, TASK_GENERATE, ids, 20); /* 3 + 7 steps */
+        s[0] = fix_spec(&f, &task_generate, ids, 20); /* 3 + 7 steps */
         for (int i = 1; i < N; i++)
-            s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 27 + i);
+            s[i] = fix_spec(&f, &task_classify, ids, 27 + i);
         s[0].sample.temperature = 1;
         s[0].sample.seed = 3; /* no end token among its eight */
         atomic_store(&fake_stats.hold, 1);
@@ -253,7 +253,7 @@ static void test_cancel_from_the_event_itself(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_GENERATE, ids, 2);
+    struct flat_spec s = fix_spec(&f, &task_generate, ids, 2);
     s.stream = 1;
     s.max_tokens = 30;
     fix_run(&f, &s, 1, &j);
@@ -268,13 +268,13 @@ static void test_cancel_of_waiting_jobs(void **state)
     enum { N = 20 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t ids[30];
     (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 1});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 10 + i);
+        s[i] = fix_spec(&f, &task_classify, ids, 10 + i);
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
@@ -296,7 +296,7 @@ static void test_deadline_ends_running_and_waiting_jobs(void **state)
     enum { N = 6 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t slow[2000], ids[30];
     (void)state;
     fill_words(ids, 30);
@@ -306,7 +306,7 @@ static void test_deadline_ends_running_and_waiting_jobs(void **state)
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
     for (int i = 0; i < N; i++) {
         s[i] =
-            fix_spec(&f, TASK_CLASSIFY, i < 2 ? slow : ids, i < 2 ? 2000 : 30);
+            fix_spec(&f, &task_classify, i < 2 ? slow : ids, i < 2 ? 2000 : 30);
     }
     int64_t now = clock_now_us();
     s[0].deadline_us = now + 30000; /* 250 slow steps take longer */
@@ -334,7 +334,7 @@ static void test_a_late_job_that_is_cancelled_was_late(void **state)
     (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_CLASSIFY, ids, 30);
+    struct flat_spec s = fix_spec(&f, &task_classify, ids, 30);
     s.deadline_us = clock_now_us() + 20000;
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, &s, 1, &j);
@@ -354,14 +354,14 @@ static void test_drain_lets_running_jobs_end(void **state)
     enum { N = 50 };
     struct fix f;
     struct watched j[N] = {{0}}, late = {0};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     struct err e = ERR_INIT;
     int32_t ids[60];
     (void)state;
     fill_words(ids, 60);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 4});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 5 + i);
+        s[i] = fix_spec(&f, &task_classify, ids, 5 + i);
     fix_submit(&f, s, N, j);
     assert_int_equal(engine_draining(f.g), 0);
     assert_int_equal(engine_drain(f.g, 10000), 0);
@@ -381,14 +381,14 @@ static void test_drain_ends_the_rest_after_its_time(void **state)
     enum { N = 10 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     static int32_t slow[8000];
     (void)state;
     for (int i = 0; i < 8000; i++)
         slow[i] = i % 8 ? FAKE_WORD : FAKE_SLOW;
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, slow, i == 0 ? 8 : 8000);
+        s[i] = fix_spec(&f, &task_classify, slow, i == 0 ? 8 : 8000);
     fix_submit(&f, s, N, j);
     assert_int_equal(engine_drain(f.g, 250), 1);
     check_scores(&j[0], slow, 8);
@@ -405,12 +405,12 @@ static void test_close_gives_every_job_its_final_event(void **state)
     for (int pass = 0; pass < 6; pass++) {
         struct fix f;
         struct watched j[N] = {{0}};
-        struct job_spec s[N];
+        struct flat_spec s[N];
         int32_t ids[60];
         fill_words(ids, 60);
         fix_open(&f, &chunks, (struct engine_options){.max_rows = 4});
         for (int i = 0; i < N; i++)
-            s[i] = fix_spec(&f, TASK_GENERATE, ids, 60);
+            s[i] = fix_spec(&f, &task_generate, ids, 60);
         atomic_store(&fake_stats.hold, 1);
         fix_submit(&f, s, N, j);
         fake_pass(pass * 3);
@@ -434,7 +434,7 @@ static void test_queue_takes_groups_as_a_whole(void **state)
     enum { N = 40 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     struct err e = ERR_INIT;
     int32_t ids[30];
     (void)state;
@@ -442,7 +442,7 @@ static void test_queue_takes_groups_as_a_whole(void **state)
     fix_open(&f, &chunks,
              (struct engine_options){.max_queue = 10, .max_rows = 2});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 8);
+        s[i] = fix_spec(&f, &task_classify, ids, 8);
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, s, 2, j); /* these run */
     fake_pass(0);
@@ -476,22 +476,22 @@ static void test_queue_refuses_a_group_with_one_bad_item(void **state)
     fill_words(ids, 30);
     fix_open(&f,
              &(struct fake_config){.max_chain = 8,
-                                   .tasks = TASK_CLASSIFY | TASK_NEXT},
+                                   .outputs = FAKE_CLASS | FAKE_LOGITS},
              (struct engine_options){0});
     for (int k = 0; k < 6; k++) {
         static const enum err_code code[] = {ERR_INVALID,     ERR_INVALID,
                                              ERR_INVALID,     ERR_TOO_LARGE,
                                              ERR_UNSUPPORTED, ERR_INVALID};
         struct err e = ERR_INIT;
-        struct job_spec s[5];
+        struct flat_spec s[5];
         for (int i = 0; i < 5; i++)
-            s[i] = fix_spec(&f, TASK_CLASSIFY, ids, 30);
-        s[3] = k == 0   ? fix_spec(&f, TASK_CLASSIFY, wrong, 2)
-               : k == 1 ? fix_spec(&f, TASK_CLASSIFY, minus, 1)
-               : k == 2 ? fix_spec(&f, TASK_CLASSIFY, ids, 0)
-               : k == 3 ? fix_spec(&f, TASK_CLASSIFY, many, 8193)
-               : k == 4 ? fix_spec(&f, TASK_GENERATE, ids, 30)
-                        : fix_spec(&f, TASK_NEXT, ids, 30);
+            s[i] = fix_spec(&f, &task_classify, ids, 30);
+        s[3] = k == 0   ? fix_spec(&f, &task_classify, wrong, 2)
+               : k == 1 ? fix_spec(&f, &task_classify, minus, 1)
+               : k == 2 ? fix_spec(&f, &task_classify, ids, 0)
+               : k == 3 ? fix_spec(&f, &task_classify, many, 8193)
+               : k == 4 ? fix_spec(&f, &task_embed, ids, 30)
+                        : fix_spec(&f, &task_next, ids, 30);
         s[3].top_k = k == 5 ? 1001 : 1;
         assert_int_equal(watch_submit(&f.w, f.g, s, 5, j, &e), -1);
         assert_int_equal(e.code, code[k]);

@@ -58,11 +58,10 @@ struct answer {
 };
 
 struct requests {
-    unsigned tasks;
     int n_ids;
     int32_t ids[N + N_LEFT][MAX_LEN];
     int len[N + N_LEFT];
-    unsigned task[N + N_LEFT];
+    const struct task *task[N + N_LEFT];
     uint64_t seed[N + N_LEFT];
 };
 
@@ -82,7 +81,7 @@ static void put(struct answer *a, const void *p, size_t n)
 
 static void record(const struct watched *j, struct answer *a)
 {
-    const struct job_result *r = job_result(j->job);
+    const struct flat_result flat = flat_result(j->job), *r = &flat;
     assert_int_equal(j->n_final, 1);
     assert_int_equal(j->final, JOB_DONE);
     a->n = 0;
@@ -103,16 +102,16 @@ static void make_requests(struct requests *q, const struct model *m)
 {
     struct rng r;
     rng_init(&r, 21);
-    q->tasks = model_get_info(m)->tasks;
+    int classes = model_can(m, &task_classify);
     q->n_ids = tokenizer_size(model_tokenizer(m));
     for (int i = 0; i < N + N_LEFT; i++) {
-        int most =
-            model_max_tokens(m) < MAX_LEN ? model_max_tokens(m) : MAX_LEN;
+        int most = model_max_tokens(m, PORT_TARGET);
+        most = most < MAX_LEN ? most : MAX_LEN;
         q->len[i] = 1 + (int)rng_below(&r, (uint32_t)most);
         q->seed[i] = rng_next(&r);
-        q->task[i] = q->tasks & TASK_CLASSIFY ? TASK_CLASSIFY
-                     : i % 2                  ? TASK_GENERATE
-                                              : TASK_NEXT;
+        q->task[i] = classes ? &task_classify
+                     : i % 2 ? &task_generate
+                             : &task_next;
         for (int t = 0; t < q->len[i]; t++)
             q->ids[i][t] = (int32_t)rng_below(&r, (uint32_t)q->n_ids);
         for (int t = 0; i % 4 == 3 && t < q->len[i] && t < COMMON; t++)
@@ -120,21 +119,22 @@ static void make_requests(struct requests *q, const struct model *m)
     }
 }
 
-static struct job_spec spec_of(const struct requests *q, struct model *m, int i)
+static struct flat_spec spec_of(const struct requests *q, struct model *m,
+                                int i)
 {
-    struct job_spec s = {.model = m,
-                         .task = q->task[i],
-                         .tokens = q->ids[i],
-                         .n_tokens = q->len[i],
-                         .top_k = 1 + i % 7,
-                         .temperature = 0.5f + (float)(i % 5) * 0.25f,
-                         .max_tokens = 4 + i % 13,
-                         .sample = {.temperature = i % 3 ? 0.9f : 0.0f,
-                                    .top_k = i % 4 ? 0 : 8,
-                                    .top_p = i % 5 ? 1.0f : 0.8f,
-                                    .repetition_penalty = i % 6 ? 1.0f : 1.2f,
-                                    .seed = q->seed[i]},
-                         .stream = i >= N};
+    struct flat_spec s = {.model = m,
+                          .task = q->task[i],
+                          .tokens = q->ids[i],
+                          .n_tokens = q->len[i],
+                          .top_k = 1 + i % 7,
+                          .temperature = 0.5f + (float)(i % 5) * 0.25f,
+                          .max_tokens = 4 + i % 13,
+                          .sample = {.temperature = i % 3 ? 0.9f : 0.0f,
+                                     .top_k = i % 4 ? 0 : 8,
+                                     .top_p = i % 5 ? 1.0f : 0.8f,
+                                     .repetition_penalty = i % 6 ? 1.0f : 1.2f,
+                                     .seed = q->seed[i]},
+                          .stream = i >= N};
     return s;
 }
 
@@ -170,7 +170,7 @@ static void rig_open(struct rig *x, const struct setup *o,
         assert_int_equal(model_dir_make(src, x->dir[x->n]), 0);
         const char *dir = x->dir[x->n][0] ? x->dir[x->n] : src;
         if (engine_load(x->g, name, dir, &e) ||
-            engine_model(x->g, name, 0, &x->m[x->n], &e))
+            engine_model(x->g, name, NULL, &x->m[x->n], &e))
             fail_msg("%s: %s", src, e.msg);
     }
 }
@@ -200,7 +200,7 @@ static void run_alone(const struct setup *o, const char *name,
             rig_open(&x, o, &name, 1);
         }
         struct watched j = {0};
-        struct job_spec s = spec_of(q, x.m[0], i);
+        struct flat_spec s = spec_of(q, x.m[0], i);
         struct err e = ERR_INIT;
         int before = x.w.n_final;
         if (watch_submit(&x.w, x.g, &s, 1, &j, &e))
@@ -218,7 +218,7 @@ static void run_crowd(const struct setup *o, const char *const *names, int n,
 {
     enum { ALL = N + N_LEFT };
     static struct watched j[MAX_TOGETHER][ALL];
-    static struct job_spec s[MAX_TOGETHER][ALL];
+    static struct flat_spec s[MAX_TOGETHER][ALL];
     static struct answer a;
     struct rig x;
     struct err e = ERR_INIT;

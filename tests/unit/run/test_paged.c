@@ -66,7 +66,7 @@ static void check_greedy(const struct watched *j, const int32_t *ids, int n,
                          int max_tokens)
 {
     static int32_t want[8192];
-    const struct job_result *r = job_result(j->job);
+    const struct flat_result flat = flat_result(j->job), *r = &flat;
     int made = greedy(ids, n, max_tokens, want);
     if (j->final != JOB_DONE)
         fail_msg("%s", job_error(j->job)->msg);
@@ -85,10 +85,10 @@ static void random_words(int32_t *ids, int n, uint64_t seed)
         ids[i] = FAKE_WORD + (int32_t)rng_below(&r, V - FAKE_WORD);
 }
 
-static struct job_spec generate(const struct fix *f, const int32_t *ids, int n,
-                                int max_tokens)
+static struct flat_spec generate(const struct fix *f, const int32_t *ids, int n,
+                                 int max_tokens)
 {
-    struct job_spec s = fix_spec(f, TASK_GENERATE, ids, n);
+    struct flat_spec s = fix_spec(f, &task_generate, ids, n);
     s.max_tokens = max_tokens;
     return s;
 }
@@ -107,12 +107,12 @@ static void test_paged_prefix_is_computed_once(void **state)
     for (int i = 0; i < N; i++) {
         random_words(ids[i], LEN, 100 + (uint64_t)i);
         random_words(ids[i], SYSTEM, 1); /* the same beginning */
-        struct job_spec s = generate(&f, ids[i], LEN, 5);
+        struct flat_spec s = generate(&f, ids[i], LEN, 5);
         long before = atomic_load(&fake_stats.tokens);
         fix_run(&f, &s, 1, &j[i]);
         check_greedy(&j[i], ids[i], LEN, 5);
         int shared = i == 0 ? 0 : SYSTEM / PAGE * PAGE;
-        assert_int_equal(job_result(j[i].job)->cached_tokens, shared);
+        assert_int_equal(flat_result(j[i].job).cached_tokens, shared);
         assert_true(atomic_load(&fake_stats.tokens) - before <=
                     LEN - shared + 4);
     }
@@ -132,11 +132,11 @@ static void test_paged_prefix_leaves_the_last_token_to_compute(void **state)
     random_words(ids, 4 * PAGE, 3);
     fix_open(&f, &paged, (struct engine_options){0});
     for (int i = 0; i < 2; i++) {
-        struct job_spec s = generate(&f, ids, 4 * PAGE, 3);
+        struct flat_spec s = generate(&f, ids, 4 * PAGE, 3);
         fix_run(&f, &s, 1, &j[i]);
         check_greedy(&j[i], ids, 4 * PAGE, 3);
     }
-    assert_int_equal(job_result(j[1].job)->cached_tokens, 3 * PAGE);
+    assert_int_equal(flat_result(j[1].job).cached_tokens, 3 * PAGE);
     watch_release(j, 2);
     fix_close(&f);
 }
@@ -146,7 +146,7 @@ static void test_paged_prefix_of_a_running_job_is_followed(void **state)
     enum { N = 8, LEN = 600 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     static int32_t ids[N][LEN + 1];
     (void)state;
     struct fake_config c = paged;
@@ -174,16 +174,16 @@ static void test_paged_made_tokens_are_a_prefix_too(void **state)
     (void)state;
     random_words(ids, 20, 5);
     fix_open(&f, &paged, (struct engine_options){0});
-    struct job_spec s = generate(&f, ids, 20, 100);
+    struct flat_spec s = generate(&f, ids, 20, 100);
     fix_run(&f, &s, 1, &j[0]);
-    const struct job_result *r = job_result(j[0].job);
+    const struct flat_result flat = flat_result(j[0].job), *r = &flat;
     memcpy(ids + 20, r->tokens, (size_t)r->n_tokens * sizeof(int32_t));
     int n = 20 + r->n_tokens;
     ids[n++] = FAKE_WORD;
     s = generate(&f, ids, n, 4); /* the next turn of a talk */
     fix_run(&f, &s, 1, &j[1]);
     check_greedy(&j[1], ids, n, 4);
-    assert_int_equal(job_result(j[1].job)->cached_tokens,
+    assert_int_equal(flat_result(j[1].job).cached_tokens,
                      (n - 2) / PAGE * PAGE);
     watch_release(j, 2);
     fix_close(&f);
@@ -196,7 +196,7 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
     enum { N = 1000, LONG = 1500, GROUP = 200 };
     struct fix f;
     static struct watched j[N], big;
-    static struct job_spec s[N];
+    static struct flat_spec s[N];
     static int32_t ids[N][24], text[LONG];
     (void)state;
     random_words(text, LONG, 7);
@@ -206,7 +206,7 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
                                      .step_tokens = 512,
                                      .state_bytes = (LONG + 300) / PAGE *
                                                     PAGE_COST * 4 / 3});
-    struct job_spec l = generate(&f, text, LONG, 200);
+    struct flat_spec l = generate(&f, text, LONG, 200);
     fix_submit(&f, &l, 1, &big);
     for (int i = 0; i < N; i++) {
         int n = 1 + i % 24;
@@ -230,7 +230,7 @@ static void test_paged_youngest_gives_way_and_starts_again(void **state)
     enum { N = 6 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t ids[N][10];
     (void)state;
     /* Each may grow to 7 pages; there are 10. */
@@ -245,7 +245,7 @@ static void test_paged_youngest_gives_way_and_starts_again(void **state)
     fix_run(&f, s, N, j);
     int long_ones = 0;
     for (int i = 0; i < N; i++) {
-        const struct job_result *r = job_result(j[i].job);
+        const struct flat_result flat = flat_result(j[i].job), *r = &flat;
         check_greedy(&j[i], ids[i], 10, 100);
         long_ones += r->n_tokens > 60;
         assert_int_equal(j[i].text_len, r->text_len); /* sent once */
@@ -267,7 +267,7 @@ static void test_paged_job_over_the_budget_is_refused(void **state)
     random_words(ids, 100, 1);
     fix_open(&f, &paged,
              (struct engine_options){.state_bytes = 10 * PAGE_COST});
-    struct job_spec s = generate(&f, ids, 100, 62); /* 161 tokens are fed */
+    struct flat_spec s = generate(&f, ids, 100, 62); /* 161 tokens are fed */
     assert_int_equal(watch_submit(&f.w, f.g, &s, 1, &j, &e), -1);
     assert_int_equal(e.code, ERR_TOO_LARGE);
     assert_non_null(strstr(e.msg, "--state-mb"));
@@ -284,7 +284,7 @@ static void test_paged_models_share_the_budget(void **state)
     enum { N = 60, LEN = 100 };
     struct fix f;
     static struct watched j[3 * N];
-    static struct job_spec s[3][N];
+    static struct flat_spec s[3][N];
     static int32_t ids[3][N][LEN];
     struct model *m[3];
     struct err e = ERR_INIT;
@@ -294,9 +294,9 @@ static void test_paged_models_share_the_budget(void **state)
              (struct engine_options){.state_bytes = 14 * PAGE_COST});
     assert_int_equal(engine_load(f.g, "two", f.dir, &e), 0);
     assert_int_equal(engine_load(f.g, "three", f.dir, &e), 0);
-    assert_int_equal(engine_model(f.g, "fake", 0, &m[0], &e), 0);
-    assert_int_equal(engine_model(f.g, "two", 0, &m[1], &e), 0);
-    assert_int_equal(engine_model(f.g, "three", 0, &m[2], &e), 0);
+    assert_int_equal(engine_model(f.g, "fake", NULL, &m[0], &e), 0);
+    assert_int_equal(engine_model(f.g, "two", NULL, &m[1], &e), 0);
+    assert_int_equal(engine_model(f.g, "three", NULL, &m[2], &e), 0);
     for (int k = 0; k < 3; k++) {
         for (int i = 0; i < N; i++) {
             int n = 1 + i * 37 % LEN;
@@ -320,7 +320,7 @@ static void test_paged_jobs_that_wait_end_when_told(void **state)
     enum { N = 40 };
     struct fix f;
     static struct watched j[N];
-    static struct job_spec s[N];
+    static struct flat_spec s[N];
     static int32_t ids[N][30];
     (void)state;
     for (int way = 0; way < 3; way++) {
@@ -359,10 +359,10 @@ static void test_paged_window_bounds_the_state(void **state)
     c.window = 20;
     random_words(ids, 600, 11);
     fix_open(&f, &c, (struct engine_options){.state_bytes = 8 * PAGE_COST});
-    struct job_spec s = generate(&f, ids, 600, 500);
+    struct flat_spec s = generate(&f, ids, 600, 500);
     s.sample.temperature = 0;
     fix_run(&f, &s, 1, &j);
-    const struct job_result *r = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *r = &flat;
     assert_int_equal(j.final, JOB_DONE);
     assert_true(r->n_tokens > 0);
     memcpy(all, ids, sizeof(ids));
@@ -385,7 +385,7 @@ static void test_paged_prompts_do_not_stall_decoding(void **state)
     enum { LEN = 2000 };
     struct fix f;
     struct watched j[3] = {{0}};
-    struct job_spec s[3];
+    struct flat_spec s[3];
     static int32_t text[2][LEN];
     int32_t ids[4] = {FAKE_WORD, FAKE_WORD, FAKE_WORD, FAKE_WORD};
     struct fake_config c = paged;
@@ -395,8 +395,8 @@ static void test_paged_prompts_do_not_stall_decoding(void **state)
     random_words(text[1], LEN, 2);
     fix_open(&f, &c, (struct engine_options){.step_tokens = 16});
     s[0] = generate(&f, ids, 4, 50);
-    s[1] = fix_spec(&f, TASK_CLASSIFY, text[0], LEN);
-    s[2] = fix_spec(&f, TASK_CLASSIFY, text[1], LEN);
+    s[1] = fix_spec(&f, &task_classify, text[0], LEN);
+    s[2] = fix_spec(&f, &task_classify, text[1], LEN);
     atomic_store(&fake_stats.hold, 1);
     fix_submit(&f, s, 3, j);
     atomic_store(&fake_stats.hold, 0);
@@ -415,7 +415,7 @@ static void test_paged_attention_is_the_items_own(void **state)
     enum { N = 4, LEN = 30, HEADS = 3 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t ids[LEN];
     struct err e = ERR_INIT;
     struct fake_config c = paged;
@@ -426,12 +426,12 @@ static void test_paged_attention_is_the_items_own(void **state)
     for (int round = 0; round < 2; round++) { /* the second with a prefix */
         for (int i = 0; i < N; i++) {
             s[i] =
-                fix_spec(&f, i % 2 ? TASK_CLASSIFY : TASK_NEXT, ids, LEN - i);
+                fix_spec(&f, i % 2 ? &task_classify : &task_next, ids, LEN - i);
             s[i].attention = i < 3;
         }
         fix_run(&f, s, N, j);
         for (int i = 0; i < N; i++) {
-            const struct job_result *r = job_result(j[i].job);
+            const struct flat_result flat = flat_result(j[i].job), *r = &flat;
             int n = LEN - i;
             assert_int_equal(j[i].final, JOB_DONE);
             if (i == 3) {
@@ -452,7 +452,7 @@ static void test_paged_attention_is_the_items_own(void **state)
     }
     int32_t many[MODEL_MAX_SHOWN + 1];
     random_words(many, MODEL_MAX_SHOWN + 1, 1);
-    s[0] = fix_spec(&f, TASK_NEXT, many, MODEL_MAX_SHOWN + 1);
+    s[0] = fix_spec(&f, &task_next, many, MODEL_MAX_SHOWN + 1);
     s[0].attention = 1;
     assert_int_equal(watch_submit(&f.w, f.g, s, 1, j, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);

@@ -17,10 +17,9 @@
 #define PT 4 /* tokens of a page */
 
 static const struct state_layout paged = {
-    .n_streams = 1, .stream = {{.page_tokens = PT, .page_bytes = 64}}};
+    .n_ports = 1, .port = {{.page_tokens = PT, .page_bytes = 64}}};
 static const struct state_layout windowed = {
-    .n_streams = 1,
-    .stream = {{.page_tokens = PT, .page_bytes = 64, .window = 6}}};
+    .n_ports = 1, .port = {{.page_tokens = PT, .page_bytes = 64, .window = 6}}};
 
 static size_t page_cost(const struct seq_store *st)
 {
@@ -127,41 +126,6 @@ static void test_pages_of_a_fork_are_copied_when_written(void **state)
     }
     seq_store_fini(&st);
     assert_int_equal(atomic_load(&b.used), 0);
-}
-
-static void test_pages_of_a_truncated_sequence_can_be_written(void **state)
-{
-    struct state_budget b = {.limit = 1 << 16};
-    struct seq_store st;
-    struct err e = ERR_INIT;
-    int32_t ids[30], other[30];
-    (void)state;
-    open_store(&st, &paged, &b);
-    for (int len = 0; len <= 21; len++) {
-        count_up(ids, 30, 1000 * len);
-        count_up(other, 30, 1000 * len);
-        struct seq *s = take(&st), *witness;
-        assert_int_equal(append(&st, s, ids, 21), SEQ_OK);
-        assert_int_equal(seq_fork(&st, s, &witness, &e), SEQ_OK);
-        assert_int_equal(seq_truncate(&st, s, 0, len, &e), 0);
-        for (int i = len; i < 30; i++)
-            other[i] = -i;
-        assert_int_equal(append(&st, s, other + len, 30 - len), SEQ_OK);
-        check_holds(s, other, 0, 30);
-        check_holds(witness, ids, 0, 21);
-        /* Its prefix is found by others as it is now. */
-        struct seq *t = take(&st);
-        assert_int_equal(seq_share(&st, t, other, 30), 28);
-        check_holds(t, other, 0, 28);
-        seq_give(&st, t);
-        seq_give(&st, s);
-        seq_give(&st, witness);
-    }
-    struct seq *s = take(&st);
-    assert_int_equal(append(&st, s, ids, 5), SEQ_OK);
-    assert_int_equal(seq_truncate(&st, s, 0, 6, &e), -1);
-    seq_give(&st, s);
-    seq_store_fini(&st);
 }
 
 static void test_pages_of_a_prefix_are_shared(void **state)
@@ -325,11 +289,11 @@ static void test_pages_behind_a_window_are_given_back(void **state)
         check_holds(s, ids, from, i + 1);
         assert_true(st.pool[0].n_pages - st.pool[0].n_free <= 3);
     }
-    assert_true(seq_most_bytes(&st, 200, 1) <= 4 * page_cost(&st));
+    assert_true(seq_most_bytes(&st, (int64_t[]){200, 0}, 1) <=
+                4 * page_cost(&st));
     assert_int_equal(seq_fork(&st, s, &fork, &e), SEQ_OK);
     assert_int_equal(append(&st, fork, ids + 199, 1), SEQ_OK);
     check_holds(fork, ids, 194, 200);
-    assert_int_equal(seq_truncate(&st, fork, 0, 150, &e), -1);
     seq_give(&st, s);
     seq_give(&st, fork);
     seq_store_fini(&st);
@@ -427,8 +391,8 @@ static void test_pages_stay_right_in_a_crowd(void **state)
             for (int t = len[i]; t < MAX; t++)
                 want[i][t] = (int32_t)rng_below(&r, 2);
         } else if (what == 2) {
-            len[i] = (int)rng_below(&r, (uint32_t)len[i] + 1);
-            assert_int_equal(seq_truncate(&st, s[i], 0, len[i], &e), 0);
+            seq_reset(&st, s[i]);
+            len[i] = 0;
         } else if (len[i] < MAX) {
             int n = 1 + (int)rng_below(&r, (uint32_t)(MAX - len[i]));
             int rc = append(&st, s[i], want[i] + len[i], n);
@@ -453,7 +417,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages_grow_with_the_sequence),
         cmocka_unit_test(test_pages_of_a_fork_are_copied_when_written),
-        cmocka_unit_test(test_pages_of_a_truncated_sequence_can_be_written),
         cmocka_unit_test(test_pages_of_a_prefix_are_shared),
         cmocka_unit_test(test_pages_with_equal_tokens_become_one),
         cmocka_unit_test(test_pages_of_other_vectors_are_not_found),

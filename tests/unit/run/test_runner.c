@@ -51,12 +51,12 @@ static void test_runner_lets_jobs_join_at_any_step(void **state)
         struct watched a = {0}, b = {0};
         fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
                  (struct engine_options){0});
-        struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 1);
+        struct flat_spec s = fix_spec(&f, &task_generate, prompt, 1);
         s.max_tokens = 14;
         hold(1);
         fix_submit(&f, &s, 1, &a);
         fake_pass(after);
-        struct job_spec t = fix_spec(&f, TASK_GENERATE, prompt, 1);
+        struct flat_spec t = fix_spec(&f, &task_generate, prompt, 1);
         t.max_tokens = 5;
         fix_submit(&f, &t, 1, &b);
         hold(0);
@@ -76,7 +76,7 @@ static void test_runner_fills_a_step_with_all_that_waits(void **state)
     enum { N = 64 };
     struct fix f;
     static struct watched j[N + 1];
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[70];
     (void)state;
     fill_words(prompt, 70);
@@ -87,7 +87,7 @@ static void test_runner_fills_a_step_with_all_that_waits(void **state)
     uint64_t before = metric_count(sizes, 64), ones = metric_count(sizes, 1);
     hold(1);
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, i == 0 ? 16 : 65);
+        s[i] = fix_spec(&f, &task_classify, prompt, i == 0 ? 16 : 65);
     fix_submit(&f, s, 1, &j[N]);
     fake_pass(0);
     s[0].n_tokens = 65;
@@ -107,13 +107,13 @@ static void test_runner_works_through_large_groups_in_order(void **state)
     enum { N = 200 };
     struct fix f;
     static struct watched j[N];
-    static struct job_spec s[N];
+    static struct flat_spec s[N];
     int32_t prompt[3] = {FAKE_BOS, 10, 11};
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.max_rows = 4});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, 3);
+        s[i] = fix_spec(&f, &task_classify, prompt, 3);
     fix_run(&f, s, N, j);
     for (int i = 0; i < N; i++) {
         assert_int_equal(j[i].final, JOB_DONE);
@@ -132,16 +132,16 @@ static void test_runner_serves_decoding_rows_first(void **state)
 {
     struct fix f;
     struct watched j[3] = {{0}};
-    struct job_spec s[3];
+    struct flat_spec s[3];
     int32_t prompt[3000];
     (void)state;
     fill_words(prompt, 3000);
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){.step_tokens = 9});
     hold(1);
-    s[0] = fix_spec(&f, TASK_CLASSIFY, prompt, 3000);
-    s[1] = fix_spec(&f, TASK_CLASSIFY, prompt, 3000);
-    s[2] = fix_spec(&f, TASK_GENERATE, prompt, 8);
+    s[0] = fix_spec(&f, &task_classify, prompt, 3000);
+    s[1] = fix_spec(&f, &task_classify, prompt, 3000);
+    s[2] = fix_spec(&f, &task_generate, prompt, 8);
     s[2].max_tokens = 30;
     fix_submit(&f, s, 3, j);
     hold(0);
@@ -159,14 +159,14 @@ static void test_runner_lets_prompts_take_turns(void **state)
     enum { N = 5, LEN = 80 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[LEN];
     (void)state;
     fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.step_tokens = 8});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, LEN);
+        s[i] = fix_spec(&f, &task_classify, prompt, LEN);
     hold(1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
@@ -184,23 +184,23 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
     enum { N = 12 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[500];
     (void)state;
     fill_words(prompt, 500);
     fix_open(&f,
              &(struct fake_config){
-                 .max_chain = 8, .whole = 1, .tasks = TASK_CLASSIFY},
+                 .max_chain = 8, .whole = 1, .outputs = FAKE_CLASS},
              (struct engine_options){.step_tokens = 64});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, i % 3 ? 30 : 400 + i);
+        s[i] = fix_spec(&f, &task_classify, prompt, i % 3 ? 30 : 400 + i);
     hold(1);
     fix_submit(&f, s, N, j);
     fake_pass(0);
     hold(0);
     assert_int_equal(watch_wait(&f.w, N), 0);
     for (int i = 0; i < N; i++) {
-        const struct job_result *r = job_result(j[i].job);
+        const struct flat_result flat = flat_result(j[i].job), *r = &flat;
         uint32_t h = fake_state(prompt, s[i].n_tokens);
         int best = 0;
         assert_int_equal(j[i].final, JOB_DONE);
@@ -221,13 +221,13 @@ static void test_runner_keeps_the_token_budget(void **state)
     for (int k = 0; k < 3; k++) {
         struct fix f;
         struct watched j[20] = {{0}};
-        struct job_spec s[20];
+        struct flat_spec s[20];
         int32_t prompt[40];
         fill_words(prompt, 40);
         fix_open(&f, &(struct fake_config){.max_chain = 8},
                  (struct engine_options){.step_tokens = budget[k]});
         for (int i = 0; i < 20; i++) {
-            s[i] = fix_spec(&f, i % 2 ? TASK_GENERATE : TASK_CLASSIFY, prompt,
+            s[i] = fix_spec(&f, i % 2 ? &task_generate : &task_classify, prompt,
                             1 + i * 2);
         }
         fix_run(&f, s, 20, j);
@@ -252,7 +252,7 @@ static void test_runner_uses_one_thread_for_little_work(void **state)
         fill_words(prompt, 16);
         fix_open(&f, &(struct fake_config){.max_chain = 8, .flops = flops[k]},
                  (struct engine_options){.n_threads = 3});
-        struct job_spec s = fix_spec(&f, TASK_CLASSIFY, prompt, 16);
+        struct flat_spec s = fix_spec(&f, &task_classify, prompt, 16);
         fix_run(&f, &s, 1, &j);
         assert_int_equal(atomic_load(&fake_stats.max_threads), k ? 3 : 1);
         watch_release(&j, 1);
@@ -265,14 +265,14 @@ static void test_runner_allocates_nothing_in_the_steady_state(void **state)
     enum { N = 8 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[20];
     (void)state;
     fill_words(prompt, 20);
     fix_open(&f, &(struct fake_config){.max_chain = 8, .n_vocab = 300},
              (struct engine_options){0});
     for (int i = 0; i < N; i++) {
-        s[i] = fix_spec(&f, TASK_GENERATE, prompt, 20);
+        s[i] = fix_spec(&f, &task_generate, prompt, 20);
         s[i].max_tokens = 200;
         s[i].stream = 1;
         s[i].sample.temperature = i % 2 ? 1.0f : 0.0f;
@@ -295,7 +295,7 @@ static void test_runner_adds_little_to_a_step(void **state)
     enum { N = 64, LEN = 3200 };
     struct fix f;
     static struct watched j[N];
-    static struct job_spec s[N];
+    static struct flat_spec s[N];
     int32_t prompt[LEN];
     double least = 1e9;
     (void)state;
@@ -303,7 +303,7 @@ static void test_runner_adds_little_to_a_step(void **state)
     fix_open(&f, &(struct fake_config){.max_chain = 16},
              (struct engine_options){0});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_CLASSIFY, prompt, LEN);
+        s[i] = fix_spec(&f, &task_classify, prompt, LEN);
     for (int round = 0; round < 5; round++) { /* others may use the cores */
         hold(1);
         fix_submit(&f, s, N, j);
@@ -330,7 +330,7 @@ static void test_runner_keeps_the_budget_of_states(void **state)
     enum { N = 30 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[20];
     (void)state;
     fill_words(prompt, 20);
@@ -338,7 +338,7 @@ static void test_runner_keeps_the_budget_of_states(void **state)
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.state_bytes = 300});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, TASK_GENERATE, prompt, 1 + i % 20);
+        s[i] = fix_spec(&f, &task_generate, prompt, 1 + i % 20);
     fix_run(&f, s, N, j);
     for (int i = 0; i < N; i++)
         assert_int_equal(j[i].final, JOB_DONE);
@@ -348,7 +348,7 @@ static void test_runner_keeps_the_budget_of_states(void **state)
 
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.state_bytes = 100});
-    struct job_spec one = fix_spec(&f, TASK_CLASSIFY, prompt, 5);
+    struct flat_spec one = fix_spec(&f, &task_classify, prompt, 5);
     fix_run(&f, &one, 1, j);
     assert_int_equal(j[0].final, JOB_FAILED);
     assert_int_equal(job_error(j[0].job)->code, ERR_NOMEM);
@@ -361,7 +361,7 @@ static void test_runners_share_the_budget_of_states(void **state)
     enum { N = 40 };
     struct fix f;
     static struct watched j[2 * N];
-    struct job_spec s[2][N];
+    struct flat_spec s[2][N];
     struct model *other;
     struct err e = ERR_INIT;
     int32_t prompt[20];
@@ -370,9 +370,9 @@ static void test_runners_share_the_budget_of_states(void **state)
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.state_bytes = 128});
     assert_int_equal(engine_load(f.g, "fake2", f.dir, &e), 0);
-    assert_int_equal(engine_model(f.g, "fake2", 0, &other, &e), 0);
+    assert_int_equal(engine_model(f.g, "fake2", NULL, &other, &e), 0);
     for (int i = 0; i < N; i++) {
-        s[0][i] = s[1][i] = fix_spec(&f, TASK_GENERATE, prompt, 1 + i % 20);
+        s[0][i] = s[1][i] = fix_spec(&f, &task_generate, prompt, 1 + i % 20);
         s[1][i].model = other;
     }
     fix_submit(&f, s[0], N, j);
@@ -407,7 +407,7 @@ static void test_runner_counts_tokens_and_times(void **state)
     enum { N = 7 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     struct model *m;
     struct err e = ERR_INIT;
     int32_t prompt[20];
@@ -416,15 +416,15 @@ static void test_runner_counts_tokens_and_times(void **state)
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
     assert_int_equal(engine_load(f.g, "counted", f.dir, &e), 0);
-    assert_int_equal(engine_model(f.g, "counted", 0, &m, &e), 0);
+    assert_int_equal(engine_model(f.g, "counted", NULL, &m, &e), 0);
     for (int i = 0; i < N; i++) {
-        s[i] = fix_spec(&f, TASK_GENERATE, prompt, 20);
+        s[i] = fix_spec(&f, &task_generate, prompt, 20);
         s[i].model = m;
         s[i].max_tokens = 6;
     }
     fix_run(&f, s, N, j);
     for (int i = 0; i < N; i++) {
-        const struct job_result *r = job_result(j[i].job);
+        const struct flat_result flat = flat_result(j[i].job), *r = &flat;
         assert_int_equal(r->completion_tokens, 6);
         assert_true(r->queue_us >= 0 && r->run_us >= 0);
     }

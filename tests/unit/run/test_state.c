@@ -16,7 +16,7 @@
 #include "engine/run/state.h"
 #include "models/registry.h"
 
-static const struct state_layout layout = {.fixed_bytes = 192};
+static const struct state_layout layout = {.fixed_bytes = 192, .n_ports = 1};
 
 static void test_state_is_empty_when_taken_again(void **state)
 {
@@ -115,11 +115,11 @@ struct carried {
 static void append(struct carried *c, struct seq *s, const int32_t *ids, int n)
 {
     struct want w = {
-        .kind = WANT_LOGITS, .from = n - 1, .n = 1, .dst = c->row, .ld = 1024};
+        .kind = OUT_LOGITS, .from = n - 1, .n = 1, .dst = c->row, .ld = 1024};
     struct batch_item it = {.seq = &s->s,
                             .fixed_in = s->buf[s->cur],
                             .fixed_out = s->buf[s->cur ^ 1],
-                            .in = {.kind = IN_TOKENS, .p = ids, .n = n},
+                            .in = {.unit = UNIT_TOKENS, .p = ids, .n = n},
                             .w = &w,
                             .n_w = 1};
     struct batch b = {&it, 1, n, 1};
@@ -149,12 +149,14 @@ static void check_carried(const char *dir)
                                 .max_item_tokens = 100};
     if (model_open(&o, &c.m, &e))
         fail_msg("%s", e.msg);
-    assert_true(c.m->info.n_vocab <= 1024);
-    size_t row_bytes = (size_t)c.m->info.n_vocab * sizeof(float);
+    assert_true(c.m->info.cols[OUT_LOGITS] <= 1024);
+    size_t row_bytes = (size_t)c.m->info.cols[OUT_LOGITS] * sizeof(float);
     c.st = &st;
     c.row = mem_floats(1024);
-    c.scratch = mem_aligned(c.m->arch->scratch_bytes(c.m->self, 1, 12, 1, 1));
-    assert_int_equal(seq_store_init(&st, &c.m->layout, &budget, &e), 0);
+    c.scratch = mem_aligned(c.m->arch->scratch_bytes(
+        c.m->self, &(struct step_size){
+                       .items = 1, .tokens = {12}, .rows = 1, .threads = 1}));
+    assert_int_equal(seq_store_init(&st, &c.m->info.state, &budget, &e), 0);
     assert_int_equal(seq_take(&st, &a, &e), SEQ_OK);
     append(&c, a, text, 12);
     memcpy(whole, c.row, row_bytes);

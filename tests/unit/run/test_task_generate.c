@@ -102,7 +102,7 @@ static void one_case(struct fix *f, struct rng *r, const char *const *words)
     struct watched j = {0};
     int from = 1 + (int)rng_below(r, N_WORDS - 2);
     int32_t prompt[2] = {FAKE_BOS, FAKE_WORD + from - 1};
-    struct job_spec s = fix_spec(f, TASK_GENERATE, prompt, 2);
+    struct flat_spec s = fix_spec(f, &task_generate, prompt, 2);
 
     reference(words, from, N_WORDS, NULL, 0, all, &why);
     s.n_stop = (int)rng_below(r, N_STOPS + 1);
@@ -116,7 +116,7 @@ static void one_case(struct fix *f, struct rng *r, const char *const *words)
     int n =
         reference(words, from, s.max_tokens, stop, s.n_stop, expected, &why);
     fix_run(f, &s, 1, &j);
-    const struct job_result *res = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *res = &flat;
     assert_int_equal(j.final, JOB_DONE);
     assert_string_equal(res->text, expected);
     assert_int_equal(res->text_len, strlen(expected));
@@ -159,13 +159,13 @@ static void test_generate_streams_as_soon_as_text_is_certain(void **state)
     struct watched j[2] = {{0}};
     int32_t prompt[2] = {FAKE_BOS, 10};
     const char *stop[1] = {"w50ab"};
-    struct job_spec s[2];
+    struct flat_spec s[2];
     (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
     atomic_store(&fake_stats.hold, 1);
     for (int i = 0; i < 2; i++) {
-        s[i] = fix_spec(&f, TASK_GENERATE, prompt, 2);
+        s[i] = fix_spec(&f, &task_generate, prompt, 2);
         s[i].stream = 1;
     }
     s[1].stop = stop;
@@ -195,11 +195,11 @@ static void test_generate_of_no_tokens_reads_the_prompt(void **state)
         prompt[i] = FAKE_WORD + i;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 30);
+    struct flat_spec s = fix_spec(&f, &task_generate, prompt, 30);
     s.max_tokens = 0;
     s.stream = 1;
     fix_run(&f, &s, 1, &j);
-    const struct job_result *r = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *r = &flat;
     assert_int_equal(j.final, JOB_DONE);
     assert_string_equal(r->text, "");
     assert_int_equal(r->finish, FINISH_LENGTH);
@@ -219,10 +219,10 @@ static void test_generate_ends_where_the_context_is_full(void **state)
     (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .context = 12},
              (struct engine_options){0});
-    struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 8);
+    struct flat_spec s = fix_spec(&f, &task_generate, prompt, 8);
     s.max_tokens = 20;
     fix_run(&f, &s, 1, &j);
-    const struct job_result *r = job_result(j.job);
+    const struct flat_result flat = flat_result(j.job), *r = &flat;
     /* Five tokens are drawn: from 8, 9, 10, 11 and 12 tokens of context. */
     assert_int_equal(r->n_tokens, 5);
     assert_int_equal(r->finish, FINISH_LENGTH);
@@ -241,24 +241,24 @@ static void test_generate_same_seed_same_text_wherever_it_stands(void **state)
     enum { N = 24 };
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t prompt[5] = {FAKE_BOS, 10, 11, 12, 13};
     int differ = 0;
     (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 2},
              (struct engine_options){0});
     for (int i = 0; i < N; i++) {
-        s[i] = fix_spec(&f, TASK_GENERATE, prompt, 5);
+        s[i] = fix_spec(&f, &task_generate, prompt, 5);
         s[i].sample.temperature = 1;
         s[i].sample.seed = (uint64_t)(i % 2);
         s[i].max_tokens = 12;
     }
     fix_run(&f, s, N, j);
     for (int i = 2; i < N; i++) {
-        assert_string_equal(job_result(j[i].job)->text,
-                            job_result(j[i % 2].job)->text);
+        assert_string_equal(flat_result(j[i].job).text,
+                            flat_result(j[i % 2].job).text);
     }
-    differ = strcmp(job_result(j[0].job)->text, job_result(j[1].job)->text);
+    differ = strcmp(flat_result(j[0].job).text, flat_result(j[1].job).text);
     assert_true(differ != 0);
     watch_release(j, N);
     fix_close(&f);
@@ -280,7 +280,7 @@ static void test_generate_refuses_wrong_parameters(void **state)
                                             "stop", "max_tokens", "max_tokens",
                                             "top_p"};
         struct err e = ERR_INIT;
-        struct job_spec s = fix_spec(&f, TASK_GENERATE, prompt, 2);
+        struct flat_spec s = fix_spec(&f, &task_generate, prompt, 2);
         for (int i = 0; i < 17; i++)
             stop[i] = "x";
         stop[0] = k == 0 ? "" : k == 1 ? longest : k == 2 ? "\xc3" : "x";

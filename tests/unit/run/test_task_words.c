@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "engine/run/words.h"
+#include "engine/run/subwords.h"
 #include "tests/support/engine_fix.h"
 
 /* The bounds of the search that small vocabularies can meet (task_words.c). */
@@ -204,11 +204,10 @@ static double brute_find(const struct brute *b, const char *text)
     return -1;
 }
 
-static struct job_spec words_spec(const struct fix *f, const int32_t *ids,
-                                  int n, int top_k, float temperature)
+static struct flat_spec words_spec(const struct fix *f, const int32_t *ids,
+                                   int n, int top_k, float temperature)
 {
-    struct job_spec s = fix_spec(f, TASK_NEXT, ids, n);
-    s.words = 1;
+    struct flat_spec s = fix_spec(f, &task_words, ids, n);
     s.top_k = top_k;
     s.temperature = temperature;
     return s;
@@ -241,10 +240,10 @@ static void test_words_equal_trying_everything(void **state)
             if (b.n_rows > ROWS)
                 continue; /* the search may leave some of it */
             whole++;
-            struct job_spec s =
+            struct flat_spec s =
                 words_spec(&f, ids, 1 + i % 6, 1000, cases[c].temperature);
             fix_run(&f, &s, 1, &j);
-            const struct job_result *r = job_result(j.job);
+            const struct flat_result flat = flat_result(j.job), *r = &flat;
             assert_int_equal(j.final, JOB_DONE);
             assert_int_equal(r->n_predictions, b.n_words);
             assert_true(fabs(r->covered_mass - b.covered) < TOLERANCE);
@@ -280,9 +279,9 @@ static void test_words_wanted_are_the_best_ones(void **state)
         for (int k = 0; k < 9; k++)
             ids[k] = FAKE_WORD + (i * 5 + k * 3) % 13;
         brute_force(&b, mixed, 13, ids, 9, (double)0.5f);
-        struct job_spec s = words_spec(&f, ids, 9, 5, 0.5f);
+        struct flat_spec s = words_spec(&f, ids, 9, 5, 0.5f);
         fix_run(&f, &s, 1, &j);
-        const struct job_result *r = job_result(j.job);
+        const struct flat_result flat = flat_result(j.job), *r = &flat;
         assert_int_equal(j.final, JOB_DONE);
         assert_int_equal(r->n_predictions, 5);
         assert_true(r->covered_mass > 0.3 && r->covered_mass < 1.0);
@@ -324,7 +323,7 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
             struct fake_config fc = config(mixed, 13, words);
             struct fix f;
             struct watched j[N] = {{0}};
-            struct job_spec s[N];
+            struct flat_spec s[N];
             int32_t ids[N][20];
             fc.page = page;
             fix_open(&f, &fc, ways[w]);
@@ -339,7 +338,8 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
                 else if (i == 0)
                     fix_run(&f, s, N, j);
             for (int i = 0; i < N; i++) {
-                const struct job_result *r = job_result(j[i].job);
+                const struct flat_result flat = flat_result(j[i].job),
+                                         *r = &flat;
                 float got[200];
                 int n = 0;
                 if (j[i].final != JOB_DONE)
@@ -369,7 +369,7 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     struct fake_config fc = config(mixed, 13, words);
     struct fix f;
     struct watched j[N] = {{0}};
-    struct job_spec s[N];
+    struct flat_spec s[N];
     int32_t ids[N][12];
     struct err e = ERR_INIT;
     (void)state;
@@ -410,7 +410,7 @@ static void test_words_survive_each_failed_allocation(void **state)
         struct fake_config fc = config(mixed, 13, words);
         struct fix f;
         struct watched j[3] = {{0}}, after = {0};
-        struct job_spec s[3];
+        struct flat_spec s[3];
         struct err e = ERR_INIT;
         int32_t ids[120];
         assert_true(n < 600);
@@ -419,9 +419,9 @@ static void test_words_survive_each_failed_allocation(void **state)
         fc.attention = 2;
         fix_open(&f, &fc, (struct engine_options){0});
         s[0] = words_spec(&f, ids, 9, 200, 1.0f);
-        s[1] = fix_spec(&f, TASK_CLASSIFY, ids, 20);
+        s[1] = fix_spec(&f, &task_classify, ids, 20);
         s[1].attention = 1;
-        s[2] = fix_spec(&f, TASK_GENERATE, ids, 120);
+        s[2] = fix_spec(&f, &task_generate, ids, 120);
         mem_fail_at(n);
         int rc = watch_submit(&f.w, f.g, s, 3, j, &e);
         if (rc) {
@@ -446,7 +446,7 @@ static void test_words_survive_each_failed_allocation(void **state)
         mem_fail_at(0);
         fix_run(&f, s, 1, &after); /* it goes on */
         assert_int_equal(after.final, JOB_DONE);
-        assert_true(job_result(after.job)->n_predictions > 50);
+        assert_true(flat_result(after.job).n_predictions > 50);
         watch_release(&after, 1);
         fix_close(&f);
     }
@@ -479,8 +479,8 @@ static void test_words_end_where_their_run_ends(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         size_t n = strlen(cases[i].text);
-        assert_int_equal(words_state(cases[i].text, n), cases[i].state);
-        words_text(cases[i].text, n, out, sizeof(out));
+        assert_int_equal(subwords_state(cases[i].text, n), cases[i].state);
+        subwords_text(cases[i].text, n, out, sizeof(out));
         assert_string_equal(out, cases[i].word);
     }
 }

@@ -1,4 +1,4 @@
-/* task_words: the most likely next words of a model of sub-words. The paths of
+/* words: the most likely next words of a model of sub-words. The paths of
  * tokens that a word may begin with are searched best-first: each round takes
  * the most likely open ones, runs them as one batch, each on a fork of the
  * prompt's sequence, and reads off their rows how likely the word ends there
@@ -14,15 +14,17 @@
  * vocabularies never meet) the result is that of trying everything.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/run/task/words.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-#include "engine/run/task.h"
-#include "engine/run/words.h"
+#include "engine/run/subwords.h"
+#include "engine/run/task/next_impl.h"
 
-#define MIN_SCALED (-1e4f) /* as in task_next.c */
+#define MIN_SCALED (-1e4f) /* as in next.c */
 /* Bounds of the search: rows of one round and in all; what goes on with the
  * prompt, with a path; tokens and bytes of a word; the least likely path. */
 #define MOST_PER_ROUND 32
@@ -64,15 +66,14 @@ struct search {
     /* The round: paths, those before n_done are read. */
     struct path round[MOST_PER_ROUND];
     int n_round, n_done;
-    struct seq *fork[MOST_PER_ROUND]; /* in the present step */
-    int n_forks;
     struct candidate *best; /* [FIRST_PATHS] */
     struct prediction *pred;
+    struct next_result res;
 };
 
 static void words_fini(struct job *j)
 {
-    struct search *s = j->task;
+    struct search *s = j->own;
     if (s) {
         mem_free(s->open);
         mem_free(s->word);
@@ -82,42 +83,39 @@ static void words_fini(struct job *j)
     }
 }
 
-static int words_init(struct job *j, const struct job_spec *spec, struct err *e)
+static int words_init(struct job *j, const void *params, struct err *e)
 {
+    const struct next_params *p = params;
     struct search *s = mem_zalloc(sizeof *s);
 
-    j->task = s;
+    j->own = s;
     if (!s)
         return err_nomem(e);
     if (!j->model->word_kind) {
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "level",
                           "model '%s' is not one of sub-words", j->model->name);
     }
-    if (task_check_next(spec, e))
+    if (next_check(p, e))
         return -1;
-    s->top_k = spec->top_k;
-    s->temperature = spec->temperature;
+    s->top_k = p->top_k;
+    s->temperature = p->temperature;
     s->best = mem_array(FIRST_PATHS, sizeof *s->best);
     s->pred = mem_array((size_t)s->top_k, sizeof *s->pred);
     j->most_rows = MOST_PER_ROUND;
-    j->scratch_vocab = j->model->info.n_vocab;
-    return s->best && s->pred ? 0 : err_nomem(e);
+    j->scratch_vocab = j->model->info.cols[OUT_LOGITS];
+    if (!s->best || !s->pred)
+        return err_nomem(e);
+    return p->attention ? task_show_attention(j, e) : 0;
 }
 
 /* The prompt, a word's tokens and the page that a fork copies. */
-static int words_most(const struct job *j)
+static void words_most(const struct job *j, int64_t n[MAX_PORTS])
 {
-    const struct state_layout *l = &j->model->layout;
-    int page = l->n_streams > 0 ? l->stream[0].page_tokens : 0;
-    return j->n_tokens + MOST_TOKENS + page;
+    n[PORT_TARGET] +=
+        MOST_TOKENS + j->model->info.state.port[PORT_TARGET].page_tokens;
 }
 
 /* --- words and paths --- */
-
-static int out_of_memory(struct job *j)
-{
-    return job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
-}
 
 static int add_word(struct job *j, struct search *s, const char *text,
                     int32_t id, double p)
@@ -133,7 +131,7 @@ static int add_word(struct job *j, struct search *s, const char *text,
         int cap = s->cap_words ? s->cap_words * 2 : 64;
         struct word *w = mem_grow(s->word, (size_t)cap, sizeof *w);
         if (!w)
-            return out_of_memory(j);
+            return task_out_of_memory(j);
         s->word = w;
         s->cap_words = cap;
     }
@@ -151,7 +149,7 @@ static int end_path(struct job *j, struct search *s, const struct path *a,
                     double p)
 {
     char text[sizeof(((struct word *)0)->text)];
-    words_text(a->text, (size_t)a->bytes, text, sizeof(text));
+    subwords_text(a->text, (size_t)a->bytes, text, sizeof(text));
     return add_word(j, s, text, a->ids[0], p);
 }
 
@@ -174,13 +172,13 @@ static int add_path(struct job *j, struct search *s, const struct path *from,
     memcpy(a.text + a.bytes, piece, n);
     a.bytes += (int)n;
     a.ids[a.n++] = id;
-    if (words_state(a.text, (size_t)a.bytes) == WORD_WHOLE)
+    if (subwords_state(a.text, (size_t)a.bytes) == WORD_WHOLE)
         return end_path(j, s, &a, p); /* whatever follows */
     if (s->n_open == s->cap_open) {
         int cap = s->cap_open ? s->cap_open * 2 : FIRST_PATHS;
         struct path *o = mem_grow(s->open, (size_t)cap, sizeof *o);
         if (!o)
-            return out_of_memory(j);
+            return task_out_of_memory(j);
         s->open = o;
         s->cap_open = cap;
     }
@@ -194,7 +192,7 @@ static int add_path(struct job *j, struct search *s, const struct path *from,
 static double weigh(const struct search *s, const struct task_ctx *x,
                     const float *row, float *e)
 {
-    int V = x->model->info.n_vocab;
+    int V = x->model->info.cols[OUT_LOGITS];
     float max = x->k->row_max(V, row);
     double sum = 0;
 
@@ -214,13 +212,14 @@ static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
                     const struct path *a, float *row)
 {
     const uint8_t *kind = x->model->word_kind;
-    int V = x->model->info.n_vocab;
+    int V = x->model->info.cols[OUT_LOGITS];
     float *e = x->scratch->e;
     double sum = weigh(s, x, row, e), end = 0;
-    enum word_state at = a ? words_state(a->text, (size_t)a->bytes) : WORD_OPEN;
+    enum word_state at =
+        a ? subwords_state(a->text, (size_t)a->bytes) : WORD_OPEN;
 
     for (int i = 0; i < V; i++) {
-        int goes_on = a ? words_goes_on(at, kind[i]) : kind[i] != WORD_NEVER;
+        int goes_on = a ? subwords_goes_on(at, kind[i]) : kind[i] != WORD_NEVER;
         if (!goes_on) {
             end += kind[i] == WORD_NEVER ? 0 : (double)e[i];
             row[i] = -INFINITY;
@@ -298,29 +297,31 @@ static int next_round(struct search *s)
 /* Words that were cut by the context's end are not searched to it. */
 static int fits(const struct job *j, const struct path *a)
 {
-    int64_t context = j->model->info.context_length;
+    int64_t context = j->model->info.state.port[PORT_TARGET].context_length;
     return context == 0 || (int64_t)j->n_tokens + a->n <= context;
 }
 
 static int words_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    struct search *s = j->task;
+    struct search *s = j->own;
     int planned = 0;
 
-    if (j->pos < j->n_all)
-        return task_plan_prompt(j, budget, p, s->rooted ? -1 : WANT_LOGITS);
+    if (j->pos[PORT_TARGET] < j->n_all)
+        return task_plan_input(j, budget, p, s->rooted ? -1 : OUT_LOGITS);
     for (int i = s->n_done; i < s->n_round; i++) {
         const struct path *a = &s->round[i];
-        struct seq **fork = &s->fork[s->n_forks];
+        struct span in = {.unit = UNIT_TOKENS, .n = a->n, .p = a->ids};
+        struct want w = {.kind = OUT_LOGITS, .from = a->n - 1, .n = 1};
+        struct seq *fork;
         if (a->n > budget - planned && p->b.n_item > 0)
             break;
-        int rc = seq_fork(p->store, j->seq, fork, NULL);
+        int rc = job_fork(j, p->store, j->seq, &fork);
         if (rc) {
             batch_starve(p, j, rc);
             break;
         }
-        s->n_forks++;
-        if (batch_add_to(p, j, *fork, a->ids, a->n, WANT_LOGITS) == 0)
+        job_drop(j, fork); /* after this step */
+        if (batch_add(p, j, fork, PORT_TARGET, &in, &w, 1) == 0)
             break;
         planned += a->n;
     }
@@ -336,22 +337,21 @@ static int finish(struct job *j, struct search *s)
                                          .logprob = (float)log(s->word[i].p),
                                          .text = s->word[i].text};
     }
-    j->res.predictions = s->pred;
-    j->res.n_predictions = n;
-    j->res.covered_mass = s->covered;
+    s->res = (struct next_result){s->pred, n, s->covered};
+    j->answer = &s->res;
     return TASK_DONE;
 }
 
 static int words_take(struct job *j, const struct task_ctx *x,
                       struct batch_item *first, int n)
 {
-    struct search *s = j->task;
-    int V = x->model->info.n_vocab;
+    struct search *s = j->own;
+    int V = x->model->info.cols[OUT_LOGITS];
 
     for (int i = 0; i < n; i++) {
         if (first[i].n_w == 0)
             continue; /* a part of the prompt */
-        float *row = task_row(j, x, &first[i], V);
+        float *row = task_row(j, x, &first[i], 0, V);
         if (!row ||
             read_row(j, s, x, s->rooted ? &s->round[s->n_done] : NULL, row))
             return -1;
@@ -367,17 +367,11 @@ static int words_take(struct job *j, const struct task_ctx *x,
     return TASK_MORE;
 }
 
-static void words_rest(struct job *j, struct seq_store *st)
-{
-    struct search *s = j->task;
-    while (s->n_forks > 0)
-        seq_give(st, s->fork[--s->n_forks]);
-}
-
-const struct task_ops task_words = {.task = 0, /* TASK_NEXT, when asked */
-                                    .init = words_init,
-                                    .fini = words_fini,
-                                    .most_tokens = words_most,
-                                    .plan = words_plan,
-                                    .take = words_take,
-                                    .rest = words_rest};
+const struct task task_words = {.name = "words",
+                                .output = OUT_LOGITS,
+                                .needs = TASK_TOKENS | TASK_APPEND,
+                                .init = words_init,
+                                .fini = words_fini,
+                                .most = words_most,
+                                .plan = words_plan,
+                                .take = words_take};

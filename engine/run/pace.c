@@ -1,7 +1,7 @@
-/* threads: see threads.h.
+/* pace: see pace.h.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/run/threads.h"
+#include "engine/run/pace.h"
 
 #include <math.h>
 
@@ -15,14 +15,14 @@
 #define NEAR 0.8
 #define KEEP 0.75 /* of the old mean, when a new speed comes in */
 
-double threads_work(const struct model_info *i, int n_tokens, int n_rows)
+double pace_work(const struct model_info *i, int n_tokens, int n_rows)
 {
     double token =
         i->token_flops ? (double)i->token_flops : 2.0 * (double)i->parameters;
     return token * n_tokens + (double)i->row_flops * n_rows;
 }
 
-int threads_most(double work, int most)
+int pace_most(double work, int most)
 {
     double n = work / FLOPS_WORTH_A_THREAD;
     return n < 2 ? 1 : n < most ? (int)n : most;
@@ -32,15 +32,15 @@ int threads_most(double work, int most)
 static int size_of(double work)
 {
     int k = ilogb(work / FLOPS_WORTH_A_THREAD);
-    return k < 0 ? 0 : k < THREADS_SIZES ? k : THREADS_SIZES - 1;
+    return k < 0 ? 0 : k < PACE_SIZES ? k : PACE_SIZES - 1;
 }
 
-int threads_pick(const struct threads *t, double work, int most)
+int pace_pick(const struct pace *t, double work, int most)
 {
-    int all = threads_most(work, most);
+    int all = pace_most(work, most);
     if (all == 1)
         return 1;
-    const struct threads_size *s = &t->size[size_of(work)];
+    const struct pace_size *s = &t->size[size_of(work)];
     if (s->speed[1] == 0 || s->speed[0] == 0) {
         /* All first; one is tried when some steps have been seen. */
         return s->speed[1] == 0 || s->since[0] < TRY_NEAR ? all : 1;
@@ -51,9 +51,9 @@ int threads_pick(const struct threads *t, double work, int most)
     return best != due ? all : 1;
 }
 
-void threads_note(struct threads *t, double work, int n, double us)
+void pace_note(struct pace *t, double work, int n, double us)
 {
-    struct threads_size *s = &t->size[size_of(work)];
+    struct pace_size *s = &t->size[size_of(work)];
     int with_all = n > 1;
     double speed = work / (us > 0.1 ? us : 0.1);
     double *mean = &s->speed[with_all];

@@ -1,14 +1,16 @@
-/* task_next: the distribution of the next token. Probabilities are those of
+/* next: the distribution of the next token. Probabilities are those of
  * the whole softmax of logits / temperature; unknown and special tokens but
  * the end are left out of the list and of the covered mass, not of the sum.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/run/task/next.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-#include "engine/run/task.h"
+#include "engine/run/task/next_impl.h"
 
 #define MAX_TOP_K 1000
 #define PART 64 /* of the sum over tokens that are not offered */
@@ -21,44 +23,47 @@ struct next {
     struct candidate *best;  /* [top_k] */
     struct prediction *pred; /* [top_k] */
     float *x;                /* [top_k] */
+    struct next_result res;
 };
 
-int task_check_next(const struct job_spec *spec, struct err *e)
+int next_check(const struct next_params *p, struct err *e)
 {
-    if (spec->top_k < 1 || spec->top_k > MAX_TOP_K) {
+    if (p->top_k < 1 || p->top_k > MAX_TOP_K) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "top_k",
-                          "top_k is %d, expected 1..%d", spec->top_k,
-                          MAX_TOP_K);
+                          "top_k is %d, expected 1..%d", p->top_k, MAX_TOP_K);
     }
-    if (!(spec->temperature > 0.0f) || !isfinite(spec->temperature)) {
+    if (!(p->temperature > 0.0f) || !isfinite(p->temperature)) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "temperature",
                           "temperature must be a number over 0");
     }
     return 0;
 }
 
-int task_next_init(struct job *j, const struct job_spec *spec, struct err *e)
+int next_init(struct job *j, const void *params, struct err *e)
 {
-    int V = j->model->info.n_vocab;
+    const struct next_params *p = params;
+    int V = j->model->info.cols[OUT_LOGITS];
     struct next *t = mem_zalloc(sizeof *t);
 
-    j->task = t;
+    j->own = t;
     if (!t)
         return err_nomem(e);
-    if (task_check_next(spec, e))
+    if (next_check(p, e))
         return -1;
-    t->top_k = spec->top_k < V ? spec->top_k : V;
-    t->temperature = spec->temperature;
+    t->top_k = p->top_k < V ? p->top_k : V;
+    t->temperature = p->temperature;
     size_t n = (size_t)t->top_k;
     t->best = mem_array(n, sizeof *t->best);
     t->pred = mem_array(n, sizeof *t->pred);
     t->x = mem_array(n, sizeof *t->x);
-    return t->best && t->pred && t->x ? 0 : err_nomem(e);
+    if (!t->best || !t->pred || !t->x)
+        return err_nomem(e);
+    return p->attention ? task_show_attention(j, e) : 0;
 }
 
-void task_next_fini(struct job *j)
+void next_fini(struct job *j)
 {
-    struct next *t = j->task;
+    struct next *t = j->own;
     if (t) {
         mem_free(t->best);
         mem_free(t->pred);
@@ -69,7 +74,7 @@ void task_next_fini(struct job *j)
 
 static int next_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    return task_plan_prompt(j, budget, p, WANT_LOGITS);
+    return task_plan_input(j, budget, p, OUT_LOGITS);
 }
 
 static float scaled(float x, float max, float temperature)
@@ -101,15 +106,15 @@ static double take_out(const struct next *t, const struct task_ctx *x,
     return sum;
 }
 
-int task_next_take(struct job *j, const struct task_ctx *x,
-                   struct batch_item *first, int n)
+int next_take(struct job *j, const struct task_ctx *x, struct batch_item *first,
+              int n)
 {
-    struct next *t = j->task;
-    int V = x->model->info.n_vocab;
+    struct next *t = j->own;
+    int V = x->model->info.cols[OUT_LOGITS];
 
     if (first[n - 1].n_w == 0)
         return TASK_MORE;
-    float *row = task_row(j, x, &first[n - 1], V);
+    float *row = task_row(j, x, &first[n - 1], 0, V);
     if (!row)
         return -1;
     float max = x->k->row_max(V, row);
@@ -129,14 +134,15 @@ int task_next_take(struct job *j, const struct task_ctx *x,
                                          .prob = (float)((double)t->x[i] / sum),
                                          .logprob = (float)lp};
     }
-    j->res.predictions = t->pred;
-    j->res.n_predictions = found;
-    j->res.covered_mass = in / sum;
+    t->res = (struct next_result){t->pred, found, in / sum};
+    j->answer = &t->res;
     return TASK_DONE;
 }
 
-const struct task_ops task_next = {.task = TASK_NEXT,
-                                   .init = task_next_init,
-                                   .fini = task_next_fini,
-                                   .plan = next_plan,
-                                   .take = task_next_take};
+const struct task task_next = {.name = "next",
+                               .output = OUT_LOGITS,
+                               .needs = TASK_TOKENS | TASK_APPEND,
+                               .init = next_init,
+                               .fini = next_fini,
+                               .plan = next_plan,
+                               .take = next_take};

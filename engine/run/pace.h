@@ -1,4 +1,4 @@
-/* threads: how many threads a step gets. Little work stays on one thread: a
+/* pace: how many threads a step gets. Little work stays on one thread: a
  * hand-off to another core costs more than it gives. Beyond that the answer
  * depends on who else wants the cores, and no estimate knows that: a step that
  * meets at barriers runs at the pace of its slowest thread, and is several
@@ -10,31 +10,31 @@
  * Belongs to one runner.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_THREADS_H
-#define SEQD_THREADS_H
+#ifndef SEQD_PACE_H
+#define SEQD_PACE_H
 
 #include <stdint.h>
 
 #include "engine/run/arch.h"
 
-#define THREADS_SIZES 16
+#define PACE_SIZES 16
 
-struct threads_size {
+struct pace_size {
     double speed[2]; /* flops a microsecond with one, with all; 0: not known */
     int since[2];    /* steps since it was tried */
 };
 
-struct threads {
-    struct threads_size size[THREADS_SIZES];
+struct pace {
+    struct pace_size size[PACE_SIZES];
 };
 
-/* threads_work: estimated flops of a step. */
-double threads_work(const struct model_info *i, int n_tokens, int n_rows);
-/* threads_most: as many of at most `most` threads as so much work can use. */
-int threads_most(double work, int most);
-/* threads_pick: 1 or threads_most(work, most). */
-int threads_pick(const struct threads *t, double work, int most);
-/* threads_note: a step of this work took us microseconds with n threads. */
-void threads_note(struct threads *t, double work, int n, double us);
+/* pace_work: estimated flops of a step. */
+double pace_work(const struct model_info *i, int n_tokens, int n_rows);
+/* pace_most: as many of at most `most` threads as so much work can use. */
+int pace_most(double work, int most);
+/* pace_pick: 1 or pace_most(work, most). */
+int pace_pick(const struct pace *t, double work, int most);
+/* pace_note: a step of this work took us microseconds with n threads. */
+void pace_note(struct pace *t, double work, int n, double us);
 
 #endif

@@ -1,4 +1,4 @@
-/* task_generate: a continuation, token by token, its text made on the way.
+/* generate: a continuation, token by token, its text made on the way.
  *
  * Stop strings are looked for in the detokenised continuation, byte by byte:
  * the one that ends first wins (of those that end together the longest), so
@@ -10,12 +10,14 @@
  * doubling, and growth that fails fails the job only.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/run/task/generate.h"
+
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/run/model.h"
-#include "engine/run/task.h"
+#include "engine/run/task/task.h"
 
 #define MAX_STOPS 16
 #define MAX_STOP_BYTES 256
@@ -42,9 +44,10 @@ struct generate {
     size_t longest_stop;
     char *stop_bytes;
     int cut; /* the text ends where a stop began */
+    struct generate_result res;
 };
 
-static int copy_stops(struct generate *g, const struct job_spec *s,
+static int copy_stops(struct generate *g, const struct generate_params *s,
                       struct err *e)
 {
     size_t total = 0;
@@ -98,12 +101,13 @@ static int make_room(struct job *j, struct generate *g, struct err *e)
     return 0;
 }
 
-static int generate_init(struct job *j, const struct job_spec *s, struct err *e)
+static int generate_init(struct job *j, const void *params, struct err *e)
 {
+    const struct generate_params *s = params;
     const struct model *m = j->model;
     struct generate *g = mem_zalloc(sizeof *g);
 
-    j->task = g;
+    j->own = g;
     if (!g)
         return err_nomem(e);
     if (s->max_tokens < 0 || s->max_tokens > MAX_NEW_TOKENS) {
@@ -114,20 +118,21 @@ static int generate_init(struct job *j, const struct job_spec *s, struct err *e)
     g->max_tokens = s->max_tokens;
     g->stream = s->stream;
     if (copy_stops(g, s, e) || make_room(j, g, e) ||
-        sampler_init(&g->sampler, &s->sample, m->info.n_vocab, m->forbid,
-                     m->n_forbid, j->n_tokens + s->max_tokens, e))
+        sampler_init(&g->sampler, &s->sample, m->info.cols[OUT_LOGITS],
+                     m->forbid, m->n_forbid, j->n_tokens + s->max_tokens, e))
         return -1;
     for (int i = 0; i < j->n_tokens; i++)
         sampler_see(&g->sampler, j->tokens[i]);
     detok_init(&g->detok);
     detok_seed(m->tokenizer, &g->detok, j->tokens, j->n_tokens);
-    j->scratch_vocab = s->sample.temperature > 0.0f ? m->info.n_vocab : 0;
+    j->scratch_vocab =
+        s->sample.temperature > 0.0f ? m->info.cols[OUT_LOGITS] : 0;
     return 0;
 }
 
 static void generate_fini(struct job *j)
 {
-    struct generate *g = j->task;
+    struct generate *g = j->own;
     if (g) {
         sampler_fini(&g->sampler);
         buf_fini(&g->text);
@@ -136,22 +141,22 @@ static void generate_fini(struct job *j)
     }
 }
 
-static int generate_most(const struct job *j)
+static void generate_most(const struct job *j, int64_t n[MAX_PORTS])
 {
-    const struct generate *g = j->task;
+    const struct generate *g = j->own;
+    int64_t context = j->model->info.state.port[PORT_TARGET].context_length;
     int64_t most =
         (int64_t)j->n_tokens + (g->max_tokens > 0 ? g->max_tokens - 1 : 0);
-    int64_t context = j->model->info.context_length;
-    most = context > 0 && most > context ? context : most;
-    return most < INT32_MAX ? (int)most : INT32_MAX;
+
+    n[PORT_TARGET] = context > 0 && most > context ? context : most;
 }
 
 static int generate_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    const struct generate *g = j->task;
-    return budget > 0 ? task_plan_prompt(j, budget, p,
-                                         g->max_tokens > 0 ? WANT_LOGITS : -1)
-                      : 0;
+    const struct generate *g = j->own;
+    int want = g->max_tokens > 0 ? OUT_LOGITS : -1;
+
+    return budget > 0 ? task_plan_input(j, budget, p, want) : 0;
 }
 
 /* The longest stop that ends at byte `end` of the text, or 0. */
@@ -196,38 +201,34 @@ static void stream_text(struct job *j, struct generate *g, int all)
     g->sent += n;
 }
 
-static int out_of_memory(struct job *j)
-{
-    return job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
-}
-
 static int finish(struct job *j, struct generate *g, enum finish_reason why)
 {
     if (!g->cut && (detok_finish(j->model->tokenizer, &g->detok, &g->text) ||
                     g->text.failed))
-        return out_of_memory(j);
+        return task_out_of_memory(j);
     if (!g->cut && cut_at_stop(g))
         why = FINISH_STOP;
     stream_text(j, g, 1);
-    j->res.text = g->text.p;
-    j->res.text_len = g->text.len;
-    j->res.tokens = j->tokens + j->n_tokens;
-    j->res.n_tokens = g->n_out;
+    g->res = (struct generate_result){.text = g->text.p,
+                                      .text_len = g->text.len,
+                                      .tokens = j->tokens + j->n_tokens,
+                                      .n_tokens = g->n_out,
+                                      .finish = why};
+    j->answer = &g->res;
     j->res.completion_tokens = g->n_out;
-    j->res.finish = why;
     return TASK_DONE;
 }
 
 static int keep_token(struct job *j, struct generate *g, int32_t id)
 {
     if (job_add_token(j, id))
-        return out_of_memory(j);
+        return task_out_of_memory(j);
     g->n_out++;
     j->fresh_tokens = 1;
     sampler_see(&g->sampler, id);
     if (detok_next(j->model->tokenizer, &g->detok, id, &g->text) ||
         g->text.failed)
-        return out_of_memory(j);
+        return task_out_of_memory(j);
     return 0;
 }
 
@@ -235,13 +236,13 @@ static int generate_take(struct job *j, const struct task_ctx *x,
                          struct batch_item *first, int n)
 {
     const struct model *m = x->model;
-    struct generate *g = j->task;
+    struct generate *g = j->own;
 
-    if (j->pos < j->n_all)
+    if (j->pos[PORT_TARGET] < j->n_all)
         return TASK_MORE;
     if (first[n - 1].n_w == 0)
         return finish(j, g, FINISH_LENGTH); /* max_tokens is 0 */
-    float *row = task_row(j, x, &first[n - 1], m->info.n_vocab);
+    float *row = task_row(j, x, &first[n - 1], 0, m->info.cols[OUT_LOGITS]);
     if (!row)
         return -1;
     int32_t id = sampler_pick(&g->sampler, x->k, row, x->scratch);
@@ -256,16 +257,18 @@ static int generate_take(struct job *j, const struct task_ctx *x,
     if (cut_at_stop(g))
         return finish(j, g, FINISH_STOP);
     int64_t len = j->n_tokens + g->n_out; /* with the token to be fed */
-    if (g->n_out >= g->max_tokens ||
-        (m->info.context_length > 0 && len > m->info.context_length))
+    int64_t context = m->info.state.port[PORT_TARGET].context_length;
+    if (g->n_out >= g->max_tokens || (context > 0 && len > context))
         return finish(j, g, FINISH_LENGTH);
     stream_text(j, g, 0);
     return TASK_MORE;
 }
 
-const struct task_ops task_generate = {.task = TASK_GENERATE,
-                                       .init = generate_init,
-                                       .fini = generate_fini,
-                                       .most_tokens = generate_most,
-                                       .plan = generate_plan,
-                                       .take = generate_take};
+const struct task task_generate = {.name = "generate",
+                                   .output = OUT_LOGITS,
+                                   .needs = TASK_TOKENS | TASK_APPEND,
+                                   .init = generate_init,
+                                   .fini = generate_fini,
+                                   .most = generate_most,
+                                   .plan = generate_plan,
+                                   .take = generate_take};

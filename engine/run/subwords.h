@@ -1,4 +1,4 @@
-/* words: what a word is to a model of sub-words, so that their texts can be
+/* subwords: what a word is to a model of sub-words, so that their texts can be
  * put together to words. The one place of this definition:
  *
  *   A word is a run of letters, digits and combining marks, in which there may
@@ -15,8 +15,8 @@
  * Tokens are judged by their bytes alone (tokenizer_piece).
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_WORDS_H
-#define SEQD_WORDS_H
+#ifndef SEQD_SUBWORDS_H
+#define SEQD_SUBWORDS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -43,16 +43,16 @@ enum word_state {
     WORD_WHOLE    /* nothing goes on with it: white space */
 };
 
-/* words_kinds: the kind of each of n ids into kind [n]. forbid [n_forbid]: ids
- * that are not offered. */
-void words_kinds(const struct tokenizer *t, const int32_t *forbid, int n_forbid,
-                 uint8_t *kind, int n);
+/* subwords_kinds: the kind of each of n ids into kind [n]. forbid [n_forbid]:
+ * ids that are not offered. */
+void subwords_kinds(const struct tokenizer *t, const int32_t *forbid,
+                    int n_forbid, uint8_t *kind, int n);
 
-enum word_state words_state(const char *text, size_t n);
-/* words_goes_on: 1 when a token of this kind continues a word. */
-int words_goes_on(enum word_state s, enum word_kind k);
-/* words_text: the word of a text [n]: without its space, valid UTF-8 (U+FFFD
+enum word_state subwords_state(const char *text, size_t n);
+/* subwords_goes_on: 1 when a token of this kind continues a word. */
+int subwords_goes_on(enum word_state s, enum word_kind k);
+/* subwords_text: the word of a text [n]: without its space, valid UTF-8 (U+FFFD
  * for other bytes), NUL-terminated, cut to cap. */
-void words_text(const char *text, size_t n, char *out, size_t cap);
+void subwords_text(const char *text, size_t n, char *out, size_t cap);
 
 #endif

@@ -8,17 +8,17 @@
 
 #include <cmocka.h>
 
-#include "engine/run/threads.h"
+#include "engine/run/pace.h"
 
 /* Run n steps on a machine where one thread takes `one` us for the work and
  * all take `all`; returns how many steps used one thread. */
-static int play(struct threads *t, double work, int n, double one, double all)
+static int play(struct pace *t, double work, int n, double one, double all)
 {
     int ones = 0;
     for (int i = 0; i < n; i++) {
-        int k = threads_pick(t, work, 2);
+        int k = pace_pick(t, work, 2);
         assert_true(k == 1 || k == 2);
-        threads_note(t, work, k, k == 1 ? one : all);
+        pace_note(t, work, k, k == 1 ? one : all);
         ones += k == 1;
     }
     return ones;
@@ -26,14 +26,14 @@ static int play(struct threads *t, double work, int n, double one, double all)
 
 static void test_threads_little_work_stays_on_one(void **state)
 {
-    struct threads t = {0};
+    struct pace t = {0};
     (void)state;
-    assert_int_equal(threads_pick(&t, 0, 8), 1);
-    assert_int_equal(threads_pick(&t, 1.9e6, 8), 1);
-    assert_int_equal(threads_pick(&t, 2e6, 8), 2);
-    assert_int_equal(threads_pick(&t, 5e6, 8), 5);
-    assert_int_equal(threads_pick(&t, 1e12, 8), 8);
-    assert_int_equal(threads_pick(&t, 1e12, 1), 1);
+    assert_int_equal(pace_pick(&t, 0, 8), 1);
+    assert_int_equal(pace_pick(&t, 1.9e6, 8), 1);
+    assert_int_equal(pace_pick(&t, 2e6, 8), 2);
+    assert_int_equal(pace_pick(&t, 5e6, 8), 5);
+    assert_int_equal(pace_pick(&t, 1e12, 8), 8);
+    assert_int_equal(pace_pick(&t, 1e12, 1), 1);
 }
 
 static void test_threads_work_is_estimated_from_parameters(void **state)
@@ -41,13 +41,13 @@ static void test_threads_work_is_estimated_from_parameters(void **state)
     struct model_info a = {.parameters = 1000};
     struct model_info b = {.token_flops = 10, .row_flops = 100};
     (void)state;
-    assert_true(threads_work(&a, 3, 2) == 6000);
-    assert_true(threads_work(&b, 3, 2) == 230);
+    assert_true(pace_work(&a, 3, 2) == 6000);
+    assert_true(pace_work(&b, 3, 2) == 230);
 }
 
 static void test_threads_follow_the_faster_choice(void **state)
 {
-    struct threads t = {0};
+    struct pace t = {0};
     (void)state;
     /* Two threads are faster: one is tried seldom. */
     assert_true(play(&t, 1e8, 2000, 100, 60) < 20);
@@ -60,7 +60,7 @@ static void test_threads_follow_the_faster_choice(void **state)
 
 static void test_threads_are_chosen_by_size(void **state)
 {
-    struct threads t = {0};
+    struct pace t = {0};
     (void)state;
     for (int i = 0; i < 500; i++) {
         play(&t, 2e6, 1, 10, 30);

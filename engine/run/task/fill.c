@@ -1,11 +1,13 @@
-/* task_fill: the masked word: the most likely tokens at the place of the one
+/* fill: the masked word: the most likely tokens at the place of the one
  * mask token. The row of logits is wanted there and not at the end; the rest
- * is what task_next does with it. Such models take whole inputs, so that the
+ * is what next.c does with it. Such models take whole inputs, so that the
  * item holds the mask.
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/run/task/fill.h"
+
 #include "engine/run/model.h"
-#include "engine/run/task.h"
+#include "engine/run/task/next_impl.h"
 
 /* The place of the only mask token, or -1; *n_masks how many there are. */
 static int find_mask(const struct job *j, int *n_masks)
@@ -23,7 +25,7 @@ static int find_mask(const struct job *j, int *n_masks)
     return *n_masks == 1 ? at : -1;
 }
 
-static int fill_init(struct job *j, const struct job_spec *spec, struct err *e)
+static int fill_init(struct job *j, const void *params, struct err *e)
 {
     int32_t mask = tokenizer_mask(j->model->tokenizer);
     int n = 0;
@@ -37,21 +39,23 @@ static int fill_init(struct job *j, const struct job_spec *spec, struct err *e)
                           "the text holds %s %d times, expected once",
                           tokenizer_text(j->model->tokenizer, mask), n);
     }
-    return task_next_init(j, spec, e);
+    return next_init(j, params, e);
 }
 
 static int fill_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    int n_masks, at = find_mask(j, &n_masks);
-    int n = task_plan_prompt(j, budget, p, WANT_LOGITS);
+    int n_masks, port;
+    struct span in = task_span(j, budget, p, &port);
+    struct want w = {.kind = OUT_LOGITS, .n = 1};
 
-    if (n > 0)
-        p->b.item[p->b.n_item - 1].w[0].from = at - j->pos;
-    return n;
+    w.from = find_mask(j, &n_masks) - j->pos[port];
+    return in.n > 0 ? batch_add(p, j, j->seq, port, &in, &w, 1) : 0;
 }
 
-const struct task_ops task_fill = {.task = TASK_FILL,
-                                   .init = fill_init,
-                                   .fini = task_next_fini,
-                                   .plan = fill_plan,
-                                   .take = task_next_take};
+const struct task task_fill = {.name = "fill",
+                               .output = OUT_LOGITS,
+                               .needs = TASK_TOKENS | TASK_WHOLE,
+                               .init = fill_init,
+                               .fini = next_fini,
+                               .plan = fill_plan,
+                               .take = next_take};

@@ -1,7 +1,7 @@
-/* words: see words.h.
+/* subwords: see subwords.h.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/run/words.h"
+#include "engine/run/subwords.h"
 
 #include <string.h>
 
@@ -49,8 +49,8 @@ static enum word_kind kind_of(const char *p, size_t n)
     return is_letter(cp) ? WORD_LETTER : WORD_MARK;
 }
 
-void words_kinds(const struct tokenizer *t, const int32_t *forbid, int n_forbid,
-                 uint8_t *kind, int n)
+void subwords_kinds(const struct tokenizer *t, const int32_t *forbid,
+                    int n_forbid, uint8_t *kind, int n)
 {
     for (int32_t id = 0; id < n; id++) {
         size_t len = 0;
@@ -63,7 +63,7 @@ void words_kinds(const struct tokenizer *t, const int32_t *forbid, int n_forbid,
         kind[forbid[i]] = WORD_NEVER;
 }
 
-enum word_state words_state(const char *text, size_t n)
+enum word_state subwords_state(const char *text, size_t n)
 {
     uint32_t cp;
 
@@ -82,7 +82,7 @@ enum word_state words_state(const char *text, size_t n)
     return is_letter(cp) ? WORD_LETTERS : WORD_MARKS;
 }
 
-int words_goes_on(enum word_state s, enum word_kind k)
+int subwords_goes_on(enum word_state s, enum word_kind k)
 {
     switch (s) {
     case WORD_OPEN:
@@ -99,7 +99,7 @@ int words_goes_on(enum word_state s, enum word_kind k)
     return 0;
 }
 
-void words_text(const char *text, size_t n, char *out, size_t cap)
+void subwords_text(const char *text, size_t n, char *out, size_t cap)
 {
     static const char wrong[] = "\xef\xbf\xbd";
     size_t at = n > 1 && text[0] == ' ' ? 1 : 0, k = 0;

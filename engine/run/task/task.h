@@ -1,0 +1,88 @@
+/* task: what a job does with its rows. plan() puts the job's next span into a
+ * batch, all or nothing; take() consumes what the step gave. The runner knows
+ * no task, a task knows no runner. take() of different jobs may run on
+ * different threads of the pool: it touches its own job, its own rows and the
+ * thread's scratch, nothing else.
+ *
+ * A task is one .c and one .h in this folder: the header holds its parameters,
+ * its result and the task itself; nothing else in engine/ lists it. Which
+ * models can do it follows from what it needs.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_TASK_H
+#define SEQD_TASK_H
+
+#include "engine/run/batch.h"
+#include "engine/run/job.h"
+#include "engine/run/sampler.h"
+
+struct task_ctx {
+    const struct model *model;
+    const struct kernels *k;
+    struct sampler_scratch *scratch; /* of this thread */
+};
+
+enum { TASK_MORE = 0, TASK_DONE = 1 };
+
+/* What a task needs besides columns of an output. */
+#define TASK_TOKENS 1u  /* port 0 takes tokens */
+#define TASK_APPEND 2u  /* port 0 can be continued */
+#define TASK_WHOLE 4u   /* port 0 looks both ways */
+#define TASK_SOURCE 8u  /* there is a source; without it there must be none */
+#define TASK_STREAM 16u /* the input may be longer than an item of a request */
+
+struct task {
+    const char *name;  /* for messages */
+    enum out output;   /* must have columns */
+    unsigned needs;    /* TASK_TOKENS ... */
+    const char *param; /* that asks for it, to blame when a model cannot; NULL:
+                          "model" */
+    /* init: check the parameters (NULL where the task has none), allocate all
+     * that the job will need; on the submitter's thread. On failure fini is
+     * called. */
+    int (*init)(struct job *j, const void *params, struct err *e);
+    void (*fini)(struct job *j);
+    /* most: rows of each port that a sequence of the job can grow to; NULL:
+     * its input's. */
+    void (*most)(const struct job *j, int64_t n[MAX_PORTS]);
+    /* plan: add the job's next items. Rows added; 0 when none fits. */
+    int (*plan)(struct job *j, int budget, struct batch_plan *p);
+    /* take: the n items of this job succeeded and are part of their sequences.
+     * TASK_MORE, TASK_DONE, or -1 after job_fail. */
+    int (*take)(struct job *j, const struct task_ctx *x,
+                struct batch_item *first, int n);
+    /* lost: all sequences were taken away; plan() begins again. NULL: nothing
+     * of the task's lives in forks between steps. */
+    void (*lost)(struct job *j);
+};
+
+/* task_fits: 1 when a model of this shape has what the task needs. */
+int task_fits(const struct task *t, const struct model_info *info);
+
+/* Rows of one item that a step has room for, however small its budget. */
+#define TASK_LEAST_TOKENS 8
+
+/* task_span: the job's next input: of the source before all else, then of port
+ * 0 (the prompt, or what was made of it too) from behind the longest shared
+ * prefix on. n is 0 when it has to wait for its turn. */
+struct span task_span(struct job *j, int budget, struct batch_plan *p,
+                      int *port);
+/* task_ends: 1 when these rows are the last of port 0 for now. */
+int task_ends(const struct job *j, int port, const struct span *in);
+/* task_plan_input: the next span into the batch; with the last one, one row of
+ * `want` (OUT_LOGITS: of the last position), or none when want is -1. */
+int task_plan_input(struct job *j, int budget, struct batch_plan *p, int want);
+
+/* task_row: the i-th wanted row of the item, checked: NULL, after job_fail,
+ * when it holds a NaN or an infinity. n columns. */
+float *task_row(struct job *j, const struct task_ctx *x,
+                const struct batch_item *item, int i, int n);
+
+/* task_show_attention: from init: the weights of all layers and heads are
+ * wanted besides (job_result.attention). ERR_INVALID, ERR_UNSUPPORTED. */
+int task_show_attention(struct job *j, struct err *e);
+
+/* task_out_of_memory: job_fail for a task that cannot grow. */
+int task_out_of_memory(struct job *j);
+
+#endif

@@ -12,11 +12,16 @@
 
 #define ROW_ALIGN 16 /* floats: one AVX-512 register, one cache line */
 
-int batch_plan_init(struct batch_plan *p, struct seq_store *store,
-                    int max_items, struct err *e)
+int batch_plan_init(struct batch_plan *p, const struct model_info *info,
+                    struct seq_store *store, int max_items, struct err *e)
 {
     size_t n = (size_t)max_items;
+    int cols = 1;
     memset(p, 0, sizeof *p);
+    for (int i = 0; i < N_OUT; i++)
+        if (i != OUT_ATTENTION && info->cols[i] > cols)
+            cols = info->cols[i];
+    p->ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
     p->max_items = max_items;
     p->store = store;
     p->b.item = mem_zarray(n, sizeof *p->b.item);
@@ -42,28 +47,25 @@ void batch_plan_fini(struct batch_plan *p)
     memset(p, 0, sizeof *p);
 }
 
-int batch_plan_rows(struct batch_plan *p, int n, int cols, struct err *e)
+int batch_plan_rows(struct batch_plan *p, int n, struct err *e)
 {
-    size_t ld = ((size_t)cols + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
-    int cap = p->cap_rows > n ? p->cap_rows : n;
+    int cap = n;
 
-    ld = p->ld > ld ? p->ld : ld;
-    if (cap == p->cap_rows && ld == p->ld)
+    if (n <= p->cap_rows)
         return 0;
     /* By doubling, but not past one row an item, which is the usual most. */
-    if (cap > p->cap_rows && cap < p->max_items) {
+    if (cap < p->max_items) {
         cap = 2 * p->cap_rows > cap ? 2 * p->cap_rows : cap;
         cap = cap < p->max_items ? cap : p->max_items;
     }
     size_t floats;
-    if (__builtin_mul_overflow((size_t)cap, ld, &floats))
+    if (__builtin_mul_overflow((size_t)cap, p->ld, &floats))
         return err_nomem(e);
     float *rows = mem_floats(floats);
     if (!rows)
         return err_nomem(e);
     mem_aligned_free(p->rows);
     p->rows = rows;
-    p->ld = ld;
     p->cap_rows = cap;
     return 0;
 }

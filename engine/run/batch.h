@@ -34,14 +34,14 @@ struct batch_plan {
     struct seq_store *store;
 };
 
-/* batch_plan_init: for at most max_items sequences a step. */
-int batch_plan_init(struct batch_plan *p, struct seq_store *store,
-                    int max_items, struct err *e);
+/* batch_plan_init: for a model's outputs and at most max_items sequences. */
+int batch_plan_init(struct batch_plan *p, const struct model_info *info,
+                    struct seq_store *store, int max_items, struct err *e);
 void batch_plan_fini(struct batch_plan *p);
 
-/* batch_plan_rows: make sure that n rows of `cols` columns can be wanted.
- * ERR_NOMEM leaves what there was. */
-int batch_plan_rows(struct batch_plan *p, int n, int cols, struct err *e);
+/* batch_plan_rows: make sure that n rows can be wanted. ERR_NOMEM leaves what
+ * there was. */
+int batch_plan_rows(struct batch_plan *p, int n, struct err *e);
 /* batch_rows_left: rows that this step can still give. */
 int batch_rows_left(const struct batch_plan *p);
 

@@ -362,7 +362,7 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
         return -1;
     }
     if (seq_store_init(&r->store, &m->info.state, &s->budget, e) ||
-        batch_plan_init(&r->plan, &r->store, s->o.max_rows, e)) {
+        batch_plan_init(&r->plan, &m->info, &r->store, s->o.max_rows, e)) {
         runner_free(r);
         return -1;
     }

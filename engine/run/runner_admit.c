@@ -184,8 +184,7 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
         rows += r->active[i]->most_rows;
     most = j->most_rows > most ? j->most_rows : most;
     rows = rows < most ? rows : most;
-    if (batch_plan_rows(&r->plan, rows, r->model->info.cols[j->task->output],
-                        e))
+    if (batch_plan_rows(&r->plan, rows, e))
         return -1;
     size_t need = r->step_bytes, alone = alone_bytes(r, j);
     if (r->plan.cap_rows > r->plan.max_items)

@@ -214,6 +214,12 @@ int seq_reserve(struct seq_store *st, struct seq *s, int port, int n,
         return -1;
     void **pages = s->s.pages[port];
     int rc = pages_take(p, more, pages + have, e);
+    for (int i = 0; rc == SEQ_WAIT && i < st->layout.n_ports; i++)
+        if (i != port && has_pages(st, i)) {
+            /* What the other port keeps is of no use to this one. */
+            pages_trim(&st->pool[i]);
+            rc = pages_take(p, more, pages + have, e);
+        }
     if (rc)
         return rc;
     if (copy) {

@@ -1,0 +1,328 @@
+/* ports_arch: see ports_arch.h. A source slot holds the hash of the whole
+ * source, which an item sees at once; a target slot its token.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "tests/support/ports_arch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/text/tokenizer.h"
+#include "tests/support/fake_arch.h"
+
+struct ports {
+    enum ports_kind kind;
+};
+
+struct slot {
+    int32_t id, at;
+    uint32_t whole; /* of the source */
+    int32_t pad;
+};
+
+/* Of a series: 64 bytes of state. */
+struct sums {
+    float x[PORTS_WIDTH];
+    int32_t n;
+    char pad[48];
+};
+
+struct ports_stats ports_stats;
+
+static void require(int ok)
+{
+    if (!ok)
+        atomic_fetch_add(&ports_stats.violations, 1);
+}
+
+/* Both ways, so that the last token changes the first slot too. */
+static uint32_t whole_hash(const int32_t *ids, int n)
+{
+    uint32_t h = fake_state(ids, n);
+    for (int i = n; i-- > 0;)
+        h = fake_fold(h, ids[i]);
+    return h;
+}
+
+static float logit(uint32_t source, uint32_t target, int v)
+{
+    if (v < FAKE_WORD && v != FAKE_EOS)
+        return -1000.0f;
+    return fake_logit(source ^ target * 31u, v, 0, 0, PORTS_VOCAB);
+}
+
+float ports_logit(const int32_t *source, int n_source, const int32_t *target,
+                  int n, int v)
+{
+    return logit(whole_hash(source, n_source), fake_state(target, n), v);
+}
+
+static void add_row(struct sums *s, const float *x)
+{
+    for (int k = 0; k < PORTS_WIDTH; k++)
+        s->x[k] = s->x[k] * 0.75f + x[k];
+    s->n++;
+}
+
+static void value_of(const struct sums *s, float value[PORTS_VALUES])
+{
+    value[0] = s->x[0] + 0.5f * s->x[1] - s->x[2];
+    value[1] = (float)s->n;
+}
+
+void ports_value(const float *x, int n, float value[PORTS_VALUES])
+{
+    struct sums s;
+    memset(&s, 0, sizeof s);
+    for (int i = 0; i < n; i++)
+        add_row(&s, x + (size_t)i * PORTS_WIDTH);
+    value_of(&s, value);
+}
+
+/* --- the architecture --- */
+
+static int load(const struct load_opts *o, struct weights *w,
+                const struct hparams *h, struct model_info *info, void **self,
+                struct err *e)
+{
+    static const char *const kinds[] = {"pair", "series", NULL};
+    const struct port page = {.page_tokens = PORTS_PAGE,
+                              .page_bytes = PORTS_PAGE * sizeof(struct slot)};
+    struct ports *p = mem_zalloc(sizeof *p);
+    int kind;
+    int64_t chain;
+
+    *self = p;
+    if (!p)
+        return err_nomem(e);
+    if (!weights_need(w, "one", 1, 1, 0, e) ||
+        hparams_choice(h, "kind", kinds, NULL, &kind, e) ||
+        hparams_int(h, "max_chain", 0, 1000, &chain, e)) {
+        mem_free(p);
+        return -1;
+    }
+    p->kind = (enum ports_kind)kind;
+    info->max_chain = (int)chain;
+    info->parameters = 1;
+    info->summary = "ports";
+    if (p->kind == PORTS_PAIR) {
+        info->state.n_ports = 2;
+        info->state.port[0] = info->state.port[1] = page;
+        info->state.port[0].name = "target";
+        info->state.port[1].name = "source";
+        info->state.port[1].whole = 1;
+        info->state.port[1].context_length = 64;
+        info->cols[OUT_LOGITS] = o->n_vocab_tokenizer;
+        return 0;
+    }
+    info->state.n_ports = 1;
+    info->state.fixed_bytes = sizeof(struct sums);
+    info->state.port[0] = (struct port){
+        .name = "series", .unit = UNIT_VECTORS, .width = PORTS_WIDTH};
+    info->cols[OUT_VALUE] = PORTS_VALUES;
+    info->cols[OUT_HIDDEN] = 20; /* wider than one cache line */
+    return 0;
+}
+
+static void unload(void *self)
+{
+    mem_free(self);
+}
+
+static size_t scratch_bytes(const void *self, const struct step_size *most)
+{
+    (void)self;
+    return (size_t)(most->items + most->tokens[0] + most->tokens[1] +
+                    most->rows + most->threads);
+}
+
+static struct slot *slot(const struct batch_item *it, int port, int64_t at)
+{
+    return (struct slot *)it->seq->pages[port][at / PORTS_PAGE] +
+           at % PORTS_PAGE;
+}
+
+static void read_source(struct batch_item *it)
+{
+    const int32_t *ids = it->in.p;
+    uint32_t h = whole_hash(ids, it->in.n);
+
+    require(it->seq->len[1] == 0 && it->seq->len[0] == 0 && it->n_w == 0);
+    for (int i = 0; i < it->in.n; i++)
+        *slot(it, 1, i) = (struct slot){.id = ids[i], .at = i, .whole = h};
+}
+
+static void read_target(struct batch_item *it)
+{
+    const int32_t *ids = it->in.p;
+    int64_t len = it->seq->len[0], n_source = it->seq->len[1];
+    uint32_t source, h = 0;
+
+    require(n_source > 0);
+    source = slot(it, 1, 0)->whole;
+    for (int64_t i = 0; i < n_source; i++)
+        require(slot(it, 1, i)->at == i && slot(it, 1, i)->whole == source);
+    for (int64_t i = 0; i < len; i++) {
+        require(slot(it, 0, i)->at == i);
+        h = fake_fold(h, slot(it, 0, i)->id);
+    }
+    for (int i = 0; i < it->in.n; i++) {
+        *slot(it, 0, len + i) =
+            (struct slot){.id = ids[i], .at = (int32_t)(len + i)};
+        h = fake_fold(h, ids[i]);
+        for (int k = 0; k < it->n_w; k++) {
+            const struct want *w = &it->w[k];
+            if (i < w->from || i >= w->from + w->n)
+                continue;
+            for (int v = 0; v < PORTS_VOCAB; v++)
+                w->dst[(size_t)(i - w->from) * w->ld + (size_t)v] =
+                    logit(source, h, v);
+        }
+    }
+}
+
+static void read_series(struct batch_item *it)
+{
+    struct sums s;
+
+    require(it->in.unit == UNIT_VECTORS);
+    memcpy(&s, it->fixed_in, sizeof s);
+    require(s.n == it->seq->len[0]);
+    for (int i = 0; i < it->in.n; i++) {
+        const float *x = (const float *)it->in.p + (size_t)i * PORTS_WIDTH;
+        add_row(&s, x);
+        for (int k = 0; k < it->n_w; k++) {
+            const struct want *w = &it->w[k];
+            float *y = w->dst + (size_t)(i - w->from) * w->ld;
+            if (i < w->from || i >= w->from + w->n)
+                continue;
+            if (w->kind == OUT_VALUE)
+                value_of(&s, y);
+            for (int c = 0; w->kind == OUT_HIDDEN && c < 20; c++)
+                y[c] = s.x[c % PORTS_WIDTH] + (float)c;
+        }
+    }
+    memcpy(it->fixed_out, &s, sizeof s);
+}
+
+static void note_batch(const struct batch *b)
+{
+    int ports[MAX_PORTS] = {0}, rows;
+
+    for (int i = 0; i < b->n_item; i++) {
+        const struct batch_item *it = &b->item[i];
+        rows = 0;
+        ports[it->port]++;
+        atomic_fetch_add(&ports_stats.sources, it->port == 1);
+        for (int k = 0; k < it->n_w; k++)
+            rows += it->w[k].n;
+        if (rows > atomic_load(&ports_stats.rows))
+            atomic_store(&ports_stats.rows, rows);
+        for (int j = 0; j < i; j++)
+            if (it->port == 0 && b->item[j].port == 0 && it->seq->pages[1] &&
+                it->seq->pages[1][0] == b->item[j].seq->pages[1][0])
+                atomic_fetch_add(&ports_stats.shared, 1);
+    }
+    if (ports[0] > 0 && ports[1] > 0)
+        atomic_fetch_add(&ports_stats.both, 1);
+}
+
+struct work {
+    const struct ports *p;
+    struct batch *b;
+};
+
+static void run_part(void *arg, int tid, int n_threads)
+{
+    struct work *w = arg;
+    for (int i = tid; i < w->b->n_item; i += n_threads) {
+        struct batch_item *it = &w->b->item[i];
+        if (w->p->kind == PORTS_SERIES)
+            read_series(it);
+        else if (it->port == 1)
+            read_source(it);
+        else
+            read_target(it);
+    }
+}
+
+static int step(const void *self, const struct exec *x, struct batch *b,
+                struct err *e)
+{
+    struct work w = {.p = self, .b = b};
+
+    (void)e;
+    atomic_fetch_add(&ports_stats.steps, 1);
+    note_batch(b);
+    pool_run(x->pool, x->n_threads, run_part, &w);
+    return 0;
+}
+
+static const struct model_arch ports_arch = {.name = "ports",
+                                             .load = load,
+                                             .unload = unload,
+                                             .scratch_bytes = scratch_bytes,
+                                             .step = step};
+const struct model_arch *const ports_archs[] = {&ports_arch, NULL};
+
+/* --- its checkpoint --- */
+
+static int write_tokenizer(const char *path)
+{
+    struct tokenizer_spec s = {.normalizer = "seqd-whitespace",
+                               .unk = "<unk>",
+                               .bos = "<s>",
+                               .eos = "</s>"};
+    char made[PORTS_VOCAB][16];
+    const char *entry[PORTS_VOCAB] = {"<unk>", "<s>", "</s>"};
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    for (int i = 3; i < PORTS_VOCAB; i++) {
+        snprintf(made[i], sizeof made[i], "w%d", i);
+        entry[i] = made[i];
+    }
+    buf_init(&b, 1 << 20);
+    int rc = tokenizer_build(&s, entry, PORTS_VOCAB, &b, &e);
+    FILE *f = rc ? NULL : fopen(path, "wb");
+    rc = !f || fwrite(b.p, 1, b.len, f) != b.len || fclose(f) ? -1 : 0;
+    buf_fini(&b);
+    return rc;
+}
+
+int ports_dir(enum ports_kind kind, int max_chain, char *path)
+{
+    static const float one = 1;
+    struct save_tensor t = {
+        .name = "one", .dtype = DT_F32, .n_dims = 1, .dim = {1}, .data = &one};
+    struct err e = ERR_INIT;
+    char file[128];
+
+    snprintf(path, 64, "/tmp/seqd_ports_XXXXXX");
+    if (!mkdtemp(path))
+        return -1;
+    snprintf(file, sizeof file, "%s/config.json", path);
+    FILE *f = fopen(file, "w");
+    if (!f)
+        return -1;
+    fprintf(f,
+            "{\"model_type\":\"ports\",\"kind\":\"%s\",\"max_chain\":%d,"
+            "\"eos_token_id\":2}",
+            kind == PORTS_PAIR ? "pair" : "series", max_chain);
+    fclose(f);
+    snprintf(file, sizeof file, "%s/tokenizer.json", path);
+    if (kind == PORTS_PAIR && write_tokenizer(file))
+        return -1;
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    return safetensors_save(file, &t, 1, NULL, 0, &e);
+}
+
+void ports_dir_remove(const char *path)
+{
+    fake_dir_remove(path);
+}

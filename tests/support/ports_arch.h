@@ -1,0 +1,43 @@
+/* ports_arch: a toy architecture that uses all of the contract (arch.h): tokens
+ * on a whole source port and an appended target port, each with pages; or a
+ * port of vectors with outputs of several kinds. Its outputs are hashes of what
+ * it has read, so a test computes the right answer by itself. It checks what
+ * the engine promises and counts violations.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_PORTS_ARCH_H
+#define SEQD_PORTS_ARCH_H
+
+#include <stdatomic.h>
+
+#include "engine/run/arch.h"
+
+#define PORTS_VOCAB 40 /* entries of its tokenizer */
+#define PORTS_PAGE 4   /* rows of a page */
+#define PORTS_WIDTH 3  /* floats of a vector */
+#define PORTS_VALUES 2 /* columns of OUT_VALUE */
+
+enum ports_kind { PORTS_PAIR, PORTS_SERIES };
+
+/* ports_dir: a checkpoint directory under /tmp (64 bytes of path). A series has
+ * no tokenizer. max_chain 0: no limit. */
+int ports_dir(enum ports_kind kind, int max_chain, char *path);
+void ports_dir_remove(const char *path);
+
+extern const struct model_arch *const ports_archs[];
+
+/* Logit of token v after `n` target tokens, given the source. */
+float ports_logit(const int32_t *source, int n_source, const int32_t *target,
+                  int n, int v);
+/* Row n - 1 of a series: the value, and what was kept of it. */
+void ports_value(const float *x, int n, float value[PORTS_VALUES]);
+
+struct ports_stats {
+    atomic_int violations, steps, sources;
+    atomic_int both;   /* steps with items of both ports */
+    atomic_int shared; /* pairs of target items on the same source pages */
+    atomic_int rows;   /* most wanted of one item */
+};
+extern struct ports_stats ports_stats;
+
+#endif

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Run the commands of README.md against a real server and compare what they
-print with what README.md shows.
+"""Run the commands of README.md and docs/*.md against a real server and
+compare what they print with what the page shows.
 
 A command is a ```sh block after a line `<!-- checked -->`; the block after it
-holds its output. `<!-- checked: 401 -->` expects another HTTP status. JSON is
-compared by keys, types, strings and numbers, but for fields that differ by
-nature (ids, times, digests): an answer is the same on every machine, except
-for the last digits of a portable build. `--update` writes what was printed
-into README.md instead. Blocks whose output is empty wait to be filled: they
-are run and their status is checked.
+holds its output, if the page shows it. `<!-- checked: 401 -->` expects another
+HTTP status. JSON is compared by keys, types, strings and numbers, but for
+fields that differ by nature (ids, times, digests): an answer is the same on
+every machine, except for the last digits of a portable build. `--update` writes
+what was printed into the pages instead, JSON broken into lines of some 100
+columns (a line that begins with a space goes on with the one above). Blocks
+whose output is empty wait to be filled: they are run and their status is
+checked.
 
 The server is `build/release/seqd` with its bundled checkpoints on a free port;
 localhost:8080 in the commands becomes that port.
@@ -16,6 +18,7 @@ localhost:8080 in the commands becomes that port.
 SPDX-License-Identifier: MIT
 """
 import argparse
+import glob
 import json
 import os
 import re
@@ -28,6 +31,7 @@ import time
 VOLATILE = {"id", "created", "request_id", "digest", "uptime_s", "queue_us",
             "run_us", "commit", "build", "version"}
 TOLERANCE = 2e-3  # a probability in another kernel family, or a printed digit
+WIDTH = 96  # of a line of JSON in a page, the closing brackets apart
 BLOCK = re.compile(
     r"<!-- checked(?:: (\d+))? -->\n```sh\n(.*?)```\n"
     r"(?:\n*```(?:json|text)\n(.*?)```\n)?", re.S)
@@ -37,7 +41,7 @@ def same(a, b, where="answer"):
     """None, or what differs between two JSON values."""
     if isinstance(a, dict) and isinstance(b, dict):
         if list(a) != list(b):
-            return f"{where}: keys {list(a)}, README has {list(b)}"
+            return f"{where}: keys {list(a)}, the page has {list(b)}"
         for k in a:
             if k in VOLATILE and type(a[k]) is type(b[k]):
                 continue
@@ -47,7 +51,7 @@ def same(a, b, where="answer"):
         return None
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
-            return f"{where}: {len(a)} items, README has {len(b)}"
+            return f"{where}: {len(a)} items, the page has {len(b)}"
         for i, (x, y) in enumerate(zip(a, b)):
             d = same(x, y, f"{where}[{i}]")
             if d:
@@ -60,7 +64,7 @@ def same(a, b, where="answer"):
             return None
     elif a == b and type(a) is type(b):
         return None
-    return f"{where}: {a!r}, README has {b!r}"
+    return f"{where}: {a!r}, the page has {b!r}"
 
 
 def parse(text):
@@ -71,7 +75,7 @@ def parse(text):
     except ValueError:
         pass
     out = []
-    for line in text.splitlines():
+    for line in re.sub(r"\n +", "", text).splitlines():
         line = line.strip()
         if line.startswith("data: "):
             line = line[6:]
@@ -89,7 +93,42 @@ def compare(got, shown):
     if a is not None and b is not None:
         return same(a, b)
     return None if got.strip() == shown.strip() else (
-        f"printed {got.strip()[:200]!r}, README has {shown.strip()[:200]!r}")
+        f"printed {got.strip()[:200]!r}, the page has {shown.strip()[:200]!r}")
+
+
+def layout(v, depth=1, lead=0):
+    """JSON as a page shows it, after `lead` columns: what fits stands on one
+    line, what does not is filled, one column deeper."""
+    one = json.dumps(v, ensure_ascii=False, separators=(",", ":"))
+    if len(one) + lead <= WIDTH or not isinstance(v, (dict, list)):
+        return one
+    keys = ([json.dumps(k, ensure_ascii=False) + ":" for k in v]
+            if isinstance(v, dict) else [""] * len(v))
+    lines, used = [""], lead + 1
+    for i, x in enumerate(v.values() if isinstance(v, dict) else v):
+        part = keys[i] + layout(x, depth + 1, depth + len(keys[i]))
+        part += "," if i + 1 < len(v) else ""
+        if lines[-1] and ("\n" in part or "\n" in lines[-1] or
+                          used + len(part) > WIDTH):
+            lines.append("")
+            used = depth
+        lines[-1] += part
+        used += len(part)
+    a, b = "{}" if isinstance(v, dict) else "[]"
+    return a + ("\n" + " " * depth).join(lines) + b
+
+
+def shown_as(text):
+    """Printed text as a page shows it."""
+    try:
+        return layout(json.loads(text)) + "\n"
+    except ValueError:
+        pass
+    out = []
+    for line in text.rstrip("\n").splitlines():
+        m = re.match(r"data: (?=\{)", line)
+        out.append("data: " + layout(json.loads(line[6:]), 1, 6) if m else line)
+    return "\n".join(out) + "\n"
 
 
 class Server:
@@ -136,52 +175,66 @@ def run_block(command, port, folder):
     return r.stdout, codes
 
 
+class Page:
+    def __init__(self, path):
+        self.path = path
+        self.text = open(path, encoding="utf-8").read()
+        self.blocks = list(BLOCK.finditer(self.text))
+        if len(self.blocks) != self.text.count("<!-- checked"):
+            sys.exit(f"readme-check: {path} marks a block as checked that is"
+                     " none")
+
+    def check(self, server, folder, update):
+        """Run all blocks: (failures, blocks that wait for their output)."""
+        bad, waiting, pieces, last = 0, 0, [], 0
+        for m in self.blocks:
+            want, wrong = int(m.group(1) or 200), []
+            got, codes = run_block(m.group(2), server.port, folder)
+            if any(c != want for c in codes) or not codes:
+                wrong.append(f"status {codes}, expected {want}")
+            shown = m.group(3)
+            if update and shown is not None:
+                pieces += [self.text[last:m.start(3)], shown_as(got)]
+                last = m.end(3)
+            elif shown is not None and not shown.strip():
+                waiting += 1
+            elif shown is not None and compare(got, shown):
+                wrong.append(compare(got, shown))
+            line = m.group(2).strip().splitlines()[0][:70]
+            print(f"{'FAILED' if wrong else 'ok'} {self.path}: {line}",
+                  *wrong, sep="\n  ")
+            bad += bool(wrong)
+        if update:
+            with open(self.path, "w", encoding="utf-8") as f:
+                f.write("".join(pieces) + self.text[last:])
+        return bad, waiting
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--seqd", default="build/release/seqd")
-    p.add_argument("--readme", default="README.md")
     p.add_argument("--update", action="store_true")
+    p.add_argument("pages", nargs="*", help="README.md and docs/*.md")
     o = p.parse_args()
-    text = open(o.readme, encoding="utf-8").read()
-    blocks = list(BLOCK.finditer(text))
-    if not blocks:
-        sys.exit("readme-check: no checked block in " + o.readme)
-    bad, waiting, pieces, last = 0, 0, [], 0
+    pages = [Page(f) for f in
+             o.pages or ["README.md", *sorted(glob.glob("docs/*.md"))]]
+    if not pages[0].blocks:
+        sys.exit("readme-check: no checked block in " + pages[0].path)
+    n, bad, waiting = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         server = Server(o.seqd, folder)
         try:
-            for m in blocks:
-                want = int(m.group(1) or 200)
-                got, codes = run_block(m.group(2), server.port, folder)
-                line = m.group(2).strip().splitlines()[0][:70]
-                if any(c != want for c in codes) or not codes:
-                    print(f"FAILED {line}\n  status {codes}, expected {want}")
-                    bad += 1
-                shown = m.group(3)
-                if o.update and shown is not None:
-                    pieces += [text[last:m.start(3)], got.rstrip("\n") + "\n"]
-                    last = m.end(3)
-                elif not (shown or "").strip():
-                    waiting += shown is not None
-                else:
-                    d = compare(got, shown)
-                    if d:
-                        print(f"FAILED {line}\n  {d}")
-                        bad += 1
-                        continue
-                print(f"ok {line}")
+            for page in pages:
+                b, w = page.check(server, folder, o.update)
+                n, bad, waiting = n + len(page.blocks), bad + b, waiting + w
         finally:
             rc = server.stop()
     if rc != 0:
         print(f"FAILED the server ended with status {rc}")
-        bad += 1
-    if o.update:
-        with open(o.readme, "w", encoding="utf-8") as f:
-            f.write("".join(pieces) + text[last:])
+        n, bad = n + 1, bad + 1
     if waiting:
         print(f"{waiting} blocks wait for their output (--update)")
-    print(f"{len(blocks) - min(bad, len(blocks))} passed, {bad} failed,"
-          " 0 skipped")
+    print(f"{n - bad} passed, {bad} failed, 0 skipped")
     sys.exit(bad != 0)
 
 

@@ -17,13 +17,15 @@ class H(http.server.BaseHTTPRequestHandler):
         self.reply(200, "ok")
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/stream":
-            self.reply(200, 'data: {"text":" a"}\n\ndata: [DONE]\n\n')
+        n = 20 if "long" in self.path else 1
+        if self.path.startswith("/stream"):
+            event = json.dumps({"text": [" long text"] * n})
+            self.reply(200, f"data: {event}\n\n" * 2 + "data: [DONE]\n\n")
         elif self.path == "/bad":
             self.reply(400, '{"error":{"code":"x"}}')
         else:
             self.reply(200, json.dumps({"id": str(os.getpid()),
-                                        "data": [{"prob": 0.25, "text": "a"}]}))
+                                        "data": [{"prob": 0.25, "text": "a"}] * n}))
     def log_message(self, *a):
         pass
 s = http.server.HTTPServer(("127.0.0.1", 0), H)
@@ -40,7 +42,7 @@ readme() {
     printf '<!-- checked%s -->\n```sh\ncurl -s localhost:8080%s -d x\n```\n```json\n%s\n```\n' \
         "$1" "$2" "$3" >"$work/README.md"
 }
-run() { "$top/tools/readme-check.py" --seqd "$work/seqd" --readme "$work/README.md" "$@"; }
+run() { "$top/tools/readme-check.py" --seqd "$work/seqd" "$@" "$work"/*.md; }
 
 accepts() { readme "$@" && run; }
 refuses() {
@@ -49,7 +51,11 @@ refuses() {
     readme "$@" && fails_with "$why" run
 }
 check readme_accepts_the_answer accepts '' / '{"id":"other","data":[{"prob":0.2501,"text":"a"}]}'
-check readme_accepts_a_stream accepts '' /stream 'data: {"text":" a"}
+check readme_accepts_a_stream accepts '' /stream 'data: {"text":[" long text"]}
+
+data: {"text":
+ [" long text"]}
+
 data: [DONE]'
 check readme_accepts_a_stated_error accepts ': 400' /bad '{"error":{"code":"x"}}'
 check readme_refuses_a_status refuses 'status .400., expected 200' '' /bad '{"error":{"code":"x"}}'
@@ -58,16 +64,36 @@ check readme_refuses_a_text refuses 'data.0..text' '' / '{"id":"1","data":[{"pro
 check readme_refuses_a_number refuses 'data.0..prob' '' / '{"id":"1","data":[{"prob":0.26,"text":"a"}]}'
 check readme_refuses_a_length refuses 'items' '' / '{"id":"1","data":[]}'
 check readme_refuses_a_server_that_ends_badly fails_with 'ended with status 3' \
-    env END=3 "$top/tools/readme-check.py" --seqd "$work/seqd" --readme "$work/README.md"
+    env END=3 "$top/tools/readme-check.py" --seqd "$work/seqd" "$work/README.md"
 empty() {
     echo 'no block' >"$work/README.md"
     fails_with 'no checked block' run
 }
 check readme_refuses_a_page_without_blocks empty
 update() {
-    readme '' / '' && run --update && run && grep -q '"prob": 0.25' "$work/README.md"
+    readme '' / '' && run --update && run && grep -q '"prob":0.25' "$work/README.md"
 }
 check readme_update_fills_the_output update
+wrapped() { # in lines that a reader can read, and reads what it wrote
+    readme '' "$1" '' && run --update && run &&
+        [ "$(wc -L <"$work/README.md")" -le 100 ] &&
+        [ "$(wc -l <"$work/README.md")" -gt 11 ]
+}
+check readme_update_wraps_an_answer wrapped /long
+check readme_update_wraps_a_stream wrapped /stream/long
+unmatched() {
+    readme '' / '' && printf '<!-- checked -->\ntext\n' >>"$work/README.md"
+    fails_with 'checked that is none' run
+}
+check readme_refuses_a_mark_without_a_block unmatched
+folder() { # the first page has blocks, one of the others is wrong, or has none
+    cd "$work" && mkdir -p docs && readme '' / '{"id":"1","data":[]}' &&
+        mv README.md docs/wrong.md && echo 'no block' >docs/a.md &&
+        readme '' / '{"id":"1","data":[{"prob":0.25,"text":"a"}]}' &&
+        fails_with 'FAILED docs/wrong.md' \
+            "$top/tools/readme-check.py" --seqd "$work/seqd"
+}
+check readme_checks_the_pages_of_docs folder
 
 start_time() { "$top/tools/start-time.py" --seqd "$work/seqd" --runs 1 --limit-ms "$1"; }
 check start_time_accepts_a_quick_start start_time 15000

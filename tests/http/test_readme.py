@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""README's recipes, run as they stand: three lines from one's own text to a
-served model, and a .pt file of PyTorch to a served model, whose scores are
-compared with PyTorch's own. Prints cmocka's lines; the second needs Debian's
+"""The recipes of docs/, run as they stand: three lines from one's own text to
+a served model, and a .pt file of PyTorch to a served model, whose scores are
+compared with PyTorch's own; and its lists of options and metrics, held against
+the program. Prints cmocka's lines; the second recipe needs Debian's
 python3-torch and is skipped without it.
 
 SPDX-License-Identifier: MIT
@@ -27,16 +28,19 @@ class Skip(Exception):
     pass
 
 
-def block(mark):
-    """The text of the fenced block after <!-- mark --> in README.md."""
-    text = open(TOP + "/README.md", encoding="utf-8").read()
-    m = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```\n", text, re.S)
-    assert m, f"README.md has no block marked {mark}"
+def page(name):
+    return open(f"{TOP}/docs/{name}", encoding="utf-8").read()
+
+
+def block(name, mark):
+    """The text of the fenced block after <!-- mark --> in a page of docs/."""
+    m = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```\n", page(name), re.S)
+    assert m, f"docs/{name} has no block marked {mark}"
     return m.group(1)
 
 
 def serve(command, folder):
-    """Run a seqd command of the README on a free port: (process, URL)."""
+    """Run a seqd command of a page on a free port: (process, URL)."""
     port_file = os.path.join(folder, "port")
     child = subprocess.Popen(
         command.split() + ["--port", "0", "--port-file", port_file],
@@ -67,13 +71,13 @@ def stop(child):
 def test_readme_own_text_becomes_a_served_model(folder):
     os.symlink(os.path.dirname(os.path.dirname(SEQD)), folder + "/build")
     if os.path.basename(os.path.dirname(SEQD)) != "release":
-        raise Skip("the README's commands name the release build")
+        raise Skip("the page's commands name the release build")
     nouns = ["cat", "dog", "bird", "fox", "hen"]
     for name, n in (("train", 2500), ("valid", 20)):
         with open(f"{folder}/{name}.txt", "w") as f:
             for i in range(n):
                 f.write(f"The {nouns[i % 5]} sees the {nouns[(i + 2) % 5]} .\n")
-    train, score, run = block("own-text").strip().splitlines()
+    train, score, run = block("training.md", "own-text").strip().splitlines()
     subprocess.run(train.split(), cwd=folder, check=True, timeout=120,
                    stderr=subprocess.DEVNULL)
     out = subprocess.run(score.split(), cwd=folder, check=True, timeout=60,
@@ -118,7 +122,7 @@ def test_readme_brings_an_lstm_from_a_pt_file(folder):
     if subprocess.run([PYTHON, "-c", "import torch"],
                       stderr=subprocess.DEVNULL).returncode:
         raise Skip("no python3-torch")
-    for program in (MAKE_NET, block("from-pt")):
+    for program in (MAKE_NET, block("models.md", "from-pt")):
         subprocess.run([PYTHON, "-c", program], cwd=folder, check=True,
                        timeout=120)
     child, url = serve(SEQD + " --model mine=mine", folder)
@@ -131,6 +135,36 @@ def test_readme_brings_an_lstm_from_a_pt_file(folder):
             assert abs(got["positive"] - want[1]) < TOLERANCE, (got, want)
     finally:
         stop(child)
+
+
+def listed(what, in_page, in_program):
+    assert in_page == in_program, (
+        f"{what}: only in the page {sorted(in_page - in_program)}, "
+        f"not in it {sorted(in_program - in_page)}")
+
+
+def test_serving_lists_every_option(folder):
+    text = subprocess.run([SEQD, "--help"], check=True, timeout=20,
+                          stdout=subprocess.PIPE, text=True).stdout
+    flags = set(re.findall(r"^  (--[a-z0-9-]+)", text, re.M))
+    table = page("serving.md").split("## Options")[1].split("\n## ")[0]
+    listed("options", set(re.findall(r"`(--[a-z0-9-]+)`", table)), flags)
+    named = set(re.findall(r"`(--[a-z0-9-]+)", page("serving.md") +
+                           page("operations.md") + page("api.md")))
+    listed("flags", named - set(re.findall(r"--[a-z0-9-]+", text)), set())
+    names = set(re.findall(r"SEQD_[A-Z_]+", page("serving.md")))
+    listed("variables", names - set(re.findall(r"SEQD_[A-Z_]+", text)), set())
+
+
+def test_operations_lists_every_metric(folder):
+    child, url = serve(SEQD, folder)
+    try:
+        text = urllib.request.urlopen(url + "/metrics", timeout=30).read()
+    finally:
+        stop(child)
+    listed("metrics", set(re.findall(r"`(seqd_[a-z_]+)`",
+                                     page("operations.md"))),
+           set(re.findall(r"^# TYPE (seqd_\w+)", text.decode(), re.M)))
 
 
 def main():

@@ -4,7 +4,9 @@
 #   format     clang-format 14 (Debian 12's) leaves every .c and .h as it is:
 #              no braces around single statements
 #   dialect    `sizeof *p`, no line over 80 columns in comments either
-#   cited      a page or source that a comment names is tracked
+#   cited      a page or source that a comment or a page names is tracked
+#   pages      README.md is a first page (150 lines, 160 columns); links between
+#              pages lead to a tracked file, and to a heading that it has
 #   sizes      files <= 900 lines, functions <= 100 (600 and 60 are announced)
 #   banned     functions that this project does not use
 #   headers    every source has an SPDX line, and a comment before its code
@@ -65,11 +67,13 @@ check_dialect() {
     [ -n "$hit" ] && wrong "lines over 80 columns: $hit"
 }
 
-# Pages that comments name, and sources named with their folder.
+# Pages that are named, and sources named with their folder. CONTRIBUTING.md's
+# examples are of files to be written.
 check_cited() {
     local hit
     hit=$(git grep -noE '[A-Za-z0-9_/.-]*[A-Za-z0-9_]\.md\b|\b(engine|models|server|tests|tools)/[a-z0-9_/]+\.[ch]\b' \
-        -- "*.c" "*.h" "*.sh" "*.py" Makefile ":!tests/unit/tools" |
+        -- "*.c" "*.h" "*.sh" "*.py" "*.md" Makefile ":!tests/unit/tools" \
+        ":!CONTRIBUTING.md" |
         sort -u -t: -k3 | while IFS=: read -r f n name; do
             case $name in # a page of ggml, files elsewhere
             docs/gguf.md | ../* | /*) continue ;;
@@ -79,6 +83,31 @@ check_cited() {
         done | head -5)
     [ -n "$hit" ] && wrong "names a file that is not here:
 $hit"
+}
+
+headings() { # of a page, as links name them
+    sed -n 's/^##* //p' "$1" | tr 'A-Z ' 'a-z-' | sed 's/[^a-z0-9_-]//g'
+}
+
+check_pages() {
+    local hit f n link path
+    hit=$(awk 'length($0) > 160 { print FILENAME ":" FNR; exit }
+        END { if (NR > 150) print FILENAME " has " NR " lines" }' \
+        "$(tracked README.md)" </dev/null)
+    [ -n "$hit" ] && wrong "a first page has 150 lines of 160 columns: $hit"
+    while IFS=: read -r f n link; do
+        link=${link#*](} link=${link%)}
+        case $link in *://* | mailto:*) continue ;; esac
+        path=$f
+        [ "${link%%#*}" = "" ] ||
+            path=$(realpath -m --relative-to=. "$(dirname "$f")/${link%%#*}")
+        if [ ! -d "$path" ] && [ -z "$(tracked "$path" 2>/dev/null)" ]; then
+            wrong "$f:$n: no file for the link $link"
+        elif [ "${link#*#}" != "$link" ]; then
+            headings "$path" | grep -qxF -- "${link#*#}" ||
+                wrong "$f:$n: no heading for the link $link"
+        fi
+    done < <(git grep -noE '\]\([^) ]+\)' -- '*.md')
 }
 
 check_sizes() {
@@ -190,7 +219,7 @@ check_history() {
     fi
 }
 
-[ $# -gt 0 ] || set -- format dialect cited sizes banned headers marks paths history
+[ $# -gt 0 ] || set -- format dialect cited pages sizes banned headers marks paths history
 for check in "$@"; do
     declare -F "check_$check" >/dev/null || wrong "no check '$check'"
     "check_$check"

@@ -26,7 +26,7 @@ plant() {
 }
 
 sound() {
-    tree && "$style" -C "$work/t" banned dialect cited sizes headers marks paths history
+    tree && "$style" -C "$work/t" banned dialect cited pages sizes headers marks paths history
 }
 check style_accepts_a_sound_tree sound
 
@@ -59,6 +59,31 @@ cited() {
 }
 check style_refuses_a_page_that_is_not_here cited nowhere.md
 check style_refuses_a_source_that_is_not_here cited engine/base/nowhere.h
+cited_by_a_page() {
+    echo 'See `tests/nowhere.c`.' | plant a.md
+    fails_with "a.md:1: tests/nowhere.c" "$style" -C "$work/t" cited
+}
+check style_refuses_a_page_that_names_what_is_not_here cited_by_a_page
+
+page() { # MESSAGE: standard input becomes the first page
+    plant README.md
+    fails_with "$1" "$style" -C "$work/t" pages
+}
+long_page() { seq 151 | page 'README.md has 151 lines'; }
+check style_refuses_a_long_first_page long_page
+wide_page() { seq -s ' ' 80 | page 'columns: README.md:1'; }
+check style_refuses_wide_lines_in_the_first_page wide_page
+link() { echo "[x]($1)" | page "README.md:1: no $2 for the link $1"; }
+check style_refuses_a_link_to_no_file link docs/nowhere.md file
+check style_refuses_a_link_to_no_heading link 'README.md#nowhere' heading
+check style_refuses_a_link_to_no_heading_here link '#nowhere' heading
+links() {
+    printf '# A `b`: what, why\n\n[x](a.c) [y](#a-b-what-why) %s\n' \
+        '[z](../t/README.md#a-b-what-why) [w](https://example.org/w)' |
+        plant README.md
+    "$style" -C "$work/t" pages
+}
+check style_accepts_links_that_resolve links
 
 long_file() {
     seq -f '/* %g */' 901 | plant a.c

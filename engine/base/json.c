@@ -120,6 +120,17 @@ int json_text(const struct json *j, struct buf *out)
     return out->failed ? -1 : 0;
 }
 
+int json_parse_file(const char *text, size_t n, const char *label,
+                    const struct json_limits *lim, struct json **out,
+                    struct err *e)
+{
+    struct err inner = ERR_INIT;
+    if (json_parse(text, n, lim, out, &inner) == 0)
+        return 0;
+    enum err_code code = inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
+    return err_set(e, code, "%.120s: %.120s", label, inner.msg);
+}
+
 int json_load(const char *path, const char *label,
               const struct json_limits *lim, struct json **out, struct err *e)
 {
@@ -129,15 +140,9 @@ int json_load(const char *path, const char *label,
     *out = NULL;
     if (file_read(path, label, l.max_bytes, &text, &n, e))
         return -1;
-    struct err inner = ERR_INIT;
-    int rc = json_parse(text, n, &l, out, &inner);
+    int rc = json_parse_file(text, n, label, &l, out, e);
     mem_free(text);
-    if (rc) {
-        enum err_code code =
-            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
-        return err_set(e, code, "%s: %.200s", label, inner.msg);
-    }
-    return 0;
+    return rc;
 }
 
 void json_free(struct json *j)

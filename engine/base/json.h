@@ -40,8 +40,12 @@ int json_parse(const char *text, size_t n, const struct json_limits *lim,
  * For what may be given to json_text, and nothing else. */
 int json_parse_nul(const char *text, size_t n, const struct json_limits *lim,
                    struct json **out, struct err *e);
-/* json_load: the same from a file (ERR_IO, ERR_NOT_FOUND; bad JSON is
- * ERR_FORMAT); the message names `label`, not the path. */
+/* json_parse_file: the same of what a file holds: bad JSON is ERR_FORMAT, the
+ * message begins with `label`. json_load: reads it, too (ERR_IO,
+ * ERR_NOT_FOUND); no message has the path. */
+int json_parse_file(const char *text, size_t n, const char *label,
+                    const struct json_limits *lim, struct json **out,
+                    struct err *e);
 int json_load(const char *path, const char *label,
               const struct json_limits *lim, struct json **out, struct err *e);
 void json_free(struct json *j);

@@ -226,7 +226,8 @@ FUZZ_SECONDS ?= 30
 FUZZ_TARGETS := json safetensors gguf hparams tokenizer bpe vocabulary
 FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/% \
   $(addprefix engine/compute/,tensor.c blocks.c dtype.c), \
-  $(ENGINE_SRC)) tests/support/fuzz_targets.c tests/fuzz/fuzz_main.c
+  $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c) \
+  tests/fuzz/fuzz_main.c
 FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
   -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
 .PHONY: fuzz

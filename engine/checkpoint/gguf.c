@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/gguf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ struct pair {
 
 struct gguf {
     struct mapped file;
+    char label[256];
     struct pair *pair; /* [n_pair] as in the file */
     int *by_key;       /* [n_pair] */
     int n_pair;
@@ -324,9 +326,9 @@ static int take_tensors(struct gguf_cursor *c, struct gguf *g, uint64_t n)
     return gguf_take_tensors(c, g->t, g->n_t, align);
 }
 
-static int parse(struct gguf *g, const char *label, struct err *e)
+static int parse(struct gguf *g, struct err *e)
 {
-    struct gguf_cursor c = {g->file.p, g->file.bytes, 0, label, e};
+    struct gguf_cursor c = {g->file.p, g->file.bytes, 0, g->label, e};
     uint64_t n_t = 0, n_pair = 0;
     return take_header(&c, &n_t, &n_pair) || take_pairs(&c, g, n_pair) ||
                    take_tensors(&c, g, n_t)
@@ -341,8 +343,8 @@ int gguf_open(const char *path, const char *label, struct gguf **out,
     struct gguf *g = mem_zalloc(sizeof *g);
     if (!g)
         return err_nomem(e);
-    if (mapped_open(&g->file, path, HEADER_BYTES, label, e) ||
-        parse(g, label, e)) {
+    snprintf(g->label, sizeof g->label, "%s", label);
+    if (mapped_open(&g->file, path, HEADER_BYTES, label, e) || parse(g, e)) {
         gguf_close(g);
         return -1;
     }
@@ -357,11 +359,12 @@ int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
     struct gguf *g = mem_zalloc(sizeof *g);
     if (!g)
         return err_nomem(e);
+    snprintf(g->label, sizeof g->label, "%s", label);
     mapped_lend(&g->file, p, n);
     if (n < HEADER_BYTES) {
         err_set(e, ERR_FORMAT, "%s: shorter than %d bytes", label,
                 HEADER_BYTES);
-    } else if (parse(g, label, e) == 0) {
+    } else if (parse(g, e) == 0) {
         *out = g;
         return 0;
     }
@@ -387,6 +390,11 @@ void gguf_close(struct gguf *g)
 }
 
 /* --- access --- */
+
+const char *gguf_label(const struct gguf *g)
+{
+    return g->label;
+}
 
 int gguf_n_keys(const struct gguf *g)
 {

@@ -1,7 +1,6 @@
 /* gguf: a GGUF file (version 2 or 3, little endian): typed metadata and tensor
  * descriptions in front of the data (ggml, docs/gguf.md). Weights, hyper-
- * parameters and tokenizer read it through this, each opening the file on its
- * own: parsing takes a few milliseconds, and none has to outlive another.
+ * parameters and tokenizer all read the one that their checkpoint has opened.
  * Everything is hostile until checked: each length against the bytes that
  * remain, each product for overflow, counts, names and nesting against caps;
  * duplicate keys and names, overlaps and a data section that the file does not
@@ -37,23 +36,16 @@ enum gguf_type {
     GGUF_F64
 };
 
-/* gguf_is: 1 when `path` is a regular file that begins with "GGUF". */
-int gguf_is(const char *path);
-/* gguf_find_file: the GGUF file that a model path stands for: any regular file
- * (gguf_open says what is wrong with another one), or the only *.gguf of a
- * directory without config.json. 1 and `out` filled, else 0. */
-int gguf_find_file(const char *path, char *out, size_t cap);
-/* gguf_label: "name/file.gguf", what messages call the file. */
-void gguf_label(const char *name, const char *file, char *out, size_t cap);
-
 /* gguf_open: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (version, big
- * endian, a tensor type, by name), ERR_NOMEM. `label` stands for the path. */
+ * endian, a tensor type, by name), ERR_NOMEM. `label` stands for the path:
+ * gguf_label gives it back. */
 int gguf_open(const char *path, const char *label, struct gguf **out,
               struct err *e);
 /* gguf_parse: the same from memory that outlives it, for tests. */
 int gguf_parse(const uint8_t *p, size_t n, const char *label, struct gguf **out,
                struct err *e);
 void gguf_close(struct gguf *g);
+const char *gguf_label(const struct gguf *g);
 
 /* Metadata, by index or by key. */
 int gguf_n_keys(const struct gguf *g);

@@ -1,116 +1,178 @@
 /* hparams: see hparams.h. A thin layer over json: every reader states its
  * bounds, so that no number of a file is used unchecked. A GGUF file's metadata
- * becomes such a tree, too (hparams_gguf.c): one flat object, whose keys hold
- * dots, so that a key is looked up whole there.
+ * is written as JSON and becomes such a tree, too: one flat object, whose keys
+ * hold dots, so that a key is looked up whole there.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/hparams.h"
 
-#include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
-#include "engine/checkpoint/hparams_gguf.h"
 
-#define FILE_NAME "config.json"
+#define MAX_ARRAY 4096
+#define MAX_STRING ((size_t)128 << 10)
+#define MODEL_TYPE "model_type"
+#define GGUF_BYTES ((size_t)8 << 20) /* of its metadata as text */
 
 struct hparams {
     struct json *root;
     enum hparams_form form;
-    char label[160];
+    char label[256];
 };
 
-static const struct json_limits limits = {(size_t)1 << 20, 16, 1 << 16};
-static const struct json_limits gguf_limits = {HPARAMS_GGUF_BYTES, 4, 1 << 20};
+static const struct json_limits limits = {HPARAMS_MAX_BYTES, 16, 1 << 16};
+static const struct json_limits gguf_limits = {GGUF_BYTES, 4, 1 << 20};
 
-static int finish(struct hparams *h, int rc, struct hparams **out,
-                  struct err *e)
+/* Takes the text under a label; `out` is filled on success. */
+static int parse(const char *text, size_t n, const char *label,
+                 enum hparams_form form, struct hparams **out, struct err *e)
 {
-    if (rc == 0 && json_type(h->root) != JSON_OBJECT) {
-        rc = err_set(e, ERR_FORMAT, "%s: is %s, expected an object", h->label,
-                     json_type_name(json_type(h->root)));
-    }
-    if (rc) {
-        hparams_close(h);
-        return -1;
-    }
-    *out = h;
-    return 0;
-}
-
-static int open_config(struct hparams *h, const char *dir, const char *label,
-                       struct err *e)
-{
-    char path[PATH_MAX];
-    int named = label && label[0];
-    snprintf(h->label, sizeof(h->label), "%s%s%s", named ? label : "",
-             named ? "/" : "", FILE_NAME);
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
-    return len < 0 || (size_t)len >= sizeof(path)
-               ? err_set(e, ERR_INVALID, "%s: path too long", h->label)
-               : json_load(path, h->label, &limits, &h->root, e);
-}
-
-static int parse_text(struct hparams *h, const char *text, size_t n,
-                      const struct json_limits *lim, struct err *e)
-{
-    struct err inner = ERR_INIT;
-    if (json_parse(text, n, lim, &h->root, &inner)) {
-        enum err_code code =
-            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
-        return err_set(e, code, "%s: %.90s", h->label, inner.msg);
-    }
-    return 0;
-}
-
-static int open_gguf(struct hparams *h, const char *path, const char *label,
-                     struct err *e)
-{
-    struct gguf *g = NULL;
-    struct buf text;
-    h->form = HPARAMS_GGUF;
-    gguf_label(label, path, h->label, sizeof(h->label));
-    if (gguf_open(path, h->label, &g, e))
-        return -1;
-    buf_init(&text, HPARAMS_GGUF_BYTES);
-    int rc = hparams_gguf_write(g, h->label, &text, e);
-    gguf_close(g);
-    if (rc == 0)
-        rc = parse_text(h, text.p, text.len, &gguf_limits, e);
-    buf_fini(&text);
-    return rc;
-}
-
-int hparams_open(const char *path, const char *label, struct hparams **out,
-                 struct err *e)
-{
-    char file[PATH_MAX];
     *out = NULL;
     struct hparams *h = mem_zalloc(sizeof *h);
     if (!h)
         return err_nomem(e);
-    int rc = gguf_find_file(path, file, sizeof(file))
-                 ? open_gguf(h, file, label, e)
-                 : open_config(h, path, label, e);
-    return finish(h, rc, out, e);
-}
-
-enum hparams_form hparams_form(const struct hparams *h)
-{
-    return h->form;
+    h->form = form;
+    snprintf(h->label, sizeof h->label, "%s", label);
+    int rc = json_parse_file(text, n, label,
+                             form == HPARAMS_GGUF ? &gguf_limits : &limits,
+                             &h->root, e);
+    if (rc == 0 && json_type(h->root) == JSON_OBJECT) {
+        *out = h;
+        return 0;
+    }
+    if (rc == 0)
+        err_set(e, ERR_FORMAT, "%s: is %s, expected an object", label,
+                json_type_name(json_type(h->root)));
+    hparams_close(h);
+    return -1;
 }
 
 int hparams_parse(const char *text, size_t n, const char *label,
                   struct hparams **out, struct err *e)
 {
+    return parse(text, n, label, HPARAMS_CONFIG, out, e);
+}
+
+/* --- GGUF --- */
+
+/* Strings that JSON cannot hold are left out, too. */
+static int string_fits(const struct gguf *g, int i, size_t at)
+{
+    const char *s;
+    size_t n;
+    return gguf_string(g, i, at, &s, &n) == 0 && n <= MAX_STRING &&
+           !memchr(s, 0, n);
+}
+
+static int is_wanted(const struct gguf *g, int i)
+{
+    double v;
+    if (strcmp(gguf_key(g, i), MODEL_TYPE) == 0)
+        return 0; /* ours */
+    if (gguf_type(g, i) == GGUF_ARRAY)
+        return gguf_len(g, i) <= MAX_ARRAY;
+    if (gguf_type(g, i) == GGUF_STRING)
+        return string_fits(g, i, 0);
+    return gguf_float(g, i, 0, &v) || isfinite(v);
+}
+
+/* Any value, an array's element included; what JSON cannot hold is null. */
+static void write_value(const struct gguf *g, int i, size_t at, struct buf *out)
+{
+    const char *s;
+    size_t n;
+    int64_t whole;
+    double v = 0;
+    switch (gguf_elem(g, i)) {
+    case GGUF_STRING:
+        if (!string_fits(g, i, at) || gguf_string(g, i, at, &s, &n)) {
+            buf_add_str(out, "null");
+            return;
+        }
+        buf_add_json_string(out, s, n);
+        return;
+    case GGUF_BOOL:
+        gguf_float(g, i, at, &v);
+        buf_add_str(out, v != 0 ? "true" : "false");
+        return;
+    case GGUF_F32: /* the shortest text of the float: 1e-05, not 9.9999997e-6 */
+        gguf_float(g, i, at, &v);
+        buf_add_float(out, (float)v);
+        return;
+    default:
+        if (gguf_int(g, i, at, &whole) == 0) {
+            buf_add_int(out, whole);
+            return;
+        }
+        gguf_float(g, i, at, &v); /* F64, or 2^63 and over */
+        buf_add_double(out, v);
+    }
+}
+
+static void write_pair(const struct gguf *g, int i, struct buf *out)
+{
+    buf_add_char(out, ',');
+    buf_add_json_string(out, gguf_key(g, i), strlen(gguf_key(g, i)));
+    buf_add_char(out, ':');
+    if (gguf_type(g, i) != GGUF_ARRAY) {
+        write_value(g, i, 0, out);
+        return;
+    }
+    for (size_t at = 0; at < gguf_len(g, i) && !out->failed; at++) {
+        buf_add_char(out, at ? ',' : '[');
+        write_value(g, i, at, out);
+    }
+    buf_add_str(out, gguf_len(g, i) ? "]" : "[]");
+}
+
+/* The text of one object: model_type, then each key that JSON can hold. */
+static int write_gguf(const struct gguf *g, struct buf *out, struct err *e)
+{
+    int arch = gguf_find(g, "general.architecture");
+    if (arch < 0 || gguf_type(g, arch) != GGUF_STRING ||
+        !string_fits(g, arch, 0)) {
+        return err_set(e, ERR_FORMAT,
+                       "%s: metadata 'general.architecture' is missing, or no "
+                       "string",
+                       gguf_label(g));
+    }
+    buf_add_str(out, "{\"" MODEL_TYPE "\":");
+    write_value(g, arch, 0, out);
+    for (int i = 0; i < gguf_n_keys(g) && !out->failed; i++)
+        if (is_wanted(g, i))
+            write_pair(g, i, out);
+    buf_add_char(out, '}');
+    if (out->failed) {
+        return out->len > GGUF_BYTES / 2
+                   ? err_set(e, ERR_TOO_LARGE,
+                             "%s: metadata of more than %zu bytes",
+                             gguf_label(g), GGUF_BYTES)
+                   : err_nomem(e);
+    }
+    return 0;
+}
+
+int hparams_gguf(const struct gguf *g, struct hparams **out, struct err *e)
+{
+    struct buf text;
     *out = NULL;
-    struct hparams *h = mem_zalloc(sizeof *h);
-    if (!h)
-        return err_nomem(e);
-    snprintf(h->label, sizeof(h->label), "%s", label ? label : FILE_NAME);
-    return finish(h, parse_text(h, text, n, &limits, e), out, e);
+    buf_init(&text, GGUF_BYTES);
+    int rc = write_gguf(g, &text, e) ||
+             parse(text.p, text.len, gguf_label(g), HPARAMS_GGUF, out, e);
+    buf_fini(&text);
+    return rc ? -1 : 0;
+}
+
+/* --- the tree --- */
+
+enum hparams_form hparams_form(const struct hparams *h)
+{
+    return h->form;
 }
 
 void hparams_close(struct hparams *h)

@@ -1,5 +1,6 @@
-/* hparams: typed, bounded access to a checkpoint's config.json. A key may be a
- * path with dots ("tensor_prefix.rnn"). A wrong type or a value out of range
+/* hparams: typed, bounded access to a checkpoint's config.json (opened by
+ * checkpoint.h), or to the metadata of a GGUF file. A key may be a path with
+ * dots ("tensor_prefix.rnn"). A wrong type or a value out of range
  * is ERR_FORMAT and names key, found and expected: "config.json: 'hidden_size'
  * is -3, expected 1..65536".
  *
@@ -7,29 +8,31 @@
 #ifndef SEQD_HPARAMS_H
 #define SEQD_HPARAMS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/base/err.h"
 #include "engine/base/json.h"
 
 struct hparams;
+struct gguf;
 
-/* hparams_open: config.json of a directory; or the metadata of a GGUF file (or
- * of the one in a directory without config.json) as the same kind of tree: the
- * key "llama.attention.head_count" is the path "llama.attention.head_count"
- * (only whole keys: there is no object "llama"), and "model_type" is added
- * with the value of general.architecture. Arrays of more than 4,096 elements
- * (vocabularies), strings of more than 128 KiB and values that are NaN or
- * infinite are left out; numbers have their nearest double. */
-enum hparams_form { HPARAMS_CONFIG, HPARAMS_GGUF };
-enum hparams_form hparams_form(const struct hparams *h);
-int hparams_open(const char *path, const char *label, struct hparams **out,
-                 struct err *e);
-/* hparams_parse: from text, for tests and GGUF. */
+#define HPARAMS_MAX_BYTES ((size_t)1 << 20) /* of a config.json */
+
+/* hparams_parse: the text of a config.json. */
 int hparams_parse(const char *text, size_t n, const char *label,
                   struct hparams **out, struct err *e);
+/* hparams_gguf: the metadata of a GGUF file as the same kind of tree: the key
+ * "llama.attention.head_count" is the path "llama.attention.head_count" (only
+ * whole keys: there is no object "llama"), and "model_type" is added with the
+ * value of general.architecture. Arrays of more than 4,096 elements
+ * (vocabularies), strings of more than 128 KiB and values that are NaN or
+ * infinite are left out; numbers have their nearest double. */
+int hparams_gguf(const struct gguf *g, struct hparams **out, struct err *e);
 void hparams_close(struct hparams *h);
 
+enum hparams_form { HPARAMS_CONFIG, HPARAMS_GGUF };
+enum hparams_form hparams_form(const struct hparams *h);
 int hparams_has(const struct hparams *h, const char *key);
 /* Required: -1 when the key is missing. */
 int hparams_int(const struct hparams *h, const char *key, int64_t min,

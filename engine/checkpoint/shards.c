@@ -4,13 +4,12 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/shards.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "engine/checkpoint/place.h"
 
 #define MAX_SHARDS 512
 #define MAX_TENSORS 65536
@@ -23,7 +22,7 @@ struct entry {
 
 struct shards {
     struct json *root;
-    const char *label;
+    char label[PLACE_NAME_BYTES];
     struct entry *entry; /* [n_entries] by tensor */
     int n_entries;
     const char **name; /* [n] */
@@ -101,16 +100,15 @@ int shards_open(const char *dir, const char *label, struct shards **out,
 {
     static const struct json_limits limits = {(size_t)32 << 20, 8,
                                               (size_t)2 * MAX_TENSORS};
-    char path[PATH_MAX];
+    struct place p;
     *out = NULL;
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, SHARDS_FILE);
-    if (len < 0 || (size_t)len >= sizeof(path))
-        return err_set(e, ERR_INVALID, "%s: path too long", label);
+    if (place_set(&p, dir, label, SHARDS_FILE, e))
+        return -1;
     struct shards *s = mem_zalloc(sizeof *s);
     if (!s)
         return err_nomem(e);
-    s->label = label;
-    if (json_load(path, label, &limits, &s->root, e) || read_map(s, e) ||
+    memcpy(s->label, p.name, sizeof s->label);
+    if (json_load(p.path, p.name, &limits, &s->root, e) || read_map(s, e) ||
         sort_tables(s, e)) {
         shards_close(s);
         return -1;

@@ -6,29 +6,28 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/weights.h"
 
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/sha256.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/mapped.h"
+#include "engine/checkpoint/place.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
 
 #define FILE_NAME "model.safetensors"
 
 /* One mapped file: the index of a safetensors file, or a GGUF file, which
- * holds its own mapping. */
+ * is the checkpoint's and holds its own mapping. */
 struct part {
     struct mapped own; /* of safetensors */
     struct safetensors_index *index;
-    struct gguf *gguf;
+    const struct gguf *gguf;
     struct mapped *file; /* &own or the GGUF file's; NULL: not open */
 };
 
@@ -55,114 +54,67 @@ static const struct tensor *part_at(const struct part *p, int i)
                    : safetensors_index_at(p->index, i);
 }
 
-/* label/name, or name */
-static int make_label(struct weights *w, const char *label, const char *name,
+/* Of one file, or of shards: what messages call all of it. */
+static int make_parts(struct weights *w, const char *label, int n,
                       struct err *e)
 {
-    char text[256];
-    int named = label && label[0];
-    snprintf(text, sizeof(text), "%s%s%s", named ? label : "", named ? "/" : "",
-             name);
-    w->label = mem_strdup(text);
-    return w->label ? 0 : err_nomem(e);
-}
-
-static int make_parts(struct weights *w, int n, struct err *e)
-{
+    w->label = mem_strdup(label);
     w->part = mem_zarray((size_t)n, sizeof *w->part);
-    if (!w->part)
+    if (!w->label || !w->part)
         return err_nomem(e);
     w->n_parts = n;
     return 0;
 }
 
-static int open_safetensors(struct part *p, const char *dir, const char *name,
-                            const char *label, struct err *e)
+static int open_part(struct part *p, const struct place *at, struct err *e)
 {
-    char path[PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, name);
-    if (len < 0 || (size_t)len >= sizeof(path))
-        return err_set(e, ERR_INVALID, "%s: path too long", label);
     p->file = &p->own;
-    return mapped_open(&p->own, path, 8, label, e) ||
-                   safetensors_parse(p->own.p, p->own.bytes, label, &p->index,
-                                     e)
+    return mapped_open(&p->own, at->path, 8, at->name, e) ||
+                   safetensors_parse(p->own.p, p->own.bytes, at->name,
+                                     &p->index, e)
                ? -1
                : 0;
 }
 
-static int open_single(struct weights *w, const char *dir, const char *label,
-                       struct err *e)
-{
-    return make_label(w, label, FILE_NAME, e) || make_parts(w, 1, e) ||
-                   open_safetensors(&w->part[0], dir, FILE_NAME, w->label, e)
-               ? -1
-               : 0;
-}
-
-static int open_gguf(struct weights *w, const char *path, const char *label,
-                     struct err *e)
-{
-    char text[256];
-    int64_t n_files = 1;
-    gguf_label(label, path, text, sizeof(text));
-    if (make_label(w, NULL, text, e) || make_parts(w, 1, e) ||
-        gguf_open(path, w->label, &w->part[0].gguf, e))
-        return -1;
-    w->part[0].file = gguf_file(w->part[0].gguf);
-    int i = gguf_find(w->part[0].gguf, "split.count");
-    if (i >= 0 && gguf_int(w->part[0].gguf, i, 0, &n_files) == 0 &&
-        n_files > 1) {
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: metadata 'split.count' is %lld: one of several "
-                       "files, expected a whole one",
-                       w->label, (long long)n_files);
-    }
-    return 0;
-}
-
-/* The shards of model.safetensors.index.json. A message about one of them
+/* model.safetensors, or the shards of its index. A message about one of them
  * names it; w->label is the index. */
-static int open_shards(struct weights *w, const char *dir, const char *label,
+static int open_folder(struct weights *w, const char *dir, const char *label,
                        struct err *e)
 {
     struct shards *s = NULL;
-    if (make_label(w, label, SHARDS_FILE, e) ||
-        shards_open(dir, w->label, &s, e))
+    struct place p;
+    if (!place_exists(dir, FILE_NAME) && place_exists(dir, SHARDS_FILE) &&
+        shards_open(dir, label, &s, e))
         return -1;
-    int rc = make_parts(w, shards_count(s), e);
+    place_name(label, s ? SHARDS_FILE : FILE_NAME, p.name);
+    int rc = make_parts(w, p.name, s ? shards_count(s) : 1, e);
     for (int i = 0; i < w->n_parts && rc == 0; i++) {
-        struct part *p = &w->part[i];
-        char text[256];
-        int named = label && label[0];
-        snprintf(text, sizeof(text), "%s%s%s", named ? label : "",
-                 named ? "/" : "", shards_name(s, i));
-        rc = open_safetensors(p, dir, shards_name(s, i), text, e);
-        for (int k = 0; rc == 0 && k < part_count(p); k++)
-            rc = shards_seen(s, i, part_at(p, k)->name, e);
+        rc = place_set(&p, dir, label, s ? shards_name(s, i) : FILE_NAME, e) ||
+             open_part(&w->part[i], &p, e);
+        for (int k = 0; rc == 0 && s && k < part_count(&w->part[i]); k++)
+            rc = shards_seen(s, i, part_at(&w->part[i], k)->name, e);
     }
-    if (rc == 0)
+    if (rc == 0 && s)
         rc = shards_check(s, e);
     shards_close(s);
     return rc;
 }
 
-static int is_there(const char *dir, const char *name)
+static int take_gguf(struct weights *w, struct gguf *g, struct err *e)
 {
-    char path[PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s/%s", dir, name);
-    return len > 0 && (size_t)len < sizeof(path) && access(path, F_OK) == 0;
-}
-
-static int open_parts(struct weights *w, const char *path, const char *label,
-                      struct err *e)
-{
-    char file[PATH_MAX];
-    if (gguf_find_file(path, file, sizeof(file)))
-        return open_gguf(w, file, label, e);
-    if (!is_there(path, FILE_NAME) && is_there(path, SHARDS_FILE))
-        return open_shards(w, path, label, e);
-    return open_single(w, path, label, e);
+    int64_t n_files = 1;
+    int i = gguf_find(g, "split.count");
+    if (i >= 0 && gguf_int(g, i, 0, &n_files) == 0 && n_files > 1) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: metadata 'split.count' is %lld: one of several "
+                       "files, expected a whole one",
+                       gguf_label(g), (long long)n_files);
+    }
+    if (make_parts(w, gguf_label(g), 1, e))
+        return -1;
+    w->part[0].gguf = g;
+    w->part[0].file = gguf_file(g);
+    return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -188,15 +140,17 @@ static int build_names(struct weights *w, struct err *e)
     return 0;
 }
 
-int weights_open(const char *path, const char *label, struct weights **out,
-                 struct err *e)
+/* Of a GGUF file, or (g NULL) of a folder. */
+static int open_any(struct gguf *g, const char *dir, const char *label,
+                    struct weights **out, struct err *e)
 {
     *out = NULL;
     struct weights *w = mem_zalloc(sizeof *w);
     if (!w)
         return err_nomem(e);
     pthread_mutex_init(&w->digest_lock, NULL);
-    if (open_parts(w, path, label, e) || build_names(w, e)) {
+    if ((g ? take_gguf(w, g, e) : open_folder(w, dir, label, e)) ||
+        build_names(w, e)) {
         weights_close(w);
         return -1;
     }
@@ -204,18 +158,25 @@ int weights_open(const char *path, const char *label, struct weights **out,
     return 0;
 }
 
+int weights_open(const char *dir, const char *label, struct weights **out,
+                 struct err *e)
+{
+    return open_any(NULL, dir, label, out, e);
+}
+
+int weights_gguf(struct gguf *g, struct weights **out, struct err *e)
+{
+    return open_any(g, NULL, NULL, out, e);
+}
+
 void weights_close(struct weights *w)
 {
     if (!w)
         return;
     for (int i = 0; i < w->n_parts; i++) {
-        struct part *p = &w->part[i];
-        if (p->gguf) {
-            gguf_close(p->gguf);
-        } else if (p->file) {
-            mapped_close(&p->own);
-            safetensors_index_free(p->index);
-        }
+        if (w->part[i].file == &w->part[i].own)
+            mapped_close(&w->part[i].own);
+        safetensors_index_free(w->part[i].index);
     }
     pthread_mutex_destroy(&w->digest_lock);
     mem_free(w->part);

@@ -19,13 +19,16 @@
 
 struct weights;
 
-/* weights_open: `path` is a .gguf file, or a directory with model.safetensors,
- * with model.safetensors.index.json and its shards, or with exactly one .gguf
- * file and no config.json. `label` stands for the path in messages (the
- * model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
- * ERR_UNSUPPORTED (a dtype we do not read), ERR_NOMEM. */
-int weights_open(const char *path, const char *label, struct weights **out,
+/* What checkpoint.c opens. weights_open: a folder's model.safetensors, or
+ * model.safetensors.index.json with its shards. `label` stands for the folder
+ * in messages (the model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
+ * ERR_UNSUPPORTED (a dtype we do not read), ERR_NOMEM.
+ * weights_gguf: the tensors of g, which must live longer. ERR_UNSUPPORTED (one
+ * of several files), ERR_NOMEM. */
+struct gguf;
+int weights_open(const char *dir, const char *label, struct weights **out,
                  struct err *e);
+int weights_gguf(struct gguf *g, struct weights **out, struct err *e);
 void weights_close(struct weights *w);
 
 int weights_count(const struct weights *w);

@@ -31,8 +31,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
-#include "engine/checkpoint/hparams.h"
-#include "engine/checkpoint/weights.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
 
@@ -148,7 +147,7 @@ struct step_size {
 enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
 
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
- * hparams (which the engine keeps open) or static. */
+ * the checkpoint's hparams or static. */
 struct model_info {
     struct state_layout state;
     int cols[N_OUT]; /* columns of each kind; 0: not answered. ATTENTION: 1 */
@@ -174,16 +173,14 @@ struct load_opts {
     int n_vocab_tokenizer; /* entries of tokenizer.json, 0: none */
     int exact; /* 1: fp32 activations also over block types (--path exact) */
     int bf16;  /* 1: bf16 products over BF16 weights, where the CPU has them */
-    const char *path; /* of the checkpoint, for files beside it (pooling);
-                         never in messages */
 };
 
 struct model_arch {
     const char *name;           /* "rnn": config.json's model_type */
     const char *const *aliases; /* NULL-terminated, or NULL */
-    int (*load)(const struct load_opts *o, struct weights *w,
-                const struct hparams *h, struct model_info *info, void **self,
-                struct err *e);
+    /* load: the engine keeps the checkpoint open until unload. */
+    int (*load)(const struct load_opts *o, struct checkpoint *c,
+                struct model_info *info, void **self, struct err *e);
     void (*unload)(void *self);
     /* warm: work that may follow after ready, in a background thread (folding
      * a table). Publishes its result atomically; answers have the same bits

@@ -250,7 +250,7 @@ int engine_damaged(struct engine *g)
     struct lane *l[MAX_MODELS];
     int n = snapshot(g, l), damaged = 0;
     for (int i = 0; i < n; i++)
-        damaged |= weights_damaged(l[i]->model->weights) != 0;
+        damaged |= checkpoint_damaged(l[i]->model->checkpoint) != 0;
     return damaged;
 }
 

@@ -35,7 +35,8 @@ static int find_arch(struct model *m, const struct model_arch *const *archs,
                      struct err *e)
 {
     const char *type;
-    if (hparams_string(m->hparams, "model_type", &type, e))
+    const struct hparams *h = checkpoint_hparams(m->checkpoint, e);
+    if (!h || hparams_string(h, "model_type", &type, e))
         return -1;
     for (int i = 0; archs[i]; i++) {
         if (arch_is(archs[i], type)) {
@@ -109,10 +110,9 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
                            .fold_bytes = o->fold_bytes,
                            .exact = o->exact,
                            .bf16 = o->bf16,
-                           .path = o->dir,
                            .n_vocab_tokenizer =
                                m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
-    if (m->arch->load(&lo, m->weights, m->hparams, &m->info, &m->self, e))
+    if (m->arch->load(&lo, m->checkpoint, &m->info, &m->self, e))
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
     int outputs = 0;
     for (int i = 0; i < N_OUT; i++)
@@ -128,12 +128,16 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
 static int load(struct model *m, const struct model_open_opts *o, struct err *e)
 {
     struct err none = ERR_INIT;
-    int rc = tokenizer_open(o->dir, m->name, &m->tokenizer, &none);
+    int rc = tokenizer_open(m->checkpoint, &m->tokenizer, &none);
 
     if (rc && none.code != ERR_NOT_FOUND)
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    if (weights_open(o->dir, m->name, &m->weights, e) || load_arch(m, o, e))
+    if (load_arch(m, o, e))
         return -1;
+    const struct weights *w = checkpoint_weights(m->checkpoint, e);
+    if (!w)
+        return -1;
+    m->dtype = main_dtype(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
     return 0;
@@ -181,8 +185,7 @@ static void model_free(struct model *m)
     mem_free(m->forbid);
     mem_free(m->word_kind);
     tokenizer_close(m->tokenizer);
-    hparams_close(m->hparams);
-    weights_close(m->weights);
+    checkpoint_close(m->checkpoint);
     mem_free(m);
 }
 
@@ -203,13 +206,12 @@ int model_open(const struct model_open_opts *o, struct model **out,
         return err_nomem(e);
     atomic_store(&m->refs, 1);
     memcpy(m->name, o->name, strlen(o->name));
-    if (hparams_open(o->dir, m->name, &m->hparams, e) ||
+    if (checkpoint_open(o->dir, m->name, &m->checkpoint, e) ||
         find_arch(m, o->archs, e) || load(m, o, e) ||
         set_limits(m, o->max_item_tokens, e)) {
         model_free(m);
         return -1;
     }
-    m->dtype = main_dtype(m->weights);
     m->created = clock_wall_us() / 1000000;
     m->load_seconds = (double)(clock_now_us() - begin) * 1e-6;
     *out = m;
@@ -287,7 +289,7 @@ const struct tokenizer *model_tokenizer(const struct model *m)
 
 const char *model_digest(const struct model *m)
 {
-    return weights_digest(m->weights);
+    return checkpoint_digest(m->checkpoint);
 }
 
 const char *model_dtype(const struct model *m)

@@ -21,8 +21,7 @@ struct model {
     atomic_int refs;
     char name[MODEL_NAME_BYTES];
     const struct model_arch *arch;
-    struct weights *weights;
-    struct hparams *hparams;
+    struct checkpoint *checkpoint;
     struct tokenizer *tokenizer; /* NULL: no port takes tokens */
     struct model_info info;
     void *self;

@@ -250,7 +250,7 @@ static void step_once(struct runner *r)
         pace_note(&r->pace, work, x.n_threads,
                   (double)(clock_now_us() - begin));
     }
-    if (!failed && weights_damaged(m->weights))
+    if (!failed && checkpoint_damaged(m->checkpoint))
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
     if (!failed) {
         commit(r);

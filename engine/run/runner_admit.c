@@ -99,7 +99,7 @@ static int must_end(struct runner *r, struct job *j, int64_t now)
     } else if (atomic_load_explicit(&r->drop, memory_order_relaxed)) {
         metric_add(r->m.drain, 1);
         job_fail(j, ERR_DRAINING, "draining", "the server is shutting down");
-    } else if (weights_damaged(r->model->weights)) {
+    } else if (checkpoint_damaged(r->model->checkpoint)) {
         job_fail(j, ERR_INTERNAL, "internal_error",
                  "the file of the model is damaged");
     }

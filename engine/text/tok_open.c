@@ -2,16 +2,16 @@
  * reads them. The tables below are all that knows the kinds by name.
  *
  * SPDX-License-Identifier: MIT */
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/text/tokenizer_impl.h"
 
 #define FILE_NAME "tokenizer.json"
+#define OWN "seqd" /* the key of files of our own */
 #define MAX_TEXT ((size_t)64 << 20)
 
 /* 64 MiB and 4 million values: room for any vocabulary in use. */
@@ -49,17 +49,6 @@ static int load_as(const struct kind *kinds, size_t n, const char *name,
     return tok_refuse(s, "model type", name);
 }
 
-static struct tokenizer *tok_new(struct err *e)
-{
-    struct tokenizer *t = mem_zalloc(sizeof *t);
-    if (!t) {
-        err_nomem(e);
-        return NULL;
-    }
-    t->unk = t->bos = t->eos = t->mask = t->newline = -1;
-    return t;
-}
-
 /* The model's type. Files from before it was written down are told by what
  * they hold. */
 static const char *model_type(const struct json *root, const struct json *model)
@@ -74,122 +63,16 @@ static const char *model_type(const struct json *root, const struct json *model)
     return type && marks && strcmp(type, "BPE") == 0 ? SPM_BPE : type;
 }
 
-/* Files beside tokenizer.json; NULL where there is none. */
-struct beside {
-    struct json *setup, *config, *generation;
-};
-
-static int from_json(const struct json *root, const char *label,
-                     const struct beside *b, struct tokenizer **out,
-                     struct err *e)
+static int load_files(struct tokenizer *t, const struct tok_source *s)
 {
-    const struct json *model = json_get(root, "model");
-    struct tok_source s = {.label = label,
-                           .e = e,
-                           .root = root,
-                           .model = model,
-                           .vocab = json_get(model, "vocab"),
-                           .added = json_get(root, "added_tokens"),
-                           .setup = b->setup};
-    struct tokenizer *t = tok_new(e);
-    int own = json_get(root, "seqd") != NULL;
-    if (!t)
-        return -1;
-    if (load_as(json_kinds, sizeof(json_kinds) / sizeof(json_kinds[0]),
-                model_type(root, model), t, &s) ||
-        (!own && tok_special_json(t, &s, b->config, b->generation)) ||
-        tok_added_index(t, &s)) {
-        tokenizer_close(t);
-        return -1;
-    }
-    *out = t;
-    return 0;
-}
-
-int tokenizer_parse(const char *text, size_t n, const char *label,
-                    struct tokenizer **out, struct err *e)
-{
-    struct json *root;
-    struct err inner = ERR_INIT;
-    struct beside none = {0};
-    const char *name = label ? label : FILE_NAME;
-    *out = NULL;
-    if (json_parse(text, n, &limits, &root, &inner)) {
-        enum err_code code =
-            inner.code == ERR_INVALID ? ERR_FORMAT : inner.code;
-        return err_set(e, code, "%.80s: %.160s", name, inner.msg);
-    }
-    int rc = from_json(root, name, &none, out, e);
-    json_free(root);
-    return rc;
-}
-
-/* ------------------------------------------------------------------ files */
-
-/* A checkpoint's directory while it is read: the path of a file in it, and
- * the name that stands for it in messages. */
-struct place {
-    const char *dir, *label;
-    char path[PATH_MAX], name[160];
-};
-
-static int place_file(struct place *p, const char *file, struct err *e)
-{
-    int named = p->label && p->label[0];
-    snprintf(p->name, sizeof(p->name), "%s%s%s", named ? p->label : "",
-             named ? "/" : "", file);
-    int len = snprintf(p->path, sizeof(p->path), "%s/%s", p->dir, file);
-    if (len < 0 || (size_t)len >= sizeof(p->path))
-        return err_set(e, ERR_INVALID, "%s: path too long", p->name);
-    return 0;
-}
-
-static int has_file(struct place *p, const char *file)
-{
-    return place_file(p, file, NULL) == 0 && file_exists(p->path);
-}
-
-/* An optional JSON file: *out is NULL without it. */
-static int load_beside(struct place *p, const char *file, struct json **out,
-                       struct err *e)
-{
-    *out = NULL;
-    if (!has_file(p, file))
-        return 0;
-    return json_load(p->path, p->name, &limits, out, e);
-}
-
-static int open_beside(struct place *p, struct beside *b, struct err *e)
-{
-    return load_beside(p, "tokenizer_config.json", &b->setup, e) ||
-                   load_beside(p, "generation_config.json", &b->generation,
-                               e) ||
-                   load_beside(p, "config.json", &b->config, e)
+    const char *type = s->merges  ? "BPE"
+                       : s->lines ? "WordPiece"
+                                  : model_type(s->root, s->model);
+    return load_as(json_kinds, sizeof(json_kinds) / sizeof(json_kinds[0]), type,
+                   t, s) ||
+                   (!json_get(s->root, OWN) && tok_special_json(t, s))
                ? -1
                : 0;
-}
-
-static void close_beside(struct beside *b)
-{
-    json_free(b->setup);
-    json_free(b->config);
-    json_free(b->generation);
-}
-
-static int open_json(struct place *p, struct tokenizer **out, struct err *e)
-{
-    struct json *root = NULL;
-    struct beside b = {0};
-    if (place_file(p, FILE_NAME, e) ||
-        json_load(p->path, p->name, &limits, &root, e))
-        return -1;
-    int own = json_get(root, "seqd") != NULL;
-    int rc = own ? 0 : open_beside(p, &b, e);
-    if (rc == 0 && place_file(p, FILE_NAME, e) == 0)
-        rc = from_json(root, p->name, &b, out, e);
-    close_beside(&b);
-    json_free(root);
-    return rc;
 }
 
 static int load_gguf(struct tokenizer *t, const struct tok_source *s)
@@ -202,116 +85,133 @@ static int load_gguf(struct tokenizer *t, const struct tok_source *s)
     snprintf(name, sizeof(name), "%.*s", n < 60 ? (int)n : 60, text);
     return load_as(gguf_kinds, sizeof(gguf_kinds) / sizeof(gguf_kinds[0]), name,
                    t, s) ||
-                   tok_special_gguf(t, s) || tok_added_index(t, s)
+                   tok_special_gguf(t, s)
                ? -1
                : 0;
 }
 
-static int open_gguf(const char *path, const char *label,
-                     struct tokenizer **out, struct err *e)
+static int make(const struct tok_source *s, struct tokenizer **out)
 {
-    struct gguf *g;
-    if (gguf_open(path, label, &g, e))
-        return -1;
-    struct tok_source s = {.label = label, .e = e, .gguf = g};
-    struct tokenizer *t = tok_new(e);
-    int rc = t ? load_gguf(t, &s) : -1;
-    gguf_close(g);
-    if (rc) {
+    struct tokenizer *t = mem_zalloc(sizeof *t);
+    if (!t)
+        return err_nomem(s->e);
+    t->unk = t->bos = t->eos = t->mask = t->newline = -1;
+    if ((s->gguf ? load_gguf(t, s) : load_files(t, s)) ||
+        tok_added_index(t, s)) {
         tokenizer_close(t);
         return -1;
     }
     *out = t;
     return 0;
+}
+
+static void take_root(struct tok_source *s, const struct json *root)
+{
+    s->root = root;
+    s->model = json_get(root, "model");
+    s->vocab = json_get(s->model, "vocab");
+    s->added = json_get(root, "added_tokens");
+}
+
+int tokenizer_parse(const char *text, size_t n, const char *label,
+                    struct tokenizer **out, struct err *e)
+{
+    struct json *root;
+    struct tok_source s = {.label = label ? label : FILE_NAME, .e = e};
+    *out = NULL;
+    if (json_parse_file(text, n, s.label, &limits, &root, e))
+        return -1;
+    take_root(&s, root);
+    int rc = make(&s, out);
+    json_free(root);
+    return rc;
+}
+
+/* ------------------------------------------------------------ checkpoints */
+
+/* What was read of a folder, to be freed; NULL where there is none. */
+struct files {
+    struct json *root, *vocab, *setup, *generation;
+    char *text;
+};
+
+/* What stands about special tokens beside the vocabulary. */
+static int read_beside(struct checkpoint *c, struct files *f,
+                       struct tok_source *s)
+{
+    if (checkpoint_json(c, "tokenizer_config.json", &limits, &f->setup, s->e) ||
+        checkpoint_json(c, "generation_config.json", &limits, &f->generation,
+                        s->e))
+        return -1;
+    s->setup = f->setup;
+    s->ends = json_get(f->generation, "eos_token_id");
+    if (!checkpoint_has(c, "config.json"))
+        return 0;
+    const struct hparams *h = checkpoint_hparams(c, s->e);
+    s->model_ends = h ? hparams_json(h, "eos_token_id") : NULL;
+    return h ? 0 : -1;
 }
 
 /* vocab.json with merges.txt, as GPT-2 was published. */
-static int open_merges(struct place *p, struct tokenizer **out, struct err *e)
+static int read_merges(struct checkpoint *c, struct files *f,
+                       struct tok_source *s)
 {
-    struct json *vocab = NULL;
-    struct beside b = {0};
-    char *merges = NULL;
-    size_t n = 0;
-    struct tokenizer *t = NULL;
-    int rc = load_beside(p, "vocab.json", &vocab, e) || open_beside(p, &b, e) ||
-             place_file(p, "merges.txt", e) ||
-             file_read(p->path, p->name, MAX_TEXT, &merges, &n, e);
-    if (rc == 0 && place_file(p, "vocab.json", e) == 0) {
-        struct tok_source s = {.label = p->name,
-                               .e = e,
-                               .vocab = vocab,
-                               .added =
-                                   json_get(b.setup, "added_tokens_decoder"),
-                               .setup = b.setup,
-                               .merges = merges,
-                               .n_merges = n};
-        t = tok_new(e);
-        rc = !t || tok_bpe_load(t, &s) ||
-             tok_special_json(t, &s, b.config, b.generation) ||
-             tok_added_index(t, &s);
-    }
-    mem_free(merges);
-    close_beside(&b);
-    json_free(vocab);
-    if (rc) {
-        tokenizer_close(t);
+    if (checkpoint_json(c, "vocab.json", &limits, &f->vocab, s->e) ||
+        read_beside(c, f, s) ||
+        checkpoint_file(c, "merges.txt", MAX_TEXT, &f->text, &s->n_merges,
+                        s->e))
         return -1;
-    }
-    *out = t;
+    s->vocab = f->vocab;
+    s->added = json_get(f->setup, "added_tokens_decoder");
+    s->merges = f->text;
     return 0;
 }
 
-/* vocab.txt, an entry a line, as BERT was published. */
-static int open_lines(struct place *p, struct tokenizer **out, struct err *e)
+/* The files of a folder; `file` is the one that messages are about. */
+static int read_files(struct checkpoint *c, struct files *f,
+                      struct tok_source *s, const char **file)
 {
-    struct beside b = {0};
-    char *lines = NULL;
-    size_t n = 0;
-    struct tokenizer *t = NULL;
-    int rc = open_beside(p, &b, e) || place_file(p, "vocab.txt", e) ||
-             file_read(p->path, p->name, MAX_TEXT, &lines, &n, e);
-    if (rc == 0) {
-        struct tok_source s = {.label = p->name,
-                               .e = e,
-                               .setup = b.setup,
-                               .lines = lines,
-                               .n_lines = n};
-        t = tok_new(e);
-        rc = !t || tok_wordpiece_load(t, &s) ||
-             tok_special_json(t, &s, b.config, b.generation) ||
-             tok_added_index(t, &s);
-    }
-    mem_free(lines);
-    close_beside(&b);
-    if (rc) {
-        tokenizer_close(t);
+    *file = FILE_NAME;
+    if (checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
         return -1;
+    if (f->root) {
+        take_root(s, f->root);
+        return json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
     }
-    *out = t;
-    return 0;
-}
-
-static int open_place(struct place *p, struct tokenizer **out, struct err *e)
-{
-    if (gguf_find_file(p->dir, p->path, sizeof(p->path)))
-        return open_gguf(p->path, p->label, out, e);
-    if (!has_file(p, FILE_NAME) && has_file(p, "merges.txt"))
-        return open_merges(p, out, e);
-    if (!has_file(p, FILE_NAME) && has_file(p, "vocab.txt"))
-        return open_lines(p, out, e);
-    return open_json(p, out, e);
-}
-
-int tokenizer_open(const char *path, const char *label, struct tokenizer **out,
-                   struct err *e)
-{
-    struct place *p = mem_alloc(sizeof *p);
-    *out = NULL;
-    if (!p)
-        return err_nomem(e);
-    p->dir = path;
-    p->label = label ? label : "";
-    int rc = open_place(p, out, e);
-    mem_free(p);
+    if (checkpoint_has(c, "merges.txt")) {
+        *file = "vocab.json";
+        return read_merges(c, f, s);
+    }
+    /* vocab.txt, an entry a line, as BERT was published; without it the
+     * message is about tokenizer.json. */
+    if (checkpoint_has(c, "vocab.txt"))
+        *file = "vocab.txt";
+    int rc = checkpoint_file(c, *file, MAX_TEXT, &f->text, &s->n_lines, s->e) ||
+             read_beside(c, f, s);
+    s->lines = f->text;
     return rc;
+}
+
+int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e)
+{
+    char name[PLACE_NAME_BYTES];
+    const char *file;
+    struct files f = {0};
+    struct tok_source s = {.e = e, .gguf = checkpoint_gguf(c), .label = name};
+    *out = NULL;
+    if (s.gguf) {
+        s.label = gguf_label(s.gguf);
+        return make(&s, out);
+    }
+    int rc = read_files(c, &f, &s, &file);
+    if (rc == 0) {
+        checkpoint_name(c, file, name);
+        rc = make(&s, out);
+    }
+    json_free(f.root);
+    json_free(f.vocab);
+    json_free(f.setup);
+    json_free(f.generation);
+    mem_free(f.text);
+    return rc ? -1 : 0;
 }

@@ -128,9 +128,8 @@ static void read_flags(struct tokenizer *t, const struct json *setup)
 }
 
 /* eos_token_id: a number or a list of them. */
-static void read_ends(struct tokenizer *t, const struct json *config)
+static void read_ends(struct tokenizer *t, const struct json *j)
 {
-    const struct json *j = json_get(config, "eos_token_id");
     int64_t id;
     if (json_int(j, &id) == 0)
         tok_add_end(t, id);
@@ -151,8 +150,7 @@ static void guess_role(const struct tokenizer *t, int32_t *id,
     }
 }
 
-int tok_special_json(struct tokenizer *t, const struct tok_source *s,
-                     const struct json *config, const struct json *generation)
+int tok_special_json(struct tokenizer *t, const struct tok_source *s)
 {
     static const char *const masks[] = {"[MASK]", "<mask>", NULL};
     static const char *const unks[] = {"[UNK]", "<unk>", NULL};
@@ -171,9 +169,9 @@ int tok_special_json(struct tokenizer *t, const struct tok_source *s,
         return -1;
     if (!has || flags_rule(s->setup))
         read_flags(t, s->setup);
-    read_ends(t, generation);
+    read_ends(t, s->ends);
     if (t->n_end == 0)
-        read_ends(t, config);
+        read_ends(t, s->model_ends);
     if (t->eos < 0 && t->n_end > 0)
         t->eos = t->end[0];
     tok_add_end(t, t->eos);

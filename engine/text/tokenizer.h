@@ -1,8 +1,7 @@
 /* tokenizer: text to ids and back, behind one interface for words, characters
  * and sub-words. tokenizer_open finds the files of a checkpoint by itself:
  *
- *   a .gguf file, or the only one of a directory without config.json:
- *                      its tokenizer.ggml.* metadata
+ *   a GGUF file:       its tokenizer.ggml.* metadata
  *   tokenizer.json     as Hugging Face tokenizers writes it, with what
  *                      tokenizer_config.json, generation_config.json and
  *                      config.json beside it say about special tokens
@@ -56,12 +55,12 @@ struct token_list {
 void token_list_fini(struct token_list *l);
 
 struct tokenizer;
+struct checkpoint;
 
-/* tokenizer_open: of the checkpoint at `path` (see above). `label` stands for
- * it in messages. ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (names
+/* tokenizer_open: of the checkpoint (see above), which it does not need any
+ * more afterwards. ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (names
  * the part), ERR_NOMEM. */
-int tokenizer_open(const char *path, const char *label, struct tokenizer **out,
-                   struct err *e);
+int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e);
 /* tokenizer_parse: the text of a tokenizer.json, nothing beside it. */
 int tokenizer_parse(const char *text, size_t n, const char *label,
                     struct tokenizer **out, struct err *e);

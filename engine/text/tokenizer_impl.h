@@ -79,7 +79,9 @@ struct tok_source {
     const struct json *vocab; /* the vocabulary: model.vocab or vocab.json */
     const struct json *added; /* its "added_tokens", a list or NULL */
     const struct json *setup; /* tokenizer_config.json */
-    const char *merges;       /* merges.txt [n_merges] */
+    const struct json *ends;  /* eos_token_id of generation_config.json */
+    const struct json *model_ends; /* and of config.json */
+    const char *merges;            /* merges.txt [n_merges] */
     size_t n_merges;
     const char *lines; /* vocab.txt [n_lines bytes] */
     size_t n_lines;
@@ -182,10 +184,9 @@ int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
                    size_t from, unsigned flags, struct tok_hit *hit);
 
 /* tok_special.c: begin, end, mask and unknown token, the tokens around a text
- * and the ends of generation, from tokenizer.json's post_processor, the files
- * beside it (config, generation: may be NULL), or GGUF. */
-int tok_special_json(struct tokenizer *t, const struct tok_source *s,
-                     const struct json *config, const struct json *generation);
+ * and the ends of generation, from tokenizer.json's post_processor and the
+ * files beside it, or GGUF. */
+int tok_special_json(struct tokenizer *t, const struct tok_source *s);
 int tok_special_gguf(struct tokenizer *t, const struct tok_source *s);
 /* Metadata of s->gguf by key; missing or of another type: dflt. */
 int64_t tok_gguf_int(const struct tok_source *s, const char *key, int64_t dflt);

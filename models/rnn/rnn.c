@@ -478,13 +478,17 @@ static void rnn_unload(void *self)
 }
 
 /* ERR_FORMAT names the key or the tensor; ERR_NOMEM. */
-static int rnn_load(const struct load_opts *o, struct weights *w,
-                    const struct hparams *h, struct model_info *info,
-                    void **self, struct err *e)
+static int rnn_load(const struct load_opts *o, struct checkpoint *c,
+                    struct model_info *info, void **self, struct err *e)
 {
-    struct loader l = {.o = o, .w = w, .h = h, .info = info};
+    struct loader l = {.o = o,
+                       .w = checkpoint_weights(c, e),
+                       .h = checkpoint_hparams(c, e),
+                       .info = info};
 
     memset(info, 0, sizeof *info);
+    if (!l.w || !l.h)
+        return -1;
     l.m = mem_zalloc(sizeof *l.m);
     if (!l.m)
         return err_nomem(e);

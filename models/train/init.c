@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/checkpoint/weights.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "models/train/train.h"
 
 struct source {
-    struct weights *w;
+    const struct weights *w;
     struct tokenizer *tok;
     float *row;
     size_t row_cap;
@@ -135,9 +135,11 @@ static int start_from(struct trainer *t, const char *dir, int parts,
                       struct err *e)
 {
     struct source s = {.parts = parts};
-    int rc = weights_open(dir, dir, &s.w, e);
-    if (rc == 0)
-        rc = tokenizer_open(dir, dir, &s.tok, e);
+    struct checkpoint *from;
+    if (checkpoint_open(dir, dir, &from, e) != 0)
+        return -1;
+    s.w = checkpoint_weights(from, e);
+    int rc = s.w != NULL ? tokenizer_open(from, &s.tok, e) : -1;
     if (rc == 0)
         rc = copy_tensors(t, &s, e);
     if (rc == 0 && s.tensors == 0)
@@ -148,8 +150,7 @@ static int start_from(struct trainer *t, const char *dir, int parts,
     mem_free(s.row);
     if (s.tok != NULL)
         tokenizer_close(s.tok);
-    if (s.w != NULL)
-        weights_close(s.w);
+    checkpoint_close(from);
     return rc;
 }
 

@@ -4,8 +4,7 @@
 #include "models/train/load.h"
 
 #include "engine/base/mem.h"
-#include "engine/checkpoint/hparams.h"
-#include "engine/checkpoint/weights.h"
+#include "engine/checkpoint/checkpoint.h"
 
 #define MAX_SIZE (1 << 24)
 
@@ -84,14 +83,12 @@ static int read_transformer(const struct hparams *h, struct net_config *c,
     return hparams_bool_or(h, "is_decoder", 0, &c->causal, e);
 }
 
-int load_config(const char *dir, struct net_config *c, struct err *e)
+static int read_config(const struct hparams *h, struct net_config *c,
+                       struct err *e)
 {
     static const char *const types[] = {"rnn", "gpt2", "bert", NULL};
-    struct hparams *h;
     int type = 0;
     memset(c, 0, sizeof *c);
-    if (hparams_open(dir, dir, &h, e) != 0)
-        return -1;
     int rc = hparams_choice(h, "model_type", types, "rnn", &type, e);
     c->kind = (enum net_kind)type;
     if (rc == 0 && c->kind != NET_RNN)
@@ -100,7 +97,6 @@ int load_config(const char *dir, struct net_config *c, struct err *e)
         rc = read_sizes(h, c, e);
     if (rc == 0 && c->kind == NET_RNN)
         rc = read_kinds(h, c, e);
-    hparams_close(h);
     return rc;
 }
 
@@ -121,23 +117,34 @@ static int read_tensor(const struct weights *from, const struct net_tensor *t,
     return 0;
 }
 
-int load_net(const char *dir, struct net *n, real **w, struct err *e)
+static int read_net(struct checkpoint *from, struct net *n, real **w,
+                    struct err *e)
 {
     struct net_config c;
-    struct weights *from;
-    *w = NULL;
-    if (load_config(dir, &c, e) != 0 || net_plan(&c, n, e) != 0 ||
-        weights_open(dir, dir, &from, e) != 0)
+    const struct hparams *h = checkpoint_hparams(from, e);
+    const struct weights *tensors = checkpoint_weights(from, e);
+    if (h == NULL || tensors == NULL || read_config(h, &c, e) != 0 ||
+        net_plan(&c, n, e) != 0)
         return -1;
     real *p = mem_aligned(n->n * sizeof(real));
     int rc = p != NULL ? 0 : err_nomem(e);
     for (int i = 0; i < n->n_tensors && rc == 0; i++)
-        rc = read_tensor(from, &n->t[i], p, e);
-    weights_close(from);
+        rc = read_tensor(tensors, &n->t[i], p, e);
     if (rc != 0) {
         mem_aligned_free(p);
         return -1;
     }
     *w = p;
     return 0;
+}
+
+int load_net(const char *dir, struct net *n, real **w, struct err *e)
+{
+    struct checkpoint *from;
+    *w = NULL;
+    if (checkpoint_open(dir, dir, &from, e) != 0)
+        return -1;
+    int rc = read_net(from, n, w, e);
+    checkpoint_close(from);
+    return rc;
 }

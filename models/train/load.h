@@ -8,9 +8,6 @@
 
 #include "models/train/net.h"
 
-/* load_config: config.json of dir into a configuration. */
-int load_config(const char *dir, struct net_config *c, struct err *e);
-
 /* load_net: plan the net of dir and read its tensors into a new block *w
  * (mem_aligned_free). ERR_FORMAT names a tensor that is missing or has
  * another shape. */

@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "models/train/train.h"
 
 #define SPIN_US 200 /* steps follow each other closely */
@@ -14,29 +14,26 @@
 static const struct cell_grad *const cells[] = {&lstm_grad, &gru_grad,
                                                 &elman_grad};
 
-static int copy_tokenizer(struct trainer *t, const char *from, struct err *e)
+static int copy_tokenizer(struct trainer *t, const char *dir, struct err *e)
 {
-    char path[4096];
-    struct buf b;
-    char block[4096];
+    struct checkpoint *from;
+    char *text = NULL;
     size_t n;
-    snprintf(path, sizeof path, "%s/tokenizer.json", from);
-    FILE *f = fopen(path, "rb");
-    if (f == NULL)
-        return err_set(e, ERR_NOT_FOUND, "%s cannot be opened", path);
-    buf_init(&b, (size_t)1 << 28);
-    while ((n = fread(block, 1, sizeof block, f)) > 0)
-        buf_add(&b, block, n);
-    fclose(f);
-    int rc = b.failed ? err_nomem(e)
-                      : write_file(t->o.out, "tokenizer.json", b.p, b.len, e);
-    buf_fini(&b);
+    if (checkpoint_open(dir, dir, &from, e) != 0)
+        return -1;
+    int rc = checkpoint_file(from, "tokenizer.json", (size_t)1 << 28, &text, &n,
+                             e) != 0
+                 ? -1
+                 : write_file(t->o.out, "tokenizer.json", text, n, e);
+    mem_free(text);
+    checkpoint_close(from);
     return rc;
 }
 
 static int open_tokenizer(struct trainer *t, const struct data_format *f,
                           struct err *e)
 {
+    struct checkpoint *out;
     struct buf b;
     int rc = 0;
     buf_init(&b, (size_t)1 << 28);
@@ -47,9 +44,11 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
                  ? write_file(t->o.out, "tokenizer.json", b.p, b.len, e)
                  : -1;
     buf_fini(&b);
-    if (rc != 0)
+    if (rc != 0 || checkpoint_open(t->o.out, "tokenizer", &out, e) != 0)
         return -1;
-    return tokenizer_open(t->o.out, "tokenizer", &t->tokenizer, e);
+    rc = tokenizer_open(out, &t->tokenizer, e);
+    checkpoint_close(out);
+    return rc;
 }
 
 static void say_corpus(const struct trainer *t, const char *name,

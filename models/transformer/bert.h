@@ -71,15 +71,14 @@ struct bert {
 
 /* bert_load: ERR_FORMAT names the key or tensor, ERR_UNSUPPORTED what is not
  * done, ERR_NOMEM. */
-int bert_load(const struct load_opts *o, struct weights *w,
-              const struct hparams *h, struct model_info *info, void **self,
-              struct err *e);
+int bert_load(const struct load_opts *o, struct checkpoint *c,
+              struct model_info *info, void **self, struct err *e);
 void bert_unload(void *self);
 
 /* bert_sentence_read: modules.json, the pooling's config.json and
  * sentence_bert_config.json of a checkpoint's folder; what is missing leaves
  * the mean over all tokens as it is. ERR_FORMAT, ERR_UNSUPPORTED. */
-int bert_sentence_read(const char *dir, const char *label,
+int bert_sentence_read(const struct checkpoint *c, const char *label,
                        struct bert_sentence *s, struct err *e);
 
 /* bert_pool: rows x [n][ldx] of width H to y [H]. Rows are added in ascending

@@ -366,8 +366,7 @@ int bert_config_read(struct bert_loader *l, struct err *e)
     if (find_family(l, e) || find_prefix(l, e) || read_config(l, e))
         return -1;
     if (l->gguf ? gguf_pooling(l, e)
-                : l->o->path && bert_sentence_read(l->o->path, l->o->label,
-                                                   &m->sentence, e))
+                : bert_sentence_read(l->c, l->o->label, &m->sentence, e))
         return -1;
     return find_head(l, e);
 }

@@ -341,13 +341,18 @@ static int load_all(struct bert_loader *l, struct err *e)
     return 0;
 }
 
-int bert_load(const struct load_opts *o, struct weights *w,
-              const struct hparams *h, struct model_info *info, void **self,
-              struct err *e)
+int bert_load(const struct load_opts *o, struct checkpoint *c,
+              struct model_info *info, void **self, struct err *e)
 {
-    struct bert_loader l = {.o = o, .w = w, .h = h, .info = info};
+    struct bert_loader l = {.o = o,
+                            .c = c,
+                            .w = checkpoint_weights(c, e),
+                            .h = checkpoint_hparams(c, e),
+                            .info = info};
 
     memset(info, 0, sizeof *info);
+    if (!l.w || !l.h)
+        return -1;
     l.m = mem_zalloc(sizeof *l.m);
     if (!l.m)
         return err_nomem(e);

@@ -42,6 +42,7 @@ struct bert_family {
 struct bert_loader {
     struct bert *m;
     const struct load_opts *o;
+    const struct checkpoint *c;
     struct weights *w;
     const struct hparams *h;
     struct model_info *info;

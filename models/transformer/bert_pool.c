@@ -9,42 +9,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/json.h"
 #include "models/transformer/bert.h"
 
-#define PATH_BYTES 1024
+#define FILE_BYTES 256
 #define MAX_LENGTH 1000000
 
-/* 1 and *out, 0 when there is no such file, -1. */
-static int load_file(const char *dir, const char *folder, const char *name,
-                     struct json **out, struct err *e)
-{
-    static const struct json_limits lim = {.max_bytes = 1 << 16};
-    char path[PATH_BYTES];
-    struct err why = ERR_INIT;
+static const struct json_limits LIMITS = {.max_bytes = 1 << 16};
 
-    if ((size_t)snprintf(path, sizeof path, "%s/%s%s%s", dir, folder,
-                         *folder ? "/" : "", name) >= sizeof path)
-        return err_set(e, ERR_FORMAT, "modules.json: a path is too long");
-    if (json_load(path, name, &lim, out, &why) == 0)
-        return 1;
-    if (why.code == ERR_NOT_FOUND)
-        return 0;
-    return err_set(e, why.code, "%s", why.msg);
-}
-
-static int read_pooling(const char *dir, const char *folder, const char *label,
-                        struct bert_sentence *s, struct err *e)
+static int read_pooling(const struct checkpoint *c, const char *folder,
+                        const char *label, struct bert_sentence *s,
+                        struct err *e)
 {
     static const char *const kinds[] = {
         "pooling_mode_mean_tokens", "pooling_mode_cls_token",
         "pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens"};
+    char file[FILE_BYTES];
     struct json *j;
-    int found = load_file(dir, folder, "config.json", &j, e), n = 0, rc = 0;
+    int n = 0, rc = 0;
 
-    if (found < 0)
+    if ((size_t)snprintf(file, sizeof file, "%s%sconfig.json", folder,
+                         *folder ? "/" : "") >= sizeof file)
+        return err_set(e, ERR_FORMAT, "%s: modules.json: a path is too long",
+                       label);
+    if (checkpoint_json(c, file, &LIMITS, &j, e))
         return -1;
-    if (!found)
+    if (!j)
         return err_set(e, ERR_FORMAT,
                        "%s: modules.json names '%.60s', which has no "
                        "config.json",
@@ -72,23 +61,17 @@ static int read_pooling(const char *dir, const char *folder, const char *label,
     return rc;
 }
 
-/* A folder inside the checkpoint: no way up, not from the root. */
-static int folder_is_inside(const char *s)
-{
-    return s && s[0] != '/' && !strstr(s, "..");
-}
-
-static int read_module(const char *dir, const struct json *m, const char *label,
-                       struct bert_sentence *s, int *pools, struct err *e)
+static int read_module(const struct checkpoint *c, const struct json *m,
+                       const char *label, struct bert_sentence *s, int *pools,
+                       struct err *e)
 {
     const char *type = json_string(json_get(m, "type"));
     const char *folder = json_string(json_get(m, "path"));
     const char *kind = type ? strrchr(type, '.') : NULL;
 
-    if (!kind || !folder_is_inside(folder))
+    if (!kind || !folder)
         return err_set(e, ERR_FORMAT,
-                       "%s: modules.json: a part has no type or no path "
-                       "inside the checkpoint",
+                       "%s: modules.json: a part has no type or no path",
                        label);
     if (!strcmp(kind, ".Transformer") && !*folder)
         return 0;
@@ -98,21 +81,19 @@ static int read_module(const char *dir, const struct json *m, const char *label,
     }
     if (!strcmp(kind, ".Pooling")) {
         *pools += 1;
-        return read_pooling(dir, folder, label, s, e);
+        return read_pooling(c, folder, label, s, e);
     }
     return err_set(e, ERR_UNSUPPORTED,
                    "%s: modules.json: '%.80s' in '%.40s' is not supported",
                    label, type, folder);
 }
 
-static int read_length(const char *dir, const char *label,
+static int read_length(const struct checkpoint *c, const char *label,
                        struct bert_sentence *s, struct err *e)
 {
     struct json *j;
-    int found = load_file(dir, "", "sentence_bert_config.json", &j, e), rc = 0;
+    int rc = checkpoint_json(c, "sentence_bert_config.json", &LIMITS, &j, e);
 
-    if (found <= 0)
-        return found;
     const struct json *v = json_get(j, "max_seq_length");
     if (v && json_type(v) != JSON_NULL &&
         (json_int(v, &s->max_length) || s->max_length < 3 ||
@@ -125,23 +106,23 @@ static int read_length(const char *dir, const char *label,
     return rc;
 }
 
-int bert_sentence_read(const char *dir, const char *label,
+int bert_sentence_read(const struct checkpoint *c, const char *label,
                        struct bert_sentence *s, struct err *e)
 {
     struct json *j;
-    int found = load_file(dir, "", "modules.json", &j, e), rc = 0, pools = 0;
+    int rc = checkpoint_json(c, "modules.json", &LIMITS, &j, e), pools = 0;
 
-    if (found <= 0)
-        return found;
+    if (!j)
+        return rc;
     s->stated = 1;
     for (const struct json *m = json_child(j); m && !rc; m = json_next(m))
-        rc = read_module(dir, m, label, s, &pools, e);
+        rc = read_module(c, m, label, s, &pools, e);
     json_free(j);
     if (!rc && pools != 1)
         rc = err_set(e, ERR_FORMAT,
                      "%s: modules.json has %d parts 'Pooling', expected 1",
                      label, pools);
-    return rc ? rc : read_length(dir, label, s, e);
+    return rc ? rc : read_length(c, label, s, e);
 }
 
 void bert_pool(const struct bert_sentence *s, const struct kernels *k, int H,

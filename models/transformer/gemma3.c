@@ -343,10 +343,11 @@ static void gemma3_unload(void *self)
     mem_free(m);
 }
 
-static int gemma3_load(const struct load_opts *o, struct weights *w,
-                       const struct hparams *h, struct model_info *info,
-                       void **self, struct err *e)
+static int gemma3_load(const struct load_opts *o, struct checkpoint *c,
+                       struct model_info *info, void **self, struct err *e)
 {
+    struct weights *w = checkpoint_weights(c, e);
+    const struct hparams *h = checkpoint_hparams(c, e);
     struct gemma3 *m = mem_zalloc(sizeof *m);
     struct names n = {0};
     int rc;
@@ -354,7 +355,8 @@ static int gemma3_load(const struct load_opts *o, struct weights *w,
     *self = NULL;
     if (!m)
         return err_nomem(e);
-    rc = names_open(&n, o, w, h, "model.", "layers.", &EMBEDDING, e) ||
+    rc = !w || !h ||
+         names_open(&n, o, w, h, "model.", "layers.", &EMBEDDING, e) ||
          read_config(m, &n, e) || load_tensors(m, &n, o, e);
     if (!rc) {
         fill_spec(m);

@@ -271,10 +271,11 @@ static void gpt2_unload(void *self)
     mem_free(m);
 }
 
-static int gpt2_load(const struct load_opts *o, struct weights *w,
-                     const struct hparams *h, struct model_info *info,
-                     void **self, struct err *e)
+static int gpt2_load(const struct load_opts *o, struct checkpoint *c,
+                     struct model_info *info, void **self, struct err *e)
 {
+    struct weights *w = checkpoint_weights(c, e);
+    const struct hparams *h = checkpoint_hparams(c, e);
     struct gpt2 *m = mem_zalloc(sizeof *m);
     struct names n = {0};
     int rc;
@@ -282,7 +283,8 @@ static int gpt2_load(const struct load_opts *o, struct weights *w,
     *self = NULL;
     if (!m)
         return err_nomem(e);
-    rc = names_open(&n, o, w, h, "transformer.", "h.", &EMBEDDING, e) ||
+    rc = !w || !h ||
+         names_open(&n, o, w, h, "transformer.", "h.", &EMBEDDING, e) ||
          read_config(m, &n, e) || load_tensors(m, &n, o, e);
     if (!rc) {
         fill_spec(m);

@@ -374,10 +374,11 @@ static void llama_unload(void *self)
     mem_free(m);
 }
 
-static int llama_load(const struct load_opts *o, struct weights *w,
-                      const struct hparams *h, struct model_info *info,
-                      void **self, struct err *e)
+static int llama_load(const struct load_opts *o, struct checkpoint *c,
+                      struct model_info *info, void **self, struct err *e)
 {
+    struct weights *w = checkpoint_weights(c, e);
+    const struct hparams *h = checkpoint_hparams(c, e);
     struct llama *m = mem_zalloc(sizeof *m);
     struct names n = {0};
     int rc;
@@ -385,7 +386,8 @@ static int llama_load(const struct load_opts *o, struct weights *w,
     *self = NULL;
     if (!m)
         return err_nomem(e);
-    rc = names_open(&n, o, w, h, "model.", "layers.", &EMBEDDING, e) ||
+    rc = !w || !h ||
+         names_open(&n, o, w, h, "model.", "layers.", &EMBEDDING, e) ||
          read_config(m, &n, e) || load_tensors(m, &n, o, e);
     if (!rc) {
         fill_spec(m);

@@ -9,6 +9,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/utf8.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/text/tokenizer.h"
 
 #define MAX_LINE ((size_t)256 << 20)
@@ -126,13 +127,17 @@ int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
                      FILE *errors)
 {
     struct tokenize k = {.out = out, .errors = errors};
+    struct checkpoint *c = NULL;
     struct err e = ERR_INIT;
     int rc = parse(&k, argc, argv, errors);
     if (rc)
         return rc;
     const char *slash = strrchr(k.model, '/');
     const char *label = slash && slash[1] ? slash + 1 : k.model;
-    if (tokenizer_open(k.model, label, &k.t, &e) < 0) {
+    if (checkpoint_open(k.model, label, &c, &e) == 0)
+        tokenizer_open(c, &k.t, &e);
+    checkpoint_close(c);
+    if (!k.t) {
         fprintf(errors, "seqd: tokenize: %s\n", e.msg);
         return 1;
     }

@@ -19,6 +19,7 @@
 #include "models/registry.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/job_watch.h"
+#include "tests/support/tokenizer_at.h"
 
 #define CHECKPOINTS "models/checkpoints/"
 #define PAIRS "tests/golden/lecture/pairs.txt"
@@ -236,7 +237,7 @@ static void check_carried_state(const char *name)
 
     snprintf(dir, sizeof dir, CHECKPOINTS "%s", name);
     if (rig_open(&g, registry_archs[0], dir, "auto", 1, 0, &e) ||
-        tokenizer_open(dir, name, &t, &e))
+        tokenizer_at(dir, name, &t, &e))
         fail_msg("%s: %s", name, e.msg);
     ids = encode(t, "This morning I took my cat for a walk in the garden", &n);
     whole = calloc((size_t)g.info.cols[OUT_LOGITS], sizeof *whole);

@@ -18,10 +18,10 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
 #include "models/transformer/bert.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/shared_file.h"
+#include "tests/support/tokenizer_at.h"
 
 /* The reference is rounded to 6 decimals and is 2e-7 from float64 itself. */
 #define VALUE_TOLERANCE 2e-6
@@ -37,7 +37,7 @@ static struct tokenizer *open_tokenizer(const char *path)
 {
     struct tokenizer *t;
     struct err e = ERR_INIT;
-    if (tokenizer_open(path, "m", &t, &e))
+    if (tokenizer_at(path, "m", &t, &e))
         fail_msg("%s", e.msg);
     return t;
 }

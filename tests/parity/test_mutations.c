@@ -22,10 +22,10 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
 #include "models/registry.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/mutate.h"
+#include "tests/support/tokenizer_at.h"
 
 #define SEED 4
 #define SLOWEST_US 60000000 /* of one mutation, on a busy machine, sanitized */
@@ -54,17 +54,18 @@ static const struct model_arch *find_arch(const char *name)
 /* What the folder's config asks for; NULL with a message. */
 static const struct model_arch *arch_of(const char *dir, struct err *e)
 {
-    struct hparams *h;
+    struct checkpoint *c;
     const char *type;
     const struct model_arch *a = NULL;
-    if (hparams_open(dir, "test", &h, e))
+    if (checkpoint_open(dir, "test", &c, e))
         return NULL;
-    if (hparams_string(h, "model_type", &type, e) == 0) {
+    const struct hparams *h = checkpoint_hparams(c, e);
+    if (h && hparams_string(h, "model_type", &type, e) == 0) {
         a = find_arch(type);
         if (!a)
             err_set(e, ERR_UNSUPPORTED, "no architecture");
     }
-    hparams_close(h);
+    checkpoint_close(c);
     return a;
 }
 
@@ -100,7 +101,7 @@ static int use_tokenizer(const char *dir, struct err *e)
     static const char text[] = "Hello, w\xc3\xb6rld 12\n  \xf0\x9f\x98\x80";
     struct tokenizer *t;
     struct token_list l = {0};
-    if (tokenizer_open(dir, "test", &t, e)) {
+    if (tokenizer_at(dir, "test", &t, e)) {
         assert_true(e->msg[0] && !strstr(e->msg, "/tmp"));
         return 0;
     }

@@ -26,10 +26,10 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/run/eval.h"
-#include "engine/text/tokenizer.h"
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/tokenizer_at.h"
 
 #define PTB_PERPLEXITY 135.844
 #define PTB_TOKENS 82429
@@ -99,7 +99,7 @@ static int open_converted(struct converted *c, const char *source,
         fail_msg("tests/golden/%s failed", script);
     snprintf(path, sizeof path, "%s/expected.json", c->dir);
     if (rig_open(&c->g, &rnn_arch, c->dir, "auto", 1, 0, &e) ||
-        tokenizer_open(c->dir, name, &c->tok, &e) ||
+        tokenizer_at(c->dir, name, &c->tok, &e) ||
         json_load(path, "expected.json", NULL, &c->expected, &e))
         fail_msg("%s: %s", name, e.msg);
     assert_int_equal(tokenizer_size(c->tok), c->g.info.cols[OUT_LOGITS]);

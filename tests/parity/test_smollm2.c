@@ -19,10 +19,10 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
 #include "models/transformer/llama.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/model_files.h"
+#include "tests/support/tokenizer_at.h"
 
 #define GGUF "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 #define REF "smollm2-135m-instruct/"
@@ -399,7 +399,7 @@ static void test_smollm2_fluent_in_a_language(void **state)
 
         if (!open_model(&g, "auto", 1, exact))
             skip();
-        if (tokenizer_open(path, "smollm2", &tok, &e) ||
+        if (tokenizer_at(path, "smollm2", &tok, &e) ||
             tokenizer_encode(tok, text, strlen(text), TOK_ADD_SPECIAL,
                              MAX_PROMPT, &list, &e))
             fail_msg("%s", e.msg);
@@ -543,7 +543,7 @@ static void check_perplexity(int exact, double tolerance)
         skip();
     ref = model_reference(REF "perplexity.json");
     text = read_text(&n_text);
-    if (tokenizer_open(path, "smollm2", &tok, &e))
+    if (tokenizer_at(path, "smollm2", &tok, &e))
         fail_msg("%s", e.msg);
     if (tokenizer_encode(tok, text, n_text, TOK_ADD_SPECIAL, 1 << 20, &list,
                          &e))

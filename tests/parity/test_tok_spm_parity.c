@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "engine/text/tokenizer.h"
 #include "tests/support/shared_file.h"
+#include "tests/support/tokenizer_at.h"
 
 #define NAME "data/tokenizers/ggml/ggml-vocab-llama-spm.gguf"
 #define BETWEEN "\n__ggml_vocab_test__\n"
@@ -58,7 +58,7 @@ static void test_spm_llama_vocabulary_equals_llama_cpp(void **state)
         print_message("skipped: no shared data\n");
         skip();
     }
-    if (tokenizer_open(path, "llama", &t, &e))
+    if (tokenizer_at(path, "llama", &t, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(tokenizer_size(t), 32000);
     assert_int_equal(tokenizer_add_bos(t), 1);

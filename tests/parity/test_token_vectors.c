@@ -16,9 +16,9 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
 #include "tests/support/shared_file.h"
 #include "tests/support/token_vectors.h"
+#include "tests/support/tokenizer_at.h"
 
 static struct token_vectors vectors;
 
@@ -35,7 +35,7 @@ static struct tokenizer *open_path(const char *path)
 {
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    if (tokenizer_open(path, "t", &t, &e))
+    if (tokenizer_at(path, "t", &t, &e))
         fail_msg("%s: %s", path, e.msg);
     return t;
 }

@@ -24,18 +24,16 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
 
     memset(g, 0, sizeof *g);
     o.label = "test";
-    o.path = path;
     g->arch = arch;
     g->n_threads = n_threads;
     if (kernels_pick(kernels, &g->k, e) ||
-        weights_open(path, "test", &g->w, e) ||
-        hparams_open(path, "test", &g->h, e) ||
+        checkpoint_open(path, "test", &g->c, e) ||
         (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
         rig_close(g);
         return -1;
     }
     o.k = g->k;
-    if (arch->load(&o, g->w, g->h, &g->info, &g->self, e)) {
+    if (arch->load(&o, g->c, &g->info, &g->self, e)) {
         rig_close(g);
         return -1;
     }
@@ -47,10 +45,7 @@ void rig_close(struct rig *g)
 {
     if (g->self)
         g->arch->unload(g->self);
-    if (g->h)
-        hparams_close(g->h);
-    if (g->w)
-        weights_close(g->w);
+    checkpoint_close(g->c);
     if (g->pool)
         pool_close(g->pool);
     mem_aligned_free(g->scratch);

@@ -11,8 +11,7 @@
 
 struct rig {
     const struct model_arch *arch;
-    struct weights *w;
-    struct hparams *h;
+    struct checkpoint *c;
     struct model_info info;
     const struct kernels *k;
     struct pool *pool; /* NULL with one thread */

@@ -15,6 +15,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "tests/support/model_dir.h"
 
 #define SHOWN 1 /* the sequence whose attention is in the fixture */
 #define MAX_LEN 64
@@ -437,10 +438,9 @@ void golden_refused(const struct model_arch *arch, const char *name,
     struct err e = ERR_INIT;
     struct load_opts o = {.label = "test", .exact = 1};
     struct model_info info;
-    struct weights *w;
-    struct hparams *h;
+    struct checkpoint *c;
     struct buf b;
-    char path[PATH_BYTES], *text;
+    char path[PATH_BYTES], dir[64], *text;
     void *self = NULL;
 
     memset(&info, 0, sizeof info);
@@ -450,17 +450,16 @@ void golden_refused(const struct model_arch *arch, const char *name,
     change(text, key, value, &b);
     snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
     assert_int_equal(kernels_pick("generic", &o.k, &e), 0);
-    if (weights_open(path, "test", &w, &e) ||
-        hparams_parse(b.p, b.len, "config.json", &h, &e))
+    if (model_dir_config(path, &b, dir) || checkpoint_open(dir, "test", &c, &e))
         fail_msg("%s with %s: %s", name, key, e.msg);
-    if (arch->load(&o, w, h, &info, &self, &e) == 0)
+    if (arch->load(&o, c, &info, &self, &e) == 0)
         fail_msg("%s with %s %s was loaded", name, key, value ? value : "-");
     assert_null(self);
     if (!strstr(e.msg, part))
         fail_msg("%s with %s: the message '%s' does not hold '%s'", name, key,
                  e.msg, part);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
+    model_dir_remove(dir);
     mem_free(text);
     buf_fini(&b);
 }

@@ -118,17 +118,18 @@ static void fake_layout(const struct fake *f, struct state_layout *out)
     }
 }
 
-static int fake_load(const struct load_opts *o, struct weights *w,
-                     const struct hparams *h, struct model_info *info,
-                     void **self, struct err *e)
+static int fake_load(const struct load_opts *o, struct checkpoint *c,
+                     struct model_info *info, void **self, struct err *e)
 {
+    const struct weights *w = checkpoint_weights(c, e);
+    const struct hparams *h = checkpoint_hparams(c, e);
     static const char *const names[] = {"zero", "one", "two", "three"};
     struct fake *f = mem_zalloc(sizeof *f);
 
     if (!f)
         return err_nomem(e);
     *self = f;
-    f->t = weights_need(w, "table", 1, 4096, 0, e);
+    f->t = h && w ? weights_need(w, "table", 1, 4096, 0, e) : NULL;
     if (!f->t) {
         mem_free(f);
         *self = NULL;

@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
-#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/text/tokenizer.h"
 
-static int write_tokenizer(const char *dir, const struct buf *b)
+#define TOKENIZER "tokenizer.json"
+
+static int write_file(const char *dir, const char *name, const struct buf *b)
 {
     char path[128];
-    snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *f = fopen(path, "wb");
     if (!f)
         return -1;
@@ -47,7 +49,7 @@ static int write_letters(const char *dir, int n)
     for (int i = 0; i < 26; i++)
         buf_addf(&b, "%s\"\xc4\xa0 %c\"", i ? "," : "", 'a' + i);
     buf_add_str(&b, "]}}");
-    int rc = b.failed || n > 63 ? -1 : write_tokenizer(dir, &b);
+    int rc = b.failed || n > 63 ? -1 : write_file(dir, TOKENIZER, &b);
     buf_fini(&b);
     return rc;
 }
@@ -72,15 +74,15 @@ static int write_words(const char *dir, int n)
                             : word[i];
     }
     if (word && entry && tokenizer_build(&spec, entry, n, &b, NULL) == 0)
-        rc = write_tokenizer(dir, &b);
+        rc = write_file(dir, TOKENIZER, &b);
     buf_fini(&b);
     mem_free(word);
     mem_free(entry);
     return rc;
 }
 
-/* Link the files of src into dir. */
-static int link_files(const char *src, const char *dir)
+/* Link the files of src into dir, but for one (NULL: none). */
+static int link_files(const char *src, const char *dir, const char *but)
 {
     char from[PATH_MAX], to[512];
     struct dirent *d;
@@ -89,7 +91,7 @@ static int link_files(const char *src, const char *dir)
 
     while (rc == 0 && (d = readdir(list))) {
         char name[PATH_MAX];
-        if (d->d_name[0] == '.')
+        if (d->d_name[0] == '.' || (but && !strcmp(d->d_name, but)))
             continue;
         snprintf(name, sizeof(name), "%s/%s", src, d->d_name);
         snprintf(to, sizeof(to), "%s/%s", dir, d->d_name);
@@ -103,22 +105,24 @@ static int link_files(const char *src, const char *dir)
 static int make(const char *src, char out[64], int letters)
 {
     char path[512];
-    struct hparams *h = NULL;
+    struct checkpoint *c = NULL;
+    const struct hparams *h;
     int64_t n = 0;
 
     out[0] = 0;
     snprintf(path, sizeof(path), "%s/tokenizer.json", src);
     if (access(path, R_OK) == 0)
         return 0;
-    int rc = hparams_open(src, "fixture", &h, NULL);
-    rc = rc ? rc : hparams_int(h, "vocab_size", 4, 1 << 20, &n, NULL);
-    hparams_close(h);
+    int rc = checkpoint_open(src, "fixture", &c, NULL) ||
+             !(h = checkpoint_hparams(c, NULL)) ||
+             hparams_int(h, "vocab_size", 4, 1 << 20, &n, NULL);
+    checkpoint_close(c);
     snprintf(out, 64, "/tmp/seqd_model_XXXXXX");
     if (rc || !mkdtemp(out)) {
         out[0] = 0;
         return -1;
     }
-    if (link_files(src, out))
+    if (link_files(src, out, NULL))
         return -1;
     return letters ? write_letters(out, (int)n) : write_words(out, (int)n);
 }
@@ -131,6 +135,14 @@ int model_dir_make(const char *src, char out[64])
 int model_dir_letters(const char *src, char out[64])
 {
     return make(src, out, 1);
+}
+
+int model_dir_config(const char *src, const struct buf *config, char out[64])
+{
+    snprintf(out, 64, "/tmp/seqd_model_XXXXXX");
+    return mkdtemp(out) && link_files(src, out, "config.json") == 0
+               ? write_file(out, "config.json", config)
+               : -1;
 }
 
 void model_dir_remove(const char *dir)

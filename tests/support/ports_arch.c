@@ -86,10 +86,11 @@ void ports_value(const float *x, int n, float value[PORTS_VALUES])
 
 /* --- the architecture --- */
 
-static int load(const struct load_opts *o, struct weights *w,
-                const struct hparams *h, struct model_info *info, void **self,
-                struct err *e)
+static int load(const struct load_opts *o, struct checkpoint *c,
+                struct model_info *info, void **self, struct err *e)
 {
+    struct weights *w = checkpoint_weights(c, e);
+    const struct hparams *h = checkpoint_hparams(c, e);
     static const char *const kinds[] = {"pair", "series", NULL};
     const struct port page = {.page_tokens = PORTS_PAGE,
                               .page_bytes = PORTS_PAGE * sizeof(struct slot)};
@@ -100,7 +101,7 @@ static int load(const struct load_opts *o, struct weights *w,
     *self = p;
     if (!p)
         return err_nomem(e);
-    if (!weights_need(w, "one", 1, 1, 0, e) ||
+    if (!w || !h || !weights_need(w, "one", 1, 1, 0, e) ||
         hparams_choice(h, "kind", kinds, NULL, &kind, e) ||
         hparams_int(h, "max_chain", 0, 1000, &chain, e)) {
         mem_free(p);

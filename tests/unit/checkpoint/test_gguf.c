@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -582,54 +581,6 @@ static void test_gguf_open_reports_what_is_no_file(void **state)
 
 /* --- which file a path stands for --- */
 
-static void put(const char *dir, const char *name, const char *text)
-{
-    char file[128];
-    snprintf(file, sizeof(file), "%s/%s", dir, name);
-    if (!text) {
-        unlink(file);
-        return;
-    }
-    FILE *f = fopen(file, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static void test_gguf_find_file_takes_the_only_one(void **state)
-{
-    (void)state;
-    char dir[] = "/tmp/seqd-gguf-dir-XXXXXX", out[200], want[100], small[8];
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(gguf_find_file(dir, out, sizeof(out)), 0);
-    put(dir, "a.gguf", "GGUF");
-    put(dir, "b.txt", "");
-    put(dir, ".gguf", ""); /* a hidden file, no suffix */
-    snprintf(want, sizeof(want), "%s/a.gguf", dir);
-    assert_int_equal(gguf_find_file(dir, out, sizeof(out)), 1);
-    assert_string_equal(out, want);
-    assert_int_equal(gguf_find_file(want, out, sizeof(out)), 1);
-    assert_string_equal(out, want);
-    assert_int_equal(gguf_find_file(want, small, sizeof(small)), 0);
-    assert_int_equal(gguf_is(want), 1);
-    assert_int_equal(gguf_is(dir), 0);
-    put(dir, "c.gguf", "GGUF");
-    assert_int_equal(gguf_find_file(dir, out, sizeof(out)), 0);
-    put(dir, "c.gguf", NULL);
-    put(dir, "config.json", "{}");
-    assert_int_equal(gguf_find_file(dir, out, sizeof(out)), 0);
-    assert_int_equal(gguf_find_file("/nowhere", out, sizeof(out)), 0);
-    gguf_label("m", want, out, sizeof(out));
-    assert_string_equal(out, "m/a.gguf");
-    gguf_label("", "a.gguf", out, sizeof(out));
-    assert_string_equal(out, "a.gguf");
-    put(dir, "config.json", NULL);
-    put(dir, "a.gguf", NULL);
-    put(dir, "b.txt", NULL);
-    put(dir, ".gguf", NULL);
-    assert_int_equal(rmdir(dir), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -639,7 +590,6 @@ int main(void)
         cmocka_unit_test(test_gguf_refuses_by_name),
         cmocka_unit_test(test_gguf_refuses_every_cut),
         cmocka_unit_test(test_gguf_open_reports_what_is_no_file),
-        cmocka_unit_test(test_gguf_find_file_takes_the_only_one),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -6,10 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -164,31 +161,6 @@ static void test_hparams_refuses_bad_files(void **state)
     }
 }
 
-static void test_hparams_open_names_the_model_not_the_path(void **state)
-{
-    (void)state;
-    char dir[] = "/tmp/seqd-hparams-XXXXXX", path[64];
-    struct hparams *h = NULL;
-    struct err e = ERR_INIT;
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(hparams_open(dir, "m1", &h, &e), -1);
-    assert_int_equal(e.code, ERR_NOT_FOUND);
-    assert_string_equal(e.msg, "m1/config.json: no such file");
-    snprintf(path, sizeof(path), "%s/config.json", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("{\"n\":2}", f);
-    fclose(f);
-    err_clear(&e);
-    assert_int_equal(hparams_open(dir, "m1", &h, &e), 0);
-    int64_t v = 0;
-    assert_int_equal(hparams_int(h, "n", 3, 9, &v, &e), -1);
-    assert_string_equal(e.msg, "m1/config.json: 'n' is 2, expected 3..9");
-    hparams_close(h);
-    unlink(path);
-    rmdir(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,7 +169,6 @@ int main(void)
         cmocka_unit_test(test_hparams_string_and_choice),
         cmocka_unit_test(test_hparams_has_and_json),
         cmocka_unit_test(test_hparams_refuses_bad_files),
-        cmocka_unit_test(test_hparams_open_names_the_model_not_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

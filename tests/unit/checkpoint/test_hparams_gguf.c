@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
 
 static char dir[] = "/tmp/seqd-hparams-gguf-XXXXXX";
@@ -36,16 +36,17 @@ static int teardown(void **state)
     return rmdir(dir);
 }
 
-static struct hparams *open_or_fail(struct buf *b, const char *at)
+static struct checkpoint *open_or_fail(struct buf *b, const char *at,
+                                       const struct hparams **h)
 {
-    struct hparams *h = NULL;
+    struct checkpoint *c = NULL;
     struct err e = ERR_INIT;
     assert_int_equal(gm_write(b, path), 0);
     buf_fini(b);
-    if (hparams_open(at, "m", &h, &e))
+    if (checkpoint_open(at, "m", &c, &e) || !(*h = checkpoint_hparams(c, &e)))
         fail_msg("%s", e.msg);
-    assert_int_equal(hparams_form(h), HPARAMS_GGUF);
-    return h;
+    assert_int_equal(hparams_form(*h), HPARAMS_GGUF);
+    return c;
 }
 
 static void test_hparams_gguf_keys_are_whole(void **state)
@@ -69,7 +70,8 @@ static void test_hparams_gguf_keys_are_whole(void **state)
     gm_kv_array(&b, "list", GGUF_F32, 2);
     gm_int(&b, 4, 0x3f800000);
     gm_int(&b, 4, 0x40000000);
-    struct hparams *h = open_or_fail(&b, dir);
+    const struct hparams *h;
+    struct checkpoint *c = open_or_fail(&b, dir, &h);
     assert_int_equal(hparams_string(h, "model_type", &s, &e), 0);
     assert_string_equal(s, "llama");
     assert_int_equal(hparams_string(h, "general.architecture", &s, &e), 0);
@@ -93,7 +95,7 @@ static void test_hparams_gguf_keys_are_whole(void **state)
     assert_int_equal(hparams_int(h, "big", 0, 9, &v, &e), -1);
     assert_non_null(strstr(e.msg, "m/m.gguf: 'big' is 1.84467440737096e+19, "
                                   "expected 0..9"));
-    hparams_close(h);
+    checkpoint_close(c);
 }
 
 static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
@@ -123,7 +125,8 @@ static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
     gm_string(&b, "good");
     gm_int(&b, 8, 1);
     gm_int(&b, 1, 0);
-    struct hparams *h = open_or_fail(&b, path);
+    const struct hparams *h;
+    struct checkpoint *c = open_or_fail(&b, path, &h);
     assert_int_equal(hparams_string(h, "model_type", &s, &e), 0);
     assert_string_equal(s, "gpt2");
     assert_null(hparams_json(h, "nan"));
@@ -137,17 +140,18 @@ static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
     assert_int_equal(json_type(json_next(mixed)), JSON_NULL);
     assert_int_equal(hparams_string(h, "bytes", &s, &e), 0);
     assert_string_equal(s, "a\xef\xbf\xbd\xef\xbf\xbd\"b");
-    hparams_close(h);
+    checkpoint_close(c);
 }
 
 static void refuse(struct buf *b, enum err_code code, const char *says)
 {
-    struct hparams *h = NULL;
+    struct checkpoint *c;
     struct err e = ERR_INIT;
     assert_int_equal(gm_write(b, path), 0);
     buf_fini(b);
-    assert_int_equal(hparams_open(dir, "m", &h, &e), -1);
-    assert_null(h);
+    if (checkpoint_open(dir, "m", &c, &e) == 0)
+        assert_null(checkpoint_hparams(c, &e));
+    checkpoint_close(c);
     if (e.code != code || !strstr(e.msg, says))
         fail_msg("'%s', expected '%s'", e.msg, says);
 }

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
 #include "tests/support/gguf_make.h"
@@ -37,12 +37,14 @@ static int save(void *arg, struct err *e)
 static int open_weights(void *arg, struct err *e)
 {
     (void)arg;
-    struct weights *w;
-    if (weights_open(dir, "m", &w, e))
+    struct checkpoint *c;
+    if (checkpoint_open(dir, "m", &c, e))
         return -1;
-    weights_digest(w);
-    weights_close(w);
-    return 0;
+    int rc = checkpoint_weights(c, e) ? 0 : -1;
+    if (rc == 0)
+        checkpoint_digest(c);
+    checkpoint_close(c);
+    return rc;
 }
 
 static void test_oom_safetensors_save_and_open(void **state)
@@ -75,12 +77,13 @@ static void test_oom_hparams_parse(void **state)
 
 static int open_hparams(void *arg, struct err *e)
 {
-    struct hparams *h;
+    struct checkpoint *c;
     (void)arg;
-    if (hparams_open(dir, "m", &h, e))
+    if (checkpoint_open(dir, "m", &c, e))
         return -1;
-    hparams_close(h);
-    return 0;
+    int rc = checkpoint_hparams(c, e) ? 0 : -1;
+    checkpoint_close(c);
+    return rc;
 }
 
 static void test_oom_gguf(void **state)

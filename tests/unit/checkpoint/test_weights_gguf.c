@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "engine/base/sha256.h"
-#include "engine/checkpoint/weights.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
 
 #define ROWS 600
@@ -66,13 +66,13 @@ static void save(int extra_keys, const char *split)
     buf_fini(&b);
 }
 
-static struct weights *open_or_fail(const char *at)
+static struct checkpoint *open_or_fail(const char *at, struct weights **w)
 {
-    struct weights *w = NULL;
+    struct checkpoint *c = NULL;
     struct err e = ERR_INIT;
-    if (weights_open(at, "m", &w, &e))
+    if (checkpoint_open(at, "m", &c, &e) || !(*w = checkpoint_weights(c, &e)))
         fail_msg("%s", e.msg);
-    return w;
+    return c;
 }
 
 static void test_weights_gguf_opens_file_and_folder(void **state)
@@ -84,7 +84,8 @@ static void test_weights_gguf_opens_file_and_folder(void **state)
     save(0, NULL);
     assert_int_equal(stat(path, &st), 0);
     for (int i = 0; i < 2; i++) {
-        struct weights *w = open_or_fail(i ? dir : path);
+        struct weights *w;
+        struct checkpoint *c = open_or_fail(i ? dir : path, &w);
         assert_int_equal(weights_count(w), 2);
         assert_true(weights_parameters(w) == ROWS * COLS + COLS);
         assert_int_equal(weights_bytes(w), st.st_size);
@@ -100,7 +101,7 @@ static void test_weights_gguf_opens_file_and_folder(void **state)
         err_clear(&e);
         assert_non_null(weights_need(w, "n", 1, COLS, 0, &e));
         assert_null(weights_find(w, "x"));
-        weights_close(w);
+        checkpoint_close(c);
     }
 }
 
@@ -120,11 +121,12 @@ static void test_weights_gguf_digest_is_the_files(void **state)
     sha256_add(&c, raw, n);
     sha256_finish(&c, out);
     sha256_hex(out, want + 7);
-    struct weights *w = open_or_fail(dir);
+    struct weights *w;
+    struct checkpoint *from = open_or_fail(dir, &w);
     unlink(path); /* the digest is of the file that is mapped */
-    assert_string_equal(weights_digest(w), want);
-    assert_int_equal(weights_damaged(w), 0);
-    weights_close(w);
+    assert_string_equal(checkpoint_digest(from), want);
+    assert_int_equal(checkpoint_damaged(from), 0);
+    checkpoint_close(from);
 }
 
 /* Resident pages of the tensor, of n. */
@@ -154,7 +156,8 @@ static void test_weights_drop_pages_frees_and_they_come_back(void **state)
     static float all[ROWS * COLS];
     int n;
     save(0, NULL);
-    struct weights *w = open_or_fail(dir);
+    struct weights *w;
+    struct checkpoint *c = open_or_fail(dir, &w);
     const struct tensor *q = weights_find(w, "q");
     tensor_read(q, 0, ROWS * COLS, all);
     assert_true(resident(q, &n) >= n);
@@ -164,8 +167,8 @@ static void test_weights_drop_pages_frees_and_they_come_back(void **state)
     assert_true(all[ROWS * COLS - 1] == (float)(1199 % 100) / 2);
     weights_drop_pages(w, NULL);
     assert_int_equal(resident(q, &n), 0);
-    assert_int_equal(weights_damaged(w), 0);
-    weights_close(w);
+    assert_int_equal(checkpoint_damaged(c), 0);
+    checkpoint_close(c);
 }
 
 static void test_weights_gguf_cut_short_while_served(void **state)
@@ -173,31 +176,35 @@ static void test_weights_gguf_cut_short_while_served(void **state)
     (void)state;
     static float all[ROWS * COLS];
     save(0, NULL);
-    struct weights *w = open_or_fail(dir), *again = open_or_fail(dir);
+    struct weights *w, *again;
+    struct checkpoint *c = open_or_fail(dir, &w);
+    struct checkpoint *c2 = open_or_fail(dir, &again);
     const struct tensor *q = weights_find(w, "q");
     assert_int_equal(truncate(path, 4096), 0);
     tensor_read(q, 0, ROWS * COLS, all);
     assert_true(all[2 * 32] == 1.0f); /* block 2: the first page is left */
     assert_true(all[ROWS * COLS - 1] == 0);
-    assert_int_equal(weights_damaged(w), 1);
+    assert_int_equal(checkpoint_damaged(c), 1);
     weights_drop_pages(w, NULL);
     tensor_read(q, 0, ROWS * COLS, all);
     assert_true(all[ROWS * COLS - 1] == 0);
-    weights_close(w);
+    checkpoint_close(c);
     /* A digest meets the end, too. */
-    assert_int_equal(weights_damaged(again), 0);
-    assert_int_equal(strncmp(weights_digest(again), "sha256:", 7), 0);
-    assert_int_equal(weights_damaged(again), 1);
-    weights_close(again);
+    assert_int_equal(checkpoint_damaged(c2), 0);
+    assert_int_equal(strncmp(checkpoint_digest(c2), "sha256:", 7), 0);
+    assert_int_equal(checkpoint_damaged(c2), 1);
+    checkpoint_close(c2);
 }
 
 static void test_weights_gguf_refuses_parts_and_other_files(void **state)
 {
     (void)state;
-    struct weights *w = NULL;
+    struct checkpoint *c;
     struct err e = ERR_INIT;
     save(1, "split.count");
-    assert_int_equal(weights_open(dir, "m", &w, &e), -1);
+    assert_int_equal(checkpoint_open(dir, "m", &c, &e), 0);
+    assert_null(checkpoint_weights(c, &e));
+    checkpoint_close(c);
     assert_int_equal(e.code, ERR_UNSUPPORTED);
     assert_string_equal(e.msg, "m/m.gguf: metadata 'split.count' is 3: one of "
                                "several files, expected a whole one");
@@ -205,11 +212,11 @@ static void test_weights_gguf_refuses_parts_and_other_files(void **state)
     FILE *f = fopen(path, "w");
     fputs("no container of ours, long enough", f);
     fclose(f);
-    assert_int_equal(weights_open(path, "m", &w, &e), -1);
+    assert_int_equal(checkpoint_open(path, "m", &c, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
     assert_string_equal(e.msg, "m/m.gguf: does not begin with 'GGUF': not a "
                                "GGUF file");
-    assert_null(w);
+    assert_null(c);
 }
 
 int main(void)

@@ -29,25 +29,25 @@ static const struct rnn_shape classifier = {.cell = "gru",
 
 #define SAME "\"vocab_size\": 12, \"embedding_dim\": 6, \"hidden_size\": 18"
 
-/* load() of the checkpoint in dir under another config.json. */
+/* load() of the checkpoint in dir under another config.json, which stays. */
 static int load_with(const char *dir, const char *config, int n_tokens,
                      struct model_info *info, struct err *e)
 {
     struct load_opts o = {.label = "m", .n_vocab_tokenizer = n_tokens};
-    struct hparams *h;
-    struct weights *w;
+    struct checkpoint *c;
+    char path[100];
     void *self = NULL;
     int rc;
 
     assert_int_equal(kernels_pick("auto", &o.k, e), 0);
-    if (hparams_parse(config, strlen(config), "m", &h, e))
-        return -1;
-    assert_int_equal(weights_open(dir, "m", &w, e), 0);
-    rc = rnn_arch.load(&o, w, h, info, &self, e);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *f = fopen(path, "w");
+    assert_true(f && fputs(config, f) >= 0 && fclose(f) == 0);
+    assert_int_equal(checkpoint_open(dir, "m", &c, e), 0);
+    rc = rnn_arch.load(&o, c, info, &self, e);
     if (!rc)
         rnn_arch.unload(self);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
     return rc;
 }
 
@@ -174,13 +174,13 @@ static void test_load_refuses_weights_that_are_not_finite(void **state)
     rnn_random_remove(dir);
 }
 
-static int open_shape(const struct rnn_shape *s, char *dir, struct hparams **h,
-                      struct weights **w)
+static int open_shape(const struct rnn_shape *s, char *dir,
+                      struct checkpoint **c)
 {
     struct err e = ERR_INIT;
 
-    return rnn_random_write(s, 3, dir) || hparams_open(dir, "m", h, &e) ||
-           weights_open(dir, "m", w, &e);
+    return rnn_random_write(s, 3, dir) || checkpoint_open(dir, "m", c, &e) ||
+           !checkpoint_hparams(*c, &e) || !checkpoint_weights(*c, &e);
 }
 
 static void test_load_tells_the_engine_what_it_is(void **state)
@@ -188,19 +188,19 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     struct load_opts o = {.label = "m"};
     struct model_info info;
     struct err e = ERR_INIT;
-    struct hparams *h;
-    struct weights *w;
+    struct checkpoint *c;
     char dir[64];
     void *self;
 
     (void)state;
-    assert_int_equal(open_shape(&lm, dir, &h, &w), 0);
-    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    assert_int_equal(open_shape(&lm, dir, &c), 0);
+    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
     assert_int_equal(info.cols[OUT_LOGITS], 12);
     assert_int_equal(info.cols[OUT_CLASS], 0);
     assert_int_equal(info.state.port[0].whole, 0);
     assert_int_equal(info.max_chain, RNN_MAX_CHAIN);
-    assert_int_equal(info.parameters, weights_parameters(w));
+    assert_int_equal(info.parameters,
+                     weights_parameters(checkpoint_weights(c, &e)));
     assert_string_equal(info.summary, "lstm 6-18x2");
     assert_int_equal(info.token_flops, 2 * (24 + 36) * 72);
     assert_int_equal(info.row_flops, 2 * 12 * 18);
@@ -208,12 +208,11 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
     assert_int_equal(info.state.port[0].page_tokens, 0);
     rnn_arch.unload(self);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
     rnn_random_remove(dir);
 
-    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
-    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    assert_int_equal(open_shape(&classifier, dir, &c), 0);
+    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
     assert_int_equal(info.cols[OUT_CLASS], 3);
     assert_string_equal(info.labels[2], "label-2");
     assert_int_equal(info.state.port[0].whole, 1);
@@ -222,8 +221,7 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     /* h of both directions, and their sum */
     assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
     rnn_arch.unload(self);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
     rnn_random_remove(dir);
 }
 
@@ -231,20 +229,19 @@ static void test_load_fails_cleanly_without_memory(void **state)
 {
     struct load_opts o = {.label = "m"};
     struct model_info info;
-    struct hparams *h;
-    struct weights *w;
+    struct checkpoint *c;
     char dir[64];
     void *self;
     int failures = 0;
 
     (void)state;
-    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
+    assert_int_equal(open_shape(&classifier, dir, &c), 0);
     for (long n = 1; n < 200; n++) {
         struct err e = ERR_INIT;
         int rc;
 
         mem_fail_at(n);
-        rc = rnn_arch.load(&o, w, h, &info, &self, &e);
+        rc = rnn_arch.load(&o, c, &info, &self, &e);
         mem_fail_at(0);
         if (!rc) {
             rnn_arch.unload(self);
@@ -254,8 +251,7 @@ static void test_load_fails_cleanly_without_memory(void **state)
         failures++;
     }
     assert_in_range(failures, 20, 190);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
     rnn_random_remove(dir);
 }
 
@@ -274,23 +270,21 @@ static void test_scratch_grows_with_every_limit(void **state)
     struct load_opts o = {.label = "m"};
     struct model_info info;
     struct err e = ERR_INIT;
-    struct hparams *h;
-    struct weights *w;
+    struct checkpoint *c;
     char dir[64];
     void *self;
     size_t base;
 
     (void)state;
-    assert_int_equal(open_shape(&classifier, dir, &h, &w), 0);
-    assert_int_equal(rnn_arch.load(&o, w, h, &info, &self, &e), 0);
+    assert_int_equal(open_shape(&classifier, dir, &c), 0);
+    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
     base = scratch(self, 64, 256, 64, 2);
     assert_true(scratch(self, 65, 256, 64, 2) > base);
     assert_true(scratch(self, 64, 257, 64, 2) > base);
     assert_true(scratch(self, 64, 256, 65, 2) > base);
     assert_true(scratch(self, 64, 256, 64, 3) > base);
     rnn_arch.unload(self);
-    hparams_close(h);
-    weights_close(w);
+    checkpoint_close(c);
     rnn_random_remove(dir);
 }
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
 #include "tests/support/oom_sweep.h"
+#include "tests/support/tokenizer_at.h"
 
 static const char *const entries[] = {"<unk>", "<s>", "a", "b", "c"};
 static const struct tokenizer_spec spec = {
@@ -112,7 +112,7 @@ static const char unigram[] =
 static int open_folder(void *arg, struct err *e)
 {
     struct tokenizer *t;
-    if (tokenizer_open(arg, "t", &t, e))
+    if (tokenizer_at(arg, "t", &t, e))
         return -1;
     tokenizer_close(t);
     return 0;

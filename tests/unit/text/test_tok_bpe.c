@@ -18,7 +18,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
-#include "engine/text/tokenizer.h"
+#include "tests/support/tokenizer_at.h"
 
 static const char *const models[] = {"llama3", "qwen2",     "roberta",
                                      "falcon", "starcoder", "deepseek"};
@@ -30,7 +30,7 @@ static struct tokenizer *open_model(const char *name)
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     snprintf(dir, sizeof(dir), "tests/golden/tokenizer/%s", name);
-    if (tokenizer_open(dir, name, &t, &e))
+    if (tokenizer_at(dir, name, &t, &e))
         fail_msg("%s", e.msg);
     return t;
 }
@@ -327,7 +327,7 @@ static void test_tok_bpe_reads_vocab_and_merges(void **state)
                "\"added_tokens_decoder\":{\"6\":{\"content\":\"<u>\","
                "\"special\":false}}}");
     write_file(dir, "generation_config.json", "{\"eos_token_id\":[4,5,99]}");
-    if (tokenizer_open(dir, "m", &t, &e))
+    if (tokenizer_at(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(tokenizer_size(t), 7);
     assert_int_equal(tokenizer_eos(t), 4);
@@ -342,7 +342,7 @@ static void test_tok_bpe_reads_vocab_and_merges(void **state)
     tokenizer_close(t);
     write_file(dir, "tokenizer_config.json",
                "{\"tokenizer_class\":\"OddTokenizer\"}");
-    assert_int_equal(tokenizer_open(dir, "m", &t, &e), -1);
+    assert_int_equal(tokenizer_at(dir, "m", &t, &e), -1);
     assert_non_null(strstr(e.msg, "tokenizer_class 'OddTokenizer'"));
     token_list_fini(&l);
     remove_files(dir, names);

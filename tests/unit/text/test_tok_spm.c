@@ -17,7 +17,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/json.h"
-#include "engine/text/tokenizer.h"
+#include "tests/support/tokenizer_at.h"
 
 #define MAX_TOKENS 1000000
 
@@ -27,7 +27,7 @@ static struct tokenizer *open_or_fail(const char *name)
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     snprintf(dir, sizeof(dir), "tests/golden/spm/%s", name);
-    if (tokenizer_open(dir, name, &t, &e))
+    if (tokenizer_at(dir, name, &t, &e))
         fail_msg("%s: %s", name, e.msg);
     return t;
 }

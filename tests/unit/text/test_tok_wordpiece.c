@@ -18,7 +18,7 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/text/tokenizer.h"
+#include "tests/support/tokenizer_at.h"
 
 /* 2 MiB take some 0.1 s; a quadratic step anywhere takes minutes. Sanitizers
  * and busy machines have their share in it. */
@@ -201,7 +201,7 @@ static void test_wordpiece_reads_vocab_txt(void **state)
     assert_non_null(f);
     fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\r\n##s\nbad", f);
     fclose(f);
-    if (tokenizer_open(dir, "m", &t, &e))
+    if (tokenizer_at(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
     encode(t,
            "FILMS b\xc3\xa4"

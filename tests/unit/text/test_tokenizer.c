@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "engine/text/tokenizer.h"
+#include "tests/support/tokenizer_at.h"
 
 #define HEAD                                                                   \
     "\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true},"     \
@@ -270,7 +270,7 @@ static void test_tokenizer_open_names_the_model(void **state)
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     assert_non_null(mkdtemp(dir));
-    assert_int_equal(tokenizer_open(dir, "m1", &t, &e), -1);
+    assert_int_equal(tokenizer_at(dir, "m1", &t, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_string_equal(e.msg, "m1/tokenizer.json: no such file");
     snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
@@ -279,7 +279,7 @@ static void test_tokenizer_open_names_the_model(void **state)
     fputs(json, f);
     fclose(f);
     err_clear(&e);
-    assert_int_equal(tokenizer_open(dir, "m1", &t, &e), 0);
+    assert_int_equal(tokenizer_at(dir, "m1", &t, &e), 0);
     assert_int_equal(tokenizer_size(t), 8);
     tokenizer_close(t);
     unlink(path);
@@ -330,7 +330,7 @@ static void test_tokenizer_reads_the_fixtures(void **state)
         struct tokenizer *t = NULL;
         struct err e = ERR_INIT;
         g.gl_pathv[i][strlen(g.gl_pathv[i]) - strlen("/tokenizer.json")] = 0;
-        if (tokenizer_open(g.gl_pathv[i], "m", &t, &e))
+        if (tokenizer_at(g.gl_pathv[i], "m", &t, &e))
             fail_msg("%s: %s", g.gl_pathv[i], e.msg);
         assert_true(tokenizer_size(t) > 0);
         tokenizer_close(t);

@@ -21,6 +21,7 @@
 #include "engine/checkpoint/weights.h"
 #include "models/train/train_eval.h"
 #include "models/train/train.h"
+#include "tests/support/tokenizer_at.h"
 
 static char dir[64];
 static char words[128], labelled[128];
@@ -318,7 +319,7 @@ static void test_a_language_model_starts_a_classifier(void **state)
     o.init = a;
     assert_int_equal(trainer_open(t, &o, &e), 0);
     assert_int_equal(weights_open(a, "lm", &w, &e), 0);
-    assert_int_equal(tokenizer_open(a, "lm", &old, &e), 0);
+    assert_int_equal(tokenizer_at(a, "lm", &old, &e), 0);
     const struct tensor *emb = weights_find(w, "embedding.weight");
     for (int id = 0; id < t->net.c.V; id++) {
         float row[8];

@@ -1,0 +1,174 @@
+/* checkpoint: see checkpoint.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/checkpoint/checkpoint.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/checkpoint/gguf.h"
+
+#define CONFIG "config.json"
+#define SUFFIX ".gguf"
+
+struct checkpoint {
+    char *dir;               /* that holds the files */
+    char *label;             /* stands for it in messages; may be "" */
+    struct gguf *gguf;       /* NULL: a folder of files */
+    struct hparams *hparams; /* NULL: not asked for yet */
+    struct weights *weights; /* likewise */
+};
+
+static int has_suffix(const char *name)
+{
+    size_t n = strlen(name), m = strlen(SUFFIX);
+    return n > m && strcmp(name + n - m, SUFFIX) == 0;
+}
+
+/* The only name with the suffix, or "". */
+static void only_file(const char *dir, char file[NAME_MAX + 1])
+{
+    DIR *d = opendir(dir);
+    int found = 0;
+    for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d))
+        if (has_suffix(f->d_name) && found++ == 0)
+            snprintf(file, NAME_MAX + 1, "%s", f->d_name);
+    if (d)
+        closedir(d);
+    if (found != 1)
+        file[0] = 0;
+}
+
+/* Fills dir and the name of the GGUF file in it, "" for the other form. A
+ * regular file is taken for one: gguf_open says what is wrong with it. */
+static int find_form(struct checkpoint *c, const char *path,
+                     char file[NAME_MAX + 1])
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    file[0] = 0;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+        c->dir =
+            slash ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(".");
+        snprintf(file, NAME_MAX + 1, "%s", slash ? slash + 1 : path);
+    } else {
+        c->dir = mem_strdup(path);
+        if (!place_exists(path, CONFIG))
+            only_file(path, file);
+    }
+    return c->dir ? 0 : -1;
+}
+
+int checkpoint_open(const char *path, const char *label,
+                    struct checkpoint **out, struct err *e)
+{
+    char file[NAME_MAX + 1];
+    struct place p;
+    *out = NULL;
+    struct checkpoint *c = mem_zalloc(sizeof *c);
+    if (!c)
+        return err_nomem(e);
+    c->label = mem_strdup(label ? label : "");
+    int rc = !c->label || find_form(c, path, file) ? err_nomem(e) : 0;
+    if (rc == 0 && file[0])
+        rc = place_set(&p, c->dir, c->label, file, e) ||
+             gguf_open(p.path, p.name, &c->gguf, e);
+    if (rc) {
+        checkpoint_close(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+void checkpoint_close(struct checkpoint *c)
+{
+    if (!c)
+        return;
+    weights_close(c->weights);
+    hparams_close(c->hparams);
+    gguf_close(c->gguf);
+    mem_free(c->label);
+    mem_free(c->dir);
+    mem_free(c);
+}
+
+static int read_config(struct checkpoint *c, struct err *e)
+{
+    char *text = NULL, name[PLACE_NAME_BYTES];
+    size_t n = 0;
+    checkpoint_name(c, CONFIG, name);
+    int rc = checkpoint_file(c, CONFIG, HPARAMS_MAX_BYTES, &text, &n, e) ||
+             hparams_parse(text, n, name, &c->hparams, e);
+    mem_free(text);
+    return rc;
+}
+
+const struct hparams *checkpoint_hparams(struct checkpoint *c, struct err *e)
+{
+    if (!c->hparams && c->gguf)
+        hparams_gguf(c->gguf, &c->hparams, e);
+    else if (!c->hparams)
+        read_config(c, e);
+    return c->hparams;
+}
+
+struct weights *checkpoint_weights(struct checkpoint *c, struct err *e)
+{
+    if (!c->weights && c->gguf)
+        weights_gguf(c->gguf, &c->weights, e);
+    else if (!c->weights)
+        weights_open(c->dir, c->label, &c->weights, e);
+    return c->weights;
+}
+
+const struct gguf *checkpoint_gguf(const struct checkpoint *c)
+{
+    return c->gguf;
+}
+
+int checkpoint_has(const struct checkpoint *c, const char *file)
+{
+    return place_exists(c->dir, file);
+}
+
+int checkpoint_file(const struct checkpoint *c, const char *file, size_t max,
+                    char **text, size_t *n, struct err *e)
+{
+    struct place p;
+    return place_set(&p, c->dir, c->label, file, e) ||
+                   file_read(p.path, p.name, max, text, n, e)
+               ? -1
+               : 0;
+}
+
+int checkpoint_json(const struct checkpoint *c, const char *file,
+                    const struct json_limits *limits, struct json **out,
+                    struct err *e)
+{
+    struct place p;
+    *out = NULL;
+    if (place_set(&p, c->dir, c->label, file, e))
+        return -1;
+    return file_exists(p.path) ? json_load(p.path, p.name, limits, out, e) : 0;
+}
+
+void checkpoint_name(const struct checkpoint *c, const char *file,
+                     char out[PLACE_NAME_BYTES])
+{
+    place_name(c->label, file, out);
+}
+
+const char *checkpoint_digest(const struct checkpoint *c)
+{
+    return weights_digest(c->weights);
+}
+
+int checkpoint_damaged(const struct checkpoint *c)
+{
+    return weights_damaged(c->weights);
+}

@@ -38,8 +38,8 @@ struct pair {
 struct gguf {
     struct mapped file;
     char label[256];
-    struct pair *pair; /* [n_pair] as in the file */
-    int *by_key;       /* [n_pair] */
+    struct pair *pair;          /* [n_pair] as in the file */
+    const struct pair **by_key; /* [n_pair] */
     int n_pair;
     struct tensor *t; /* [n_t] as in the file; names are owned */
     int n_t;
@@ -214,7 +214,6 @@ static int take_pair(struct gguf_cursor *c, struct pair *p)
     return take_numbers(c, p);
 }
 
-/* qsort has no argument for the table: sort pointers, then note the places. */
 static int by_key(const void *a, const void *b)
 {
     const struct pair *const *x = a, *const *y = b;
@@ -223,24 +222,16 @@ static int by_key(const void *a, const void *b)
 
 static int sort_keys(const struct gguf_cursor *c, struct gguf *g)
 {
-    const struct pair **list =
-        mem_array((size_t)g->n_pair + 1, sizeof(struct pair *));
-    g->by_key = mem_array((size_t)g->n_pair + 1, sizeof *g->by_key);
-    if (!list || !g->by_key) {
-        mem_free((void *)list);
+    g->by_key = mem_array((size_t)g->n_pair + 1, sizeof(struct pair *));
+    if (!g->by_key)
         return err_nomem(c->e);
-    }
     for (int i = 0; i < g->n_pair; i++)
-        list[i] = &g->pair[i];
-    qsort((void *)list, (size_t)g->n_pair, sizeof *list, by_key);
-    int rc = 0;
-    for (int i = 0; i < g->n_pair && rc == 0; i++) {
-        g->by_key[i] = (int)(list[i] - g->pair);
-        if (i && strcmp(list[i]->key, list[i - 1]->key) == 0)
-            rc = bad_pair(c, list[i], "appears twice");
-    }
-    mem_free((void *)list);
-    return rc;
+        g->by_key[i] = &g->pair[i];
+    qsort((void *)g->by_key, (size_t)g->n_pair, sizeof *g->by_key, by_key);
+    for (int i = 1; i < g->n_pair; i++)
+        if (by_key(&g->by_key[i - 1], &g->by_key[i]) == 0)
+            return bad_pair(c, g->by_key[i], "appears twice");
+    return 0;
 }
 
 static int take_pairs(struct gguf_cursor *c, struct gguf *g, uint64_t n)
@@ -384,7 +375,7 @@ void gguf_close(struct gguf *g)
     for (int i = 0; i < g->n_t; i++)
         mem_free((void *)(uintptr_t)g->t[i].name);
     mem_free(g->pair);
-    mem_free(g->by_key);
+    mem_free((void *)g->by_key);
     mem_free(g->t);
     mem_free(g);
 }
@@ -406,20 +397,18 @@ const char *gguf_key(const struct gguf *g, int i)
     return g->pair[i].key;
 }
 
+static int compare_key(const void *key, const void *at)
+{
+    const struct pair *const *p = at;
+    return strcmp(key, (*p)->key);
+}
+
 int gguf_find(const struct gguf *g, const char *key)
 {
-    int lo = 0, hi = g->n_pair - 1;
-    while (lo <= hi) {
-        int mid = (lo + hi) / 2;
-        int c = strcmp(key, g->pair[g->by_key[mid]].key);
-        if (c == 0)
-            return g->by_key[mid];
-        if (c < 0)
-            hi = mid - 1;
-        else
-            lo = mid + 1;
-    }
-    return -1;
+    const struct pair *const *p =
+        bsearch(key, (const void *)g->by_key, (size_t)g->n_pair,
+                sizeof *g->by_key, compare_key);
+    return p ? (int)(*p - g->pair) : -1;
 }
 
 enum gguf_type gguf_type(const struct gguf *g, int i)

@@ -196,20 +196,18 @@ const struct tensor *weights_at(const struct weights *w, int i)
     return i >= 0 && i < w->n ? w->list[i] : NULL;
 }
 
+static int compare_name(const void *name, const void *at)
+{
+    const struct tensor *const *t = at;
+    return strcmp(name, (*t)->name);
+}
+
 const struct tensor *weights_find(const struct weights *w, const char *name)
 {
-    int lo = 0, hi = w->n - 1;
-    while (lo <= hi) {
-        int mid = (lo + hi) / 2;
-        int c = strcmp(name, w->by_name[mid]->name);
-        if (c == 0)
-            return w->by_name[mid];
-        if (c < 0)
-            hi = mid - 1;
-        else
-            lo = mid + 1;
-    }
-    return NULL;
+    const struct tensor *const *t =
+        bsearch(name, (const void *)w->by_name, (size_t)w->n,
+                sizeof *w->by_name, compare_name);
+    return t ? *t : NULL;
 }
 
 const char *weights_metadata(const struct weights *w, const char *key)

@@ -12,7 +12,7 @@
 #include "engine/base/err.h"
 #include "engine/base/rng.h"
 #include "engine/text/tokenizer.h"
-#include "models/train/options.h"
+#include "models/train/train_options.h"
 
 #define DATA_MAX_FILES 32
 #define DATA_MAX_LABELS 1024

@@ -58,9 +58,9 @@ int main(int argc, char **argv)
 {
     struct options o;
     struct err e = ERR_INIT;
-    int rc = options_parse(argc, argv, &o, &e);
+    int rc = train_options_parse(argc, argv, &o, &e);
     if (rc == 0 && strcmp(o.command, "help") == 0) {
-        options_help(stdout);
+        train_options_help(stdout);
         return 0;
     }
     o.log = stderr;

@@ -17,7 +17,7 @@
 #include "engine/compute/threadpool.h"
 #include "models/train/data.h"
 #include "models/train/optim.h"
-#include "models/train/options.h"
+#include "models/train/train_options.h"
 #include "models/train/pass.h"
 
 #define TRAIN_MAX_WORKERS 16

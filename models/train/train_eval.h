@@ -6,7 +6,7 @@
 #define SEQD_TRAIN_EVAL_H
 
 #include "engine/base/buf.h"
-#include "models/train/options.h"
+#include "models/train/train_options.h"
 
 /* eval_run: one line of JSON into out. Language models: tokens, nats,
  * perplexity, unk_share (of the tokens scored). The records are framed by the

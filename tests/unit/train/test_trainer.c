@@ -75,7 +75,7 @@ static struct options options_of(int n, const char *const *more, char *out)
     assert_true(n + 4 <= 64);
     for (int i = 0; i < n; i++)
         memcpy(&argv[4 + i], &more[i], sizeof *argv);
-    if (options_parse(n + 4, argv, &o, &e) != 0)
+    if (train_options_parse(n + 4, argv, &o, &e) != 0)
         fail_msg("%s", e.msg);
     return o;
 }

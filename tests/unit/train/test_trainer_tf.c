@@ -96,7 +96,7 @@ static struct options with(const char *const *base, const char *const *more,
     for (int i = 0; more[i] != NULL; i++)
         memcpy(&argv[n++], &more[i], sizeof *argv);
     assert_true(n < 80);
-    if (options_parse(n, argv, &o, &e) != 0)
+    if (train_options_parse(n, argv, &o, &e) != 0)
         fail_msg("%s", e.msg);
     return o;
 }

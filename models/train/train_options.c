@@ -1,7 +1,7 @@
-/* options: see options.h.
+/* train_options: see train_options.h.
  *
  * SPDX-License-Identifier: MIT */
-#include "models/train/options.h"
+#include "models/train/train_options.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -261,7 +261,7 @@ static int parse_one(int argc, char **argv, int *i, struct options *o,
     return set_value(o, r, next, e);
 }
 
-int options_parse(int argc, char **argv, struct options *o, struct err *e)
+int train_options_parse(int argc, char **argv, struct options *o, struct err *e)
 {
     memset(o, 0, sizeof *o);
     for (size_t i = 0; i < N_ROWS; i++)
@@ -298,7 +298,7 @@ static void print_row(FILE *out, const struct row *r)
     fputc('\n', out);
 }
 
-void options_help(FILE *out)
+void train_options_help(FILE *out)
 {
     fputs("seqd-train: trains recurrent nets and Transformers for seqd\n\n"
           "  seqd-train train --task lm --data FILE --valid FILE --out DIR\n"

@@ -1,9 +1,10 @@
-/* options: the command line of seqd-train. One table (options.c) says flag,
- * type, range, default and help of every option; --help is made from it.
+/* train_options: the command line of seqd-train. One table (train_options.c)
+ * says flag, type, range, default and help of every option; --help is made from
+ * it.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_OPTIONS_H
-#define SEQD_OPTIONS_H
+#ifndef SEQD_TRAIN_OPTIONS_H
+#define SEQD_TRAIN_OPTIONS_H
 
 #include <stdio.h>
 
@@ -50,9 +51,10 @@ struct options {
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 
-/* options_parse: ERR_INVALID names the option, what was found and what is
+/* train_options_parse: ERR_INVALID names the option, what was found and what is
  * expected. Strings are borrowed from argv. */
-int options_parse(int argc, char **argv, struct options *o, struct err *e);
-void options_help(FILE *out);
+int train_options_parse(int argc, char **argv, struct options *o,
+                        struct err *e);
+void train_options_help(FILE *out);
 
 #endif

@@ -6,11 +6,11 @@
 
 #include <cmocka.h>
 
-#include "models/train/options.h"
+#include "models/train/train_options.h"
 
 static int parse(struct options *o, struct err *e, int n, char **words)
 {
-    return options_parse(n, words, o, e);
+    return train_options_parse(n, words, o, e);
 }
 
 static void test_options_have_their_defaults(void **state)

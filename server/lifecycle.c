@@ -33,23 +33,12 @@ struct lifecycle {
     struct err load_error; /* the loader's, until it is joined */
 };
 
-void lifecycle_log(const struct config *c)
-{
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    enum log_level level = LOG_INFO;
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(names[i], c->log_level))
-            level = (enum log_level)i;
-    log_configure(level, !strcmp(c->log_format, "json"));
-}
-
 int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
 {
     sigset_t set;
     struct lifecycle *l = mem_zalloc(sizeof *l);
     if (!l)
         return err_nomem(e);
-    lifecycle_log(sv->cfg);
     l->sv = sv;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);

@@ -10,10 +10,8 @@
 
 struct lifecycle;
 
-/* lifecycle_log: level and form of the log, from the options. */
-void lifecycle_log(const struct config *c);
-/* lifecycle_open: block the signals that we read (before any thread exists),
- * set up the log. ERR_IO, ERR_NOMEM. */
+/* lifecycle_open: block the signals that we read (before any thread exists).
+ * ERR_IO, ERR_NOMEM. */
 int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e);
 /* lifecycle_announce: the server listens: write the port file, say so. ERR_IO.
  * */

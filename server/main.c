@@ -34,17 +34,6 @@ static int fail(const struct err *e, int status)
     return status;
 }
 
-static int print_help(void)
-{
-    struct buf b;
-    buf_init(&b, 65536);
-    int rc = config_help(&b);
-    if (rc == 0)
-        fputs(b.p, stdout);
-    buf_fini(&b);
-    return rc ? 1 : 0;
-}
-
 static void flush_events(void *ctx)
 {
     struct server *sv = ctx;
@@ -54,19 +43,9 @@ static void flush_events(void *ctx)
 
 static int open_engine(struct server *sv, struct err *e)
 {
-    const struct config *c = sv->cfg;
-    const struct engine_options o = {.n_threads = (int)c->threads,
-                                     .spin_us = (int)c->spin_us,
-                                     .kernels = c->kernels,
-                                     .max_queue = (int)c->max_queue,
-                                     .max_rows = (int)c->max_rows,
-                                     .max_item_tokens = (int)c->max_item_tokens,
-                                     .state_bytes = (size_t)c->state_mb << 20,
-                                     .fold_bytes = (size_t)c->fold_mb << 20,
-                                     .exact = !strcmp(c->path, "exact"),
-                                     .bf16 = c->bf16 != 0,
-                                     .flush = flush_events,
-                                     .ctx = sv};
+    struct engine_options o = sv->cfg->engine;
+    o.flush = flush_events;
+    o.ctx = sv;
     if (engine_open(&o, registry_archs, &sv->engine, e) < 0)
         return -1;
     metric_set(metrics_series(METRIC_BUILD_INFO, SEQD_VERSION,
@@ -79,7 +58,6 @@ static int open_engine(struct server *sv, struct err *e)
 static int check(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c};
-    lifecycle_log(c);
     if (config_models(c, e) < 0 || open_engine(&sv, e) < 0)
         return fail(e, 1);
     int rc = lifecycle_load_models(&sv, e) < 0 ? fail(e, 1) : 0;
@@ -116,21 +94,23 @@ int main(int argc, char **argv)
 {
     struct config c;
     struct err e = ERR_INIT;
-    int rc = 0;
     if (argc > 1 && !strcmp(argv[1], "tokenize"))
         return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
     if (argc > 1 && !strcmp(argv[1], "eval"))
         return eval_command(argc - 1, argv + 1, registry_archs);
-    if (config_load(&c, argc, argv, &e) < 0)
+    if (argc > 1 && !strcmp(argv[1], "healthcheck"))
+        return healthcheck_command(argc - 1, argv + 1);
+    int rc = config_load(&c, argc, argv, &e);
+    log_configure((enum log_level)c.log_level, c.log_json);
+    if (rc > 0) {
+        options_help(&config_table, stdout);
+        rc = 0;
+    } else if (rc < 0)
         rc = fail(&e, 2);
-    else if (c.command == COMMAND_HELP)
-        rc = print_help();
-    else if (c.command == COMMAND_VERSION)
+    else if (c.version)
         printf("seqd %s\n", SEQD_VERSION);
-    else if (c.command == COMMAND_HEALTH)
-        rc = healthcheck(&c, &e) < 0 ? fail(&e, 1) : 0;
     else
-        rc = c.command == COMMAND_CHECK ? check(&c, &e) : serve(&c, &e);
+        rc = c.check ? check(&c, &e) : serve(&c, &e);
     config_fini(&c);
     return rc;
 }

@@ -19,6 +19,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/run/arch.h"
+#include "engine/run/engine_options.h"
 #include "engine/text/tokenizer.h"
 
 struct engine;
@@ -26,28 +27,6 @@ struct model;
 struct job;
 struct
     task; /* engine/run/task/: next.h, generate.h ... each says what it takes */
-
-struct engine_options {
-    int n_threads;       /* 0: pool_default_threads() */
-    int spin_us;         /* bounded spin of the pool; -1: default (50) */
-    int runner_spin_us;  /* bounded spin of an idle runner before it parks; 0:
-                            default (20); -1: none */
-    const char *kernels; /* "auto", "generic", "avx2", "avx512" */
-    int max_queue;       /* items waiting per model; 0: 4096 */
-    int max_rows;        /* sequences in one step; 0: 64 */
-    int step_tokens;     /* token budget of one step; 0: 1024, and 256 for
-                            models whose states have pages */
-    int max_item_tokens; /* input limit for models without a context length;
-                            0: 8192 */
-    size_t state_bytes;  /* budget of sequence states; 0: 256 MiB */
-    size_t fold_bytes;   /* most bytes of folded tables a model; 0: none */
-    int exact;           /* fp32 activations over block-quantised weights */
-    int bf16;            /* bf16 products over BF16 weights */
-    /* flush: called by a runner after it delivered all events of one step: one
-     * wake per step. ctx is passed back. May be NULL. */
-    void (*flush)(void *ctx);
-    void *ctx;
-};
 
 /* archs: NULL-terminated list of architectures (models/registry.h). */
 int engine_open(const struct engine_options *o,

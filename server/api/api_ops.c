@@ -83,7 +83,7 @@ int api_info(struct request *r)
              engine_kernels(sv->engine)->name, engine_threads(sv->engine),
              (long long)(sv->started_us / 1000000),
              (long long)((clock_wall_us() - sv->started_us) / 1000000));
-    config_write(sv->cfg, out);
+    options_write(&config_table, sv->cfg, out);
     buf_add_str(out, ",\"models\":[");
     add_models(r, out);
     buf_add_str(out, "]}");

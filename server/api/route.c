@@ -103,8 +103,7 @@ void route_begin(struct request *r, const char *method, const char *target)
             r->route = &routes[i];
     if (r->err.code != ERR_NONE)
         return; /* the header itself was refused */
-    if (needs_key(r) &&
-        !keys_match(cfg->keys.v, cfg->keys.n, r->head.authorization))
+    if (needs_key(r) && !keys_match(&cfg->keys, r->head.authorization))
         err_set_at(
             &r->err, ERR_INVALID,
             r->head.authorization ? "invalid_api_key" : "missing_api_key", NULL,

@@ -30,7 +30,7 @@ static int add_bundled(struct config *c, const char *dir, struct err *e)
         }
         snprintf(spec, sizeof spec, "%.64s=%s%s%s", name,
                  *sub == '/' ? "" : dir, *sub == '/' ? "" : "/", sub);
-        rc = string_list_add(&c->models, spec, e);
+        rc = string_list_add(&c->models, spec, strlen(spec), e);
     }
     json_free(j);
     if (rc == 0 && c->models.n == 0)

@@ -11,6 +11,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "server/config.h"
+
 #define WAIT_S 3
 
 struct target {
@@ -96,16 +98,14 @@ static size_t ask(int fd, const struct target *t, char *answer, size_t size)
     return got;
 }
 
-int healthcheck(const struct config *c, struct err *e)
+static int check(const struct config *c, struct err *e)
 {
     struct target t;
     char answer[64];
-    if (c->url) {
-        if (parse_url(c->url, &t, e) < 0)
-            return -1;
-    } else {
+    if (!c->url)
         own_server(c, &t);
-    }
+    else if (parse_url(c->url, &t, e) < 0)
+        return -1;
     int fd = connect_to(&t, e);
     if (fd < 0)
         return -1;
@@ -117,4 +117,18 @@ int healthcheck(const struct config *c, struct err *e)
         return err_set(e, ERR_IO, "the server answers with status %.3s",
                        answer + 9);
     return 0;
+}
+
+int healthcheck_command(int argc, char *const *argv)
+{
+    struct config c = {.url = NULL};
+    struct err e = ERR_INIT;
+    int rc = options_main(&config_table, &c, argc, argv, stdout, stderr);
+    if (rc < 0) {
+        rc = check(&c, &e) < 0;
+        if (rc)
+            fprintf(stderr, "seqd: %s\n", e.msg);
+    }
+    config_fini(&c);
+    return rc;
 }

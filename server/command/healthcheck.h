@@ -5,10 +5,10 @@
 #ifndef SEQD_HEALTHCHECK_H
 #define SEQD_HEALTHCHECK_H
 
-#include "server/config.h"
-
-/* healthcheck: --url, or /readyz at the configured host and port. 0 when the
- * answer is 200 within three seconds; ERR_IO, ERR_INVALID else. */
-int healthcheck(const struct config *c, struct err *e);
+/* healthcheck_command: --url, or /readyz at the server's host and port, which
+ * its options, variables and file tell; argv[0] is "healthcheck". The exit
+ * status: 0 when the answer is 200 within three seconds, 1 else, 2 for wrong
+ * arguments. */
+int healthcheck_command(int argc, char *const *argv);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
+#include "engine/base/options.h"
 #include "engine/base/utf8.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/text/tokenizer.h"
@@ -16,8 +17,7 @@
 
 struct tokenize {
     const char *model;
-    int json;
-    unsigned flags;
+    int json, add_special, parse_special;
     struct tokenizer *t;
     struct token_list tokens;
     struct buf line, text, reply;
@@ -26,34 +26,24 @@ struct tokenize {
     int refused;
 };
 
-static int usage(FILE *errors, const char *why, const char *what)
-{
-    fprintf(errors,
-            "seqd: tokenize: %s%s\nusage: seqd tokenize --model PATH [--json] "
-            "[--add-special] [--parse-special]\n",
-            why, what);
-    return 2;
-}
+#define AT(field) OPTION_AT(struct tokenize, field)
 
-static int parse(struct tokenize *k, int argc, char *const *argv, FILE *errors)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i];
-        if (!strcmp(a, "--json"))
-            k->json = 1;
-        else if (!strcmp(a, "--add-special"))
-            k->flags |= TOK_ADD_SPECIAL;
-        else if (!strcmp(a, "--parse-special"))
-            k->flags |= TOK_PARSE_SPECIAL;
-        else if (!strncmp(a, "--model=", 8))
-            k->model = a + 8;
-        else if (!strcmp(a, "--model") && i + 1 < argc)
-            k->model = argv[++i];
-        else
-            return usage(errors, "unknown argument ", a);
-    }
-    return k->model ? 0 : usage(errors, "--model is missing", "");
-}
+static const struct option rows[] = {
+    {"--model", OPTION_NEEDED | OPT_TEXT(model, "PATH"),
+     "directory of a checkpoint, or a .gguf file"},
+    {"--json", OPT_BOOL(json), "each line is a JSON string"},
+    {"--add-special", OPT_BOOL(add_special),
+     "with the tokens that the model wants around a text"},
+    {"--parse-special", OPT_BOOL(parse_special),
+     "the names of special tokens stand for them"},
+    {.kind = OPTION_END},
+};
+
+static const struct option_table table = {
+    .name = "seqd tokenize",
+    .usage = "usage: seqd tokenize --model PATH [options] <TEXT\n\n"
+             "For each line of standard input, a line of token ids.\n\n",
+    .groups = (const struct option_group[]){{rows, 0}, {NULL, 0}}};
 
 static int encode_text(struct tokenize *k, const char *text, size_t n,
                        struct err *e)
@@ -61,7 +51,9 @@ static int encode_text(struct tokenize *k, const char *text, size_t n,
     k->tokens.n = 0;
     if (!utf8_valid(text, n))
         return err_set(e, ERR_INVALID, "not valid UTF-8");
-    return tokenizer_encode(k->t, text, n, k->flags, INT_MAX, &k->tokens, e);
+    unsigned flags = (k->add_special ? TOK_ADD_SPECIAL : 0) |
+                     (k->parse_special ? TOK_PARSE_SPECIAL : 0);
+    return tokenizer_encode(k->t, text, n, flags, INT_MAX, &k->tokens, e);
 }
 
 static int encode_line(struct tokenize *k, struct err *e)
@@ -129,8 +121,8 @@ int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
     struct tokenize k = {.out = out, .errors = errors};
     struct checkpoint *c = NULL;
     struct err e = ERR_INIT;
-    int rc = parse(&k, argc, argv, errors);
-    if (rc)
+    int rc = options_main(&table, &k, argc, argv, out, errors);
+    if (rc >= 0)
         return rc;
     const char *slash = strrchr(k.model, '/');
     const char *label = slash && slash[1] ? slash + 1 : k.model;
@@ -138,14 +130,14 @@ int tokenize_command(int argc, char *const *argv, FILE *in, FILE *out,
         tokenizer_open(c, &k.t, &e);
     checkpoint_close(c);
     if (!k.t) {
-        fprintf(errors, "seqd: tokenize: %s\n", e.msg);
+        fprintf(errors, "seqd tokenize: %s\n", e.msg);
         return 1;
     }
     buf_init(&k.line, MAX_LINE);
     buf_init(&k.text, MAX_LINE);
     buf_init(&k.reply, (size_t)4 << 30);
     if (do_lines(&k, in) < 0 || fflush(out) != 0 || ferror(in)) {
-        fprintf(errors, "seqd: tokenize: line %ld cannot be read or written\n",
+        fprintf(errors, "seqd tokenize: line %ld cannot be read or written\n",
                 k.number + 1);
         k.refused = 1;
     }

@@ -9,27 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/base/mem.h"
-
 #define MAX_KEY 1024 /* longer lines are refused: no key is that long */
 
-static int add_key(const char *s, size_t len, char ***v, int *n, struct err *e)
-{
-    char **grown = mem_grow(*v, (size_t)*n + 1, sizeof *grown);
-    if (!grown)
-        return err_nomem(e);
-    *v = grown;
-    grown[*n] = mem_strndup(s, len);
-    if (!grown[*n])
-        return err_nomem(e);
-    ++*n;
-    return 0;
-}
-
-int keys_read(const char *path, char ***v, int *n, struct err *e)
+int keys_read(const char *path, struct string_list *l, struct err *e)
 {
     char line[MAX_KEY + 2];
-    int rc = 0, before = *n;
+    int rc = 0, before = l->n;
     FILE *f = fopen(path, "re");
     if (!f)
         return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
@@ -47,12 +32,12 @@ int keys_read(const char *path, char ***v, int *n, struct err *e)
         while (from < len && isspace((unsigned char)line[from]))
             from++;
         if (rc == 0 && len > from)
-            rc = add_key(line + from, len - from, v, n, e);
+            rc = string_list_add(l, line + from, len - from, e);
     }
     if (rc == 0 && ferror(f))
         rc = err_set(e, ERR_IO, "the API key file cannot be read");
     fclose(f);
-    if (rc == 0 && *n == before)
+    if (rc == 0 && l->n == before)
         rc = err_set(e, ERR_INVALID, "the API key file holds no key");
     return rc;
 }
@@ -67,7 +52,7 @@ static unsigned differs(const char *key, const char *given)
     return diff;
 }
 
-int keys_match(char *const *v, int n, const char *authorization)
+int keys_match(const struct string_list *l, const char *authorization)
 {
     unsigned ok = 0;
     if (!authorization || strncasecmp(authorization, "Bearer ", 7))
@@ -75,7 +60,7 @@ int keys_match(char *const *v, int n, const char *authorization)
     authorization += 7;
     while (*authorization == ' ')
         authorization++;
-    for (int i = 0; i < n; i++)
-        ok |= differs(v[i], authorization) == 0;
+    for (int i = 0; i < l->n; i++)
+        ok |= differs(l->v[i], authorization) == 0;
     return (int)ok;
 }

@@ -5,13 +5,13 @@
 #ifndef SEQD_KEYS_H
 #define SEQD_KEYS_H
 
-#include "engine/base/err.h"
+#include "engine/base/options.h"
 
 /* keys_read: append the non-empty lines of a file (CR and blanks at the ends
  * cut) to the list. ERR_NOT_FOUND, ERR_IO, ERR_INVALID when none is there. */
-int keys_read(const char *path, char ***v, int *n, struct err *e);
+int keys_read(const char *path, struct string_list *l, struct err *e);
 
 /* keys_match: 1 when `authorization` is "Bearer KEY" with a known key. */
-int keys_match(char *const *v, int n, const char *authorization);
+int keys_match(const struct string_list *l, const char *authorization);
 
 #endif

@@ -216,6 +216,35 @@ static void test_wrong_keys_of_the_file_are_named(void **state)
     }
 }
 
+static void test_wrong_options_of_commands_are_named(void **state)
+{
+    static const struct {
+        const char *argv[5];
+        int status;
+        const char *say;
+    } rows[] = {
+        {{"eval", "--model", "x"}, 2, "seqd eval: --data is missing"},
+        {{"eval", "--windw=5"}, 2, "did you mean --window?"},
+        {{"eval", "--path=slow"}, 2, "--path is 'slow', expected fast|exact"},
+        {{"eval", "--model=/nonexistent", "--data=x"}, 1, "seqd eval: "},
+        {{"tokenize", "--json"}, 2, "seqd tokenize: --model is missing"},
+        {{"healthcheck", "--prt", "1"}, 2, "did you mean --port?"},
+        {{"healthcheck", "--url", "x"}, 1, "must begin with http://"},
+        {{"--url", "http://x"}, 2, "--url is an option of healthcheck"},
+        {{"eval", "--help"}, 0, ""},
+        {{"tokenize", "-h"}, 0, ""},
+    };
+    char err[2048];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(seqd_run(rows[i].argv, NULL, err, sizeof err),
+                         rows[i].status);
+        if (!strstr(err, rows[i].say))
+            fprintf(stderr, "%s: %s\n", rows[i].argv[1], err);
+        assert_non_null(strstr(err, rows[i].say));
+    }
+}
+
 static void test_check_config_loads_the_models(void **state)
 {
     const char *const good[] = {"--check-config", "--log-level", "warn",
@@ -548,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_a_data_directory_names_the_default_models),
         cmocka_unit_test(test_wrong_options_are_named),
         cmocka_unit_test(test_wrong_keys_of_the_file_are_named),
+        cmocka_unit_test(test_wrong_options_of_commands_are_named),
         cmocka_unit_test(test_check_config_loads_the_models),
         cmocka_unit_test(test_a_model_that_cannot_be_read_ends_the_start),
         cmocka_unit_test(test_a_port_in_use_is_said),

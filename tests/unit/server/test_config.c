@@ -6,51 +6,61 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <stdlib.h>
 
 #include "server/config.h"
 
 static void test_config_every_option_is_in_the_help(void **state)
 {
-    const char *flag, *env;
-    struct buf b;
+    const struct option *o;
+    char name[OPTION_NAME], *help = NULL;
+    size_t size, at;
     int n = 0;
+    FILE *f = open_memstream(&help, &size);
     (void)state;
-    buf_init(&b, 1 << 20);
-    assert_int_equal(config_help(&b), 0);
-    for (; config_option(n, &flag, &env); n++) {
-        assert_true(flag || env);
-        if (flag)
-            assert_non_null(strstr(b.p, flag));
-        assert_non_null(strstr(b.p, env));
-        assert_int_equal(strncmp(env, "SEQD_", 5), 0);
+    options_help(&config_table, f);
+    fclose(f);
+    for (int i = 0; (o = options_row(&config_table, i, &at)); i++) {
+        for (int source = FROM_FILE; source <= FROM_ARGS; source++)
+            if (options_name(&config_table, o, source, name) &&
+                source != FROM_FILE)
+                assert_non_null(strstr(help, name));
+        n += o->kind != OPTION_SECTION;
     }
     assert_true(n > 25);
-    buf_fini(&b);
+    free(help);
 }
 
+/* Unique in every source; the variable is the flag, the key is it, too. */
 static void test_config_names_are_unique_and_alike(void **state)
 {
-    const char *f[2], *e[2];
+    const struct option *o, *p;
+    char a[OPTION_NAME], b[OPTION_NAME];
+    size_t at;
     (void)state;
-    for (int i = 0; config_option(i, &f[0], &e[0]); i++) {
-        char name[64] = "SEQD_";
-        for (int k = 2; f[0] && f[0][k] && k < 50; k++) {
-            char c = f[0][k];
+    for (int i = 0; (o = options_row(&config_table, i, &at)); i++) {
+        if (o->kind == OPTION_SECTION)
+            continue;
+        char name[OPTION_NAME] = "SEQD_";
+        for (int k = 2; o->flag[k]; k++) {
+            char c = o->flag[k];
             name[3 + k] = (char)(c == '-'     ? '_'
                                  : islower(c) ? c - 'a' + 'A'
                                               : c);
-            name[4 + k] = '\0';
         }
-        if (f[0])
-            assert_string_equal(name, e[0]);
-        for (int k = 0; k < i; k++) {
-            config_option(k, &f[1], &e[1]);
-            assert_string_not_equal(e[0], e[1]);
-        }
+        if (options_name(&config_table, o, FROM_ENV, a))
+            assert_string_equal(a, name);
+        for (int source = FROM_FILE; source <= FROM_ARGS; source++)
+            for (int k = 0; k < i; k++) {
+                p = options_row(&config_table, k, &at);
+                if (options_name(&config_table, o, source, a) &&
+                    options_name(&config_table, p, source, b))
+                    assert_string_not_equal(a, b);
+            }
     }
 }
 
@@ -74,11 +84,13 @@ static void test_config_defaults(void **state)
     assert_int_equal(c.port, 8080);
     assert_int_equal(c.max_body, 2097152);
     assert_int_equal(c.max_batch, 256);
-    assert_int_equal(c.max_item_tokens, 8192);
-    assert_int_equal(c.max_queue, 4096);
+    assert_int_equal(c.engine.max_item_tokens, 8192);
+    assert_int_equal(c.engine.max_queue, 4096);
+    assert_int_equal(c.engine.state_bytes, 256 << 20);
     assert_int_equal(c.drain_ms, 30000);
     assert_int_equal(c.http_threads, 1);
-    assert_int_equal(c.command, COMMAND_SERVE);
+    assert_int_equal(c.check, 0);
+    assert_int_equal(c.version, 0);
     config_fini(&c);
 }
 

@@ -11,10 +11,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/base/mem.h"
 #include "server/http/keys.h"
 
-static int read_text(const char *text, char ***v, int *n)
+static int read_text(const char *text, struct string_list *l)
 {
     char path[64];
     struct err e = ERR_INIT;
@@ -23,43 +22,35 @@ static int read_text(const char *text, char ***v, int *n)
     assert_non_null(f);
     fputs(text, f);
     fclose(f);
-    int rc = keys_read(path, v, n, &e);
+    int rc = keys_read(path, l, &e);
     unlink(path);
     return rc;
 }
 
-static void keys_free(char **v, int n)
-{
-    for (int i = 0; i < n; i++)
-        mem_free(v[i]);
-    mem_free(v);
-}
-
 static void test_keys_are_lines_without_blanks_around(void **state)
 {
-    char **v = NULL;
-    int n = 0;
+    struct string_list l = {.n = 0};
     (void)state;
-    assert_int_equal(read_text("one\n\n \t two \r\nthree", &v, &n), 0);
-    assert_int_equal(n, 3);
-    assert_string_equal(v[0], "one");
-    assert_string_equal(v[1], "two");
-    assert_string_equal(v[2], "three");
-    keys_free(v, n);
+    assert_int_equal(read_text("one\n\n \t two \r\nthree", &l), 0);
+    assert_int_equal(l.n, 3);
+    assert_string_equal(l.v[0], "one");
+    assert_string_equal(l.v[1], "two");
+    assert_string_equal(l.v[2], "three");
+    string_list_fini(&l);
 }
 
 static void test_keys_file_without_a_key_is_refused(void **state)
 {
-    char **v = NULL;
-    int n = 0;
+    struct string_list l = {.n = 0};
     (void)state;
-    assert_int_equal(read_text(" \n\n", &v, &n), -1);
-    assert_int_equal(n, 0);
+    assert_int_equal(read_text(" \n\n", &l), -1);
+    assert_int_equal(l.n, 0);
 }
 
 static void test_keys_match_whole_keys_only(void **state)
 {
-    static char *keys[] = {"alpha", "beta-key"};
+    static char *v[] = {"alpha", "beta-key"};
+    const struct string_list keys = {.v = v, .n = 2}, none = {.n = 0};
     static const char *const good[] = {"Bearer alpha", "bearer beta-key",
                                        "BEARER   alpha"};
     static const char *const bad[] = {
@@ -68,11 +59,11 @@ static void test_keys_match_whole_keys_only(void **state)
         "Bearer alpha "};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(keys_match(keys, 2, good[i]));
+        assert_true(keys_match(&keys, good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(keys_match(keys, 2, bad[i]));
-    assert_false(keys_match(keys, 2, NULL));
-    assert_false(keys_match(keys, 0, "Bearer alpha"));
+        assert_false(keys_match(&keys, bad[i]));
+    assert_false(keys_match(&keys, NULL));
+    assert_false(keys_match(&none, "Bearer alpha"));
 }
 
 int main(void)

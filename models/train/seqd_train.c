@@ -60,7 +60,7 @@ int main(int argc, char **argv)
     struct err e = ERR_INIT;
     int rc = train_options_parse(argc, argv, &o, &e);
     if (rc == 0 && strcmp(o.command, "help") == 0) {
-        train_options_help(stdout);
+        options_help(&train_table, stdout);
         return 0;
     }
     o.log = stderr;

@@ -69,14 +69,12 @@ static int eval_model(struct engine *g, struct model *m,
 
 int eval_run(const struct options *o, struct buf *out, struct err *e)
 {
-    struct engine_options eo = {.n_threads = o->threads,
-                                .spin_us = -1,
-                                .kernels = "auto",
-                                .max_item_tokens = 1 << 20};
+    struct engine_options eo = o->engine;
     struct engine *g = NULL;
     struct model *m = NULL;
     if (o->model == NULL || o->data == NULL)
         return err_set(e, ERR_INVALID, "eval needs --model and --data");
+    eo.max_item_tokens = 1 << 20;
     int rc = engine_open(&eo, registry_archs, &g, e);
     if (rc == 0)
         rc = engine_load(g, "eval", o->model, e);

@@ -1,6 +1,6 @@
-/* train_options: the command line of seqd-train. One table (train_options.c)
- * says flag, type, range, default and help of every option; --help is made from
- * it.
+/* train_options: the command line of seqd-train. One table (train_options.c
+ * and the engine's rows, for eval) says flag, kind, range, default and help of
+ * every option; --help is made from it (engine/base/options.h).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRAIN_OPTIONS_H
@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "engine/base/err.h"
+#include "engine/run/engine_options.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
 enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
@@ -46,15 +47,17 @@ struct options {
     int softmax, samples, noise, average, average_from;
     double noise_power, average_decay;
     /* run */
-    int seed, threads, precision, resume;
+    int seed, precision, resume;
+    int threads; /* the engine's: workers of a training, too */
     double save_minutes, report_seconds;
+    struct engine_options engine;
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 
-/* train_options_parse: ERR_INVALID names the option, what was found and what is
- * expected. Strings are borrowed from argv. */
-int train_options_parse(int argc, char **argv, struct options *o,
+extern const struct option_table train_table;
+
+/* train_options_parse: options_parse's errors. Texts are borrowed from argv. */
+int train_options_parse(int argc, char *const *argv, struct options *o,
                         struct err *e);
-void train_options_help(FILE *out);
 
 #endif

@@ -149,6 +149,10 @@ def test_serving_lists_every_option(folder):
     flags = set(re.findall(r"^  (--[a-z0-9-]+)", text, re.M))
     table = page("serving.md").split("## Options")[1].split("\n## ")[0]
     listed("options", set(re.findall(r"`(--[a-z0-9-]+)`", table)), flags)
+    for command in "eval", "tokenize":
+        text += subprocess.run([SEQD, command, "--help"], check=True,
+                               timeout=20, stdout=subprocess.PIPE,
+                               text=True).stdout
     named = set(re.findall(r"`(--[a-z0-9-]+)", page("serving.md") +
                            page("operations.md") + page("api.md")))
     listed("flags", named - set(re.findall(r"--[a-z0-9-]+", text)), set())

@@ -1,284 +1,425 @@
-/* bert: one step of the encoder, see bert.h for the equations. All rows of
- * all items go through the layers at once; attention looks at each item
- * alone. A phase owns rows or columns; between them the threads meet.
+/* bert: the encoder of Devlin et al. 2019 and its kin: DistilBERT (Sanh et al.
+ * 2019: no token types) and RoBERTa (Liu et al. 2019: positions begin behind
+ * the padding token's). Whole inputs, every token sees every other one; a
+ * norm behind each sum:
+ *
+ *   x = norm(word + type + position)
+ *   x = norm(x + attention(x Wq + b, x Wk + b, x Wv + b) Wo + b)   each layer
+ *   x = norm(x + act(x Wup + b) Wdown + b)
+ *
+ * and on top of the last layer, as the checkpoint is for:
+ *
+ *   masked words       norm(act(x W + b)) Wout + b, Wout often the embedding
+ *   labels             act(x W + b) Wout + b of the first token
+ *   sentences          a pool over all tokens (sentence.h)
+ *
+ * What it is for is told, in this order, by modules.json (sentences), the name
+ * in `architectures`, else by the tensors that are there.
  *
  * SPDX-License-Identifier: MIT */
-#include "models/transformer/bert.h"
-
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-struct bert_run {
-    struct tf_run t;
-    const struct bert *m;
-    int32_t *place;      /* [rows] rows of the positions' table */
-    float *qkv;          /* [rows][3 H] */
-    float *tmp;          /* [rows][H] */
-    struct tf_input x;   /* the stream itself: residual and input */
-    struct tf_input att; /* what attention gives */
-    struct tf_input ffn; /* [rows][F] */
-    struct tf_input top; /* rows that the head reads, [wanted][H] */
-    struct tf_input mid; /* inside the head */
-    float *scores;       /* CLASS: [wanted][labels] */
+#include "engine/base/mem.h"
+#include "models/transformer/names.h"
+#include "models/transformer/sentence.h"
+
+enum { QKV, OUT, NORM_1, UP, DOWN, NORM_2 };
+enum { DENSE = TF_TOP, DENSE_NORM };
+#define SCORES MORE_ROWS
+#define MAX_LABELS 1024
+
+static const struct tensor_row TOP_ROWS[] = {
+    {EMBEDDING, "embeddings.word_embeddings", "token_embd", .n = VOCAB,
+     .k = WIDTH, .how = TABLE},
+    {EMBED_POSITION, "embeddings.position_embeddings", "position_embd",
+     .n = POSITIONS, .k = WIDTH, .how = TABLE},
+    {EMBED_TYPE, "embeddings.token_type_embeddings", "token_types", .n = TYPES,
+     .k = WIDTH, .how = TABLE},
+    {EMBED_NORM, "embeddings.LayerNorm", "token_embd_norm", .n = WIDTH,
+     .bias = ALWAYS},
+    TENSORS_END};
+
+static const struct tensor_row BLOCK[] = {
+    {QKV, "attention.self.query", "attn_q", HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.self.key", "attn_k", HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.self.value", "attn_v", HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {OUT, "attention.output.dense", "attn_output", WIDTH, HEADS_DIM,
+     .bias = ALWAYS},
+    {NORM_1, "attention.output.LayerNorm", "attn_output_norm", WIDTH,
+     .bias = ALWAYS},
+    {UP, "intermediate.dense", "ffn_up", INNER, WIDTH, .bias = ALWAYS},
+    {DOWN, "output.dense", "ffn_down", WIDTH, INNER, .bias = ALWAYS},
+    {NORM_2, "output.LayerNorm", "layer_output_norm", WIDTH, .bias = ALWAYS},
+    TENSORS_END};
+
+static const struct tensor_row DISTIL_BLOCK[] = {
+    {QKV, "attention.q_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.k_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.v_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {OUT, "attention.out_lin", NULL, WIDTH, HEADS_DIM, .bias = ALWAYS},
+    {NORM_1, "sa_layer_norm", NULL, WIDTH, .bias = ALWAYS},
+    {UP, "ffn.lin1", NULL, INNER, WIDTH, .bias = ALWAYS},
+    {DOWN, "ffn.lin2", NULL, WIDTH, INNER, .bias = ALWAYS},
+    {NORM_2, "output_layer_norm", NULL, WIDTH, .bias = ALWAYS},
+    TENSORS_END};
+
+static const struct names_key DISTIL_KEYS[] = {
+    {VOCAB, "vocab_size", NULL},
+    {WIDTH, "dim", NULL},
+    {LAYERS, "n_layers", NULL},
+    {HEADS, "n_heads", NULL},
+    {INNER, "hidden_dim", NULL},
+    {POSITIONS, "max_position_embeddings", NULL},
+    KEYS_END};
+
+/* A head: two products, for masked words with a norm between them. */
+struct head {
+    const char *dense, *norm, *out, *out_bias;
+    unsigned dense_how;
+    enum tf_act act;
+    int own_act; /* `act` is not the model's own */
 };
 
-static void map(struct bert_run *s, struct tf_arena *a, int items, int tokens,
-                int rows, int n_threads)
+static const struct family {
+    const char *type, *prefix, *layers;
+    const struct tensor_row *block;
+    const struct names_key *keys;
+    const char *act, *eps; /* keys; NULL: none */
+    struct head words, labels;
+} FAMILIES[] = {
+    {"bert",
+     "bert.",
+     "encoder.layer.",
+     BLOCK,
+     names_keys,
+     "hidden_act",
+     "layer_norm_eps",
+     {"cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+      "cls.predictions.decoder", "cls.predictions.bias", BARE, GELU, 0},
+     {"pooler.dense", NULL, "classifier", NULL, 0, TANH, 1}},
+    {"distilbert",
+     "distilbert.",
+     "transformer.layer.",
+     DISTIL_BLOCK,
+     DISTIL_KEYS,
+     "activation",
+     NULL,
+     {"vocab_transform", "vocab_layer_norm", "vocab_projector",
+      "vocab_projector.bias", BARE, GELU, 0},
+     {"pre_classifier", NULL, "classifier", NULL, BARE, RELU, 1}},
+    {"roberta", /* and xlm-roberta */
+     "roberta.",
+     "encoder.layer.",
+     BLOCK,
+     names_keys,
+     "hidden_act",
+     "layer_norm_eps",
+     {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias",
+      BARE, GELU, 1},
+     {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE, TANH, 1}}};
+
+struct bert {
+    const struct family *f;
+    enum tf_act act, head_act;
+    struct tensor_row head[4];
+    struct sentence sentence;
+    const char *label[MAX_LABELS];
+    char (*unnamed)[16]; /* labels without a name */
+    char note[48];
+};
+
+/* --- config.json, or the metadata of a GGUF file --- */
+
+static int read_act(struct bert *m, const struct names *n, struct err *e)
 {
-    const struct bert *m = s->m;
-    const struct bert_layer *l = &m->layer[0];
+    static const char *const names[] = {"gelu", "gelu_new", "gelu_pytorch_tanh",
+                                        "relu", NULL};
+    static const enum tf_act acts[] = {GELU, GELU_TANH, GELU_TANH, RELU};
+    int act;
 
-    s->t.spec = &m->spec;
-    tf_map(&s->t, a, items, tokens, rows, n_threads);
-    s->place = tf_take(a, (size_t)tokens, sizeof *s->place);
-    s->qkv = tf_take_rows(a, tokens, l->qkv.at[2] + (int64_t)tf_pad(m->H));
-    s->tmp = tf_take_rows(a, tokens, m->H);
-    tf_input_map(&s->x, a, tokens, m->H, l->qkv.fast || l->up.fast);
-    tf_input_map(&s->att, a, tokens, m->H, l->o.fast);
-    tf_input_map(&s->ffn, a, tokens, m->F, l->down.fast);
-    if (m->head == HEAD_EMBED)
-        return;
-    tf_input_map(&s->top, a, rows, m->H, m->dense.fast);
-    tf_input_map(&s->mid, a, rows, m->H, m->out.fast);
-    if (m->head == HEAD_CLASS)
-        s->scores = tf_take_rows(a, rows, m->out.N);
-}
-
-static size_t bert_scratch_bytes(const void *self, const struct step_size *most)
-{
-    struct bert_run s = {.m = self};
-    struct tf_arena a = {NULL, 0};
-
-    map(&s, &a, most->items, most->tokens[0], most->rows, most->threads);
-    return a.at;
-}
-
-static void activate(const struct kernels *k, enum bert_act act, int n,
-                     float *x)
-{
-    switch (act) {
-    case ACT_GELU:
-        k->gelu_erf(n, x, x);
-        break;
-    case ACT_GELU_TANH:
-        k->gelu_tanh(n, x, x);
-        break;
-    case ACT_RELU:
-        k->act_relu(1, 0, n, x, (size_t)n, x, (size_t)n);
-        break;
-    case ACT_TANH:
-        k->vtanh(n, x, x);
-        break;
-    }
-}
-
-/* The rows of the positions' table. RoBERTa's begin behind the padding token's
- * own, which keeps it, wherever it stands. */
-static void find_places(struct bert_run *s)
-{
-    const struct tf_run *t = &s->t;
-
-    for (int i = 0; i < t->n_slots; i++) {
-        const struct tf_slot *slot = &t->slot[i];
-        int next = s->m->pad + 1;
-
-        for (int r = slot->row0; r < slot->row0 + slot->n; r++) {
-            int padding = s->m->pad >= 0 && t->token[r] == s->m->pad;
-
-            s->place[r] = padding ? s->m->pad : next++;
-        }
-    }
-}
-
-/* Own rows: norm((word + type) + position). */
-static void embed(struct bert_run *s, int r0, int r1)
-{
-    const struct bert *m = s->m;
-    const struct tf_run *t = &s->t;
-    size_t H = (size_t)m->H, pad = tf_pad(m->H);
-
-    for (int r = r0; r < r1; r++) {
-        float *x = s->x.x + (size_t)r * s->x.ld;
-        float *place = s->tmp + (size_t)r * pad;
-
-        tensor_read(m->word, (size_t)t->token[r] * H, H, x);
-        tensor_read(m->position, (size_t)s->place[r] * H, H, place);
-        if (m->n_types > t->type[r])
-            t->k->add_to(m->H, m->type + (size_t)t->type[r] * pad, x);
-        t->k->add_to(m->H, place, x);
-    }
-    tf_norm_rows(t, &m->norm, s->x.x, s->x.ld, s->x.x, s->x.ld, r0, r1);
-    tf_input_ready(t, &s->x, r0, r1);
-}
-
-static void attention(struct bert_run *s, int layer, int tid)
-{
-    const struct bert *m = s->m;
-    const struct bert_layer *l = &m->layer[layer];
-    struct tf_run *t = &s->t;
-    size_t ld = (size_t)l->qkv.at[2] + tf_pad(m->H);
-    struct tf_attn a = {.layer = layer,
-                        .scale = 1.0f / sqrtf((float)m->spec.d),
-                        .q = s->qkv + l->qkv.at[0],
-                        .k = s->qkv + l->qkv.at[1],
-                        .v = s->qkv + l->qkv.at[2],
-                        .ldq = ld,
-                        .ldkv = ld,
-                        .y = s->att.x,
-                        .ldy = s->att.ld};
-    int r0, r1;
-
-    tf_own_rows(t, tid, &r0, &r1);
-    tf_linear_run(t, tid, &l->qkv, &s->x, s->qkv, ld);
-    tf_sync(t);
-    tf_attn_store(t, &a, r0, r1);
-    tf_sync(t);
-    tf_attn_run(t, tid, &a);
-    tf_sync(t);
-    tf_input_ready(t, &s->att, r0, r1);
-    tf_sync(t);
-    tf_linear_add(t, tid, &l->o, &s->att, s->tmp, s->x.x, s->x.ld);
-    tf_sync(t);
-    tf_norm_rows(t, &l->norm1, s->x.x, s->x.ld, s->x.x, s->x.ld, r0, r1);
-    tf_input_ready(t, &s->x, r0, r1);
-    tf_sync(t);
-}
-
-static void feed_forward(struct bert_run *s, const struct bert_layer *l,
-                         int tid)
-{
-    const struct bert *m = s->m;
-    struct tf_run *t = &s->t;
-    int r0, r1;
-
-    tf_own_rows(t, tid, &r0, &r1);
-    tf_linear_run(t, tid, &l->up, &s->x, s->ffn.x, s->ffn.ld);
-    tf_sync(t);
-    for (int r = r0; r < r1; r++)
-        activate(t->k, m->act, m->F, s->ffn.x + (size_t)r * s->ffn.ld);
-    tf_input_ready(t, &s->ffn, r0, r1);
-    tf_sync(t);
-    tf_linear_add(t, tid, &l->down, &s->ffn, s->tmp, s->x.x, s->x.ld);
-    tf_sync(t);
-    tf_norm_rows(t, &l->norm2, s->x.x, s->x.ld, s->x.x, s->x.ld, r0, r1);
-    tf_input_ready(t, &s->x, r0, r1);
-    tf_sync(t);
-}
-
-/* The head's inner layer over the wanted rows: mid = act(W top), and its norm.
- */
-static void head_dense(struct bert_run *s, int tid, const struct tf_out *out,
-                       int n)
-{
-    const struct bert *m = s->m;
-    struct tf_run *t = &s->t;
-    int r0, r1;
-
-    tf_gather(t, tid, out, n, s->x.x, s->x.ld, NULL, &s->top);
-    tf_sync(t);
-    tf_linear_run(t, tid, &m->dense, &s->top, s->mid.x, s->mid.ld);
-    tf_sync(t);
-    tf_share(n, 1, tid, t->n, &r0, &r1);
-    for (int r = r0; r < r1; r++)
-        activate(t->k, m->head_act, m->H, s->mid.x + (size_t)r * s->mid.ld);
-    if (m->head == HEAD_FILL)
-        tf_norm_rows(t, &m->head_norm, s->mid.x, s->mid.ld, s->mid.x, s->mid.ld,
-                     r0, r1);
-    tf_input_ready(t, &s->mid, r0, r1);
-    tf_sync(t);
-}
-
-static void classify(struct bert_run *s, int tid)
-{
-    const struct bert *m = s->m;
-    struct tf_run *t = &s->t;
-    size_t ld = tf_pad(m->out.N);
-
-    tf_linear_run(t, tid, &m->out, &s->mid, s->scores, ld);
-    tf_sync(t);
-    for (int i = 0; tid == 0 && i < t->n_cls; i++) {
-        const float *y = s->scores + (size_t)i * ld;
-
-        memcpy(t->cls[i].dst, y, (size_t)m->out.N * sizeof *y);
-        if (!t->k->all_finite(m->out.N, y))
-            tf_fail_slot(t, t->cls[i].slot);
-    }
-}
-
-static void pool_rows(struct bert_run *s, int tid)
-{
-    const struct bert *m = s->m;
-    struct tf_run *t = &s->t;
-    int from, to;
-
-    tf_share(t->n_pooled, 1, tid, t->n, &from, &to);
-    for (int i = from; i < to; i++) {
-        const struct tf_slot *slot = &t->slot[t->pooled[i].slot];
-        float *y = t->pooled[i].dst;
-
-        bert_pool(&m->sentence, t->k, m->H,
-                  s->x.x + (size_t)slot->row0 * s->x.ld, s->x.ld, slot->n, y);
-        if (!t->k->all_finite(m->H, y))
-            tf_fail_slot(t, t->pooled[i].slot);
-    }
-}
-
-static void run(void *arg, int tid, int n_threads)
-{
-    struct bert_run *s = arg;
-    const struct bert *m = s->m;
-    struct tf_run *t = &s->t;
-    int r0, r1;
-
-    (void)n_threads;
-    tf_own_rows(t, tid, &r0, &r1);
-    embed(s, r0, r1);
-    tf_sync(t);
-    for (int i = 0; i < m->L; i++) {
-        attention(s, i, tid);
-        feed_forward(s, &m->layer[i], tid);
-    }
-    if (t->n_hidden)
-        tf_hidden(t, tid, s->x.x, s->x.ld, NULL);
-    if (t->n_pooled)
-        pool_rows(s, tid);
-    if (t->n_logits) {
-        head_dense(s, tid, t->logits, t->n_logits);
-        tf_logits(t, tid, &m->out, &s->mid, 0.0f);
-    }
-    if (t->n_cls) {
-        head_dense(s, tid, t->cls, t->n_cls);
-        classify(s, tid);
-    }
-}
-
-static int bert_step(const void *self, const struct exec *x, struct batch *b,
-                     struct err *e)
-{
-    struct bert_run s = {.m = self, .t = {.x = x, .k = x->k, .b = b}};
-    struct tf_arena a = {x->scratch, 0};
-    struct tf_run *t = &s.t;
-
-    map(&s, &a, b->n_item, b->n_tokens, b->n_rows, x->n_threads);
-    if (tf_plan(t, e))
+    if (names_choice(n, m->f->act, names, "gelu", &act, e))
         return -1;
-    find_places(&s);
-    for (int i = 0; i < t->n_cls; i++) /* the first token stands for all */
-        t->cls[i].row = t->slot[t->cls[i].slot].row0;
-    s.x.m = s.att.m = s.ffn.m = t->n_rows;
-    s.top.m = s.mid.m = t->n_logits ? t->n_logits : t->n_cls;
-    tf_go(t, run, &s);
+    m->act = acts[act];
     return 0;
 }
 
-static const char *const aliases[] = {"distilbert", "roberta", "xlm-roberta",
-                                      NULL};
+/* Sizes that GGUF leaves to the tensors, and where positions begin. */
+static int read_tables(struct stack *s, const struct names *n, struct err *e)
+{
+    const struct bert *m = s->own;
+    int roberta = m->f == &FAMILIES[2], pad = -1;
 
-const struct model_arch bert_arch = {
-    .name = "bert",
-    .aliases = aliases,
-    .load = bert_load,
-    .unload = bert_unload,
-    .scratch_bytes = bert_scratch_bytes,
-    .step = bert_step,
-};
+    if (n->gguf) {
+        s->dim[POSITIONS] = names_rows(n, &TOP_ROWS[EMBED_POSITION]);
+        s->dim[TYPES] = names_rows(n, &TOP_ROWS[EMBED_TYPE]);
+    } else if (m->f->block == BLOCK &&
+               names_int(n, (struct name){"type_vocab_size", NULL}, 0, 255, 2,
+                         &s->dim[TYPES], e)) {
+        return -1;
+    }
+    if (roberta && names_int(n, (struct name){"pad_token_id", NULL}, 0,
+                             s->dim[POSITIONS] - 2, 1, &pad, e))
+        return -1;
+    s->first_place = pad + 1;
+    s->max_len = s->dim[POSITIONS] - s->first_place;
+    return 0;
+}
+
+static int read_shape(struct stack *s, const struct names *n, struct err *e)
+{
+    static const char *const refused[] = {"is_decoder", "add_cross_attention",
+                                          NULL};
+    static const char *const places[] = {"absolute", NULL};
+    struct bert *m = s->own;
+    struct name eps = {m->f->eps, "attention.layer_norm_epsilon"};
+    int only;
+
+    s->dim[KV_HEADS] = -1;
+    if (n->gguf) /* where no key says it */
+        s->dim[POSITIONS] = names_rows(n, &TOP_ROWS[EMBED_POSITION]);
+    s->eps = 1e-12; /* BERT's own, where a file says nothing */
+    if (names_dims(n, m->f->keys, s, e) || read_tables(s, n, e) ||
+        read_act(m, n, e) ||
+        names_choice(n, "position_embedding_type", places, "absolute", &only,
+                     e) ||
+        names_refuse(n, refused, e) ||
+        ((n->gguf || eps.hf) && names_float(n, eps, 0, 1, s->eps, &s->eps, e)))
+        return -1;
+    if (n->n_tokenizer > s->dim[VOCAB])
+        return err_set(e, ERR_FORMAT,
+                       "%s: the tokenizer has %d entries, the model %d",
+                       n->label, n->n_tokenizer, s->dim[VOCAB]);
+    s->scale = (double)(1.0f / sqrtf((float)s->dim[HEAD_DIM]));
+    return 0;
+}
+
+/* --- what it is for --- */
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+
+    return n >= k && !strcmp(s + n - k, end);
+}
+
+static int find_output(struct stack *s, const struct names *n, struct err *e)
+{
+    const struct bert *m = s->own;
+    const struct json *list = hparams_json(n->h, "architectures");
+    const struct json *first = list ? json_child(list) : NULL;
+    const char *name = first ? json_string(first) : NULL;
+    struct tensor_row out = {.hf = m->f->labels.out, .how = BARE};
+
+    s->output = POOLED;
+    if (n->gguf || m->sentence.stated)
+        return 0;
+    if (!name)
+        s->output = names_exists(n, -1, &out, "weight")        ? CLASS
+                    : weights_find(n->w, m->f->words.out_bias) ? LOGITS
+                                                               : POOLED;
+    else if (ends_with(name, "ForMaskedLM") ||
+             ends_with(name, "ForPreTraining"))
+        s->output = LOGITS;
+    else if (ends_with(name, "ForSequenceClassification"))
+        s->output = CLASS;
+    else if (!ends_with(name, "Model"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: config.json: 'architectures' is \"%.40s\", "
+                       "expected a model for masked words, sequence "
+                       "classification or embeddings",
+                       n->label, name);
+    return 0;
+}
+
+/* id2label, or "LABEL_0" and so on where config.json has none: transformers
+ * writes it only when it is not the default. */
+static int read_labels(struct stack *s, const struct names *n, struct err *e)
+{
+    const struct json *map = hparams_json(n->h, "id2label"), *v;
+    struct bert *m = s->own;
+    int N = s->dim[LABELS];
+    char key[16];
+
+    if (map && json_type(map) != JSON_OBJECT)
+        map = NULL;
+    if (map && json_size(map) != N)
+        return err_set(e, ERR_FORMAT,
+                       "%s: config.json: 'id2label' has %d entries, the "
+                       "classifier %d",
+                       n->label, json_size(map), N);
+    m->unnamed = mem_zarray((size_t)N, sizeof *m->unnamed);
+    if (!m->unnamed)
+        return err_nomem(e);
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(m->unnamed[i], sizeof *m->unnamed, "LABEL_%d", i);
+        v = map ? json_get(map, key) : NULL;
+        if (map && (!v || json_type(v) != JSON_STRING))
+            return err_set(e, ERR_FORMAT,
+                           "%s: config.json: 'id2label' of %d entries has no "
+                           "string \"%d\"",
+                           n->label, N, i);
+        m->label[i] = v ? json_string(v) : m->unnamed[i];
+    }
+    s->labels = m->label;
+    return 0;
+}
+
+/* As transformers' pipeline chooses: one label among others, labels that do
+ * not exclude each other (one alone is of that kind), or a number. */
+static int read_scores(struct stack *s, const struct names *n, struct err *e)
+{
+    static const char *const kinds[] = {"", "single_label_classification",
+                                        "multi_label_classification",
+                                        "regression", NULL};
+    const struct tensor_row *out = &((struct bert *)s->own)->head[1];
+    int kind;
+
+    s->dim[LABELS] = names_rows(n, out);
+    if (s->dim[LABELS] < 1 || s->dim[LABELS] > MAX_LABELS)
+        return err_set(e, ERR_FORMAT,
+                       "%s: no tensor '%s.weight' with 1..%d rows, the labels' "
+                       "scores",
+                       n->label, out->hf, MAX_LABELS);
+    if (read_labels(s, n, e) ||
+        hparams_choice(n->h, "problem_type", kinds, "", &kind, e))
+        return -1;
+    s->scores = kind == 3                          ? NUMBERS
+                : kind == 2 || s->dim[LABELS] == 1 ? ANY_OF
+                                                   : ONE_OF;
+    return 0;
+}
+
+static int read_head(struct stack *s, const struct names *n, struct err *e)
+{
+    struct bert *m = s->own;
+    const struct head *h = s->output == LOGITS ? &m->f->words : &m->f->labels;
+    struct tensor_row *row = m->head;
+
+    *row++ =
+        (struct tensor_row){DENSE,      h->dense,       .n = WIDTH,
+                            .k = WIDTH, .bias = ALWAYS, .how = h->dense_how};
+    if (h->norm)
+        *row++ = (struct tensor_row){DENSE_NORM, h->norm, .n = WIDTH,
+                                     .bias = ALWAYS, .how = BARE};
+    *row = (struct tensor_row){.part = OUTPUT,
+                               .hf = h->out,
+                               .n = s->output == LOGITS ? VOCAB : LABELS,
+                               .k = WIDTH,
+                               .bias = ALWAYS,
+                               .how = BARE,
+                               .hf_bias = h->out_bias};
+    s->head_rows = m->head;
+    m->head_act = h->own_act ? h->act : m->act;
+    return s->output == LOGITS ? names_read_tied(n, 1, &s->tied, e)
+                               : read_scores(s, n, e);
+}
+
+static int read_pooling(struct stack *s, const struct names *n, struct err *e)
+{
+    static const char *const pools[] = {"mean", "cls", "max", "mean-sqrt"};
+    struct bert *m = s->own;
+    int kind = 0;
+
+    /* LLAMA_POOLING_TYPE_*: 0 none, 1 mean, 2 first token. Nothing says
+     * whether vectors are normalised; programs that read such files do it. */
+    if (n->gguf) {
+        if (names_int(n, (struct name){NULL, "pooling_type"}, 0, 4, 1, &kind,
+                      e))
+            return -1;
+        if (kind > 2)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "%s: 'bert.pooling_type' is %d, expected 0, 1 or 2",
+                           n->label, kind);
+        m->sentence.pooling = kind == 2 ? POOL_CLS : POOL_MEAN;
+        m->sentence.normalise = 1;
+    }
+    if (m->sentence.max_length > 0 && m->sentence.max_length < s->max_len)
+        s->context = (int)m->sentence.max_length;
+    snprintf(m->note, sizeof m->note, ", %s%s", pools[m->sentence.pooling],
+             m->sentence.normalise ? ", length 1" : "");
+    s->note = m->note;
+    return 0;
+}
+
+static int read_config(struct stack *s, struct names *n, struct err *e)
+{
+    struct bert *m = s->own;
+    int family = 0;
+
+    while (family < 2 && strcmp(FAMILIES[family].type, n->type))
+        family++;
+    m->f = &FAMILIES[family];
+    s->block_rows = m->f->block;
+    names_set_prefix(n, m->f->prefix, m->f->layers, TOP_ROWS);
+    if (read_shape(s, n, e) ||
+        (!n->gguf && sentence_read(n->c, n->label, &m->sentence, e)) ||
+        find_output(s, n, e))
+        return -1;
+    return s->output == POOLED ? read_pooling(s, n, e) : read_head(s, n, e);
+}
+
+static void free_own(struct stack *s)
+{
+    mem_free(((struct bert *)s->own)->unnamed);
+}
+
+/* --- a step --- */
+
+static void embed(struct tf *t)
+{
+    lookup(t, EMBEDDING, X);
+    lookup_add(t, EMBED_TYPE, X);
+    lookup_add(t, EMBED_POSITION, X);
+    norm(t, tf_stack(t)->top, EMBED_NORM, X, X);
+}
+
+static void block(struct tf *t, const struct weight *w, int i)
+{
+    const struct bert *m = tf_stack(t)->own;
+
+    linear(t, w, QKV, X, QKV_ROWS);
+    attend(t, &(struct attend){.layer = i}, QKV_ROWS, ATT);
+    linear_add(t, w, OUT, ATT, X);
+    norm(t, w, NORM_1, X, X);
+    linear(t, w, UP, X, FFN);
+    activate(t, m->act, FFN);
+    linear_add(t, w, DOWN, FFN, X);
+    norm(t, w, NORM_2, X, X);
+}
+
+static void head(struct tf *t)
+{
+    const struct stack *s = tf_stack(t);
+    const struct bert *m = s->own;
+
+    answer_hidden(t, -1, X);
+    if (s->output == POOLED) {
+        answer_pooled(t, &m->sentence, X);
+        return;
+    }
+    gather(t, s->output, -1, X, TOP);
+    linear(t, s->top, DENSE, TOP, MID);
+    activate(t, m->head_act, MID);
+    if (s->output == LOGITS) {
+        norm(t, s->top, DENSE_NORM, MID, MID);
+        answer_logits(t, OUTPUT, MID, 0);
+    } else {
+        linear(t, s->top, OUTPUT, MID, SCORES);
+        answer_class(t, SCORES);
+    }
+}
+
+const struct stack_kind bert_kind = {.prefix = "bert.",
+                                     .layers = "encoder.layer.",
+                                     .top = TOP_ROWS,
+                                     .block = BLOCK,
+                                     .whole = 1,
+                                     .own_bytes = sizeof(struct bert),
+                                     .read_config = read_config,
+                                     .free_own = free_own,
+                                     .embed = embed,
+                                     .run = block,
+                                     .head = head};

@@ -10,34 +10,51 @@
 
 /* --- opening --- */
 
-int names_open(struct names *n, const struct load_opts *o, struct weights *w,
-               const struct hparams *h, const char *prefix, const char *block,
-               const struct name *first, struct err *e)
+/* A row's tensor in this file. */
+static const char *name_of(const struct names *n, int layer,
+                           const struct tensor_row *row, const char *end,
+                           char out[NAMES_BYTES])
 {
-    char name[NAMES_BYTES];
+    const char *part = n->gguf && row->gguf ? row->gguf : row->hf;
+    const char *prefix = n->gguf || row->how & BARE ? "" : n->prefix;
 
-    memset(n, 0, sizeof *n);
-    n->label = o->label;
-    n->w = w;
-    n->h = h;
-    n->gguf = hparams_form(h) == HPARAMS_GGUF;
-    n->prefix = prefix;
-    n->block = block;
-    if (hparams_string(h, "model_type", &n->type, e))
+    if (layer < 0)
+        snprintf(out, NAMES_BYTES, "%s%s.%s", prefix, part, end);
+    else if (n->gguf)
+        snprintf(out, NAMES_BYTES, "blk.%d.%s.%s", layer, part, end);
+    else
+        snprintf(out, NAMES_BYTES, "%s%s%d.%s.%s", prefix, n->layers, layer,
+                 part, end);
+    return out;
+}
+
+int names_open(struct names *n, struct checkpoint *c, struct err *e)
+{
+    n->c = c;
+    n->w = checkpoint_weights(c, e);
+    n->h = checkpoint_hparams(c, e);
+    if (!n->w || !n->h)
         return -1;
-    n->used = mem_zalloc((size_t)weights_count(w) + 1);
-    if (!n->used)
-        return err_nomem(e);
-    snprintf(name, sizeof name, "%s%s.weight", prefix, first->hf);
-    if (!n->gguf && !weights_find(w, name))
-        n->prefix = "";
-    return 0;
+    n->gguf = hparams_form(n->h) == HPARAMS_GGUF;
+    if (hparams_string(n->h, "model_type", &n->type, e))
+        return -1;
+    n->used = mem_zalloc((size_t)weights_count(n->w) + 1);
+    return n->used ? 0 : err_nomem(e);
 }
 
 void names_close(struct names *n)
 {
     mem_free(n->used);
     n->used = NULL;
+}
+
+void names_set_prefix(struct names *n, const char *prefix, const char *layers,
+                      const struct tensor_row *first)
+{
+    n->prefix = prefix;
+    n->layers = layers;
+    if (!names_exists(n, -1, first, "weight"))
+        n->prefix = "";
 }
 
 /* --- hyper-parameters --- */
@@ -73,11 +90,12 @@ int names_float(const struct names *n, struct name key, double min, double max,
     return hparams_float_or(n->h, key_of(n, key, text), min, max, dflt, v, e);
 }
 
-int names_has_key(const struct names *n, struct name key)
+int names_choice(const struct names *n, const char *key,
+                 const char *const *list, const char *dflt, int *v,
+                 struct err *e)
 {
-    char text[NAMES_BYTES];
-
-    return hparams_has(n->h, key_of(n, key, text));
+    *v = 0;
+    return n->gguf ? 0 : hparams_choice(n->h, key, list, dflt, v, e);
 }
 
 int names_refuse(const struct names *n, const char *const *keys, struct err *e)
@@ -98,80 +116,138 @@ int names_refuse(const struct names *n, const char *const *keys, struct err *e)
     return 0;
 }
 
-static int read_vocab(const struct names *n, int *v, struct err *e)
+static int has_key(const struct names *n, struct name key)
 {
-    const struct tensor *t;
+    char text[NAMES_BYTES];
 
-    if (!n->gguf)
-        return names_int(n, (struct name){"vocab_size", NULL}, 1,
-                         NAMES_MAX_VOCAB, -1, v, e);
-    t = weights_find(n->w, "token_embd.weight");
-    if (!t || t->n_dims != 2 || t->dim[0] < 1 || t->dim[0] > NAMES_MAX_VOCAB)
+    return hparams_has(n->h, key_of(n, key, text));
+}
+
+/* --- sizes --- */
+
+const struct names_key names_keys[] = {
+    {VOCAB, "vocab_size", NULL},
+    {WIDTH, "hidden_size", "embedding_length"},
+    {LAYERS, "num_hidden_layers", "block_count"},
+    {HEADS, "num_attention_heads", "attention.head_count"},
+    {KV_HEADS, "num_key_value_heads", "attention.head_count_kv"},
+    {HEAD_DIM, "head_dim", "attention.key_length"},
+    {INNER, "intermediate_size", "feed_forward_length"},
+    {POSITIONS, "max_position_embeddings", "context_length"},
+    KEYS_END};
+
+static const int64_t most[N_DIMS] = {[VOCAB] = 1 << 24,
+                                     [WIDTH] = 65536,
+                                     [LAYERS] = TF_MAX_LAYERS,
+                                     [HEADS] = 1024,
+                                     [KV_HEADS] = 1024,
+                                     [HEAD_DIM] = NAMES_MAX_HEAD,
+                                     [INNER] = 1 << 20,
+                                     [POSITIONS] = NAMES_MAX_LENGTH,
+                                     [TYPES] = 255};
+
+int names_rows(const struct names *n, const struct tensor_row *row)
+{
+    char name[NAMES_BYTES];
+    const struct tensor *t =
+        weights_find(n->w, name_of(n, -1, row, "weight", name));
+
+    return t && t->n_dims == 2 && t->dim[0] <= most[VOCAB] ? (int)t->dim[0] : 0;
+}
+
+/* Rows of the table that is as long as `dim`. */
+static int read_rows(const struct names *n, const struct stack *s,
+                     enum tf_dim dim, int *v, struct err *e)
+{
+    const struct tensor_row *row = s->top_rows;
+
+    while (row->hf && (row->n != dim || !(row->how & TABLE)))
+        row++;
+    *v = row->hf ? names_rows(n, row) : 0;
+    if (*v < 1 && dim != TYPES)
         return err_set(e, ERR_FORMAT,
-                       "%s: tensor 'token_embd.weight' of two dimensions "
-                       "expected, of at most %d rows",
-                       n->label, NAMES_MAX_VOCAB);
-    *v = (int)t->dim[0];
+                       "%s: tensor '%s.weight' of two dimensions expected, of "
+                       "at most %d rows",
+                       n->label, row->hf ? row->gguf : "?", (int)most[VOCAB]);
     return 0;
 }
 
-static int read_head_size(const struct names *n, int dflt, struct names_dims *v,
-                          struct err *e)
+static int read_dim(const struct names *n, const struct names_key *key,
+                    struct stack *s, struct err *e)
 {
-    static const struct name K = {"head_dim", "attention.key_length"};
-    int value;
+    int *v = &s->dim[key->dim], dflt = *v > 0 ? *v : -1;
 
-    if (!dflt)
-        dflt = v->width / v->heads;
-    if (!names_has_key(n, K) && dflt * v->heads != v->width && !n->gguf)
-        return err_set(e, ERR_FORMAT,
-                       "%s: config.json: hidden_size %d is no multiple of "
-                       "num_attention_heads %d",
-                       n->label, v->width, v->heads);
-    if (names_int(n, K, 1, NAMES_MAX_HEAD, dflt, &v->d, e))
-        return -1;
-    if (!n->gguf)
-        return 0;
-    if (names_int(n, (struct name){NULL, "attention.value_length"}, 1,
-                  NAMES_MAX_HEAD, v->d, &value, e))
-        return -1;
-    if (value != v->d)
+    if (n->gguf && !key->gguf)
+        return read_rows(n, s, key->dim, v, e);
+    if (key->dim == KV_HEADS && (n->gguf || *v < 0))
+        dflt = s->dim[HEADS];
+    if (key->dim == HEAD_DIM && dflt < 0)
+        dflt = s->dim[WIDTH] / s->dim[HEADS];
+    return names_int(n, (struct name){key->hf, key->gguf}, key->dim != TYPES,
+                     most[key->dim], dflt, v, e);
+}
+
+static const struct names_key *key_of_dim(const struct names_key *keys,
+                                          enum tf_dim dim)
+{
+    while (keys->hf && keys->dim != dim)
+        keys++;
+    return keys;
+}
+
+/* How heads divide the width and each other. */
+static int check_heads(const struct names *n, const struct names_key *keys,
+                       struct stack *s, int stated, struct err *e)
+{
+    const struct names_key *width = key_of_dim(keys, WIDTH),
+                           *heads = key_of_dim(keys, HEADS);
+    int *dim = s->dim, value;
+
+    if (!stated && dim[WIDTH] % dim[HEADS])
+        return err_set(
+            e, ERR_FORMAT, "%s: %s%s %d is no multiple of %s %d", n->label,
+            n->gguf ? "" : "config.json: ", n->gguf ? width->gguf : width->hf,
+            dim[WIDTH], n->gguf ? heads->gguf : heads->hf, dim[HEADS]);
+    if (dim[HEAD_DIM] < 1 || dim[HEAD_DIM] > NAMES_MAX_HEAD)
         return err_set(e, ERR_UNSUPPORTED,
-                       "%s: attention.value_length is %d, expected that of "
-                       "the keys, %d",
-                       n->label, value, v->d);
-    return 0;
-}
-
-int names_read_dims(const struct names *n, int kv_dflt, int d_dflt,
-                    struct names_dims *v, struct err *e)
-{
-    static const struct name
-        width = {"hidden_size", "embedding_length"},
-        layers = {"num_hidden_layers", "block_count"},
-        heads = {"num_attention_heads", "attention.head_count"},
-        kv = {"num_key_value_heads", "attention.head_count_kv"},
-        inner = {"intermediate_size", "feed_forward_length"},
-        length = {"max_position_embeddings", "context_length"},
-        eps = {"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
-
-    if (read_vocab(n, &v->vocab, e) ||
-        names_int(n, width, 1, NAMES_MAX_WIDTH, -1, &v->width, e) ||
-        names_int(n, layers, 1, TF_MAX_LAYERS, -1, &v->layers, e) ||
-        names_int(n, heads, 1, NAMES_MAX_HEADS, -1, &v->heads, e) ||
-        names_int(n, kv, 1, NAMES_MAX_HEADS,
-                  n->gguf || kv_dflt == 0 ? v->heads : -1, &v->kv, e) ||
-        names_int(n, inner, 1, NAMES_MAX_INNER, -1, &v->inner, e) ||
-        names_int(n, length, 1, NAMES_MAX_LENGTH, -1, &v->context, e) ||
-        names_float(n, eps, 0, 1, 1e-6, &v->eps, e) ||
-        read_head_size(n, d_dflt, v, e))
-        return -1;
-    if (v->heads % v->kv)
+                       "%s: heads of size %d, expected 1..%d", n->label,
+                       dim[HEAD_DIM], NAMES_MAX_HEAD);
+    if (dim[HEADS] % dim[KV_HEADS])
         return err_set(e, ERR_FORMAT,
                        "%s: %d attention heads are no multiple of %d "
                        "key/value heads",
-                       n->label, v->heads, v->kv);
+                       n->label, dim[HEADS], dim[KV_HEADS]);
+    if (!n->gguf)
+        return 0;
+    if (names_int(n, (struct name){NULL, "attention.value_length"}, 1,
+                  NAMES_MAX_HEAD, dim[HEAD_DIM], &value, e))
+        return -1;
+    if (value != dim[HEAD_DIM])
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: attention.value_length is %d, expected that of "
+                       "the keys, %d",
+                       n->label, value, dim[HEAD_DIM]);
     return 0;
+}
+
+int names_dims(const struct names *n, const struct names_key *keys,
+               struct stack *s, struct err *e)
+{
+    const struct names_key *head = key_of_dim(keys, HEAD_DIM);
+    int *dim = s->dim, stated = dim[HEAD_DIM] > 0;
+
+    for (const struct names_key *k = keys; k->hf; k++)
+        if (read_dim(n, k, s, e))
+            return -1;
+    if (head->hf)
+        stated |= has_key(n, (struct name){head->hf, head->gguf});
+    if (!dim[HEAD_DIM])
+        dim[HEAD_DIM] = dim[WIDTH] / dim[HEADS];
+    if (dim[KV_HEADS] < 1)
+        dim[KV_HEADS] = dim[HEADS];
+    dim[HEADS_DIM] = dim[HEADS] * dim[HEAD_DIM];
+    dim[KV_DIM] = dim[KV_HEADS] * dim[HEAD_DIM];
+    return check_heads(n, keys, s, stated, e);
 }
 
 int names_read_tied(const struct names *n, int dflt, int *tied, struct err *e)
@@ -277,11 +353,11 @@ static int read_rope_gguf(const struct names *n, double dflt,
 }
 
 int names_read_rope(const struct names *n, const char *object,
-                    const char *theta_key, double base_dflt, int d,
+                    const char *theta_key, double base_dflt, int n_rot,
                     struct tf_rope_spec *s, struct err *e)
 {
     memset(s, 0, sizeof *s);
-    s->n_rot = d;
+    s->n_rot = n_rot;
     s->factor = 1;
     s->scaling = ROPE_PLAIN;
     if (n->gguf ? read_rope_gguf(n, base_dflt, s, e)
@@ -338,50 +414,20 @@ static void mark(struct names *n, const char *name)
         n->used[i] = 1;
 }
 
-const char *names_tensor(struct names *n, struct name part, const char *end,
+const char *names_tensor(struct names *n, int layer,
+                         const struct tensor_row *row, const char *end,
                          char out[NAMES_BYTES])
 {
-    if (n->gguf)
-        snprintf(out, NAMES_BYTES, "%s.%s", part.gguf, end);
-    else
-        snprintf(out, NAMES_BYTES, "%s%s.%s", n->prefix, part.hf, end);
-    mark(n, out);
+    mark(n, name_of(n, layer, row, end, out));
     return out;
 }
 
-const char *names_block(struct names *n, int layer, struct name part,
-                        const char *end, char out[NAMES_BYTES])
-{
-    if (n->gguf)
-        snprintf(out, NAMES_BYTES, "blk.%d.%s.%s", layer, part.gguf, end);
-    else
-        snprintf(out, NAMES_BYTES, "%s%s%d.%s.%s", n->prefix, n->block, layer,
-                 part.hf, end);
-    mark(n, out);
-    return out;
-}
-
-int names_exists(const struct names *n, const char *name)
-{
-    return weights_find(n->w, name) != NULL;
-}
-
-const char *names_head(struct names *n, struct name head, struct name embedding,
-                       int tied, char out[NAMES_BYTES])
-{
-    /* A tied file may hold the matrix a second time; it is not read. */
-    snprintf(out, NAMES_BYTES, "%s.weight", n->gguf ? head.gguf : head.hf);
-    mark(n, out);
-    return tied ? names_tensor(n, embedding, "weight", out) : out;
-}
-
-const struct tensor *names_embedding(struct names *n, struct name part, int V,
-                                     int width, struct err *e)
+int names_exists(const struct names *n, int layer, const struct tensor_row *row,
+                 const char *end)
 {
     char name[NAMES_BYTES];
 
-    return weights_need(n->w, names_tensor(n, part, "weight", name), 2, V,
-                        width, e);
+    return weights_find(n->w, name_of(n, layer, row, end, name)) != NULL;
 }
 
 static int ends_like(const char *name, const char *end)

@@ -2,14 +2,41 @@
  * threads, on the runner's thread before the pool runs; no allocation.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <string.h>
 
 #include "models/transformer/transformer_impl.h"
 
 /* Below this many multiply-adds a second thread costs more than it brings:
- * waking a parked one takes some 22 us, and each tf_sync about a quarter. */
+ * waking a parked one takes some 22 us, and each barrier about a quarter. */
 #define MIN_MACS 1.5e6
 #define SYNC_MACS 2.0e4
+
+/* --- what the engine is told of a stack's state --- */
+
+/* Pages that no layer looks at any more may go when all have a window. */
+void tf_layout(const struct stack *s, struct state_layout *out)
+{
+    struct port *p = &out->port[PORT_TARGET];
+    int widest = 0;
+
+    *out = (struct state_layout){.n_ports = 1};
+    p->name = "text";
+    p->context_length = s->context;
+    p->whole = s->kind->whole;
+    if (p->whole)
+        return;
+    for (int i = 0; i < s->dim[LAYERS]; i++) {
+        if (!s->window[i]) {
+            widest = 0;
+            break;
+        }
+        widest = s->window[i] > widest ? s->window[i] : widest;
+    }
+    p->page_tokens = ATTN_KEYS;
+    p->page_bytes = tf_page_bytes(s);
+    p->window = widest;
+}
 
 /* --- scratch --- */
 
@@ -31,62 +58,117 @@ float *tf_take_rows(struct tf_arena *a, int rows, int64_t width)
     return tf_take(a, (size_t)rows * tf_pad(width), sizeof(float));
 }
 
-static void map_lane(struct tf_lane *l, struct tf_arena *a, size_t rows)
+static void map_rows(struct tf_rows *r, const struct tf_set *s,
+                     struct tf_arena *a, int rows)
 {
-    const float **init = tf_take(a, rows, sizeof *init);
+    void *q;
 
-    if (l)
-        l->init = init;
+    r->ld = tf_pad(s->width);
+    r->x = tf_take_rows(a, rows, s->width);
+    if (!s->fast)
+        return;
+    q = tf_take(a, qrows_bytes(rows, s->width), 1);
+    if (q)
+        qrows_bind(&r->q, q, rows, s->width);
 }
 
-void tf_map(struct tf_run *t, struct tf_arena *a, int max_items, int max_tokens,
-            int max_rows, int n_threads)
+static void map_plan(struct tf_run *t, struct tf_arena *a, size_t items,
+                     size_t tokens, size_t rows)
 {
-    size_t items = (size_t)max_items, tokens = (size_t)max_tokens;
-    size_t rows = (size_t)max_rows;
-    int n = n_threads < TF_MAX_THREADS ? n_threads : TF_MAX_THREADS;
-
-    t->n = n;
     t->slot = tf_take(a, items, sizeof *t->slot);
-    t->token = tf_take(a, tokens, sizeof *t->token);
     t->slot_of = tf_take(a, tokens, sizeof *t->slot_of);
     t->pos = tf_take(a, tokens, sizeof *t->pos);
-    t->type = tf_take(a, tokens, sizeof *t->type);
-    t->logits = tf_take(a, rows, sizeof *t->logits);
-    t->hidden = tf_take(a, rows, sizeof *t->hidden);
-    t->pooled = tf_take(a, rows, sizeof *t->pooled);
-    t->cls = tf_take(a, rows, sizeof *t->cls);
+    for (int i = 0; i < N_INDEX; i++)
+        t->index[i] = tf_take(a, tokens, sizeof *t->index[i]);
+    for (int i = 0; i < TF_OUTPUTS; i++)
+        t->out[i] = tf_take(a, rows, sizeof *t->out[i]);
     t->bad = tf_take(a, items, sizeof *t->bad);
-    t->next = tf_take(a, (size_t)t->spec->n_layers, sizeof *t->next);
-    t->spare = tf_take_rows(a, SPARE_ROWS, t->spec->n_logits);
-    t->lane = tf_take(a, (size_t)n, sizeof *t->lane);
-    for (int i = 0; i < n; i++)
-        map_lane(t->lane ? &t->lane[i] : NULL, a,
-                 tokens > rows ? tokens : rows);
-    tf_attn_map(t, a, max_items, max_tokens);
+    t->next = tf_take(a, (size_t)t->s->dim[LAYERS], sizeof *t->next);
+}
+
+/* All arrays of a step, in scratch. */
+static void map(struct tf_run *t, struct tf_arena *a, int items, int tokens,
+                int rows, int threads)
+{
+    const struct stack *s = t->s;
+    int most = tokens > rows ? tokens : rows;
+
+    t->n = threads < TF_MAX_THREADS ? threads : TF_MAX_THREADS;
+    map_plan(t, a, (size_t)items, (size_t)tokens, (size_t)rows);
+    t->lane = tf_take(a, (size_t)t->n, sizeof *t->lane);
+    for (int i = 0; i < t->n; i++) {
+        const float **init = tf_take(a, (size_t)most, sizeof *init);
+
+        if (t->lane)
+            t->lane[i].init = init;
+    }
+    tf_attn_map(t, a, items, tokens);
+    if (s->output == LOGITS)
+        t->spare = tf_take_rows(a, SPARE_ROWS, s->dim[VOCAB]);
+    for (int i = 0; i < TF_SETS; i++)
+        if (s->set[i].width)
+            map_rows(&t->rows[i], &s->set[i], a,
+                     i == TF_TMP        ? most
+                     : s->set[i].wanted ? rows
+                                        : tokens);
+    for (int i = 0; i < TF_MAX_ROPES; i++)
+        if (s->rope[i].n_rot)
+            t->cs[i] = tf_take_rows(a, tokens, s->rope[i].n_rot);
+}
+
+size_t tf_scratch_bytes(const void *self, const struct step_size *most)
+{
+    struct tf_run t = {.s = self};
+    struct tf_arena a = {0};
+
+    map(&t, &a, most->items, most->tokens[PORT_TARGET], most->rows,
+        most->threads);
+    return a.at;
 }
 
 /* --- checks --- */
 
+/* What a want asks for; TF_OUTPUTS: none of the rows. */
+static enum tf_output output_of(const struct want *w)
+{
+    switch (w->kind) {
+    case OUT_LOGITS:
+        return LOGITS;
+    case OUT_HIDDEN:
+        return HIDDEN;
+    case OUT_POOLED:
+        return POOLED;
+    case OUT_CLASS:
+        return CLASS;
+    default:
+        return TF_OUTPUTS;
+    }
+}
+
+/* Rows of a want. */
+static int rows_of(const struct want *w)
+{
+    enum tf_output o = output_of(w);
+
+    if (o == LOGITS || o == HIDDEN)
+        return w->n;
+    return o != TF_OUTPUTS;
+}
+
 static int want_is_valid(const struct tf_run *t, const struct batch_item *it,
                          const struct want *w)
 {
-    if (!(t->spec->wants & 1u << w->kind) || !w->dst)
+    enum tf_output o = output_of(w);
+
+    if (!w->dst || (o != t->s->output && o != HIDDEN && o != TF_OUTPUTS))
         return 0;
-    switch (w->kind) {
-    case OUT_LOGITS:
-    case OUT_HIDDEN:
+    if (o == LOGITS || o == HIDDEN)
         return w->from >= 0 && w->n >= 0 && w->from <= it->in.n &&
                w->n <= it->in.n - w->from;
-    case OUT_POOLED:
-    case OUT_CLASS:
+    if (o != TF_OUTPUTS)
         return it->in.n > 0;
-    case OUT_ATTENTION:
-        return it->in.n > 0 && it->in.n <= MODEL_MAX_SHOWN &&
-               it->seq->len[0] == 0;
-    default:
-        return 0;
-    }
+    return w->kind == OUT_ATTENTION && it->in.n > 0 &&
+           it->in.n <= MODEL_MAX_SHOWN && it->seq->len[0] == 0;
 }
 
 static enum err_code check_item(const struct tf_run *t,
@@ -96,12 +178,12 @@ static enum err_code check_item(const struct tf_run *t,
     int64_t len = it->seq->len[0];
 
     if (it->in.unit != UNIT_TOKENS || it->in.n < 0 || len < 0 ||
-        (t->spec->whole && len > 0))
+        (t->s->kind->whole && len > 0))
         return ERR_INVALID;
-    if (len > t->spec->max_len || it->in.n > t->spec->max_len - len)
+    if (len > t->s->max_len || it->in.n > t->s->max_len - len)
         return ERR_TOO_LARGE;
     for (int i = 0; i < it->in.n; i++)
-        if (id[i] < 0 || id[i] >= t->spec->n_vocab)
+        if (id[i] < 0 || id[i] >= t->s->dim[VOCAB])
             return ERR_INVALID;
     for (int i = 0; i < it->n_w; i++)
         if (!want_is_valid(t, it, &it->w[i]))
@@ -109,68 +191,34 @@ static enum err_code check_item(const struct tf_run *t,
     return ERR_NONE;
 }
 
-/* Rows that an item's wants take; -1 for one that does not run. */
-static int64_t wanted_rows(const struct batch_item *it)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < it->n_w; i++) {
-        const struct want *w = &it->w[i];
-
-        if (w->kind == OUT_LOGITS || w->kind == OUT_HIDDEN)
-            n += w->n;
-        else
-            n += w->kind != OUT_ATTENTION;
-    }
-    return n;
-}
-
 /* --- rows --- */
 
-static void list_out(struct tf_out *list, int *n, const struct want *w,
-                     int slot, int row)
+/* POOLED keeps the slot's last row, CLASS its first: the token that stands for
+ * all. */
+static void list_want(struct tf_run *t, struct tf_slot *s, int slot,
+                      const struct want *w)
 {
-    int rows = w->kind == OUT_LOGITS || w->kind == OUT_HIDDEN ? w->n : 1;
+    enum tf_output o = output_of(w);
+    int row = s->row0;
 
-    for (int i = 0; i < rows; i++)
-        list[(*n)++] = (struct tf_out){.dst = w->dst + (size_t)i * w->ld,
-                                       .ld = w->ld,
-                                       .slot = slot,
-                                       .row = row + i};
-}
-
-static void list_wants(struct tf_run *t, struct tf_slot *s, int slot,
-                       const struct batch_item *it)
-{
-    int last = s->row0 + s->n - 1;
-
-    for (int i = 0; i < it->n_w; i++) {
-        const struct want *w = &it->w[i];
-
-        switch (w->kind) {
-        case OUT_LOGITS:
-            list_out(t->logits, &t->n_logits, w, slot, s->row0 + w->from);
-            break;
-        case OUT_HIDDEN:
-            list_out(t->hidden, &t->n_hidden, w, slot, s->row0 + w->from);
-            break;
-        case OUT_POOLED:
-            list_out(t->pooled, &t->n_pooled, w, slot, last);
-            break;
-        case OUT_CLASS:
-            list_out(t->cls, &t->n_cls, w, slot, last);
-            break;
-        default:
-            s->show = w->dst;
-        }
+    if (o == TF_OUTPUTS) {
+        s->show = w->dst;
+        return;
     }
+    row += o == LOGITS || o == HIDDEN ? w->from : o == POOLED ? s->n - 1 : 0;
+    for (int i = 0; i < rows_of(w); i++)
+        t->out[o][t->n_out[o]++] =
+            (struct tf_out){.dst = w->dst + (size_t)i * w->ld,
+                            .ld = w->ld,
+                            .slot = slot,
+                            .row = row + i};
 }
 
 static void add_slot(struct tf_run *t, int item, int *block)
 {
     const struct batch_item *it = &t->b->item[item];
     const int32_t *id = it->in.p;
-    int slot = t->n_slots++;
+    int slot = t->n_slots++, pad = t->s->first_place - 1, place = pad + 1;
     struct tf_slot *s = &t->slot[slot];
 
     *s = (struct tf_slot){.item = item,
@@ -178,33 +226,37 @@ static void add_slot(struct tf_run *t, int item, int *block)
                           .n = it->in.n,
                           .pos0 = it->seq->len[0],
                           .block0 = *block};
+    place += (int)s->pos0;
     for (int i = 0; i < s->n; i++) {
-        int r = t->n_rows++;
+        int r = t->n_rows++, padding = pad >= 0 && id[i] == pad;
 
-        t->token[r] = id[i];
         t->slot_of[r] = slot;
         t->pos[r] = (int32_t)(s->pos0 + i);
-        t->type[r] = it->in.type ? it->in.type[i] : 0;
+        t->index[EMBEDDING][r] = id[i];
+        t->index[EMBED_POSITION][r] = padding ? pad : place++;
+        t->index[EMBED_TYPE][r] = it->in.type ? it->in.type[i] : 0;
     }
     *block += (s->n + ATTN_KEYS - 1) / ATTN_KEYS;
     atomic_init(&t->bad[slot], 0);
-    list_wants(t, s, slot, it);
+    for (int i = 0; i < it->n_w; i++)
+        list_want(t, s, slot, &it->w[i]);
 }
 
 static void choose_threads(struct tf_run *t)
 {
-    const struct tf_spec *s = t->spec;
-    double layer = 2.0 * s->n_layers * s->n_heads * s->d;
-    double macs = t->n_rows * s->token_macs + t->n_logits * s->row_macs;
+    const struct stack *s = t->s;
+    double layer = 2.0 * s->dim[LAYERS] * s->dim[HEADS_DIM];
+    double macs = t->n_rows * s->token_macs + t->n_out[LOGITS] * s->row_macs;
 
     for (int i = 0; i < t->n_slots; i++)
         macs += layer * t->slot[i].n * (double)(t->slot[i].pos0 + t->slot[i].n);
-    if (macs < MIN_MACS + SYNC_MACS * s->n_phases)
+    if (macs < MIN_MACS + SYNC_MACS * s->syncs)
         t->n = 1;
 }
 
-int tf_plan(struct tf_run *t, struct err *e)
+static int plan(struct tf_run *t, struct err *e)
 {
+    const struct stack *s = t->s;
     struct batch *b = t->b;
     int64_t tokens = 0, rows = 0;
     int block = 0;
@@ -215,20 +267,21 @@ int tf_plan(struct tf_run *t, struct err *e)
         it->fail = check_item(t, it);
         it->status = it->fail == ERR_NONE ? 0 : -1;
         tokens += it->status ? 0 : it->in.n;
-        rows += it->status ? 0 : wanted_rows(it);
+        for (int k = 0; k < it->n_w && !it->status; k++)
+            rows += rows_of(&it->w[k]);
     }
     if (tokens > b->n_tokens || rows > b->n_rows)
         return err_set(e, ERR_INTERNAL,
                        "the batch holds more than the %d tokens and %d rows "
                        "that it states",
                        b->n_tokens, b->n_rows);
-    t->n_rows = t->n_slots = 0;
-    t->n_logits = t->n_hidden = t->n_pooled = t->n_cls = 0;
     for (int i = 0; i < b->n_item; i++)
         if (!b->item[i].status)
             add_slot(t, i, &block);
-    for (int i = 0; i < t->spec->n_layers; i++)
+    for (int i = 0; i < s->dim[LAYERS]; i++)
         atomic_init(&t->next[i], 0);
+    for (int i = 0; i < TF_SETS; i++)
+        t->rows[i].m = s->set[i].wanted ? t->n_out[s->output] : t->n_rows;
     choose_threads(t);
     tf_attn_plan(t);
     return 0;
@@ -236,26 +289,39 @@ int tf_plan(struct tf_run *t, struct err *e)
 
 /* --- threads --- */
 
-void tf_go(struct tf_run *t, pool_fn *fn, void *arg)
+static void run_thread(void *arg, int tid, int n)
 {
-    if (t->n_slots > 0 && t->n == 1)
-        fn(arg, 0, 1);
-    else if (t->n_slots > 0)
-        pool_run(t->x->pool, t->n, fn, arg);
-    for (int i = 0; i < t->n_slots; i++) {
-        struct batch_item *it = &t->b->item[t->slot[i].item];
+    struct tf_run *r = arg;
+    struct tf t = {.s = r->s, .r = r, .tid = tid, .n = r->n};
 
-        if (!atomic_load_explicit(&t->bad[i], memory_order_relaxed))
+    (void)n;
+    tf_share(r->n_rows, 1, tid, r->n, &t.r0[0], &t.r1[0]);
+    tf_share(r->n_out[r->s->output], 1, tid, r->n, &t.r0[1], &t.r1[1]);
+    tf_compute(&t);
+}
+
+int tf_step(const void *self, const struct exec *x, struct batch *b,
+            struct err *e)
+{
+    struct tf_run t = {.s = self, .x = x, .k = x->k, .b = b};
+    struct tf_arena a = {.base = x->scratch};
+
+    map(&t, &a, b->n_item, b->n_tokens, b->n_rows, x->n_threads);
+    if (plan(&t, e))
+        return -1;
+    if (t.n_slots > 0 && t.n == 1)
+        run_thread(&t, 0, 1);
+    else if (t.n_slots > 0)
+        pool_run(x->pool, t.n, run_thread, &t);
+    for (int i = 0; i < t.n_slots; i++) {
+        struct batch_item *it = &b->item[t.slot[i].item];
+
+        if (!atomic_load_explicit(&t.bad[i], memory_order_relaxed))
             continue;
         it->status = -1;
         it->fail = ERR_INTERNAL;
     }
-}
-
-void tf_sync(struct tf_run *t)
-{
-    if (t->n > 1)
-        pool_barrier(t->x->pool);
+    return 0;
 }
 
 void tf_fail_slot(struct tf_run *t, int slot)
@@ -271,9 +337,4 @@ void tf_share(int total, int unit, int tid, int n, int *from, int *to)
 
     *from = a < total ? a : total;
     *to = b < total ? b : total;
-}
-
-void tf_own_rows(const struct tf_run *t, int tid, int *r0, int *r1)
-{
-    tf_share(t->n_rows, 1, tid, t->n, r0, r1);
 }

@@ -9,39 +9,38 @@
 
 #include "models/transformer/transformer_impl.h"
 
+/* Floats of scores that a thread holds; long contexts take fewer rows at a
+ * time, at least MIN_TILE_ROWS. */
+#define TILE_SCORES 65536
+#define MIN_TILE_ROWS 4
+
 /* Floats of the keys (or values) of a block for one kv head. */
-static size_t half_block(const struct tf_spec *s)
+static size_t half_block(const struct stack *s)
 {
-    return tf_pad(s->d) * ATTN_KEYS;
+    return tf_pad(s->dim[HEAD_DIM]) * ATTN_KEYS;
 }
 
-void tf_attn_layout(const struct tf_spec *s, int window,
-                    struct state_layout *out)
+size_t tf_page_bytes(const struct stack *s)
 {
-    memset(out, 0, sizeof *out);
-    out->n_ports = 1;
-    out->port[0].name = "text";
-    out->port[0].page_tokens = ATTN_KEYS;
-    out->port[0].page_bytes = (size_t)s->n_layers * (size_t)s->n_kv * 2 *
-                              half_block(s) * sizeof(float);
-    out->port[0].window = window;
+    return (size_t)s->dim[LAYERS] * (size_t)s->dim[KV_HEADS] * 2 *
+           half_block(s) * sizeof(float);
 }
 
 /* --- scratch and units --- */
 
 /* Blocks that the longest item of a step can have. */
-static size_t most_blocks(const struct tf_spec *s, int max_tokens)
+static size_t most_blocks(const struct stack *s, int max_tokens)
 {
     int64_t most = s->max_len;
 
-    if (s->whole && max_tokens < most)
+    if (s->kind->whole && max_tokens < most)
         most = max_tokens;
     return (size_t)most / ATTN_KEYS + 1;
 }
 
-static int rows_of_unit(const struct tf_spec *s)
+static int rows_of_unit(const struct stack *s)
 {
-    int rows = TF_TILE_ROWS / (s->n_heads / s->n_kv);
+    int rows = TF_TILE_ROWS / (s->dim[HEADS] / s->dim[KV_HEADS]);
 
     return rows > 0 ? rows : 1;
 }
@@ -49,7 +48,7 @@ static int rows_of_unit(const struct tf_spec *s)
 void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
                  int max_tokens)
 {
-    const struct tf_spec *s = t->spec;
+    const struct stack *s = t->s;
     size_t blocks = most_blocks(s, max_tokens);
     size_t scores = blocks * ATTN_KEYS * TF_TILE_ROWS;
     size_t all = (size_t)max_tokens / ATTN_KEYS + (size_t)max_items;
@@ -61,8 +60,8 @@ void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
     for (int i = 0; i < t->n; i++) {
         struct tf_lane l = {.n_scores = scores};
 
-        l.q = tf_take_rows(a, TF_TILE_ROWS, s->d);
-        l.y = tf_take_rows(a, TF_TILE_ROWS, s->d);
+        l.q = tf_take_rows(a, TF_TILE_ROWS, s->dim[HEAD_DIM]);
+        l.y = tf_take_rows(a, TF_TILE_ROWS, s->dim[HEAD_DIM]);
         l.s = tf_take(a, scores, sizeof *l.s);
         l.kb = tf_take(a, blocks, sizeof *l.kb);
         l.vb = tf_take(a, blocks, sizeof *l.vb);
@@ -75,14 +74,15 @@ void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
         tf_take(a, (size_t)(max_tokens / rows_of_unit(s)) + (size_t)max_items,
                 sizeof *t->unit);
     t->blocks = NULL;
-    if (s->whole)
-        t->blocks = tf_take(a, all * (size_t)s->n_kv * 2 * half_block(s),
-                            sizeof *t->blocks);
+    if (s->kind->whole)
+        t->blocks =
+            tf_take(a, all * (size_t)s->dim[KV_HEADS] * 2 * half_block(s),
+                    sizeof *t->blocks);
 }
 
 void tf_attn_plan(struct tf_run *t)
 {
-    int most = rows_of_unit(t->spec);
+    int most = rows_of_unit(t->s);
 
     t->n_units = 0;
     for (int i = 0; i < t->n_slots; i++) {
@@ -102,11 +102,11 @@ void tf_attn_plan(struct tf_run *t)
 static float *block_at(const struct tf_run *t, const struct tf_slot *slot,
                        int layer, int64_t block, int kv)
 {
-    const struct tf_spec *s = t->spec;
-    size_t one = 2 * half_block(s), heads = (size_t)s->n_kv;
+    const struct stack *s = t->s;
+    size_t one = 2 * half_block(s), heads = (size_t)s->dim[KV_HEADS];
     float *page;
 
-    if (s->whole)
+    if (s->kind->whole)
         return t->blocks +
                ((size_t)(slot->block0 + block) * heads + (size_t)kv) * one;
     page = t->b->item[slot->item].seq->pages[0][block];
@@ -116,16 +116,16 @@ static float *block_at(const struct tf_run *t, const struct tf_slot *slot,
 void tf_attn_store(const struct tf_run *t, const struct tf_attn *a, int r0,
                    int r1)
 {
-    const struct tf_spec *s = t->spec;
-    size_t d = (size_t)s->d, dp = tf_pad(s->d);
+    const struct stack *s = t->s;
+    size_t d = (size_t)s->dim[HEAD_DIM], dp = tf_pad(s->dim[HEAD_DIM]);
 
     for (int r = r0; r < r1; r++) {
         const struct tf_slot *slot = &t->slot[t->slot_of[r]];
         int64_t pos = t->pos[r];
-        const float *k = a->k + (size_t)r * a->ldkv;
-        const float *v = a->v + (size_t)r * a->ldkv;
+        const float *k = a->k + (size_t)r * a->ld;
+        const float *v = a->v + (size_t)r * a->ld;
 
-        for (int h = 0; h < s->n_kv; h++, k += d, v += d) {
+        for (int h = 0; h < s->dim[KV_HEADS]; h++, k += d, v += d) {
             float *kb = block_at(t, slot, a->layer, pos / ATTN_KEYS, h);
             float *vb = kb + half_block(s) + (size_t)(pos % ATTN_KEYS) * dp;
 
@@ -186,11 +186,11 @@ static void tile_fit(const struct tf_run *t, const struct tf_attn *a,
 static void tile_load(const struct tf_run *t, const struct tf_attn *a,
                       struct tf_lane *lane, const struct tile *l)
 {
-    size_t d = (size_t)t->spec->d, dp = tf_pad(t->spec->d);
+    size_t d = (size_t)t->s->dim[HEAD_DIM], dp = tf_pad(t->s->dim[HEAD_DIM]);
 
     for (int b = 0; b < l->n_blocks; b++) {
         lane->kb[b] = block_at(t, l->slot, a->layer, l->block0 + b, l->kv);
-        lane->vb[b] = lane->kb[b] + half_block(t->spec);
+        lane->vb[b] = lane->kb[b] + half_block(t->s);
     }
     for (int i = 0; i < l->m; i++) {
         int64_t lo, hi, base = l->block0 * ATTN_KEYS;
@@ -200,7 +200,7 @@ static void tile_load(const struct tf_run *t, const struct tf_attn *a,
         lane->lo[i] = (int)(lo - base);
         lane->hi[i] = (int)(hi - base);
         memcpy(lane->q + (size_t)i * dp,
-               a->q + (size_t)r * a->ldq + (size_t)tile_head(l, i) * d,
+               a->q + (size_t)r * a->ld + (size_t)tile_head(l, i) * d,
                d * sizeof *a->q);
     }
 }
@@ -211,7 +211,7 @@ static void show(const struct tf_run *t, const struct tf_attn *a,
                  const struct tf_lane *lane, const struct tile *l, int i,
                  const float *p)
 {
-    size_t n = (size_t)l->slot->n, heads = (size_t)t->spec->n_heads;
+    size_t n = (size_t)l->slot->n, heads = (size_t)t->s->dim[HEADS];
     size_t head = (size_t)a->layer * heads + (size_t)tile_head(l, i);
     size_t row = (size_t)(tile_row(l, i) - l->slot->row0);
     float *dst = l->slot->show + (head * n + row) * n;
@@ -226,7 +226,7 @@ static void tile_run(const struct tf_run *t, const struct tf_attn *a,
                      struct tf_lane *lane, const struct tile *l)
 {
     const struct kernels *k = t->k;
-    size_t d = (size_t)t->spec->d, dp = tf_pad(t->spec->d);
+    size_t d = (size_t)t->s->dim[HEAD_DIM], dp = tf_pad(t->s->dim[HEAD_DIM]);
     size_t lds = (size_t)l->n_blocks * ATTN_KEYS;
 
     tile_load(t, a, lane, l);
@@ -250,7 +250,7 @@ static void tile_run(const struct tf_run *t, const struct tf_attn *a,
 void tf_attn_run(struct tf_run *t, int tid, const struct tf_attn *a)
 {
     struct tf_lane *lane = &t->lane[tid];
-    int n_kv = t->spec->n_kv, total = t->n_units * n_kv, taken;
+    int n_kv = t->s->dim[KV_HEADS], total = t->n_units * n_kv, taken;
 
     while ((taken = atomic_fetch_add_explicit(&t->next[a->layer], 1,
                                               memory_order_relaxed)) < total) {
@@ -258,7 +258,7 @@ void tf_attn_run(struct tf_run *t, int tid, const struct tf_attn *a)
         const struct tf_unit *u = &t->unit[at / n_kv];
         struct tile l = {.slot = &t->slot[u->slot],
                          .kv = at % n_kv,
-                         .group = t->spec->n_heads / n_kv};
+                         .group = t->s->dim[HEADS] / n_kv};
         int pairs = u->n * l.group;
 
         l.row0 = l.slot->row0 + u->r0;

@@ -18,7 +18,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "models/transformer/bert.h"
+#include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 
 /* fp32 sums of up to 70 terms in another order than PyTorch's; its own

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "models/transformer/gemma3.h"
+#include "models/transformer/archs.h"
 #include "tests/support/decoder_golden.h"
 
 /* fp32 sums in another order, over seven layers with four norms each. */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "models/transformer/gpt2.h"
+#include "models/transformer/archs.h"
 #include "tests/support/decoder_golden.h"
 
 /* fp32 sums of up to 144 terms of size 1, in another order. */
@@ -64,7 +64,7 @@ static void test_gpt2_refuses_what_it_does_not_have(void **state)
         {"activation_function", "\"relu\"", "'activation_function' is 'relu'"},
         {"quantization_config", "{\"bits\": 4}", "quantization_config"},
         {"add_cross_attention", "true", "add_cross_attention"},
-        {"n_head", "5", "24 is no multiple of 5"},
+        {"n_head", "5", "24 is no multiple of n_head 5"},
         {"n_head", "0", "'n_head' is 0, expected 1..1024"},
         {"n_embd", "48", "[61,24], expected [61,48]"},
         {"n_layer", "3", "h.2."},

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "models/transformer/llama.h"
+#include "models/transformer/archs.h"
 #include "tests/support/decoder_golden.h"
 
 /* fp32 sums of up to 160 terms of size 1, in another order. */

@@ -18,7 +18,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "models/transformer/bert.h"
+#include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/shared_file.h"
 #include "tests/support/tokenizer_at.h"

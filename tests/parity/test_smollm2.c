@@ -19,10 +19,10 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "models/transformer/llama.h"
+#include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
-#include "tests/support/model_files.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/model_files.h"
 
 #define GGUF "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 #define REF "smollm2-135m-instruct/"

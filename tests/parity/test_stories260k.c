@@ -20,7 +20,7 @@
 
 #include "engine/base/json.h"
 #include "engine/run/engine.h"
-#include "models/transformer/llama.h"
+#include "models/transformer/archs.h"
 #include "models/registry.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/job_watch.h"

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "models/transformer/bert.h"
-#include "models/transformer/gpt2.h"
+#include "models/transformer/archs.h"
+#include "models/transformer/archs.h"
 #include "models/train/load.h"
 #include "models/train/pass.h"
 #include "tests/support/arch_rig.h"

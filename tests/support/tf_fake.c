@@ -9,6 +9,8 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 
+enum { NORM, QKV, OUT, PARTS };
+
 /* --- weights --- */
 
 static float *random_floats(struct rng *r, size_t n, double scale)
@@ -85,177 +87,126 @@ static int random_norm(struct rng *r, int rms, struct tf_norm *n)
 
 static int random_layer(struct tf_fake *f, struct rng *r, int i)
 {
+    struct weight *w = f->s.layer + i * PARTS;
+    struct tf_linear *qkv = &w[QKV].linear;
+
     f->wqkv[i] = random_floats(r, (size_t)FAKE_QKV * FAKE_WIDTH, 0.3);
     f->wo[i] = random_floats(r, (size_t)FAKE_WIDTH * FAKE_HEADS * FAKE_D, 0.2);
     if (!f->wqkv[i] || !f->wo[i] ||
-        pack(f->wqkv[i], FAKE_QKV, FAKE_WIDTH, &f->qkv[i]) ||
-        pack(f->wo[i], FAKE_WIDTH, FAKE_HEADS * FAKE_D, &f->out[i]))
+        pack(f->wqkv[i], FAKE_QKV, FAKE_WIDTH, qkv) ||
+        pack(f->wo[i], FAKE_WIDTH, FAKE_HEADS * FAKE_D, &w[OUT].linear))
         return -1;
-    f->qkv[i].bias = random_floats(r, tf_pad(FAKE_QKV), 0.2);
-    return f->qkv[i].bias ? random_norm(r, i % 2, &f->norm[i]) : -1;
+    qkv->at[1] = FAKE_HEADS * FAKE_D;
+    qkv->at[2] = (FAKE_HEADS + FAKE_KV) * FAKE_D;
+    qkv->bias = random_floats(r, tf_pad(FAKE_QKV), 0.2);
+    return qkv->bias ? random_norm(r, i % 2, &w[NORM].norm) : -1;
+}
+
+static void layer(struct tf *t, const struct weight *w, int i)
+{
+    const struct stack *s = tf_stack(t);
+    const struct tf_fake *f = s->own;
+    struct attend a = {.layer = i, .causal = f->causal, .window = s->window[i]};
+
+    norm(t, w, NORM, X, IN);
+    linear(t, w, QKV, IN, QKV_ROWS);
+    rotate(t, 0, QKV_ROWS);
+    attend(t, &a, QKV_ROWS, ATT);
+    linear_add(t, w, OUT, ATT, X);
+}
+
+static void set_shape(struct tf_fake *f, int whole, int causal, int window,
+                      float cap)
+{
+    struct stack *s = &f->s;
+    int dim[N_DIMS] = {[VOCAB] = FAKE_VOCAB,
+                       [WIDTH] = FAKE_WIDTH,
+                       [LAYERS] = FAKE_LAYERS,
+                       [HEADS] = FAKE_HEADS,
+                       [KV_HEADS] = FAKE_KV,
+                       [HEAD_DIM] = FAKE_D,
+                       [HEADS_DIM] = FAKE_HEADS * FAKE_D};
+
+    memcpy(s->dim, dim, sizeof dim);
+    f->kind = (struct stack_kind){.whole = whole, .run = layer};
+    f->causal = causal;
+    s->kind = &f->kind;
+    s->own = f;
+    s->max_len = FAKE_MAX;
+    s->scale = 0.3;
+    s->cap = s->out_cap = cap;
+    s->n_top = TF_TOP;
+    s->n_parts = PARTS;
+    for (int i = 0; i < FAKE_LAYERS; i++)
+        s->window[i] = window;
+}
+
+static void measure(struct tf_fake *f)
+{
+    tf_measure(&f->s);
+    f->s.token_macs = f->s.row_macs = 1e7; /* threads, please */
 }
 
 int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
                  float cap)
 {
     struct tf_rope_spec rope = {.n_rot = 8, .adjacent = causal, .base = 100.0};
+    struct stack *s = &f->s;
     struct rng r;
 
     memset(f, 0, sizeof *f);
     rng_init(&r, 2026);
-    f->spec = (struct tf_spec){.n_vocab = FAKE_VOCAB,
-                               .max_len = FAKE_MAX,
-                               .whole = whole,
-                               .wants = 1u << OUT_LOGITS | 1u << OUT_HIDDEN |
-                                        1u << OUT_ATTENTION,
-                               .width = FAKE_WIDTH,
-                               .n_layers = FAKE_LAYERS,
-                               .n_phases = 14,
-                               .token_macs = 1e7, /* threads, please */
-                               .row_macs = 1e7,
-                               .n_heads = FAKE_HEADS,
-                               .n_kv = FAKE_KV,
-                               .d = FAKE_D,
-                               .n_logits = FAKE_VOCAB};
-    f->causal = causal;
-    f->window = window;
-    f->cap = cap;
+    set_shape(f, whole, causal, window, cap);
     f->embedding = random_floats(&r, (size_t)FAKE_VOCAB * FAKE_WIDTH, 1.0);
     f->wout = random_floats(&r, (size_t)FAKE_VOCAB * FAKE_WIDTH, 0.3);
+    s->top = mem_zarray(TF_TOP, sizeof *s->top);
+    s->layer = mem_zarray(FAKE_LAYERS * PARTS, sizeof *s->layer);
+    if (!s->top || !s->layer)
+        return -1;
     for (int i = 0; i < FAKE_LAYERS; i++)
         if (random_layer(f, &r, i))
             return -1;
-    if (!f->embedding || !f->wout || tf_rope_init(&f->rope, &rope, NULL) ||
-        random_norm(&r, 1, &f->norm[FAKE_LAYERS]))
+    if (!f->embedding || !f->wout || tf_rope_init(&s->rope[0], &rope, NULL) ||
+        random_norm(&r, 1, &s->top[FINAL_NORM].norm) ||
+        pack_q8(f->wout, FAKE_VOCAB, FAKE_WIDTH, &s->top[OUTPUT].linear))
         return -1;
-    return pack_q8(f->wout, FAKE_VOCAB, FAKE_WIDTH, &f->head);
+    f->table =
+        (struct tensor){.dtype = DT_F32,
+                        .n_dims = 2,
+                        .dim = {FAKE_VOCAB, FAKE_WIDTH},
+                        .data = f->embedding,
+                        .bytes = FAKE_VOCAB * FAKE_WIDTH * sizeof(float)};
+    s->top[EMBEDDING].table = &f->table;
+    measure(f);
+    return 0;
+}
+
+void tf_fake_set_fast(struct tf_fake *f, int fast)
+{
+    f->s.top[OUTPUT].linear.fast = fast;
+    f->s.set[TOP].fast = 0;
+    measure(f);
 }
 
 void tf_fake_close(struct tf_fake *f)
 {
     for (int i = 0; i < FAKE_LAYERS; i++) {
+        struct weight *w = f->s.layer + i * PARTS;
+
         mem_aligned_free(f->wqkv[i]);
         mem_aligned_free(f->wo[i]);
-        tf_linear_fini(&f->qkv[i]);
-        tf_linear_fini(&f->out[i]);
-        tf_norm_fini(&f->norm[i]);
+        tf_linear_fini(&w[QKV].linear);
+        tf_linear_fini(&w[OUT].linear);
+        tf_norm_fini(&w[NORM].norm);
     }
-    tf_norm_fini(&f->norm[FAKE_LAYERS]);
-    tf_linear_fini(&f->head);
-    tf_rope_fini(&f->rope);
+    tf_norm_fini(&f->s.top[FINAL_NORM].norm);
+    tf_linear_fini(&f->s.top[OUTPUT].linear);
+    tf_rope_fini(&f->s.rope[0]);
+    mem_free(f->s.top);
+    mem_free(f->s.layer);
     mem_aligned_free(f->embedding);
     mem_aligned_free(f->wout);
     memset(f, 0, sizeof *f);
-}
-
-/* --- step --- */
-
-struct fake_run {
-    struct tf_run t;
-    const struct tf_fake *f;
-    float *x, *tmp, *qkv, *cs;
-    struct tf_input h, mix, top;
-};
-
-static void map(struct fake_run *s, struct tf_arena *a, const struct tf_fake *f,
-                const int size[4])
-{
-    s->f = f;
-    s->t.spec = &f->spec;
-    tf_map(&s->t, a, size[0], size[1], size[2], size[3]);
-    s->x = tf_take_rows(a, size[1], FAKE_WIDTH);
-    s->tmp = tf_take_rows(a, size[1], FAKE_WIDTH);
-    s->qkv = tf_take_rows(a, size[1], FAKE_QKV);
-    s->cs = tf_take(a, (size_t)size[1] * 8, sizeof *s->cs);
-    tf_input_map(&s->h, a, size[1], FAKE_WIDTH, 0);
-    tf_input_map(&s->mix, a, size[1], FAKE_HEADS * FAKE_D, 0);
-    tf_input_map(&s->top, a, size[2], FAKE_WIDTH, f->head.fast);
-}
-
-size_t tf_fake_scratch(const struct tf_fake *f, int items, int tokens, int rows,
-                       int n_threads)
-{
-    struct fake_run s = {0};
-    struct tf_arena a = {0};
-
-    map(&s, &a, f, (const int[4]){items, tokens, rows, n_threads});
-    return a.at;
-}
-
-static void layer(struct fake_run *s, int i, int tid, int r0, int r1)
-{
-    const struct tf_fake *f = s->f;
-    struct tf_run *t = &s->t;
-    size_t ldx = tf_pad(FAKE_WIDTH), ld = tf_pad(FAKE_QKV);
-    struct tf_attn a = {.layer = i,
-                        .causal = f->causal,
-                        .window = f->window,
-                        .scale = 0.3f,
-                        .cap = f->cap,
-                        .q = s->qkv,
-                        .k = s->qkv + FAKE_HEADS * FAKE_D,
-                        .v = s->qkv + (FAKE_HEADS + FAKE_KV) * FAKE_D,
-                        .ldq = ld,
-                        .ldkv = ld,
-                        .y = s->mix.x,
-                        .ldy = s->mix.ld};
-
-    tf_norm_rows(t, &f->norm[i], s->x, ldx, s->h.x, s->h.ld, r0, r1);
-    tf_input_ready(t, &s->h, r0, r1);
-    tf_sync(t);
-    tf_linear_run(t, tid, &f->qkv[i], &s->h, s->qkv, ld);
-    tf_sync(t);
-    for (int r = r0; r < r1; r++)
-        tf_rope_row(t, &f->rope, s->cs + (size_t)r * 8, FAKE_HEADS + FAKE_KV,
-                    FAKE_D, s->qkv + (size_t)r * ld);
-    tf_attn_store(t, &a, r0, r1);
-    tf_sync(t);
-    tf_attn_run(t, tid, &a);
-    tf_sync(t);
-    tf_input_ready(t, &s->mix, r0, r1);
-    tf_sync(t);
-    tf_linear_add(t, tid, &f->out[i], &s->mix, s->tmp, s->x, ldx);
-    tf_sync(t);
-}
-
-static void work(void *arg, int tid, int n)
-{
-    struct fake_run *s = arg;
-    const struct tf_fake *f = s->f;
-    struct tf_run *t = &s->t;
-    size_t ldx = tf_pad(FAKE_WIDTH);
-    int r0, r1;
-
-    (void)n;
-    tf_own_rows(t, tid, &r0, &r1);
-    for (int r = r0; r < r1; r++)
-        memcpy(s->x + (size_t)r * ldx,
-               f->embedding + (size_t)t->token[r] * FAKE_WIDTH,
-               FAKE_WIDTH * sizeof(float));
-    tf_rope_table(t, &f->rope, s->cs, r0, r1);
-    for (int i = 0; i < FAKE_LAYERS; i++)
-        layer(s, i, tid, r0, r1);
-    tf_hidden(t, tid, s->x, ldx, &f->norm[FAKE_LAYERS]);
-    tf_gather(t, tid, t->logits, t->n_logits, s->x, ldx, &f->norm[FAKE_LAYERS],
-              &s->top);
-    tf_sync(t);
-    tf_logits(t, tid, &f->head, &s->top, f->cap);
-}
-
-int tf_fake_step(const struct tf_fake *f, const struct exec *x, struct batch *b,
-                 struct err *e)
-{
-    struct fake_run s = {.t = {.x = x, .k = x->k, .b = b}};
-    struct tf_arena a = {.base = x->scratch};
-
-    map(&s, &a, f,
-        (const int[4]){b->n_item, b->n_tokens, b->n_rows, x->n_threads});
-    if (tf_plan(&s.t, e))
-        return -1;
-    s.h.m = s.mix.m = s.t.n_rows;
-    s.top.m = s.t.n_logits;
-    tf_go(&s.t, work, &s);
-    return 0;
 }
 
 /* --- the same in double --- */
@@ -311,13 +262,13 @@ static void ref_head(const struct tf_fake *f, const double *qkv, int n, int i,
         double s = 0.0;
 
         p[j] = 0.0;
-        if ((f->causal && j > i) || (f->window && j <= i - f->window))
+        if ((f->causal && j > i) || (f->s.window[0] && j <= i - f->s.window[0]))
             continue;
         for (int c = 0; c < FAKE_D; c++)
             s += q[c] * k[c];
         s *= 0.3;
-        if (f->cap > 0.0f)
-            s = (double)f->cap * tanh(s / (double)f->cap);
+        if (f->s.cap > 0.0f)
+            s = (double)f->s.cap * tanh(s / (double)f->s.cap);
         p[j] = exp(s);
         sum += p[j];
     }
@@ -338,8 +289,10 @@ static void ref_layer(const struct tf_fake *f, int l, int n, double *x,
     for (int i = 0; i < n; i++) {
         double *row = qkv + (size_t)i * FAKE_QKV;
 
-        ref_norm(&f->norm[l], x + (size_t)i * FAKE_WIDTH, h);
-        ref_product(f->wqkv[l], f->qkv[l].bias, FAKE_QKV, FAKE_WIDTH, h, row);
+        ref_norm(&f->s.layer[l * PARTS + NORM].norm, x + (size_t)i * FAKE_WIDTH,
+                 h);
+        ref_product(f->wqkv[l], f->s.layer[l * PARTS + QKV].linear.bias,
+                    FAKE_QKV, FAKE_WIDTH, h, row);
         for (int c = 0; c < FAKE_HEADS + FAKE_KV; c++)
             ref_rope(f->causal, i, row + c * FAKE_D);
     }
@@ -372,17 +325,26 @@ void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
     for (int l = 0; l < FAKE_LAYERS; l++)
         ref_layer(f, l, n, x, qkv, weights);
     for (int i = 0; i < n; i++) {
-        ref_norm(&f->norm[FAKE_LAYERS], x + (size_t)i * FAKE_WIDTH, h);
+        ref_norm(&f->s.top[FINAL_NORM].norm, x + (size_t)i * FAKE_WIDTH, h);
         if (hidden)
             memcpy(hidden + (size_t)i * FAKE_WIDTH, h, sizeof h);
         if (!logits)
             continue;
         ref_product(f->wout, NULL, FAKE_VOCAB, FAKE_WIDTH, h,
                     logits + (size_t)i * FAKE_VOCAB);
-        for (int c = 0; c < FAKE_VOCAB && f->cap > 0.0f; c++) {
+        for (int c = 0; c < FAKE_VOCAB && f->s.cap > 0.0f; c++) {
             double *s = &logits[(size_t)i * FAKE_VOCAB + (size_t)c];
 
-            *s = (double)f->cap * tanh(*s / (double)f->cap);
+            *s = (double)f->s.cap * tanh(*s / (double)f->s.cap);
         }
     }
+}
+
+size_t tf_fake_scratch(const struct stack *s, int items, int tokens, int rows,
+                       int threads)
+{
+    return tf_scratch_bytes(s, &(struct step_size){.items = items,
+                                                   .tokens = {tokens},
+                                                   .rows = rows,
+                                                   .threads = threads});
 }

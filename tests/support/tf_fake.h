@@ -9,7 +9,7 @@
 #ifndef SEQD_TF_FAKE_H
 #define SEQD_TF_FAKE_H
 
-#include "models/transformer/transformer.h"
+#include "models/transformer/transformer_impl.h"
 
 #define FAKE_LAYERS 2
 #define FAKE_VOCAB 37
@@ -21,34 +21,31 @@
 #define FAKE_QKV ((FAKE_HEADS + 2 * FAKE_KV) * FAKE_D)
 
 struct tf_fake {
-    struct tf_spec spec;
-    int causal, window;
-    float cap;
+    struct stack_kind kind;
+    struct stack s;
+    struct tensor table;      /* the embedding */
     float *embedding;         /* [V][width] */
     float *wqkv[FAKE_LAYERS]; /* [FAKE_QKV][width] */
     float *wo[FAKE_LAYERS];   /* [width][heads * d] */
     float *wout; /* [V][width], packed as Q8_0: multiples of 1/64 */
-    struct tf_linear qkv[FAKE_LAYERS], out[FAKE_LAYERS], head;
-    struct tf_norm norm[FAKE_LAYERS + 1];
-    struct tf_rope rope;
+    int causal;
 };
 
-/* tf_fake_open: 0, or -1. whole: an encoder. Setting head.fast multiplies the
- * last matrix the fast way. */
+/* tf_fake_open: 0, or -1. whole: an encoder. */
 int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
                  float cap);
 void tf_fake_close(struct tf_fake *f);
-
-size_t tf_fake_scratch(const struct tf_fake *f, int items, int tokens, int rows,
-                       int n_threads);
-/* tf_fake_step: as model_arch.step. */
-int tf_fake_step(const struct tf_fake *f, const struct exec *x, struct batch *b,
-                 struct err *e);
+/* tf_fake_set_fast: multiplies the last matrix the fast way, or not. */
+void tf_fake_set_fast(struct tf_fake *f, int fast);
 
 /* tf_fake_reference: the same in double for one text from position 0: logits
  * [n][V], hidden [n][width] and weights [layers][heads][n][n], each may be
  * NULL. */
 void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
                        double *logits, double *hidden, double *weights);
+
+/* tf_fake_scratch: tf_scratch_bytes of a step of this size. */
+size_t tf_fake_scratch(const struct stack *s, int items, int tokens, int rows,
+                       int threads);
 
 #endif

@@ -17,7 +17,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "models/transformer/bert.h"
+#include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 
 #define GOLDEN "tests/golden/bert/"
@@ -113,7 +113,7 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
         {"bert-class", C, "\"hidden_size\": 24", "\"hidden_size\": 32",
          "[70,24], expected [70,32]"},
         {"bert-class", C, "attention_heads\": 2", "attention_heads\": 5",
-         "not a multiple"},
+         "no multiple"},
         {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 3",
          "layer.2"},
         {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 1",

@@ -46,9 +46,9 @@ static void text_open(const struct tf_fake *f, struct text *s, int n,
     for (int i = 0; i < n; i++)
         s->ids[i] = (int32_t)rng_below(&r, FAKE_VOCAB);
     s->state.pages[0] = s->pages;
-    if (f->spec.whole)
+    if (f->kind.whole)
         return;
-    tf_attn_layout(&f->spec, f->window, &layout);
+    tf_layout(&f->s, &layout);
     assert_int_equal(layout.port[0].page_tokens, ATTN_KEYS);
     assert_int_equal(layout.port[0].page_bytes % 64, 0);
     for (int i = 0; i < (n + ATTN_KEYS - 1) / ATTN_KEYS; i++) {
@@ -104,9 +104,9 @@ static void step(const struct tf_fake *f, const struct kernels *k,
             b.n_rows += it[i].w[j].kind == OUT_ATTENTION ? 0 : it[i].w[j].n;
     }
     x.scratch =
-        mem_aligned(tf_fake_scratch(f, n, b.n_tokens, b.n_rows, n_threads));
+        mem_aligned(tf_fake_scratch(&f->s, n, b.n_tokens, b.n_rows, n_threads));
     assert_non_null(x.scratch);
-    if (tf_fake_step(f, &x, &b, &e))
+    if (tf_step(&f->s, &x, &b, &e))
         fail_msg("step: %s", e.msg);
     mem_aligned_free(x.scratch);
     for (int i = 0; i < n; i++) {
@@ -200,7 +200,7 @@ static void test_any_cut_of_a_text_gives_the_same_bits(void **state)
         struct tf_fake f;
 
         open_kind(&f, kind);
-        for (int j = 0; (k = kernels_available(j)) && !f.spec.whole; j++) {
+        for (int j = 0; (k = kernels_available(j)) && !f.kind.whole; j++) {
             struct text s;
 
             text_open(&f, &s, 140, 9);
@@ -233,7 +233,7 @@ static void check_company(const struct tf_fake *f, const struct kernels *k,
     for (int i = 0; i < MAX_ITEMS; i++) {
         text_open(f, &s[i], 1 + i * 13, (uint64_t)(50 + i));
         all_at_once(f, k, &s[i], alone[i]);
-        s[i].state.len[0] = f->spec.whole ? 0 : s[i].n / 2;
+        s[i].state.len[0] = f->kind.whole ? 0 : s[i].n / 2;
         p[i] = (struct part){.s = &s[i], .n = s[i].n, .out = got[i]};
         p[i].n -= (int)s[i].state.len[0];
     }
@@ -315,7 +315,7 @@ static void check_wants(struct tf_fake *f, const struct kernels *k, int fast)
     struct text s;
     struct part p = {.s = &s, .n = 50, .w = w, .n_w = 3};
 
-    f->head.fast = fast;
+    tf_fake_set_fast(f, fast);
     text_open(f, &s, 50, 3);
     all_at_once(f, k, &s, all);
     tf_fake_reference(f, s.ids, s.n, want, states, NULL);
@@ -414,11 +414,33 @@ static void test_a_batch_that_lies_about_its_size_is_refused(void **state)
     text_open(&f, &s, 8, 1);
     it.in.p = s.ids;
     it.in.n = 8;
-    x.scratch = mem_aligned(tf_fake_scratch(&f, 1, 8, 7, 1));
-    assert_int_equal(tf_fake_step(&f, &x, &b, &e), -1);
+    x.scratch = mem_aligned(tf_fake_scratch(&f.s, 1, 8, 7, 1));
+    assert_int_equal(tf_step(&f.s, &x, &b, &e), -1);
     assert_int_equal(e.code, ERR_INTERNAL);
     mem_aligned_free(x.scratch);
     text_close(&s);
+    tf_fake_close(&f);
+}
+
+/* Threads meet where a product reads what others wrote, and where others read
+ * what it wrote: 5 times in a layer (before norm, query-key-value, rotation,
+ * attention, output; the first norm reads own rows), and before the wanted rows
+ * are gathered and multiplied. */
+static void test_threads_meet_no_more_than_they_must(void **state)
+{
+    struct tf_fake f;
+
+    (void)state;
+    open_kind(&f, 0);
+    assert_int_equal(f.s.syncs, 5 * FAKE_LAYERS - 1 + 2);
+    f.s.layer[1].linear.fast = 1;
+    tf_measure(&f.s);
+    assert_int_equal(f.s.syncs, 5 * FAKE_LAYERS - 1 + 2);
+    f.s.layer[2].linear.fast = 1; /* what attention gives is quantised first */
+    tf_measure(&f.s);
+    assert_int_equal(f.s.syncs, 5 * FAKE_LAYERS + 2);
+    assert_true(f.s.set[IN].fast && f.s.set[ATT].fast && !f.s.set[TOP].fast);
+    assert_true(f.s.set[TOP].wanted && !f.s.set[X].wanted);
     tf_fake_close(&f);
 }
 
@@ -485,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_bad_items_fail_alone),
         cmocka_unit_test(test_an_encoder_takes_whole_texts_only),
         cmocka_unit_test(test_a_batch_that_lies_about_its_size_is_refused),
+        cmocka_unit_test(test_threads_meet_no_more_than_they_must),
         cmocka_unit_test(test_llama3_scaling_slows_long_waves_only),
         cmocka_unit_test(test_linear_scaling_and_factors_divide_the_frequency),
     };

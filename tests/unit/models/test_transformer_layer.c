@@ -17,7 +17,8 @@
 
 #include "engine/base/mem.h"
 #include "engine/checkpoint/safetensors.h"
-#include "models/transformer/transformer.h"
+#include "models/transformer/transformer_impl.h"
+#include "tests/support/tf_fake.h"
 #include "tests/support/oom_sweep.h"
 
 #define COLS 20
@@ -33,6 +34,8 @@ static const struct save_tensor TENSORS[] = {
     {"k", DT_F32, 2, {6, COLS}, values + 7},
     {"v", DT_BF16, 2, {6, COLS}, values + 100},
     {"all", DT_F16, 2, {40, COLS}, values + 3},
+    {"grouped", DT_BF16, 2, {36, COLS}, values + 5},
+    {"grouped.bias", DT_F32, 1, {36}, values + 70},
     {"conv", DT_F32, 2, {COLS, 33}, values + 11},
     {"q.bias", DT_F32, 1, {18}, values + 50},
     {"all.bias", DT_F32, 1, {40}, values + 60},
@@ -67,20 +70,53 @@ static int close_file(void **state)
 /* --- products --- */
 
 struct work {
-    struct tf_run t;
-    const struct tf_linear *l;
-    struct tf_input in;
     float *y, *res;
     size_t ld;
 };
 
-static void run_linear(void *arg, int tid, int n)
+/* One layer: IN has the rows of one table, X of another. */
+static void make_rows(struct tf *t)
 {
-    struct work *s = arg;
+    lookup(t, EMBEDDING, IN);
+    lookup(t, EMBED_POSITION, X);
+}
 
-    (void)n;
-    tf_linear_run(&s->t, tid, s->l, &s->in, s->y, s->ld);
-    tf_linear_add(&s->t, tid, s->l, &s->in, s->y, s->res, s->ld);
+static void multiply(struct tf *t, const struct weight *layer, int i)
+{
+    (void)i;
+    linear(t, layer, 0, IN, QKV_ROWS);
+    linear_add(t, layer, 0, IN, X);
+}
+
+static void answer_y(struct tf *t)
+{
+    answer_hidden(t, -1, QKV_ROWS);
+}
+
+static void answer_res(struct tf *t)
+{
+    answer_hidden(t, -1, X);
+}
+
+static void step(struct stack *s, struct pool *pool, int n, float *out,
+                 size_t ld)
+{
+    static const int32_t ids[M] = {0, 1, 2, 3, 4};
+    struct exec x = {.k = kernels_available(0), .pool = pool, .n_threads = n};
+    struct seq_state seq = {.len = {0}};
+    struct want want = {OUT_HIDDEN, 0, M, out, ld};
+    struct batch_item it = {.seq = &seq, .w = &want, .n_w = 1};
+    struct batch b = {.item = &it, .n_item = 1, .n_tokens = M, .n_rows = M};
+
+    it.in.p = ids;
+    it.in.n = M;
+    tf_measure(s);
+    s->token_macs = 1e9; /* threads, please */
+    x.scratch = mem_aligned(tf_fake_scratch(s, 1, M, M, n));
+    assert_non_null(x.scratch);
+    assert_int_equal(tf_step(s, &x, &b, NULL), 0);
+    assert_int_equal(it.status, 0);
+    mem_aligned_free(x.scratch);
 }
 
 /* y and res (of ones) after the layer over x[r][k] = (r + k) % 5 - 2, on n
@@ -88,39 +124,39 @@ static void run_linear(void *arg, int tid, int n)
 static void run(const struct tf_linear *l, struct work *s, struct pool *pool,
                 int n)
 {
-    static const struct tf_spec spec = {.max_len = 16, .n_heads = 1, .n_kv = 1};
-    struct exec x = {.k = kernels_available(0), .pool = pool, .n_threads = n};
-    struct tf_arena a = {0};
-    void *scratch = NULL;
+    static float rows[M * COLS], ones[M * 128];
+    struct tensor in = {.dtype = DT_F32, .n_dims = 2, .dim = {M, COLS}};
+    struct tensor res = {.dtype = DT_F32, .n_dims = 2, .dim = {M, l->N}};
+    struct stack_kind kind = {.whole = 1, .embed = make_rows, .run = multiply};
+    struct weight layer = {.linear = *l}, top[TF_TOP] = {0};
+    struct stack stack = {.kind = &kind,
+                          .output = POOLED,
+                          .max_len = M,
+                          .top = top,
+                          .layer = &layer,
+                          .dim = {[VOCAB] = M,
+                                  [LAYERS] = 1,
+                                  [HEADS] = 1,
+                                  [KV_HEADS] = 1,
+                                  [HEAD_DIM] = 1}};
 
-    memset(s, 0, sizeof *s);
-    s->l = l;
-    s->t.spec = &spec;
-    for (int pass = 0; pass < 2; pass++) {
-        a.at = 0;
-        tf_map(&s->t, &a, 1, M, 1, n);
-        tf_input_map(&s->in, &a, M, l->K, 0);
-        if (!pass)
-            a.base = scratch = mem_aligned(a.at);
-        assert_non_null(scratch);
-    }
-    s->t.x = &x;
-    s->t.k = x.k;
+    for (int i = 0; i < M * COLS; i++)
+        rows[i] = (float)((i / COLS + i % COLS) % 5 - 2);
+    for (int i = 0; i < M * 128; i++)
+        ones[i] = 1.0f;
+    in.data = rows;
+    in.bytes = sizeof rows;
+    res.data = ones;
+    res.bytes = (size_t)l->N * M * sizeof *ones;
+    top[EMBEDDING].table = &in;
+    top[EMBED_POSITION].table = &res;
     s->ld = tf_pad(l->N);
     s->y = mem_floats(M * s->ld);
     s->res = mem_floats(M * s->ld);
-    for (size_t i = 0; i < M * s->ld; i++)
-        s->res[i] = 1.0f;
-    s->in.m = M;
-    for (int r = 0; r < M; r++)
-        for (int k = 0; k < l->K; k++)
-            s->in.x[(size_t)r * s->in.ld + (size_t)k] =
-                (float)((r + k) % 5 - 2);
-    if (pool)
-        pool_run(pool, n, run_linear, s);
-    else
-        run_linear(s, 0, 1);
-    mem_aligned_free(scratch);
+    kind.head = answer_y;
+    step(&stack, pool, n, s->y, s->ld);
+    kind.head = answer_res;
+    step(&stack, pool, n, s->res, s->ld);
 }
 
 static void drop(struct work *s)
@@ -202,6 +238,33 @@ static void test_a_range_of_rows_brings_its_part_of_the_bias(void **state)
     load(&part, 1, &l);
     run(&l, &s, NULL, 1);
     check(&s, 0, 11, values + 3 + 13 * COLS, COLS, 1, values + 60 + 13);
+    drop(&s);
+    tf_linear_fini(&l);
+}
+
+/* NeoX's query, key and value: three groups of rows for each head. */
+static void test_groups_of_heads_are_put_in_order(void **state)
+{
+    struct tf_part parts[3];
+    struct tf_linear l;
+    struct work s;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) /* 4 heads of 3, 36 of the 40 rows' layout */
+        parts[i] = (struct tf_part){.name = "grouped",
+                                    .bias = "grouped.bias",
+                                    .N = 12,
+                                    .rows = 36,
+                                    .row0 = 3 * i,
+                                    .heads = 4};
+    load(parts, 3, &l);
+    run(&l, &s, NULL, 1);
+    for (int h = 0; h < 12; h++) { /* head h / 3, part h % 3 */
+        const float *from = values + 5 + 3 * h * COLS;
+        const float *bias = values + 70 + 3 * h;
+
+        check(&s, l.at[h % 3] + h / 3 * 3, 3, from, COLS, 1, bias);
+    }
     drop(&s);
     tf_linear_fini(&l);
 }
@@ -309,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fused_tensors_of_any_types_are_one_product),
         cmocka_unit_test(test_a_range_of_rows_brings_its_part_of_the_bias),
+        cmocka_unit_test(test_groups_of_heads_are_put_in_order),
         cmocka_unit_test(test_transposed_tensors_are_turned),
         cmocka_unit_test(test_wrong_shapes_are_refused_by_name),
         cmocka_unit_test(test_oom_every_allocation_of_loading_fails_once),

@@ -1,15 +1,13 @@
-/* bert_pool: sentence embeddings as sentence-transformers keeps them beside a
- * checkpoint (Reimers and Gurevych 2019): modules.json lists the parts:
- * Transformer, Pooling (its folder holds the kind) and Normalize (whose folder
- * may be missing: it has no parameters). A part that we do not have is refused
- * by its name.
+/* sentence: modules.json lists the parts: Transformer, Pooling (its folder
+ * holds the kind) and Normalize (whose folder may be missing: it has no
+ * parameters). A part that we do not have is refused by its name.
  *
  * SPDX-License-Identifier: MIT */
+#include "models/transformer/sentence.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "models/transformer/bert.h"
 
 #define FILE_BYTES 256
 #define MAX_LENGTH 1000000
@@ -17,8 +15,7 @@
 static const struct json_limits LIMITS = {.max_bytes = 1 << 16};
 
 static int read_pooling(const struct checkpoint *c, const char *folder,
-                        const char *label, struct bert_sentence *s,
-                        struct err *e)
+                        const char *label, struct sentence *s, struct err *e)
 {
     static const char *const kinds[] = {
         "pooling_mode_mean_tokens", "pooling_mode_cls_token",
@@ -49,7 +46,7 @@ static int read_pooling(const struct checkpoint *c, const char *folder,
             rc = err_set(e, ERR_UNSUPPORTED,
                          "%s: %.60s/config.json: '%.60s' is not supported",
                          label, folder, json_key(v));
-        s->pooling = (enum bert_pooling)kind;
+        s->pooling = (enum pooling)kind;
         n++;
     }
     json_free(j);
@@ -62,7 +59,7 @@ static int read_pooling(const struct checkpoint *c, const char *folder,
 }
 
 static int read_module(const struct checkpoint *c, const struct json *m,
-                       const char *label, struct bert_sentence *s, int *pools,
+                       const char *label, struct sentence *s, int *pools,
                        struct err *e)
 {
     const char *type = json_string(json_get(m, "type"));
@@ -89,7 +86,7 @@ static int read_module(const struct checkpoint *c, const struct json *m,
 }
 
 static int read_length(const struct checkpoint *c, const char *label,
-                       struct bert_sentence *s, struct err *e)
+                       struct sentence *s, struct err *e)
 {
     struct json *j;
     int rc = checkpoint_json(c, "sentence_bert_config.json", &LIMITS, &j, e);
@@ -106,8 +103,8 @@ static int read_length(const struct checkpoint *c, const char *label,
     return rc;
 }
 
-int bert_sentence_read(const struct checkpoint *c, const char *label,
-                       struct bert_sentence *s, struct err *e)
+int sentence_read(const struct checkpoint *c, const char *label,
+                  struct sentence *s, struct err *e)
 {
     struct json *j;
     int rc = checkpoint_json(c, "modules.json", &LIMITS, &j, e), pools = 0;
@@ -125,20 +122,20 @@ int bert_sentence_read(const struct checkpoint *c, const char *label,
     return rc ? rc : read_length(c, label, s, e);
 }
 
-void bert_pool(const struct bert_sentence *s, const struct kernels *k, int H,
-               const float *x, size_t ldx, int n, float *y)
+void sentence_pool(const struct sentence *s, const struct kernels *k, int H,
+                   const float *x, size_t ldx, int n, float *y)
 {
     double sum = 0.0;
 
     memcpy(y, x, (size_t)H * sizeof *y);
-    for (int r = 1; r < n && s->pooling != BERT_POOL_CLS; r++)
-        if (s->pooling == BERT_POOL_MAX)
+    for (int r = 1; r < n && s->pooling != POOL_CLS; r++)
+        if (s->pooling == POOL_MAX)
             k->max_to(H, x + (size_t)r * ldx, y);
         else
             k->add_to(H, x + (size_t)r * ldx, y);
-    if (s->pooling == BERT_POOL_MEAN)
+    if (s->pooling == POOL_MEAN)
         k->divide(H, (float)n, y);
-    else if (s->pooling == BERT_POOL_SQRT)
+    else if (s->pooling == POOL_SQRT)
         k->divide(H, sqrtf((float)n), y);
     if (!s->normalise)
         return;

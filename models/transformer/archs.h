@@ -1,0 +1,21 @@
+/* archs: the Transformers, one line each: NAME is the model_type, followed by
+ * others (and GGUF's architectures) that it serves, too; its file defines
+ * `const struct stack_kind NAME_kind`. The engine gets NAME_arch.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_ARCHS_H
+#define SEQD_ARCHS_H
+
+#include "engine/run/arch.h"
+
+#define TRANSFORMERS(X)                                                        \
+    X(gpt2, NULL)                                                              \
+    X(llama, "mistral", "qwen2", NULL)                                         \
+    X(gemma3, "gemma3_text", NULL)                                             \
+    X(bert, "distilbert", "roberta", "xlm-roberta", NULL)
+
+#define DECLARE(id, ...) extern const struct model_arch id##_arch;
+TRANSFORMERS(DECLARE)
+#undef DECLARE
+
+#endif

@@ -1,0 +1,629 @@
+/* transformer_verbs: what a block is written in. Each verb states which row
+ * sets it touches and by whom (meet), works on what is its thread's, and adds
+ * to the measure of a stack when there is no step. All threads run the same
+ * verbs in the same order, so each knows alone when all must meet.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <string.h>
+
+#include "models/transformer/sentence.h"
+#include "models/transformer/transformer_impl.h"
+
+/* --- who touches what --- */
+
+struct access {
+    int set, by, writes;
+};
+
+/* The same owner touches his own in order; all else is a matter of luck. */
+static int clash(int before, int by)
+{
+    return before && (before != by || by == BY_ANY);
+}
+
+static void note(int *seen, int by)
+{
+    *seen = *seen && *seen != by ? BY_ANY : by;
+}
+
+/* Notes what a verb touches; before that, the threads meet when some of it is
+ * not yet theirs. */
+static void meet(struct tf *t, const struct access *a, int n)
+{
+    int wait = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct tf_touch *x = &t->touch[a[i].set];
+
+        wait |= clash(x->wrote, a[i].by) ||
+                (a[i].writes && clash(x->read, a[i].by));
+    }
+    if (wait) {
+        t->syncs++;
+        for (int i = 0; i < TF_SETS; i++)
+            t->touch[i].read = t->touch[i].wrote = 0;
+        if (t->n > 1)
+            pool_barrier(t->r->x->pool);
+    }
+    for (int i = 0; i < n; i++) {
+        struct tf_touch *x = &t->touch[a[i].set];
+
+        note(a[i].writes ? &x->wrote : &x->read, a[i].by);
+        x->stale |= a[i].writes;
+    }
+}
+
+/* `to` has so many columns, and a row for each row of `from` (-1: tokens);
+ * TF_TMP serves both. */
+static void widen(struct tf *t, int from, int to, int width)
+{
+    struct tf_set *s = &t->measured->set[to];
+
+    if (s->width < width)
+        s->width = width;
+    s->wanted = from >= 0 && to != TF_TMP && t->s->set[from].wanted;
+}
+
+/* Whether this thread has anything to do with the rows of a set. */
+static int any_rows(const struct tf *t, int set)
+{
+    return t->measured || t->r->rows[set].m > 0;
+}
+
+static float *row_at(const struct tf *t, int set, int r)
+{
+    return t->r->rows[set].x + (size_t)r * t->r->rows[set].ld;
+}
+
+/* A verb in which each row's owner makes a row of `to` [width] from one of
+ * `from` (-1: from no set); `tmp`: through one of TF_TMP. 1: rows *r0 .. *r1-1
+ * are this thread's. */
+static int by_rows(struct tf *t, int from, int to, int tmp, int width,
+                   int own[2])
+{
+    const struct access a[] = {{to, BY_ROWS, 1},
+                               {from < 0 ? to : from, BY_ROWS, 0},
+                               {TF_TMP, BY_ROWS, 1}};
+    int space;
+
+    if (!any_rows(t, from < 0 ? to : from))
+        return 0;
+    if (t->measured) {
+        widen(t, from, to, width);
+        if (tmp)
+            widen(t, -1, TF_TMP, width);
+    }
+    meet(t, a, tmp ? 3 : 2);
+    space = t->s->set[to].wanted;
+    own[0] = t->r0[space];
+    own[1] = t->r1[space];
+    return !t->measured;
+}
+
+const struct stack *tf_stack(const struct tf *t)
+{
+    return t->s;
+}
+
+/* --- rows of tables --- */
+
+void lookup(struct tf *t, int table, int to)
+{
+    const struct tensor *x = t->s->top[table].table;
+    size_t K = (size_t)x->dim[1];
+    int own[2];
+
+    if (!by_rows(t, -1, to, 0, (int)K, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++)
+        tensor_read(x, (size_t)t->r->index[table][r] * K, K, row_at(t, to, r));
+}
+
+void lookup_add(struct tf *t, int table, int to)
+{
+    const struct tensor *x = t->s->top[table].table;
+    int own[2], K;
+
+    if (!x)
+        return;
+    K = (int)x->dim[1];
+    if (!by_rows(t, -1, to, 1, K, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        float *tmp = row_at(t, TF_TMP, r);
+
+        if (t->r->index[table][r] >= x->dim[0])
+            continue;
+        tensor_read(x, (size_t)t->r->index[table][r] * (size_t)K, (size_t)K,
+                    tmp);
+        t->r->k->add_to(K, tmp, row_at(t, to, r));
+    }
+}
+
+void scale(struct tf *t, float by, int rows)
+{
+    int own[2], n = t->s->set[rows].width;
+
+    if (!by_rows(t, rows, rows, 0, n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++)
+        t->r->k->scale(n, by, row_at(t, rows, r));
+}
+
+/* --- norms --- */
+
+static void norm_row(const struct kernels *k, const struct tf_norm *n,
+                     const float *x, float *y)
+{
+    if (n->rms)
+        k->rms_norm(n->n, x, n->w, n->eps, y);
+    else
+        k->layer_norm(n->n, x, n->w, n->b, n->eps, y);
+}
+
+void norm(struct tf *t, const struct weight *w, int part, int from, int to)
+{
+    const struct tf_norm *n = &w[part].norm;
+    int own[2];
+
+    if (!by_rows(t, from, to, 0, n->n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++)
+        norm_row(t->r->k, n, row_at(t, from, r), row_at(t, to, r));
+}
+
+void norm_add(struct tf *t, const struct weight *w, int part, int from, int to)
+{
+    const struct tf_norm *n = &w[part].norm;
+    int own[2];
+
+    norm(t, w, part, from, from);
+    if (!by_rows(t, from, to, 0, n->n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++)
+        t->r->k->add_to(n->n, row_at(t, from, r), row_at(t, to, r));
+}
+
+/* Heads of queries (0) or keys (1) of a row, and how many. */
+static float *heads_at(const struct tf *t, int rows, int which, int r, int *n)
+{
+    *n = t->s->dim[which ? KV_HEADS : HEADS];
+    return row_at(t, rows, r) + t->s->set[rows].at[which];
+}
+
+void norm_heads(struct tf *t, const struct weight *w, int part, int rows,
+                int which)
+{
+    int own[2], n, d = t->s->dim[HEAD_DIM];
+
+    if (!by_rows(t, rows, rows, 0, t->s->set[rows].width, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        float *x = heads_at(t, rows, which, r, &n);
+
+        for (int h = 0; h < n; h++, x += d)
+            norm_row(t->r->k, &w[part].norm, x, x);
+    }
+}
+
+/* --- products --- */
+
+/* The 8-bit form of a set that a product reads so: each owner's rows. */
+static void quantise(struct tf *t, int set)
+{
+    struct tf_rows *x;
+    int own[2];
+
+    if (!t->touch[set].stale || !any_rows(t, set))
+        return;
+    if (by_rows(t, set, set, 0, t->s->set[set].width, own)) {
+        x = &t->r->rows[set];
+        if (own[1] > own[0])
+            matrix_quantise(t->r->k, x->x, x->ld, own[0], own[1], &x->q);
+    }
+    t->touch[set].stale = 0;
+}
+
+/* Columns c0 .. c1-1 (multiples of 16, c1 may be N) of rows r0 .. r0+m-1 of
+ * `in`; y is row r0 of the outputs. */
+static void columns(const struct tf *t, const struct tf_linear *l,
+                    const struct tf_rows *in, const int range[4], float *y,
+                    size_t ldy)
+{
+    const float **init = l->bias ? t->r->lane[t->tid].init : NULL;
+    int r0 = range[0], m = range[1], c0 = range[2], c1 = range[3];
+    const struct kernels *k = t->r->k;
+    struct qrows q = in->q;
+
+    if (l->fast)
+        q.b += r0; /* row r0 of every block is row 0 here */
+    for (int i = 0; i < l->n_w; i++) {
+        const struct matrix *w = &l->w[i];
+        const float *x = in->x + (size_t)r0 * in->ld;
+        int n0 = c0 - l->first[i], n1 = c1 - l->first[i];
+
+        n0 = n0 > 0 ? n0 : 0;
+        n1 = n1 < w->N ? n1 : w->N;
+        if (n0 >= n1 || m < 1)
+            continue;
+        for (int r = 0; r < m && init; r++)
+            init[r] = l->bias + l->first[i];
+        if (l->fast && matrix_quantised(w))
+            matrix_rows_q(k, w, n0, n1, 0, m, &q, init, y + l->first[i], ldy);
+        else if (l->bf16)
+            matrix_rows_bf16(k, w, n0, n1, m, x, in->ld, init, y + l->first[i],
+                             ldy);
+        else
+            matrix_rows(k, w, n0, n1, m, x, in->ld, init, y + l->first[i], ldy);
+    }
+}
+
+static void own_columns(const struct tf *t, const struct tf_linear *l,
+                        int range[4])
+{
+    tf_share(l->N, PACK_COLS, t->tid, t->n, &range[2], &range[3]);
+}
+
+/* What the measure of a stack says of a product. */
+static void count(struct tf *t, const struct tf_linear *l, int from)
+{
+    struct stack *s = t->measured;
+    double macs = (double)l->outputs * l->K;
+
+    s->set[from].fast |= l->fast;
+    if (s->set[from].wanted)
+        s->row_macs += macs;
+    else
+        s->token_macs += macs;
+}
+
+void linear(struct tf *t, const struct weight *w, int part, int from, int to)
+{
+    const struct tf_linear *l = &w[part].linear;
+    const struct access a[] = {{from, BY_ANY, 0}, {to, l->N, 1}};
+    const struct tf_rows *in, *out;
+    int range[4] = {0};
+
+    if (!any_rows(t, from))
+        return;
+    if (l->fast)
+        quantise(t, from);
+    meet(t, a, 2);
+    if (t->measured) {
+        count(t, l, from);
+        widen(t, from, to, l->N);
+        memcpy(t->measured->set[to].at, l->at, sizeof l->at);
+        return;
+    }
+    in = &t->r->rows[from];
+    out = &t->r->rows[to];
+    range[1] = in->m;
+    own_columns(t, l, range);
+    columns(t, l, in, range, out->x, out->ld);
+}
+
+void linear_add(struct tf *t, const struct weight *w, int part, int from,
+                int to)
+{
+    const struct tf_linear *l = &w[part].linear;
+    const struct access a[] = {
+        {from, BY_ANY, 0}, {TF_TMP, l->N, 1}, {to, l->N, 1}};
+    const struct tf_rows *in;
+    int range[4] = {0};
+
+    if (!any_rows(t, from))
+        return;
+    if (l->fast)
+        quantise(t, from);
+    meet(t, a, 3);
+    if (t->measured) {
+        count(t, l, from);
+        widen(t, from, TF_TMP, l->N);
+        return;
+    }
+    in = &t->r->rows[from];
+    range[1] = in->m;
+    own_columns(t, l, range);
+    columns(t, l, in, range, row_at(t, TF_TMP, 0), t->r->rows[TF_TMP].ld);
+    for (int r = 0; r < in->m; r++)
+        t->r->k->add_to(range[3] - range[2], row_at(t, TF_TMP, r) + range[2],
+                        row_at(t, to, r) + range[2]);
+}
+
+/* --- attention --- */
+
+void rotate(struct tf *t, int rope, int rows)
+{
+    const struct tf_rope *p = &t->s->rope[rope];
+    int own[2], n, d = t->s->dim[HEAD_DIM];
+
+    if (!by_rows(t, rows, rows, 0, t->s->set[rows].width, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        const float *cs = t->r->cs[rope] + (size_t)r * (size_t)p->n_rot;
+
+        for (int which = 0; which < 2; which++) {
+            float *x = heads_at(t, rows, which, r, &n);
+
+            for (int h = 0; h < n; h++, x += d)
+                t->r->k->rope(p->n_rot, p->adjacent, cs, x);
+        }
+    }
+}
+
+void attend(struct tf *t, const struct attend *a, int rows, int to)
+{
+    const struct access store[] = {{rows, BY_ROWS, 0}, {TF_PAGES, BY_ROWS, 1}};
+    const struct access look[] = {
+        {TF_PAGES, BY_ANY, 0}, {rows, BY_ANY, 0}, {to, BY_ANY, 1}};
+    const struct stack *s = t->s;
+    double by = a->scale != 0.0 ? a->scale : s->scale;
+    const int *at = s->set[rows].at;
+    struct tf_attn x = {.layer = a->layer,
+                        .causal = a->causal,
+                        .window = a->window,
+                        .scale = (float)by,
+                        .cap = s->cap};
+
+    if (t->measured) {
+        widen(t, rows, to, s->dim[HEADS_DIM]);
+        meet(t, store, 2);
+        meet(t, look, 3);
+        return;
+    }
+    x.q = row_at(t, rows, 0) + at[0];
+    x.k = row_at(t, rows, 0) + at[1];
+    x.v = row_at(t, rows, 0) + at[2];
+    x.ld = t->r->rows[rows].ld;
+    x.y = row_at(t, to, 0);
+    x.ldy = t->r->rows[to].ld;
+    meet(t, store, 2);
+    tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
+    meet(t, look, 3);
+    tf_attn_run(t->r, t->tid, &x);
+}
+
+/* --- activations --- */
+
+void activate(struct tf *t, enum tf_act act, int rows)
+{
+    int own[2], n = t->s->set[rows].width;
+
+    if (!by_rows(t, rows, rows, 0, n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        const struct kernels *k = t->r->k;
+        float *x = row_at(t, rows, r);
+
+        if (act == GELU)
+            k->gelu_erf(n, x, x);
+        else if (act == GELU_TANH)
+            k->gelu_tanh(n, x, x);
+        else if (act == RELU)
+            k->act_relu(1, 0, n, x, (size_t)n, x, (size_t)n);
+        else
+            k->vtanh(n, x, x);
+    }
+}
+
+void gate(struct tf *t, enum tf_act act, int from, int to)
+{
+    int own[2], at = t->s->set[from].at[1], n = t->s->set[from].width - at;
+
+    if (!by_rows(t, from, to, 0, n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        const float *x = row_at(t, from, r);
+
+        if (act == SILU)
+            t->r->k->silu_mul(n, x, x + at, row_at(t, to, r));
+        else
+            t->r->k->gelu_mul(n, x, x + at, row_at(t, to, r));
+    }
+}
+
+/* --- wanted rows --- */
+
+void gather(struct tf *t, enum tf_output out, int part, int from, int to)
+{
+    const struct tf_norm *n = part < 0 ? NULL : &t->s->top[part].norm;
+    const struct access a[] = {{from, BY_ANY, 0}, {to, BY_ROWS, 1}};
+    int width = t->s->set[from].width;
+
+    if (t->measured) {
+        widen(t, from, to, width);
+        t->measured->set[to].wanted = 1;
+    } else if (!t->r->n_out[out]) {
+        return;
+    }
+    meet(t, a, 2);
+    for (int r = t->r0[1]; r < t->r1[1]; r++) {
+        const float *x = row_at(t, from, t->r->out[out][r].row);
+
+        if (n)
+            norm_row(t->r->k, n, x, row_at(t, to, r));
+        else
+            memcpy(row_at(t, to, r), x, (size_t)width * sizeof *x);
+    }
+}
+
+/* An answer that is there: fails its item when it holds no number. */
+static void check(const struct tf *t, const struct tf_out *o, const float *y,
+                  int n)
+{
+    if (!t->r->k->all_finite(n, y))
+        tf_fail_slot(t->r, o->slot);
+}
+
+void answer_hidden(struct tf *t, int part, int from)
+{
+    const struct tf_norm *norms = part < 0 ? NULL : &t->s->top[part].norm;
+    const struct access a = {from, BY_ANY, 0};
+    int r0, r1, n = t->s->set[from].width;
+
+    if (t->measured || !t->r->n_out[HIDDEN])
+        return;
+    meet(t, &a, 1);
+    tf_share(t->r->n_out[HIDDEN], 1, t->tid, t->n, &r0, &r1);
+    for (int r = r0; r < r1; r++) {
+        const struct tf_out *o = &t->r->out[HIDDEN][r];
+        const float *x = row_at(t, from, o->row);
+
+        if (norms)
+            norm_row(t->r->k, norms, x, o->dst);
+        else
+            memcpy(o->dst, x, (size_t)n * sizeof *x);
+        check(t, o, o->dst, n);
+    }
+}
+
+void answer_pooled(struct tf *t, const struct sentence *p, int from)
+{
+    const struct access a = {from, BY_ANY, 0};
+    int r0, r1, n = t->s->set[from].width;
+
+    if (t->measured || !t->r->n_out[POOLED])
+        return;
+    meet(t, &a, 1);
+    tf_share(t->r->n_out[POOLED], 1, t->tid, t->n, &r0, &r1);
+    for (int r = r0; r < r1; r++) {
+        const struct tf_out *o = &t->r->out[POOLED][r];
+        const struct tf_slot *slot = &t->r->slot[o->slot];
+
+        sentence_pool(p, t->r->k, n, row_at(t, from, slot->row0),
+                      t->r->rows[from].ld, slot->n, o->dst);
+        check(t, o, o->dst, n);
+    }
+}
+
+void answer_class(struct tf *t, int from)
+{
+    const struct access a = {from, BY_ROWS, 0};
+    int n = t->s->set[from].width;
+
+    if (!any_rows(t, from))
+        return;
+    meet(t, &a, 1);
+    for (int r = t->r0[1]; r < t->r1[1]; r++) {
+        const struct tf_out *o = &t->r->out[CLASS][r];
+
+        memcpy(o->dst, row_at(t, from, r), (size_t)n * sizeof(float));
+        check(t, o, o->dst, n);
+    }
+}
+
+/* Wanted rows from i on that lie `ld` apart in the caller's memory, with room
+ * for whole panels. 0: not even one. */
+static int run_in_place(const struct tf_run *t, int i, size_t cols)
+{
+    const struct tf_out *o = t->out[LOGITS];
+    int n = 1;
+
+    if (o[i].ld < cols)
+        return 0;
+    while (i + n < t->n_out[LOGITS] && o[i + n].ld == o[i].ld &&
+           (uintptr_t)o[i + n].dst - (uintptr_t)o[i + n - 1].dst ==
+               o[i].ld * sizeof(float))
+        n++;
+    return n;
+}
+
+/* Columns c0 .. c1-1 of an answer: out of spare memory where it was not made
+ * in place, capped, checked. */
+static void finish(const struct tf *t, const struct tf_out *o,
+                   const float *spare, const int range[4], float cap)
+{
+    const struct kernels *k = t->r->k;
+    float *y = o->dst + range[2];
+    int n = range[3] - range[2];
+
+    if (spare && n > 0)
+        memcpy(y, spare + range[2], (size_t)n * sizeof *y);
+    if (cap > 0.0f) {
+        k->divide(n, cap, y);
+        k->vtanh(n, y, y);
+        k->scale(n, cap, y);
+    }
+    check(t, o, y, n);
+}
+
+void answer_logits(struct tf *t, int part, int from, float cap)
+{
+    const struct tf_linear *l = &t->s->top[part].linear;
+    const struct access a = {from, BY_ANY, 0};
+    size_t cols = tf_pad(l->N);
+    int range[4] = {0}, n;
+
+    if (!any_rows(t, from))
+        return;
+    if (l->fast)
+        quantise(t, from);
+    meet(t, &a, 1);
+    if (t->measured) {
+        count(t, l, from);
+        return;
+    }
+    own_columns(t, l, range);
+    for (int i = 0; i < t->r->n_out[LOGITS]; i += n) {
+        const struct tf_out *o = &t->r->out[LOGITS][i];
+        int left = t->r->n_out[LOGITS] - i, spare;
+
+        n = run_in_place(t->r, i, cols);
+        spare = n == 0;
+        if (spare)
+            n = left < SPARE_ROWS ? left : SPARE_ROWS;
+        range[0] = i;
+        range[1] = n;
+        columns(t, l, &t->r->rows[from], range, spare ? t->r->spare : o->dst,
+                spare ? cols : o->ld);
+        for (int r = 0; r < n; r++)
+            finish(t, &o[r], spare ? t->r->spare + (size_t)r * cols : NULL,
+                   range, cap);
+    }
+}
+
+/* --- a stack --- */
+
+/* Cosines and sines of the own rows' positions. */
+static void rope_table(const struct tf *t, int rope)
+{
+    const struct tf_rope *p = &t->s->rope[rope];
+    int half = p->n_rot / 2;
+
+    for (int r = t->r0[0]; r < t->r1[0] && half; r++) {
+        float *at = t->r->cs[rope] + (size_t)r * (size_t)p->n_rot;
+
+        for (int i = 0; i < half; i++) {
+            double angle = (double)t->r->pos[r] * p->freq[i];
+
+            at[i] = (float)cos(angle);
+            at[half + i] = (float)sin(angle);
+        }
+    }
+}
+
+static void decoder_head(struct tf *t)
+{
+    gather(t, LOGITS, FINAL_NORM, X, TOP);
+    answer_hidden(t, FINAL_NORM, X);
+    answer_logits(t, OUTPUT, TOP, t->s->out_cap);
+}
+
+void tf_compute(struct tf *t)
+{
+    const struct stack *s = t->s;
+
+    for (int i = 0; i < TF_MAX_ROPES && !t->measured; i++)
+        rope_table(t, i);
+    if (s->kind->embed)
+        s->kind->embed(t);
+    else
+        lookup(t, EMBEDDING, X);
+    for (int i = 0; i < s->dim[LAYERS]; i++)
+        s->kind->run(t, s->layer + (size_t)i * (size_t)s->n_parts, i);
+    if (s->kind->head)
+        s->kind->head(t);
+    else
+        decoder_head(t);
+}

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/{gpt2,llama,gemma3}/: small decoders with random weights, as Hugging
-Face directories and GGUF files of the same weights, with what transformers
-says about them.
+"""Make tests/golden/{gpt2,llama,gemma3,gpt_neox,qwen3}/: small decoders with
+random weights, as Hugging Face directories and GGUF files of the same weights,
+with what transformers says about them.
 
     python3 tests/golden/make_decoder_fixtures.py [OUT [CASE ...]]
 
@@ -13,8 +13,14 @@ expected/model.safetensors: for sequence i `ids.i` [n], `logits.i` [n, V] and
 `attention` [layers * heads * n, n]. Weights are rounded to the stored type
 (block types: quantised and widened by the gguf package) before transformers
 sees them.
+
+The cases of SERVED are for the server: hf/ has a tokenizer.json as published
+checkpoints of its kind have (of few merges), and served.json says what the
+library makes of texts: ids, and the text that the likeliest tokens continue
+with.
 """
 import copy
+import json
 import sys
 from pathlib import Path
 
@@ -24,6 +30,8 @@ import torch
 import transformers as tr
 from gguf import GGMLQuantizationType as T
 from safetensors.torch import save_file
+from tokenizers import (AddedToken, Tokenizer, decoders, normalizers,
+                        pre_tokenizers, processors)
 
 LENGTHS = (1, 19, 41)
 SHOWN = 1  # the sequence whose attention is kept
@@ -39,11 +47,16 @@ GEMMA = dict(vocab_size=61, max_position_embeddings=64, hidden_size=20,
              num_key_value_heads=2, intermediate_size=28, head_dim=8,
              query_pre_attn_scalar=8, sliding_window=6, bos_token_id=0,
              eos_token_id=0, pad_token_id=0)
+NEOX = dict(vocab_size=61, max_position_embeddings=64, hidden_size=36,
+            num_hidden_layers=2, num_attention_heads=3, intermediate_size=50,
+            bos_token_id=0, eos_token_id=0)
+QWEN3 = dict(LLAMA, num_attention_heads=4, num_key_value_heads=2, head_dim=8)
 LLAMA3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
                    high_freq_factor=4.0, original_max_position_embeddings=32)
 
 # name: kind, config, and how it is stored. `types` cycles over the tensors of
-# the GGUF whose rows are multiples of 32.
+# the GGUF whose rows are multiples of 32. `keys` changes config.json (None: the
+# key goes), as other versions of transformers write it.
 CASES = {
     "gpt2": dict(kind="gpt2", config=GPT2),
     "gpt2-bare-f16": dict(kind="gpt2", config=dict(GPT2, n_inner=40),
@@ -91,13 +104,65 @@ CASES = {
         kind="gemma3", gguf=False,
         config=dict(GEMMA, query_pre_attn_scalar=20, num_attention_heads=3,
                     num_key_value_heads=1, sliding_window=17)),
+    "gpt_neox": dict(kind="gpt_neox", gguf=False,
+                     config=dict(NEOX, hidden_size=32, num_attention_heads=2,
+                                 rotary_pct=0.25)),
+    "gpt_neox-sequential-f16": dict(
+        kind="gpt_neox", dtype="F16",
+        config=dict(NEOX, use_parallel_residual=False, rotary_pct=1.0,
+                    rotary_emb_base=500)),
+    "gpt_neox-bare-tied-bf16": dict(
+        kind="gpt_neox", dtype="BF16", gguf=False, bare=True,
+        config=dict(NEOX, tie_word_embeddings=True, rotary_pct=0.5,
+                    attention_bias=False, hidden_act="gelu_fast",
+                    rope_scaling=dict(rope_type="linear", factor=4.0)),
+        keys=dict(rotary_pct=None, partial_rotary_factor=None,
+                  rotary_emb_base=None, rope_theta=None, rope_scaling=None,
+                  rope_parameters=dict(rope_type="linear", factor=4.0,
+                                       rope_theta=10000,
+                                       partial_rotary_factor=0.5))),  # 5.0
+    "gpt_neox-q": dict(kind="gpt_neox", types=(T.Q8_0, T.Q4_0, T.Q5_1),
+                       config=dict(NEOX, hidden_size=64, num_hidden_layers=1,
+                                   num_attention_heads=2,
+                                   intermediate_size=96)),
+    "qwen3": dict(kind="qwen3", config=dict(QWEN3, tie_word_embeddings=True)),
+    "qwen3-linear-f16": dict(
+        kind="qwen3", dtype="F16",
+        config=dict(QWEN3, num_key_value_heads=4, head_dim=12,
+                    rope_theta=500.0,
+                    rope_scaling=dict(rope_type="linear", factor=4.0))),
+    "qwen3-bias-bf16": dict(kind="qwen3", dtype="BF16", gguf=False,
+                            config=dict(QWEN3, attention_bias=True)),
+    "qwen3-window": dict(
+        kind="qwen3", gguf=False, shards="12KB",
+        config=dict(QWEN3, use_sliding_window=True, sliding_window=5,
+                    max_window_layers=1),
+        keys=dict(layer_types=None)),  # before 4.53
+    "qwen3-q": dict(
+        kind="qwen3", types=(T.Q8_0, T.Q4_0, T.Q5_1),
+        config=dict(QWEN3, hidden_size=64, head_dim=24, intermediate_size=64,
+                    tie_word_embeddings=True)),
 }
+SERVED = {
+    "gpt_neox-served": dict(
+        kind="gpt_neox", dtype="F16", tokenizer="starcoder",
+        config=dict(NEOX, hidden_size=24, num_hidden_layers=1)),
+    "qwen3-served": dict(
+        kind="qwen3", dtype="BF16", tokenizer="qwen2",
+        config=dict(QWEN3, num_hidden_layers=1, tie_word_embeddings=True,
+                    bos_token_id=None, eos_token_id=2)),
+}
+TEXTS = ("The daemon answers", "we've 2024 days;  Gr\u00fc\u00dfe",
+         "int i = 0;\n    return")
+CONTINUED = 8  # tokens
 MODELS = {
     "gpt2": (tr.GPT2Config, tr.GPT2LMHeadModel),
     "llama": (tr.LlamaConfig, tr.LlamaForCausalLM),
     "mistral": (tr.MistralConfig, tr.MistralForCausalLM),
     "qwen2": (tr.Qwen2Config, tr.Qwen2ForCausalLM),
     "gemma3": (tr.Gemma3TextConfig, tr.Gemma3ForCausalLM),
+    "gpt_neox": (tr.GPTNeoXConfig, tr.GPTNeoXForCausalLM),
+    "qwen3": (tr.Qwen3Config, tr.Qwen3ForCausalLM),
 }
 ARCHS = {"mistral": "llama", "qwen2": "llama"}  # ours, and GGUF's but one
 PARTS = {  # of a block: Hugging Face, GGUF
@@ -112,6 +177,12 @@ PARTS = {  # of a block: Hugging Face, GGUF
               ("input_layernorm", "attn_norm"),
               ("mlp.gate_proj", "ffn_gate"), ("mlp.up_proj", "ffn_up"),
               ("mlp.down_proj", "ffn_down")),
+    "gpt_neox": (("attention.query_key_value", "attn_qkv"),
+                 ("attention.dense", "attn_output"),
+                 ("input_layernorm", "attn_norm"),
+                 ("post_attention_layernorm", "ffn_norm"),
+                 ("mlp.dense_h_to_4h", "ffn_up"),
+                 ("mlp.dense_4h_to_h", "ffn_down")),
 }
 NORMS = {"llama": (("post_attention_layernorm", "ffn_norm"),),
          "gemma3": (("post_attention_layernorm", "post_attention_norm"),
@@ -126,6 +197,11 @@ def gguf_name(kind, name):
                  "transformer.wpe": "position_embd",
                  "transformer.ln_f": "output_norm", "lm_head": "output"}
         parts, skip = PARTS["gpt2"], 2
+    elif kind == "gpt_neox":
+        whole = {"gpt_neox.embed_in": "token_embd",
+                 "gpt_neox.final_layer_norm": "output_norm",
+                 "embed_out": "output"}
+        parts, skip = PARTS["gpt_neox"], 2
     else:
         whole = {"model.embed_tokens": "token_embd",
                  "model.norm": "output_norm", "lm_head": "output"}
@@ -149,13 +225,13 @@ def fill(model, kind, seed):
                 p.copy_(one + rand(p, 0.3))
             elif name.endswith("bias"):
                 p.copy_(rand(p, 0.3))
-            elif "wte" in name or "embed" in name:
+            elif "wte" in name or "embed_tokens" in name or "embed_in" in name:
                 p.copy_(rand(p, 0.5))
             elif "wpe" in name:
                 p.copy_(rand(p, 0.3))
             else:
-                sharp = 2.0 if any(s in name for s in
-                                   ("c_attn", "q_proj", "k_proj")) else 1.0
+                sharp = 2.0 if any(s in name for s in (
+                    "c_attn", "q_proj", "k_proj", "query")) else 1.0
                 p.copy_(rand(p, sharp / p.shape[-1] ** 0.5))
 
 
@@ -164,6 +240,11 @@ def permuted(w, heads):
     d = w.shape[0] // heads
     return (w.reshape(heads, 2, d // 2, *w.shape[1:]).swapaxes(1, 2)
             .reshape(w.shape))
+
+
+def by_kind(n, heads):
+    """Rows of head after head, each q, k, v, as all q, all k, all v."""
+    return np.arange(n).reshape(heads, 3, -1).swapaxes(0, 1).reshape(-1)
 
 
 def stored(name, a, case, turn):
@@ -213,13 +294,20 @@ def write_keys(w, kind, c):
     w.add_feed_forward_length(c.intermediate_size)
     w.add_block_count(c.num_hidden_layers)
     w.add_head_count(c.num_attention_heads)
+    if kind == "gpt_neox":
+        w.add_rope_dimension_count(int(d * c.rotary_pct))
+        w.add_rope_freq_base(c.rotary_emb_base)
+        w.add_parallel_residual(c.use_parallel_residual)
+        w.add_layer_norm_eps(c.layer_norm_eps)
+        return
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(c.rope_theta)
     if kind in ("llama", "mistral"):
         w.add_rope_dimension_count(d)
         w.add_vocab_size(c.vocab_size)
-    if d != c.hidden_size // c.num_attention_heads or kind == "gemma3":
+    if d != c.hidden_size // c.num_attention_heads or \
+            kind in ("gemma3", "qwen3"):
         w.add_key_length(d)
         w.add_value_length(d)
     if getattr(c, "sliding_window", None) and kind != "qwen2":
@@ -233,7 +321,7 @@ def write_gguf(path, model, case, change):
     """Writes the file and, with `change`, gives the model the weights as the
     file has them."""
     kind, c = case["kind"], model.config
-    arch = "llama" if kind == "mistral" else kind
+    arch = {"mistral": "llama", "gpt_neox": "gptneox"}.get(kind, kind)
     w = gguf.GGUFWriter(str(path), arch)
     write_keys(w, kind, c)
     if (getattr(c, "rope_scaling", None) or {}).get("rope_type") == "llama3":
@@ -256,6 +344,8 @@ def write_gguf(path, model, case, change):
         a = np.ascontiguousarray(a)
         rows = permuted(np.arange(a.shape[0]), heads) if heads else \
             np.arange(a.shape[0])
+        if "attn_qkv" in gname and kind == "gpt_neox":
+            rows = by_kind(a.shape[0], c.num_attention_heads)
         raw, t = stored(gname, np.ascontiguousarray(a[rows]), case, turn)
         turn += raw.ndim == 2
         w.add_tensor(gname, raw, raw_dtype=t)
@@ -274,22 +364,29 @@ def write_hf(out, model, case):
     t = DTYPES[case.get("dtype", "F32")]
     saved = copy.deepcopy(model).to(t)  # `to` rounds the rotary table, too
     if case.get("bare"):
-        saved = saved.transformer
+        saved = saved.base_model
     saved.save_pretrained(out, max_shard_size=case.get("shards", "5GB"))
     (out / "generation_config.json").unlink(missing_ok=True)
+    if "keys" in case:
+        path = out / "config.json"
+        config = {**json.loads(path.read_text()), **case["keys"]}
+        path.write_text(json.dumps(
+            {k: v for k, v in config.items() if v is not None or
+             k not in case["keys"]}, indent=2) + "\n")
 
 
 def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
-    for seed, (name, case) in enumerate(CASES.items(), 1):
+    for seed, (name, case) in enumerate({**CASES, **SERVED}.items(), 1):
         if len(sys.argv) > 2 and name not in sys.argv[2:]:
             continue
-        make(out / ARCHS.get(case["kind"], case["kind"]) / name, case, seed)
+        run = make_served if name in SERVED else make
+        run(out / ARCHS.get(case["kind"], case["kind"]) / name, case, seed)
 
 
-def make(out, case, seed):
+def make_model(case, seed, **more):
     config, cls = MODELS[case["kind"]]
-    c = config(**case["config"])
+    c = config(**{**case["config"], **more})
     c._attn_implementation = "eager"
     model = cls(c).eval()
     fill(model, case["kind"], seed)
@@ -297,6 +394,63 @@ def make(out, case, seed):
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(p.to(dtype).float())
+    return model
+
+
+def make_tokenizer(case):
+    """The parts of Pythia's and of Qwen3's files around the merges of
+    make_tokenizer_fixtures.py."""
+    here = Path(__file__).parent / "tokenizer"
+    t = Tokenizer.from_file(f"{here}/{case['tokenizer']}/tokenizer.json")
+    t.normalizer = normalizers.NFC()
+    t.decoder = decoders.ByteLevel()
+    if case["kind"] == "gpt_neox":
+        t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        t.add_tokens([AddedToken(" " * n) for n in (4, 3, 2)])
+    t.post_processor = processors.ByteLevel(trim_offsets=False)
+    return t
+
+
+def continue_text(model, tok, text):
+    ids = tok.encode(text).ids
+    more = list(ids)
+    for _ in range(CONTINUED):
+        with torch.no_grad():
+            y = model(torch.tensor([more]), use_cache=False).logits[0, -1]
+        best = y.topk(2).values
+        assert best[0] - best[1] > 2e-3  # no matter of rounding
+        more.append(int(y.argmax()))
+    got = tok.decode(more[len(ids):])
+    return dict(input=text, ids=ids, text=got)
+
+
+def make_served(out, case, seed):
+    tok = make_tokenizer(case)
+    n = tok.get_vocab_size()
+    model = make_model(case, seed, vocab_size=n)
+    # Small, or each token would follow itself; mute, those that are no text:
+    # parts of characters, added tokens. The best logits are over 0.
+    mute = [i for i in range(n) if i in tok.get_added_tokens_decoder() or
+            "\ufffd" in tok.decode([i])]
+    with torch.no_grad():
+        model.get_input_embeddings().weight *= 0.125
+        model.get_output_embeddings().weight[mute] = 0
+    if case["kind"] == "gpt_neox":  # as files from before 2024 have
+        model.gpt_neox.layers[0].attention.register_buffer(
+            "bias", torch.ones(1, 1, 4, 4, dtype=torch.uint8))
+    write_hf(out / "hf", model, case)
+    tok.save(str(out / "hf/tokenizer.json"), pretty=False)
+    end = tok.id_to_token(model.config.eos_token_id)
+    (out / "hf/tokenizer_config.json").write_text(json.dumps(
+        dict(add_prefix_space=False, eos_token=end)) + "\n")
+    rows = [continue_text(model, tok, t) for t in TEXTS]
+    (out / "served.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{out.name}: {[r['text'] for r in rows]}")
+
+
+def make(out, case, seed):
+    model = make_model(case, seed)
+    c = model.config
     (out / "expected").mkdir(parents=True, exist_ok=True)
     if case.get("gguf", True):
         write_gguf(out / "model.gguf", model, case, "types" in case)

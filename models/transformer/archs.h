@@ -13,6 +13,7 @@
     X(llama, "mistral", "qwen2", NULL)                                         \
     X(gemma3, "gemma3_text", NULL)                                             \
     X(gpt_neox, "gptneox", NULL)                                               \
+    X(qwen3, NULL)                                                             \
     X(bert, "distilbert", "roberta", "xlm-roberta", NULL)
 
 #define DECLARE(id, ...) extern const struct model_arch id##_arch;

@@ -40,10 +40,9 @@ static const char *const recurrent[] = {"rnn/lstm",
                                         "rnn/class-bi-lstm-mean-projection",
                                         NULL};
 static const char *const transformers[] = {
-    "gpt2/gpt2/hf",     "llama/llama/hf",
-    "llama/mistral/hf", "llama/qwen2/hf",
-    "gemma3/gemma3/hf", "gpt_neox/gpt_neox/hf",
-    "bert/bert-class",  NULL};
+    "gpt2/gpt2/hf",   "llama/llama/hf",   "llama/mistral/hf",
+    "llama/qwen2/hf", "gemma3/gemma3/hf", "gpt_neox/gpt_neox/hf",
+    "qwen3/qwen3/hf", "bert/bert-class",  NULL};
 static const char *const together[] = {
     "rnn/lstm",        "gpt2/gpt2/hf",        "llama/mistral/hf",
     "bert/bert-class", "rnn/class-lstm-last", NULL};

@@ -34,6 +34,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
+#include "engine/run/engine_options.h"
 
 struct exec {
     const struct kernels *k;
@@ -169,10 +170,8 @@ struct model_info {
 struct load_opts {
     const char *label; /* the model's name, for messages */
     const struct kernels *k;
-    size_t fold_bytes;     /* most bytes a folded table may take; 0: none */
-    int n_vocab_tokenizer; /* entries of tokenizer.json, 0: none */
-    int exact; /* 1: fp32 activations also over block types (--path exact) */
-    int bf16;  /* 1: bf16 products over BF16 weights, where the CPU has them */
+    const struct engine_options *options; /* exact, bf16, fold_bytes ... */
+    int n_vocab_tokenizer; /* entries of the tokenizer, 0: none */
 };
 
 struct model_arch {

@@ -178,10 +178,7 @@ int engine_load(struct engine *g, const char *name, const char *dir,
                                 .archs = g->archs,
                                 .k = g->s.k,
                                 .pool = g->s.pool,
-                                .fold_bytes = g->s.o.fold_bytes,
-                                .exact = g->s.o.exact,
-                                .bf16 = g->s.o.bf16,
-                                .max_item_tokens = g->s.o.max_item_tokens};
+                                .options = &g->s.o};
     struct model *m;
     struct lane *l;
 

@@ -107,9 +107,7 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
 {
     struct load_opts lo = {.label = m->name,
                            .k = o->k,
-                           .fold_bytes = o->fold_bytes,
-                           .exact = o->exact,
-                           .bf16 = o->bf16,
+                           .options = o->options,
                            .n_vocab_tokenizer =
                                m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
     if (m->arch->load(&lo, m->checkpoint, &m->info, &m->self, e))
@@ -208,7 +206,7 @@ int model_open(const struct model_open_opts *o, struct model **out,
     memcpy(m->name, o->name, strlen(o->name));
     if (checkpoint_open(o->dir, m->name, &m->checkpoint, e) ||
         find_arch(m, o->archs, e) || load(m, o, e) ||
-        set_limits(m, o->max_item_tokens, e)) {
+        set_limits(m, o->options->max_item_tokens, e)) {
         model_free(m);
         return -1;
     }

@@ -45,9 +45,7 @@ struct model_open_opts {
     const struct model_arch *const *archs;
     const struct kernels *k;
     struct pool *pool;
-    size_t fold_bytes;
-    int exact, bf16;
-    int max_item_tokens;
+    const struct engine_options *options; /* resolved */
 };
 
 /* model_open: one reference. ERR_INVALID (name), ERR_NOT_FOUND, ERR_FORMAT,

@@ -492,7 +492,7 @@ static int rnn_load(const struct load_opts *o, struct checkpoint *c,
     l.m = mem_zalloc(sizeof *l.m);
     if (!l.m)
         return err_nomem(e);
-    l.m->fold_bytes = o->fold_bytes;
+    l.m->fold_bytes = o->options->fold_bytes;
     if (read_config(&l, e) || load_tensors(&l, e)) {
         rnn_unload(l.m);
         return -1;

@@ -1,9 +1,8 @@
 /* qwen3: the dense decoders of the Qwen 3 family. A block, x the residual
  * stream, n1 to n4 RMSNorms:
  *
- *   h = n1(x);  q, k, v = h Wq, h Wk, h Wv (+ b);  each head of q by n3, of k
- * by
- *   n4 normed, then turned by position
+ *   h = n1(x);  q, k, v = h Wq, h Wk, h Wv (+ b);  each head of q normed by
+ *   n3, of k by n4, then turned by position
  *   x = x + attention(q, k, v) Wo
  *   h = n2(x);  x = x + (silu(h Wgate) * (h Wup)) Wdown
  *

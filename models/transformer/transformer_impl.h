@@ -156,8 +156,8 @@ struct tf_part {
 };
 
 /* tf_linear_load: checks shapes, packs, drops the tensors' pages. `out` may be
- * given to tf_linear_fini in any case. o->exact decides on `fast`,
- * o->bf16 on `bf16`. */
+ * given to tf_linear_fini in any case. the options decide on `fast`
+ * and `bf16`. */
 int tf_linear_load(struct weights *w, const struct load_opts *o,
                    const struct tf_part *part, int n_part, int K,
                    struct tf_linear *out, struct err *e);

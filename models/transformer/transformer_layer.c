@@ -142,8 +142,8 @@ int tf_linear_load(struct weights *w, const struct load_opts *o,
         tf_linear_fini(out);
         return -1;
     }
-    out->bf16 = o->bf16;
-    for (int i = 0; i < out->n_w && !o->exact; i++)
+    out->bf16 = o->options->bf16;
+    for (int i = 0; i < out->n_w && !o->options->exact; i++)
         out->fast |= matrix_quantised(&out->w[i]);
     return 0;
 }

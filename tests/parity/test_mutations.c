@@ -120,7 +120,7 @@ static int use(const char *dir, struct err *e)
     int got = use_tokenizer(dir, e);
     err_clear(e);
     const struct model_arch *a = arch_of(dir, e);
-    struct load_opts o = {0};
+    struct load_opts o = {.options = &(struct engine_options){0}};
     if (!a || rig_open_with(&g, a, dir, "auto", 1, &o, e)) {
         assert_true(e->code != ERR_NONE && e->code != ERR_INTERNAL);
         assert_true(e->msg[0] && !strstr(e->msg, "/tmp"));

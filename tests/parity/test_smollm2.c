@@ -49,7 +49,7 @@ static char path[600];
 static int open_model(struct rig *g, const char *kernels, int threads,
                       int exact)
 {
-    struct load_opts o = {.exact = exact};
+    struct load_opts o = {.options = &(struct engine_options){.exact = exact}};
     struct err e = ERR_INIT;
 
     if (!model_file(GGUF, path, sizeof path))

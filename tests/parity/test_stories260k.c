@@ -118,7 +118,7 @@ static int arg_max(const float *x)
 
 static void check(const char *file, const char *kernels)
 {
-    struct load_opts o = {.exact = 1};
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
     struct err e = ERR_INIT;
     struct rig g;
     struct rig_seq seq;

@@ -11,7 +11,8 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
              const char *kernels, int n_threads, size_t fold_bytes,
              struct err *e)
 {
-    struct load_opts o = {.fold_bytes = fold_bytes};
+    struct load_opts o = {
+        .options = &(struct engine_options){.fold_bytes = fold_bytes}};
 
     return rig_open_with(g, arch, dir, kernels, n_threads, &o, e);
 }

@@ -110,7 +110,7 @@ static void open_rig(struct golden *t, const struct model_arch *arch,
                      int exact)
 {
     struct err e = ERR_INIT;
-    struct load_opts o = {.exact = exact};
+    struct load_opts o = {.options = &(struct engine_options){.exact = exact}};
     char path[PATH_BYTES];
 
     snprintf(path, sizeof path, "tests/golden/%s/%s/%s", arch->name, name,
@@ -436,7 +436,8 @@ void golden_refused(const struct model_arch *arch, const char *name,
                     const char *key, const char *value, const char *part)
 {
     struct err e = ERR_INIT;
-    struct load_opts o = {.label = "test", .exact = 1};
+    struct load_opts o = {.label = "test",
+                          .options = &(struct engine_options){.exact = 1}};
     struct model_info info;
     struct checkpoint *c;
     struct buf b;

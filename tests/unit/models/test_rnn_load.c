@@ -33,7 +33,9 @@ static const struct rnn_shape classifier = {.cell = "gru",
 static int load_with(const char *dir, const char *config, int n_tokens,
                      struct model_info *info, struct err *e)
 {
-    struct load_opts o = {.label = "m", .n_vocab_tokenizer = n_tokens};
+    struct load_opts o = {.label = "m",
+                          .n_vocab_tokenizer = n_tokens,
+                          .options = &(struct engine_options){0}};
     struct checkpoint *c;
     char path[100];
     void *self = NULL;
@@ -185,7 +187,7 @@ static int open_shape(const struct rnn_shape *s, char *dir,
 
 static void test_load_tells_the_engine_what_it_is(void **state)
 {
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct model_info info;
     struct err e = ERR_INIT;
     struct checkpoint *c;
@@ -227,7 +229,7 @@ static void test_load_tells_the_engine_what_it_is(void **state)
 
 static void test_load_fails_cleanly_without_memory(void **state)
 {
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct model_info info;
     struct checkpoint *c;
     char dir[64];
@@ -267,7 +269,7 @@ static size_t scratch(const void *self, int items, int tokens, int rows,
 
 static void test_scratch_grows_with_every_limit(void **state)
 {
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct model_info info;
     struct err e = ERR_INIT;
     struct checkpoint *c;

@@ -187,7 +187,7 @@ static void check(const struct work *s, int at, int N, const float *from,
 
 static void load(const struct tf_part *part, int n, struct tf_linear *l)
 {
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct err e = ERR_INIT;
 
     if (tf_linear_load(w, &o, part, n, COLS, l, &e))
@@ -295,7 +295,7 @@ static void test_transposed_tensors_are_turned(void **state)
 
 static void refused(const struct tf_part *part, int n, const char *message)
 {
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct err e = ERR_INIT;
     struct tf_linear l;
 
@@ -329,7 +329,7 @@ static int load_all(void *arg, struct err *e)
         {.name = "k", .N = 6},
         {.name = "v", .N = 6}};
     struct tf_rope_spec spec = {.n_rot = 8, .base = 100.0};
-    struct load_opts o = {.label = "m"};
+    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct tf_linear one = {0}, many = {0};
     struct tf_norm norm = {0};
     struct tf_rope rope = {0};

@@ -142,11 +142,12 @@ static void check_carried(const char *dir)
 
     assert_int_equal(kernels_pick("auto", &c.k, &e), 0);
     assert_int_equal(pool_open(1, 0, &c.pool, &e), 0);
-    struct model_open_opts o = {.name = "carried",
-                                .dir = dir,
-                                .archs = registry_archs,
-                                .k = c.k,
-                                .max_item_tokens = 100};
+    struct model_open_opts o = {
+        .name = "carried",
+        .dir = dir,
+        .archs = registry_archs,
+        .k = c.k,
+        .options = &(struct engine_options){.max_item_tokens = 100}};
     if (model_open(&o, &c.m, &e))
         fail_msg("%s", e.msg);
     assert_true(c.m->info.cols[OUT_LOGITS] <= 1024);

@@ -68,7 +68,7 @@ void rnn_forward(const struct rnn_run *r)
         if (r->cell->has_c)
             memcpy(r->cp + off, r->c, bytes);
         struct grad_step s = step_at(r, t);
-        recur_apply(r->ahead, mat_of(r->h, m, H), 1,
+        recur_apply(&r->ahead, mat_of(r->h, m, H), 1,
                     mat_of(r->cell->split ? s.b : s.a, m, GH));
         r->cell->forward(&s);
         for (int k = 0; k < m; k++)
@@ -92,7 +92,7 @@ void rnn_backward(const struct rnn_run *r, struct mat dout,
         s.dh = dh;
         s.dc = dc;
         r->cell->backward(&s);
-        recur_apply(r->back, mat_of(r->cell->split ? s.b : s.a, s.m, GH),
+        recur_apply(&r->back, mat_of(r->cell->split ? s.b : s.a, s.m, GH),
                     r->cell->split, mat_of(dh, s.m, H));
     }
     struct mat da = mat_of(r->a, N, GH);

@@ -19,8 +19,8 @@
 
 struct steps {
     int T, N;
-    const int *n;   /* [T] active rows */
-    const int *off; /* [T + 1] */
+    int *n;   /* [T] active rows */
+    int *off; /* [T + 1] */
 };
 
 /* One time step of one direction for m rows. */
@@ -68,16 +68,16 @@ struct rnn_run {
     const struct steps *steps;
     int I, H, relu, reverse;
     struct rnn_weights w;
-    const struct recur *ahead, *back; /* w_hh, loaded; back: for backward */
-    struct mat x;                     /* [N, I] input */
-    struct mat out; /* [N, H] output, a column range of the layer's */
-    real *h, *c;    /* [B, H] state: in the first, out the last (reverse: in
+    struct recur ahead, back; /* w_hh, loaded; back: for backward */
+    struct mat x;             /* [N, I] input */
+    struct mat out;           /* [N, H] output, a column range of the layer's */
+    real *h, *c;   /* [B, H] state: in the first, out the last (reverse: in
                        zero). c may be NULL */
-    real *a;        /* [N, G*H] */
-    real *b;        /* [N, G*H], split cells */
-    real *hp;       /* [N, H] */
-    real *cp, *tc;  /* [N, H], where there is a c */
-    real *bias;     /* [G*H] scratch */
+    real *a;       /* [N, G*H] */
+    real *b;       /* [N, G*H], split cells */
+    real *hp;      /* [N, H] */
+    real *cp, *tc; /* [N, H], where there is a c */
+    real *bias;    /* [G*H] scratch */
 };
 
 /* rnn_forward: fills out, h, c and what the backward pass needs. */

@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "engine/compute/kernels.h"
+
 #define CBLAS_ROW_MAJOR 101
 #define CBLAS_NO_TRANS 111
 #define CBLAS_TRANS 112
@@ -16,26 +18,11 @@
 #define GEMM_SYMBOL "cblas_sgemm"
 #endif
 
-#ifdef __x86_64__
-static int has_avx512(void)
-{
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq");
-}
-#else
-static int has_avx512(void)
-{
-    return 0;
-}
-#endif
-
 int blas_open(struct blas *b, struct err *e)
 {
+    const struct kernels *avx512;
     memset(b, 0, sizeof *b);
-    if (has_avx512())
+    if (kernels_pick("avx512", &avx512, NULL) == 0)
         setenv("OPENBLAS_CORETYPE", "SKYLAKEX", 0);
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     b->library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -64,29 +51,12 @@ void blas_close(struct blas *b)
     b->library = NULL;
 }
 
-/* c = op(a) op(b) + beta c over k: an empty product does nothing. */
-static void product(const struct blas *s, int ta, int tb, int k, struct mat a,
-                    struct mat b, real beta, struct mat c)
+void blas_product(const struct blas *s, int ta, int tb, struct mat a,
+                  struct mat b, real beta, struct mat c)
 {
+    int k = ta ? a.r : a.c;
     if (c.r > 0 && c.c > 0 && k > 0)
-        s->gemm(CBLAS_ROW_MAJOR, ta, tb, c.r, c.c, k, (real)1, a.p, (int)a.ld,
-                b.p, (int)b.ld, beta, c.p, (int)c.ld);
-}
-
-void blas_nt(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c)
-{
-    product(s, CBLAS_NO_TRANS, CBLAS_TRANS, a.c, a, b, beta, c);
-}
-
-void blas_nn(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c)
-{
-    product(s, CBLAS_NO_TRANS, CBLAS_NO_TRANS, a.c, a, b, beta, c);
-}
-
-void blas_tn(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c)
-{
-    product(s, CBLAS_TRANS, CBLAS_NO_TRANS, a.r, a, b, beta, c);
+        s->gemm(CBLAS_ROW_MAJOR, ta ? CBLAS_TRANS : CBLAS_NO_TRANS,
+                tb ? CBLAS_TRANS : CBLAS_NO_TRANS, c.r, c.c, k, (real)1, a.p,
+                (int)a.ld, b.p, (int)b.ld, beta, c.p, (int)c.ld);
 }

@@ -26,13 +26,28 @@ struct blas {
 int blas_open(struct blas *b, struct err *e);
 void blas_close(struct blas *b);
 
-/* c = a b' + beta c, a b + beta c, a' b + beta c. Sizes are those of the
- * views; an empty product does nothing. */
-void blas_nt(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c);
-void blas_nn(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c);
-void blas_tn(const struct blas *s, struct mat a, struct mat b, real beta,
-             struct mat c);
+/* blas_product: c = a b + beta c, with a or b transposed. An empty product does
+ * nothing. */
+void blas_product(const struct blas *s, int ta, int tb, struct mat a,
+                  struct mat b, real beta, struct mat c);
+
+/* a b', a b, a' b */
+static inline void blas_nt(const struct blas *s, struct mat a, struct mat b,
+                           real beta, struct mat c)
+{
+    blas_product(s, 0, 1, a, b, beta, c);
+}
+
+static inline void blas_nn(const struct blas *s, struct mat a, struct mat b,
+                           real beta, struct mat c)
+{
+    blas_product(s, 0, 0, a, b, beta, c);
+}
+
+static inline void blas_tn(const struct blas *s, struct mat a, struct mat b,
+                           real beta, struct mat c)
+{
+    blas_product(s, 1, 0, a, b, beta, c);
+}
 
 #endif

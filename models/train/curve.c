@@ -126,13 +126,11 @@ int curve_write(const struct trainer *t, struct err *e)
                  (long long)p->step, p->epoch, (long long)p->tokens, p->seconds,
                  p->lr, p->train, p->valid, p->accuracy);
     }
-    rc = b.failed ? err_nomem(e)
-                  : write_file(t->o.out, "curve.csv", b.p, b.len, e);
+    rc = save_file(t->o.out, "curve.csv", &b, e);
     buf_clear(&b);
     if (rc == 0 && t->curve.n > 0) {
         add_plot(&b, &t->curve);
-        rc = b.failed ? err_nomem(e)
-                      : write_file(t->o.out, "curve.svg", b.p, b.len, e);
+        rc = save_file(t->o.out, "curve.svg", &b, e);
     }
     buf_fini(&b);
     return rc;

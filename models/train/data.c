@@ -3,12 +3,10 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/data.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 
@@ -63,21 +61,6 @@ static int label_of(const struct data_format *f, const char *s, size_t n)
     return v;
 }
 
-static int read_file(const char *path, struct buf *b, struct err *e)
-{
-    char block[1 << 16];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(e, ERR_NOT_FOUND, "%s cannot be opened", path);
-    ssize_t n;
-    while ((n = read(fd, block, sizeof block)) > 0)
-        buf_add(b, block, (size_t)n);
-    close(fd);
-    if (n < 0)
-        return err_set(e, ERR_IO, "%s cannot be read", path);
-    return b->failed ? err_nomem(e) : 0;
-}
-
 /* End of the record that starts at p: the line's, that of the last line before
  * a blank one, or the file's. *next is where the next record starts. */
 static const char *record_end(const char *p, const char *end, int record,
@@ -96,10 +79,10 @@ static const char *record_end(const char *p, const char *end, int record,
     }
 }
 
-static int each_record(const char *path, const struct buf *b, int file,
-                       int record, data_fn *fn, void *arg, struct err *e)
+static int each_record(const char *path, const char *p, const char *end,
+                       int file, int record, data_fn *fn, void *arg,
+                       struct err *e)
 {
-    const char *p = b->p, *end = b->p + b->len;
     int64_t line = 1;
     while (p < end) {
         if (record == RECORD_BLANK && *p == '\n') {
@@ -120,6 +103,14 @@ static int each_record(const char *path, const struct buf *b, int file,
             line += *p == '\n';
     }
     return 0;
+}
+
+size_t data_label(const char *text, size_t n)
+{
+    size_t k = 0;
+    while (k < n && text[k] != ' ' && text[k] != '\t')
+        k++;
+    return k;
 }
 
 int data_each(const char *files, int record, double *share, int *n_files,
@@ -145,12 +136,13 @@ int data_each(const char *files, int record, double *share, int *n_files,
             share[*n_files] = v;
             *colon = '\0';
         }
-        struct buf b;
-        buf_init(&b, (size_t)4 << 30);
-        rc = read_file(path, &b, e);
-        if (rc == 0 && b.len > 0)
-            rc = each_record(path, &b, *n_files, record, fn, arg, e);
-        buf_fini(&b);
+        char *text = NULL;
+        size_t size;
+        rc = file_read(path, path, (size_t)4 << 30, &text, &size, e);
+        if (rc == 0)
+            rc = each_record(path, text, text + size, *n_files, record, fn, arg,
+                             e);
+        mem_free(text);
         mem_free(path);
         *n_files += 1;
         files += n + (files[n] == ',');
@@ -198,9 +190,7 @@ static int add_record(void *arg, int file, int64_t line, const char *text,
     int label = 0;
     (void)line;
     if (r->f->labelled) {
-        size_t k = 0;
-        while (k < n && text[k] != ' ' && text[k] != '\t')
-            k++;
+        size_t k = data_label(text, n);
         label = k < n ? label_of(r->f, text, k) : -1;
         if (label < 0)
             return err_set(e, ERR_FORMAT,
@@ -260,7 +250,7 @@ void corpus_fini(struct corpus *c)
     memset(c, 0, sizeof *c);
 }
 
-static void shuffle_range(struct rng *r, int n, int32_t *v)
+void data_shuffle(struct rng *r, int n, int32_t *v)
 {
     for (int i = n - 1; i > 0; i--) {
         int k = (int)rng_below(r, (uint32_t)i + 1);
@@ -282,17 +272,17 @@ int corpus_order(const struct corpus *c, int shuffle, struct rng *r,
     int n = 0;
     for (int f = 0; f < c->n_files; f++) {
         int from = c->first[f], count = c->first[f + 1] - from;
-        int take = (int)(c->share[f] * count + 0.5);
+        int take = r == NULL ? count : (int)(c->share[f] * count + 0.5);
         for (int i = 0; i < count; i++)
             order[n + i] = from + i;
         if (take < count) {
-            shuffle_range(r, count, order + n);
+            data_shuffle(r, count, order + n);
             qsort(order + n, (size_t)take, sizeof *order, ascending);
         }
         n += take;
     }
-    if (shuffle)
-        shuffle_range(r, n, order);
+    if (shuffle && r != NULL)
+        data_shuffle(r, n, order);
     return n;
 }
 

@@ -56,9 +56,11 @@ void corpus_fini(struct corpus *c);
 
 /* corpus_order: the records of an epoch into order [n_records]: the share of
  * each file, shuffled when asked. Returns their number. A function of the
- * generator's state alone. */
+ * generator's state alone. r NULL: all of them as they stand. */
 int corpus_order(const struct corpus *c, int shuffle, struct rng *r,
                  int32_t *order);
+
+void data_shuffle(struct rng *r, int n, int32_t *v);
 
 /* corpus_stream: "</s> record </s> record </s>" of the records in order, with
  * the token `frame` (-1: none) around each. out: taken over by the caller
@@ -76,5 +78,7 @@ typedef int data_fn(void *arg, int file, int64_t line, const char *text,
                     size_t n, struct err *e);
 int data_each(const char *files, int record, double *share, int *n_files,
               data_fn *fn, void *arg, struct err *e);
+/* data_label: length of the label that a labelled record begins with. */
+size_t data_label(const char *text, size_t n);
 
 #endif

@@ -9,15 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
+#include "models/train/load.h"
 #include "models/train/train.h"
 
 struct source {
     const struct weights *w;
     struct tokenizer *tok;
-    float *row;
-    size_t row_cap;
     int tensors, rows;
     enum { PARTS_ALL, PARTS_VOCABULARY, PARTS_REVERSE } parts;
 };
@@ -37,98 +35,60 @@ static const struct tensor *partner(const struct source *s, const char *name)
     return weights_find(s->w, plain);
 }
 
-/* The embedding may come from another architecture. */
+/* The embedding may come from another family. */
 static const struct tensor *embedding_of(const struct source *s)
 {
-    static const char *const names[] = {"embedding.weight",
-                                        "transformer.wte.weight",
-                                        "bert.embeddings.word_embeddings."
-                                        "weight"};
     const struct tensor *w = NULL;
-    for (int i = 0; i < 3 && w == NULL && s->parts != PARTS_REVERSE; i++)
-        w = weights_find(s->w, names[i]);
-    return w;
+    for (int i = 0; trainables[i] != NULL && w == NULL; i++)
+        if (trainables[i]->embedding != NULL)
+            w = weights_find(s->w, trainables[i]->embedding);
+    return s->parts != PARTS_REVERSE ? w : NULL;
 }
 
-static int has_row_match(const struct trainer *t, int i)
-{
-    return i == t->net.embedding ||
-           (t->net.c.C == 0 && (i == t->net.out_w || i == t->net.out_b));
-}
-
-static int copy_rows(struct trainer *t, int i, const struct tensor *from,
-                     struct source *s, struct err *e)
+static void copy_rows(struct trainer *t, int i, const struct tensor *from,
+                      struct source *s)
 {
     const struct net_tensor *x = &t->net.t[i];
     size_t c = x->n_dims == 2 ? (size_t)x->dim[1] : 1;
-    if (from->n_dims != x->n_dims ||
-        (x->n_dims == 2 && from->dim[1] != x->dim[1]))
-        return 0;
-    if (c > s->row_cap) {
-        float *row = mem_grow(s->row, c, sizeof *row);
-        if (row == NULL)
-            return err_nomem(e);
-        s->row = row;
-        s->row_cap = c;
-    }
     for (int32_t id = 0; id < x->dim[0]; id++) {
         int32_t old = tokenizer_id(s->tok, tokenizer_text(t->tokenizer, id));
         if (old < 0 || old >= from->dim[0])
             continue;
-        tensor_read(from, (size_t)old * c, c, s->row);
-        for (size_t k = 0; k < c; k++)
-            t->w[x->at + (size_t)id * c + k] = (real)s->row[k];
+        load_reals(from, (size_t)old * c, c, t->w + x->at + (size_t)id * c);
         s->rows += i == t->net.embedding;
     }
-    s->tensors++;
-    return 1;
 }
 
-static int copy_whole(struct trainer *t, int i, const struct tensor *from,
-                      struct source *s, struct err *e)
+static int fits(const struct source *s, const struct net_tensor *x,
+                const struct tensor *from, const struct tensor *out)
 {
-    const struct net_tensor *x = &t->net.t[i];
-    if (from->n_dims != x->n_dims || from->dim[0] != x->dim[0] ||
+    if (from == NULL || from->n_dims != x->n_dims ||
         (x->n_dims == 2 && from->dim[1] != x->dim[1]))
         return 0;
-    if (x->n > s->row_cap) {
-        float *row = mem_grow(s->row, x->n, sizeof *row);
-        if (row == NULL)
-            return err_nomem(e);
-        s->row = row;
-        s->row_cap = x->n;
-    }
-    tensor_read(from, 0, x->n, s->row);
-    for (size_t k = 0; k < x->n; k++)
-        t->w[x->at + k] = (real)s->row[k];
-    s->tensors++;
-    return 1;
+    if (x->rows == ROWS_ENTRIES)
+        return 1;
+    if (s->parts == PARTS_VOCABULARY || from->dim[0] != x->dim[0])
+        return 0;
+    /* a classifier made from a language model has another output */
+    return x->rows != ROWS_LABELS || (out != NULL && out->dim[0] == x->dim[0]);
 }
 
-static int copy_tensors(struct trainer *t, struct source *s, struct err *e)
+static void copy_tensors(struct trainer *t, struct source *s)
 {
-    /* a classifier made from a language model has another output */
     const struct tensor *out = weights_find(s->w, t->net.t[t->net.out_w].name);
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
         const struct tensor *from =
             i == t->net.embedding ? embedding_of(s) : partner(s, x->name);
-        int rc = 0;
-        if (from == NULL ||
-            (s->parts == PARTS_VOCABULARY && !has_row_match(t, i)))
+        if (!fits(s, x, from, out))
             continue;
-        if (t->net.c.C > 0 && i >= t->net.out_w &&
-            (out == NULL || out->dim[0] != t->net.c.C))
-            continue;
-        if (has_row_match(t, i))
-            rc = copy_rows(t, i, from, s, e);
+        if (x->rows == ROWS_ENTRIES)
+            copy_rows(t, i, from, s);
         else
-            rc = copy_whole(t, i, from, s, e);
-        if (rc < 0)
-            return -1;
-        x->from_start = rc;
+            load_reals(from, 0, x->n, t->w + x->at);
+        x->from_start = 1;
+        s->tensors++;
     }
-    return 0;
 }
 
 static int start_from(struct trainer *t, const char *dir, int parts,
@@ -141,13 +101,12 @@ static int start_from(struct trainer *t, const char *dir, int parts,
     s.w = checkpoint_weights(from, e);
     int rc = s.w != NULL ? tokenizer_open(from, &s.tok, e) : -1;
     if (rc == 0)
-        rc = copy_tensors(t, &s, e);
+        copy_tensors(t, &s);
     if (rc == 0 && s.tensors == 0)
         rc = err_set(e, ERR_INVALID, "%s: no tensor fits this net", dir);
     if (rc == 0)
         trainer_say(t, "init from %s: %d of %d tensors, %d of %d entries\n",
-                    dir, s.tensors, t->net.n_tensors, s.rows, t->net.c.V);
-    mem_free(s.row);
+                    dir, s.tensors, t->net.n_tensors, s.rows, t->net.V);
     if (s.tok != NULL)
         tokenizer_close(s.tok);
     checkpoint_close(from);

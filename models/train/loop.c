@@ -39,10 +39,10 @@ double trainer_seconds(const struct trainer *t)
  */
 static double done_share(const struct trainer *t)
 {
-    double all = (double)t->steps * t->o.epochs;
-    double steps =
-        ((double)t->at.epoch * (double)t->steps + (double)t->at.in_epoch) /
-        (all > 0 ? all : 1);
+    double all = (double)t->epoch.steps * t->o.epochs;
+    double steps = ((double)t->at.epoch * (double)t->epoch.steps +
+                    (double)t->at.in_epoch) /
+                   (all > 0 ? all : 1);
     double limit = t->o.max_minutes * 60;
     double time = limit > 0 ? trainer_seconds(t) / limit : 0;
     double share = steps > time ? steps : time;
@@ -75,7 +75,7 @@ static void report(struct run *r, double lr)
                 "%sepoch %d/%d step %lld/%lld  loss %.4f  lr %.2e  "
                 "%.0f tokens/s  left %d:%02d:%02d%s",
                 r->tty ? "\r" : "", t->at.epoch + 1, t->o.epochs,
-                (long long)t->at.in_epoch, (long long)t->steps, loss, lr,
+                (long long)t->at.in_epoch, (long long)t->epoch.steps, loss, lr,
                 (double)r->window_tokens / (spent > 0 ? spent : 1),
                 (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60,
                 r->tty ? "   " : "\n");
@@ -90,7 +90,7 @@ static void report(struct run *r, double lr)
 static double rank_of(const struct trainer *t, const struct score_sum *s)
 {
     double nll = s->nats / (double)s->rows;
-    if (t->net.c.C == 0 || t->o.keep == KEEP_NLL)
+    if (!t->objective->labelled || t->o.keep == KEEP_NLL)
         return nll;
     return -(double)s->right / (double)s->rows + 1e-6 * nll;
 }
@@ -127,8 +127,8 @@ static int validate(struct trainer *t, double lr, struct err *e)
     double nll = s.nats / (double)s.rows;
     struct curve_point p = {.step = t->at.step,
                             .tokens = t->at.tokens,
-                            .epoch = t->at.epoch +
-                                     (double)t->at.in_epoch / (double)t->steps,
+                            .epoch = t->at.epoch + (double)t->at.in_epoch /
+                                                       (double)t->epoch.steps,
                             .seconds = trainer_seconds(t),
                             .lr = lr,
                             .valid = nll,
@@ -141,19 +141,12 @@ static int validate(struct trainer *t, double lr, struct err *e)
         return err_set(e, ERR_INTERNAL, "validation loss is not finite");
     if (keep_best(t, &s, w, e) != 0 || curve_add(&t->curve, &p, e) != 0)
         return -1;
-    const char *mark = t->at.since_best == 0 ? "  best" : "";
-    if (t->net.c.C > 0)
-        trainer_say(t,
-                    "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                    "accuracy %.4f%s\n",
-                    isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
-                    p.accuracy, mark);
-    else
-        trainer_say(t,
-                    "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  "
-                    "perplexity %.2f%s\n",
-                    isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
-                    exp(nll), mark);
+    int right = t->objective->labelled;
+    trainer_say(t, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  %s %.*f%s\n",
+                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
+                right ? "accuracy" : "perplexity", right ? 4 : 2,
+                right ? p.accuracy : exp(nll),
+                t->at.since_best == 0 ? "  best" : "");
     return curve_write(t, e);
 }
 
@@ -203,13 +196,13 @@ static int advance(struct run *r, struct err *e)
     r->window_tokens += t->at.tokens - tokens;
     if (trainer_seconds(t) >= r->report_at)
         report(r, lr);
-    int last = t->at.in_epoch == t->steps;
+    int last = t->at.in_epoch == t->epoch.steps;
     int due = t->o.eval_every > 0 ? t->at.step % t->o.eval_every == 0 : last;
     if (due && validate(t, lr, e) != 0)
         return -1;
     if (trainer_seconds(t) >= r->save_at) {
         r->save_at = trainer_seconds(t) + t->o.save_minutes * 60;
-        return state_save(t, e);
+        return resume_save(t, e);
     }
     return 0;
 }
@@ -221,13 +214,13 @@ static int run_epoch(struct run *r, struct err *e)
         return -1;
     set_rates(t);
     start_tail(t);
-    while (t->at.in_epoch < t->steps && !*t->stop) {
+    while (t->at.in_epoch < t->epoch.steps && !*t->stop) {
         if (advance(r, e) != 0)
             return -1;
         if (is_over(t))
             return 0;
     }
-    if (t->at.in_epoch == t->steps) {
+    if (t->at.in_epoch == t->epoch.steps) {
         t->at.epoch++;
         t->at.in_epoch = 0;
     }
@@ -245,11 +238,11 @@ int trainer_run(struct trainer *t, struct err *e)
             return -1;
     if (*t->stop) {
         trainer_say(t, "stopped: --resume goes on from here\n");
-        return state_save(t, e);
+        return resume_save(t, e);
     }
     /* an epoch cut short by time has not been validated since */
-    if (t->at.loss_rows > 0 && t->steps > 0 &&
+    if (t->at.loss_rows > 0 && t->epoch.steps > 0 &&
         validate(t, learning_rate(t), e) != 0)
         return -1;
-    return state_save(t, e);
+    return resume_save(t, e);
 }

@@ -3,54 +3,37 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/loss.h"
 
-#include "engine/base/mem.h"
-
-int rows_init(struct rows *r, int n_rows, struct err *e)
+void rows_init(struct rows *r, struct region *mem, int n_rows)
 {
     r->n = 0;
-    r->mark = mem_zarray((size_t)n_rows, 1);
-    r->list = mem_array((size_t)n_rows, sizeof *r->list);
-    return r->mark != NULL && r->list != NULL ? 0 : err_nomem(e);
+    r->mark = region_take(mem, (size_t)n_rows, sizeof *r->mark);
+    r->list = region_take(mem, (size_t)n_rows, sizeof *r->list);
 }
 
-void rows_fini(struct rows *r)
+void rows_forget(struct rows *r)
 {
-    mem_free(r->mark);
-    mem_free(r->list);
-    memset(r, 0, sizeof *r);
+    for (int i = 0; i < r->n; i++)
+        r->mark[r->list[i]] = 0;
+    r->n = 0;
 }
 
-int loss_work_init(struct loss_work *k, int K, int Q, int samples,
-                   struct err *e)
+void loss_work_init(struct loss_work *k, struct region *mem, int K, int Q,
+                    int samples)
 {
-    size_t n = (size_t)samples, q = (size_t)Q;
+    size_t n = (size_t)samples, nq = n * (size_t)Q, s = sizeof(real);
     memset(k, 0, sizeof *k);
     k->width = K > samples ? K : samples;
     /* the products want many rows, the passes between them few: measured best
      * at about 4 million scores */
     int rows = (1 << 22) / k->width / 16 * 16;
     k->block = rows < 128 ? 128 : rows > 512 ? 512 : rows;
-    k->scores = mem_aligned((size_t)k->block * (size_t)k->width * sizeof(real));
-    if (samples > 0) {
-        k->w = mem_aligned(n * q * sizeof(real));
-        k->dw = mem_aligned(n * q * sizeof(real));
-        k->b = mem_aligned(n * sizeof(real));
-        k->db = mem_aligned(n * sizeof(real));
-    }
-    int ok = k->scores != NULL &&
-             (samples == 0 ||
-              (k->w != NULL && k->dw != NULL && k->b != NULL && k->db != NULL));
-    return ok ? 0 : err_nomem(e);
-}
-
-void loss_work_fini(struct loss_work *k)
-{
-    mem_aligned_free(k->scores);
-    mem_aligned_free(k->w);
-    mem_aligned_free(k->dw);
-    mem_aligned_free(k->b);
-    mem_aligned_free(k->db);
-    memset(k, 0, sizeof *k);
+    k->scores = region_take(mem, (size_t)k->block * (size_t)k->width, s);
+    if (samples == 0)
+        return;
+    k->w = region_take(mem, nq, s);
+    k->dw = region_take(mem, nq, s);
+    k->b = region_take(mem, n, s);
+    k->db = region_take(mem, n, s);
 }
 
 static struct mat rows_of(struct mat a, int first, int n)
@@ -115,9 +98,8 @@ double loss_full(const struct loss_task *t)
 
 /* One row of sampled scores [set->n] (bias and correction not yet added):
  * becomes scale * gradient; *dt gets that of the target's score. */
-static double sampled_row(const struct loss_task *t,
-                          const struct noise_set *set, int32_t target,
-                          real score, real *x, real *dt)
+static double sampled_row(const struct loss_task *t, const struct noise *set,
+                          int32_t target, real score, real *x, real *dt)
 {
     int hit = set->place[target];
     real max = vec_add_max(set->n, t->work->b, x);
@@ -136,7 +118,7 @@ static double sampled_row(const struct loss_task *t,
     return (double)max + log((double)sum) - (double)score;
 }
 
-static void gather_noise(const struct loss_task *t, const struct noise_set *set)
+static void gather_noise(const struct loss_task *t, const struct noise *set)
 {
     size_t q = (size_t)t->w.c;
     for (int i = 0; i < set->n; i++) {
@@ -149,8 +131,7 @@ static void gather_noise(const struct loss_task *t, const struct noise_set *set)
     memset(t->work->db, 0, (size_t)set->n * sizeof(real));
 }
 
-static void scatter_noise(const struct loss_task *t,
-                          const struct noise_set *set)
+static void scatter_noise(const struct loss_task *t, const struct noise *set)
 {
     size_t q = (size_t)t->w.c;
     for (int i = 0; i < set->n; i++) {
@@ -162,8 +143,7 @@ static void scatter_noise(const struct loss_task *t,
     }
 }
 
-double loss_sampled(const struct loss_task *t, const struct noise *noise,
-                    const struct noise_set *set)
+double loss_sampled(const struct loss_task *t, const struct noise *set)
 {
     double loss = 0;
     int Q = t->w.c;
@@ -183,8 +163,8 @@ double loss_sampled(const struct loss_task *t, const struct noise *noise,
             const real *row = t->w.p + (size_t)id * t->w.ld;
             const real *in = y.p + (size_t)r * y.ld;
             real *out = dy.p + (size_t)r * dy.ld;
-            real d, score = vec_dot(Q, in, row) + t->b[id] -
-                            noise_log_q(set, noise, id);
+            real d,
+                score = vec_dot(Q, in, row) + t->b[id] - noise_log_q(set, id);
             real *x = s.p + (size_t)r * s.ld;
             loss += sampled_row(t, set, id, score, x, &d);
             vec_add((size_t)set->n, x, t->work->db);

@@ -15,34 +15,27 @@
 #include "models/train/blas.h"
 #include "models/train/rows.h"
 
-/* Where noise comes from. */
+/* Where noise comes from, and the set drawn last: distinct words with the logs
+ * of their expected counts. */
 struct noise {
-    int n;         /* vocabulary */
-    double *p;     /* [n] probability of one draw */
-    double *alias; /* [n] threshold of the alias method (Walker 1977) */
+    int V;
+    double *p;     /* [V] probability of one draw */
+    double *alias; /* [V] threshold of the alias method (Walker 1977) */
     int32_t *other;
-};
-
-/* noise_init: probabilities in proportion to count^power; NULL counts:
- * log-uniform over ranks, p(k) = log((k + 2) / (k + 1)) / log(n + 1). */
-int noise_init(struct noise *s, const int64_t *counts, int n, double power,
-               struct err *e);
-void noise_fini(struct noise *s);
-
-/* A noise set: distinct words and log expected counts. */
-struct noise_set {
     int n, cap;
-    int32_t *ids;   /* [cap] */
-    real *log_q;    /* [cap] */
+    int32_t *ids;   /* [n] */
+    real *log_q;    /* [n] */
     int32_t *place; /* [V] position in ids, or -1 */
     double tries;
 };
-int noise_set_init(struct noise_set *s, int cap, int n_vocab, struct err *e);
-void noise_set_fini(struct noise_set *s);
-void noise_set_draw(struct noise_set *s, const struct noise *from,
-                    struct rng *r);
-real noise_log_q(const struct noise_set *s, const struct noise *from,
-                 int32_t id);
+
+/* noise_init: sets of `cap` words. Probabilities in proportion to count^power;
+ * NULL counts: log-uniform over ranks, p(k) = log((k + 2) / (k + 1)) / log(V +
+ * 1). */
+int noise_init(struct noise *s, struct region *mem, int V, int cap,
+               const int64_t *counts, double power, struct err *e);
+void noise_draw(struct noise *s, struct rng *r);
+real noise_log_q(const struct noise *s, int32_t id);
 
 struct loss_work {
     int block;    /* rows of a block */
@@ -51,9 +44,9 @@ struct loss_work {
     real *w, *dw; /* [samples, Q], sampled only */
     real *b, *db; /* [samples] */
 };
-int loss_work_init(struct loss_work *k, int K, int Q, int samples,
-                   struct err *e);
-void loss_work_fini(struct loss_work *k);
+/* loss_work_init: failed memory is the region's to tell. */
+void loss_work_init(struct loss_work *k, struct region *mem, int K, int Q,
+                    int samples);
 
 struct loss_task {
     const struct blas *blas;
@@ -74,7 +67,6 @@ struct loss_task {
 /* Sum over the rows of -log p(target), unscaled (with smoothing: of the
  * smoothed loss). */
 double loss_full(const struct loss_task *t);
-double loss_sampled(const struct loss_task *t, const struct noise *noise,
-                    const struct noise_set *set);
+double loss_sampled(const struct loss_task *t, const struct noise *noise);
 
 #endif

@@ -4,20 +4,19 @@
  * corrected by (as in TensorFlow's sampled softmax).
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/base/mem.h"
 #include "models/train/loss.h"
 
 static void fill_weights(struct noise *s, const int64_t *counts, double power)
 {
     double sum = 0;
-    for (int i = 0; i < s->n; i++) {
+    for (int i = 0; i < s->V; i++) {
         if (counts == NULL)
             s->p[i] = log((i + 2.0) / (i + 1.0));
         else
             s->p[i] = pow(counts[i] > 0 ? (double)counts[i] : 0.5, power);
         sum += s->p[i];
     }
-    for (int i = 0; i < s->n; i++)
+    for (int i = 0; i < s->V; i++)
         s->p[i] /= sum;
 }
 
@@ -25,16 +24,16 @@ static void fill_weights(struct noise *s, const int64_t *counts, double power)
  * first serves as the two stacks, small from the front, large from the back. */
 static void fill_alias(struct noise *s, int32_t *stack)
 {
-    int small = 0, large = s->n;
-    for (int i = 0; i < s->n; i++) {
-        s->alias[i] = s->p[i] * s->n;
+    int small = 0, large = s->V;
+    for (int i = 0; i < s->V; i++) {
+        s->alias[i] = s->p[i] * s->V;
         s->other[i] = i;
         if (s->alias[i] < 1)
             stack[small++] = i;
         else
             stack[--large] = i;
     }
-    while (small > 0 && large < s->n) {
+    while (small > 0 && large < s->V) {
         int32_t a = stack[--small], b = stack[large];
         s->other[a] = b;
         s->alias[b] -= 1 - s->alias[a];
@@ -45,64 +44,33 @@ static void fill_alias(struct noise *s, int32_t *stack)
     }
 }
 
-int noise_init(struct noise *s, const int64_t *counts, int n, double power,
-               struct err *e)
+int noise_init(struct noise *s, struct region *mem, int V, int cap,
+               const int64_t *counts, double power, struct err *e)
 {
-    memset(s, 0, sizeof *s);
-    s->n = n;
-    s->p = mem_array((size_t)n, sizeof *s->p);
-    s->alias = mem_array((size_t)n, sizeof *s->alias);
-    s->other = mem_array((size_t)n, sizeof *s->other);
-    int32_t *stack = mem_array((size_t)n, sizeof *stack);
-    if (s->p == NULL || s->alias == NULL || s->other == NULL || stack == NULL) {
-        mem_free(stack);
-        noise_fini(s);
-        return err_nomem(e);
-    }
+    size_t n = (size_t)V, m = (size_t)cap;
+    *s = (struct noise){.V = V,
+                        .cap = cap,
+                        .p = region_take(mem, n, sizeof *s->p),
+                        .alias = region_take(mem, n, sizeof *s->alias),
+                        .other = region_take(mem, n, sizeof *s->other),
+                        .ids = region_take(mem, m, sizeof *s->ids),
+                        .log_q = region_take(mem, m, sizeof *s->log_q),
+                        .place = region_take(mem, n, sizeof *s->place)};
+    if (region_check(mem, e) != 0)
+        return -1;
     fill_weights(s, counts, power);
-    fill_alias(s, stack);
-    mem_free(stack);
-    return 0;
-}
-
-void noise_fini(struct noise *s)
-{
-    mem_free(s->p);
-    mem_free(s->alias);
-    mem_free(s->other);
-    memset(s, 0, sizeof *s);
-}
-
-int noise_set_init(struct noise_set *s, int cap, int n_vocab, struct err *e)
-{
-    memset(s, 0, sizeof *s);
-    s->cap = cap;
-    s->ids = mem_array((size_t)cap, sizeof *s->ids);
-    s->log_q = mem_array((size_t)cap, sizeof *s->log_q);
-    s->place = mem_array((size_t)n_vocab, sizeof *s->place);
-    if (s->ids == NULL || s->log_q == NULL || s->place == NULL)
-        return err_nomem(e);
-    for (int i = 0; i < n_vocab; i++)
+    fill_alias(s, s->place);
+    for (int i = 0; i < V; i++)
         s->place[i] = -1;
     return 0;
 }
 
-void noise_set_fini(struct noise_set *s)
+real noise_log_q(const struct noise *s, int32_t id)
 {
-    mem_free(s->ids);
-    mem_free(s->log_q);
-    mem_free(s->place);
-    memset(s, 0, sizeof *s);
+    return (real)log(-expm1(s->tries * log1p(-s->p[id])));
 }
 
-real noise_log_q(const struct noise_set *s, const struct noise *from,
-                 int32_t id)
-{
-    return (real)log(-expm1(s->tries * log1p(-from->p[id])));
-}
-
-void noise_set_draw(struct noise_set *s, const struct noise *from,
-                    struct rng *r)
+void noise_draw(struct noise *s, struct rng *r)
 {
     for (int i = 0; i < s->n; i++)
         s->place[s->ids[i]] = -1;
@@ -111,9 +79,9 @@ void noise_set_draw(struct noise_set *s, const struct noise *from,
     /* the bound ends the search where the noise has too few likely words */
     double max_tries = 64.0 * s->cap;
     while (s->n < s->cap && s->tries < max_tries) {
-        int32_t id = (int32_t)rng_below(r, (uint32_t)from->n);
-        if (rng_uniform(r) >= from->alias[id])
-            id = from->other[id];
+        int32_t id = (int32_t)rng_below(r, (uint32_t)s->V);
+        if (rng_uniform(r) >= s->alias[id])
+            id = s->other[id];
         s->tries++;
         if (s->place[id] < 0) {
             s->place[id] = s->n;
@@ -121,5 +89,5 @@ void noise_set_draw(struct noise_set *s, const struct noise *from,
         }
     }
     for (int i = 0; i < s->n; i++)
-        s->log_q[i] = noise_log_q(s, from, s->ids[i]);
+        s->log_q[i] = noise_log_q(s, s->ids[i]);
 }

@@ -3,25 +3,19 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/optim.h"
 
-#include "engine/base/mem.h"
-
-int optim_init(struct optim *o, const struct net *n, struct err *e)
+int optim_init(struct optim *o, struct region *mem, const struct net *n,
+               real *w, int n_workers, struct err *e)
 {
+    o->net = n;
+    o->w = w;
+    o->n_workers = n_workers;
     if (o->kind != OPTIM_SGD || o->momentum > 0)
-        o->m = mem_aligned(n->n * sizeof(real));
+        o->m = region_take(mem, n->n, sizeof(real));
     if (o->kind != OPTIM_SGD)
-        o->v = mem_aligned(n->n * sizeof(real));
-    if ((o->m == NULL && (o->kind != OPTIM_SGD || o->momentum > 0)) ||
-        (o->v == NULL && o->kind != OPTIM_SGD))
-        return err_nomem(e);
-    return 0;
-}
-
-void optim_fini(struct optim *o)
-{
-    mem_aligned_free(o->m);
-    mem_aligned_free(o->v);
-    o->m = o->v = NULL;
+        o->v = region_take(mem, n->n, sizeof(real));
+    for (int i = 0; i < n_workers; i++)
+        o->grad[i] = region_take(mem, n->n, sizeof(real));
+    return region_check(mem, e);
 }
 
 real optim_clip_factor(double sum_squares, double max_norm)
@@ -33,17 +27,17 @@ real optim_clip_factor(double sum_squares, double max_norm)
 }
 
 /* The touched rows of a tensor for worker w, or NULL for a full tensor. */
-static struct rows *rows_of(const struct optim_job *j, int tensor, int w)
+static struct rows *rows_of(const struct optim *o, int tensor, int w)
 {
-    const struct net *n = j->net;
-    struct pass *p = j->pass[w];
-    if (!j->o->lazy)
+    const struct net *n = o->net;
+    struct pass *p = o->pass[w];
+    if (!o->lazy)
         return NULL;
     if (tensor == n->embedding)
-        return n->c.tie && !j->o->sampled ? NULL : &p->rows_in;
-    if (j->o->sampled && tensor == n->out_w)
+        return n->out_w == n->embedding && !o->sampled ? NULL : &p->rows_in;
+    if (o->sampled && tensor == n->out_w)
         return &p->rows_w;
-    if (j->o->sampled && tensor == n->out_b)
+    if (o->sampled && tensor == n->out_b)
         return &p->rows_b;
     return NULL;
 }
@@ -52,10 +46,10 @@ struct share {
     size_t from, n;
 };
 
-static struct share share_of(const struct optim_job *j,
-                             const struct net_tensor *t, int tid)
+static struct share share_of(const struct optim *o, const struct net_tensor *t,
+                             int tid)
 {
-    size_t lines = (t->n + 15) / 16, k = (size_t)j->n_workers;
+    size_t lines = (t->n + 15) / 16, k = (size_t)o->n_workers;
     size_t from = lines * (size_t)tid / k * 16;
     size_t to = lines * (size_t)(tid + 1) / k * 16;
     to = to < t->n ? to : t->n;
@@ -64,8 +58,8 @@ static struct share share_of(const struct optim_job *j,
 }
 
 struct hyper {
-    enum optim_kind kind;
-    real lr, factor, beta1, beta2, eps, decay, momentum;
+    const struct optim *o;
+    real lr, factor;
     real fix1, root2; /* bias corrections: 1 - beta1^t, sqrt(1 - beta2^t) */
 };
 
@@ -74,9 +68,11 @@ static void adam_range(const struct hyper *h, size_t n, real *restrict w,
                        const real *restrict g, real *restrict m,
                        real *restrict v)
 {
-    real b1 = h->beta1, b2 = h->beta2, eps = h->eps, f = h->factor;
-    real l2 = h->kind == OPTIM_ADAM ? h->decay : (real)0;
-    real shrink = h->kind == OPTIM_ADAMW ? (real)1 - h->lr * h->decay : (real)1;
+    const struct optim *o = h->o;
+    real b1 = o->beta1, b2 = o->beta2, eps = o->eps, f = h->factor;
+    real l2 = o->kind == OPTIM_ADAM ? o->weight_decay : (real)0;
+    real shrink =
+        (real)1 - (o->kind == OPTIM_ADAMW ? h->lr * o->weight_decay : (real)0);
     real rate = h->lr / h->fix1, root2 = h->root2;
     for (size_t i = 0; i < n; i++) {
         real x = w[i] * shrink;
@@ -91,7 +87,8 @@ TRAIN_CLONES
 static void sgd_range(const struct hyper *h, size_t n, real *restrict w,
                       const real *restrict g, real *restrict m)
 {
-    real lr = h->lr, f = h->factor, decay = h->decay, mu = h->momentum;
+    real lr = h->lr, f = h->factor;
+    real decay = h->o->weight_decay, mu = h->o->momentum;
     if (mu > 0 && m != NULL)
         for (size_t i = 0; i < n; i++) {
             m[i] = mu * m[i] + g[i] * f + decay * w[i];
@@ -102,124 +99,99 @@ static void sgd_range(const struct hyper *h, size_t n, real *restrict w,
             w[i] -= lr * (g[i] * f + decay * w[i]);
 }
 
-static void update_range(const struct optim_job *j, const struct hyper *h,
+static void update_range(const struct optim *o, const struct hyper *h,
                          size_t at, size_t n)
 {
-    real *g = j->grad[0] + at;
-    if (h->kind == OPTIM_SGD)
-        sgd_range(h, n, j->w + at, g, j->o->m == NULL ? NULL : j->o->m + at);
+    real *g = o->grad[0] + at;
+    if (h->o->kind == OPTIM_SGD)
+        sgd_range(h, n, o->w + at, g, o->m == NULL ? NULL : o->m + at);
     else
-        adam_range(h, n, j->w + at, g, j->o->m + at, j->o->v + at);
+        adam_range(h, n, o->w + at, g, o->m + at, o->v + at);
 }
 
-/* Is row i, found in the list of worker w, already seen in an earlier list? */
-static int seen_before(const struct optim_job *j, int tensor, int w, int32_t i)
+/* Is row i, found in the list of worker w, in an earlier list too? */
+static int seen_before(const struct optim *o, int tensor, int w, int32_t i)
 {
     for (int k = 0; k < w; k++)
-        if (rows_of(j, tensor, k)->mark[i])
+        if (rows_of(o, tensor, k)->mark[i])
             return 1;
     return 0;
 }
 
-static double reduce_rows(const struct optim_job *j, int tensor, int tid)
+/* Worker tid's share of the rows of a sparse tensor that any worker touched.
+ * h NULL: add them up, and return their sum of squares; else update and clear
+ * them. */
+static double share_rows(const struct optim *o, const struct hyper *h,
+                         int tensor, int tid)
 {
-    const struct net_tensor *t = &j->net->t[tensor];
+    const struct net_tensor *t = &o->net->t[tensor];
     size_t c = t->n_dims == 2 ? (size_t)t->dim[1] : 1;
     double sum = 0;
-    for (int w = 0; w < j->n_workers; w++) {
-        const struct rows *r = rows_of(j, tensor, w);
-        for (int i = 0; r != NULL && i < r->n; i++) {
+    for (int w = 0; w < o->n_workers; w++) {
+        const struct rows *r = rows_of(o, tensor, w);
+        for (int i = 0; i < r->n; i++) {
             int32_t row = r->list[i];
-            if (row % j->n_workers != tid || seen_before(j, tensor, w, row))
-                continue;
             size_t at = t->at + (size_t)row * c;
-            for (int k = 1; k < j->n_workers; k++)
-                if (rows_of(j, tensor, k)->mark[row])
-                    vec_add(c, j->grad[k] + at, j->grad[0] + at);
-            sum += vec_sum_squares(c, j->grad[0] + at);
+            if (row % o->n_workers != tid || seen_before(o, tensor, w, row))
+                continue;
+            if (h != NULL && t->lr_mult > 0)
+                update_range(o, h, at, c);
+            for (int k = 0; k < o->n_workers; k++)
+                if (h != NULL)
+                    memset(o->grad[k] + at, 0, c * sizeof(real));
+                else if (k > 0 && rows_of(o, tensor, k)->mark[row])
+                    vec_add(c, o->grad[k] + at, o->grad[0] + at);
+            if (h == NULL)
+                sum += vec_sum_squares(c, o->grad[0] + at);
         }
     }
     return sum;
 }
 
-double optim_reduce(const struct optim_job *j, int tid)
+double optim_reduce(const struct optim *o, int tid)
 {
     double sum = 0;
-    for (int i = 0; i < j->net->n_tensors; i++) {
-        const struct net_tensor *t = &j->net->t[i];
+    for (int i = 0; i < o->net->n_tensors; i++) {
+        const struct net_tensor *t = &o->net->t[i];
         if (t->lr_mult <= 0)
             continue;
-        if (rows_of(j, i, 0) != NULL) {
-            sum += reduce_rows(j, i, tid);
+        if (rows_of(o, i, 0) != NULL) {
+            sum += share_rows(o, NULL, i, tid);
             continue;
         }
-        struct share s = share_of(j, t, tid);
-        for (int k = 1; k < j->n_workers; k++)
-            vec_add(s.n, j->grad[k] + s.from, j->grad[0] + s.from);
-        sum += vec_sum_squares(s.n, j->grad[0] + s.from);
+        struct share s = share_of(o, t, tid);
+        for (int k = 1; k < o->n_workers; k++)
+            vec_add(s.n, o->grad[k] + s.from, o->grad[0] + s.from);
+        sum += vec_sum_squares(s.n, o->grad[0] + s.from);
     }
     return sum;
 }
 
-static void update_rows(const struct optim_job *j, const struct hyper *h,
-                        int tensor, int tid)
+void optim_update(const struct optim *o, int tid, real factor)
 {
-    const struct net_tensor *t = &j->net->t[tensor];
-    size_t c = t->n_dims == 2 ? (size_t)t->dim[1] : 1;
-    for (int w = 0; w < j->n_workers; w++) {
-        const struct rows *r = rows_of(j, tensor, w);
-        for (int i = 0; r != NULL && i < r->n; i++) {
-            int32_t row = r->list[i];
-            if (row % j->n_workers != tid || seen_before(j, tensor, w, row))
-                continue;
-            size_t at = t->at + (size_t)row * c;
-            if (t->lr_mult > 0)
-                update_range(j, h, at, c);
-            for (int k = 0; k < j->n_workers; k++)
-                memset(j->grad[k] + at, 0, c * sizeof(real));
-        }
-    }
-}
-
-void optim_update(const struct optim_job *j, int tid)
-{
-    const struct optim *o = j->o;
-    struct hyper h = {.kind = o->kind,
-                      .factor = j->factor,
-                      .beta1 = o->beta1,
-                      .beta2 = o->beta2,
-                      .eps = o->eps,
-                      .decay = o->weight_decay,
-                      .momentum = o->momentum};
+    struct hyper h = {.o = o, .factor = factor};
     h.fix1 = (real)(1 - pow((double)o->beta1, (double)o->step));
     h.root2 = (real)sqrt(1 - pow((double)o->beta2, (double)o->step));
-    for (int i = 0; i < j->net->n_tensors; i++) {
-        const struct net_tensor *t = &j->net->t[i];
-        h.lr = j->lr * t->lr_mult;
-        if (rows_of(j, i, 0) != NULL) {
-            update_rows(j, &h, i, tid);
+    for (int i = 0; i < o->net->n_tensors; i++) {
+        const struct net_tensor *t = &o->net->t[i];
+        h.lr = o->lr * t->lr_mult;
+        if (rows_of(o, i, 0) != NULL) {
+            share_rows(o, &h, i, tid);
             continue;
         }
-        struct share s = share_of(j, t, tid);
+        struct share s = share_of(o, t, tid);
         if (t->lr_mult > 0)
-            update_range(j, &h, s.from, s.n);
-        for (int k = 0; k < j->n_workers; k++)
-            memset(j->grad[k] + s.from, 0, s.n * sizeof(real));
+            update_range(o, &h, s.from, s.n);
+        for (int k = 0; k < o->n_workers; k++)
+            memset(o->grad[k] + s.from, 0, s.n * sizeof(real));
     }
 }
 
-static void forget(struct rows *r)
+void optim_forget(const struct optim *o)
 {
-    for (int i = 0; i < r->n; i++)
-        r->mark[r->list[i]] = 0;
-    r->n = 0;
-}
-
-void optim_forget(const struct optim_job *j)
-{
-    for (int k = 0; k < j->n_workers; k++) {
-        forget(&j->pass[k]->rows_in);
-        forget(&j->pass[k]->rows_w);
-        forget(&j->pass[k]->rows_b);
+    for (int k = 0; k < o->n_workers; k++) {
+        rows_forget(&o->pass[k]->rows_in);
+        rows_forget(&o->pass[k]->rows_w);
+        rows_forget(&o->pass[k]->rows_b);
     }
 }

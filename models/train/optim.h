@@ -21,37 +21,38 @@
 
 enum optim_kind { OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW };
 
+#define OPTIM_MAX_WORKERS 16
+
 struct optim {
     enum optim_kind kind;
     real beta1, beta2, eps, weight_decay, momentum;
     int lazy;
     int sampled; /* the output's gradient is sparse too */
     int64_t step;
+    real lr;     /* of this step */
     real *m, *v; /* blocks; v: Adam only, m: SGD with momentum and Adam */
-};
 
-int optim_init(struct optim *o, const struct net *n, struct err *e);
-void optim_fini(struct optim *o);
-
-/* What the workers share in one step. */
-struct optim_job {
-    struct optim *o;
     const struct net *net;
+    real *w; /* block */
     int n_workers;
-    real *w;
-    real **grad;        /* [n_workers] blocks */
-    struct pass **pass; /* [n_workers] */
-    real lr, factor;    /* set between the two calls: factor clips */
+    real *grad[OPTIM_MAX_WORKERS]; /* blocks */
+    struct pass *pass[OPTIM_MAX_WORKERS];
 };
+
+/* optim_init: the moments and, for n_workers, the gradients; passes are put in
+ * by the caller. */
+int optim_init(struct optim *o, struct region *mem, const struct net *n,
+               real *w, int n_workers, struct err *e);
 
 /* optim_reduce: worker tid adds its share of all gradients into the first
  * worker's block and returns the share's sum of squares. */
-double optim_reduce(const struct optim_job *j, int tid);
-/* optim_update: worker tid updates its share and clears its share of all
- * gradients. o->step was raised before. Row lists are cleared by the caller
- * with optim_forget once all are done. */
-void optim_update(const struct optim_job *j, int tid);
-void optim_forget(const struct optim_job *j);
+double optim_reduce(const struct optim *o, int tid);
+/* optim_update: worker tid updates its share, with the gradients times factor
+ * (which clips them), and clears its share of all gradients. o->step was raised
+ * before. Row lists are cleared by the caller with optim_forget once all are
+ * done. */
+void optim_update(const struct optim *o, int tid, real factor);
+void optim_forget(const struct optim *o);
 
 real optim_clip_factor(double sum_squares, double max_norm);
 

@@ -10,6 +10,7 @@
 
 #include "engine/compute/kernels.h"
 #include "models/train/blas.h"
+#include "models/train/region.h"
 
 struct recur {
     const struct kernels *k; /* NULL: by blas */
@@ -19,10 +20,10 @@ struct recur {
     int transpose; /* y = x w' without, y = x w with */
 };
 
-/* recur_init: for a matrix of these sizes. */
-int recur_init(struct recur *r, const struct blas *b, int rows, int columns,
-               int transpose, struct err *e);
-void recur_fini(struct recur *r);
+/* recur_init: for a matrix of these sizes. Failed memory is the region's to
+ * tell. */
+int recur_init(struct recur *r, struct region *mem, const struct blas *b,
+               int rows, int columns, int transpose, struct err *e);
 void recur_load(struct recur *r, struct mat w);
 /* y = x w' (or x w), added to y when add. */
 void recur_apply(const struct recur *r, struct mat x, int add, struct mat y);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "engine/base/err.h"
+#include "models/train/region.h"
 
 struct rows {
     uint8_t *mark; /* [rows] 1: in the list */
@@ -16,8 +16,10 @@ struct rows {
     int n;
 };
 
-int rows_init(struct rows *r, int n_rows, struct err *e);
-void rows_fini(struct rows *r);
+/* rows_init: failed memory is the region's to tell. */
+void rows_init(struct rows *r, struct region *mem, int n_rows);
+/* rows_forget: none is touched. */
+void rows_forget(struct rows *r);
 
 static inline void rows_touch(struct rows *r, int32_t i)
 {

@@ -5,6 +5,9 @@
  * the seed, the step and its own number, so one seed gives one result for a
  * number of threads (and an OpenBLAS core type).
  *
+ * What kind of net it is and what it learns is asked nowhere: the family
+ * (trainable.h) and the objective (objective.h) are called.
+ *
  * The weights that are validated and saved are the averaged ones where
  * averaging is on. Main thread: everything but the inside of a step.
  *
@@ -15,30 +18,15 @@
 #include <stdatomic.h>
 
 #include "engine/compute/threadpool.h"
-#include "models/train/data.h"
+#include "models/train/objective.h"
 #include "models/train/optim.h"
-#include "models/train/train_options.h"
-#include "models/train/pass.h"
+#include "models/train/trainable.h"
 
-#define TRAIN_MAX_WORKERS 16
 #define AVERAGE_EVERY 8 /* steps between two updates of the average */
-
-/* A worker's share of a batch. */
-struct feed {
-    int *n, *off; /* [max_T], [max_T + 1] */
-    int *start;   /* [max_B + 1] */
-    int *pick;    /* [max_N] */
-    int32_t *ids, *target;
-    int *length;
-    struct pass_batch batch;
-};
-int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e);
-void feed_fini(struct feed *f);
 
 struct worker {
     struct pass pass, eval; /* eval has states of its own */
     struct feed feed;
-    real *grad;
     double loss, squares;
     int64_t right; /* eval: items with the right label */
 };
@@ -71,43 +59,29 @@ struct progress {
 
 struct trainer {
     struct options o;
+    const struct objective *objective;
     struct net net;
     struct blas blas;
     struct pool *pool;
     struct tokenizer *tokenizer;
     struct labels labels;
     struct corpus train, valid;
-    struct worker worker[TRAIN_MAX_WORKERS];
-    real *grads[TRAIN_MAX_WORKERS];
-    struct pass *passes[TRAIN_MAX_WORKERS];
+    struct worker worker[OPTIM_MAX_WORKERS];
     int n_workers;
+    struct region mem; /* of the blocks, the noise, the moments */
     real *w, *average; /* blocks; average may be NULL */
     struct optim optim;
     struct noise noise;
-    struct noise_set set;
     struct progress at;
     struct curve curve;
     int64_t started_us;
     const atomic_int *stop;
-
-    /* this epoch */
-    int32_t *order; /* [n_records] */
-    int n_order;
-    int32_t *stream; /* lm */
-    int64_t n_stream;
-    int64_t steps;    /* in this epoch */
-    int *batch_first; /* classifier: [steps + 1] places in order */
+    struct course epoch;
 
     /* this step */
-    int64_t position; /* lm: of the chunk in a lane */
-    int T;
-    struct pass_opts opts;
-    struct optim_job job;
-    int update;                  /* 0: validation */
-    real *weights;               /* in use by the passes */
-    const struct corpus *corpus; /* classifier: items come from here */
-    const int32_t *items;        /* classifier: of this step */
-    int n_items;
+    struct course *course; /* the epoch, or a validation's */
+    struct pass_opts opts; /* train 0: validation */
+    real *weights;         /* in use by the passes */
 };
 
 /* setup.c: everything that lasts: data, net, weights, workers. */
@@ -123,7 +97,6 @@ void trainer_say(const struct trainer *t, const char *fmt, ...)
 
 /* step.c */
 int trainer_begin_epoch(struct trainer *t, struct err *e);
-void trainer_end_epoch(struct trainer *t);
 /* trainer_step: one step with this learning rate; the sum of the losses and
  * the rows they are of. */
 void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows);
@@ -135,14 +108,15 @@ int trainer_validate(struct trainer *t, const struct corpus *c, real *w,
 int save_config(const struct trainer *t, const char *dir, struct err *e);
 int save_weights(const struct trainer *t, const real *w, const char *dir,
                  struct err *e);
-int write_file(const char *dir, const char *name, const void *p, size_t n,
-               struct err *e);
+/* save_file: name appears in dir whole or not at all. */
+int save_file(const char *dir, const char *name, const struct buf *b,
+              struct err *e);
 
-/* state.c */
-int state_save(struct trainer *t, struct err *e);
-int state_load(struct trainer *t, struct err *e);
+/* resume.c */
+int resume_save(struct trainer *t, struct err *e);
+int resume_load(struct trainer *t, struct err *e);
 
-/* init.c: weights from another checkpoint. */
+/* init.c: weights from other checkpoints. */
 int init_from(struct trainer *t, struct err *e);
 
 /* curve.c */

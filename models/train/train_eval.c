@@ -18,10 +18,9 @@ static int eval_lm(struct engine *g, struct model *m, const struct corpus *c,
     struct eval_options o = {0};
     if (order == NULL)
         return err_nomem(e);
-    for (int i = 0; i < c->n_records; i++)
-        order[i] = i;
-    int rc = corpus_stream(c, order, c->n_records, tokenizer_eos(tok), &stream,
-                           &n, e);
+    int n_order = corpus_order(c, 0, NULL, order);
+    int rc =
+        corpus_stream(c, order, n_order, tokenizer_eos(tok), &stream, &n, e);
     mem_free(order);
     if (rc == 0)
         rc = eval_stream(g, m, stream, n, &o, out, e);

@@ -98,9 +98,7 @@ static int count_record(void *arg, int file, int64_t line, const char *text,
     (void)file;
     (void)line;
     if (c->f->labelled) {
-        size_t k = 0;
-        while (k < n && text[k] != ' ' && text[k] != '\t')
-            k++;
+        size_t k = data_label(text, n);
         k += k < n;
         text += k;
         n -= k;

@@ -22,8 +22,8 @@ static struct mat head_view(real *p, int row, int rows, int column, int D,
 static struct part part_of(const struct block_run *r, real *qkv, int seq,
                            int head, int q0)
 {
-    int E = r->s->E, D = E / r->s->A, first = r->rows->start[seq];
-    int n = r->rows->start[seq + 1] - first;
+    int E = r->s->E, D = E / r->s->A, first = r->start[seq];
+    int n = r->start[seq + 1] - first;
     size_t ld = 3 * (size_t)E;
     struct part p = {.q0 = q0, .nq = n - q0};
     p.nq = p.nq < ATTENTION_BLOCK ? p.nq : ATTENTION_BLOCK;
@@ -54,24 +54,23 @@ static struct mat weigh(const struct block_run *r, const struct part *p)
 
 static int length_of(const struct block_run *r, int seq)
 {
-    return r->rows->start[seq + 1] - r->rows->start[seq];
+    return r->start[seq + 1] - r->start[seq];
 }
 
 static void forward_head(const struct block_run *r, int seq, int head)
 {
-    int E = r->s->E, D = E / r->s->A, first = r->rows->start[seq];
+    int E = r->s->E, D = E / r->s->A, first = r->start[seq];
     for (int q = 0; q < length_of(r, seq); q += ATTENTION_BLOCK) {
-        struct part p = part_of(r, r->kept->qkv, seq, head, q);
+        struct part p = part_of(r, r->qkv, seq, head, q);
         struct mat s = weigh(r, &p);
-        blas_nn(
-            r->blas, s, p.v, (real)0,
-            head_view(r->kept->mix, first + q, p.nq, head * D, D, (size_t)E));
+        blas_nn(r->blas, s, p.v, (real)0,
+                head_view(r->mix, first + q, p.nq, head * D, D, (size_t)E));
     }
 }
 
 void attention_forward(const struct block_run *r)
 {
-    for (int seq = 0; seq < r->rows->B; seq++)
+    for (int seq = 0; seq < r->B; seq++)
         for (int head = 0; head < r->s->A; head++)
             forward_head(r, seq, head);
 }
@@ -87,10 +86,10 @@ static void softmax_backward(int n, real dot, real scale,
 static void backward_head(const struct block_run *r, int seq, int head,
                           real *dmix, real *dqkv)
 {
-    int E = r->s->E, D = E / r->s->A, first = r->rows->start[seq];
+    int E = r->s->E, D = E / r->s->A, first = r->start[seq];
     real scale = (real)1 / real_sqrt((real)D);
     for (int q = 0; q < length_of(r, seq); q += ATTENTION_BLOCK) {
-        struct part p = part_of(r, r->kept->qkv, seq, head, q);
+        struct part p = part_of(r, r->qkv, seq, head, q);
         struct part g = part_of(r, dqkv, seq, head, q);
         struct mat s = weigh(r, &p);
         struct mat d = mat_of(r->scratch->dot, p.nq, p.nk);
@@ -110,9 +109,9 @@ static void backward_head(const struct block_run *r, int seq, int head,
 
 void attention_backward(const struct block_run *r, real *dmix, real *dqkv)
 {
-    size_t bytes = (size_t)r->rows->N * 3 * (size_t)r->s->E * sizeof(real);
+    size_t bytes = (size_t)r->N * 3 * (size_t)r->s->E * sizeof(real);
     memset(dqkv, 0, bytes);
-    for (int seq = 0; seq < r->rows->B; seq++)
+    for (int seq = 0; seq < r->B; seq++)
         for (int head = 0; head < r->s->A; head++)
             backward_head(r, seq, head, dmix, dqkv);
 }

@@ -3,35 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "models/transformer/transformer_grad.h"
 
-/* ---- dense layers ---- */
-
-void dense_forward(const struct dense *d, int rows, real *x, real *y)
-{
-    size_t out = (size_t)d->out;
-    struct mat in = mat_of(x, rows, d->in), to = mat_of(y, rows, d->out);
-    for (int i = 0; i < rows; i++)
-        memcpy(y + (size_t)i * out, d->b, out * sizeof *y);
-    if (d->conv1d)
-        blas_nn(d->blas, in, mat_of(d->w, d->in, d->out), (real)1, to);
-    else
-        blas_nt(d->blas, in, mat_of(d->w, d->out, d->in), (real)1, to);
-}
-
-void dense_backward(const struct dense *d, int rows, real *x, real *dy,
-                    real *gw, real *gb, real *dx)
-{
-    struct mat in = mat_of(x, rows, d->in), g = mat_of(dy, rows, d->out);
-    struct mat back = mat_of(dx, rows, d->in);
-    vec_column_sums(g, gb);
-    if (d->conv1d) {
-        blas_tn(d->blas, in, g, (real)1, mat_of(gw, d->in, d->out));
-        blas_nt(d->blas, g, mat_of(d->w, d->in, d->out), (real)0, back);
-    } else {
-        blas_tn(d->blas, g, in, (real)1, mat_of(gw, d->out, d->in));
-        blas_nn(d->blas, g, mat_of(d->w, d->out, d->in), (real)0, back);
-    }
-}
-
 /* ---- layer norm ---- */
 
 TRAIN_CLONES
@@ -87,14 +58,14 @@ static void norm_input(int n, real inv, real mean, real slope,
         dx[i] += inv * (d[i] - mean - unit[i] * slope);
 }
 
-void norm_backward(const struct norm_at *n, const real *dy, real *gw, real *gb,
-                   int add, real *dx, real *line)
+void norm_backward(const struct norm_at *n, const real *dy, int add, real *dx,
+                   real *line)
 {
     size_t E = (size_t)n->E;
     for (int i = 0; i < n->N; i++) {
         size_t at = (size_t)i * E;
         const real *unit = n->unit + at;
-        norm_parts(n->E, dy + at, n->w, unit, line, gw, gb);
+        norm_parts(n->E, dy + at, n->w, unit, line, n->gw, n->gb);
         real mean = vec_sum(n->E, line) / (real)n->E;
         real slope = vec_dot(n->E, line, unit) / (real)n->E;
         if (!add)
@@ -185,130 +156,123 @@ void gelu_backward(size_t n, int by_erf, const real *x, real *dy)
 
 /* ---- the block ---- */
 
-static struct norm_at norm1(const struct block_run *r)
+static size_t size_of(const struct block_run *r)
 {
-    return (struct norm_at){r->rows->N,   r->s->E,    r->s->eps,
-                            r->w.ln1_w,   r->w.ln1_b, r->kept->unit1,
-                            r->kept->inv1};
+    return (size_t)r->N * (size_t)r->s->E;
 }
 
-static struct norm_at norm2(const struct block_run *r)
+static struct norm_at norm_of(const struct block_run *r, enum block_part k)
 {
-    return (struct norm_at){r->rows->N,   r->s->E,    r->s->eps,
-                            r->w.ln2_w,   r->w.ln2_b, r->kept->unit2,
-                            r->kept->inv2};
+    return (struct norm_at){
+        r->N,           r->s->E,           r->s->eps,
+        r->w[k],        r->w[k + 1],       r->grad[k],
+        r->grad[k + 1], r->unit[k == LN2], r->inv[k == LN2]};
 }
 
-static struct dense dense_of(const struct block_run *r, int in, int out,
-                             real *w, real *b)
+static void norm(const struct block_run *r, enum block_part k, const real *x,
+                 real *y)
 {
-    return (struct dense){r->blas, r->s->conv1d, in, out, w, b};
+    struct norm_at n = norm_of(r, k);
+    norm_forward(&n, x, y);
 }
 
-/* x += mask(y), y [N, E]. */
-static void add_masked(const struct block_run *r, uint32_t key, real *y,
-                       real *x)
+static void norm_grad(const struct block_run *r, enum block_part k,
+                      const real *dy, int add, real *dx)
 {
-    size_t n = (size_t)r->rows->N * (size_t)r->s->E;
+    struct norm_at n = norm_of(r, k);
+    norm_backward(&n, dy, add, dx, r->scratch->line);
+}
+
+static struct dense dense_of(const struct block_run *r, enum block_part k)
+{
+    int E = r->s->E, F = r->s->F;
+    return (struct dense){.blas = r->blas,
+                          .conv1d = r->s->conv1d,
+                          .in = k == OUT ? F : E,
+                          .out = k == QKV  ? 3 * E
+                                 : k == IN ? F
+                                           : E,
+                          .w = r->w[k],
+                          .b = r->w[k + 1],
+                          .gw = r->grad[k],
+                          .gb = r->grad[k + 1]};
+}
+
+static void dense(const struct block_run *r, enum block_part k, real *x,
+                  real *y)
+{
+    struct dense d = dense_of(r, k);
+    dense_forward(&d, r->N, x, y);
+}
+
+static void dense_grad(const struct block_run *r, enum block_part k, real *x,
+                       real *dy, real *dx)
+{
+    struct dense d = dense_of(r, k);
+    dense_backward(&d, r->N, x, dy, dx);
+}
+
+/* mask(y), y [N, E] */
+static real *masked(const struct block_run *r, uint32_t key, real *y)
+{
     if (r->drop > 0)
-        vec_dropout(n, key, r->drop, y);
-    vec_add(n, y, x);
+        vec_dropout(size_of(r), key, r->drop, y);
+    return y;
 }
 
 void block_forward(const struct block_run *r, real *x)
 {
-    const struct block_kept *k = r->kept;
-    int N = r->rows->N, E = r->s->E, F = r->s->F;
-    size_t bytes = (size_t)N * (size_t)E * sizeof *x;
-    struct norm_at n1 = norm1(r), n2 = norm2(r);
-    struct dense qkv = dense_of(r, E, 3 * E, r->w.w_qkv, r->w.b_qkv);
-    struct dense o = dense_of(r, E, E, r->w.w_o, r->w.b_o);
-    struct dense in = dense_of(r, E, F, r->w.w_in, r->w.b_in);
-    struct dense out = dense_of(r, F, E, r->w.w_out, r->w.b_out);
+    size_t n = size_of(r);
+    int pre_norm = r->s->pre_norm;
+    real *row = r->scratch->row;
 
-    if (r->s->pre_norm)
-        norm_forward(&n1, x, k->a);
+    if (pre_norm)
+        norm(r, LN1, x, r->a);
     else
-        memcpy(k->a, x, bytes);
-    dense_forward(&qkv, N, k->a, k->qkv);
+        memcpy(r->a, x, n * sizeof *x);
+    dense(r, QKV, r->a, r->qkv);
     attention_forward(r);
-    dense_forward(&o, N, k->mix, r->scratch->row);
-    add_masked(r, r->key1, r->scratch->row, x);
-    if (r->s->pre_norm) {
-        norm_forward(&n2, x, k->m);
+    dense(r, MIX, r->mix, row);
+    vec_add(n, masked(r, r->key1, row), x);
+    if (pre_norm) {
+        norm(r, LN2, x, r->m);
     } else {
-        norm_forward(&n1, x, k->m);
-        memcpy(x, k->m, bytes);
+        norm(r, LN1, x, r->m);
+        memcpy(x, r->m, n * sizeof *x);
     }
-    dense_forward(&in, N, k->m, k->in);
-    gelu_forward((size_t)N * (size_t)F, r->s->gelu_erf, k->in, k->act);
-    dense_forward(&out, N, k->act, r->scratch->row);
-    add_masked(r, r->key2, r->scratch->row, x);
-    if (!r->s->pre_norm)
-        norm_forward(&n2, x, x);
+    dense(r, IN, r->m, r->in);
+    gelu_forward((size_t)r->N * (size_t)r->s->F, r->s->gelu_erf, r->in, r->act);
+    dense(r, OUT, r->act, row);
+    vec_add(n, masked(r, r->key2, row), x);
+    if (!pre_norm)
+        norm(r, LN2, x, x);
 }
 
-/* scratch->row = mask(dx) */
-static real *masked_copy(const struct block_run *r, uint32_t key,
-                         const real *dx)
+void block_backward(const struct block_run *r, real *dx)
 {
-    size_t n = (size_t)r->rows->N * (size_t)r->s->E;
-    memcpy(r->scratch->row, dx, n * sizeof *dx);
-    if (r->drop > 0)
-        vec_dropout(n, key, r->drop, r->scratch->row);
-    return r->scratch->row;
-}
-
-/* From the gradient of the perceptron's output, in scratch->row, to that of its
- * input, in scratch->row too. */
-static void perceptron_backward(const struct block_run *r,
-                                const struct block_weights *g)
-{
-    const struct block_kept *k = r->kept;
-    int N = r->rows->N, E = r->s->E, F = r->s->F;
+    size_t n = size_of(r);
+    int pre_norm = r->s->pre_norm;
     real *row = r->scratch->row, *wide = r->scratch->wide;
-    struct dense in = dense_of(r, E, F, r->w.w_in, r->w.b_in);
-    struct dense out = dense_of(r, F, E, r->w.w_out, r->w.b_out);
-    dense_backward(&out, N, k->act, row, g->w_out, g->b_out, wide);
-    gelu_backward((size_t)N * (size_t)F, r->s->gelu_erf, k->in, wide);
-    dense_backward(&in, N, k->m, wide, g->w_in, g->b_in, row);
-}
 
-/* The same for attention. The gradient of the heads' output goes where the
- * output was. */
-static void heads_backward(const struct block_run *r,
-                           const struct block_weights *g)
-{
-    const struct block_kept *k = r->kept;
-    int N = r->rows->N, E = r->s->E;
-    real *row = r->scratch->row, *wide = r->scratch->wide;
-    struct dense qkv = dense_of(r, E, 3 * E, r->w.w_qkv, r->w.b_qkv);
-    struct dense o = dense_of(r, E, E, r->w.w_o, r->w.b_o);
-    dense_backward(&o, N, k->mix, row, g->w_o, g->b_o, k->mix);
-    attention_backward(r, k->mix, wide);
-    dense_backward(&qkv, N, k->a, wide, g->w_qkv, g->b_qkv, row);
-}
-
-void block_backward(const struct block_run *r, const struct block_weights *g,
-                    real *dx)
-{
-    struct norm_at n1 = norm1(r), n2 = norm2(r);
-    size_t n = (size_t)r->rows->N * (size_t)r->s->E;
-    real *line = r->scratch->line;
-    if (!r->s->pre_norm)
-        norm_backward(&n2, dx, g->ln2_w, g->ln2_b, 0, dx, line);
-    real *row = masked_copy(r, r->key2, dx);
-    perceptron_backward(r, g);
-    if (r->s->pre_norm) {
-        norm_backward(&n2, row, g->ln2_w, g->ln2_b, 1, dx, line);
+    if (!pre_norm)
+        norm_grad(r, LN2, dx, 0, dx);
+    memcpy(row, dx, n * sizeof *dx);
+    dense_grad(r, OUT, r->act, masked(r, r->key2, row), wide);
+    gelu_backward((size_t)r->N * (size_t)r->s->F, r->s->gelu_erf, r->in, wide);
+    dense_grad(r, IN, r->m, wide, row);
+    if (pre_norm) {
+        norm_grad(r, LN2, row, 1, dx);
     } else {
         vec_add(n, row, dx);
-        norm_backward(&n1, dx, g->ln1_w, g->ln1_b, 0, dx, line);
+        norm_grad(r, LN1, dx, 0, dx);
     }
-    masked_copy(r, r->key1, dx);
-    heads_backward(r, g);
-    if (r->s->pre_norm)
-        norm_backward(&n1, row, g->ln1_w, g->ln1_b, 1, dx, line);
+    memcpy(row, dx, n * sizeof *dx);
+    /* the gradient of the heads' output goes where the output was */
+    dense_grad(r, MIX, r->mix, masked(r, r->key1, row), r->mix);
+    attention_backward(r, r->mix, wide);
+    dense_grad(r, QKV, r->a, wide, row);
+    if (pre_norm)
+        norm_grad(r, LN1, row, 1, dx);
     else
         vec_add(n, row, dx);
 }

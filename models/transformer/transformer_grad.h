@@ -16,7 +16,7 @@
 #ifndef SEQD_TRANSFORMER_GRAD_H
 #define SEQD_TRANSFORMER_GRAD_H
 
-#include "models/train/blas.h"
+#include "models/train/dense.h"
 
 /* Attention of query rows works in blocks of so many. */
 #define ATTENTION_BLOCK 64
@@ -30,79 +30,57 @@ struct block_shape {
     real eps;     /* of the norms */
 };
 
-struct ragged {
-    int B, N;
-    const int *start; /* [B + 1] */
-};
+/* Weights of a block: at each of these places the weight, after it the bias.
+ * QKV: the matrices of q, k and v side by side [E, 3E], or one below the other
+ * [3E, E]. */
+enum block_part { LN1 = 0, QKV = 2, MIX = 4, LN2 = 6, IN = 8, OUT = 10 };
+#define BLOCK_PARTS 12
 
-/* Weights of a block, or their gradients. w_qkv: the matrices of q, k and v
- * side by side [E, 3E], or one below the other [3E, E]. */
-struct block_weights {
-    real *ln1_w, *ln1_b, *w_qkv, *b_qkv, *w_o, *b_o;
-    real *ln2_w, *ln2_b, *w_in, *b_in, *w_out, *b_out;
-};
-
-/* What the backward pass needs of the forward pass. */
-struct block_kept {
-    real *a;            /* [N, E] input of attention */
-    real *qkv;          /* [N, 3E] */
-    real *mix;          /* [N, E] output of the heads */
-    real *m;            /* [N, E] input of the perceptron */
-    real *in, *act;     /* [N, F] before and after GELU */
-    real *unit1, *inv1; /* [N, E] normalised rows, [N] 1 / deviation */
-    real *unit2, *inv2;
-};
-
-struct block_scratch {
-    real *row;         /* [N, E] */
-    real *wide;        /* [N, max(F, 3E)] */
-    real *probs, *dot; /* [ATTENTION_BLOCK, longest] */
-    real *zeros;       /* [longest] zero */
-    real *line;        /* [max(E, F)] */
-};
-
+/* A block at work. The caller owns all arrays. */
 struct block_run {
     const struct blas *blas;
     const struct block_shape *s;
-    const struct ragged *rows;
-    struct block_weights w;
-    const struct block_kept *kept;
-    const struct block_scratch *scratch;
-    real drop;           /* on what is added to the residual */
-    uint32_t key1, key2; /* of the two masks */
+    int B, N;
+    const int *start;                         /* [B + 1] */
+    real *w[BLOCK_PARTS], *grad[BLOCK_PARTS]; /* grad: for backward */
+    real drop;                                /* on what joins the residual */
+    uint32_t key1, key2;                      /* of the two masks */
+
+    /* what the backward pass needs of the forward pass */
+    real *a;                /* [N, E] input of attention */
+    real *qkv;              /* [N, 3E] */
+    real *mix;              /* [N, E] output of the heads */
+    real *m;                /* [N, E] input of the perceptron */
+    real *in, *act;         /* [N, F] before and after GELU */
+    real *unit[2], *inv[2]; /* of the norms */
+
+    const struct block_scratch {
+        real *row;         /* [N, E] */
+        real *wide;        /* [N, max(F, 3E)] */
+        real *probs, *dot; /* [ATTENTION_BLOCK, longest] */
+        real *zeros;       /* [longest] zero */
+        real *line;        /* [E] */
+    } * scratch;
 };
 
 /* block_forward: x [N, E] in and out. */
 void block_forward(const struct block_run *r, real *x);
-/* block_backward: dx [N, E] in: gradient of the output, out: of the input; adds
- * to g. */
-void block_backward(const struct block_run *r, const struct block_weights *g,
-                    real *dx);
+/* block_backward: dx [N, E] in: gradient of the output, out: of the input. */
+void block_backward(const struct block_run *r, real *dx);
 
 /* The parts, for nets that need them apart from a block. */
 struct norm_at {
     int N, E;
     real eps;
-    const real *w, *b;
-    real *unit, *inv; /* [N, E], [N]: kept */
+    real *w, *b;
+    real *gw, *gb;    /* gradients, added to: for backward */
+    real *unit, *inv; /* [N, E] normalised rows, [N] 1 / deviation: kept */
 };
 void norm_forward(const struct norm_at *n, const real *x, real *y);
 /* norm_backward: dx = gradient, or dx += it when add. dy == dx is allowed when
  * not add. line: [E] scratch. */
-void norm_backward(const struct norm_at *n, const real *dy, real *gw, real *gb,
-                   int add, real *dx, real *line);
-
-struct dense {
-    const struct blas *blas;
-    int conv1d; /* w is [in, out], else [out, in] */
-    int in, out;
-    real *w, *b;
-};
-/* y [rows, out] = x [rows, in] w + b */
-void dense_forward(const struct dense *d, int rows, real *x, real *y);
-/* dense_backward: adds to gw, gb; dx = gradient of x. dx may be x. */
-void dense_backward(const struct dense *d, int rows, real *x, real *dy,
-                    real *gw, real *gb, real *dx);
+void norm_backward(const struct norm_at *n, const real *dy, int add, real *dx,
+                   real *line);
 
 void gelu_forward(size_t n, int by_erf, const real *x, real *y);
 /* dy [n] in: gradient of y, out: of x */

@@ -88,7 +88,7 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
             (["train", "--epochs", "0"], "--epochs is '0', expected"),
             (["gradcheck"], "needs the double build"),
             (["train", "--data", "none", "--valid", "none", "--out",
-              os.path.join(folder, "o")], "none cannot be opened")):
+              os.path.join(folder, "o")], "none: no such file")):
         r = run(*args)
         assert r.returncode == 1, (args, r.returncode)
         assert message in r.stderr, (args, r.stderr)

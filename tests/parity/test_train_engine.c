@@ -15,7 +15,7 @@
 #include "models/transformer/archs.h"
 #include "models/transformer/archs.h"
 #include "models/train/load.h"
-#include "models/train/pass.h"
+#include "models/train/trainable.h"
 #include "tests/support/arch_rig.h"
 
 #define GOLDEN "tests/golden/train/"
@@ -33,9 +33,8 @@ struct both {
     struct pass pass;
     struct rig rig;
     real *w;
-    int start[N_LENGTHS + 1];
-    int32_t ids[ROWS], target[ROWS];
-    struct pass_batch batch;
+    int32_t ids[N_LENGTHS][ROWS];
+    struct feed feed;
 };
 
 static void open_both(struct both *b, const char *name,
@@ -49,26 +48,28 @@ static void open_both(struct both *b, const char *name,
     if (blas_open(&b->blas, &e) != 0 ||
         load_net(dir, &b->net, &b->w, &e) != 0 ||
         pass_init(&b->pass, &b->net, &b->blas, ROWS, N_LENGTHS, 0, &e) != 0 ||
+        feed_init(&b->feed, ROWS, ROWS, N_LENGTHS, &e) != 0 ||
         rig_open(&b->rig, arch, dir, "auto", 1, 0, &e) != 0)
         fail_msg("%s: %s", name, e.msg);
-    if (b->pass.prob == NULL) /* pass frees it */
-        b->pass.prob = mem_aligned((size_t)(ROWS * b->net.K) * sizeof(real));
+    if (b->pass.prob == NULL)
+        b->pass.prob = pass_reals(&b->pass, (size_t)(ROWS * b->net.K));
     assert_non_null(b->pass.prob);
+    b->feed.n_text = N_LENGTHS;
     for (int r = 0; r < N_LENGTHS; r++) {
-        b->start[r + 1] = b->start[r] + lengths[r];
         for (int i = 0; i < lengths[r]; i++)
-            b->ids[b->start[r] + i] = (int32_t)((i * 31 + r * 17) % b->net.c.V);
+            b->ids[r][i] = (int32_t)((i * 31 + r * 17) % b->net.V);
+        b->feed.text[r] = (struct text){.ids = b->ids[r],
+                                        .next = b->net.C > 0 ? NULL : b->ids[r],
+                                        .n = lengths[r]};
     }
-    b->batch = (struct pass_batch){.steps = {.N = b->start[N_LENGTHS]},
-                                   .start = b->start,
-                                   .ids = b->ids,
-                                   .target = b->target,
-                                   .B = N_LENGTHS};
+    b->net.family->pack(&b->feed);
 }
 
 static void close_both(struct both *b)
 {
     pass_fini(&b->pass);
+    feed_fini(&b->feed);
+    net_fini(&b->net);
     rig_close(&b->rig);
     mem_aligned_free(b->w);
     blas_close(&b->blas);
@@ -94,10 +95,9 @@ static void compare_sequence(struct both *b, int r)
     static float out[ROWS * WIDTH];
     struct err e = ERR_INIT;
     struct rig_seq seq;
-    int classifier = b->net.c.C > 0, n = lengths[r], K = b->net.K;
+    int classifier = b->net.C > 0, n = lengths[r], K = b->net.K;
     assert_true(K <= WIDTH);
-    struct rig_item it = {
-        .seq = &seq, .ids = b->ids + b->start[r], .n = n, .n_want = 1};
+    struct rig_item it = {.seq = &seq, .ids = b->ids[r], .n = n, .n_want = 1};
     it.want[0] = (struct want){.kind = classifier ? OUT_CLASS : OUT_LOGITS,
                                .n = n,
                                .dst = out,
@@ -107,7 +107,8 @@ static void compare_sequence(struct both *b, int r)
         fail_msg("%s: %s", b->name, e.msg);
     assert_int_equal(it.status, 0);
     for (int i = 0; i < (classifier ? 1 : n); i++)
-        compare_row(b, classifier ? r : b->start[r] + i, out + i * K);
+        compare_row(b, classifier ? r : b->feed.batch.start[r] + i,
+                    out + i * K);
     rig_seq_close(&seq);
 }
 
@@ -125,7 +126,7 @@ static void test_training_and_serving_compute_the_same(void **state)
         struct both b;
         struct pass_opts o = {.scale = 1};
         open_both(&b, nets[i].name, nets[i].arch);
-        pass_run(&b.pass, &b.batch, b.w, &o, NULL);
+        pass_run(&b.pass, &b.feed.batch, b.w, &o, NULL);
         for (int r = 0; r < N_LENGTHS; r++)
             compare_sequence(&b, r);
         close_both(&b);

@@ -20,6 +20,7 @@
 #include "models/rnn/rnn.h"
 #include "models/train/load.h"
 #include "models/train/optim.h"
+#include "models/train/trainable.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/rnn_random.h"
 
@@ -40,6 +41,7 @@ static struct {
     char names[MAX_CASES][64];
     int n_names;
     struct blas blas;
+    const struct recipe *recipe;
 } all;
 
 struct trainee {
@@ -47,12 +49,12 @@ struct trainee {
     struct net net;
     struct pass pass;
     struct weights *expect;
+    struct region mem;
     real *w, *grad;
     int n[MAX_T], off[MAX_T + 1], length[MAX_N];
     int start[MAX_N + 1], pick[MAX_N];
     int32_t ids[MAX_N], target[MAX_N];
     struct pass_batch batch;
-    int rows; /* targets of a batch */
 };
 
 static const struct tensor *expected(const struct trainee *t, const char *name)
@@ -74,18 +76,17 @@ static void read_ids(const struct trainee *t, const char *name, int step, int n,
 
 static void read_batch(struct trainee *t, int step)
 {
-    read_ids(t, "ids", step, t->batch.steps.N, t->ids);
-    read_ids(t, "target", step, t->rows, t->target);
+    read_ids(t, "ids", step, t->batch.N, t->ids);
+    read_ids(t, "target", step, t->batch.n_target, t->target);
 }
 
-static void read_steps(struct trainee *t)
+/* Texts by time. */
+static void read_steps(struct trainee *t, const struct tensor *w)
 {
     float n[MAX_T];
-    const struct tensor *w = expected(t, "steps");
     int T = (int)w->dim[0], N = 0;
     assert_true(T <= MAX_T);
     tensor_read(w, 0, (size_t)T, n);
-    memset(t->length, 0, sizeof t->length);
     for (int s = 0; s < T; s++) {
         t->n[s] = (int)n[s];
         t->off[s] = N;
@@ -93,43 +94,48 @@ static void read_steps(struct trainee *t)
         for (int r = 0; r < t->n[s]; r++)
             t->length[r]++;
     }
-    assert_true(N <= MAX_N);
     t->off[T] = N;
-    t->batch = (struct pass_batch){.steps = {T, N, t->n, t->off},
-                                   .ids = t->ids,
-                                   .target = t->target,
-                                   .length = t->length,
-                                   .B = t->n[0]};
-    t->rows = t->net.c.C > 0 ? t->n[0] : N;
+    t->batch = (struct pass_batch){.B = t->n[0],
+                                   .N = N,
+                                   .steps = {T, N, t->n, t->off},
+                                   .length = t->length};
 }
 
-/* Transformers: sequence-major. */
-static void read_lengths(struct trainee *t)
+/* One text after the other. */
+static void read_lengths(struct trainee *t, const struct tensor *w)
 {
     float v[MAX_N];
-    const struct tensor *w = expected(t, "lengths");
-    const struct tensor *pick = weights_find(t->expect, "pick");
     int B = (int)w->dim[0];
     tensor_read(w, 0, (size_t)B, v);
     for (int r = 0; r < B; r++)
         t->start[r + 1] = t->start[r] + (int)v[r];
-    t->batch = (struct pass_batch){.steps = {.N = t->start[B]},
-                                   .start = t->start,
-                                   .ids = t->ids,
-                                   .target = t->target,
-                                   .pick = t->pick,
-                                   .n_pick = t->start[B],
-                                   .B = B};
-    assert_true(t->start[B] <= MAX_N);
-    for (int i = 0; i < t->start[B]; i++)
-        t->pick[i] = i;
-    if (pick != NULL) {
-        t->batch.n_pick = (int)pick->dim[0];
-        tensor_read(pick, 0, (size_t)t->batch.n_pick, v);
-        for (int i = 0; i < t->batch.n_pick; i++)
-            t->pick[i] = (int)v[i];
-    }
-    t->rows = pass_rows(&t->net, &t->batch);
+    t->batch = (struct pass_batch){.B = B, .N = t->start[B], .start = t->start};
+}
+
+static void read_pick(struct trainee *t, const struct tensor *w)
+{
+    float v[MAX_N];
+    t->batch.n_target = (int)w->dim[0];
+    t->batch.pick = t->pick;
+    tensor_read(w, 0, (size_t)t->batch.n_target, v);
+    for (int i = 0; i < t->batch.n_target; i++)
+        t->pick[i] = (int)v[i];
+}
+
+static void read_shape(struct trainee *t)
+{
+    const struct tensor *lengths = weights_find(t->expect, "lengths");
+    const struct tensor *pick = weights_find(t->expect, "pick");
+    if (lengths != NULL)
+        read_lengths(t, lengths);
+    else
+        read_steps(t, expected(t, "steps"));
+    assert_true(t->batch.N <= MAX_N);
+    t->batch.n_target = t->net.C > 0 ? t->batch.B : t->batch.N;
+    t->batch.ids = t->ids;
+    t->batch.target = t->target;
+    if (pick != NULL)
+        read_pick(t, pick);
 }
 
 static void open_case(struct trainee *t, const char *name)
@@ -144,32 +150,30 @@ static void open_case(struct trainee *t, const char *name)
     snprintf(path, sizeof path, "%s/%s/expect", GOLDEN, name);
     if (weights_open(path, name, &t->expect, &e) != 0)
         fail_msg("%s: %s", name, e.msg);
-    t->grad = mem_aligned(t->net.n * sizeof(real));
-    assert_non_null(t->grad);
     assert_int_equal(
         pass_init(&t->pass, &t->net, &all.blas, MAX_N, MAX_N, 0, &e), 0);
-    if (t->pass.prob == NULL) /* pass frees it */
-        t->pass.prob = mem_aligned((size_t)(MAX_N * t->net.K) * sizeof(real));
-    if (t->net.c.kind == NET_RNN)
-        read_steps(t);
-    else
-        read_lengths(t);
+    t->grad = region_take(&t->mem, t->net.n, sizeof(real));
+    if (t->pass.prob == NULL)
+        t->pass.prob = pass_reals(&t->pass, (size_t)(MAX_N * t->net.K));
+    assert_int_equal(region_check(&t->mem, &e), 0);
+    read_shape(t);
     read_batch(t, 0);
 }
 
 static void close_case(struct trainee *t)
 {
     pass_fini(&t->pass);
+    net_fini(&t->net);
     weights_close(t->expect);
     mem_aligned_free(t->w);
-    mem_aligned_free(t->grad);
+    region_fini(&t->mem);
 }
 
 static void check_outputs(struct trainee *t)
 {
     struct pass_opts o = {.scale = 1};
     const struct tensor *w = expected(t, "output");
-    int n = t->rows * t->net.K;
+    int n = t->batch.n_target * t->net.K;
     float want[MAX_N * 64];
     assert_int_equal(w->dim[0] * w->dim[1], n);
     tensor_read(w, 0, (size_t)n, want);
@@ -202,7 +206,8 @@ static void check_tensor(const struct trainee *t, const struct net_tensor *x)
 
 static void check_gradients(struct trainee *t)
 {
-    struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
+    struct pass_opts o = {.train = 1,
+                          .scale = (real)1 / (real)t->batch.n_target};
     pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
     for (int i = 0; i < t->net.n_tensors; i++)
         check_tensor(t, &t->net.t[i]);
@@ -235,72 +240,64 @@ static const struct recipe recipes[] = {
      {.kind = OPTIM_SGD, .momentum = 0.9f, .weight_decay = 0.001f}},
 };
 
-static void check_curve(struct trainee *t, const struct recipe *r)
+static void check_curve(struct trainee *t)
 {
+    const struct recipe *r = all.recipe;
     struct err e = ERR_INIT;
     struct optim optim = r->optim;
-    struct pass *pass = &t->pass;
     float want[STEPS];
-    struct optim_job j = {.o = &optim,
-                          .net = &t->net,
-                          .n_workers = 1,
-                          .w = t->w,
-                          .grad = &t->grad,
-                          .pass = &pass,
-                          .lr = (real)r->lr};
-    struct pass_opts o = {.train = 1, .scale = (real)1 / (real)t->rows};
+    struct pass_opts o = {.train = 1,
+                          .scale = (real)1 / (real)t->batch.n_target};
     tensor_read(expected(t, r->curve), 0, STEPS, want);
-    assert_int_equal(optim_init(&optim, &t->net, &e), 0);
+    assert_int_equal(optim_init(&optim, &t->mem, &t->net, t->w, 1, &e), 0);
+    optim.lr = (real)r->lr;
+    optim.pass[0] = &t->pass;
     pass_reset_state(&t->pass);
     for (int k = 0; k < STEPS; k++) {
         read_batch(t, k);
-        double loss = pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
-        loss /= t->rows;
+        double loss = pass_run(&t->pass, &t->batch, t->w, &o, optim.grad[0]);
+        loss /= t->batch.n_target;
         double tolerance = FIRST_TOLERANCE +
                            (LAST_TOLERANCE - FIRST_TOLERANCE) * k / (STEPS - 1);
         if (!(fabs(loss - (double)want[k]) <= tolerance * (double)want[k]))
             fail_msg("%s: %s: loss of step %d is %.7g, PyTorch says %.7g",
                      t->name, r->curve, k + 1, loss, (double)want[k]);
         optim.step++;
-        j.factor = optim_clip_factor(optim_reduce(&j, 0), 0.5);
-        optim_update(&j, 0);
-        optim_forget(&j);
+        optim_update(&optim, 0,
+                     optim_clip_factor(optim_reduce(&optim, 0), 0.5));
+        optim_forget(&optim);
     }
-    optim_fini(&optim);
+}
+
+static void each_case(void (*check)(struct trainee *))
+{
+    struct trainee t;
+    for (int i = 0; i < all.n_names; i++) {
+        open_case(&t, all.names[i]);
+        check(&t);
+        close_case(&t);
+    }
 }
 
 static void test_train_outputs_are_pytorchs(void **state)
 {
-    struct trainee t;
     (void)state;
-    for (int i = 0; i < all.n_names; i++) {
-        open_case(&t, all.names[i]);
-        check_outputs(&t);
-        close_case(&t);
-    }
+    each_case(check_outputs);
 }
 
 static void test_train_gradients_are_pytorchs_in_every_tensor(void **state)
 {
-    struct trainee t;
     (void)state;
-    for (int i = 0; i < all.n_names; i++) {
-        open_case(&t, all.names[i]);
-        check_gradients(&t);
-        close_case(&t);
-    }
+    each_case(check_gradients);
 }
 
 static void test_train_losses_of_20_steps_are_pytorchs(void **state)
 {
-    struct trainee t;
     (void)state;
-    for (int i = 0; i < all.n_names; i++)
-        for (int k = 0; k < 3; k++) {
-            open_case(&t, all.names[i]);
-            check_curve(&t, &recipes[k]);
-            close_case(&t);
-        }
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++) {
+        all.recipe = &recipes[i];
+        each_case(check_curve);
+    }
 }
 
 /* ---- The engine's forward pass. ---- */
@@ -313,9 +310,8 @@ struct both {
     struct pass pass;
     struct rig rig;
     real *w;
-    int n[LONG_T], off[LONG_T + 1], length[LONG_B];
-    int32_t ids[LONG_T * LONG_B], target[LONG_T * LONG_B];
-    struct pass_batch batch;
+    int32_t ids[LONG_B][LONG_T];
+    struct feed feed;
 };
 
 static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
@@ -330,27 +326,25 @@ static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
         fail_msg("%s: %s", s->cell, e.msg);
     if (b->pass.prob == NULL)
         b->pass.prob =
-            mem_aligned((size_t)(LONG_T * LONG_B * b->net.K) * sizeof(real));
-    int N = 0;
-    for (int r = 0; r < LONG_B; r++)
-        b->length[r] = LONG_T - 7 * r;
-    for (int t = 0; t < LONG_T; t++) {
-        b->off[t] = N;
-        for (int r = 0; r < LONG_B && b->length[r] > t; r++)
-            b->ids[N++] = (int32_t)((t * 31 + r * 17) % s->V);
-        b->n[t] = N - b->off[t];
+            pass_reals(&b->pass, (size_t)(LONG_T * LONG_B * b->net.K));
+    assert_int_equal(feed_init(&b->feed, LONG_T, LONG_T * LONG_B, LONG_B, &e),
+                     0);
+    b->feed.n_text = LONG_B;
+    for (int r = 0; r < LONG_B; r++) {
+        for (int t = 0; t < LONG_T; t++)
+            b->ids[r][t] = (int32_t)((t * 31 + r * 17) % s->V);
+        b->feed.text[r] = (struct text){.ids = b->ids[r],
+                                        .next = s->C > 0 ? NULL : b->ids[r],
+                                        .n = LONG_T - 7 * r};
     }
-    b->off[LONG_T] = N;
-    b->batch = (struct pass_batch){.steps = {LONG_T, N, b->n, b->off},
-                                   .ids = b->ids,
-                                   .target = b->target,
-                                   .length = b->length,
-                                   .B = LONG_B};
+    b->net.family->pack(&b->feed);
 }
 
 static void close_both(struct both *b, const char *dir)
 {
     pass_fini(&b->pass);
+    feed_fini(&b->feed);
+    net_fini(&b->net);
     rig_close(&b->rig);
     mem_aligned_free(b->w);
     rnn_random_remove(dir);
@@ -375,24 +369,20 @@ static void compare_row(const struct both *b, int row, float *scores)
     for (int k = 0; k < b->net.K; k++) {
         double want = (double)scores[k];
         if (!(fabs((double)p[k] - want) <= OUTPUT_TOLERANCE * fmax(want, 0.1)))
-            fail_msg("%s, %d units: output %d of row %d is %.9g when "
+            fail_msg("%s, %zu parameters: output %d of row %d is %.9g when "
                      "training and %.9g when serving",
-                     b->net.c.cell->name, b->net.c.H, k, row, (double)p[k],
-                     want);
+                     b->net.name, b->net.n, k, row, (double)p[k], want);
     }
 }
 
 static void compare_sequence(struct both *b, int r)
 {
     static float out[LONG_T * 64];
-    int32_t ids[LONG_T];
     struct err e = ERR_INIT;
     struct rig_seq seq;
-    int classifier = b->net.c.C > 0, n = b->length[r], K = b->net.K;
+    int classifier = b->net.C > 0, n = b->feed.text[r].n, K = b->net.K;
     assert_true(K <= 64);
-    for (int t = 0; t < n; t++)
-        ids[t] = b->ids[b->off[t] + r];
-    struct rig_item it = {.seq = &seq, .ids = ids, .n = n, .n_want = 1};
+    struct rig_item it = {.seq = &seq, .ids = b->ids[r], .n = n, .n_want = 1};
     it.want[0] = (struct want){.kind = classifier ? OUT_CLASS : OUT_LOGITS,
                                .n = n,
                                .dst = out,
@@ -401,7 +391,8 @@ static void compare_sequence(struct both *b, int r)
     assert_int_equal(rig_step(&b->rig, &it, 1, &e), 0);
     assert_int_equal(it.status, 0);
     for (int t = 0; t < (classifier ? 1 : n); t++)
-        compare_row(b, classifier ? r : b->off[t] + r, out + t * K);
+        compare_row(b, classifier ? r : b->feed.batch.steps.off[t] + r,
+                    out + t * K);
     rig_seq_close(&seq);
 }
 
@@ -452,7 +443,7 @@ static void test_train_forward_is_the_engines(void **state)
         char dir[64];
         struct pass_opts o = {.scale = 1};
         open_both(&b, &shapes[i], dir);
-        pass_run(&b.pass, &b.batch, b.w, &o, NULL);
+        pass_run(&b.pass, &b.feed.batch, b.w, &o, NULL);
         for (int r = 0; r < LONG_B; r++)
             compare_sequence(&b, r);
         close_both(&b, dir);

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "models/train/loss.h"
+#include "tests/support/train_rig.h"
 
 enum { K = 40, Q = 6, N = 3 };
 
-static struct blas blas;
+static struct region mem;
 static real y[N * Q], w[K * Q], b[K];
 static const int32_t target[N] = {0, 17, 39};
 
@@ -50,7 +45,7 @@ static double cross_entropy(double smoothing)
 
 static struct loss_task task_of(struct loss_work *work)
 {
-    return (struct loss_task){.blas = &blas,
+    return (struct loss_task){.blas = &train_rig.blas,
                               .work = work,
                               .y = mat_of(y, N, Q),
                               .target = target,
@@ -61,27 +56,24 @@ static struct loss_task task_of(struct loss_work *work)
 
 static void test_full_loss_is_the_cross_entropy(void **state)
 {
-    struct err e = ERR_INIT;
     struct loss_work work;
     (void)state;
     fill();
-    assert_int_equal(loss_work_init(&work, K, Q, 0, &e), 0);
+    loss_work_init(&work, &mem, K, Q, 0);
     struct loss_task t = task_of(&work);
     assert_true(fabs(loss_full(&t) - cross_entropy(0)) < 1e-4);
     t.smoothing = (real)0.2;
     assert_true(fabs(loss_full(&t) - cross_entropy((double)t.smoothing)) <
                 1e-4);
-    loss_work_fini(&work);
 }
 
 static void test_full_loss_is_the_same_in_blocks(void **state)
 {
-    struct err e = ERR_INIT;
     struct loss_work work;
     static real dy[N * Q], dw[K * Q], db[K], dy2[N * Q], dw2[K * Q], db2[K];
     (void)state;
     fill();
-    assert_int_equal(loss_work_init(&work, K, Q, 0, &e), 0);
+    loss_work_init(&work, &mem, K, Q, 0);
     struct loss_task t = task_of(&work);
     t.dy = mat_of(dy, N, Q);
     t.dw = dw;
@@ -98,7 +90,6 @@ static void test_full_loss_is_the_same_in_blocks(void **state)
         assert_true(fabs((double)(dw[i] - dw2[i])) < 1e-5);
     for (int i = 0; i < K; i++)
         assert_true(fabs((double)(db[i] - db2[i])) < 1e-5);
-    loss_work_fini(&work);
 }
 
 /* With every word in the noise set nothing is left out, and each word's
@@ -108,35 +99,29 @@ static void test_sampled_loss_over_all_words_is_the_full_loss(void **state)
     struct err e = ERR_INIT;
     struct loss_work work;
     struct noise noise;
-    struct noise_set set;
     struct rows rw, rb;
     static real dy[N * Q], dw[K * Q], db[K];
     (void)state;
     fill();
-    assert_int_equal(noise_init(&noise, NULL, K, 1, &e), 0);
-    assert_int_equal(noise_set_init(&set, K, K, &e), 0);
-    assert_int_equal(loss_work_init(&work, K, Q, K, &e), 0);
-    assert_int_equal(rows_init(&rw, K, &e) | rows_init(&rb, K, &e), 0);
+    assert_int_equal(noise_init(&noise, &mem, K, K, NULL, 1, &e), 0);
+    loss_work_init(&work, &mem, K, Q, K);
+    rows_init(&rw, &mem, K);
+    rows_init(&rb, &mem, K);
     for (int i = 0; i < K; i++) {
-        set.ids[i] = K - 1 - i;
-        set.place[K - 1 - i] = i;
-        set.log_q[i] = 0;
+        noise.ids[i] = K - 1 - i;
+        noise.place[K - 1 - i] = i;
+        noise.log_q[i] = 0;
     }
-    set.n = K;
-    set.tries = 1e9;
+    noise.n = K;
+    noise.tries = 1e9;
     struct loss_task t = task_of(&work);
     t.dy = mat_of(dy, N, Q);
     t.dw = dw;
     t.db = db;
     t.rows_w = &rw;
     t.rows_b = &rb;
-    assert_true(fabs(loss_sampled(&t, &noise, &set) - cross_entropy(0)) < 1e-4);
+    assert_true(fabs(loss_sampled(&t, &noise) - cross_entropy(0)) < 1e-4);
     assert_int_equal(rw.n, K);
-    noise_fini(&noise);
-    noise_set_fini(&set);
-    rows_fini(&rw);
-    rows_fini(&rb);
-    loss_work_fini(&work);
 }
 
 static void test_noise_follows_its_distribution(void **state)
@@ -146,20 +131,18 @@ static void test_noise_follows_its_distribution(void **state)
                                       40,  30,  10,  3,  1,  0};
     struct err e = ERR_INIT;
     struct noise noise;
-    struct noise_set set;
     struct rng r;
     int seen[V] = {0};
     (void)state;
     rng_init(&r, 3);
-    assert_int_equal(noise_init(&noise, counts, V, 0.75, &e), 0);
-    assert_int_equal(noise_set_init(&set, 1, V, &e), 0);
+    assert_int_equal(noise_init(&noise, &mem, V, 1, counts, 0.75, &e), 0);
     double sum = 0;
     for (int i = 0; i < V; i++)
         sum += pow(counts[i] > 0 ? (double)counts[i] : 0.5, 0.75);
     for (int i = 0; i < DRAWS; i++) {
-        noise_set_draw(&set, &noise, &r); /* one word: the first drawn */
-        assert_int_equal(set.n, 1);
-        seen[set.ids[0]]++;
+        noise_draw(&noise, &r); /* one word: the first drawn */
+        assert_int_equal(noise.n, 1);
+        seen[noise.ids[0]]++;
     }
     for (int i = 0; i < V; i++) {
         double p = pow(counts[i] > 0 ? (double)counts[i] : 0.5, 0.75) / sum;
@@ -168,59 +151,52 @@ static void test_noise_follows_its_distribution(void **state)
             fail_msg("word %d drawn %d times, expected %.0f", i, seen[i],
                      DRAWS * p);
     }
-    noise_fini(&noise);
-    noise_set_fini(&set);
 }
 
 static void test_noise_set_has_no_word_twice(void **state)
 {
     struct err e = ERR_INIT;
     struct noise noise;
-    struct noise_set set;
     struct rng r;
     (void)state;
     rng_init(&r, 4);
-    assert_int_equal(noise_init(&noise, NULL, K, 1, &e), 0);
-    assert_int_equal(noise_set_init(&set, 20, K, &e), 0);
+    assert_int_equal(noise_init(&noise, &mem, K, 20, NULL, 1, &e), 0);
     for (int round = 0; round < 50; round++) {
         uint8_t seen[K] = {0};
-        noise_set_draw(&set, &noise, &r);
-        assert_int_equal(set.n, 20);
-        assert_true(set.tries >= 20);
-        for (int i = 0; i < set.n; i++) {
-            assert_false(seen[set.ids[i]]);
-            seen[set.ids[i]] = 1;
-            assert_int_equal(set.place[set.ids[i]], i);
+        noise_draw(&noise, &r);
+        assert_int_equal(noise.n, 20);
+        assert_true(noise.tries >= 20);
+        for (int i = 0; i < noise.n; i++) {
+            assert_false(seen[noise.ids[i]]);
+            seen[noise.ids[i]] = 1;
+            assert_int_equal(noise.place[noise.ids[i]], i);
         }
         for (int i = 0; i < K; i++)
-            assert_true(seen[i] || set.place[i] == -1);
+            assert_true(seen[i] || noise.place[i] == -1);
     }
-    noise_fini(&noise);
-    noise_set_fini(&set);
 }
 
-static int open_blas(void **state)
-{
-    struct err e = ERR_INIT;
-    (void)state;
-    return blas_open(&blas, &e);
-}
-
-static int close_blas(void **state)
+static int forget_arrays(void **state)
 {
     (void)state;
-    blas_close(&blas);
+    region_fini(&mem);
     return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_loss_is_the_cross_entropy),
-        cmocka_unit_test(test_full_loss_is_the_same_in_blocks),
-        cmocka_unit_test(test_sampled_loss_over_all_words_is_the_full_loss),
-        cmocka_unit_test(test_noise_follows_its_distribution),
-        cmocka_unit_test(test_noise_set_has_no_word_twice),
+        cmocka_unit_test_teardown(test_full_loss_is_the_cross_entropy,
+                                  forget_arrays),
+        cmocka_unit_test_teardown(test_full_loss_is_the_same_in_blocks,
+                                  forget_arrays),
+        cmocka_unit_test_teardown(
+            test_sampled_loss_over_all_words_is_the_full_loss, forget_arrays),
+        cmocka_unit_test_teardown(test_noise_follows_its_distribution,
+                                  forget_arrays),
+        cmocka_unit_test_teardown(test_noise_set_has_no_word_twice,
+                                  forget_arrays),
     };
-    return cmocka_run_group_tests(tests, open_blas, close_blas);
+    return cmocka_run_group_tests(tests, train_rig_open_blas,
+                                  train_rig_close_blas);
 }

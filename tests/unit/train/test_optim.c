@@ -1,65 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "engine/base/mem.h"
 #include "models/train/optim.h"
+#include "tests/support/train_rig.h"
 
 #define WORKERS 3
-
-static struct blas blas;
 
 struct rig {
     struct net net;
     struct optim optim;
     struct pass pass[WORKERS];
-    struct pass *passes[WORKERS];
-    real *w, *grad[WORKERS];
-    struct optim_job job;
+    struct region mem;
+    real *w;
 };
 
 static void open_rig(struct rig *r, const struct optim *o, int workers)
 {
-    struct net_config c = {
-        .cell = &lstm_grad, .V = 9, .E = 3, .H = 4, .L = 1, .D = 1};
+    struct options plan = {.cell = CELL_LSTM,
+                           .vocab_size = 9,
+                           .embedding = 3,
+                           .hidden = 4,
+                           .layers = 1};
     struct err e = ERR_INIT;
     memset(r, 0, sizeof *r);
-    assert_int_equal(net_plan(&c, &r->net, &e), 0);
+    assert_int_equal(net_plan(&r->net, &plan, 0, &e), 0);
+    r->w = region_take(&r->mem, r->net.n, sizeof(real));
     r->optim = *o;
-    assert_int_equal(optim_init(&r->optim, &r->net, &e), 0);
-    r->w = mem_aligned(r->net.n * sizeof(real));
-    assert_non_null(r->w);
-    net_initialise(&r->net, 3, r->w);
-    for (int i = 0; i < WORKERS; i++) {
-        assert_int_equal(pass_init(&r->pass[i], &r->net, &blas, 4, 2, 0, &e),
-                         0);
-        r->passes[i] = &r->pass[i];
-        r->grad[i] = mem_aligned(r->net.n * sizeof(real));
-        assert_non_null(r->grad[i]);
+    assert_int_equal(optim_init(&r->optim, &r->mem, &r->net, r->w, workers, &e),
+                     0);
+    r->optim.lr = (real)0.1;
+    for (int i = 0; i < workers; i++) {
+        assert_int_equal(
+            pass_init(&r->pass[i], &r->net, &train_rig.blas, 4, 2, 0, &e), 0);
+        r->optim.pass[i] = &r->pass[i];
     }
-    r->job = (struct optim_job){.o = &r->optim,
-                                .net = &r->net,
-                                .n_workers = workers,
-                                .w = r->w,
-                                .grad = r->grad,
-                                .pass = r->passes,
-                                .lr = (real)0.1,
-                                .factor = (real)1};
+    net_initialise(&r->net, 3, r->w);
 }
 
 static void close_rig(struct rig *r)
 {
-    optim_fini(&r->optim);
-    mem_aligned_free(r->w);
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < r->optim.n_workers; i++)
         pass_fini(&r->pass[i]);
-        mem_aligned_free(r->grad[i]);
-    }
+    net_fini(&r->net);
+    region_fini(&r->mem);
 }
 
 /* A gradient in every element of full tensors and in rows `row`, `row + 1` of
@@ -72,7 +55,7 @@ static void put_gradient(struct rig *r, int k, int row, real share)
             int touched = i != r->net.embedding || (int)j / 3 == row ||
                           (int)j / 3 == row + 1;
             if (touched)
-                r->grad[k][t->at + j] +=
+                r->optim.grad[k][t->at + j] +=
                     share * (real)((int)(j * 7 % 13) - 6) / (real)8;
         }
     }
@@ -84,11 +67,11 @@ static double step(struct rig *r)
 {
     double squares = 0;
     r->optim.step++;
-    for (int i = 0; i < r->job.n_workers; i++)
-        squares += optim_reduce(&r->job, i);
-    for (int i = 0; i < r->job.n_workers; i++)
-        optim_update(&r->job, i);
-    optim_forget(&r->job);
+    for (int i = 0; i < r->optim.n_workers; i++)
+        squares += optim_reduce(&r->optim, i);
+    for (int i = 0; i < r->optim.n_workers; i++)
+        optim_update(&r->optim, i, 1);
+    optim_forget(&r->optim);
     return squares;
 }
 
@@ -115,9 +98,9 @@ static void test_workers_together_do_what_one_does_alone(void **state)
     }
     for (size_t i = 0; i < one.net.n; i++) {
         assert_true(fabs((double)(one.w[i] - three.w[i])) < 1e-5);
-        assert_true(one.grad[0][i] == 0);
+        assert_true(one.optim.grad[0][i] == 0);
         for (int k = 0; k < WORKERS; k++)
-            assert_true(three.grad[k][i] == 0);
+            assert_true(three.optim.grad[k][i] == 0);
     }
     close_rig(&one);
     close_rig(&three);
@@ -157,15 +140,15 @@ static void test_a_frozen_tensor_neither_moves_nor_counts(void **state)
     put_gradient(&r, 0, 2, 1);
     double all = 0;
     for (size_t i = 0; i < r.net.n; i++)
-        all += (double)(r.grad[0][i] * r.grad[0][i]);
+        all += (double)(r.optim.grad[0][i] * r.optim.grad[0][i]);
     double rows = 0;
     for (size_t i = t->at; i < t->at + t->n; i++)
-        rows += (double)(r.grad[0][i] * r.grad[0][i]);
+        rows += (double)(r.optim.grad[0][i] * r.optim.grad[0][i]);
     t->lr_mult = 0;
     assert_true(fabs(step(&r) - (all - rows)) < 1e-3);
     assert_memory_equal(before, r.w + t->at, sizeof before);
     for (size_t i = t->at; i < t->at + t->n; i++)
-        assert_true(r.grad[0][i] == 0);
+        assert_true(r.optim.grad[0][i] == 0);
     close_rig(&r);
 }
 
@@ -179,20 +162,6 @@ static void test_the_clip_factor_is_pytorchs(void **state)
                 1e-7);
 }
 
-static int open_blas(void **state)
-{
-    struct err e = ERR_INIT;
-    (void)state;
-    return blas_open(&blas, &e);
-}
-
-static int close_blas(void **state)
-{
-    (void)state;
-    blas_close(&blas);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,5 +170,6 @@ int main(void)
         cmocka_unit_test(test_a_frozen_tensor_neither_moves_nor_counts),
         cmocka_unit_test(test_the_clip_factor_is_pytorchs),
     };
-    return cmocka_run_group_tests(tests, open_blas, close_blas);
+    return cmocka_run_group_tests(tests, train_rig_open_blas,
+                                  train_rig_close_blas);
 }

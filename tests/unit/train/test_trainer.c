@@ -3,42 +3,22 @@
  * language model starts a classifier.
  *
  * SPDX-License-Identifier: MIT */
-#include <dirent.h>
 #include <math.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/json.h"
-#include "engine/base/mem.h"
 #include "engine/checkpoint/weights.h"
 #include "models/train/train_eval.h"
-#include "models/train/train.h"
+#include "tests/support/train_rig.h"
 #include "tests/support/tokenizer_at.h"
 
-static char dir[64];
 static char words[128], labelled[128];
-
-static const char *at(char *path, const char *name)
-{
-    snprintf(path, 128, "%s/%s", dir, name);
-    return path;
-}
 
 /* Sentences with a rule: the fourth word repeats the first, so a net that
  * remembers three words back has two bits less to guess. */
 static void write_words(void)
 {
-    FILE *f = fopen(words, "wb");
+    FILE *f = train_rig_file(words, "words.txt");
     uint32_t x = 1;
-    assert_non_null(f);
     for (int i = 0; i < 600; i++) {
         int w[3];
         for (int k = 0; k < 3; k++) {
@@ -53,9 +33,8 @@ static void write_words(void)
 /* The label is whether "good" stands in a text of changing length. */
 static void write_labelled(void)
 {
-    FILE *f = fopen(labelled, "wb");
+    FILE *f = train_rig_file(labelled, "labelled.txt");
     uint32_t x = 7;
-    assert_non_null(f);
     for (int i = 0; i < 300; i++) {
         x = x * 1664525u + 1013904223u;
         int n = 1 + (int)(x >> 24) % 9, where = (int)(x >> 16 & 255) % n;
@@ -67,110 +46,39 @@ static void write_labelled(void)
     fclose(f);
 }
 
-static struct options options_of(int n, const char *const *more, char *out)
+static const char lm_words[] =
+    "--tokenizer whitespace --hidden 24 --embedding 16 --batch 8 --bptt 12 "
+    "--lr 0.02 --threads 1 --precision f32";
+static const char class_words[] =
+    "--task classifier --tokenizer whitespace --hidden 12 --embedding 8 "
+    "--batch 16 --lr 0.02 --threads 1 --pooling max";
+
+static struct options lm(const char *more, char *out, const char *name)
 {
-    struct options o;
-    struct err e = ERR_INIT;
-    char *argv[64] = {"seqd-train", "train", "--out", out};
-    assert_true(n + 4 <= 64);
-    for (int i = 0; i < n; i++)
-        memcpy(&argv[4 + i], &more[i], sizeof *argv);
-    if (train_options_parse(n + 4, argv, &o, &e) != 0)
-        fail_msg("%s", e.msg);
-    return o;
+    return train_rig_options(lm_words, more, words, train_rig_path(out, name));
 }
 
-static atomic_int never, stop_now;
-
-/* Train; the last validation loss (or accuracy) is returned. */
-static double train(const struct options *o, const atomic_int *stop,
-                    int accuracy)
+static struct options classes(const char *more, char *out, const char *name)
 {
-    struct err e = ERR_INIT;
-    struct trainer *t = mem_zalloc(sizeof *t);
-    double last = -1;
-    assert_non_null(t);
-    if (trainer_open(t, o, &e) != 0)
-        fail_msg("%s", e.msg);
-    t->stop = stop;
-    if (trainer_run(t, &e) != 0)
-        fail_msg("%s", e.msg);
-    if (t->curve.n > 0)
-        last = accuracy ? t->curve.v[t->curve.n - 1].accuracy
-                        : t->curve.v[t->curve.n - 1].valid;
-    trainer_close(t);
-    mem_free(t);
-    return last;
-}
-
-static const char *const lm[] = {
-    "--data",      words, "--valid",     words,  "--tokenizer", "whitespace",
-    "--hidden",    "24",  "--embedding", "16",   "--batch",     "8",
-    "--bptt",      "12",  "--lr",        "0.02", "--threads",   "1",
-    "--precision", "f32", "--epochs"};
-#define N_LM 21
-
-static const char *const classes[] = {
-    "--task",      "classifier", "--data",   labelled, "--valid",     labelled,
-    "--tokenizer", "whitespace", "--hidden", "12",     "--embedding", "8",
-    "--batch",     "16",         "--lr",     "0.02",   "--threads",   "1",
-    "--pooling",   "max",        "--epochs"};
-#define N_CLASSES 21
-
-static struct options with(const char *const *base, int n,
-                           const char *const *more, char *out)
-{
-    const char *all[60];
-    int k = 0;
-    for (; k < n; k++)
-        all[k] = base[k];
-    for (; *more != NULL; more++)
-        all[k++] = *more;
-    return options_of(k, all, out);
-}
-
-static void read_all(const char *path, char **p, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL)
-        fail_msg("%s is not there", path);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    *p = mem_alloc(*n + 1);
-    assert_non_null(*p);
-    assert_int_equal(fread(*p, 1, *n, f), *n);
-    (*p)[*n] = '\0';
-    fclose(f);
-}
-
-static void expect_same_file(const char *a, const char *b, int same)
-{
-    char *p, *q;
-    size_t n, m;
-    read_all(a, &p, &n);
-    read_all(b, &q, &m);
-    assert_int_equal(n == m && memcmp(p, q, n) == 0, same);
-    mem_free(p);
-    mem_free(q);
+    return train_rig_options(class_words, more, labelled,
+                             train_rig_path(out, name));
 }
 
 /* Entropy of the text: 4 choices three times of 5 predictions, then nothing:
  * 0.832 nats; without memory of the first word a quarter of ln 4 more. */
 static void test_language_models_learn_what_three_words_ago_said(void **state)
 {
-    static const char *const cells[][8] = {
-        {"12", "--cell", "lstm", NULL},
-        {"12", "--cell", "gru", NULL},
-        {"14", "--cell", "elman", NULL},
-        {"14", "--cell", "elman", "--nonlinearity", "relu", "--hidden", "48",
-         NULL},
+    static const char *const cells[] = {
+        "--epochs 12 --cell lstm",
+        "--epochs 12 --cell gru",
+        "--epochs 14 --cell elman",
+        "--epochs 14 --cell elman --nonlinearity relu --hidden 48",
     };
     char out[128];
     (void)state;
     for (int i = 0; i < 4; i++) {
-        struct options o = with(lm, N_LM, cells[i], (char *)at(out, "learn"));
-        double loss = train(&o, &never, 0);
+        struct options o = lm(cells[i], out, "learn");
+        double loss = train_rig_train(&o).valid;
         if (!(loss < 0.87))
             fail_msg("cell %d: %.4f nats, the text has 0.832", i, loss);
     }
@@ -178,150 +86,91 @@ static void test_language_models_learn_what_three_words_ago_said(void **state)
 
 static void test_sampled_softmax_learns_the_same(void **state)
 {
-    static const char *const more[] = {"14",        "--softmax", "sampled",
-                                       "--samples", "10",        NULL};
     char out[128];
     (void)state;
-    struct options o = with(lm, N_LM, more, (char *)at(out, "sampled"));
-    double loss = train(&o, &never, 0);
+    struct options o =
+        lm("--epochs 14 --softmax sampled --samples 10", out, "sampled");
+    double loss = train_rig_train(&o).valid;
     if (!(loss < 0.9))
         fail_msg("%.4f nats, the text has 0.832", loss);
 }
 
 static void test_classifiers_learn_to_find_a_word(void **state)
 {
-    static const char *const kinds[][8] = {
-        {"6", NULL},
-        {"6", "--bidirectional", "--cell", "gru", NULL},
-        {"8", "--pooling", "mean", "--cell", "elman", NULL},
-        {"10", "--pooling", "last", "--layers", "2", NULL},
+    static const char *const kinds[] = {
+        "--epochs 6",
+        "--epochs 6 --bidirectional --cell gru",
+        "--epochs 8 --pooling mean --cell elman",
+        "--epochs 10 --pooling last --layers 2",
     };
     char out[128];
     (void)state;
     for (int i = 0; i < 4; i++) {
-        struct options o =
-            with(classes, N_CLASSES, kinds[i], (char *)at(out, "classes"));
-        double accuracy = train(&o, &never, 1);
+        struct options o = classes(kinds[i], out, "classes");
+        double accuracy = train_rig_train(&o).accuracy;
         if (!(accuracy > 0.97))
             fail_msg("classifier %d: accuracy %.3f", i, accuracy);
     }
 }
 
-static const char *const rich[] = {"3",    "--tie",
-                                   "1",    "--embedding",
-                                   "24",   "--layers",
-                                   "2",    "--dropout",
-                                   "0.2",  "--dropout-embedding",
-                                   "0.1",  "--dropout-recurrent",
-                                   "0.1",  "--dropout-word",
-                                   "0.1",  "--dropout-variational",
-                                   "1",    "--average",
-                                   "ema",  "--unk-rate",
-                                   "0.05", "--threads",
-                                   "2",    "--weight-decay",
-                                   "0.01", NULL};
+static const char rich[] =
+    "--epochs 3 --tie 1 --embedding 24 --layers 2 --dropout 0.2 "
+    "--dropout-embedding 0.1 --dropout-recurrent 0.1 --dropout-word 0.1 "
+    "--dropout-variational 1 --average ema --unk-rate 0.05 --threads 2 "
+    "--weight-decay 0.01";
 
 static void test_one_seed_gives_one_checkpoint(void **state)
 {
-    char a[128], b[128], p[160], q[160];
+    char a[128], b[128];
     (void)state;
-    struct options o = with(lm, N_LM, rich, (char *)at(a, "seed-a"));
-    train(&o, &never, 0);
-    o.out = at(b, "seed-b");
-    train(&o, &never, 0);
-    snprintf(p, sizeof p, "%s/model.safetensors", a);
-    snprintf(q, sizeof q, "%s/model.safetensors", b);
-    expect_same_file(p, q, 1);
+    struct options o = lm(rich, a, "seed-a");
+    train_rig_train(&o);
+    o.out = train_rig_path(b, "seed-b");
+    train_rig_train(&o);
+    assert_true(train_rig_same(a, b));
     o.seed = 2;
-    train(&o, &never, 0);
-    expect_same_file(p, q, 0);
-}
-
-static void *stop_soon(void *arg)
-{
-    usleep(*(useconds_t *)arg);
-    stop_now = 1;
-    return NULL;
-}
-
-static void train_in_pieces(struct options *o)
-{
-    useconds_t wait = 60000;
-    for (int piece = 0; piece < 4; piece++) {
-        pthread_t thread;
-        stop_now = 0;
-        assert_int_equal(pthread_create(&thread, NULL, stop_soon, &wait), 0);
-        train(o, &stop_now, 0);
-        pthread_join(thread, NULL);
-        o->resume = 1;
-    }
-    train(o, &never, 0);
+    train_rig_train(&o);
+    assert_false(train_rig_same(a, b));
 }
 
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 {
-    char a[128], b[128], p[160], q[160];
+    char out[128];
     (void)state;
-    struct options o = with(lm, N_LM, rich, (char *)at(a, "whole"));
-    train(&o, &never, 0);
-    o.out = at(b, "pieces");
-    train_in_pieces(&o);
-    snprintf(p, sizeof p, "%s/model.safetensors", a);
-    snprintf(q, sizeof q, "%s/model.safetensors", b);
-    expect_same_file(p, q, 1);
-
-    static const char *const more[] = {"4", "--threads", "2", NULL};
-    o = with(classes, N_CLASSES, more, (char *)at(a, "whole-c"));
-    train(&o, &never, 1);
-    o.out = at(b, "pieces-c");
-    train_in_pieces(&o);
-    snprintf(p, sizeof p, "%s/model.safetensors", a);
-    snprintf(q, sizeof q, "%s/model.safetensors", b);
-    expect_same_file(p, q, 1);
+    train_rig_expect_resumable(lm(rich, out, "-"));
+    train_rig_expect_resumable(classes("--epochs 4 --threads 2", out, "-"));
 }
 
 static void test_resuming_another_net_is_refused(void **state)
 {
-    static const char *const more[] = {"1", NULL};
     char a[128];
-    struct err e = ERR_INIT;
-    struct trainer *t = mem_zalloc(sizeof *t);
     (void)state;
-    assert_non_null(t);
-    struct options o = with(lm, N_LM, more, (char *)at(a, "other"));
-    train(&o, &never, 0);
+    struct options o = lm("--epochs 1", a, "other");
+    train_rig_train(&o);
     o.resume = 1;
     o.hidden = 20;
-    assert_int_equal(trainer_open(t, &o, &e), -1);
-    assert_non_null(strstr(e.msg, "state.bin is of another net"));
-    trainer_close(t);
-    mem_free(t);
+    train_rig_refuse(&o, "state.bin is of another net");
 }
 
 /* Rows of the embedding follow their words into another vocabulary, the
  * recurrent layer comes along, the output is new. */
 static void test_a_language_model_starts_a_classifier(void **state)
 {
-    static const char *const more[] = {
-        "1",        "--data", labelled,      "--valid", labelled,
-        "--hidden", "12",     "--embedding", "8",       NULL};
     char a[128], b[128];
     struct err e = ERR_INIT;
     struct weights *w;
-    struct trainer *t = mem_zalloc(sizeof *t);
     struct tokenizer *old;
     (void)state;
-    assert_non_null(t);
-    struct options o = with(lm, N_LM, more, (char *)at(a, "lm"));
-    train(&o, &never, 0);
-    static const char *const again[] = {"1", NULL};
-    o = with(classes, N_CLASSES, again, (char *)at(b, "from-lm"));
+    struct options o = lm("--epochs 1 --hidden 12 --embedding 8", a, "lm");
+    o.data = o.valid = labelled;
+    train_rig_train(&o);
+    o = classes("--epochs 1", b, "from-lm");
     o.init = a;
-    assert_int_equal(trainer_open(t, &o, &e), 0);
+    struct trainer *t = train_rig_trainer(&o);
     assert_int_equal(weights_open(a, "lm", &w, &e), 0);
     assert_int_equal(tokenizer_at(a, "lm", &old, &e), 0);
     const struct tensor *emb = weights_find(w, "embedding.weight");
-    for (int id = 0; id < t->net.c.V; id++) {
+    for (int id = 0; id < t->net.V; id++) {
         float row[8];
         int k = tokenizer_id(old, tokenizer_text(t->tokenizer, id));
         assert_true(k >= 0);
@@ -330,15 +179,15 @@ static void test_a_language_model_starts_a_classifier(void **state)
             assert_true((float)t->w[t->net.t[t->net.embedding].at +
                                     (size_t)(id * 8 + j)] == row[j]);
     }
-    const struct net_tensor *hh = &t->net.t[t->net.rnn[0][0][1]];
+    const struct net_tensor *hh =
+        &t->net.t[net_find(&t->net, "rnn.weight_hh_l0")];
     float first;
     tensor_read(weights_find(w, hh->name), 0, 1, &first);
     assert_true((float)t->w[hh->at] == first);
     assert_int_equal(t->net.t[t->net.out_w].from_start, 0);
     tokenizer_close(old);
     weights_close(w);
-    trainer_close(t);
-    mem_free(t);
+    train_rig_free(t);
 }
 
 static double number_of(const char *line, const char *key)
@@ -355,13 +204,12 @@ static double number_of(const char *line, const char *key)
 /* The engine scores a saved checkpoint as the trainer did. */
 static void test_eval_agrees_with_the_last_validation(void **state)
 {
-    static const char *const more[] = {"2", "--batch", "1", NULL};
     char a[128];
     struct err e = ERR_INIT;
     struct buf b;
     (void)state;
-    struct options o = with(lm, N_LM, more, (char *)at(a, "eval"));
-    double nats = train(&o, &never, 0);
+    struct options o = lm("--epochs 2 --batch 1", a, "eval");
+    double nats = train_rig_train(&o).valid;
     buf_init(&b, 4096);
     o.model = a;
     if (eval_run(&o, &b, &e) != 0)
@@ -372,9 +220,8 @@ static void test_eval_agrees_with_the_last_validation(void **state)
     assert_true(number_of(b.p, "unk_share") == 0);
     buf_clear(&b);
 
-    static const char *const c[] = {"3", "--precision", "f32", NULL};
-    o = with(classes, N_CLASSES, c, (char *)at(a, "eval-c"));
-    double accuracy = train(&o, &never, 1);
+    o = classes("--epochs 3 --precision f32", a, "eval-c");
+    double accuracy = train_rig_train(&o).accuracy;
     o.model = a;
     if (eval_run(&o, &b, &e) != 0)
         fail_msg("%s", e.msg);
@@ -385,63 +232,43 @@ static void test_eval_agrees_with_the_last_validation(void **state)
 
 static void test_the_curve_is_written_as_csv_and_svg(void **state)
 {
-    static const char *const more[] = {"3", NULL};
     char a[128], p[160], *text;
+    struct err e = ERR_INIT;
     size_t n;
     int lines = 0;
     (void)state;
-    struct options o = with(lm, N_LM, more, (char *)at(a, "curve"));
-    train(&o, &never, 0);
+    struct options o = lm("--epochs 3", a, "curve");
+    train_rig_train(&o);
     snprintf(p, sizeof p, "%s/curve.csv", a);
-    read_all(p, &text, &n);
+    assert_int_equal(file_read(p, p, 1 << 20, &text, &n, &e), 0);
     for (size_t i = 0; i < n; i++)
         lines += text[i] == '\n';
     assert_int_equal(lines, 4);
     mem_free(text);
     snprintf(p, sizeof p, "%s/curve.svg", a);
-    read_all(p, &text, &n);
-    assert_non_null(strstr(text, "<polyline"));
-    assert_non_null(strstr(text, "</svg>"));
+    assert_int_equal(file_read(p, p, 1 << 20, &text, &n, &e), 0);
+    assert_non_null(memmem(text, n, "<polyline", 9));
+    assert_non_null(memmem(text, n, "</svg>", 6));
     mem_free(text);
+}
+
+/* The table of families and the choices of --arch are in one order. */
+static void test_every_family_has_its_arch(void **state)
+{
+    (void)state;
+    for (int i = 0; trainables[i] != NULL; i++) {
+        char more[64];
+        snprintf(more, sizeof more, "--arch %s", trainables[i]->name);
+        assert_int_equal(train_rig_options("", more, "-", "-").arch, i);
+    }
 }
 
 static int setup(void **state)
 {
-    (void)state;
-    snprintf(dir, sizeof dir, "/tmp/seqd-train-XXXXXX");
-    if (mkdtemp(dir) == NULL)
-        return -1;
-    at(words, "words.txt");
-    at(labelled, "labelled.txt");
+    int rc = train_rig_open(state);
     write_words();
     write_labelled();
-    return 0;
-}
-
-static void remove_tree(const char *path)
-{
-    DIR *d = opendir(path);
-    struct dirent *x;
-    char child[512];
-    while (d != NULL && (x = readdir(d)) != NULL) {
-        if (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0)
-            continue;
-        snprintf(child, sizeof child, "%.200s/%.200s", path, x->d_name);
-        if (x->d_type == DT_DIR)
-            remove_tree(child);
-        else
-            unlink(child);
-    }
-    if (d != NULL)
-        closedir(d);
-    rmdir(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_tree(dir);
-    return 0;
+    return rc;
 }
 
 int main(void)
@@ -456,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),
+        cmocka_unit_test(test_every_family_has_its_arch),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, train_rig_close);
 }

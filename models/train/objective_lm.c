@@ -1,0 +1,156 @@
+/* objective_lm: language models (objective.h). The records of an epoch are one
+ * stream, cut into `batch` lanes that run side by side, chunk by chunk; the
+ * stream is rotated by a random amount first, so that lanes and chunks fall
+ * elsewhere each time. A masked model is shown the same chunks.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/mem.h"
+#include "models/train/objective.h"
+#include "models/train/train.h"
+
+/* Lane r has [first, first + length) of the predictions of a stream. The last
+ * lanes are one shorter. */
+static int64_t lane_first(const struct course *c, int r)
+{
+    int64_t each = (c->n_stream - 1) / c->lanes;
+    int64_t more = (c->n_stream - 1) % c->lanes;
+    return r * each + (r < more ? r : more);
+}
+
+static int lm_longest(const struct trainer *t)
+{
+    return t->o.bptt;
+}
+
+/* Rotate to the left by k tokens. */
+static int rotate(struct course *c, int64_t k, struct err *e)
+{
+    int32_t *front = mem_array((size_t)k + 1, sizeof *front);
+    size_t bytes = (size_t)k * sizeof *front;
+    if (front == NULL)
+        return err_nomem(e);
+    memcpy(front, c->stream, bytes);
+    memmove(c->stream, c->stream + k,
+            (size_t)(c->n_stream - k) * sizeof *front);
+    memcpy(c->stream + c->n_stream - k, front, bytes);
+    mem_free(front);
+    return 0;
+}
+
+static int lm_begin(struct course *c, const struct trainer *t, struct rng *r,
+                    struct err *e)
+{
+    c->lanes = t->o.batch;
+    if (corpus_stream(c->corpus, c->order, c->n_order,
+                      tokenizer_eos(t->tokenizer), &c->stream, &c->n_stream,
+                      e) != 0)
+        return -1;
+    if (r != NULL) {
+        int64_t k = (int64_t)(rng_uniform(r) * (double)c->n_stream);
+        if (k > 0 && rotate(c, k, e) != 0)
+            return -1;
+        if (c->n_stream <= c->lanes)
+            return err_set(e, ERR_INVALID,
+                           "%lld training tokens are too few for %d lanes",
+                           (long long)c->n_stream, c->lanes);
+        /* whole lanes of one length */
+        c->n_stream -= (c->n_stream - 1) % c->lanes;
+    }
+    c->steps = (lane_first(c, 1) + t->o.bptt - 1) / t->o.bptt;
+    return 0;
+}
+
+static int64_t lm_aim(struct course *c, const struct trainer *t, int64_t i)
+{
+    c->position = i * t->o.bptt;
+    int64_t left = lane_first(c, 1) - c->position;
+    c->T = (int)(left < t->o.bptt ? left : t->o.bptt);
+    return (int64_t)c->T * c->lanes;
+}
+
+static void lm_fill(const struct course *c, const struct trainer *t, int tid,
+                    struct feed *f)
+{
+    int from = c->lanes * tid / t->n_workers;
+    int to = c->lanes * (tid + 1) / t->n_workers;
+    f->n_text = 0;
+    for (int r = from; r < to; r++) {
+        int64_t at = lane_first(c, r) + c->position;
+        int64_t left = lane_first(c, r + 1) - at;
+        if (left > 0)
+            f->text[f->n_text++] =
+                (struct text){.ids = c->stream + at,
+                              .next = c->stream + at + 1,
+                              .n = (int)(left < c->T ? left : c->T)};
+    }
+}
+
+static void lm_example(const struct net *n, struct rng *r, struct feed *f)
+{
+    feed_example(f, r, n->V, 0);
+    n->family->pack(f);
+}
+
+const struct objective language_model = {
+    .name = "lm",
+    .longest = lm_longest,
+    .begin = lm_begin,
+    .aim = lm_aim,
+    .fill = lm_fill,
+    .example = lm_example,
+};
+
+static int masked_check(const struct trainer *t, struct err *e)
+{
+    return tokenizer_unk(t->tokenizer) >= 0
+               ? 0
+               : err_set(e, ERR_INVALID,
+                         "masked tokens need a vocabulary with an unknown "
+                         "entry");
+}
+
+/* As BERT does: of the chosen tokens 80 % become the unknown entry, 10 % any
+ * entry, the rest stay. Special tokens are not chosen. */
+static void masked_choose(const struct trainer *t, struct feed *f, uint64_t key)
+{
+    struct pass_batch *b = &f->batch;
+    int32_t unk = tokenizer_unk(t->tokenizer);
+    int n = 0;
+    for (int i = 0; i < b->N; i++) {
+        int32_t id = b->ids[i];
+        if (rng_uniform_at(key, (uint64_t)i) >= t->o.mask_rate ||
+            tokenizer_is_special(t->tokenizer, id))
+            continue;
+        double way = rng_uniform_at(key ^ 1, (uint64_t)i);
+        double any = rng_uniform_at(key ^ 2, (uint64_t)i);
+        f->pick[n] = i;
+        b->target[n++] = id;
+        if (way < 0.8)
+            b->ids[i] = unk;
+        else if (way < 0.9)
+            b->ids[i] = (int32_t)(any * t->net.V);
+    }
+    b->pick = f->pick;
+    b->n_target = n;
+}
+
+/* Every second row. */
+static void masked_example(const struct net *n, struct rng *r, struct feed *f)
+{
+    lm_example(n, r, f);
+    f->batch.n_target /= 2;
+    f->batch.pick = f->pick;
+    for (int i = 0; i < f->batch.n_target; i++)
+        f->pick[i] = 2 * i + i % 2;
+}
+
+const struct objective masked_model = {
+    .name = "masked",
+    .check = masked_check,
+    .longest = lm_longest,
+    .begin = lm_begin,
+    .aim = lm_aim,
+    .fill = lm_fill,
+    .choose = masked_choose,
+    .example = masked_example,
+};

@@ -1,0 +1,27 @@
+/* trainable: the families, and what they share (trainable.h).
+ *
+ * SPDX-License-Identifier: MIT */
+#include "models/train/trainable.h"
+
+const struct trainable *const trainables[] = {
+    [ARCH_RNN] = &rnn_trainable,
+    [ARCH_GPT2] = &gpt2_trainable,
+    [ARCH_BERT] = &bert_trainable,
+    NULL,
+};
+
+int config_size(const struct hparams *h, const char *key, int max, int *v,
+                struct err *e)
+{
+    int64_t x;
+    if (hparams_int(h, key, 1, max, &x, e) != 0)
+        return -1;
+    *v = (int)x;
+    return 0;
+}
+
+int config_labels(const struct hparams *h)
+{
+    const struct json *labels = hparams_json(h, "id2label");
+    return labels != NULL ? json_size(labels) : 0;
+}

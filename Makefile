@@ -30,7 +30,7 @@ LINK_cross := -pie -Wl,-z,relro,-z,now
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -ffp-contract=off -pthread -MMD -MP \
   $(WARN) $(OPT_$(FLAVOUR)) $(if $(NATIVE),-march=native) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(LINK_$(FLAVOUR)) $(LDFLAGS)
-ENGINE_LIBS := -lcjson -lm
+ENGINE_LIBS := -lcjson -lnettle -lm
 SERVER_LIBS := -lmicrohttpd $(ENGINE_LIBS)
 TRAIN_LIBS := $(ENGINE_LIBS)
 TEST_LIBS := -lcmocka -lcurl
@@ -38,10 +38,10 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
-ISA_x86 := engine/base/sha256_x86.c engine/compute/isa/kernels_x86.c \
+ISA_x86 := engine/compute/isa/kernels_x86.c \
   $(wildcard engine/compute/isa/*_avx2.c engine/compute/isa/*_avx512.c \
   engine/compute/isa/*_vnni.c engine/compute/isa/*_bf16.c)
-ISA_other := engine/base/sha256_noisa.c engine/compute/isa/kernels_noisa.c
+ISA_other := engine/compute/isa/kernels_noisa.c
 
 ENGINE_SRC := $(filter-out $(ISA_x86) $(ISA_other),$(wildcard engine/*/*.c engine/*/*/*.c)) \
   $(wildcard $(if $(X86),$(ISA_x86),$(ISA_other)))

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <nettle/sha2.h>
+
 #include "engine/checkpoint/guard.h"
 
 #define HASH_CHUNK ((size_t)64 << 10) /* on the stack */
@@ -79,7 +81,7 @@ void mapped_drop(const struct mapped *m, const void *p, size_t n)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
-void mapped_hash(struct mapped *m, struct sha256 *c)
+void mapped_hash(struct mapped *m, struct sha256_ctx *c)
 {
     uint8_t chunk[HASH_CHUNK];
     size_t at = 0;
@@ -92,7 +94,7 @@ void mapped_hash(struct mapped *m, struct sha256 *c)
             atomic_store(&m->damaged, 1);
             return;
         }
-        sha256_add(c, chunk, (size_t)got);
+        sha256_update(c, (size_t)got, chunk);
         at += (size_t)got;
     }
 }

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
-#include "engine/base/sha256.h"
+
+struct sha256_ctx;
 
 /* Must not move while it is open: the guard knows where `damaged` is. */
 struct mapped {
@@ -36,8 +37,8 @@ void mapped_close(struct mapped *m);
 /* mapped_drop: the pages of [p, p + n) leave the resident memory. */
 void mapped_drop(const struct mapped *m, const void *p, size_t n);
 
-/* mapped_hash: add the file's bytes to c. A file that was cut short is marked
- * damaged and gives the bytes that are left. */
-void mapped_hash(struct mapped *m, struct sha256 *c);
+/* mapped_hash: add the file's bytes to c, nettle's. A file that was cut short
+ * is marked damaged and gives the bytes that are left. */
+void mapped_hash(struct mapped *m, struct sha256_ctx *c);
 
 #endif

@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <nettle/base16.h>
+#include <nettle/sha2.h>
+
 #include "engine/base/mem.h"
-#include "engine/base/sha256.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/mapped.h"
 #include "engine/checkpoint/place.h"
@@ -259,14 +261,14 @@ const char *weights_digest(const struct weights *w)
     struct weights *m = (struct weights *)(uintptr_t)w;
     pthread_mutex_lock(&m->digest_lock);
     if (!m->digest[0]) {
-        struct sha256 c;
-        uint8_t raw[32];
+        struct sha256_ctx c;
+        uint8_t raw[SHA256_DIGEST_SIZE];
         sha256_init(&c);
         for (int i = 0; i < m->n_parts; i++)
             mapped_hash(m->part[i].file, &c);
-        sha256_finish(&c, raw);
+        sha256_digest(&c, sizeof raw, raw);
         memcpy(m->digest, "sha256:", 7);
-        sha256_hex(raw, m->digest + 7);
+        base16_encode_update(m->digest + 7, sizeof raw, raw);
     }
     pthread_mutex_unlock(&m->digest_lock);
     return m->digest;

@@ -17,8 +17,6 @@ size_t utf8_count(const char *s, size_t n); /* code points of valid text */
 /* utf8_whole: the length of the longest prefix that does not end inside a
  * code point (streaming holds the rest back). */
 size_t utf8_whole(const char *s, size_t n);
-uint32_t
-utf8_lower(uint32_t cp); /* simple case mapping: Latin, Greek, Cyrillic */
 int utf8_is_space(uint32_t cp); /* White_Space property */
 int utf8_is_punct(
     uint32_t cp); /* ASCII punctuation, U+2010-2027, U+2030-205E, U+3001-3003 */

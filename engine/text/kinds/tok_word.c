@@ -21,6 +21,7 @@
 
 #include "engine/base/utf8.h"
 #include "engine/text/kinds/tok_split.h"
+#include "engine/text/unicode/unicode.h"
 
 #define MAX_CHUNK 512 /* code points between white space */
 
@@ -433,7 +434,7 @@ static size_t read_chunk(struct chunk *c, const char *text, size_t n, size_t i,
         size_t used = tok_decode(text, n, i, &cp);
         int escape = cp == '\\' && i + 1 < n &&
                      (text[i + 1] == '/' || text[i + 1] == '*');
-        int k = escape ? 0 : plain(lowercase ? utf8_lower(cp) : cp, out);
+        int k = escape ? 0 : plain(lowercase ? uni_lower(cp) : cp, out);
         for (int m = 0; m < k; m++) {
             c->p[c->n++] =
                 (struct point){out[m], (uint32_t)i, (uint32_t)(i + used)};

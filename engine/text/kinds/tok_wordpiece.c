@@ -181,7 +181,7 @@ static int encode_words(struct tok_encoder *c, const char *s, size_t n)
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         size_t used = tok_decode(s, n, i, &cp);
-        int space = wordnorm_is_space(cp), mark = wordnorm_is_punct(cp);
+        int space = utf8_is_space(cp), mark = wordnorm_is_punct(cp);
         if ((space || mark) && i > from && encode_word(c, s, from, i, chars))
             return -1;
         if (mark && encode_word(c, s, i, i + used, 1))

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "engine/base/utf8.h"
+
 #define DOTTED_I 0x130u /* its lower case is two code points */
 
 /* The reference classifies by Unicode 8 and looks younger marks, punctuation
@@ -60,17 +62,10 @@ static uint32_t class_of(uint32_t cp)
     return m;
 }
 
-int wordnorm_is_space(uint32_t cp)
-{
-    return (uni_mask(cp) & UNI_SPACE) != 0;
-}
-
 int wordnorm_is_punct(uint32_t cp)
 {
-    if (cp < 0x80) { /* symbols too */
-        return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') ||
-               (cp >= '[' && cp <= '`') || (cp >= '{' && cp <= '~');
-    }
+    if (cp < 0x80) /* symbols too */
+        return utf8_is_punct(cp);
     return (class_of(cp) & UNI_PUNCT) != 0;
 }
 
@@ -120,7 +115,7 @@ static int clean(const struct wordnorm *b, int lower, const char *s, size_t n,
         cp = nul ? 0 : cp;
         if (b->clean && is_removed(cp))
             continue;
-        if (b->clean && wordnorm_is_space(cp))
+        if (b->clean && utf8_is_space(cp))
             cp = ' ';
         int apart = b->chinese && is_ideograph(cp), rc = 0;
         rc |= apart ? uni_text_put(out, ' ', at, e) : 0;

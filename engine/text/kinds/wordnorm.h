@@ -27,7 +27,6 @@ int wordnorm_setup(struct wordnorm *b, const struct tok_source *s);
 int wordnorm_run(const struct wordnorm *b, const char *s, size_t n,
                  struct uni_text *out, struct err *e);
 
-int wordnorm_is_space(uint32_t cp);
 int wordnorm_is_punct(uint32_t cp);
 
 #endif

@@ -86,29 +86,6 @@ static void test_utf8_valid_count_whole(void **state)
     assert_int_equal(utf8_whole("\x80\x80\x80\x80", 4), 4);
 }
 
-static void test_utf8_lower_maps_letters_only(void **state)
-{
-    (void)state;
-    static const struct {
-        uint32_t from, to;
-    } cases[] = {
-        {'A', 'a'},       {'Z', 'z'},        {'@', '@'},       {'[', '['},
-        {'a', 'a'},       {0xc9, 0xe9},      {0xd7, 0xd7},     {0xdf, 0xdf},
-        {0xde, 0xfe},     {0x100, 0x101},    {0x101, 0x101},   {0x130, 'i'},
-        {0x131, 0x131},   {0x139, 0x13a},    {0x178, 0xff},    {0x17d, 0x17e},
-        {0x386, 0x3ac},   {0x391, 0x3b1},    {0x3a3, 0x3c3},   {0x3a2, 0x3a2},
-        {0x410, 0x430},   {0x401, 0x451},    {0x42f, 0x44f},   {0x460, 0x461},
-        {0x1e9e, 0xdf},   {0x1ea0, 0x1ea1},  {0x1f08, 0x1f00}, {0xff21, 0xff41},
-        {0x4e2d, 0x4e2d}, {0x1f600, 0x1f600}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_int_equal(utf8_lower(cases[i].from), cases[i].to);
-    for (uint32_t cp = 0; cp < 0x20000; cp++) { /* lower case stays */
-        uint32_t low = utf8_lower(cp);
-        if (utf8_lower(low) != low)
-            fail_msg("U+%04X", cp);
-    }
-}
-
 /* PropList.txt, White_Space: 25 code points. */
 static void test_utf8_is_space_is_the_white_space_property(void **state)
 {
@@ -148,7 +125,6 @@ int main(void)
         cmocka_unit_test(test_utf8_every_code_point_there_and_back),
         cmocka_unit_test(test_utf8_next_refuses_what_the_table_refuses),
         cmocka_unit_test(test_utf8_valid_count_whole),
-        cmocka_unit_test(test_utf8_lower_maps_letters_only),
         cmocka_unit_test(test_utf8_is_space_is_the_white_space_property),
         cmocka_unit_test(test_utf8_is_punct),
     };

@@ -69,6 +69,7 @@ may_include() {
     case $2 in
     *microhttpd.h) [ "$1" = server/http/http.c ] && return ;;
     *cJSON.h) [ "$1" = engine/base/json.c ] && return ;;
+    *pcre2*.h) [ "$1" = engine/text/pretok/regex.c ] && return ;;
     *nettle/*.h) case $1 in engine/checkpoint/*) return 0 ;; esac ;;
     *cblas*.h) case $1 in models/train/*) return 0 ;; esac ;;
     '<'*) return 0 ;;
@@ -133,7 +134,7 @@ check_links() {
     fi
     work=$(mktemp -d)
     echo 'int main(void) { return 0; }' >"$work/main.c"
-    libs="-pthread -lcjson -lnettle -lm -ldl"
+    libs="-pthread -lcjson -lnettle -lpcre2-8 -lm -ldl"
     # shellcheck disable=SC2086
     out=$("$CC" ${LINK:-} -o "$work/e" "$work/main.c" -Wl,--whole-archive \
         "$B/libengine.a" -Wl,--no-whole-archive $libs 2>&1) ||

@@ -7,8 +7,12 @@ Unicode character database that the tokenizers need.
         engine/text/unicode/unicode_decomp.c
 
 Unicode 16.0, because that is what the reference (Hugging Face tokenizers
-0.23.3, its regular expressions) classifies by.
+0.23.3, its regular expressions) classifies by. Run by Python 3.11, whose own
+database is 14.0: the oldest that PCRE2 may have.
 SPDX-License-Identifier: MIT"""
+import re
+import unicodedata
+
 import unicodedata2 as ud
 
 VERSION = "16.0.0"
@@ -17,6 +21,7 @@ END = 0x110000
 CATS = ("Cn Cc Cw Cf Co Cs Zs Zl Zp Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No "
         "Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So").split()
 ALTERNATING = len(CATS)  # Lu and Ll in turn, beginning with Lu
+MONGOLIAN_SEPARATOR = 0x180e  # Cf; white space to PCRE2
 CONTROL_SPACE = {9, 10, 11, 12, 13, 0x85}
 
 HEAD = """/* %s: made by tools/make_unicode.py from the Unicode character
@@ -90,6 +95,41 @@ def simple_lower():
 LOWER = simple_lower()
 
 
+def stand_runs():
+    """(first, last, code point that stands in): those that changed since 14."""
+    with open("engine/text/pretok/pretok_names.c") as f:
+        text = re.sub(r'"\s*\\?\s*"', "", f.read())
+    char = r"\\(?:u(\w{4})|U(\w{8}))"
+    ranges = [(int(a or b, 16), int(c or d or a or b, 16))
+              for a, b, c, d in re.findall(f"{char}(?:-{char})?", text)]
+    assert len(ranges) > 60
+
+    def listed(c):
+        """Which of the ranges of the published expressions hold c."""
+        return tuple(r for r in ranges if r[0] <= c <= r[1])
+
+    old = {}  # (category, length, listed): what both databases agree on
+    for c in range(END):
+        k = ud.category(chr(c))
+        if k == unicodedata.category(chr(c)) and c != MONGOLIAN_SEPARATOR:
+            old.setdefault((k, utf8_len(c), listed(c)), []).append(c)
+    runs = []
+    for c in range(END):
+        k = ud.category(chr(c))
+        if k == unicodedata.category(chr(c)) and c != MONGOLIAN_SEPARATOR:
+            continue
+        if runs and runs[-1][1] == c - 1 and runs[-1][3] == (k, listed(c)):
+            runs[-1][1] = c
+            continue
+        near = min(old[k, utf8_len(c), listed(c)], key=lambda x: abs(x - c))
+        runs.append([c, c, near, (k, listed(c))])
+    return runs
+
+
+def utf8_len(c):
+    return 1 + (c >= 0x80) + (c >= 0x800) + (c >= 0x10000)
+
+
 def decompositions():
     out = []
     for c in range(END):
@@ -119,13 +159,17 @@ def array(f, kind, name, values):
 
 def main():
     assert ud.unidata_version == VERSION, ud.unidata_version
+    assert unicodedata.unidata_version == "14.0.0", unicodedata.unidata_version
     with open("engine/text/unicode/unicode_class.c", "w") as f:
-        f.write(HEAD % ("unicode_class", VERSION, "Categories and lower\n"
-                        " * case as runs; unicode_tables.h has the packing."))
+        f.write(HEAD % ("unicode_class", VERSION, "Categories,\n"
+                        " * lower case and stand-ins as runs; unicode_tables.h "
+                        "has the packing."))
         array(f, "uint32_t", "uni_class_runs",
               ["0x%x" % (c << 8 | k) for c, k in class_runs()])
         array(f, "struct uni_case_run", "uni_lower_runs",
               ["{0x%x, 0x%x, %d, %d}" % tuple(r) for r in lower_runs()])
+        array(f, "struct uni_stand_run", "uni_stand_runs",
+              ["{0x%x, 0x%x, 0x%x}" % tuple(r[:3]) for r in stand_runs()])
     pairs = decompositions()
     comp = [i for i, (c, a, b) in enumerate(pairs)
             if b and ud.normalize("NFC", chr(a) + chr(b)) == chr(c)]

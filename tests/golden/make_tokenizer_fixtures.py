@@ -13,7 +13,10 @@
   pretok.json           the pieces that each chain of expressions of
                         engine/text/pretok/pretok_names.c cuts texts into, as byte
                         offsets; the chains are read from that file's compiler
-                        output and given to the library one after the other
+                        output and given to the library one after the other;
+                        and, as "regexes", the same of EXPRESSIONS:
+                        [expression, behavior, invert, cuts, offsets of the
+                        pieces that are dropped]
 
 SPDX-License-Identifier: MIT"""
 import json
@@ -45,6 +48,39 @@ CamelCaseWords and snake_case_words and SCREAMING_CASE mix in sourceCode.
 COMMON = list("  \t\n\r\n'.,!?()[]{}<>=+-*/\\|`~^$#@&%_\"012399aZqBé中文한ひカ"
               "\u0301\u3000\u00a0\u2028\x85٣²½Ⅷ'sS'tT'reRE'llLL'dDmMvVeEĲǅʰ"
               "！。、…“”ㄅㄱ﹏‘\u200d🙂\x01\x0b\u017fe\u0301가\u1100\u1161")
+
+
+# Characters that Unicode 15 and 16 added or changed, and one that PCRE2 takes
+# for white space.
+YOUNG = ["\U0001fae8\U0001fa77 x\U0001fa77!", "\u1c89\u1c8a \ua7cb\ua7cc\ua7cd",
+         "\U00010d50\U00010d70\U00010d71\U00010d51 \U00010d40\U00010d41",
+         "a\u0897b \u31ef\u2ffd.", "\u4e2d\U0002ebf0\U0002ee5d\u3002",
+         "\U0001171e\U00011f45\U00011f52", "x\u180ey \u180e\u180e z"]
+EXPRESSIONS = [  # (expression, behavior, invert)
+    # tiktoken's cl100k_base and o200k_base
+    (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|"
+     r" ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s", "isolated", 0),
+    (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s+",
+     "isolated", 0),
+    (r"\w+|[^\w\s]+", "removed", 1),  # Whitespace
+    (r"\W", "contiguous", 0),
+    (r"\s+$|^\d+|.", "isolated", 0),
+    (r"\s+$", "removed", 0),
+    (r" ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+", "isolated", 0),
+    (r"[[\p{P}-][\p{S}\-]+]+|[+--a-f]{2,}?", "isolated", 0),
+    (r"\p{Han}+|[\p{Hiragana}\p{Katakana}]+|\P{Co}\p{M}*", "isolated", 0),
+    (r"(?<=[a-z])[A-Z][a-z]*|(?<![0-9])\p{Nd}(?=[0-9])", "isolated", 0),
+    (r"(?i)the|(?:o(?=f)|[k-s]+)?y", "isolated", 0),
+    (r"(a|b){,2}c|x{3}|(?>s+)e|\x{1F642}|\x41|\u4e2d|\{|]|}|#", "removed", 0),
+    (r"(?:\s){17,400}|\s{20}|\S{2}|\v|\t", "isolated", 0),
+    (r"(\p{L}+|'){2,3}+", "contiguous", 0),
+    (r"(?=(\d{3})+(?!\d))", "isolated", 0),  # SuperBPE
+    (r"\s*|(?<=a)", "removed", 0),
+    (r"x?|\p{M}*", "removed", 1),
+    (r"[a-z]*?(?<=e)|'*", "contiguous", 0),
+    (r"\p{Lt}|\p{Cf}|\p{So}|\p{Mc}", "isolated", 0),
+]
 
 
 def random_texts(rng, n):
@@ -87,6 +123,7 @@ def published_chains():
         r"static const char (\w+)\[\] =((?:\s*\"(?:[^\"\\]|\\.)*\")+)\s*;",
         src)}
     table = src[src.index("groups[] = {"):]
+    table = table[:table.index("};")]
     chains = {}
     item = re.compile(r'((?:"(?:[^"\\]|\\.)*"\s*)+|\w+)')
     for m in re.finditer(
@@ -100,7 +137,7 @@ def published_chains():
 
 def write_pretok():
     rng = random.Random(7)
-    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70)
+    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70) + YOUNG
     groups = {}
     for name, chain in published_chains().items():
         hf = pre_tokenizers.Sequence(
@@ -115,10 +152,24 @@ def write_pretok():
             cuts.append(row)
         groups[name] = cuts
     with open(OUT + "/pretok.json", "w") as f:
-        json.dump({"texts": texts, "groups": groups}, f,
-                  separators=(",", ":"))
+        json.dump({"texts": texts, "groups": groups,
+                   "regexes": [regex_row(texts, *x) for x in EXPRESSIONS]},
+                  f, separators=(",", ":"))
         f.write("\n")
     return len(groups)
+
+
+def regex_row(texts, regex, behavior, invert):
+    """As EXPRESSIONS has them. What the library removes it does not list: the
+    pieces are those of "isolated", less those that "removed" keeps."""
+    def pieces(how):
+        hf = pre_tokenizers.Split(Regex(regex), how, bool(invert))
+        return [[(len(t[:a].encode()), len(t[:b].encode()))
+                 for _, (a, b) in hf.pre_tokenize_str(t)] for t in texts]
+    every = pieces("isolated" if behavior == "removed" else behavior)
+    kept = pieces(behavior)
+    return [regex, behavior, bool(invert), [[b for _, b in x] for x in every],
+            [[a for a, b in x if (a, b) not in k] for x, k in zip(every, kept)]]
 
 
 def bytes_last(*first):

@@ -225,7 +225,8 @@ static void encode_and_join(const struct tokenizer *t, const char *text,
     struct buf out;
     unsigned flags = n & 3u;
     int rc = tokenizer_encode(t, text, n, flags, 1000, &l, &e);
-    must(rc == 0 || (e.code == ERR_TOO_LARGE && l.n == 1000));
+    must(rc == 0 || (e.code == ERR_TOO_LARGE && l.n == 1000) ||
+         strstr(e.msg, "too many steps"));
     buf_init(&out, MAX_OUT);
     detok_init(&d);
     for (int i = 0; i < l.n; i++) {
@@ -269,22 +270,26 @@ void fuzz_tokenizer(const uint8_t *data, size_t n)
 struct cutting {
     const char *text;
     size_t n;
+    int k;
     struct pre_work w;
 };
 
 /* Every chain cuts between code points, and covers the text. */
 static int cut_with(void *arg, const char *names)
 {
+    static struct pretok made[40]; /* kept: machine code takes its time */
     struct cutting *c = arg;
-    struct pretok p;
+    struct pretok *p = &made[c->k++];
     unsigned flags;
-    must(pretok_named(&p, names, strcspn(names, " "), &flags) == 0);
-    must(pretok_run(&p, c->text, c->n, &c->w, NULL) == 0);
+    must(p < made + 40);
+    must(p->n || !pretok_named(p, names, strcspn(names, " "), &flags, NULL));
+    must(pretok_run(p, c->text, c->n, &c->w, NULL) == 0);
     must(c->w.cut[0] == CUT_PIECE && c->w.cut[c->n] == CUT_PIECE);
-    size_t k = 0;
-    for (size_t i = 0; i <= c->n; i++) {
-        k += c->w.at[k] < i;
-        must(!c->w.cut[i] || c->w.at[k] == i);
+    for (size_t i = 0; i < c->n;) {
+        uint32_t cp;
+        int len = utf8_next(c->text + i, c->n - i, &cp);
+        for (i++; len > 1; len--, i++)
+            must(!c->w.cut[i]);
     }
     return 0;
 }

@@ -2,7 +2,8 @@
  * is normalised, cut into words (pretok.h), and each word, as bytes, merged by
  * rank. The bytes are symbols through a table; the alphabet that vocabularies
  * write them in matters only while a file is read. Work is O(n log n) in the
- * text whatever it holds: there is no cache and no search but the heap.
+ * text whatever it holds, or the text is refused (regex.h): there is no cache,
+ * and merging searches by the heap alone.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/text/kinds/tok_bpe.h"
@@ -219,6 +220,7 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
 static void close_bpe(void *self)
 {
     struct bpe *b = self;
+    pretok_fini(&b->pre);
     bpe_merges_fini(&b->merges);
     mem_free(b);
 }

@@ -7,7 +7,6 @@
 
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
-#include "engine/text/pretok/pretok_regex.h"
 #include "engine/text/kinds/tok_bpe.h"
 #include "engine/text/unicode/unicode.h"
 
@@ -72,10 +71,12 @@ static int read_behavior(const struct tok_source *s, const struct json *j,
 static int add_stage(struct bpe *b, const struct tok_source *s,
                      const char *regex, enum pre_behavior behavior)
 {
-    size_t n = strlen(regex);
-    return pretok_add(&b->pre, regex, n, behavior)
-               ? tok_refuse(s, "pre_tokenizer expression", regex)
-               : 0;
+    struct err why = ERR_INIT;
+    if (pretok_add(&b->pre, regex, strlen(regex), behavior, &why) == 0)
+        return 0;
+    return err_set(s->e, why.code,
+                   "%s: pre_tokenizer expression '%.100s' is not supported: %s",
+                   s->label, regex, why.msg);
 }
 
 static int read_split(struct bpe *b, const struct tok_source *s,
@@ -117,7 +118,7 @@ static int read_bytes(struct bpe *b, const struct tok_source *s,
         return tok_refuse(s, "pre_tokenizer",
                           "ByteLevel with add_prefix_space after others");
     }
-    return regex ? add_stage(b, s, RX_BYTES, PRE_ISOLATED) : 0;
+    return regex ? add_stage(b, s, PRE_BYTES, PRE_ISOLATED) : 0;
 }
 
 /* One pre-tokenizer; *bytes becomes 1 at ByteLevel. */
@@ -137,7 +138,7 @@ static int read_pre(struct bpe *b, const struct tok_source *s,
     if (strcmp(type, "Punctuation") == 0 && !*bytes) {
         return read_behavior(s, j, &behavior)
                    ? -1
-                   : add_stage(b, s, "punctuation", behavior);
+                   : add_stage(b, s, PRE_PUNCT, behavior);
     }
     return tok_refuse(s, "pre_tokenizer", type);
 }
@@ -256,19 +257,19 @@ static int read_class(struct bpe *b, struct tokenizer *t,
     name = name ? name : "GPT2Tokenizer";
     for (int i = 0; byte_classes[i]; i++)
         if (strncmp(name, byte_classes[i], strlen(byte_classes[i])) == 0)
-            return pretok_named(&b->pre, "gpt-2", 5, &flags);
+            return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
     for (int i = 0; pair_classes[i]; i++) {
         if (strncmp(name, pair_classes[i], strlen(pair_classes[i])) == 0) {
             t->before[0] = tokenizer_lookup(t, "<s>", 3);
             t->after[0] = tokenizer_lookup(t, "</s>", 4);
             t->n_before = t->before[0] >= 0;
             t->n_after = t->after[0] >= 0;
-            return pretok_named(&b->pre, "gpt-2", 5, &flags);
+            return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
         }
     }
     if (strncmp(name, "Qwen2", 5) == 0) {
         b->form = UNI_NFC + 1;
-        return pretok_named(&b->pre, "qwen2", 5, &flags);
+        return pretok_named(&b->pre, "qwen2", 5, &flags, s->e);
     }
     return tok_refuse(s, "tokenizer_class", name);
 }
@@ -380,7 +381,10 @@ int bpe_read_gguf(struct bpe *b, struct tokenizer *t,
     size_t n = strlen(pre);
     unsigned flags = 0;
     tok_gguf_string(s, "tokenizer.ggml.pre", &pre, &n);
-    if (pretok_named(&b->pre, pre, n, &flags)) {
+    struct err why = ERR_INIT;
+    if (pretok_named(&b->pre, pre, n, &flags, &why)) {
+        if (why.code == ERR_NOMEM)
+            return err_nomem(s->e);
         size_t k = n < sizeof(name) ? n : sizeof(name) - 1;
         memcpy(name, pre, k);
         name[k] = 0;

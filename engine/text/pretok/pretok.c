@@ -10,46 +10,25 @@
 #include "engine/base/utf8.h"
 #include "engine/text/unicode/unicode.h"
 
-/* The longest published expression has some 700 bytes. */
-#define MAX_REGEX 2048
-
-/* A copy with line feeds and carriage returns escaped. */
-static size_t escape(const char *s, size_t n, char *out)
+void pretok_fini(struct pretok *p)
 {
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] == '\n' || s[i] == '\r') {
-            out[k++] = '\\';
-            out[k++] = s[i] == '\n' ? 'n' : 'r';
-        } else {
-            out[k++] = s[i];
-        }
-    }
-    return k;
-}
-
-static int read_alts(struct pre_stage *st, const char *s, size_t n)
-{
-    size_t i = 0, len;
-    while (i < n) {
-        int alt = pre_alt_find(s + i, n - i, &len);
-        if (alt < 0 || st->n_alts == PRE_MAX_ALTS)
-            return -1;
-        st->alt[st->n_alts++] = (uint8_t)alt;
-        i += len + 1; /* the bar, or one past the end */
-    }
-    return st->n_alts > 0 && i == n + 1 ? 0 : -1;
+    for (int k = 0; k < p->n; k++)
+        regex_close(p->stage[k].regex);
+    memset(p, 0, sizeof *p);
 }
 
 int pretok_add(struct pretok *p, const char *regex, size_t n,
-               enum pre_behavior behavior)
+               enum pre_behavior behavior, struct err *e)
 {
-    char plain[2 * MAX_REGEX];
-    struct pre_stage st = {.behavior = behavior};
-    if (n > MAX_REGEX || p->n == PRE_MAX_STAGES ||
-        read_alts(&st, plain, escape(regex, n, plain)))
+    const char *linear = pretok_linear(regex, n);
+    if (p->n == PRE_MAX_STAGES)
+        return err_set(e, ERR_UNSUPPORTED, "too many stages");
+    struct regex *r = linear
+                          ? regex_open(linear, strlen(linear), p->counts_all, e)
+                          : regex_open(regex, n, 1, e);
+    if (!r)
         return -1;
-    p->stage[p->n++] = st;
+    p->stage[p->n++] = (struct pre_stage){.regex = r, .behavior = behavior};
     return 0;
 }
 
@@ -65,9 +44,9 @@ int pretok_add_bytes(struct pretok *p, int kind)
 
 void pre_work_fini(struct pre_work *w)
 {
-    mem_free(w->point);
-    mem_free(w->at);
     mem_free(w->cut);
+    mem_free(w->text);
+    regex_work_fini(&w->regex);
     memset(w, 0, sizeof *w);
 }
 
@@ -76,83 +55,89 @@ static int reserve(struct pre_work *w, size_t n, struct err *e)
     if (n + 1 <= w->cap)
         return 0;
     pre_work_fini(w);
-    w->point = mem_array(n + 1, sizeof *w->point);
-    w->at = mem_array(n + 1, sizeof *w->at);
     w->cut = mem_alloc(n + 1);
-    if (!w->point || !w->at || !w->cut) {
-        pre_work_fini(w);
+    if (!w->cut)
         return err_nomem(e);
-    }
     w->cap = n + 1;
     return 0;
 }
 
-static void decode(struct pre_work *w, const char *s, size_t n)
+/* The text as PCRE2 has to see it: *s itself or, with stand-ins of the same
+ * length, w->text. Most texts need none. */
+static int prepare(struct pre_work *w, const char **s, size_t n, struct err *e)
 {
-    size_t k = 0;
-    for (size_t i = 0; i < n; k++) {
-        uint32_t cp;
-        int len = utf8_next(s + i, n - i, &cp);
-        if (len == 0) {
-            cp = 0xfffd;
-            len = 1;
-        }
-        w->at[k] = (uint32_t)i;
-        w->point[k] = cp | uni_category(cp) << 21;
-        i += (size_t)len;
-    }
-    w->at[k] = (uint32_t)n;
-    w->n_points = k;
-}
-
-/* The end of the first match at i, or i. */
-static size_t match_any(const struct pre_stage *st, const struct pre_work *w,
-                        size_t begin, size_t i, size_t end)
-{
-    for (int k = 0; k < st->n_alts; k++) {
-        size_t j = pre_alt_match(st->alt[k], w->point, begin, i, end);
-        if (j > i)
-            return j;
-    }
-    return i;
-}
-
-/* One piece [begin, end) of the stage before, in points. */
-static void cut_piece(const struct pre_stage *st, struct pre_work *w,
-                      size_t begin, size_t end)
-{
-    size_t matched = begin; /* the end of the match before */
-    int any = 0;
-    for (size_t i = begin; i < end;) {
-        size_t j = match_any(st, w, begin, i, end);
-        if (j == i) {
-            if (i == matched) { /* a gap begins, maybe the piece itself */
-                w->cut[w->at[i]] |=
-                    st->behavior == PRE_KEPT ? CUT_PIECE | CUT_DROP : CUT_PIECE;
-            }
+    const char *from = *s;
+    for (size_t i = 0; i < n;) {
+        uint32_t cp, as = 0x7f; /* of a wrong byte */
+        if ((unsigned char)from[i] < 0x80) {
             i++;
             continue;
         }
-        int joins = any && i == matched && st->behavior == PRE_CONTIGUOUS;
-        if (!joins)
-            w->cut[w->at[i]] |= CUT_PIECE;
-        if (st->behavior == PRE_REMOVED)
-            w->cut[w->at[i]] |= CUT_DROP;
-        any = 1;
-        matched = i = j;
+        int len = utf8_next(from + i, n - i, &cp);
+        if (len) /* two bytes: no younger than PCRE2's tables */
+            as = len == 2 ? cp : uni_stand_in(cp);
+        if (len == 0 || as != cp) {
+            if (*s == from) {
+                w->text = w->text ? w->text : mem_alloc(w->cap);
+                if (!w->text)
+                    return err_nomem(e);
+                memcpy(w->text, from, n);
+                *s = w->text;
+            }
+            utf8_put(as, w->text + i);
+        }
+        i += (size_t)(len ? len : 1);
     }
+    return 0;
 }
 
-static void run_stage(const struct pre_stage *st, struct pre_work *w)
+/* One piece of the stage before: s [n], whose marks are cut [n]. A match of
+ * nothing is a cut where no match ended. */
+static int cut_piece(const struct pre_stage *st, struct pre_work *w,
+                     const char *s, size_t n, uint8_t *cut, struct err *e)
 {
-    for (size_t i = 0; i < w->n_points;) {
+    const uint8_t gap =
+        st->behavior == PRE_KEPT ? CUT_PIECE | CUT_DROP : CUT_PIECE;
+    size_t from = 0, end = 0, at[2]; /* end: of the match before, if any */
+    int any = 0, rc;
+    while ((rc = regex_find(st->regex, &w->regex, s, n, from, at, e)) > 0) {
+        if (at[0] == at[1] && any && at[1] == end) {
+            uint32_t cp;
+            int len = utf8_next(s + from, n - from, &cp);
+            if (len == 0)
+                break;
+            from += (size_t)len;
+            continue;
+        }
+        if (at[0] > end)
+            cut[end] |= gap;
+        if (st->behavior != PRE_CONTIGUOUS || at[0] > end || !any)
+            cut[at[0]] |= CUT_PIECE;
+        if (st->behavior == PRE_REMOVED && at[1] > at[0])
+            cut[at[0]] |= CUT_DROP;
+        any = 1;
+        from = end = at[1];
+    }
+    if (end < n)
+        cut[end] |= gap;
+    return rc < 0 ? -1 : 0;
+}
+
+static int run_stage(const struct pre_stage *st, struct pre_work *w,
+                     const char *s, size_t n, struct err *e)
+{
+    if (regex_work_begin(&w->regex, n, e))
+        return -1;
+    for (size_t i = 0; i < n;) {
         size_t j = i + 1;
-        while (j < w->n_points && !(w->cut[w->at[j]] & CUT_PIECE))
+        while (j < n && !(w->cut[j] & CUT_PIECE))
             j++;
-        if (!(w->cut[w->at[i]] & CUT_DROP))
-            cut_piece(st, w, i, j);
+        if (!(w->cut[i] & CUT_DROP) &&
+            cut_piece(st, w, s + i, j - i, w->cut + i, e))
+            return -1;
         i = j;
     }
+    return 0;
 }
 
 /* Bytes that GPT-2's alphabet writes as characters of class N. */
@@ -183,16 +168,16 @@ static void cut_bytes(int kind, const char *s, size_t n, uint8_t *cut)
 int pretok_run(const struct pretok *p, const char *s, size_t n,
                struct pre_work *w, struct err *e)
 {
-    if (reserve(w, n, e))
+    const char *text = s;
+    if (reserve(w, n, e) || prepare(w, &text, n, e))
         return -1;
     memset(w->cut, 0, n + 1);
     w->cut[0] = CUT_PIECE;
-    decode(w, s, n);
     for (int k = 0; k < p->n; k++)
         if (p->stage[k].bytes)
             cut_bytes(p->stage[k].bytes, s, n, w->cut);
-        else
-            run_stage(&p->stage[k], w);
+        else if (run_stage(&p->stage[k], w, text, n, e))
+            return -1;
     w->cut[n] = CUT_PIECE;
     return 0;
 }

@@ -77,6 +77,21 @@ uint32_t uni_lower(uint32_t cp)
     return cp;
 }
 
+uint32_t uni_stand_in(uint32_t cp)
+{
+    int lo = 0, hi = n_uni_stand_runs;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (uni_stand_runs[mid].last < cp)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n_uni_stand_runs && uni_stand_runs[lo].first <= cp
+               ? uni_stand_runs[lo].as
+               : cp;
+}
+
 int uni_ccc(uint32_t cp)
 {
     int i = cp < 0x300 ? -1 : run_of(uni_ccc_runs, n_uni_ccc_runs, cp);

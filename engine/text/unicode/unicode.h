@@ -70,6 +70,11 @@ uint32_t uni_mask(uint32_t cp);
  * differs for U+0130 alone: "i" and U+0307. */
 uint32_t uni_lower(uint32_t cp);
 
+/* uni_stand_in: cp, or a code point of its category and its length in UTF-8 to
+ * show to PCRE2, whose tables may be as old as Unicode 14 (10.42, Debian 12's,
+ * has these), and which takes U+180E for white space. */
+uint32_t uni_stand_in(uint32_t cp);
+
 /* uni_decompose: the full canonical decomposition of one code point into out,
  * at most 4; returns their number (1: itself). Hangul included. */
 int uni_decompose(uint32_t cp, uint32_t out[4]);

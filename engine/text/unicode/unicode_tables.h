@@ -19,6 +19,15 @@ struct uni_case_run {
 extern const struct uni_case_run uni_lower_runs[];
 extern const int n_uni_lower_runs;
 
+/* Code points that PCRE2's oldest tables (Unicode 14) class otherwise, and one
+ * of the same class and length in UTF-8 that they know, the nearest of those in
+ * the same ranges of the published expressions. */
+struct uni_stand_run {
+    uint32_t first, last, as;
+};
+extern const struct uni_stand_run uni_stand_runs[];
+extern const int n_uni_stand_runs;
+
 /* code point << 42 | first part << 21 | second part or 0, ascending. */
 extern const uint64_t uni_decomp[];
 extern const int n_uni_decomp;

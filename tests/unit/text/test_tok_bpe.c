@@ -258,12 +258,12 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
         {PRE("{\"type\":\"Metaspace\"}"), "Metaspace replacement"},
         {PRE("{\"type\":\"Split\",\"pattern\":{\"String\":\" \"}}"),
          "Split of a string"},
-        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+b\"},"
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+b(\"},"
              "\"behavior\":\"Isolated\"}"),
-         "expression '(a+)+b'"},
-        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{N}|\"},"
+         "expression '(a+)+b(' is not supported: a group without an end"},
+        {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Q}|\"},"
              "\"behavior\":\"Isolated\"}"),
-         "expression '\\p{N}|'"},
+         "expression '\\p{Q}|'"},
         {PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{N}\"},"
              "\"behavior\":\"MergedWithNext\"}"),
          "behavior 'MergedWithNext'"},
@@ -283,6 +283,36 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
                      cases[i].cause);
         }
     }
+}
+
+/* An expression of the file's own: every b is a word, and where it takes too
+ * long the text is refused, no more. */
+static void test_tok_bpe_runs_expressions_that_nobody_has_listed(void **state)
+{
+    (void)state;
+    static const char own[] = PRE(
+        "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+        "\"pattern\":{\"Regex\":\"(a+)+[cd]|b\"},\"behavior\":\"Isolated\"},"
+        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":"
+        "false}]}");
+    const size_t n = (size_t)64 << 10;
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    char *text = mem_alloc(n);
+    assert_non_null(text);
+    memset(text, 'a', n);
+    if (tokenizer_parse(own, sizeof own - 1, "t", &t, &e))
+        fail_msg("%s", e.msg);
+    encode(t, "abab", 4, 0, &l);
+    assert_int_equal(l.n, 4);
+    assert_int_equal(tokenizer_encode(t, text, n, 0, 1 << 20, &l, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    encode(t, "ba", 2, 0, &l);
+    assert_int_equal(l.n, 2);
+    token_list_fini(&l);
+    tokenizer_close(t);
+    mem_free(text);
 }
 
 /* --------------------------------------------------------- files of a model */
@@ -412,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_tok_bpe_holds_unfinished_code_points_back),
         cmocka_unit_test(test_tok_bpe_stops_at_the_limit),
         cmocka_unit_test(test_tok_bpe_refuses_what_it_does_not_do),
+        cmocka_unit_test(test_tok_bpe_runs_expressions_that_nobody_has_listed),
         cmocka_unit_test(test_tok_bpe_reads_vocab_and_merges),
         cmocka_unit_test(test_tok_bpe_time_is_not_quadratic),
     };

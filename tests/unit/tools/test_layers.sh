@@ -56,6 +56,7 @@ check layers_refuses_trainer_in_models include models/rnn/lstm.c '"models/train/
 check layers_refuses_unrooted_include include engine/base/a.c '"a.h"'
 check layers_refuses_microhttpd_elsewhere include server/main.c '<microhttpd.h>'
 check layers_refuses_cjson_elsewhere include models/rnn/lstm.c '<cjson/cJSON.h>'
+check layers_refuses_pcre2_elsewhere include engine/base/a.c '<pcre2.h>'
 check layers_refuses_nettle_elsewhere include server/main.c '<nettle/sha2.h>'
 
 check layers_refuses_an_include_up_in_engine include engine/base/a.c '"engine/text/b.h"'

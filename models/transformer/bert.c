@@ -13,22 +13,18 @@
  *   labels             act(x W + b) Wout + b of the first token
  *   sentences          a pool over all tokens (sentence.h)
  *
- * What it is for is told, in this order, by modules.json (sentences), the name
- * in `architectures`, else by the tensors that are there.
+ * What it is for is told by modules.json (sentences), else as heads.h says.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "engine/base/mem.h"
-#include "models/transformer/names.h"
+#include "models/transformer/heads.h"
 #include "models/transformer/sentence.h"
 
 enum { QKV, OUT, NORM_1, UP, DOWN, NORM_2 };
 enum { DENSE = TF_TOP, DENSE_NORM };
 #define SCORES MORE_ROWS
-#define MAX_LABELS 1024
 
 static const struct tensor_row TOP_ROWS[] = {
     {EMBEDDING, "embeddings.word_embeddings", "token_embd", .n = VOCAB,
@@ -125,9 +121,6 @@ struct bert {
     enum tf_act act, head_act;
     struct tensor_row head[4];
     struct sentence sentence;
-    const char *label[MAX_LABELS];
-    char (*unnamed)[16]; /* labels without a name */
-    char note[48];
 };
 
 /* --- config.json, or the metadata of a GGUF file --- */
@@ -195,103 +188,6 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
     return 0;
 }
 
-/* --- what it is for --- */
-
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), k = strlen(end);
-
-    return n >= k && !strcmp(s + n - k, end);
-}
-
-static int find_output(struct stack *s, const struct names *n, struct err *e)
-{
-    const struct bert *m = s->own;
-    const struct json *list = hparams_json(n->h, "architectures");
-    const struct json *first = list ? json_child(list) : NULL;
-    const char *name = first ? json_string(first) : NULL;
-    struct tensor_row out = {.hf = m->f->labels.out, .how = BARE};
-
-    s->output = POOLED;
-    if (n->gguf || m->sentence.stated)
-        return 0;
-    if (!name)
-        s->output = names_exists(n, -1, &out, "weight")        ? CLASS
-                    : weights_find(n->w, m->f->words.out_bias) ? LOGITS
-                                                               : POOLED;
-    else if (ends_with(name, "ForMaskedLM") ||
-             ends_with(name, "ForPreTraining"))
-        s->output = LOGITS;
-    else if (ends_with(name, "ForSequenceClassification"))
-        s->output = CLASS;
-    else if (!ends_with(name, "Model"))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: config.json: 'architectures' is \"%.40s\", "
-                       "expected a model for masked words, sequence "
-                       "classification or embeddings",
-                       n->label, name);
-    return 0;
-}
-
-/* id2label, or "LABEL_0" and so on where config.json has none: transformers
- * writes it only when it is not the default. */
-static int read_labels(struct stack *s, const struct names *n, struct err *e)
-{
-    const struct json *map = hparams_json(n->h, "id2label"), *v;
-    struct bert *m = s->own;
-    int N = s->dim[LABELS];
-    char key[16];
-
-    if (map && json_type(map) != JSON_OBJECT)
-        map = NULL;
-    if (map && json_size(map) != N)
-        return err_set(e, ERR_FORMAT,
-                       "%s: config.json: 'id2label' has %d entries, the "
-                       "classifier %d",
-                       n->label, json_size(map), N);
-    m->unnamed = mem_zarray((size_t)N, sizeof *m->unnamed);
-    if (!m->unnamed)
-        return err_nomem(e);
-    for (int i = 0; i < N; i++) {
-        snprintf(key, sizeof key, "%d", i);
-        snprintf(m->unnamed[i], sizeof *m->unnamed, "LABEL_%d", i);
-        v = map ? json_get(map, key) : NULL;
-        if (map && (!v || json_type(v) != JSON_STRING))
-            return err_set(e, ERR_FORMAT,
-                           "%s: config.json: 'id2label' of %d entries has no "
-                           "string \"%d\"",
-                           n->label, N, i);
-        m->label[i] = v ? json_string(v) : m->unnamed[i];
-    }
-    s->labels = m->label;
-    return 0;
-}
-
-/* As transformers' pipeline chooses: one label among others, labels that do
- * not exclude each other (one alone is of that kind), or a number. */
-static int read_scores(struct stack *s, const struct names *n, struct err *e)
-{
-    static const char *const kinds[] = {"", "single_label_classification",
-                                        "multi_label_classification",
-                                        "regression", NULL};
-    const struct tensor_row *out = &((struct bert *)s->own)->head[1];
-    int kind;
-
-    s->dim[LABELS] = names_rows(n, out);
-    if (s->dim[LABELS] < 1 || s->dim[LABELS] > MAX_LABELS)
-        return err_set(e, ERR_FORMAT,
-                       "%s: no tensor '%s.weight' with 1..%d rows, the labels' "
-                       "scores",
-                       n->label, out->hf, MAX_LABELS);
-    if (read_labels(s, n, e) ||
-        hparams_choice(n->h, "problem_type", kinds, "", &kind, e))
-        return -1;
-    s->scores = kind == 3                          ? NUMBERS
-                : kind == 2 || s->dim[LABELS] == 1 ? ANY_OF
-                                                   : ONE_OF;
-    return 0;
-}
-
 static int read_head(struct stack *s, const struct names *n, struct err *e)
 {
     struct bert *m = s->own;
@@ -314,56 +210,32 @@ static int read_head(struct stack *s, const struct names *n, struct err *e)
     s->head_rows = m->head;
     m->head_act = h->own_act ? h->act : m->act;
     return s->output == LOGITS ? names_read_tied(n, 1, &s->tied, e)
-                               : read_scores(s, n, e);
-}
-
-static int read_pooling(struct stack *s, const struct names *n, struct err *e)
-{
-    static const char *const pools[] = {"mean", "cls", "max", "mean-sqrt"};
-    struct bert *m = s->own;
-    int kind = 0;
-
-    /* LLAMA_POOLING_TYPE_*: 0 none, 1 mean, 2 first token. Nothing says
-     * whether vectors are normalised; programs that read such files do it. */
-    if (n->gguf) {
-        if (names_int(n, (struct name){NULL, "pooling_type"}, 0, 4, 1, &kind,
-                      e))
-            return -1;
-        if (kind > 2)
-            return err_set(e, ERR_UNSUPPORTED,
-                           "%s: 'bert.pooling_type' is %d, expected 0, 1 or 2",
-                           n->label, kind);
-        m->sentence.pooling = kind == 2 ? POOL_CLS : POOL_MEAN;
-        m->sentence.normalise = 1;
-    }
-    if (m->sentence.max_length > 0 && m->sentence.max_length < s->max_len)
-        s->context = (int)m->sentence.max_length;
-    snprintf(m->note, sizeof m->note, ", %s%s", pools[m->sentence.pooling],
-             m->sentence.normalise ? ", length 1" : "");
-    s->note = m->note;
-    return 0;
+                               : heads_read_labels(s, n, row, e);
 }
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     struct bert *m = s->own;
+    struct tensor_row labels = {.how = BARE};
     int family = 0;
 
     while (family < 2 && strcmp(FAMILIES[family].type, n->type))
         family++;
     m->f = &FAMILIES[family];
+    labels.hf = m->f->labels.out;
     s->block_rows = m->f->block;
     names_set_prefix(n, m->f->prefix, m->f->layers, TOP_ROWS);
-    if (read_shape(s, n, e) ||
-        (!n->gguf && sentence_read(n->c, n->label, &m->sentence, e)) ||
-        find_output(s, n, e))
+    s->output = POOLED;
+    if (read_shape(s, n, e) || sentence_read(n, &m->sentence, e) ||
+        (!m->sentence.stated &&
+         heads_find(n, &labels, m->f->words.out_bias, &s->output, e)))
         return -1;
-    return s->output == POOLED ? read_pooling(s, n, e) : read_head(s, n, e);
-}
-
-static void free_own(struct stack *s)
-{
-    mem_free(((struct bert *)s->own)->unnamed);
+    if (s->output != POOLED)
+        return read_head(s, n, e);
+    s->note = m->sentence.note;
+    if (m->sentence.max_length > 0 && m->sentence.max_length < s->max_len)
+        s->context = (int)m->sentence.max_length;
+    return 0;
 }
 
 /* --- a step --- */
@@ -419,7 +291,6 @@ const struct stack_kind bert_kind = {.prefix = "bert.",
                                      .whole = 1,
                                      .own_bytes = sizeof(struct bert),
                                      .read_config = read_config,
-                                     .free_own = free_own,
                                      .embed = embed,
                                      .run = block,
                                      .head = head};

@@ -103,8 +103,8 @@ static int read_length(const struct checkpoint *c, const char *label,
     return rc;
 }
 
-int sentence_read(const struct checkpoint *c, const char *label,
-                  struct sentence *s, struct err *e)
+static int read_files(const struct checkpoint *c, const char *label,
+                      struct sentence *s, struct err *e)
 {
     struct json *j;
     int rc = checkpoint_json(c, "modules.json", &LIMITS, &j, e), pools = 0;
@@ -120,6 +120,34 @@ int sentence_read(const struct checkpoint *c, const char *label,
                      "%s: modules.json has %d parts 'Pooling', expected 1",
                      label, pools);
     return rc ? rc : read_length(c, label, s, e);
+}
+
+/* LLAMA_POOLING_TYPE_*: 0 none, 1 mean, 2 first token. Nothing says whether
+ * vectors are normalised; programs that read such files do it. */
+static int read_gguf(const struct names *n, struct sentence *s, struct err *e)
+{
+    int kind;
+
+    if (names_int(n, (struct name){NULL, "pooling_type"}, 0, 4, 1, &kind, e))
+        return -1;
+    if (kind > 2)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: 'pooling_type' is %d, expected 0, 1 or 2", n->label,
+                       kind);
+    s->pooling = kind == 2 ? POOL_CLS : POOL_MEAN;
+    s->normalise = 1;
+    return 0;
+}
+
+int sentence_read(const struct names *n, struct sentence *s, struct err *e)
+{
+    static const char *const pools[] = {"mean", "cls", "max", "mean-sqrt"};
+
+    if (n->gguf ? read_gguf(n, s, e) : read_files(n->c, n->label, s, e))
+        return -1;
+    snprintf(s->note, sizeof s->note, ", %s%s", pools[s->pooling],
+             s->normalise ? ", length 1" : "");
+    return 0;
 }
 
 void sentence_pool(const struct sentence *s, const struct kernels *k, int H,

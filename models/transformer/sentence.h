@@ -5,11 +5,7 @@
 #ifndef SEQD_SENTENCE_H
 #define SEQD_SENTENCE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "engine/checkpoint/checkpoint.h"
-#include "engine/compute/kernels.h"
+#include "models/transformer/names.h"
 
 enum pooling {
     POOL_MEAN,
@@ -24,13 +20,14 @@ struct sentence {
     enum pooling pooling;
     int normalise;      /* to length 1 */
     int64_t max_length; /* tokens, with [CLS] and [SEP]; 0: not stated */
+    char note[32];      /* ", mean, length 1" */
 };
 
 /* sentence_read: modules.json, the pooling's config.json and
  * sentence_bert_config.json of a checkpoint's folder; what is missing leaves
- * the mean over all tokens as it is. ERR_FORMAT, ERR_UNSUPPORTED. */
-int sentence_read(const struct checkpoint *c, const char *label,
-                  struct sentence *s, struct err *e);
+ * the mean over all tokens as it is. GGUF states the pooling, and its vectors
+ * get length 1. ERR_FORMAT, ERR_UNSUPPORTED. */
+int sentence_read(const struct names *n, struct sentence *s, struct err *e);
 
 /* sentence_pool: rows x [n][ldx] of width H to y [H]. Rows are added in
  * ascending order; the length is summed in double. */

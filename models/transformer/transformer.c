@@ -289,6 +289,49 @@ static int plan(struct tf_run *t, struct err *e)
 
 /* --- threads --- */
 
+/* Cosines and sines of the own rows' positions. */
+static void rope_table(const struct tf *t, int rope)
+{
+    const struct tf_rope *p = &t->s->rope[rope];
+    int half = p->n_rot / 2;
+
+    for (int r = t->r0[0]; r < t->r1[0] && half; r++) {
+        float *at = t->r->cs[rope] + (size_t)r * (size_t)p->n_rot;
+
+        for (int i = 0; i < half; i++) {
+            double angle = (double)t->r->pos[r] * p->freq[i];
+
+            at[i] = (float)cos(angle);
+            at[half + i] = (float)sin(angle);
+        }
+    }
+}
+
+static void decoder_head(struct tf *t)
+{
+    gather(t, LOGITS, FINAL_NORM, X, TOP);
+    answer_hidden(t, FINAL_NORM, X);
+    answer_logits(t, OUTPUT, TOP, t->s->out_cap);
+}
+
+void tf_compute(struct tf *t)
+{
+    const struct stack *s = t->s;
+
+    for (int i = 0; i < TF_MAX_ROPES && !t->measured; i++)
+        rope_table(t, i);
+    if (s->kind->embed)
+        s->kind->embed(t);
+    else
+        lookup(t, EMBEDDING, X);
+    for (int i = 0; i < s->dim[LAYERS]; i++)
+        s->kind->run(t, s->layer + (size_t)i * (size_t)s->n_parts, i);
+    if (s->kind->head)
+        s->kind->head(t);
+    else
+        decoder_head(t);
+}
+
 static void run_thread(void *arg, int tid, int n)
 {
     struct tf_run *r = arg;

@@ -187,7 +187,10 @@ struct stack {
     enum tf_output output; /* besides HIDDEN */
     int max_len;           /* positions: longer items fail; 0: POSITIONS */
     int context;           /* advertised limit, 0: max_len */
-    const char **labels;   /* CLASS: [LABELS], borrowed */
+    struct {
+        const char *name; /* `own`, or borrowed from config.json */
+        char own[24];
+    } * label; /* CLASS: [LABELS]; the frame frees it */
     enum { ONE_OF, ANY_OF, NUMBERS } scores; /* of CLASS */
     const char *note;                        /* ends the summary, or NULL */
     int first_place; /* RoBERTa: positions begin here, behind that of the
@@ -216,8 +219,7 @@ struct stack_kind {
     int whole; /* encoders: whole inputs, no pages; else a decoder's pages */
     size_t own_bytes;
     int (*read_config)(struct stack *s, struct names *n, struct err *e);
-    void (*free_own)(struct stack *s); /* or NULL */
-    void (*embed)(struct tf *t);       /* NULL: rows of EMBEDDING */
+    void (*embed)(struct tf *t); /* NULL: rows of EMBEDDING */
     void (*run)(struct tf *t, const struct weight *w, int layer);
     void (*head)(struct tf *t); /* NULL: logits of FINAL_NORM, OUTPUT */
 };

@@ -147,10 +147,10 @@ static int load_tensors(struct loader *l, struct err *e)
             return -1;
     if (s->kind->ignored)
         return names_all_read(&l->n, s->kind->ignored, e);
-    if (names_exists(&l->n, l->layer, s->block_rows, "weight"))
+    if (names_exists(&l->n, s->dim[LAYERS], s->block_rows, "weight"))
         return err_set(e, ERR_FORMAT,
                        "%s: %d layers are stated, but the file has a layer %d",
-                       l->n.label, l->layer, l->layer);
+                       l->n.label, s->dim[LAYERS], s->dim[LAYERS]);
     return 0;
 }
 
@@ -192,7 +192,7 @@ static void fill_class(const struct stack *s, struct model_info *info)
     info->cols[OUT_CLASS] = s->dim[LABELS];
     info->scores = kinds[s->scores];
     for (int i = 0; i < s->dim[LABELS]; i++)
-        info->labels[i] = s->labels[i];
+        info->labels[i] = s->label[i].name;
 }
 
 static void fill_info(struct loader *l, struct model_info *info)
@@ -239,8 +239,7 @@ void tf_unload(void *self)
 {
     struct stack *s = self;
 
-    if (s->kind->free_own && s->own)
-        s->kind->free_own(s);
+    mem_free(s->label);
     mem_free(s->own);
     free_weights(s->top, s->n_top);
     free_weights(s->layer, s->dim[LAYERS] * s->n_parts);

@@ -4,7 +4,6 @@
  * verbs in the same order, so each knows alone when all must meet.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
 #include <string.h>
 
 #include "models/transformer/sentence.h"
@@ -108,37 +107,34 @@ const struct stack *tf_stack(const struct tf *t)
 
 /* --- rows of tables --- */
 
-void lookup(struct tf *t, int table, int to)
+/* `to` = rows of a table, or += through TF_TMP. */
+static void take_rows(struct tf *t, int table, int to, int add)
 {
     const struct tensor *x = t->s->top[table].table;
-    size_t K = (size_t)x->dim[1];
+    size_t K = x ? (size_t)x->dim[1] : 0;
     int own[2];
 
-    if (!by_rows(t, -1, to, 0, (int)K, own))
+    if (!x || !by_rows(t, -1, to, add, (int)K, own))
         return;
-    for (int r = own[0]; r < own[1]; r++)
-        tensor_read(x, (size_t)t->r->index[table][r] * K, K, row_at(t, to, r));
+    for (int r = own[0]; r < own[1]; r++) {
+        int64_t i = t->r->index[table][r];
+
+        if (i >= x->dim[0])
+            continue;
+        tensor_read(x, (size_t)i * K, K, row_at(t, add ? TF_TMP : to, r));
+        if (add)
+            t->r->k->add_to((int)K, row_at(t, TF_TMP, r), row_at(t, to, r));
+    }
+}
+
+void lookup(struct tf *t, int table, int to)
+{
+    take_rows(t, table, to, 0);
 }
 
 void lookup_add(struct tf *t, int table, int to)
 {
-    const struct tensor *x = t->s->top[table].table;
-    int own[2], K;
-
-    if (!x)
-        return;
-    K = (int)x->dim[1];
-    if (!by_rows(t, -1, to, 1, K, own))
-        return;
-    for (int r = own[0]; r < own[1]; r++) {
-        float *tmp = row_at(t, TF_TMP, r);
-
-        if (t->r->index[table][r] >= x->dim[0])
-            continue;
-        tensor_read(x, (size_t)t->r->index[table][r] * (size_t)K, (size_t)K,
-                    tmp);
-        t->r->k->add_to(K, tmp, row_at(t, to, r));
-    }
+    take_rows(t, table, to, 1);
 }
 
 void scale(struct tf *t, float by, int rows)
@@ -278,39 +274,13 @@ static void count(struct tf *t, const struct tf_linear *l, int from)
         s->token_macs += macs;
 }
 
-void linear(struct tf *t, const struct weight *w, int part, int from, int to)
+/* Own columns of to = W from + b, or, through TF_TMP, of to +=. */
+static void multiply(struct tf *t, const struct tf_linear *l, int from, int to,
+                     int add)
 {
-    const struct tf_linear *l = &w[part].linear;
-    const struct access a[] = {{from, BY_ANY, 0}, {to, l->N, 1}};
-    const struct tf_rows *in, *out;
-    int range[4] = {0};
-
-    if (!any_rows(t, from))
-        return;
-    if (l->fast)
-        quantise(t, from);
-    meet(t, a, 2);
-    if (t->measured) {
-        count(t, l, from);
-        widen(t, from, to, l->N);
-        memcpy(t->measured->set[to].at, l->at, sizeof l->at);
-        return;
-    }
-    in = &t->r->rows[from];
-    out = &t->r->rows[to];
-    range[1] = in->m;
-    own_columns(t, l, range);
-    columns(t, l, in, range, out->x, out->ld);
-}
-
-void linear_add(struct tf *t, const struct weight *w, int part, int from,
-                int to)
-{
-    const struct tf_linear *l = &w[part].linear;
+    int out = add ? TF_TMP : to, range[4] = {0};
     const struct access a[] = {
-        {from, BY_ANY, 0}, {TF_TMP, l->N, 1}, {to, l->N, 1}};
-    const struct tf_rows *in;
-    int range[4] = {0};
+        {from, BY_ANY, 0}, {out, l->N, 1}, {to, l->N, 1}};
 
     if (!any_rows(t, from))
         return;
@@ -319,16 +289,28 @@ void linear_add(struct tf *t, const struct weight *w, int part, int from,
     meet(t, a, 3);
     if (t->measured) {
         count(t, l, from);
-        widen(t, from, TF_TMP, l->N);
+        widen(t, from, out, l->N);
+        memcpy(t->measured->set[out].at, l->at, sizeof l->at);
         return;
     }
-    in = &t->r->rows[from];
-    range[1] = in->m;
+    range[1] = t->r->rows[from].m;
     own_columns(t, l, range);
-    columns(t, l, in, range, row_at(t, TF_TMP, 0), t->r->rows[TF_TMP].ld);
-    for (int r = 0; r < in->m; r++)
-        t->r->k->add_to(range[3] - range[2], row_at(t, TF_TMP, r) + range[2],
+    columns(t, l, &t->r->rows[from], range, row_at(t, out, 0),
+            t->r->rows[out].ld);
+    for (int r = 0; r < range[1] && add; r++)
+        t->r->k->add_to(range[3] - range[2], row_at(t, out, r) + range[2],
                         row_at(t, to, r) + range[2]);
+}
+
+void linear(struct tf *t, const struct weight *w, int part, int from, int to)
+{
+    multiply(t, &w[part].linear, from, to, 0);
+}
+
+void linear_add(struct tf *t, const struct weight *w, int part, int from,
+                int to)
+{
+    multiply(t, &w[part].linear, from, to, 1);
 }
 
 /* --- attention --- */
@@ -358,30 +340,29 @@ void attend(struct tf *t, const struct attend *a, int rows, int to)
     const struct access look[] = {
         {TF_PAGES, BY_ANY, 0}, {rows, BY_ANY, 0}, {to, BY_ANY, 1}};
     const struct stack *s = t->s;
-    double by = a->scale != 0.0 ? a->scale : s->scale;
     const int *at = s->set[rows].at;
     struct tf_attn x = {.layer = a->layer,
                         .causal = a->causal,
                         .window = a->window,
-                        .scale = (float)by,
+                        .scale = (float)(a->scale != 0.0 ? a->scale : s->scale),
                         .cap = s->cap};
 
     if (t->measured) {
         widen(t, rows, to, s->dim[HEADS_DIM]);
-        meet(t, store, 2);
-        meet(t, look, 3);
-        return;
+    } else {
+        x.q = row_at(t, rows, 0) + at[0];
+        x.k = row_at(t, rows, 0) + at[1];
+        x.v = row_at(t, rows, 0) + at[2];
+        x.ld = t->r->rows[rows].ld;
+        x.y = row_at(t, to, 0);
+        x.ldy = t->r->rows[to].ld;
     }
-    x.q = row_at(t, rows, 0) + at[0];
-    x.k = row_at(t, rows, 0) + at[1];
-    x.v = row_at(t, rows, 0) + at[2];
-    x.ld = t->r->rows[rows].ld;
-    x.y = row_at(t, to, 0);
-    x.ldy = t->r->rows[to].ld;
     meet(t, store, 2);
-    tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
+    if (!t->measured)
+        tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
     meet(t, look, 3);
-    tf_attn_run(t->r, t->tid, &x);
+    if (!t->measured)
+        tf_attn_run(t->r, t->tid, &x);
 }
 
 /* --- activations --- */
@@ -425,9 +406,18 @@ void gate(struct tf *t, enum tf_act act, int from, int to)
 
 /* --- wanted rows --- */
 
+/* y [n] = x, normed by a part of the stack, or (-1) as it is. */
+static void copy_row(const struct tf *t, int part, const float *x, float *y,
+                     int n)
+{
+    if (part < 0)
+        memcpy(y, x, (size_t)n * sizeof *y);
+    else
+        norm_row(t->r->k, &t->s->top[part].norm, x, y);
+}
+
 void gather(struct tf *t, enum tf_output out, int part, int from, int to)
 {
-    const struct tf_norm *n = part < 0 ? NULL : &t->s->top[part].norm;
     const struct access a[] = {{from, BY_ANY, 0}, {to, BY_ROWS, 1}};
     int width = t->s->set[from].width;
 
@@ -438,14 +428,9 @@ void gather(struct tf *t, enum tf_output out, int part, int from, int to)
         return;
     }
     meet(t, a, 2);
-    for (int r = t->r0[1]; r < t->r1[1]; r++) {
-        const float *x = row_at(t, from, t->r->out[out][r].row);
-
-        if (n)
-            norm_row(t->r->k, n, x, row_at(t, to, r));
-        else
-            memcpy(row_at(t, to, r), x, (size_t)width * sizeof *x);
-    }
+    for (int r = t->r0[1]; r < t->r1[1]; r++)
+        copy_row(t, part, row_at(t, from, t->r->out[out][r].row),
+                 row_at(t, to, r), width);
 }
 
 /* An answer that is there: fails its item when it holds no number. */
@@ -456,38 +441,39 @@ static void check(const struct tf *t, const struct tf_out *o, const float *y,
         tf_fail_slot(t->r, o->slot);
 }
 
+/* This thread's share of the wanted rows of `out`; 0: there are none. */
+static int share_wanted(struct tf *t, enum tf_output out, int from, int own[2])
+{
+    const struct access a = {from, BY_ANY, 0};
+
+    if (t->measured || !t->r->n_out[out])
+        return 0;
+    meet(t, &a, 1);
+    tf_share(t->r->n_out[out], 1, t->tid, t->n, &own[0], &own[1]);
+    return 1;
+}
+
 void answer_hidden(struct tf *t, int part, int from)
 {
-    const struct tf_norm *norms = part < 0 ? NULL : &t->s->top[part].norm;
-    const struct access a = {from, BY_ANY, 0};
-    int r0, r1, n = t->s->set[from].width;
+    int own[2], n = t->s->set[from].width;
 
-    if (t->measured || !t->r->n_out[HIDDEN])
+    if (!share_wanted(t, HIDDEN, from, own))
         return;
-    meet(t, &a, 1);
-    tf_share(t->r->n_out[HIDDEN], 1, t->tid, t->n, &r0, &r1);
-    for (int r = r0; r < r1; r++) {
+    for (int r = own[0]; r < own[1]; r++) {
         const struct tf_out *o = &t->r->out[HIDDEN][r];
-        const float *x = row_at(t, from, o->row);
 
-        if (norms)
-            norm_row(t->r->k, norms, x, o->dst);
-        else
-            memcpy(o->dst, x, (size_t)n * sizeof *x);
+        copy_row(t, part, row_at(t, from, o->row), o->dst, n);
         check(t, o, o->dst, n);
     }
 }
 
 void answer_pooled(struct tf *t, const struct sentence *p, int from)
 {
-    const struct access a = {from, BY_ANY, 0};
-    int r0, r1, n = t->s->set[from].width;
+    int own[2], n = t->s->set[from].width;
 
-    if (t->measured || !t->r->n_out[POOLED])
+    if (!share_wanted(t, POOLED, from, own))
         return;
-    meet(t, &a, 1);
-    tf_share(t->r->n_out[POOLED], 1, t->tid, t->n, &r0, &r1);
-    for (int r = r0; r < r1; r++) {
+    for (int r = own[0]; r < own[1]; r++) {
         const struct tf_out *o = &t->r->out[POOLED][r];
         const struct tf_slot *slot = &t->r->slot[o->slot];
 
@@ -581,49 +567,4 @@ void answer_logits(struct tf *t, int part, int from, float cap)
             finish(t, &o[r], spare ? t->r->spare + (size_t)r * cols : NULL,
                    range, cap);
     }
-}
-
-/* --- a stack --- */
-
-/* Cosines and sines of the own rows' positions. */
-static void rope_table(const struct tf *t, int rope)
-{
-    const struct tf_rope *p = &t->s->rope[rope];
-    int half = p->n_rot / 2;
-
-    for (int r = t->r0[0]; r < t->r1[0] && half; r++) {
-        float *at = t->r->cs[rope] + (size_t)r * (size_t)p->n_rot;
-
-        for (int i = 0; i < half; i++) {
-            double angle = (double)t->r->pos[r] * p->freq[i];
-
-            at[i] = (float)cos(angle);
-            at[half + i] = (float)sin(angle);
-        }
-    }
-}
-
-static void decoder_head(struct tf *t)
-{
-    gather(t, LOGITS, FINAL_NORM, X, TOP);
-    answer_hidden(t, FINAL_NORM, X);
-    answer_logits(t, OUTPUT, TOP, t->s->out_cap);
-}
-
-void tf_compute(struct tf *t)
-{
-    const struct stack *s = t->s;
-
-    for (int i = 0; i < TF_MAX_ROPES && !t->measured; i++)
-        rope_table(t, i);
-    if (s->kind->embed)
-        s->kind->embed(t);
-    else
-        lookup(t, EMBEDDING, X);
-    for (int i = 0; i < s->dim[LAYERS]; i++)
-        s->kind->run(t, s->layer + (size_t)i * (size_t)s->n_parts, i);
-    if (s->kind->head)
-        s->kind->head(t);
-    else
-        decoder_head(t);
 }

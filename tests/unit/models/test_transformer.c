@@ -15,6 +15,8 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "models/transformer/archs.h"
+#include "tests/support/oom_sweep.h"
 #include "tests/support/tf_fake.h"
 
 #define MAX_ITEMS 12
@@ -444,6 +446,39 @@ static void test_threads_meet_no_more_than_they_must(void **state)
     tf_fake_close(&f);
 }
 
+/* --- loading --- */
+
+static int load_golden(void *arg, struct err *e)
+{
+    struct load_opts o = {.label = "m",
+                          .k = kernels_available(0),
+                          .options = &(struct engine_options){0}};
+    const struct model_arch *arch =
+        strstr(arg, "/bert/") ? &bert_arch : &gpt2_arch;
+    struct model_info info;
+    struct checkpoint *c;
+    void *self = NULL;
+
+    if (checkpoint_open(arg, "m", &c, e))
+        return -1;
+    int rc = arch->load(&o, c, &info, &self, e);
+    if (self)
+        arch->unload(self);
+    checkpoint_close(c);
+    return rc;
+}
+
+static void
+test_oom_every_allocation_of_loading_a_stack_fails_once(void **state)
+{
+    char decoder[] = "tests/golden/gpt2/gpt2/hf",
+         encoder[] = "tests/golden/bert/bert-class";
+
+    (void)state;
+    assert_true(oom_sweep(load_golden, decoder) > 20);
+    assert_true(oom_sweep(load_golden, encoder) > 20);
+}
+
 /* --- rotary positions --- */
 
 /* Llama 3.1's scaling, factor 8, low 1, high 4, 8192 positions, base 500000,
@@ -508,6 +543,8 @@ int main(void)
         cmocka_unit_test(test_an_encoder_takes_whole_texts_only),
         cmocka_unit_test(test_a_batch_that_lies_about_its_size_is_refused),
         cmocka_unit_test(test_threads_meet_no_more_than_they_must),
+        cmocka_unit_test(
+            test_oom_every_allocation_of_loading_a_stack_fails_once),
         cmocka_unit_test(test_llama3_scaling_slows_long_waves_only),
         cmocka_unit_test(test_linear_scaling_and_factors_divide_the_frequency),
     };

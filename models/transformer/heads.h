@@ -1,0 +1,22 @@
+/* heads: what an encoder of Hugging Face's is for, and its labels.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef SEQD_HEADS_H
+#define SEQD_HEADS_H
+
+#include "models/transformer/names.h"
+
+#define HEADS_MAX_LABELS 1024
+
+/* heads_find: LOGITS of masked words, CLASS or POOLED, by the name in
+ * config.json's `architectures`; where it has none, by the tensors that are
+ * there: the labels' matrix, or one of the name `words`. */
+int heads_find(const struct names *n, const struct tensor_row *labels,
+               const char *words, enum tf_output *out, struct err *e);
+
+/* heads_read_labels: dim[LABELS] (rows of `out`), label and scores, from
+ * id2label and problem_type. */
+int heads_read_labels(struct stack *s, const struct names *n,
+                      const struct tensor_row *out, struct err *e);
+
+#endif

@@ -153,15 +153,11 @@ static int read_divide(struct names *n, struct tf_rope_spec *r, float *divide,
 static int read_rope(struct stack *s, struct names *n, struct err *e)
 {
     struct tf_rope_spec r;
-    const char *object = hparams_has(n->h, "rope_parameters")
-                             ? "rope_parameters"
-                             : "rope_scaling";
     float divide[NAMES_MAX_HEAD / 2];
     double part;
 
     if (hparams_float_or(n->h, "partial_rotary_factor", 0, 1, 1, &part, e) ||
-        names_read_rope(n, object, "rope_theta", 10000, s->dim[HEAD_DIM], &r,
-                        e))
+        names_read_rope(n, NULL, "rope_theta", 10000, s->dim[HEAD_DIM], &r, e))
         return -1;
     if (part < 1)
         return err_set(e, ERR_UNSUPPORTED,

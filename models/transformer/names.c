@@ -356,6 +356,9 @@ int names_read_rope(const struct names *n, const char *object,
                     const char *theta_key, double base_dflt, int n_rot,
                     struct tf_rope_spec *s, struct err *e)
 {
+    if (!object)
+        object = hparams_has(n->h, "rope_parameters") ? "rope_parameters"
+                                                      : "rope_scaling";
     memset(s, 0, sizeof *s);
     s->n_rot = n_rot;
     s->factor = 1;

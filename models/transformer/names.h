@@ -88,8 +88,9 @@ int names_rows(const struct names *n, const struct tensor_row *row);
 int names_read_tied(const struct names *n, int dflt, int *tied, struct err *e);
 
 /* names_read_rope: `object` is the object of config.json that holds the
- * scaling, theta_key the place of the base outside of it, base_dflt that of a
- * checkpoint that states none. n_rot: the dimensions of a head that turn. */
+ * scaling (NULL: rope_parameters, or in older files rope_scaling), theta_key
+ * the place of the base outside of it, base_dflt that of a checkpoint that
+ * states none. n_rot: the dimensions of a head that turn. */
 int names_read_rope(const struct names *n, const char *object,
                     const char *theta_key, double base_dflt, int n_rot,
                     struct tf_rope_spec *s, struct err *e);

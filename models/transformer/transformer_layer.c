@@ -112,8 +112,8 @@ int tf_linear_load(struct weights *w, const struct load_opts *o,
                    const struct tf_part *part, int n_part, int K,
                    struct tf_linear *out, struct err *e)
 {
-    struct matrix_rows_of from[TF_MAX_PARTS];
-    const struct tensor *file[TF_MAX_PARTS];
+    struct matrix_rows_of from[TF_MAX_PARTS] = {{0}};
+    const struct tensor *file[TF_MAX_PARTS] = {NULL};
     struct tensor copy[TF_MAX_PARTS];
     void *room[TF_MAX_PARTS] = {NULL};
     int rc = 0;

@@ -13,7 +13,6 @@
 
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
-#include "models/transformer/archs.h"
 #include "models/train/load.h"
 #include "models/train/trainable.h"
 #include "tests/support/arch_rig.h"

@@ -57,9 +57,6 @@ static const char *const ACTS[] = {"gelu", "gelu_new", "gelu_fast",
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
-    const char *object = hparams_has(n->h, "rope_parameters")
-                             ? "rope_parameters"
-                             : "rope_scaling";
     int d = s->dim[HEAD_DIM];
     struct tf_rope_spec r;
     double part = 1;
@@ -70,8 +67,8 @@ static int read_rope(struct stack *s, const struct names *n, struct err *e)
          hparams_float_or(n->h, "rope_parameters.partial_rotary_factor", 0, 1,
                           part, &part, e)))
         return -1;
-    if (names_read_rope(n, object, "rotary_emb_base", 10000, (int)(part * d),
-                        &r, e))
+    if (names_read_rope(n, NULL, "rotary_emb_base", 10000, (int)(part * d), &r,
+                        e))
         return -1;
     if (r.n_rot < 2)
         return err_set(e, ERR_UNSUPPORTED,

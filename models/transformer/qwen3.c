@@ -74,16 +74,13 @@ static int read_windows(struct stack *s, const struct names *n, struct err *e)
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
-    const char *object = hparams_has(n->h, "rope_parameters")
-                             ? "rope_parameters"
-                             : "rope_scaling";
     struct tf_rope_spec r;
     double part;
 
     return hparams_float_or(n->h, "partial_rotary_factor", 1, 1, 1, &part, e) ||
            hparams_float_or(n->h, "rope_parameters.partial_rotary_factor", 1, 1,
                             1, &part, e) ||
-           names_read_rope(n, object, "rope_theta", 10000, s->dim[HEAD_DIM], &r,
+           names_read_rope(n, NULL, "rope_theta", 10000, s->dim[HEAD_DIM], &r,
                            e) ||
            tf_rope_init(&s->rope[0], &r, e);
 }

@@ -450,18 +450,19 @@ static void test_threads_meet_no_more_than_they_must(void **state)
 
 static int load_golden(void *arg, struct err *e)
 {
-    struct load_opts o = {.label = "m",
-                          .k = kernels_available(0),
-                          .options = &(struct engine_options){0}};
+    static const struct engine_options options = {.exact = 1};
     const struct model_arch *arch =
         strstr(arg, "/bert/") ? &bert_arch : &gpt2_arch;
+    struct load_opts o = {
+        .label = "m", .k = kernels_available(0), .options = &options};
     struct model_info info;
     struct checkpoint *c;
     void *self = NULL;
+    int rc;
 
     if (checkpoint_open(arg, "m", &c, e))
         return -1;
-    int rc = arch->load(&o, c, &info, &self, e);
+    rc = arch->load(&o, c, &info, &self, e);
     if (self)
         arch->unload(self);
     checkpoint_close(c);

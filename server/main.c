@@ -70,14 +70,14 @@ static int check(struct config *c, struct err *e)
 static int serve(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c, .started_us = clock_wall_us()};
-    struct lifecycle *life = NULL;
+    struct lifecycle *cycle = NULL;
     int rc = 0;
-    if (lifecycle_open(&sv, &life, e) < 0 || config_models(c, e) < 0 ||
+    if (lifecycle_open(&sv, &cycle, e) < 0 || config_models(c, e) < 0 ||
         open_engine(&sv, e) < 0 || worker_open(&sv.worker, e) < 0 ||
         http_listen(&sv, e) < 0 || http_start(sv.http, e) < 0 ||
-        lifecycle_announce(life, e) < 0)
+        lifecycle_announce(cycle, e) < 0)
         rc = fail(e, 1);
-    else if (lifecycle_run(life, e) < 0) /* until a signal; drains */
+    else if (lifecycle_run(cycle, e) < 0) /* until a signal; drains */
         rc = fail(e, 1);
     http_stop(sv.http);
     worker_close(sv.worker);
@@ -86,7 +86,7 @@ static int serve(struct config *c, struct err *e)
     if (sv.engine)
         engine_close(sv.engine);
     http_free(sv.http);
-    lifecycle_close(life);
+    lifecycle_close(cycle);
     return rc;
 }
 

@@ -210,11 +210,11 @@ static int add_record(void *arg, int file, int64_t line, const char *text,
         m = r->f->max_len;
     if (m == 0)
         return 0;
-    int turn = r->f->reverse && !r->f->labelled;
+    int reverse = r->f->reverse && !r->f->labelled;
     if (grow_corpus(c, m, e) != 0)
         return -1;
     for (int i = 0; i < m; i++)
-        c->ids[c->n + i] = r->list.v[turn ? m - 1 - i : i].id;
+        c->ids[c->n + i] = r->list.v[reverse ? m - 1 - i : i].id;
     c->unknown += r->list.n_unknown;
     c->label[c->n_records] = label;
     c->start[c->n_records] = c->n;

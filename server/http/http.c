@@ -482,7 +482,8 @@ static int wait_ms(struct loop *l, int64_t now)
     return ms < 0 ? 0 : (int)ms;
 }
 
-static void turn(struct loop *l)
+/* One round of the loop: wait, let the library work, look at what was noted. */
+static void run_round(struct loop *l)
 {
     struct pollfd fds[2] = {{l->epoll_fd, POLLIN, 0}, {l->wake_fd, POLLIN, 0}};
     uint64_t count;
@@ -526,7 +527,7 @@ static void *loop_main(void *arg)
 {
     struct loop *l = arg;
     while (!atomic_load(&l->http->stop))
-        turn(l);
+        run_round(l);
     return NULL;
 }
 

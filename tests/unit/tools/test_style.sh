@@ -90,6 +90,12 @@ long_file() {
     fails_with 'a.c has 90[0-9] lines' "$style" -C "$work/t" sizes
 }
 check style_refuses_long_files long_file
+long_architecture() {
+    { echo 'const struct stack_kind long_kind = {0};' && seq -f '/* %g */' 300; } |
+        plant a.c
+    fails_with 'an architecture at most 300' "$style" -C "$work/t" sizes
+}
+check style_refuses_long_architectures long_architecture
 long_function() {
     { printf 'int b(void)\n{\n' && yes '    a();' | head -99 && echo '}'; } |
         plant a.c

@@ -46,8 +46,8 @@ static int bad_tensor(const struct parse *p, const char *name, const char *what)
 /* The types of the format that we do not read. */
 static int is_foreign_dtype(const char *s)
 {
-    static const char *const names[] = {
-        "BOOL", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "U32", "U64", NULL};
+    static const char *const names[] = {"I8",  "F8_E5M2", "F8_E4M3", "I16",
+                                        "U16", "U32",     "U64",     NULL};
     for (int i = 0; names[i]; i++)
         if (strcmp(s, names[i]) == 0)
             return 1;
@@ -65,6 +65,11 @@ static int read_dtype(const struct parse *p, const struct json *j,
             t->dtype = (enum dtype)d;
             return 0;
         }
+    }
+    /* A byte each: masks in old GPT-2 and GPT-NeoX files, which nobody reads. */
+    if (strcmp(s, "BOOL") == 0) {
+        t->dtype = DT_U8;
+        return 0;
     }
     int foreign = is_foreign_dtype(s);
     return err_set(p->e, foreign ? ERR_UNSUPPORTED : ERR_FORMAT,

@@ -166,7 +166,7 @@ static void test_safetensors_each_rule_broken_once(void **state)
         {"{" A ",\"c\":{\"dtype\":\"U8\",\"shape\":[4],"
          "\"data_offsets\":[20,24]}}",
          24, "'c' overlaps another"},
-        {"{" A ",\"c\":{\"dtype\":\"U8\",\"shape\":[4],"
+        {"{" A ",\"c\":{\"dtype\":\"BOOL\",\"shape\":[4],"
          "\"data_offsets\":[26,30]}}",
          30, "'c' follows a hole"},
         {"{" A ",\"c\":{\"dtype\":\"F32\",\"shape\":[6],"

@@ -66,7 +66,7 @@ static int read_dtype(const struct parse *p, const struct json *j,
             return 0;
         }
     }
-    /* A byte each: masks in old GPT-2 and GPT-NeoX files, which nobody reads. */
+    /* A byte each: masks in old GPT-2 and GPT-NeoX files, read by nobody. */
     if (strcmp(s, "BOOL") == 0) {
         t->dtype = DT_U8;
         return 0;

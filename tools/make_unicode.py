@@ -17,6 +17,7 @@ import unicodedata2 as ud
 
 VERSION = "16.0.0"
 END = 0x110000
+PAGE = 0x800  # code points whose runs are kept together: 11 bits and 5
 # The order is that of enum uni_cat in unicode.h.
 CATS = ("Cn Cc Cw Cf Co Cs Zs Zl Zp Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No "
         "Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So").split()
@@ -38,14 +39,25 @@ def category(cp):
     return CATS.index(name)
 
 
-def class_runs():
-    """(first, code), where code may be ALTERNATING."""
+def class_pages():
+    """The page that each PAGE code points look in, and these pages' runs."""
     cats = [category(c) for c in range(END)]
+    pages, of = [], []
+    for at in range(0, END, PAGE):
+        runs = class_runs(cats[at:at + PAGE])
+        if runs not in pages:
+            pages.append(runs)
+        of.append(pages.index(runs))
+    return of, pages
+
+
+def class_runs(cats):
+    """(first, code), where code may be ALTERNATING."""
     lu, ll = CATS.index("Lu"), CATS.index("Ll")
     runs, c = [], 0
-    while c < END:
+    while c < len(cats):
         n = 0
-        while c + n < END and cats[c + n] == (lu if n % 2 == 0 else ll):
+        while c + n < len(cats) and cats[c + n] == (lu if n % 2 == 0 else ll):
             n += 1
         if n >= 4:
             n -= n % 2
@@ -150,11 +162,38 @@ def class_of_combining():
     return runs
 
 
-def array(f, kind, name, values):
+def write_classes(f):
+    of, pages = class_pages()
+    starts = [sum(map(len, pages[:i])) for i in range(len(pages) + 1)]
+    array(f, "uint8_t", "uni_class_pages", of, False)
+    array(f, "uint16_t", "uni_class_starts", starts, False)
+    array(f, "uint16_t", "uni_class_runs",
+          [c << 5 | k for runs in pages for c, k in runs], False)
+
+
+def write_decompositions(f):
+    pairs = decompositions()
+    seconds = sorted({b for _, _, b in pairs})
+    assert len(seconds) <= 128 and len(pairs) < 4096
+    assert max(c for c, _, _ in pairs) < 1 << 20
+    comp = [i for i, (c, a, b) in enumerate(pairs)
+            if b and ud.normalize("NFC", chr(a) + chr(b)) == chr(c)]
+    comp.sort(key=lambda i: pairs[i][1:])
+    array(f, "uint32_t", "uni_decomp_runs",
+          ["0x%x" % (c << 12 | i) for i, (c, _, _) in enumerate(pairs)
+           if i == 0 or pairs[i - 1][0] != c - 1])
+    array(f, "uint32_t", "uni_seconds", ["0x%x" % b for b in seconds])
+    array(f, "uint32_t", "uni_decomp",
+          ["0x%x" % (a << 7 | seconds.index(b)) for _, a, b in pairs])
+    array(f, "uint16_t", "uni_comp", comp)
+
+
+def array(f, kind, name, values, counted=True):
     f.write("const %s %s[] = {" % (kind, name))
-    f.write(", ".join(values))
+    f.write(", ".join(map(str, values)))
     f.write("};\n")
-    f.write("const int n_%s = %d;\n\n" % (name, len(values)))
+    f.write("const int n_%s = %d;\n\n" % (name, len(values)) if counted
+            else "\n")
 
 
 def main():
@@ -164,22 +203,17 @@ def main():
         f.write(HEAD % ("unicode_class", VERSION, "Categories,\n"
                         " * lower case and stand-ins as runs; unicode_tables.h "
                         "has the packing."))
-        array(f, "uint32_t", "uni_class_runs",
-              ["0x%x" % (c << 8 | k) for c, k in class_runs()])
+        write_classes(f)
         array(f, "struct uni_case_run", "uni_lower_runs",
-              ["{0x%x, 0x%x, %d, %d}" % tuple(r) for r in lower_runs()])
+              ["{0x%x, %d, %d, %d}" % (first, last - first, stride, delta)
+               for first, last, stride, delta in lower_runs()])
         array(f, "struct uni_stand_run", "uni_stand_runs",
-              ["{0x%x, 0x%x, 0x%x}" % tuple(r[:3]) for r in stand_runs()])
-    pairs = decompositions()
-    comp = [i for i, (c, a, b) in enumerate(pairs)
-            if b and ud.normalize("NFC", chr(a) + chr(b)) == chr(c)]
-    comp.sort(key=lambda i: pairs[i][1:])
+              ["{0x%x, %d, %d}" % (first, last - first, near - first)
+               for first, last, near, _ in stand_runs()])
     with open("engine/text/unicode/unicode_decomp.c", "w") as f:
         f.write(HEAD % ("unicode_decomp", VERSION, "Canonical\n"
                         " * decompositions, compositions and combining classes."))
-        array(f, "uint64_t", "uni_decomp",
-              ["0x%x" % (c << 42 | a << 21 | b) for c, a, b in pairs])
-        array(f, "uint16_t", "uni_comp", ["%d" % i for i in comp])
+        write_decompositions(f)
         array(f, "uint32_t", "uni_ccc_runs",
               ["0x%x" % (c << 8 | k) for c, k in class_of_combining()])
 

@@ -23,13 +23,13 @@
 #define N_T 28u
 #define N_S (N_L * N_V * N_T)
 
-/* The last run whose first code point is <= cp, or -1. */
-static int run_of(const uint32_t *runs, int n, uint32_t cp)
+/* The last of v[n], ascending, that is <= x, or -1. */
+static int last_upto(const uint32_t *v, int n, uint32_t x)
 {
     int lo = 0, hi = n;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
-        if (runs[mid] >> 8 <= cp)
+        if (v[mid] <= x)
             lo = mid + 1;
         else
             hi = mid;
@@ -45,10 +45,19 @@ uint32_t uni_category(uint32_t cp)
         return UNI_LL;
     if (cp == ' ')
         return UNI_ZS;
-    uint32_t run = uni_class_runs[run_of(uni_class_runs, n_uni_class_runs, cp)];
-    uint32_t code = run & 0xff;
+    const uint16_t *start = &uni_class_starts[uni_class_pages[cp / UNI_PAGE]];
+    int lo = start[0], hi = start[1];
+    uint32_t at = cp % UNI_PAGE;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (uni_class_runs[mid] <= (at << 5 | 31))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    uint32_t run = uni_class_runs[lo - 1], code = run & 31;
     if (code == UNI_ALTERNATING)
-        code = (cp - (run >> 8)) & 1 ? UNI_LL : UNI_LU;
+        code = (at - (run >> 5)) & 1 ? UNI_LL : UNI_LU;
     return code;
 }
 
@@ -67,7 +76,7 @@ uint32_t uni_lower(uint32_t cp)
         const struct uni_case_run *r = &uni_lower_runs[mid];
         if (cp < r->first) {
             hi = mid - 1;
-        } else if (cp > r->last) {
+        } else if (cp - r->first > r->span) {
             lo = mid + 1;
         } else {
             int hit = (cp - r->first) % (uint32_t)r->stride == 0;
@@ -82,39 +91,41 @@ uint32_t uni_stand_in(uint32_t cp)
     int lo = 0, hi = n_uni_stand_runs;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
-        if (uni_stand_runs[mid].last < cp)
+        if (uni_stand_runs[mid].first <= cp)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return lo < n_uni_stand_runs && uni_stand_runs[lo].first <= cp
-               ? uni_stand_runs[lo].as
+    const struct uni_stand_run *r = lo ? &uni_stand_runs[lo - 1] : NULL;
+    return r && cp - r->first <= r->span
+               ? (uint32_t)((int32_t)r->first + r->delta)
                : cp;
 }
 
 int uni_ccc(uint32_t cp)
 {
-    int i = cp < 0x300 ? -1 : run_of(uni_ccc_runs, n_uni_ccc_runs, cp);
+    if (cp < 0x300)
+        return 0;
+    int i = last_upto(uni_ccc_runs, n_uni_ccc_runs, cp << 8 | 0xff);
     return i < 0 ? 0 : (int)(uni_ccc_runs[i] & 0xff);
 }
 
 /* The two parts of one step of decomposition; 0 when there is none. */
 static int split_once(uint32_t cp, uint32_t *a, uint32_t *b)
 {
-    if (cp < 0xc0)
+    if (cp < 0xc0 || cp > 0xfffff)
         return 0;
-    int lo = 0, hi = n_uni_decomp;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        if ((uint32_t)(uni_decomp[mid] >> 42) < cp)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == n_uni_decomp || (uint32_t)(uni_decomp[lo] >> 42) != cp)
+    int n = n_uni_decomp_runs;
+    int run = last_upto(uni_decomp_runs, n, cp << 12 | 0xfff);
+    uint32_t r = uni_decomp_runs[run];
+    uint32_t end = (uint32_t)n_uni_decomp;
+    if (run + 1 < n)
+        end = uni_decomp_runs[run + 1] & 0xfff;
+    uint32_t i = (r & 0xfff) + cp - (r >> 12);
+    if (i >= end)
         return 0;
-    *a = (uint32_t)(uni_decomp[lo] >> 21) & 0x1fffff;
-    *b = (uint32_t)uni_decomp[lo] & 0x1fffff;
+    *a = uni_decomp[i] >> 7;
+    *b = uni_seconds[uni_decomp[i] & 0x7f];
     return 1;
 }
 
@@ -141,6 +152,21 @@ int uni_decompose(uint32_t cp, uint32_t out[4])
     return n;
 }
 
+/* The code point whose parts are uni_decomp[i]. */
+static uint32_t point_at(uint32_t i)
+{
+    int run = 0;
+    for (int hi = n_uni_decomp_runs; hi - run > 1;) {
+        int mid = run + (hi - run) / 2;
+        if ((uni_decomp_runs[mid] & 0xfff) <= i)
+            run = mid;
+        else
+            hi = mid;
+    }
+    uint32_t r = uni_decomp_runs[run];
+    return (r >> 12) + i - (r & 0xfff);
+}
+
 uint32_t uni_compose(uint32_t a, uint32_t b)
 {
     if (a - L_BASE < N_L && b - V_BASE < N_V)
@@ -148,19 +174,21 @@ uint32_t uni_compose(uint32_t a, uint32_t b)
     if (a - S_BASE < N_S && (a - S_BASE) % N_T == 0 && b > T_BASE &&
         b < T_BASE + N_T)
         return a + (b - T_BASE);
-    uint64_t want = (uint64_t)a << 21 | b;
+    int second = last_upto(uni_seconds, n_uni_seconds, b);
+    if (second < 1 || uni_seconds[second] != b)
+        return 0;
+    uint32_t want = a << 7 | (uint32_t)second;
     int lo = 0, hi = n_uni_comp;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
-        if ((uni_decomp[uni_comp[mid]] & 0x3ffffffffffu) < want)
+        if (uni_decomp[uni_comp[mid]] < want)
             lo = mid + 1;
         else
             hi = mid;
     }
-    if (lo == n_uni_comp)
-        return 0;
-    uint64_t d = uni_decomp[uni_comp[lo]];
-    return (d & 0x3ffffffffffu) == want ? (uint32_t)(d >> 42) : 0;
+    return lo < n_uni_comp && uni_decomp[uni_comp[lo]] == want
+               ? point_at(uni_comp[lo])
+               : 0;
 }
 
 /* ------------------------------------------------------- normalised text */

@@ -98,7 +98,7 @@ int tokenizer_is_special(const struct tokenizer *t, int32_t id)
 
 int tokenizer_can_miss(const struct tokenizer *t)
 {
-    return t->ops->can_miss;
+    return !t->covers_all;
 }
 
 const char *tokenizer_text(const struct tokenizer *t, int32_t id)

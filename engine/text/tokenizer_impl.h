@@ -37,7 +37,8 @@ struct tok_ops;
 
 struct tokenizer {
     const struct tok_ops *ops;
-    void *self; /* of the kind, or NULL */
+    void *self;     /* of the kind, or NULL */
+    int covers_all; /* no text holds what the vocabulary lacks */
     /* of words and characters (tok_rule.c) */
     int rule; /* enum tok_rule */
     int lowercase;
@@ -106,7 +107,6 @@ struct tok_encoder {
 struct tok_ops {
     const char *name; /* "BPE" ... */
     enum tokenizer_level level;
-    int can_miss; /* a text can hold what the vocabulary lacks */
     /* encode: the segment s [n], valid UTF-8, no added tokens in it; calls
      * tok_push with offsets in s. 0 or -1 (what tok_push returned). */
     int (*encode)(struct tok_encoder *c, const char *s, size_t n);

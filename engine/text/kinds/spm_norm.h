@@ -78,13 +78,37 @@ struct spm_bytes {
     int32_t id[256]; /* of "<0x00>" ...; -1: the vocabulary lacks it */
     int all;         /* 1: none is lacking */
 };
-/* spm_bytes_find: mark the entries as bytes. */
-void spm_bytes_find(struct spm_bytes *b, struct tokenizer *t);
-/* spm_pieces: what tokens stand for. */
-int spm_pieces(struct tokenizer *t, const struct tok_source *s);
+/* What the private part of each kind begins with. */
+struct spm {
+    struct spm_norm norm;
+    struct spm_bytes bytes;
+    float *score; /* [t->n], or NULL */
+    int fallback; /* bytes of characters that the vocabulary lacks */
+};
+
+/* A text under way: what the coder of each kind begins with. */
+struct spm_coder {
+    struct tok_encoder *c;
+    const struct spm *m;
+    const char *s;       /* normalised */
+    size_t unknown_from; /* SIZE_MAX, or where a run of them begins */
+};
+
+/* spm_encode: `word` on each of the words of the normalised text. k is set but
+ * for what is the kind's own. */
+int spm_encode(struct spm_coder *k, struct tok_encoder *c, const char *s,
+               size_t n, int (*word)(struct spm_coder *, size_t, size_t));
+/* spm_push: a token, after the unknown one that ends before it, if any. */
+int spm_push(struct spm_coder *k, int32_t id, size_t from, size_t to);
+int spm_push_bytes(struct spm_coder *k, size_t from, size_t to);
+int spm_flush_unknown(struct spm_coder *k, size_t end);
+
+/* spm_load: what follows the vocabulary: bytes, and what tokens stand for. */
+int spm_load(struct tokenizer *t, const struct tok_source *s);
+void spm_fini(struct spm *m);
 /* spm_detok: pieces joined; the prefix's space is left out. */
-int spm_detok(const struct tokenizer *t, const struct spm_norm *m,
-              struct detok *d, int32_t id, struct buf *out);
+int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
+              struct buf *out);
 /* spm_scores: [t->n] of tokenizer.ggml.scores; ERR_FORMAT, ERR_NOMEM. */
 int spm_scores(const struct tokenizer *t, const struct tok_source *s,
                float **out);

@@ -1,5 +1,6 @@
-/* spm_vocab: entries of SentencePiece vocabularies: marks are spaces, "<0x0A>"
- * is a byte, and control tokens come from no plain text.
+/* spm_vocab: what the kinds of SentencePiece tokenizer share. Entries: marks
+ * are spaces, "<0x0A>" is a byte, and control tokens come from no plain text.
+ * Encoding: words of the normalised text, runs of unknown characters.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -12,7 +13,7 @@
 
 #define BYTE_ENTRY 6 /* "<0x00>" */
 
-void spm_bytes_find(struct spm_bytes *b, struct tokenizer *t)
+static void find_bytes(struct spm_bytes *b, struct tokenizer *t)
 {
     b->all = 1;
     for (unsigned k = 0; k < 256; k++) {
@@ -61,17 +62,28 @@ static size_t piece_of(const struct tokenizer *t, int32_t id, char *out)
     return len;
 }
 
-int spm_pieces(struct tokenizer *t, const struct tok_source *s)
+int spm_load(struct tokenizer *t, const struct tok_source *s)
 {
+    struct spm *m = t->self;
+    if (m->fallback)
+        find_bytes(&m->bytes, t);
+    t->covers_all = m->bytes.all;
     return tok_pieces(t, s, piece_of);
 }
 
-int spm_detok(const struct tokenizer *t, const struct spm_norm *m,
-              struct detok *d, int32_t id, struct buf *out)
+void spm_fini(struct spm *m)
 {
+    spm_norm_fini(&m->norm);
+    mem_free(m->score);
+}
+
+int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
+              struct buf *out)
+{
+    const struct spm *m = t->self;
     size_t n;
     const char *s = tokenizer_piece(t, id, &n);
-    int is_prefix = m->strips && !d->begun && n > 0 && s[0] == ' ' &&
+    int is_prefix = m->norm.strips && !d->begun && n > 0 && s[0] == ' ' &&
                     !(t->attr[id] & (TOK_ADDED | TOK_BYTE));
     return detok_bytes(d, s + is_prefix, n - (size_t)is_prefix, out);
 }
@@ -106,4 +118,60 @@ int spm_scores(const struct tokenizer *t, const struct tok_source *s,
 int spm_plain(const struct tokenizer *t, int32_t id)
 {
     return !(t->attr[id] & (TOK_CONTROL | TOK_UNUSED | TOK_BYTE));
+}
+
+/* ---------------------------------------------------------------- encoding */
+
+int spm_flush_unknown(struct spm_coder *k, size_t end)
+{
+    size_t from = k->unknown_from;
+    k->unknown_from = SIZE_MAX;
+    return from == SIZE_MAX || k->c->t->unk < 0
+               ? 0
+               : tok_push(k->c, k->c->t->unk, from, end);
+}
+
+int spm_push(struct spm_coder *k, int32_t id, size_t from, size_t to)
+{
+    return spm_flush_unknown(k, from) || tok_push(k->c, id, from, to) ? -1 : 0;
+}
+
+int spm_push_bytes(struct spm_coder *k, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (spm_push(k, k->m->bytes.id[(unsigned char)k->s[i]], i, i + 1))
+            return -1;
+    return 0;
+}
+
+static int encode_words(struct spm_coder *k, size_t n,
+                        int (*word)(struct spm_coder *, size_t, size_t))
+{
+    size_t from = 0;
+    for (size_t i = 1; k->m->norm.split && i + SPM_MARK_BYTES <= n; i++) {
+        if (memcmp(k->s + i, SPM_MARK_UTF8, SPM_MARK_BYTES) == 0) {
+            if (word(k, from, i))
+                return -1;
+            from = i;
+        }
+    }
+    return (n > from && word(k, from, n)) || spm_flush_unknown(k, n) ? -1 : 0;
+}
+
+int spm_encode(struct spm_coder *k, struct tok_encoder *c, const char *s,
+               size_t n, int (*word)(struct spm_coder *, size_t, size_t))
+{
+    struct uni_text u = {0};
+    *k = (struct spm_coder){c, c->t->self, NULL, SIZE_MAX};
+    int rc = spm_norm_run(&k->m->norm, s, n, c->base == 0, &u, c->e);
+    if (rc == 0 && u.n > INT32_MAX / 2)
+        rc = err_set(c->e, ERR_TOO_LARGE, "text of %zu bytes", n);
+    if (rc == 0) {
+        k->s = u.p;
+        c->map = u.at;
+        rc = encode_words(k, u.n, word);
+        c->map = NULL;
+    }
+    uni_text_fini(&u);
+    return rc;
 }

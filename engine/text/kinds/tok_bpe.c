@@ -225,16 +225,10 @@ static void close_bpe(void *self)
     mem_free(b);
 }
 
-/* A vocabulary with all bytes misses nothing. */
-static const struct tok_ops all_ops = {.name = "BPE",
-                                       .level = TOK_LEVEL_SUBWORD,
-                                       .encode = encode,
-                                       .close = close_bpe};
-static const struct tok_ops some_ops = {.name = "BPE",
-                                        .level = TOK_LEVEL_SUBWORD,
-                                        .can_miss = 1,
-                                        .encode = encode,
-                                        .close = close_bpe};
+static const struct tok_ops ops = {.name = "BPE",
+                                   .level = TOK_LEVEL_SUBWORD,
+                                   .encode = encode,
+                                   .close = close_bpe};
 
 int tok_bpe_load(struct tokenizer *t, const struct tok_source *s)
 {
@@ -242,7 +236,7 @@ int tok_bpe_load(struct tokenizer *t, const struct tok_source *s)
     if (!b)
         return err_nomem(s->e);
     t->self = b;
-    t->ops = &all_ops;
+    t->ops = &ops;
     b->missing = -1;
     make_alphabet(&b->alphabet);
     int rc = s->gguf   ? bpe_read_gguf(b, t, s)
@@ -250,9 +244,9 @@ int tok_bpe_load(struct tokenizer *t, const struct tok_source *s)
                        : bpe_read_files(b, t, s);
     if (rc)
         return -1;
-    if (find_bytes(b, t) == 256)
+    int n_missing = find_bytes(b, t);
+    if (n_missing == 256)
         return tok_bad(s, "the vocabulary of byte-level BPE holds no byte");
-    if (find_bytes(b, t) > 0)
-        t->ops = &some_ops;
+    t->covers_all = n_missing == 0;
     return tok_pieces(t, s, piece_of);
 }

@@ -38,12 +38,10 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
 
 static const struct tok_ops word_ops = {.name = "WordLevel",
                                         .level = TOK_LEVEL_WORD,
-                                        .can_miss = 1,
                                         .encode = encode,
                                         .detok = tok_rule_detok};
 static const struct tok_ops char_ops = {.name = "WordLevel",
                                         .level = TOK_LEVEL_CHAR,
-                                        .can_miss = 1,
                                         .encode = encode,
                                         .detok = tok_rule_detok};
 

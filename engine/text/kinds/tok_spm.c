@@ -29,48 +29,35 @@ struct pair {
     int32_t left, right;
 };
 
-struct spm {
-    struct spm_norm norm;
-    struct spm_bytes bytes;
-    float *score; /* [t->n]; NULL: ranked merges */
+struct spm_bpe {
+    struct spm base; /* no scores: ranked merges */
     struct bpe_merges merges;
-    int fallback; /* bytes of characters that the vocabulary lacks */
-    int fuse;     /* unknown characters side by side are one token */
+    int fuse; /* unknown characters side by side are one token */
     int ignore_merges;
 };
 
 struct coder {
-    struct tok_encoder *c;
-    const struct spm *m;
-    const char *s; /* normalised */
+    struct spm_coder base;
     struct bpe_work w;
     struct sym *sym;   /* [cap] */
     struct pair *heap; /* [2 cap] */
     size_t cap, n_heap;
-    size_t unknown_from; /* SIZE_MAX, or where a run of them begins */
 };
+
+static const struct spm_bpe *model_of(const struct spm_coder *k)
+{
+    return k->c->t->self;
+}
 
 /* ---------------------------------------------------------------- unknowns */
 
-static int flush_unknown(struct coder *k, size_t end)
-{
-    size_t from = k->unknown_from;
-    k->unknown_from = SIZE_MAX;
-    return from == SIZE_MAX ? 0 : tok_push(k->c, k->c->t->unk, from, end);
-}
-
-static int push(struct coder *k, int32_t id, size_t from, size_t to)
-{
-    return flush_unknown(k, from) || tok_push(k->c, id, from, to) ? -1 : 0;
-}
-
 /* The character that begins at `from` is no entry. */
-static int push_unknown(struct coder *k, size_t from)
+static int push_unknown(struct spm_coder *k, size_t from)
 {
     k->c->out->n_unknown++;
     if (k->c->t->unk < 0)
-        return flush_unknown(k, from);
-    if (!k->m->fuse && flush_unknown(k, from))
+        return spm_flush_unknown(k, from);
+    if (!model_of(k)->fuse && spm_flush_unknown(k, from))
         return -1;
     k->unknown_from = k->unknown_from == SIZE_MAX ? from : k->unknown_from;
     return 0;
@@ -84,24 +71,18 @@ static int has_bytes(const struct spm *m, const char *s, size_t n)
     return all;
 }
 
-static int push_bytes(struct coder *k, size_t from, size_t to)
+static int push_bytes(struct spm_coder *k, size_t from, size_t to)
 {
-    if (!has_bytes(k->m, k->s + from, to - from))
-        return push_unknown(k, from);
-    for (size_t i = from; i < to; i++) {
-        int32_t id = k->m->bytes.id[(unsigned char)k->s[i]];
-        if (push(k, id, i, i + 1))
-            return -1;
-    }
-    return 0;
+    return has_bytes(k->m, k->s + from, to - from) ? spm_push_bytes(k, from, to)
+                                                   : push_unknown(k, from);
 }
 
 /* ------------------------------------------------------------------ scores */
 
 static int32_t entry_at(const struct coder *k, size_t at, size_t n)
 {
-    int32_t id = tokenizer_lookup(k->c->t, k->s + at, n);
-    return id >= 0 && spm_plain(k->c->t, id) ? id : -1;
+    int32_t id = tokenizer_lookup(k->base.c->t, k->base.s + at, n);
+    return id >= 0 && spm_plain(k->base.c->t, id) ? id : -1;
 }
 
 /* Does a go before b? */
@@ -147,7 +128,7 @@ static void offer(struct coder *k, int32_t i)
     uint32_t len = k->sym[i].len + k->sym[next].len;
     int32_t id = entry_at(k, k->sym[i].at, len);
     if (id >= 0)
-        heap_push(k, (struct pair){k->m->score[id], len, i, next});
+        heap_push(k, (struct pair){k->base.m->score[id], len, i, next});
 }
 
 /* Symbols: the characters of s[from, to). Returns their number. */
@@ -156,7 +137,7 @@ static int32_t lay_out(struct coder *k, size_t from, size_t to)
     int32_t n = 0;
     for (size_t i = from; i < to;) {
         uint32_t cp;
-        size_t used = tok_decode(k->s, to, i, &cp);
+        size_t used = tok_decode(k->base.s, to, i, &cp);
         k->sym[n] = (struct sym){(uint32_t)i, (uint32_t)used, n - 1, n + 1};
         i += used;
         n++;
@@ -193,7 +174,7 @@ static int reserve_syms(struct coder *k, size_t n)
     /* n - 1 pairs at first, and each merge takes one and offers two. */
     k->heap = mem_array(2 * n, sizeof *k->heap);
     k->cap = k->sym && k->heap ? n : 0;
-    return k->cap ? 0 : err_nomem(k->c->e);
+    return k->cap ? 0 : err_nomem(k->base.c->e);
 }
 
 static int word_by_score(struct coder *k, size_t from, size_t to)
@@ -208,7 +189,8 @@ static int word_by_score(struct coder *k, size_t from, size_t to)
     for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = k->sym[i].next) {
         size_t at = k->sym[i].at, end = at + k->sym[i].len;
         int32_t id = entry_at(k, at, end - at);
-        if (id >= 0 ? push(k, id, at, end) : push_bytes(k, at, end))
+        if (id >= 0 ? spm_push(&k->base, id, at, end)
+                    : push_bytes(&k->base, at, end))
             return -1;
     }
     return 0;
@@ -232,11 +214,12 @@ static void lay_out_nodes(struct coder *k, size_t from, size_t to)
     int32_t last = -1;
     for (size_t i = from; i < to;) {
         uint32_t cp;
-        size_t used = tok_decode(k->s, to, i, &cp);
+        size_t used = tok_decode(k->base.s, to, i, &cp);
         int32_t id = entry_at(k, i, used);
-        int bytes = id < 0 && has_bytes(k->m, k->s + i, used);
+        int bytes = id < 0 && has_bytes(k->base.m, k->base.s + i, used);
         for (size_t b = 0; b < (bytes ? used : 1); b++) {
-            id = bytes ? k->m->bytes.id[(unsigned char)k->s[i + b]] : id;
+            id = bytes ? k->base.m->bytes.id[(unsigned char)k->base.s[i + b]]
+                       : id;
             last = add_node(&k->w, i + b - from, id, last);
         }
         i += used;
@@ -245,18 +228,20 @@ static void lay_out_nodes(struct coder *k, size_t from, size_t to)
 
 static int word_by_rank(struct coder *k, size_t from, size_t to)
 {
-    int32_t whole = k->m->ignore_merges ? entry_at(k, from, to - from) : -1;
+    int32_t whole =
+        model_of(&k->base)->ignore_merges ? entry_at(k, from, to - from) : -1;
     if (whole >= 0)
-        return push(k, whole, from, to);
-    if (bpe_reserve(&k->w, to - from, k->c->e))
+        return spm_push(&k->base, whole, from, to);
+    if (bpe_reserve(&k->w, to - from, k->base.c->e))
         return -1;
     lay_out_nodes(k, from, to);
-    bpe_run(&k->m->merges, &k->w, 0);
+    bpe_run(&model_of(&k->base)->merges, &k->w, 0);
     for (int32_t i = 0; i >= 0; i = k->w.node[i].next) {
         const struct bpe_node *node = &k->w.node[i];
         size_t at = from + (size_t)i;
         size_t end = node->next >= 0 ? from + (size_t)node->next : to;
-        if (node->id >= 0 ? push(k, node->id, at, end) : push_unknown(k, at))
+        if (node->id >= 0 ? spm_push(&k->base, node->id, at, end)
+                          : push_unknown(&k->base, at))
             return -1;
     }
     return 0;
@@ -264,75 +249,40 @@ static int word_by_rank(struct coder *k, size_t from, size_t to)
 
 /* ---------------------------------------------------------------- encoding */
 
-static int word(struct coder *k, size_t from, size_t to)
+static int word(struct spm_coder *base, size_t from, size_t to)
 {
-    return k->m->score ? word_by_score(k, from, to) : word_by_rank(k, from, to);
-}
-
-static int encode_words(struct coder *k, size_t n)
-{
-    size_t from = 0;
-    for (size_t i = 1; k->m->norm.split && i + SPM_MARK_BYTES <= n; i++) {
-        if (memcmp(k->s + i, SPM_MARK_UTF8, SPM_MARK_BYTES) == 0) {
-            if (word(k, from, i))
-                return -1;
-            from = i;
-        }
-    }
-    return (n > from && word(k, from, n)) || flush_unknown(k, n) ? -1 : 0;
+    struct coder *k = (struct coder *)base;
+    return base->m->score ? word_by_score(k, from, to)
+                          : word_by_rank(k, from, to);
 }
 
 static int encode(struct tok_encoder *c, const char *s, size_t n)
 {
-    struct coder k = {.c = c, .m = c->t->self, .unknown_from = SIZE_MAX};
-    struct uni_text u = {0};
-    int rc = spm_norm_run(&k.m->norm, s, n, c->base == 0, &u, c->e);
-    if (rc == 0 && u.n > INT32_MAX / 2)
-        rc = err_set(c->e, ERR_TOO_LARGE, "text of %zu bytes", n);
-    if (rc == 0) {
-        k.s = u.p;
-        c->map = u.at;
-        rc = encode_words(&k, u.n);
-        c->map = NULL;
-    }
+    struct coder k = {.cap = 0};
+    int rc = spm_encode(&k.base, c, s, n, word);
     bpe_work_fini(&k.w);
     mem_free(k.sym);
     mem_free(k.heap);
-    uni_text_fini(&u);
     return rc;
-}
-
-static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
-                 struct buf *out)
-{
-    const struct spm *m = t->self;
-    return spm_detok(t, &m->norm, d, id, out);
 }
 
 /* ----------------------------------------------------------------- loading */
 
 static void close_spm(void *self)
 {
-    struct spm *m = self;
-    spm_norm_fini(&m->norm);
+    struct spm_bpe *m = self;
+    spm_fini(&m->base);
     bpe_merges_fini(&m->merges);
-    mem_free(m->score);
     mem_free(m);
 }
 
-static const struct tok_ops all_ops = {.name = "SentencePiece BPE",
-                                       .level = TOK_LEVEL_SUBWORD,
-                                       .encode = encode,
-                                       .detok = detok,
-                                       .close = close_spm};
-static const struct tok_ops some_ops = {.name = "SentencePiece BPE",
-                                        .level = TOK_LEVEL_SUBWORD,
-                                        .can_miss = 1,
-                                        .encode = encode,
-                                        .detok = detok,
-                                        .close = close_spm};
+static const struct tok_ops ops = {.name = "SentencePiece BPE",
+                                   .level = TOK_LEVEL_SUBWORD,
+                                   .encode = encode,
+                                   .detok = spm_detok,
+                                   .close = close_spm};
 
-static int load_gguf(struct spm *m, struct tokenizer *t,
+static int load_gguf(struct spm_bpe *m, struct tokenizer *t,
                      const struct tok_source *s)
 {
     int prefix = tok_gguf_int(s, "tokenizer.ggml.add_space_prefix", 1) != 0;
@@ -340,21 +290,22 @@ static int load_gguf(struct spm *m, struct tokenizer *t,
     t->eos = 2;
     t->unk = 0;
     t->add_bos = 1;
-    m->fallback = 1;
-    m->norm.strips = prefix;
-    if ((prefix && spm_norm_add(&m->norm, s, SPM_PREPEND, ' ')) ||
-        spm_norm_add(&m->norm, s, SPM_SPACES, 0) || tok_vocab_gguf(t, s))
+    m->base.fallback = 1;
+    m->base.norm.strips = prefix;
+    if ((prefix && spm_norm_add(&m->base.norm, s, SPM_PREPEND, ' ')) ||
+        spm_norm_add(&m->base.norm, s, SPM_SPACES, 0) || tok_vocab_gguf(t, s))
         return -1;
-    return spm_scores(t, s, &m->score);
+    return spm_scores(t, s, &m->base.score);
 }
 
-static int load_json(struct spm *m, struct tokenizer *t,
+static int load_json(struct spm_bpe *m, struct tokenizer *t,
                      const struct tok_source *s)
 {
     if (json_number(json_get(s->model, "dropout")) > 0)
         return tok_refuse(s, "model", "BPE with dropout");
-    return spm_norm_json(&m->norm, s) ||
-                   tok_flag(s, s->model, "byte_fallback", 0, &m->fallback) ||
+    return spm_norm_json(&m->base.norm, s) ||
+                   tok_flag(s, s->model, "byte_fallback", 0,
+                            &m->base.fallback) ||
                    tok_flag(s, s->model, "fuse_unk", 0, &m->fuse) ||
                    tok_flag(s, s->model, "ignore_merges", 0,
                             &m->ignore_merges) ||
@@ -367,16 +318,12 @@ static int load_json(struct spm *m, struct tokenizer *t,
 
 int tok_spm_load(struct tokenizer *t, const struct tok_source *s)
 {
-    struct spm *m = mem_zalloc(sizeof *m);
+    struct spm_bpe *m = mem_zalloc(sizeof *m);
     if (!m)
         return err_nomem(s->e);
     t->self = m;
-    t->ops = &some_ops;
+    t->ops = &ops;
     if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
         return -1;
-    if (m->fallback) {
-        spm_bytes_find(&m->bytes, t);
-        t->ops = m->bytes.all ? &all_ops : &some_ops;
-    }
-    return spm_pieces(t, s);
+    return spm_load(t, s);
 }

@@ -22,14 +22,11 @@ struct entry {
 };
 
 struct unigram {
-    struct spm_norm norm;
-    struct spm_bytes bytes;
-    float *score;        /* [t->n] */
+    struct spm base;
     struct entry *entry; /* [n_entries] sorted by bytes */
     int n_entries;
     int first[257]; /* of those that begin with a byte */
     double unknown;
-    int fallback;
 };
 
 /* The best way to a place: where its last token begins, and which it is (-1:
@@ -40,12 +37,9 @@ struct best {
 };
 
 struct coder {
-    struct tok_encoder *c;
-    const struct unigram *m;
-    const char *s;
+    struct spm_coder base;
     struct best *best; /* [cap] */
     size_t cap;
-    size_t unknown_from; /* SIZE_MAX, or where a run of them begins */
 };
 
 /* ------------------------------------------------------------ the entries */
@@ -66,7 +60,8 @@ static int index_entries(struct unigram *m, const struct tokenizer *t,
     if (!m->entry)
         return err_nomem(e);
     for (int id = 0; id < t->n; id++) {
-        least = (double)m->score[id] < least ? (double)m->score[id] : least;
+        least = (double)m->base.score[id] < least ? (double)m->base.score[id]
+                                                  : least;
         if (t->len[id] > 0 && spm_plain(t, id)) {
             m->entry[m->n_entries++] =
                 (struct entry){t->text[id], t->len[id], id};
@@ -108,21 +103,22 @@ static void offer(struct coder *k, size_t from, size_t to, int32_t id,
         *b = (struct best){score, (int32_t)from, id};
 }
 
-/* All tokens that begin at byte i of s[0, n); places count from `base`. */
-static void spread(struct coder *k, size_t base, size_t i, size_t n)
+/* All tokens that begin at byte i of s[0, n); places count from `at`. */
+static void spread(struct coder *k, size_t at, size_t i, size_t n)
 {
-    const struct entry *v = k->m->entry;
-    const char *s = k->s + base;
+    const struct unigram *m = k->base.c->t->self;
+    const struct entry *v = m->entry;
+    const char *s = k->base.s + at;
     const double sum = k->best[i].score;
     uint32_t cp;
     size_t one = tok_decode(s, n, i, &cp);
-    int lo = k->m->first[(unsigned char)s[i]];
-    int hi = k->m->first[(unsigned char)s[i] + 1];
+    int lo = m->first[(unsigned char)s[i]];
+    int hi = m->first[(unsigned char)s[i] + 1];
     int is_covered = 0;
     for (uint32_t depth = 1; lo < hi; depth++) {
         if (v[lo].len == depth) {
             offer(k, i, i + depth, v[lo].id,
-                  sum + (double)k->m->score[v[lo].id]);
+                  sum + (double)m->base.score[v[lo].id]);
             is_covered |= depth == one;
         }
         if (i + depth == n)
@@ -132,37 +128,16 @@ static void spread(struct coder *k, size_t base, size_t i, size_t n)
         hi = narrow(v, lo, hi, depth, b + 1);
     }
     if (!is_covered)
-        offer(k, i, i + one, -1, sum + k->m->unknown);
-}
-
-static int flush_unknown(struct coder *k, size_t end)
-{
-    size_t from = k->unknown_from;
-    k->unknown_from = SIZE_MAX;
-    return from == SIZE_MAX || k->c->t->unk < 0
-               ? 0
-               : tok_push(k->c, k->c->t->unk, from, end);
-}
-
-static int push_bytes(struct coder *k, size_t from, size_t to)
-{
-    if (flush_unknown(k, from))
-        return -1;
-    for (size_t i = from; i < to; i++) {
-        int32_t id = k->m->bytes.id[(unsigned char)k->s[i]];
-        if (tok_push(k->c, id, i, i + 1))
-            return -1;
-    }
-    return 0;
+        offer(k, i, i + one, -1, sum + m->unknown);
 }
 
 /* Unknown characters side by side are one token. */
-static int emit(struct coder *k, size_t from, size_t to, int32_t id)
+static int emit(struct spm_coder *k, size_t from, size_t to, int32_t id)
 {
     if (id >= 0)
-        return flush_unknown(k, from) || tok_push(k->c, id, from, to) ? -1 : 0;
-    if (k->m->fallback && k->m->bytes.all)
-        return push_bytes(k, from, to);
+        return spm_push(k, id, from, to);
+    if (k->m->bytes.all)
+        return spm_push_bytes(k, from, to);
     k->c->out->n_unknown++;
     k->unknown_from = k->unknown_from == SIZE_MAX ? from : k->unknown_from;
     return 0;
@@ -175,12 +150,12 @@ static int reserve(struct coder *k, size_t n)
     mem_free(k->best);
     k->best = mem_array(n, sizeof *k->best);
     k->cap = k->best ? n : 0;
-    return k->best ? 0 : err_nomem(k->c->e);
+    return k->best ? 0 : err_nomem(k->base.c->e);
 }
 
-/* The way back from the end is turned round in place: best[i].from becomes
- * the end of the token that begins at i. */
-static void turn(struct coder *k, size_t n)
+/* Reverse the path of best ends in place: best[i].from becomes the end of the
+ * token that begins at i. */
+static void reverse_path(struct coder *k, size_t n)
 {
     int32_t at = (int32_t)n, after = -1;
     int32_t id = -1;
@@ -195,8 +170,9 @@ static void turn(struct coder *k, size_t n)
     }
 }
 
-static int word(struct coder *k, size_t from, size_t to)
+static int word(struct spm_coder *base, size_t from, size_t to)
 {
+    struct coder *k = (struct coder *)base;
     size_t n = to - from;
     if (reserve(k, n + 1))
         return -1;
@@ -205,52 +181,22 @@ static int word(struct coder *k, size_t from, size_t to)
     for (size_t i = 0; i < n; i++)
         if (i == 0 || k->best[i].from >= 0)
             spread(k, from, i, n);
-    turn(k, n);
+    reverse_path(k, n);
     for (size_t i = 0; i < n;) {
         size_t end = (size_t)k->best[i].from;
-        if (emit(k, from + i, from + end, k->best[i].id))
+        if (emit(base, from + i, from + end, k->best[i].id))
             return -1;
         i = end;
     }
-    return 0;
-}
-
-static int encode_words(struct coder *k, size_t n)
-{
-    size_t from = 0;
-    for (size_t i = 1; k->m->norm.split && i + SPM_MARK_BYTES <= n; i++) {
-        if (memcmp(k->s + i, SPM_MARK_UTF8, SPM_MARK_BYTES) == 0) {
-            if (word(k, from, i) || flush_unknown(k, i))
-                return -1;
-            from = i;
-        }
-    }
-    return (n > from && word(k, from, n)) || flush_unknown(k, n) ? -1 : 0;
+    return spm_flush_unknown(base, to);
 }
 
 static int encode(struct tok_encoder *c, const char *s, size_t n)
 {
-    struct coder k = {.c = c, .m = c->t->self, .unknown_from = SIZE_MAX};
-    struct uni_text u = {0};
-    int rc = spm_norm_run(&k.m->norm, s, n, c->base == 0, &u, c->e);
-    if (rc == 0 && u.n > INT32_MAX / 2)
-        rc = err_set(c->e, ERR_TOO_LARGE, "text of %zu bytes", n);
-    if (rc == 0) {
-        k.s = u.p;
-        c->map = u.at;
-        rc = encode_words(&k, u.n);
-        c->map = NULL;
-    }
+    struct coder k = {.cap = 0};
+    int rc = spm_encode(&k.base, c, s, n, word);
     mem_free(k.best);
-    uni_text_fini(&u);
     return rc;
-}
-
-static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
-                 struct buf *out)
-{
-    const struct unigram *m = t->self;
-    return spm_detok(t, &m->norm, d, id, out);
 }
 
 /* ----------------------------------------------------------------- loading */
@@ -258,23 +204,16 @@ static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
 static void close_unigram(void *self)
 {
     struct unigram *m = self;
-    spm_norm_fini(&m->norm);
-    mem_free(m->score);
+    spm_fini(&m->base);
     mem_free(m->entry);
     mem_free(m);
 }
 
-static const struct tok_ops all_ops = {.name = "Unigram",
-                                       .level = TOK_LEVEL_SUBWORD,
-                                       .encode = encode,
-                                       .detok = detok,
-                                       .close = close_unigram};
-static const struct tok_ops some_ops = {.name = "Unigram",
-                                        .level = TOK_LEVEL_SUBWORD,
-                                        .can_miss = 1,
-                                        .encode = encode,
-                                        .detok = detok,
-                                        .close = close_unigram};
+static const struct tok_ops ops = {.name = "Unigram",
+                                   .level = TOK_LEVEL_SUBWORD,
+                                   .encode = encode,
+                                   .detok = spm_detok,
+                                   .close = close_unigram};
 
 static int gguf_chars(struct unigram *m, const struct tok_source *s)
 {
@@ -294,8 +233,8 @@ static int gguf_chars(struct unigram *m, const struct tok_source *s)
         gguf_int(s->gguf, key, i, &v);
         raw[i] = (uint8_t)v;
     }
-    int rc = spm_chars_read(&m->norm.chars, s, raw, n) ||
-             spm_norm_add(&m->norm, s, SPM_CHARS, 0);
+    int rc = spm_chars_read(&m->base.norm.chars, s, raw, n) ||
+             spm_norm_add(&m->base.norm, s, SPM_CHARS, 0);
     mem_free(raw);
     return rc ? -1 : 0;
 }
@@ -309,13 +248,13 @@ static int load_gguf(struct unigram *m, struct tokenizer *t,
     t->eos = 1; /* T5's own, where the file says nothing */
     t->unk = 2;
     t->add_eos = 1;
-    m->norm.strips = prefix || words;
+    m->base.norm.strips = prefix || words;
     return gguf_chars(m, s) ||
-                   spm_norm_add(&m->norm, s, words ? SPM_WORDS : SPM_SPACES,
-                                SPM_MARK) ||
-                   (m->norm.strips &&
-                    spm_norm_add(&m->norm, s, SPM_PREPEND, SPM_MARK)) ||
-                   tok_vocab_gguf(t, s) || spm_scores(t, s, &m->score)
+                   spm_norm_add(&m->base.norm, s,
+                                words ? SPM_WORDS : SPM_SPACES, SPM_MARK) ||
+                   (m->base.norm.strips &&
+                    spm_norm_add(&m->base.norm, s, SPM_PREPEND, SPM_MARK)) ||
+                   tok_vocab_gguf(t, s) || spm_scores(t, s, &m->base.score)
                ? -1
                : 0;
 }
@@ -335,18 +274,18 @@ static int json_vocab(struct unigram *m, struct tokenizer *t,
     tok_added_size(s, &n, &bytes);
     if (tok_vocab_begin(t, s, n, bytes))
         return -1;
-    m->score = mem_zarray((size_t)n + 1, sizeof *m->score);
-    if (!m->score)
+    m->base.score = mem_zarray((size_t)n + 1, sizeof *m->base.score);
+    if (!m->base.score)
         return err_nomem(s->e);
     for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
         const char *text = json_string(json_child(j));
         const struct json *score = json_next(json_child(j));
         if (!text || !score || json_type(score) != JSON_NUMBER)
             return tok_bad(s, "an entry of 'vocab' is not a text and a number");
-        m->score[id] = (float)json_number(score);
-        if (!isfinite(m->score[id]) ||
+        m->base.score[id] = (float)json_number(score);
+        if (!isfinite(m->base.score[id]) ||
             (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))) {
-            return isfinite(m->score[id])
+            return isfinite(m->base.score[id])
                        ? -1
                        : tok_bad(s, "a score of 'vocab' is not finite");
         }
@@ -360,8 +299,8 @@ static int load_json(struct unigram *m, struct tokenizer *t,
 {
     const struct json *unk = json_get(s->model, "unk_id");
     int64_t id = -1;
-    if (spm_norm_json(&m->norm, s) || json_vocab(m, t, s) ||
-        tok_flag(s, s->model, "byte_fallback", 0, &m->fallback))
+    if (spm_norm_json(&m->base.norm, s) || json_vocab(m, t, s) ||
+        tok_flag(s, s->model, "byte_fallback", 0, &m->base.fallback))
         return -1;
     if (unk && json_type(unk) != JSON_NULL &&
         (json_int(unk, &id) || id < 0 || id >= t->n))
@@ -378,12 +317,8 @@ int tok_unigram_load(struct tokenizer *t, const struct tok_source *s)
     if (!m)
         return err_nomem(s->e);
     t->self = m;
-    t->ops = &some_ops;
+    t->ops = &ops;
     if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
         return -1;
-    if (m->fallback) {
-        spm_bytes_find(&m->bytes, t);
-        t->ops = m->bytes.all ? &all_ops : &some_ops;
-    }
-    return index_entries(m, t, s->e) || spm_pieces(t, s) ? -1 : 0;
+    return spm_load(t, s) || index_entries(m, t, s->e) ? -1 : 0;
 }

@@ -237,7 +237,6 @@ static void close_self(void *self)
 
 static const struct tok_ops ops = {.name = "WordPiece",
                                    .level = TOK_LEVEL_SUBWORD,
-                                   .can_miss = 1,
                                    .encode = encode,
                                    .detok = detok,
                                    .close = close_self};

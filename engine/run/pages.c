@@ -1,4 +1,4 @@
-/* pages: see pages.h. A page's head lies in front of its data, so that the
+/* pages: see pages.h. A page's header lies in front of its data, so that the
  * tables of architectures hold plain data pointers.
  *
  * SPDX-License-Identifier: MIT */
@@ -37,12 +37,12 @@ void state_unreserve(struct state_budget *b, size_t bytes)
 
 static struct page *page_of(const struct page_pool *p, const void *data)
 {
-    return (struct page *)(void *)((unsigned char *)data - p->head_bytes);
+    return (struct page *)(void *)((unsigned char *)data - p->header_bytes);
 }
 
 static void *data_of(const struct page_pool *p, struct page *g)
 {
-    return (unsigned char *)g + p->head_bytes;
+    return (unsigned char *)g + p->header_bytes;
 }
 
 int pages_init(struct page_pool *p, const struct port *l,
@@ -54,13 +54,13 @@ int pages_init(struct page_pool *p, const struct port *l,
         return err_set(e, ERR_INTERNAL, "a page of %d tokens and %zu bytes",
                        l->page_tokens, l->page_bytes);
     }
-    size_t head =
+    size_t header =
         sizeof(struct page) + (size_t)l->page_tokens * sizeof(int32_t);
-    p->head_bytes = (head + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+    p->header_bytes = (header + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
     p->page_bytes = l->page_bytes;
     p->page_tokens = l->page_tokens;
     p->budget = b;
-    if (__builtin_add_overflow(p->head_bytes, p->page_bytes, &p->each))
+    if (__builtin_add_overflow(p->header_bytes, p->page_bytes, &p->each))
         return err_nomem(e);
     hash_key(p->key);
     return 0;
@@ -171,10 +171,18 @@ static int one_free(struct page_pool *p, struct err *e)
     return SEQ_OK;
 }
 
+/* Bytes that pages_take could hand out now. */
+static size_t room(const struct page_pool *p)
+{
+    size_t used = atomic_load(&p->budget->used);
+    size_t rest = used < p->budget->limit ? p->budget->limit - used : 0;
+    return rest / p->each * p->each + (size_t)(p->n_free + p->n_idle) * p->each;
+}
+
 int pages_take(struct page_pool *p, int n, void **out, struct err *e)
 {
     /* Prefixes are not dropped for a request that waits all the same. */
-    if ((size_t)n > pages_room(p) / p->each)
+    if ((size_t)n > room(p) / p->each)
         return SEQ_WAIT;
     while (p->n_free < n) {
         int rc = one_free(p, e);
@@ -285,11 +293,4 @@ void *pages_keep(struct page_pool *p, void *data, uint64_t parent,
     *at = g;
     p->n_indexed++;
     return data;
-}
-
-size_t pages_room(const struct page_pool *p)
-{
-    size_t used = atomic_load(&p->budget->used);
-    size_t rest = used < p->budget->limit ? p->budget->limit - used : 0;
-    return rest / p->each * p->each + (size_t)(p->n_free + p->n_idle) * p->each;
 }

@@ -43,8 +43,8 @@ struct page_pool {
     struct state_budget *budget;
     size_t page_bytes;
     int page_tokens;
-    size_t head_bytes; /* in front of a page's data */
-    size_t each;       /* bytes of a page in the budget */
+    size_t header_bytes; /* in front of a page's data */
+    size_t each;         /* bytes of a page in the budget */
     struct page *free;
     struct page *oldest, *newest; /* idle prefixes */
     int n_pages, n_idle, n_free;  /* in all, and of those */
@@ -77,8 +77,6 @@ void *pages_find(struct page_pool *p, uint64_t parent, const int32_t *ids,
  * *serial is 0 when it could not be kept (no memory for the table). */
 void *pages_keep(struct page_pool *p, void *data, uint64_t parent,
                  const int32_t *ids, uint64_t *serial);
-/* pages_room: bytes that pages_take could hand out now. */
-size_t pages_room(const struct page_pool *p);
 /* pages_trim: give idle and free pages back to the budget. */
 void pages_trim(struct page_pool *p);
 

@@ -74,21 +74,22 @@ static struct seq *seq_new(const struct seq_store *st)
     return s;
 }
 
-/* Give back the pages from `from` on, the last one first: of idle prefixes the
- * beginning is the most recently used. */
-static void drop_pages(struct seq_store *st, struct seq *s, int port, int from)
+/* Give back all pages, the last one first: of idle prefixes the beginning is
+ * the most recently used. */
+static void drop_pages(struct seq_store *st, struct seq *s)
 {
-    for (int i = s->n_pages[port] - 1; i >= from; i--)
-        if (s->s.pages[port][i])
-            pages_drop(&st->pool[port], s->s.pages[port][i]);
-    if (from < s->n_pages[port])
-        s->n_pages[port] = from;
+    for (int port = 0; port < st->layout.n_ports; port++) {
+        for (int i = s->n_pages[port] - 1; i >= 0; i--)
+            if (s->s.pages[port][i])
+                pages_drop(&st->pool[port], s->s.pages[port][i]);
+        s->n_pages[port] = 0;
+    }
 }
 
 void seq_reset(struct seq_store *st, struct seq *s)
 {
+    drop_pages(st, s);
     for (int i = 0; i < st->layout.n_ports; i++) {
-        drop_pages(st, s, i, 0);
         s->s.len[i] = 0;
         s->first[i] = 0;
     }
@@ -129,8 +130,7 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
 
 void seq_give(struct seq_store *st, struct seq *s)
 {
-    for (int i = 0; i < st->layout.n_ports; i++)
-        drop_pages(st, s, i, 0);
+    drop_pages(st, s);
     s->next = st->free;
     st->free = s;
     state_unreserve(st->budget, st->seq_bytes);

@@ -454,23 +454,12 @@ int gguf_int(const struct gguf *g, int i, size_t at, int64_t *v)
     if (!b || p->elem == GGUF_F32 || p->elem == GGUF_F64)
         return -1;
     uint64_t u = little(b, type_bytes[p->elem]);
-    switch (p->elem) {
-    case GGUF_I8:
-        *v = (int8_t)u;
-        return 0;
-    case GGUF_I16:
-        *v = (int16_t)u;
-        return 0;
-    case GGUF_I32:
-        *v = (int32_t)u;
-        return 0;
-    case GGUF_U64:
-        *v = (int64_t)u;
-        return u > INT64_MAX ? -1 : 0;
-    default:
-        *v = (int64_t)u;
-        return 0;
-    }
+    int wide = p->elem == GGUF_U64 && u > INT64_MAX;
+    *v = p->elem == GGUF_I8    ? (int8_t)u
+         : p->elem == GGUF_I16 ? (int16_t)u
+         : p->elem == GGUF_I32 ? (int32_t)u
+                               : (int64_t)u;
+    return wide ? -1 : 0;
 }
 
 int gguf_float(const struct gguf *g, int i, size_t at, double *v)

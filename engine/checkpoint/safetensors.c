@@ -1,5 +1,5 @@
 /* safetensors: the reader (safetensors.h says what it enforces). The parsed
- * header stays alive: names and metadata point into it. Tensors are kept in
+ * header stays alive: names point into it. Tensors are kept in
  * the order of their data, which makes the check for holes and overlaps one
  * walk.
  * Source: huggingface/safetensors, README.md, "Format".
@@ -19,8 +19,7 @@
 
 struct safetensors_index {
     struct json *header;
-    const struct json *metadata; /* NULL: none */
-    struct tensor *t;            /* [n], by data offset */
+    struct tensor *t; /* [n], by data offset */
     int n;
 };
 
@@ -190,7 +189,6 @@ static int read_header(const struct parse *p, struct safetensors_index *x)
     const struct json *j = json_child(x->header);
     for (; j; j = json_next(j)) {
         if (strcmp(json_key(j), "__metadata__") == 0) {
-            x->metadata = j;
             if (check_metadata(p, j))
                 return -1;
             continue;
@@ -280,10 +278,4 @@ const struct tensor *safetensors_index_at(const struct safetensors_index *x,
                                           int i)
 {
     return i >= 0 && i < x->n ? &x->t[i] : NULL;
-}
-
-const char *safetensors_index_metadata(const struct safetensors_index *x,
-                                       const char *key)
-{
-    return json_string(json_get(x->metadata, key));
 }

@@ -36,7 +36,5 @@ void safetensors_index_free(struct safetensors_index *x);
 int safetensors_index_count(const struct safetensors_index *x);
 const struct tensor *safetensors_index_at(const struct safetensors_index *x,
                                           int i);
-const char *safetensors_index_metadata(const struct safetensors_index *x,
-                                       const char *key);
 
 #endif

@@ -212,12 +212,6 @@ const struct tensor *weights_find(const struct weights *w, const char *name)
     return t ? *t : NULL;
 }
 
-const char *weights_metadata(const struct weights *w, const char *key)
-{
-    return w->part[0].gguf ? NULL
-                           : safetensors_index_metadata(w->part[0].index, key);
-}
-
 uint64_t weights_parameters(const struct weights *w)
 {
     uint64_t sum = 0;
@@ -226,14 +220,6 @@ uint64_t weights_parameters(const struct weights *w)
         sum +=
             w->list[i]->bytes / dtype_block_bytes(d) * (uint64_t)dtype_block(d);
     }
-    return sum;
-}
-
-size_t weights_bytes(const struct weights *w)
-{
-    size_t sum = 0;
-    for (int i = 0; i < w->n_parts; i++)
-        sum += w->part[i].file->bytes;
     return sum;
 }
 

@@ -34,9 +34,7 @@ void weights_close(struct weights *w);
 int weights_count(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, int i);
 const struct tensor *weights_find(const struct weights *w, const char *name);
-const char *weights_metadata(const struct weights *w, const char *key);
 uint64_t weights_parameters(const struct weights *w); /* elements of all */
-size_t weights_bytes(const struct weights *w);        /* bytes of the file */
 int weights_damaged(const struct weights *w); /* 1 after a SIGBUS in it */
 /* weights_drop_pages: a loader has packed this tensor (NULL: all of them) and
  * reads it no more, or seldom: its pages leave the resident memory; they come

@@ -60,8 +60,5 @@ void runner_free(struct runner *r);  /* after runner_stop; NULL is fine */
 void runner_cancelled(struct runner *r); /* some job's cancel flag was set */
 /* runner_fits: ERR_TOO_LARGE when the job's state is over the whole budget. */
 int runner_fits(const struct runner *r, const struct job *j, struct err *e);
-/* run_ask_for_memory: ask all runners but one (NULL: all) to give back what
- * they keep for reuse; they do between two steps. */
-void run_ask_for_memory(struct run_shared *s, const struct runner *except);
 
 #endif

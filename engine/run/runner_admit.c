@@ -41,11 +41,14 @@ static int must_yield(const struct runner *r)
     return atomic_load(&b->waiting) && atomic_load(&b->claim) != r;
 }
 
-void run_ask_for_memory(struct run_shared *s, const struct runner *except)
+/* Ask all other runners to give back what they keep for reuse; they do between
+ * two steps. */
+static void ask_for_memory(struct runner *r)
 {
+    struct run_shared *s = r->s;
     pthread_mutex_lock(&s->mu);
     for (struct runner *o = s->runners; o; o = o->next) {
-        if (o != except) {
+        if (o != r) {
             atomic_store(&o->trim, 1);
             queue_wake(&o->queue);
         }
@@ -271,7 +274,7 @@ void runner_admit(struct runner *r, int64_t now)
         if (admit_one(r, j, now)) {
             r->starved = r->n_active == 0;
             if (r->starved && !must_yield(r)) {
-                run_ask_for_memory(r->s, r);
+                ask_for_memory(r);
                 claim(r, j);
             }
             return;
@@ -324,7 +327,7 @@ void runner_get_unstuck(struct runner *r)
         runner_fail_batch(r, &e);
         return;
     }
-    run_ask_for_memory(r->s, r);
+    ask_for_memory(r);
     r->pause = 1; /* others may keep what they do not need */
     if (r->stuck++ > 0 && (r->n_active > 1 || !claim(r, r->active[0]))) {
         preempt(r);

@@ -74,33 +74,6 @@ static struct seq *seq_new(const struct seq_store *st)
     return s;
 }
 
-/* Give back all pages, the last one first: of idle prefixes the beginning is
- * the most recently used. */
-static void drop_pages(struct seq_store *st, struct seq *s)
-{
-    for (int port = 0; port < st->layout.n_ports; port++) {
-        for (int i = s->n_pages[port] - 1; i >= 0; i--)
-            if (s->s.pages[port][i])
-                pages_drop(&st->pool[port], s->s.pages[port][i]);
-        s->n_pages[port] = 0;
-    }
-}
-
-void seq_reset(struct seq_store *st, struct seq *s)
-{
-    drop_pages(st, s);
-    for (int i = 0; i < st->layout.n_ports; i++) {
-        s->s.len[i] = 0;
-        s->first[i] = 0;
-    }
-    s->dropped = 0;
-    s->cur = 0;
-    s->n_kept = s->broken = 0;
-    s->serial = 0;
-    if (s->buf[0])
-        memset(s->buf[0], 0, st->layout.fixed_bytes);
-}
-
 int seq_take(struct seq_store *st, struct seq **out, struct err *e)
 {
     *out = NULL;
@@ -123,14 +96,28 @@ int seq_take(struct seq_store *st, struct seq **out, struct err *e)
         return err_nomem(e);
     }
     s->next = NULL;
-    seq_reset(st, s);
+    memset(s->s.len, 0, sizeof s->s.len);
+    memset(s->first, 0, sizeof s->first);
+    s->dropped = 0;
+    s->cur = 0;
+    s->n_kept = s->broken = 0;
+    s->serial = 0;
+    if (s->buf[0])
+        memset(s->buf[0], 0, st->layout.fixed_bytes);
     *out = s;
     return SEQ_OK;
 }
 
 void seq_give(struct seq_store *st, struct seq *s)
 {
-    drop_pages(st, s);
+    /* The last page first: of idle prefixes the beginning is the most recently
+     * used. */
+    for (int port = 0; port < st->layout.n_ports; port++) {
+        for (int i = s->n_pages[port] - 1; i >= 0; i--)
+            if (s->s.pages[port][i])
+                pages_drop(&st->pool[port], s->s.pages[port][i]);
+        s->n_pages[port] = 0;
+    }
     s->next = st->free;
     st->free = s;
     state_unreserve(st->budget, st->seq_bytes);

@@ -68,8 +68,6 @@ int seq_reserve(struct seq_store *st, struct seq *s, int port, int n,
  * [n], or NULL when they are no tokens (then no prefix is kept of them). */
 void seq_commit(struct seq_store *st, struct seq *s, int port,
                 const int32_t *ids, int n);
-/* seq_reset: empty, as seq_take gave it. */
-void seq_reset(struct seq_store *st, struct seq *s);
 
 /* seq_share: append pages of the longest known prefix of ids [n]; whole pages
  * at a page's start only. Returns the tokens that are in the sequence now. */

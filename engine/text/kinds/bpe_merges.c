@@ -46,15 +46,17 @@ static size_t slot_of(const struct bpe_merges *m, int32_t left, int32_t right)
     return i;
 }
 
-void bpe_merges_add(struct bpe_merges *m, struct bpe_merge merge, int last)
+/* Of a pair that is there already, the new rank counts if `last`, else the old
+ * one. */
+static void add(struct bpe_merges *m, struct bpe_merge merge, int last)
 {
     size_t i = slot_of(m, merge.left, merge.right);
     if (m->slots[i].left < 0 || last)
         m->slots[i] = merge;
 }
 
-const struct bpe_merge *bpe_merges_find(const struct bpe_merges *m,
-                                        int32_t left, int32_t right)
+static const struct bpe_merge *find(const struct bpe_merges *m, int32_t left,
+                                    int32_t right)
 {
     const struct bpe_merge *at = &m->slots[slot_of(m, left, right)];
     return at->left < 0 ? NULL : at;
@@ -87,7 +89,7 @@ int bpe_merges_text(struct bpe_merges *m, const struct tokenizer *t,
                        s->label, rank, (int)(len[0] < 40 ? len[0] : 40),
                        part[0], (int)(len[1] < 40 ? len[1] : 40), part[1]);
     }
-    bpe_merges_add(m, merge, s->gguf == NULL);
+    add(m, merge, s->gguf == NULL);
     return 0;
 }
 
@@ -160,7 +162,7 @@ static void rank_pair(const struct bpe_merges *m, struct bpe_work *w, int32_t i)
     struct bpe_node *n = &w->node[i];
     const struct bpe_merge *at = NULL;
     if (n->next >= 0 && n->id >= 0 && w->node[n->next].id >= 0)
-        at = bpe_merges_find(m, n->id, w->node[n->next].id);
+        at = find(m, n->id, w->node[n->next].id);
     n->rank = at ? at->rank : NO_RANK;
 }
 
@@ -175,7 +177,7 @@ static void push_pair(const struct bpe_merges *m, struct bpe_work *w, int32_t i)
 static void join(const struct bpe_merges *m, struct bpe_work *w, int32_t i)
 {
     struct bpe_node *a = &w->node[i], *b = &w->node[a->next];
-    const struct bpe_merge *at = bpe_merges_find(m, a->id, b->id);
+    const struct bpe_merge *at = find(m, a->id, b->id);
     a->id = at->to;
     a->next = b->next;
     b->id = GONE;

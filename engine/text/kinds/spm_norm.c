@@ -11,7 +11,9 @@
 
 void spm_norm_fini(struct spm_norm *m)
 {
-    spm_chars_fini(&m->chars);
+    mem_free(m->chars.unit);
+    mem_free(m->chars.text);
+    memset(&m->chars, 0, sizeof m->chars);
 }
 
 /* ------------------------------------------------------ table of characters */
@@ -40,13 +42,6 @@ int spm_chars_read(struct spm_chars *c, const struct tok_source *s,
     return 0;
 }
 
-void spm_chars_fini(struct spm_chars *c)
-{
-    mem_free(c->unit);
-    mem_free(c->text);
-    memset(c, 0, sizeof *c);
-}
-
 /* Where a unit's children are, relative to it (darts-clone, DoubleArrayUnit).
  */
 static uint32_t offset_of(uint32_t unit)
@@ -54,8 +49,10 @@ static uint32_t offset_of(uint32_t unit)
     return unit >> 10 << ((unit & 1u << 9) >> 6);
 }
 
-size_t spm_chars_find(const struct spm_chars *c, const char *s, size_t n,
-                      const char **to)
+/* The longest key that s [n] begins with: its length and what it stands for;
+ * 0: none. */
+static size_t find_chars(const struct spm_chars *c, const char *s, size_t n,
+                         const char **to)
 {
     size_t longest = 0;
     uint32_t at = c->n_units ? offset_of(c->unit[0]) : 0;
@@ -203,8 +200,7 @@ static int run_chars(struct flow *f)
     uint32_t cp;
     for (size_t i = 0; i < f->in->n;) {
         const char *to = "";
-        size_t n =
-            spm_chars_find(&f->m->chars, f->in->p + i, f->in->n - i, &to);
+        size_t n = find_chars(&f->m->chars, f->in->p + i, f->in->n - i, &to);
         if (n == 0) {
             n = take(f, i, &cp);
             if (put(f, cp, i))

@@ -67,11 +67,6 @@ int spm_norm_run(const struct spm_norm *m, const char *s, size_t n, int first,
  * trie, strings. ERR_FORMAT, ERR_NOMEM. */
 int spm_chars_read(struct spm_chars *c, const struct tok_source *s,
                    const uint8_t *p, size_t n);
-void spm_chars_fini(struct spm_chars *c);
-/* spm_chars_find: the longest key that s [n] begins with: its length and what
- * it stands for; 0: none. */
-size_t spm_chars_find(const struct spm_chars *c, const char *s, size_t n,
-                      const char **to);
 
 /* What SentencePiece's kinds of tokenizer share (spm_vocab.c). */
 struct spm_bytes {

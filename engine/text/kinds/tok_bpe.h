@@ -23,11 +23,6 @@ struct bpe_merges {
 /* bpe_merges_open: room for n merges. */
 int bpe_merges_open(struct bpe_merges *m, size_t n, struct err *e);
 void bpe_merges_fini(struct bpe_merges *m);
-/* bpe_merges_add: of a pair that is there already, the new rank counts if
- * `last`, else the old one. At most n. */
-void bpe_merges_add(struct bpe_merges *m, struct bpe_merge merge, int last);
-const struct bpe_merge *bpe_merges_find(const struct bpe_merges *m,
-                                        int32_t left, int32_t right);
 /* bpe_merges_text: rank `rank` joins the entries a [n_a] and b [n_b]. -1 when
  * one of the three is not in the vocabulary (the message names it). */
 int bpe_merges_text(struct bpe_merges *m, const struct tokenizer *t,

@@ -102,7 +102,8 @@ uint32_t uni_stand_in(uint32_t cp)
                : cp;
 }
 
-int uni_ccc(uint32_t cp)
+/* Canonical combining class, 0 for starters. */
+static int combining_class(uint32_t cp)
 {
     if (cp < 0x300)
         return 0;
@@ -129,7 +130,9 @@ static int split_once(uint32_t cp, uint32_t *a, uint32_t *b)
     return 1;
 }
 
-int uni_decompose(uint32_t cp, uint32_t out[4])
+/* The full canonical decomposition of one code point into out, at most 4;
+ * returns their number (1: itself). Hangul included. */
+static int decompose(uint32_t cp, uint32_t out[4])
 {
     if (cp - S_BASE < N_S) {
         uint32_t s = cp - S_BASE;
@@ -167,7 +170,8 @@ static uint32_t point_at(uint32_t i)
     return (r >> 12) + i - (r & 0xfff);
 }
 
-uint32_t uni_compose(uint32_t a, uint32_t b)
+/* The primary composite of a and b, or 0. */
+static uint32_t compose(uint32_t a, uint32_t b)
 {
     if (a - L_BASE < N_L && b - V_BASE < N_V)
         return S_BASE + ((a - L_BASE) * N_V + (b - V_BASE)) * N_T;
@@ -277,7 +281,7 @@ static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
         c->cap = cap;
     }
     c->at = c->n ? c->at : at;
-    c->v[c->n++] = (struct mark){cp, uni_ccc(cp)};
+    c->v[c->n++] = (struct mark){cp, combining_class(cp)};
     return 0;
 }
 
@@ -310,7 +314,7 @@ static void cluster_compose(struct cluster *c)
     for (size_t i = 1; i < c->n; i++) {
         struct mark m = c->v[i];
         int blocked = n > 1 && last >= m.ccc;
-        uint32_t both = blocked ? 0 : uni_compose(c->v[0].cp, m.cp);
+        uint32_t both = blocked ? 0 : compose(c->v[0].cp, m.cp);
         if (both) {
             c->v[0].cp = both;
         } else {
@@ -336,7 +340,7 @@ static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp)
 {
     if (form != UNI_NFC || c->n != 1 || c->v[0].ccc != 0)
         return 0;
-    uint32_t both = uni_compose(c->v[0].cp, cp);
+    uint32_t both = compose(c->v[0].cp, cp);
     if (both)
         c->v[0].cp = both;
     return both != 0;
@@ -345,7 +349,7 @@ static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp)
 static int add_point(struct cluster *c, enum uni_form form, uint32_t cp,
                      uint32_t at, struct uni_text *out, struct err *e)
 {
-    if (uni_ccc(cp) == 0 && c->n > 0) {
+    if (combining_class(cp) == 0 && c->n > 0) {
         cluster_sort(c);
         if (form == UNI_NFC)
             cluster_compose(c);
@@ -364,7 +368,7 @@ static int normalize(struct cluster *c, enum uni_form form, const char *s,
         uint32_t cp, part[4];
         size_t used = (unsigned char)s[i] ? tok_decode(s, n, i, &cp) : 1;
         cp = s[i] ? cp : 0;
-        int k = uni_decompose(cp, part);
+        int k = decompose(cp, part);
         for (int m = 0; m < k; m++)
             if (add_point(c, form, part[m], (uint32_t)i, out, e))
                 return -1;

@@ -75,14 +75,6 @@ uint32_t uni_lower(uint32_t cp);
  * has these), and which takes U+180E for white space. */
 uint32_t uni_stand_in(uint32_t cp);
 
-/* uni_decompose: the full canonical decomposition of one code point into out,
- * at most 4; returns their number (1: itself). Hangul included. */
-int uni_decompose(uint32_t cp, uint32_t out[4]);
-/* uni_ccc: canonical combining class, 0 for starters. */
-int uni_ccc(uint32_t cp);
-/* uni_compose: the primary composite of a and b, or 0. */
-uint32_t uni_compose(uint32_t a, uint32_t b);
-
 enum uni_form { UNI_NFC, UNI_NFD };
 
 /* A text after a step of normalisation: p [n], and for each byte, and for the

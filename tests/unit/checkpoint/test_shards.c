@@ -132,7 +132,6 @@ static void test_shards_open_as_one(void **state)
     assert_string_equal(e.msg, "m/" SHARDS_FILE ": tensor 'x' is missing");
     size_t n = read_file(ONE, raw, sizeof(raw));
     n += read_file(TWO, raw + n, sizeof(raw) - n);
-    assert_int_equal(weights_bytes(w), n);
     sha256_init(&c);
     sha256_update(&c, n, raw);
     sha256_digest(&c, sizeof out, out);

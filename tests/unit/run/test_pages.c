@@ -391,7 +391,8 @@ static void test_pages_stay_right_in_a_crowd(void **state)
             for (int t = len[i]; t < MAX; t++)
                 want[i][t] = (int32_t)rng_below(&r, 2);
         } else if (what == 2) {
-            seq_reset(&st, s[i]);
+            seq_give(&st, s[i]);
+            s[i] = take(&st);
             len[i] = 0;
         } else if (len[i] < MAX) {
             int n = 1 + (int)rng_below(&r, (uint32_t)(MAX - len[i]));

@@ -64,7 +64,6 @@ static struct {
 static int read_floats(const struct json *j, float *v, int max)
 {
     int n = 0;
-
     for (const struct json *x = j ? json_child(j) : NULL; x; x = json_next(x)) {
         assert_true(n < max);
         v[n++] = (float)json_number(x);
@@ -76,7 +75,6 @@ static void read_sequence(const struct json *j, struct expected *s)
 {
     static const char *const outs[] = {"logits", "class", "pooled"};
     int64_t id;
-
     s->n = s->n_out = 0;
     for (const struct json *x = json_child(json_get(j, "ids")); x;
          x = json_next(x)) {
@@ -101,7 +99,6 @@ static void open_fixture(const char *name)
     struct err e = ERR_INIT;
     struct json *j;
     char path[600];
-
     snprintf(t.dir, sizeof t.dir, GOLDEN "%s", name);
     snprintf(path, sizeof path, "%s/expected.json", t.dir);
     if (json_load(path, "expected.json", &lim, &j, &e))
@@ -120,7 +117,6 @@ static void open_fixture(const char *name)
 static void open_rig(struct rig *g, const char *family, int n_threads)
 {
     struct err e = ERR_INIT;
-
     if (rig_open(g, &bert_arch, t.dir, family, n_threads, 0, &e))
         fail_msg("%s: %s", t.name, e.msg);
 }
@@ -147,11 +143,9 @@ static void step(struct rig *g, const int *order, int n, int show,
     struct rig_item it[2 * MAX_SEQS];
     struct rig_seq q[2 * MAX_SEQS];
     struct err e = ERR_INIT;
-
     memset(it, 0, sizeof it);
     for (int i = 0; i < n; i++) {
         const struct expected *s = &t.seq[order[i]];
-
         assert_int_equal(rig_seq_open(g, &q[i]), 0);
         it[i] = (struct rig_item){
             .seq = &q[i],
@@ -180,7 +174,6 @@ static void expect_close(const char *what, int seq, const float *got,
 {
     for (int i = 0; i < n; i++) {
         double d = fabs((double)got[i] - (double)want[i]);
-
         if (!(d <= TOLERANCE * fmax(1.0, fabs((double)want[i]))))
             fail_msg("%s: sequence %d: %s[%d] is %.9g, expected %.9g", t.name,
                      seq, what, i, (double)got[i], (double)want[i]);
@@ -191,7 +184,6 @@ static void check_outputs(const struct rig *g, int i, const struct got *got)
 {
     const struct expected *s = &t.seq[i];
     int cols = columns(g), rows = s->n_out / cols;
-
     assert_int_equal(rows * cols, s->n_out);
     for (int r = 0; r < rows; r++)
         expect_close("out", i, got->out + (size_t)r * MAX_COLS,
@@ -215,10 +207,8 @@ static void each_fixture(void (*fn)(void))
 static void outputs(void)
 {
     const struct kernels *k;
-
     for (int i = 0; (k = kernels_available(i)) != NULL; i++) {
         struct rig g;
-
         open_rig(&g, k->name, 1);
         assert_int_equal(g.info.cols[OUT_HIDDEN], WIDTH);
         for (int s = 0; s < t.n_seq; s++) {
@@ -239,13 +229,11 @@ static void attention(void)
 {
     struct rig g;
     int seen = 0;
-
     open_rig(&g, "auto", 1);
     assert_int_equal(g.info.n_layers, LAYERS);
     assert_int_equal(g.info.n_heads, HEADS);
     for (int s = 0; s < t.n_seq; s++) {
         int n = t.seq[s].n;
-
         if (!t.seq[s].n_attention)
             continue;
         assert_int_equal(t.seq[s].n_attention, LAYERS * HEADS * n * n);
@@ -280,10 +268,8 @@ static void company(void)
     static const int order[] = {5, 0, 3, 3, 1, 4, 2, 5, 0, 2};
     const struct kernels *k;
     int n = (int)(sizeof order / sizeof *order);
-
     for (int i = 0; (k = kernels_available(i)) != NULL; i++) {
         struct rig g;
-
         memset(t.alone, 0, sizeof t.alone);
         open_rig(&g, k->name, 1);
         for (int s = 0; s < t.n_seq; s++)
@@ -296,7 +282,6 @@ static void company(void)
             rig_close(&g);
             for (int j = 0; j < n; j++) {
                 const struct got *a = &t.alone[order[j]];
-
                 expect_same("hidden", order[j], t.got[j].hidden, a->hidden,
                             MAX_LEN * 32);
                 expect_same("out", order[j], t.got[j].out, a->out,
@@ -315,7 +300,6 @@ static void test_bert_bits_do_not_depend_on_company_or_threads(void **state)
 static int list_fixtures(void **state)
 {
     DIR *d = opendir(GOLDEN);
-
     (void)state;
     if (!d)
         return -1;
@@ -335,6 +319,5 @@ int main(void)
         cmocka_unit_test(test_bert_attention_equals_transformers),
         cmocka_unit_test(test_bert_bits_do_not_depend_on_company_or_threads),
     };
-
     return cmocka_run_group_tests(tests, list_fixtures, NULL);
 }

@@ -40,7 +40,6 @@ static void serve(struct served *s, const char *name)
     struct err e = ERR_INIT;
     struct engine_options o = {.n_threads = 1};
     char dir[128];
-
     watch_init(&s->w);
     o.flush = watch_flush;
     o.ctx = &s->w;
@@ -65,7 +64,6 @@ static int32_t *encode(const struct tokenizer *t, const char *text, int *n)
     struct err e = ERR_INIT;
     unsigned flags = tokenizer_add_bos(t) ? TOK_ADD_SPECIAL : 0;
     int32_t *ids;
-
     assert_int_equal(
         tokenizer_encode(t, text, strlen(text), flags, 1 << 20, &l, &e), 0);
     ids = calloc((size_t)l.n + 1, sizeof *ids);
@@ -85,7 +83,6 @@ static struct flat_result run_one(struct served *s, const struct task *task,
     struct flat_spec spec = {
         .model = s->m, .task = task, .top_k = N_NEXT, .temperature = 1.0f};
     int32_t *ids = encode(model_tokenizer(s->m), text, &spec.n_tokens);
-
     spec.tokens = ids;
     s->w.n_final = 0;
     if (watch_submit(&s->w, s->g, &spec, 1, j, &e))
@@ -101,7 +98,6 @@ static int is_label(struct served *s, const char *text, const char *label)
     struct watched j = {0};
     struct flat_result r = run_one(s, &task_classify, text, &j);
     int right = strcmp(model_get_info(s->m)->labels[r.best], label) == 0;
-
     print_message("%s %-8s %.3f  %s\n", right ? "  " : "! ",
                   model_get_info(s->m)->labels[r.best],
                   (double)r.scores[r.best], text);
@@ -115,14 +111,12 @@ static void test_lecture_order_decides_the_sentiment(void **state)
     char line[MAX_LINE];
     int n = 0, right = 0, first = 0;
     FILE *f = fopen(PAIRS, "r");
-
     (void)state;
     assert_non_null(f);
     serve(&s, "sentiment-lstm");
     while (fgets(line, sizeof line, f)) {
         char *tab = strchr(line, '\t');
         int both;
-
         if (line[0] == '#' || !tab)
             continue;
         line[strcspn(line, "\n")] = '\0';
@@ -146,7 +140,6 @@ static void read_field(const char *key, char *out, size_t size)
     char line[MAX_LINE];
     size_t n = strlen(key);
     FILE *f = fopen(NEXT, "r");
-
     assert_non_null(f);
     out[0] = '\0';
     while (fgets(line, sizeof line, f)) {
@@ -161,7 +154,6 @@ static void read_field(const char *key, char *out, size_t size)
 static int has_word(const char *list, const char *word)
 {
     size_t n = strlen(word);
-
     for (const char *p = list; (p = strstr(p, word)); p += n)
         if ((p == list || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
             return 1;
@@ -175,7 +167,6 @@ static void test_lecture_a_noun_follows(void **state)
     char text[MAX_LINE], nouns[MAX_LINE];
     struct flat_result r;
     int found = 0;
-
     (void)state;
     read_field("text", text, sizeof text);
     read_field("nouns", nouns, sizeof nouns);
@@ -185,7 +176,6 @@ static void test_lecture_a_noun_follows(void **state)
     for (int i = 0; i < r.n_predictions; i++) {
         const struct prediction *p = &r.predictions[i];
         const char *word = tokenizer_text(model_tokenizer(s.m), p->id);
-
         print_message("%s %.4f\n", word, (double)p->prob);
         found |= has_word(nouns, word);
     }
@@ -200,17 +190,14 @@ static void logits_after(struct rig *g, const int32_t *ids, int n0, int n,
 {
     struct rig_seq seq;
     struct err e = ERR_INIT;
-
     assert_int_equal(rig_seq_open(g, &seq), 0);
     if (n0) {
         struct rig_item a = {.seq = &seq, .ids = ids, .n = n0};
-
         assert_int_equal(rig_step(g, &a, 1, &e), 0);
         assert_int_equal(a.status, 0);
     }
     {
         struct rig_item b = {.seq = &seq, .ids = ids + n0, .n = n - n0};
-
         b.n_want = 1;
         b.want[0] = (struct want){.kind = OUT_LOGITS,
                                   .from = n - n0 - 1,
@@ -234,7 +221,6 @@ static void check_carried_state(const char *name)
     int32_t *ids;
     int n;
     float *whole, *parts;
-
     snprintf(dir, sizeof dir, CHECKPOINTS "%s", name);
     if (rig_open(&g, registry_archs[0], dir, "auto", 1, 0, &e) ||
         tokenizer_at(dir, name, &t, &e))
@@ -270,6 +256,5 @@ int main(void)
         cmocka_unit_test(test_lecture_a_noun_follows),
         cmocka_unit_test(test_lecture_state_is_carried_between_calls),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,6 @@ struct converted {
 static const char *shared_dir(void)
 {
     const char *shared = getenv("SEQD_SHARED");
-
     return shared ? shared : "../shared";
 }
 
@@ -66,7 +65,6 @@ static int run_python(char *const argv[])
 {
     pid_t pid;
     int status = -1;
-
     if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
         return -1;
     if (waitpid(pid, &status, 0) != pid)
@@ -83,7 +81,6 @@ static int open_converted(struct converted *c, const char *source,
     char path[700], arg[3][600];
     struct stat st;
     char *argv[6] = {"python3", arg[0], arg[1], NULL, NULL, NULL};
-
     memset(c, 0, sizeof *c);
     snprintf(path, sizeof path, "%s/data/models/%s", shared_dir(), source);
     if (stat(path, &st))
@@ -113,7 +110,6 @@ static void close_converted(struct converted *c)
                                         "model.safetensors", "expected.json",
                                         "text.txt"};
     char path[400];
-
     rig_seq_close(&c->seq);
     tokenizer_close(c->tok);
     json_free(c->expected);
@@ -129,7 +125,6 @@ static size_t read_text(const char *path, char *text)
 {
     FILE *f = fopen(path, "rb");
     size_t n;
-
     if (!f)
         fail_msg("%s cannot be read", path);
     n = fread(text, 1, MAX_TEXT, f);
@@ -141,7 +136,6 @@ static void encode(const struct converted *c, const char *text, size_t n,
                    struct token_list *out)
 {
     struct err e = ERR_INIT;
-
     memset(out, 0, sizeof *out);
     if (tokenizer_encode(c->tok, text, n, 0, MAX_TEXT, out, &e))
         fail_msg("%s", e.msg);
@@ -152,7 +146,6 @@ static double loss_of(const struct converted *c, const float *row, int32_t id)
 {
     int V = c->g.info.cols[OUT_LOGITS];
     float max = c->g.k->row_max(V, row);
-
     return log((double)c->g.k->sum_exp(V, row, max)) -
            ((double)row[id] - (double)max);
 }
@@ -167,12 +160,10 @@ static double score(struct converted *c, const struct token_list *l, int n,
     float *logits = mem_floats((size_t)CHUNK * (size_t)V);
     struct err e = ERR_INIT;
     double sum = 0.0;
-
     assert_non_null(logits);
     rig_seq_clear(&c->g, &c->seq);
     for (int at = 0; at + 1 < n; at += CHUNK) {
         struct rig_item it = {.seq = &c->seq, .ids = ids, .n_want = 1};
-
         it.n = n - 1 - at < CHUNK ? n - 1 - at : CHUNK;
         for (int i = 0; i < it.n; i++)
             ids[i] = l->v[at + i].id;
@@ -183,7 +174,6 @@ static double score(struct converted *c, const struct token_list *l, int n,
         for (int i = 0; i < it.n; i++) {
             double x =
                 loss_of(c, logits + (size_t)i * (size_t)V, l->v[at + i + 1].id);
-
             if (loss)
                 loss[at + i] = x;
             sum += x;
@@ -202,7 +192,6 @@ static void test_ptb_lstm_gives_the_stated_losses_per_token(void **state)
     const struct json *j;
     double loss[32];
     int n = 0;
-
     (void)state;
     if (!open_converted(&c, "ptb-lstm100", "convert_ptb.py", "ptb")) {
         print_message("skipped: no ptb-lstm100 in the shared data\n");
@@ -212,7 +201,6 @@ static void test_ptb_lstm_gives_the_stated_losses_per_token(void **state)
     for (j = json_child(json_get(c.expected, "tokens")); j; j = json_next(j)) {
         const char *word = json_string(j);
         size_t len = strlen(text);
-
         if (strcmp(word, "<eos>") == 0)
             word = "\n";
         snprintf(text + len, sizeof text - len, "%s ", word);
@@ -247,7 +235,6 @@ static void engine_perplexity(const struct converted *c,
     struct err e = ERR_INIT;
     struct engine *g;
     struct model *m;
-
     assert_non_null(ids);
     for (int i = 0; i < n; i++)
         ids[i] = l->v[i].id;
@@ -269,7 +256,6 @@ static void test_ptb_lstm_gives_the_stated_perplexity(void **state)
     char path[600];
     double perplexity;
     int n;
-
     (void)state;
     if (!open_converted(&c, "ptb-lstm100", "convert_ptb.py", "ptb")) {
         print_message("skipped: no ptb-lstm100 in the shared data\n");
@@ -296,7 +282,6 @@ static void check_bits(struct converted *c, int predictions)
     struct token_list l;
     char path[600];
     int n;
-
     snprintf(path, sizeof path, "%s/text.txt", c->dir);
     encode(c, text, read_text(path, text), &l);
     assert_int_equal(l.n, predictions + 1);
@@ -323,7 +308,6 @@ static void check_greedy(struct converted *c)
     int32_t ids[256];
     float logits[256];
     struct rig_item it = {.seq = &c->seq, .ids = ids, .n_want = 1};
-
     encode(c, prompt, strlen(prompt), &l);
     assert_true(l.n < 256 && V <= 256);
     for (int i = 0; i < l.n; i++)
@@ -335,7 +319,6 @@ static void check_greedy(struct converted *c)
     rig_seq_clear(&c->g, &c->seq);
     for (size_t k = 0; k < strlen(want); k++) {
         int best = 0;
-
         it.want[0] = (struct want){.kind = OUT_LOGITS,
                                    .from = it.n - 1,
                                    .n = 1,
@@ -358,7 +341,6 @@ static void check_greedy(struct converted *c)
 static void check_charlstm(const char *source, const char *name)
 {
     struct converted c;
-
     if (!open_converted(&c, source, "convert_charlstm.py", name)) {
         print_message("skipped: no %s in the shared data\n", source);
         skip();
@@ -388,6 +370,5 @@ int main(void)
         cmocka_unit_test(test_bronte_lstm_gives_the_stated_bits_and_text),
         cmocka_unit_test(test_shakespeare_lstm_gives_the_stated_bits_and_text),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,6 @@ static void read_array(const struct json *list, const char *name,
 static int attribute(const struct json *j, const char *name)
 {
     const struct json *v = json_get(json_get(j, "attributes"), name);
-
     return v ? (int)json_number(v) : 0;
 }
 
@@ -76,7 +75,6 @@ static void read_case(const struct json *j)
                       *out = json_get(j, "outputs");
     struct vectors *v = &t.v;
     struct array P;
-
     v->name = json_string(json_get(j, "case"));
     v->op = json_string(json_get(j, "op"));
     v->layout = attribute(j, "layout");
@@ -100,7 +98,6 @@ static void read_case(const struct json *j)
 static const char *left_out(const struct vectors *v)
 {
     int GH = v->W.dim[1], recurrent_bias = 0;
-
     if (v->peepholes)
         return "peepholes";
     if (strcmp(v->op, "GRU") || v->linear_before_reset)
@@ -121,7 +118,6 @@ static void reorder(const struct vectors *v, const float *from, int cols,
                        : strcmp(v->op, "GRU") == 0 ? gru
                                                    : rnn;
     int block = v->H * cols;
-
     for (int g = 0; g < v->W.dim[1] / v->H; g++)
         memcpy(to + g * block, from + order[g] * block,
                (size_t)block * sizeof *to);
@@ -141,7 +137,6 @@ static void pack_case(const struct vectors *v, const struct cell_kind *kind,
                             .part = v->inputs,
                             .part_stride = v->inputs};
     struct err e = ERR_INIT;
-
     reorder(v, v->W.v, v->inputs, W);
     reorder(v, v->R.v, v->H, R);
     if (v->B.n) {
@@ -172,7 +167,6 @@ static void run_case(const struct vectors *v, const struct cell_kind *kind,
     float *gates = mem_floats(cell_gate_floats(v->batch));
     const float *rows[MAX_CASES], *in[MAX_CASES];
     int now = 0;
-
     assert_true(h && c && a && gates && v->batch <= MAX_CASES);
     for (int t0 = 0; t0 < v->steps; t0++, now = !now) {
         struct cell_step s = {.m = v->batch,
@@ -188,7 +182,6 @@ static void run_case(const struct vectors *v, const struct cell_kind *kind,
                               .rows = rows};
         int at = v->layout ? t0 * v->inputs : t0 * v->batch * v->inputs;
         int ld = v->layout ? v->steps * v->inputs : v->inputs;
-
         cell_project(k, w, v->batch, 0, w->Hp, v->X.v + at, (size_t)ld, a,
                      rows);
         for (int r = 0; r < v->batch; r++)
@@ -197,7 +190,6 @@ static void run_case(const struct vectors *v, const struct cell_kind *kind,
         for (int i = 0; v->Y.n && i < v->batch * v->H; i++) {
             int r = i / v->H, j = i % v->H;
             int step = v->layout ? r * v->steps + t0 : t0 * v->batch + r;
-
             expect_close(v, "Y", s.h_out[(size_t)r * Hp + (size_t)j],
                          v->Y.v[step * v->H + j]);
         }
@@ -220,7 +212,6 @@ static void run_all(const struct kernels *k, int *ran, int *out)
         const struct cell_kind *kind;
         const char *why;
         struct cell w;
-
         read_case(t.json[i]);
         why = left_out(&t.v);
         if (why) {
@@ -242,7 +233,6 @@ static void test_rnn_cells_match_the_onnx_vectors(void **state)
 {
     const struct kernels *k;
     int ran, out;
-
     (void)state;
     if (!t.n) {
         print_message("skipped: no onnx-op-vectors/rnn.jsonl in the shared "
@@ -263,7 +253,6 @@ static int read_file(void **state)
     struct err e = ERR_INIT;
     char path[600];
     FILE *f;
-
     (void)state;
     snprintf(path, sizeof path, "%s/data/onnx-op-vectors/rnn.jsonl",
              shared ? shared : "../shared");
@@ -290,6 +279,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rnn_cells_match_the_onnx_vectors),
     };
-
     return cmocka_run_group_tests(tests, read_file, free_file);
 }

@@ -55,7 +55,6 @@ static struct {
 static int read_floats(const struct json *j, float *v, int max)
 {
     int n = 0;
-
     for (const struct json *x = j ? json_child(j) : NULL; x; x = json_next(x)) {
         assert_true(n < max);
         v[n++] = (float)json_number(x);
@@ -66,7 +65,6 @@ static int read_floats(const struct json *j, float *v, int max)
 static void read_sequence(const struct json *j, struct expected *s)
 {
     int64_t id;
-
     s->n = 0;
     for (const struct json *x = json_child(json_get(j, "ids")); x;
          x = json_next(x)) {
@@ -86,7 +84,6 @@ static void open_fixture(const char *name)
     struct err e = ERR_INIT;
     struct json *j;
     char path[600];
-
     memset(&t.fixture, 0, sizeof t.fixture);
     snprintf(t.dir, sizeof t.dir, GOLDEN "rnn/%s", name);
     snprintf(path, sizeof path, "%s/expected.json", t.dir);
@@ -106,7 +103,6 @@ static void open_rig(struct rig *g, const char *family, int n_threads,
                      size_t fold_bytes)
 {
     struct err e = ERR_INIT;
-
     if (rig_open(g, &rnn_arch, t.dir, family, n_threads, fold_bytes, &e))
         fail_msg("%s: %s", t.fixture.name, e.msg);
 }
@@ -116,7 +112,6 @@ static void expect_close(const char *what, const float *got, const float *want,
 {
     for (int i = 0; i < n; i++) {
         double d = fabs((double)got[i] - (double)want[i]);
-
         if (!(d <= TOLERANCE * fmax(1.0, fabs((double)want[i]))))
             fail_msg("%s: %s[%d] is %.9g, PyTorch says %.9g", t.fixture.name,
                      what, i, (double)got[i], (double)want[i]);
@@ -159,12 +154,10 @@ static void run_alone(struct rig *g, const struct expected *s, int chunk,
                       struct rig_seq *seq, float *out)
 {
     struct err e = ERR_INIT;
-
     rig_seq_clear(g, seq);
     for (int at = 0; at < s->n; at += chunk) {
         struct rig_item it = {.seq = seq, .ids = s->ids + at};
         float *dst = out;
-
         it.n = s->n - at < chunk ? s->n - at : chunk;
         if (!g->info.cols[OUT_CLASS])
             dst = out + (size_t)at * (size_t)columns(g);
@@ -181,13 +174,11 @@ static void expect_states(const struct rig *g, const struct rig_seq *seq,
 {
     const struct rnn *m = g->self;
     int H = m->H;
-
     assert_int_equal(s->n_h, m->L * m->D * H);
     for (int i = 0; i < m->L; i++) {
         for (int d = 0; d < m->D; d++) {
             const float *h = seq->fixed[0] + rnn_state_h(m, i) + d * m->Hp;
             const float *c = seq->fixed[0] + rnn_state_c(m, i) + d * m->Hp;
-
             expect_close("h", h, s->h + (i * m->D + d) * H, H);
             if (s->n_c)
                 expect_close("c", c, s->c + (i * m->D + d) * H, H);
@@ -203,13 +194,11 @@ static void check_outputs(const char *family)
 {
     struct rig g;
     struct rig_seq seq;
-
     open_rig(&g, family, 1, 0);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     for (int i = 0; i < t.fixture.n_seq; i++) {
         const struct expected *s = &t.fixture.seq[i];
         int rows = g.info.cols[OUT_CLASS] ? 1 : s->n;
-
         assert_int_equal(s->n_out, rows * columns(&g));
         run_alone(&g, s, MAX_LEN, &seq, out_a);
         expect_close("output", out_a, s->out, s->n_out);
@@ -226,13 +215,11 @@ static void check_hidden(const char *family)
     struct rig_seq seq;
     struct err e = ERR_INIT;
     float top[MAX_COLS];
-
     open_rig(&g, family, 1, 0);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     for (int i = 0; i < t.fixture.n_seq; i++) {
         const struct expected *s = &t.fixture.seq[i];
         struct rig_item it = {.seq = &seq, .ids = s->ids, .n = s->n};
-
         assert_int_equal(s->n_top, g.info.cols[OUT_HIDDEN]);
         rig_seq_clear(&g, &seq);
         it.n_want = 1;
@@ -254,13 +241,11 @@ static void check_chunks(const char *family)
     static const int chunk[] = {1, 3, RNN_MAX_CHAIN};
     struct rig g;
     struct rig_seq a, b;
-
     open_rig(&g, family, 1, 0);
     assert_int_equal(rig_seq_open(&g, &a), 0);
     assert_int_equal(rig_seq_open(&g, &b), 0);
     for (int i = 0; i < t.fixture.n_seq; i++) {
         const struct expected *s = &t.fixture.seq[i];
-
         if (g.info.state.port[0].whole)
             break;
         run_alone(&g, s, MAX_LEN, &a, out_a);
@@ -286,13 +271,11 @@ static void check_batch(const char *family, int n_threads, int fold)
     struct rig_seq seq[BATCH], alone;
     struct rig_item it[BATCH];
     struct err e = ERR_INIT;
-
     open_rig(&g, family, n_threads, fold ? (size_t)1 << 24 : 0);
     assert_int_equal(rig_seq_open(&g, &alone), 0);
     memset(it, 0, sizeof it);
     for (int i = 0; i < BATCH; i++) {
         const struct expected *s = &t.fixture.seq[(i * 5) % t.fixture.n_seq];
-
         assert_int_equal(rig_seq_open(&g, &seq[i]), 0);
         it[i].seq = &seq[i];
         it[i].ids = s->ids;
@@ -308,7 +291,6 @@ static void check_batch(const char *family, int n_threads, int fold)
     }
     for (int q = 0; q < t.fixture.n_seq; q++) {
         const struct expected *s = &t.fixture.seq[q];
-
         run_alone(&g, s, MAX_LEN, &alone, out_a);
         for (int i = 0; i < BATCH; i++) {
             if ((i * 5) % t.fixture.n_seq != q)
@@ -327,7 +309,6 @@ static void check_batch(const char *family, int n_threads, int fold)
 static void for_all(void (*check)(const char *family))
 {
     const struct kernels *k;
-
     for (int i = 0; i < t.n_names; i++) {
         open_fixture(t.names[i]);
         for (int f = 0; (k = kernels_available(f)); f++)
@@ -387,7 +368,6 @@ static void test_rnn_avx2_and_avx512_give_the_same_bits(void **state)
     const struct kernels *k;
     struct rig a, b;
     struct rig_seq sa, sb;
-
     (void)state;
     if (kernels_pick("avx512", &k, &e) || kernels_pick("avx2", &k, &e)) {
         print_message("skipped: this CPU lacks AVX-512 or AVX2\n");
@@ -400,7 +380,6 @@ static void test_rnn_avx2_and_avx512_give_the_same_bits(void **state)
         assert_int_equal(rig_seq_open(&a, &sa) | rig_seq_open(&b, &sb), 0);
         for (int q = 0; q < t.fixture.n_seq; q++) {
             const struct expected *s = &t.fixture.seq[q];
-
             run_alone(&a, s, MAX_LEN, &sa, out_a);
             run_alone(&b, s, MAX_LEN, &sb, out_b);
             expect_same("families", out_a, out_b, (size_t)s->n_out);
@@ -421,12 +400,10 @@ static void test_every_registered_architecture_has_a_fixture(void **state)
         struct dirent *d;
         int n = 0;
         DIR *dir;
-
         snprintf(path, sizeof path, GOLDEN "%s", registry_archs[i]->name);
         dir = opendir(path);
         while (dir && (d = readdir(dir))) {
             struct stat st;
-
             snprintf(path, sizeof path, GOLDEN "%s/%s/expected.json",
                      registry_archs[i]->name, d->d_name);
             n += stat(path, &st) == 0;
@@ -446,7 +423,6 @@ static int list_fixtures(void **state)
 {
     DIR *dir = opendir(GOLDEN "rnn");
     struct dirent *d;
-
     (void)state;
     while (dir && (d = readdir(dir))) {
         if (d->d_name[0] == '.' || t.n_names == MAX_FIXTURES)
@@ -469,6 +445,5 @@ int main(void)
         cmocka_unit_test(test_rnn_folded_table_keeps_the_bits),
         cmocka_unit_test(test_rnn_avx2_and_avx512_give_the_same_bits),
     };
-
     return cmocka_run_group_tests(tests, list_fixtures, NULL);
 }

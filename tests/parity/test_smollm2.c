@@ -51,7 +51,6 @@ static int open_model(struct rig *g, const char *kernels, int threads,
 {
     struct load_opts o = {.options = &(struct engine_options){.exact = exact}};
     struct err e = ERR_INIT;
-
     if (!model_file(GGUF, path, sizeof path))
         return 0;
     if (rig_open_with(g, &llama_arch, path, kernels, threads, &o, &e))
@@ -63,7 +62,6 @@ static int open_model(struct rig *g, const char *kernels, int threads,
 static int read_ids(const struct json *list, int32_t *ids, int max)
 {
     int n = 0;
-
     for (const struct json *x = json_child(list); x; x = json_next(x)) {
         assert_true(n < max);
         ids[n++] = (int32_t)json_number(x);
@@ -74,7 +72,6 @@ static int read_ids(const struct json *list, int32_t *ids, int max)
 static void step(struct rig *g, struct rig_item *it, int n)
 {
     struct err e = ERR_INIT;
-
     if (rig_step(g, it, n, &e))
         fail_msg("%s", e.msg);
     for (int i = 0; i < n; i++)
@@ -86,7 +83,6 @@ static void run_prompt(struct rig *g, struct rig_seq *seq, const int32_t *ids,
                        int n, enum out kind, float *dst)
 {
     struct rig_item it = {.seq = seq, .ids = ids, .n = n, .n_want = 1};
-
     it.want[0] =
         (struct want){kind, n - 1, 1, dst, (size_t)g->info.cols[OUT_LOGITS]};
     step(g, &it, 1);
@@ -95,7 +91,6 @@ static void run_prompt(struct rig *g, struct rig_seq *seq, const int32_t *ids,
 static double log_sum_exp(const float *x, int n)
 {
     double max = -INFINITY, sum = 0;
-
     for (int i = 0; i < n; i++)
         max = (double)x[i] > max ? (double)x[i] : max;
     for (int i = 0; i < n; i++)
@@ -106,7 +101,6 @@ static double log_sum_exp(const float *x, int n)
 static int arg_max(const float *x, int n)
 {
     int best = 0;
-
     for (int i = 1; i < n; i++)
         best = x[i] > x[best] ? i : best;
     return best;
@@ -119,14 +113,12 @@ static void expect_exact(const char *name, const struct json *p,
 {
     const struct json *id = json_child(fixed_ids);
     double lse = log_sum_exp(y, V);
-
     if (!(fabs(lse - json_number(json_get(p, "logsumexp"))) <= EXACT_LOGIT))
         fail_msg("%s: log-sum-exp is %.7g", name, lse);
     for (const struct json *x = json_child(json_get(p, "top64")); x;
          x = json_next(x)) {
         int k = (int)json_number(json_child(x));
         double want = json_number(json_next(json_child(x)));
-
         if (!(fabs((double)y[k] - want) <= EXACT_LOGIT))
             fail_msg("%s: logit of %d is %.7g, expected %.7g", name, k,
                      (double)y[k], want);
@@ -134,7 +126,6 @@ static void expect_exact(const char *name, const struct json *p,
     for (const struct json *x = json_child(json_get(p, "fixed64")); x;
          x = json_next(x), id = json_next(id)) {
         int k = (int)json_number(id);
-
         if (!(fabs((double)y[k] - json_number(x)) <= EXACT_LOGIT))
             fail_msg("%s: logit of %d is %.7g, expected %.7g", name, k,
                      (double)y[k], json_number(x));
@@ -156,7 +147,6 @@ static void expect_fast(const char *name, const struct json *p, const float *y,
     double margin, p_left = 1, q_left = 1;
     struct spread own = {0};
     int best = (int)json_number(json_child(top));
-
     margin = json_number(json_next(json_child(top))) -
              json_number(json_next(json_child(json_next(top))));
     if (margin > FAST_MARGIN)
@@ -165,7 +155,6 @@ static void expect_fast(const char *name, const struct json *p, const float *y,
         int k = (int)json_number(json_child(x));
         double lp = json_number(json_next(json_child(x))) - ref_lse;
         double lq = (double)y[k] - lse, d = fabs(lp - lq);
-
         most = d > most ? d : most;
         own.sum += d;
         kl += exp(lp) * (lp - lq);
@@ -191,7 +180,6 @@ static void check_logits(const char *kernels, int exact, int max_n)
     struct spread all = {0};
     float *y;
     int checked = 0;
-
     if (!open_model(&g, kernels, 1, exact))
         skip();
     ref = model_reference(REF "logits.json");
@@ -203,7 +191,6 @@ static void check_logits(const char *kernels, int exact, int max_n)
         int n = read_ids(json_get(p, "ids"), ids, MAX_PROMPT);
         const char *name = json_string(json_get(p, "name"));
         struct rig_seq seq;
-
         if (n > max_n)
             continue;
         assert_int_equal(rig_seq_open(&g, &seq), 0);
@@ -253,7 +240,6 @@ static void test_smollm2_last_hidden_state(void **state)
     const struct json *s = NULL;
     double square = 0;
     int n, i = 0;
-
     (void)state;
     if (!open_model(&g, "auto", 1, 1))
         skip();
@@ -291,11 +277,9 @@ struct path {
 static int read_paths(const struct json *ref, struct path *p)
 {
     int n = 0;
-
     for (const struct json *x = json_child(json_get(ref, "prompts")); x;
          x = json_next(x), n++) {
         int i = 0;
-
         assert_true(n < MAX_PROMPTS);
         p[n].name = json_string(json_get(x, "name"));
         p[n].n = read_ids(json_get(x, "prompt_ids"), p[n].prompt, MAX_PROMPT);
@@ -318,7 +302,6 @@ static void check_greedy(int exact, double near)
     struct json *ref;
     float *y;
     int n, V, others = 0;
-
     if (!open_model(&g, "auto", 2, exact))
         skip();
     ref = model_reference(REF "greedy.json");
@@ -331,11 +314,9 @@ static void check_greedy(int exact, double near)
         assert_int_equal(rig_seq_open(&g, &path_of[i].seq), 0);
     for (int s = 0; s < N_GREEDY; s++) {
         struct rig_item it[MAX_PROMPTS];
-
         memset(it, 0, sizeof it);
         for (int i = 0; i < n; i++) {
             struct path *p = &path_of[i];
-
             it[i].seq = &p->seq;
             it[i].ids = s ? &p->ids[s - 1] : p->prompt;
             it[i].n = s ? 1 : p->n;
@@ -346,7 +327,6 @@ static void check_greedy(int exact, double near)
         step(&g, it, n);
         for (int i = 0; i < n; i++) {
             int best = arg_max(y + (size_t)i * (size_t)V, V);
-
             if (best == path_of[i].ids[s])
                 continue;
             others++;
@@ -390,13 +370,11 @@ static void test_smollm2_fluent_in_a_language(void **state)
     struct tokenizer *tok;
     struct err e = ERR_INIT;
     int32_t ids[MAX_PROMPT];
-
     (void)state;
     for (int exact = 0; exact < 2; exact++) {
         struct rig g;
         struct rig_seq seq;
         float *y;
-
         if (!open_model(&g, "auto", 1, exact))
             skip();
         if (tokenizer_at(path, "smollm2", &tok, &e) ||
@@ -412,7 +390,6 @@ static void test_smollm2_fluent_in_a_language(void **state)
         run_prompt(&g, &seq, ids, list.n, OUT_LOGITS, y);
         for (int i = 0; i < 3; i++) {
             int id = arg_max(y, g.info.cols[OUT_LOGITS]);
-
             assert_string_equal(tokenizer_text(tok, id) + 2, names[i] + 1);
             y[id] = -INFINITY;
         }
@@ -435,7 +412,6 @@ static void last_row(const char *kernels, int threads, int exact, float *y)
     int32_t ids[MAX_PROMPT];
     const struct json *p;
     int n;
-
     assert_true(open_model(&g, kernels, threads, exact));
     ref = model_reference(REF "logits.json");
     p = json_child(json_get(ref, "prompts"));
@@ -456,7 +432,6 @@ static void test_smollm2_same_bits_with_two_threads_and_any_fma(void **state)
     struct err e = ERR_INIT;
     size_t V = 49152;
     float *a = mem_floats(V), *b = mem_floats(V);
-
     (void)state;
     assert_non_null(a);
     assert_non_null(b);
@@ -490,7 +465,6 @@ static char *read_text(size_t *n)
     const char *shared = getenv("SEQD_SHARED");
     char name[600], *text = mem_alloc(1 << 22);
     FILE *f;
-
     snprintf(name, sizeof name, "%s/" WIKI, shared ? shared : "../shared");
     f = fopen(name, "rb");
     if (!f || !text)
@@ -506,18 +480,15 @@ static double window_nats(struct rig *g, const int32_t *ids, int n, float *y)
     size_t V = (size_t)g->info.cols[OUT_LOGITS];
     struct rig_seq seq;
     double nats = 0;
-
     assert_int_equal(rig_seq_open(g, &seq), 0);
     for (int at = 0; at < n; at += CHUNK) {
         int m = n - at < CHUNK ? n - at : CHUNK;
         struct rig_item it = {.seq = &seq, .ids = ids + at, .n = m};
-
         it.n_want = 1;
         it.want[0] = (struct want){OUT_LOGITS, 0, m, y, V};
         step(g, &it, 1);
         for (int i = 0; i < m && at + i + 1 < n; i++) {
             const float *row = y + (size_t)i * V;
-
             nats += log_sum_exp(row, (int)V) - (double)row[ids[at + i + 1]];
         }
     }
@@ -538,7 +509,6 @@ static void check_perplexity(int exact, double tolerance)
     char *text;
     float *y;
     int windows = model_full() ? 40 : 2, i = 0, scored = 0;
-
     if (!open_model(&g, "auto", 2, exact))
         skip();
     ref = model_reference(REF "perplexity.json");
@@ -557,7 +527,6 @@ static void check_perplexity(int exact, double tolerance)
     for (const struct json *x = json_child(json_get(ref, "per_window_nll_sum"));
          x && i < windows; x = json_next(x), i++) {
         int n = 20000 - i * WINDOW < WINDOW ? 20000 - i * WINDOW : WINDOW;
-
         got += window_nats(&g, ids + i * WINDOW, n, y);
         want += json_number(x);
         scored += n - 1;
@@ -601,6 +570,5 @@ int main(void)
         cmocka_unit_test(test_smollm2_perplexity_with_fp32_activations),
         cmocka_unit_test(test_smollm2_perplexity_with_8_bit_activations),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

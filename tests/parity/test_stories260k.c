@@ -42,14 +42,12 @@ static struct {
 static const char *shared_dir(void)
 {
     const char *shared = getenv("SEQD_SHARED");
-
     return shared ? shared : "../shared";
 }
 
 static int read_numbers(const char *key, double *v, int max)
 {
     int n = 0;
-
     for (const struct json *x = json_child(json_get(t.expected, key)); x;
          x = json_next(x)) {
         assert_true(n < max);
@@ -68,7 +66,6 @@ static int convert(void **state)
     struct err e = ERR_INIT;
     pid_t pid;
     int status = -1;
-
     (void)state;
     snprintf(shared, sizeof shared, "%s", shared_dir());
     snprintf(path, sizeof path, "%s/data/models/stories260K", shared);
@@ -97,7 +94,6 @@ static int clean_up(void **state)
     static const char *const files[] = {
         "hf/config.json", "hf/model.safetensors", "hf", "stories260k.gguf", ""};
     char path[200];
-
     (void)state;
     json_free(t.expected);
     for (size_t i = 0; t.expected && i < sizeof files / sizeof *files; i++) {
@@ -110,7 +106,6 @@ static int clean_up(void **state)
 static int arg_max(const float *x)
 {
     int best = 0;
-
     for (int i = 1; i < V; i++)
         best = x[i] > x[best] ? i : best;
     return best;
@@ -125,7 +120,6 @@ static void check(const char *file, const char *kernels)
     float y[V];
     int32_t id = 1;
     char path[200];
-
     snprintf(path, sizeof path, "%s/%s", t.dir, file);
     if (rig_open_with(&g, &llama_arch, path, kernels, 1, &o, &e))
         fail_msg("%s: %s", file, e.msg);
@@ -134,7 +128,6 @@ static void check(const char *file, const char *kernels)
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     for (int i = 0; i < N_IDS; i++) {
         struct rig_item it = {.seq = &seq, .ids = &id, .n = 1, .n_want = 1};
-
         it.want[0] = (struct want){OUT_LOGITS, 0, 1, y, V};
         if (rig_step(&g, &it, 1, &e))
             fail_msg("%s", e.msg);
@@ -154,7 +147,6 @@ static void check(const char *file, const char *kernels)
 static void test_stories260k_greedy_from_both_containers(void **state)
 {
     const struct kernels *k;
-
     (void)state;
     if (!t.expected) {
         print_message("skipped: no shared data\n");
@@ -177,7 +169,6 @@ static void test_stories260k_text_through_the_engine(void **state)
     int32_t begin = 1;
     struct flat_spec spec[2];
     char path[200];
-
     (void)state;
     if (!t.expected) {
         print_message("skipped: no shared data\n");
@@ -204,7 +195,6 @@ static void test_stories260k_text_through_the_engine(void **state)
     assert_int_equal(watch_wait(&w, 2), 0);
     for (int i = 0; i < 2; i++) {
         struct flat_result r;
-
         assert_int_equal(j[i].final, JOB_DONE);
         r = flat_result(j[i].job);
         assert_int_equal(r.n_tokens, N_IDS);
@@ -223,6 +213,5 @@ int main(void)
         cmocka_unit_test(test_stories260k_greedy_from_both_containers),
         cmocka_unit_test(test_stories260k_text_through_the_engine),
     };
-
     return cmocka_run_group_tests(tests, convert, clean_up);
 }

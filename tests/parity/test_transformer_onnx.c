@@ -52,7 +52,6 @@ static void read_array(const struct json *j, const char *list, const char *name,
 static double attribute(const struct json *j, const char *name, double other)
 {
     const struct json *v = json_get(json_get(j, "attributes"), name);
-
     return v ? json_number(v) : other;
 }
 
@@ -76,7 +75,6 @@ static int each_case(const char *file, case_fn *fn)
     char *text = shared_read(file, &size), *line, *rest = text;
     const struct kernels *k;
     int n = 0;
-
     if (!text) {
         print_message("skipped: no shared data %s\n", file);
         return 0;
@@ -84,7 +82,6 @@ static int each_case(const char *file, case_fn *fn)
     while ((line = strsep(&rest, "\n")) && *line) {
         struct err e = ERR_INIT;
         struct json *j;
-
         if (json_parse(line, strlen(line), NULL, &j, &e))
             fail_msg("%s: %s", file, e.msg);
         for (int f = 0; (k = kernels_available(f)); f++)
@@ -108,7 +105,6 @@ struct view {
 static struct view view_of(const struct array *a, int heads)
 {
     struct view v = {.v = a->v, .batch = a->dim[0]};
-
     if (a->n_dims == 4) {
         v.heads = a->dim[1];
         v.rows = a->dim[2];
@@ -147,7 +143,6 @@ static void load_head(struct attention *a, int b, int h)
 {
     int past = a->past_k.n ? a->pk.rows : 0;
     size_t dp = ((size_t)a->v.d + 15) / 16 * 16;
-
     a->n_keys = past + a->k.rows;
     assert_true(a->n_keys <= MAX_KEYS && dp <= MAX_HEAD);
     memset(a->vmem, 0, sizeof a->vmem);
@@ -156,7 +151,6 @@ static void load_head(struct attention *a, int b, int h)
             i < past ? row_at(&a->pk, b, h, i) : row_at(&a->k, b, h, i - past);
         const float *v =
             i < past ? row_at(&a->pv, b, h, i) : row_at(&a->v, b, h, i - past);
-
         for (int c = 0; c < a->k.d; c++)
             a->kmem[i / 16][c * 16 + i % 16] = k[c];
         memcpy(a->vmem[i / 16] + (size_t)(i % 16) * dp, v,
@@ -168,15 +162,12 @@ static void load_head(struct attention *a, int b, int h)
 static void add_mask(const struct attention *a, int b, int h, int r, float *s)
 {
     const struct array *m = &a->mask;
-
     if (m->n == 0)
         return;
     int cols = m->dim[m->n_dims - 1], rows = m->dim[m->n_dims - 2];
     int plane = m->n_dims == 4 ? b * m->dim[1] + h : 0;
-
     for (int i = 0; i < cols; i++) {
         float v = m->v[(plane * rows + r) * cols + i];
-
         if (!a->boolean)
             s[i] += v;
         else if (v == 0.0f)
@@ -191,7 +182,6 @@ static void run_head(struct attention *a, const struct kernels *k, int b, int h,
     const float *vb[2] = {a->vmem[0], a->vmem[1]};
     float s[16][MAX_KEYS], y[16][MAX_HEAD];
     int lo[16] = {0}, hi[16], m = a->q.rows;
-
     load_head(a, b, h / (a->q.heads / a->k.heads));
     k->attn_scores(m, a->q.d, row_at(&a->q, b, h, 0), a->q.row_step, kb, 2,
                    a->scale, s[0], MAX_KEYS);
@@ -212,7 +202,6 @@ static void attention_case(const struct json *j, const struct kernels *k)
     static float out[MAX_ELEMENTS];
     int q_heads = (int)attribute(j, "q_num_heads", 0);
     int kv_heads = (int)attribute(j, "kv_num_heads", 0);
-
     memset(&a, 0, sizeof a);
     read_array(j, "inputs", "Q", &a.Q);
     read_array(j, "inputs", "K", &a.K);
@@ -248,7 +237,6 @@ static void norm_case(const struct json *j, const struct kernels *k)
     int n,
         rms = strcmp(json_string(json_get(j, "op")), "RMSNormalization") == 0;
     float eps = (float)attribute(j, "epsilon", 1e-5);
-
     read_array(j, "inputs", "X", &x);
     read_array(j, "inputs", "W", &w);
     read_array(j, "inputs", "B", &b);
@@ -266,7 +254,6 @@ static void norm_case(const struct json *j, const struct kernels *k)
 static void softmax_line(const struct kernels *k, int n, int logs, float *v)
 {
     float max = k->row_max(n, v), sum = k->sum_exp(n, v, max);
-
     for (int i = 0; i < n && logs; i++)
         v[i] = v[i] - max - logf(sum);
     if (!logs)
@@ -281,7 +268,6 @@ static void softmax_case(const struct json *j, const struct kernels *k,
     int logs = strcmp(json_string(json_get(j, "op")), "LogSoftmax") == 0;
     int n, step = 1;
     float line[64];
-
     axis = axis < 0 ? axis + x->n_dims : axis;
     n = x->dim[axis];
     for (int i = axis + 1; i < x->n_dims; i++)
@@ -302,7 +288,6 @@ static void activation_case(const struct json *j, const struct kernels *k)
     static struct array x, y;
     const struct json *approximate =
         json_get(json_get(j, "attributes"), "approximate");
-
     read_array(j, "inputs", "x", &x);
     read_array(j, "outputs", "y", &y);
     if (strcmp(json_string(json_get(j, "op")), "Gelu") != 0)
@@ -319,7 +304,6 @@ static void rotary_case(const struct json *j, const struct kernels *k)
     static struct array x, cos_table, sin_table, pos, y;
     struct view v;
     int adjacent = (int)attribute(j, "interleaved", 0), half;
-
     read_array(j, "inputs", "input", &x);
     read_array(j, "inputs", "cos_cache", &cos_table);
     read_array(j, "inputs", "sin_cache", &sin_table);
@@ -331,7 +315,6 @@ static void rotary_case(const struct json *j, const struct kernels *k)
         for (int r = 0; r < v.rows; r++) {
             int row = pos.n ? (int)pos.v[b * v.rows + r] : b * v.rows + r;
             float cs[MAX_HEAD];
-
             memcpy(cs, cos_table.v + row * half, (size_t)half * sizeof *cs);
             memcpy(cs + half, sin_table.v + row * half,
                    (size_t)half * sizeof *cs);
@@ -348,7 +331,6 @@ static void rotary_case(const struct json *j, const struct kernels *k)
 static void run_file(const char *file, case_fn *fn, int n)
 {
     int ran = each_case(file, fn);
-
     if (!ran)
         skip();
     assert_int_equal(ran, n);
@@ -386,7 +368,6 @@ int main(void)
         cmocka_unit_test(test_activations_match_the_onnx_vectors),
         cmocka_unit_test(test_rotary_positions_match_the_onnx_vectors),
     };
-
     kernels_enter_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

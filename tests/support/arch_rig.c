@@ -13,7 +13,6 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
 {
     struct load_opts o = {
         .options = &(struct engine_options){.fold_bytes = fold_bytes}};
-
     return rig_open_with(g, arch, dir, kernels, n_threads, &o, e);
 }
 
@@ -22,7 +21,6 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
                   const struct load_opts *opts, struct err *e)
 {
     struct load_opts o = *opts;
-
     memset(g, 0, sizeof *g);
     o.label = "test";
     g->arch = arch;
@@ -58,7 +56,6 @@ size_t rig_fold(struct rig *g)
     struct exec x = {.k = g->k, .n_threads = 1};
     size_t bytes = 0;
     int stop = 0;
-
     g->arch->warm(g->self, &x, &stop, &bytes);
     return bytes;
 }
@@ -78,7 +75,6 @@ static int need_pages(const struct rig *g, struct rig_seq *s, int n)
 {
     const struct port *l = &g->info.state.port[0];
     int64_t want;
-
     if (!l->page_tokens)
         return 0;
     want = (s->state.len[0] + n + l->page_tokens - 1) / l->page_tokens;
@@ -86,7 +82,6 @@ static int need_pages(const struct rig *g, struct rig_seq *s, int n)
         return -1;
     while (s->n_pages < want) {
         void *p = mem_aligned(l->page_bytes);
-
         if (!p)
             return -1;
         memset(p, 0xff, l->page_bytes);
@@ -121,7 +116,6 @@ static int need_scratch(struct rig *g, int items, int tokens, int rows)
                                    .rows = rows,
                                    .threads = g->n_threads};
     size_t bytes = g->arch->scratch_bytes(g->self, &most);
-
     if (bytes == g->scratch_bytes)
         return 0;
     mem_aligned_free(g->scratch);
@@ -136,7 +130,6 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
     struct batch b = {.item = it, .n_item = n};
     struct exec x = {.k = g->k, .pool = g->pool, .n_threads = g->n_threads};
     int rc;
-
     memset(it, 0, (size_t)n * sizeof *it);
     for (int i = 0; i < n; i++) {
         if (need_pages(g, item[i].seq, item[i].n))
@@ -152,7 +145,6 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
         b.n_tokens += item[i].n;
         for (int k = 0; k < item[i].n_want; k++) {
             enum out kind = item[i].want[k].kind;
-
             b.n_rows += kind == OUT_ATTENTION ? 0
                         : kind == OUT_CLASS || kind == OUT_POOLED
                             ? 1
@@ -172,7 +164,6 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
         item[i].fail = it[i].fail;
         if (it[i].status == 0) {
             float *t = item[i].seq->fixed[0];
-
             item[i].seq->fixed[0] = item[i].seq->fixed[1];
             item[i].seq->fixed[1] = t;
             item[i].seq->state.len[0] += item[i].n;

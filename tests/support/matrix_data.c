@@ -13,25 +13,21 @@
 const enum dtype matrix_types[N_MATRIX_TYPES] = {
     DT_F32,  DT_F16,  DT_BF16, DT_F64,  DT_Q8_0, DT_Q4_0, DT_Q4_1,  DT_Q5_0,
     DT_Q5_1, DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL};
-
 /* Offsets of the one or two halves of a block, -1 for none. */
 static const int half_at[N_DTYPES][2] = {
     [DT_Q8_0] = {0, -1},   [DT_Q4_0] = {0, -1},  [DT_Q4_1] = {0, 2},
     [DT_Q5_0] = {0, -1},   [DT_Q5_1] = {0, 2},   [DT_Q2_K] = {80, 82},
     [DT_Q3_K] = {108, -1}, [DT_Q4_K] = {0, 2},   [DT_Q5_K] = {0, 2},
     [DT_Q6_K] = {208, -1}, [DT_IQ4_NL] = {0, -1}};
-
 static void put_half(struct rng *r, uint8_t *p)
 {
     uint16_t h = dtype_to_f16((float)rng_normal(r) * 0.01f);
-
     memcpy(p, &h, sizeof h);
 }
 
 static void fill_blocks(enum dtype type, uint8_t *p, size_t n, struct rng *r)
 {
     const size_t bytes = dtype_block_bytes(type);
-
     for (size_t b = 0; b < n; b++, p += bytes) {
         for (size_t i = 0; i < bytes; i++)
             p[i] = (uint8_t)rng_next(r);
@@ -52,7 +48,6 @@ static void fill_plain(enum dtype type, uint8_t *p, size_t n, struct rng *r)
         const void *from = type == DT_F64   ? (const void *)&d
                            : type == DT_F32 ? (const void *)&f
                                             : (const void *)&h;
-
         memcpy(p, from, dtype_bytes(type));
         p += dtype_bytes(type);
     }
@@ -64,7 +59,6 @@ int matrix_data(enum dtype type, int rows, int K, uint64_t seed,
     const size_t n = (size_t)rows * (size_t)K;
     struct rng r;
     uint8_t *p;
-
     memset(t, 0, sizeof *t);
     t->name = "w";
     t->dtype = type;

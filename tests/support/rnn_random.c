@@ -27,7 +27,6 @@ struct maker {
 static float next(uint64_t *s)
 {
     uint64_t z = *s += 0x9e3779b97f4a7c15u;
-
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     z ^= z >> 31;
@@ -39,7 +38,6 @@ static void add(struct maker *k, const char *name, int d0, int d1, float scale)
     size_t n = (size_t)d0 * (size_t)(d1 ? d1 : 1);
     float *v = mem_floats(n);
     struct save_tensor *t = &k->t[k->n];
-
     if (!v || k->n == MAX_TENSORS) {
         mem_aligned_free(v);
         k->failed = 1;
@@ -62,12 +60,10 @@ static void add_layers(struct maker *k, const struct rnn_shape *s)
                      : strcmp(s->cell, "gru") == 0 ? 3
                                                    : 1);
     float scale = 1.0f / sqrtf((float)s->H);
-
     for (int l = 0; l < s->L; l++) {
         for (int d = 0; d < s->D; d++) {
             const char *end = d ? "_reverse" : "";
             char name[64];
-
             snprintf(name, sizeof name, "rnn.weight_ih_l%d%s", l, end);
             add(k, name, GH, l ? s->D * s->H : s->E, scale);
             snprintf(name, sizeof name, "rnn.weight_hh_l%d%s", l, end);
@@ -84,7 +80,6 @@ static int write_config(const struct rnn_shape *s, const char *dir)
 {
     char path[128];
     FILE *f;
-
     snprintf(path, sizeof path, "%s/config.json", dir);
     f = fopen(path, "w");
     if (!f)
@@ -114,7 +109,6 @@ int rnn_random_write(const struct rnn_shape *s, uint64_t seed, char *dir)
     char path[128];
     int rc, width = s->P ? s->P : s->D * s->H;
     float scale = 1.0f / sqrtf((float)s->H);
-
     snprintf(dir, 64, "/tmp/seqd-rnn-XXXXXX");
     if (!k || !mkdtemp(dir)) {
         mem_free(k);
@@ -142,7 +136,6 @@ int rnn_random_write(const struct rnn_shape *s, uint64_t seed, char *dir)
 void rnn_random_remove(const char *dir)
 {
     char path[128];
-
     snprintf(path, sizeof path, "%s/config.json", dir);
     unlink(path);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);

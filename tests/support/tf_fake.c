@@ -16,7 +16,6 @@ enum { NORM, QKV, OUT, PARTS };
 static float *random_floats(struct rng *r, size_t n, double scale)
 {
     float *p = mem_floats(n);
-
     for (size_t i = 0; i < n && p; i++)
         p[i] = (float)(rng_normal(r) * scale);
     return p;
@@ -31,7 +30,6 @@ static int pack(const float *w, int N, int K, struct tf_linear *l)
                        .data = w,
                        .bytes = (size_t)N * (size_t)K * sizeof *w};
     struct matrix_rows_of from = {.t = &t, .N = N, .K = K};
-
     memset(l, 0, sizeof *l);
     l->N = N;
     l->K = K;
@@ -53,12 +51,10 @@ static int pack_q8(float *w, int N, int K, struct tf_linear *l)
                        .bytes = bytes};
     struct matrix_rows_of from = {.t = &t, .N = N, .K = K};
     int rc;
-
     if (!data)
         return -1;
     for (size_t i = 0; i < n; i++) {
         int code = (int)lrintf(fminf(fmaxf(w[i] * 64.0f, -127.0f), 127.0f));
-
         if (i % 32 == 0) {
             *at++ = 0x00;
             *at++ = 0x24;
@@ -89,7 +85,6 @@ static int random_layer(struct tf_fake *f, struct rng *r, int i)
 {
     struct weight *w = f->s.layer + i * PARTS;
     struct tf_linear *qkv = &w[QKV].linear;
-
     f->wqkv[i] = random_floats(r, (size_t)FAKE_QKV * FAKE_WIDTH, 0.3);
     f->wo[i] = random_floats(r, (size_t)FAKE_WIDTH * FAKE_HEADS * FAKE_D, 0.2);
     if (!f->wqkv[i] || !f->wo[i] ||
@@ -107,7 +102,6 @@ static void layer(struct tf *t, const struct weight *w, int i)
     const struct stack *s = tf_stack(t);
     const struct tf_fake *f = s->own;
     struct attend a = {.layer = i, .causal = f->causal, .window = s->window[i]};
-
     norm(t, w, NORM, X, IN);
     linear(t, w, QKV, IN, QKV_ROWS);
     rotate(t, 0, QKV_ROWS);
@@ -126,7 +120,6 @@ static void set_shape(struct tf_fake *f, int whole, int causal, int window,
                        [KV_HEADS] = FAKE_KV,
                        [HEAD_DIM] = FAKE_D,
                        [HEADS_DIM] = FAKE_HEADS * FAKE_D};
-
     memcpy(s->dim, dim, sizeof dim);
     f->kind = (struct stack_kind){.whole = whole, .run = layer};
     f->causal = causal;
@@ -153,7 +146,6 @@ int tf_fake_open(struct tf_fake *f, int whole, int causal, int window,
     struct tf_rope_spec rope = {.n_rot = 8, .adjacent = causal, .base = 100.0};
     struct stack *s = &f->s;
     struct rng r;
-
     memset(f, 0, sizeof *f);
     rng_init(&r, 2026);
     set_shape(f, whole, causal, window, cap);
@@ -192,7 +184,6 @@ void tf_fake_close(struct tf_fake *f)
 {
     for (int i = 0; i < FAKE_LAYERS; i++) {
         struct weight *w = f->s.layer + i * PARTS;
-
         mem_aligned_free(f->wqkv[i]);
         mem_aligned_free(f->wo[i]);
         tf_linear_fini(&w[QKV].linear);
@@ -214,7 +205,6 @@ void tf_fake_close(struct tf_fake *f)
 static void ref_norm(const struct tf_norm *n, const double *x, double *y)
 {
     double mean = 0.0, var = 0.0;
-
     for (int i = 0; i < FAKE_WIDTH && !n->rms; i++)
         mean += x[i] / FAKE_WIDTH;
     for (int i = 0; i < FAKE_WIDTH; i++)
@@ -242,7 +232,6 @@ static void ref_rope(int adjacent, int pos, double *x)
         int a = adjacent ? 2 * i : i, b = adjacent ? 2 * i + 1 : i + 4;
         double angle = pos * pow(100.0, -2.0 * i / 8.0);
         double u = x[a], v = x[b];
-
         x[a] = u * cos(angle) - v * sin(angle);
         x[b] = v * cos(angle) + u * sin(angle);
     }
@@ -255,12 +244,10 @@ static void ref_head(const struct tf_fake *f, const double *qkv, int n, int i,
     const double *q = qkv + (size_t)i * FAKE_QKV + h * FAKE_D;
     int kv = FAKE_HEADS + h / (FAKE_HEADS / FAKE_KV);
     double sum = 0.0;
-
     memset(y, 0, FAKE_D * sizeof *y);
     for (int j = 0; j < n; j++) {
         const double *k = qkv + (size_t)j * FAKE_QKV + kv * FAKE_D;
         double s = 0.0;
-
         p[j] = 0.0;
         if ((f->causal && j > i) || (f->s.window[0] && j <= i - f->s.window[0]))
             continue;
@@ -274,7 +261,6 @@ static void ref_head(const struct tf_fake *f, const double *qkv, int n, int i,
     }
     for (int j = 0; j < n; j++) {
         const double *v = qkv + (size_t)j * FAKE_QKV + (kv + FAKE_KV) * FAKE_D;
-
         p[j] /= sum;
         for (int c = 0; c < FAKE_D; c++)
             y[c] += p[j] * v[c];
@@ -285,10 +271,8 @@ static void ref_layer(const struct tf_fake *f, int l, int n, double *x,
                       double *qkv, double *weights)
 {
     double h[FAKE_WIDTH], mix[FAKE_HEADS * FAKE_D], p[FAKE_MAX];
-
     for (int i = 0; i < n; i++) {
         double *row = qkv + (size_t)i * FAKE_QKV;
-
         ref_norm(&f->s.layer[l * PARTS + NORM].norm, x + (size_t)i * FAKE_WIDTH,
                  h);
         ref_product(f->wqkv[l], f->s.layer[l * PARTS + QKV].linear.bias,
@@ -317,7 +301,6 @@ void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
 {
     static double x[FAKE_MAX * FAKE_WIDTH], qkv[FAKE_MAX * FAKE_QKV];
     double h[FAKE_WIDTH];
-
     for (int i = 0; i < n * FAKE_WIDTH; i++)
         x[i] =
             (double)
@@ -334,7 +317,6 @@ void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
                     logits + (size_t)i * FAKE_VOCAB);
         for (int c = 0; c < FAKE_VOCAB && f->s.cap > 0.0f; c++) {
             double *s = &logits[(size_t)i * FAKE_VOCAB + (size_t)c];
-
             *s = (double)f->s.cap * tanh(*s / (double)f->s.cap);
         }
     }

@@ -50,7 +50,6 @@ static int setup(void **state)
 static double part_x(int g, int j, int r)
 {
     double s = (double)t.b_ih[g * NH + j];
-
     for (int k = 0; k < NI; k++)
         s += (double)t.W_ih[(g * NH + j) * NI + k] * (double)t.x[r * NI + k];
     return s;
@@ -59,7 +58,6 @@ static double part_x(int g, int j, int r)
 static double part_h(int g, int j, int r)
 {
     double s = (double)t.b_hh[g * NH + j];
-
     for (int k = 0; k < NH; k++)
         s += (double)t.W_hh[(g * NH + j) * NH + k] * (double)t.h[r * HP + k];
     return s;
@@ -73,7 +71,6 @@ static double sigmoid(double x)
 static double expected(const struct cell_kind *kind, int j, int r, double *c)
 {
     double a[MAX_G], b[MAX_G];
-
     for (int g = 0; g < kind->G; g++) {
         a[g] = part_x(g, j, r);
         b[g] = part_h(g, j, r);
@@ -86,7 +83,6 @@ static double expected(const struct cell_kind *kind, int j, int r, double *c)
     if (kind == &cell_gru) {
         double z = sigmoid(a[1] + b[1]);
         double n = tanh(a[2] + sigmoid(a[0] + b[0]) * b[2]);
-
         return (1.0 - z) * n + z * (double)t.h[r * HP + j];
     }
     if (kind == &cell_elman_relu)
@@ -112,7 +108,6 @@ static void run(const struct kernels *k, const struct cell_kind *kind, int m,
     struct err e = ERR_INIT;
     struct cell w;
     int from[3] = {0, cut, HP};
-
     assert_int_equal(cell_pack(kind, &p, &w, &e), 0);
     assert_int_equal(w.Hp, HP);
     assert_true(cell_gate_floats(m) <= sizeof gates / sizeof(float));
@@ -129,7 +124,6 @@ static void run(const struct kernels *k, const struct cell_kind *kind, int m,
                               .ldc = HP,
                               .gates = gates,
                               .rows = rows};
-
         cell_project(k, &w, m, s.j0, s.j1, t.x, NI, a, rows);
         for (int r = 0; r < m; r++)
             in[r] = a + r * w.G * HP;
@@ -140,12 +134,10 @@ static void run(const struct kernels *k, const struct cell_kind *kind, int m,
 
 static const struct cell_kind *const kinds[] = {
     &cell_elman_tanh, &cell_elman_relu, &cell_lstm, &cell_gru};
-
 static void test_cell_computes_its_equations(void **state)
 {
     const struct kernels *k;
     float h[M * HP], c[M * HP];
-
     (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         for (int i = 0; i < 4; i++) {
@@ -154,7 +146,6 @@ static void test_cell_computes_its_equations(void **state)
             for (int r = 0; r < M; r++) {
                 for (int j = 0; j < NH; j++) {
                     double ec = 0.0, eh = expected(kinds[i], j, r, &ec);
-
                     assert_true(fabs((double)h[r * HP + j] - eh) < TOLERANCE);
                     if (kinds[i]->has_c)
                         assert_true(fabs((double)c[r * HP + j] - ec) <
@@ -168,7 +159,6 @@ static void test_cell_computes_its_equations(void **state)
 static void test_cell_padded_units_stay_zero(void **state)
 {
     float h[M * HP], c[M * HP];
-
     (void)state;
     for (int i = 0; i < 4; i++) {
         memcpy(c, t.c, sizeof c);
@@ -186,7 +176,6 @@ static void test_cell_unit_ranges_and_rows_keep_the_bits(void **state)
 {
     const struct kernels *k;
     float h[M * HP], c[M * HP], h2[M * HP], c2[M * HP];
-
     (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         for (int i = 0; i < 4; i++) {
@@ -215,7 +204,6 @@ static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
     const float *rows[1];
     struct err e = ERR_INIT;
     struct cell w;
-
     (void)state;
     assert_int_equal(cell_pack(&cell_lstm, &p, &w, &e), 0);
     assert_int_equal(w.I, 19);
@@ -228,7 +216,6 @@ static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
     cell_project(kernels_available(0), &w, 1, 0, HP, x, 19, y, rows);
     for (int j = 0; j < NH; j++) {
         double want = 0.0;
-
         for (int k = 0; k < 6; k++)
             want += (double)t.W_ih[(2 * NH + j) * 6 + k] * (double)t.x[k];
         /* block order: block, gate 2 (g), unit */
@@ -250,13 +237,11 @@ static void test_cell_pack_fails_cleanly_without_memory(void **state)
                             .part = NI,
                             .part_stride = NI};
     int failures = 0;
-
     (void)state;
     for (long n = 1; n < 20; n++) {
         struct err e = ERR_INIT;
         struct cell w;
         int rc;
-
         mem_fail_at(n);
         rc = cell_pack(&cell_gru, &p, &w, &e);
         mem_fail_at(0);
@@ -280,6 +265,5 @@ int main(void)
         cmocka_unit_test(test_cell_input_pieces_with_gaps_read_only_the_pieces),
         cmocka_unit_test(test_cell_pack_fails_cleanly_without_memory),
     };
-
     return cmocka_run_group_tests(tests, setup, NULL);
 }

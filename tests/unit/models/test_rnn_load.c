@@ -26,9 +26,7 @@ static const struct rnn_shape classifier = {.cell = "gru",
                                             .C = 3,
                                             .pooling = "mean",
                                             .P = 5};
-
 #define SAME "\"vocab_size\": 12, \"embedding_dim\": 6, \"hidden_size\": 18"
-
 /* load() of the checkpoint in dir under another config.json, which stays. */
 static int load_with(const char *dir, const char *config, int n_tokens,
                      struct model_info *info, struct err *e)
@@ -40,7 +38,6 @@ static int load_with(const char *dir, const char *config, int n_tokens,
     char path[100];
     void *self = NULL;
     int rc;
-
     assert_int_equal(kernels_pick("auto", &o.k, e), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     FILE *f = fopen(path, "w");
@@ -104,13 +101,11 @@ static void test_load_refuses_what_does_not_fit(void **state)
          "'tensor_prefix.lstm'"},
     };
     char dir[64];
-
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct model_info info;
         struct err e = ERR_INIT;
-
         if (!load_with(dir, row[i].config, 0, &info, &e))
             fail_msg("loaded: %s", row[i].config);
         assert_int_equal(e.code, ERR_FORMAT);
@@ -127,7 +122,6 @@ static void test_load_compares_the_tokenizer(void **state)
     struct model_info info;
     struct err e = ERR_INIT;
     char dir[64];
-
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
     assert_int_equal(load_with(dir, config, 12, &info, &e), 0);
@@ -144,7 +138,6 @@ static void test_load_refuses_a_second_direction_that_config_lacks(void **state)
     struct model_info info;
     struct err e = ERR_INIT;
     char dir[64];
-
     (void)state;
     assert_int_equal(rnn_random_write(&classifier, 3, dir), 0);
     assert_int_equal(load_with(dir, config, 0, &info, &e), -1);
@@ -161,7 +154,6 @@ static void test_load_refuses_weights_that_are_not_finite(void **state)
     struct model_info info;
     struct err e = ERR_INIT;
     char dir[64], path[128];
-
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
@@ -180,7 +172,6 @@ static int open_shape(const struct rnn_shape *s, char *dir,
                       struct checkpoint **c)
 {
     struct err e = ERR_INIT;
-
     return rnn_random_write(s, 3, dir) || checkpoint_open(dir, "m", c, &e) ||
            !checkpoint_hparams(*c, &e) || !checkpoint_weights(*c, &e);
 }
@@ -193,7 +184,6 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     struct checkpoint *c;
     char dir[64];
     void *self;
-
     (void)state;
     assert_int_equal(open_shape(&lm, dir, &c), 0);
     assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
@@ -212,7 +202,6 @@ static void test_load_tells_the_engine_what_it_is(void **state)
     rnn_arch.unload(self);
     checkpoint_close(c);
     rnn_random_remove(dir);
-
     assert_int_equal(open_shape(&classifier, dir, &c), 0);
     assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
     assert_int_equal(info.cols[OUT_CLASS], 3);
@@ -235,13 +224,11 @@ static void test_load_fails_cleanly_without_memory(void **state)
     char dir[64];
     void *self;
     int failures = 0;
-
     (void)state;
     assert_int_equal(open_shape(&classifier, dir, &c), 0);
     for (long n = 1; n < 200; n++) {
         struct err e = ERR_INIT;
         int rc;
-
         mem_fail_at(n);
         rc = rnn_arch.load(&o, c, &info, &self, &e);
         mem_fail_at(0);
@@ -276,7 +263,6 @@ static void test_scratch_grows_with_every_limit(void **state)
     char dir[64];
     void *self;
     size_t base;
-
     (void)state;
     assert_int_equal(open_shape(&classifier, dir, &c), 0);
     assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
@@ -296,7 +282,6 @@ static void test_registry_names_are_unique_and_complete(void **state)
     assert_non_null(registry_archs[0]);
     for (int i = 0; registry_archs[i]; i++) {
         const struct model_arch *a = registry_archs[i];
-
         assert_true(a->name && a->load && a->unload && a->scratch_bytes &&
                     a->step);
         for (int k = 0; k < i; k++)
@@ -317,6 +302,5 @@ int main(void)
         cmocka_unit_test(test_scratch_grows_with_every_limit),
         cmocka_unit_test(test_registry_names_are_unique_and_complete),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,6 @@ static const struct rnn_shape class_bi = {.cell = "gru",
                                           .pooling = "last"};
 static const struct rnn_shape *const shapes[] = {
     &lm_lstm, &lm_gru_projection, &class_mean, &class_max, &class_bi};
-
 struct work {
     struct rig g;
     struct rig_seq seq[MAX_ITEMS];
@@ -72,7 +71,6 @@ static char dir[64];
 static void make_inputs(int V)
 {
     unsigned s = 12345;
-
     for (int i = 0; i < MAX_ITEMS; i++) {
         for (int k = 0; k < MAX_LEN; k++) {
             s = s * 1664525u + 1013904223u;
@@ -85,7 +83,6 @@ static void make_inputs(int V)
 static void open_work(struct work *w, int n_threads, size_t fold_bytes)
 {
     struct err e = ERR_INIT;
-
     if (rig_open(&w->g, &rnn_arch, dir, "auto", n_threads, fold_bytes, &e))
         fail_msg("%s", e.msg);
     for (int i = 0; i < MAX_ITEMS; i++)
@@ -104,7 +101,6 @@ static void set_item(struct work *w, int i, int from, int n)
 {
     struct rig_item *it = &w->it[i];
     int class = w->g.info.cols[OUT_CLASS] > 0;
-
     memset(it, 0, sizeof *it);
     it->seq = &w->seq[i];
     it->ids = ids[i] + from;
@@ -125,7 +121,6 @@ static void set_item(struct work *w, int i, int from, int n)
 static void step(struct work *w, int first, int n)
 {
     struct err e = ERR_INIT;
-
     if (rig_step(&w->g, w->it + first, n, &e))
         fail_msg("%s", e.msg);
 }
@@ -146,7 +141,6 @@ static void expect_equal(const char *what, int n)
     int cols = a.g.info.cols[OUT_CLASS] ? a.g.info.cols[OUT_CLASS]
                                         : a.g.info.cols[OUT_LOGITS];
     size_t bytes = (size_t)cols * sizeof(float);
-
     for (int i = 0; i < n; i++) {
         if (b.it[i].status)
             fail_msg("%s: item %d failed", what, i);
@@ -170,7 +164,6 @@ static void test_step_threads_and_batches_keep_the_bits(void **state)
 {
     static const int sizes[] = {1, 2, 5, 16, 33, MAX_ITEMS};
     char what[64];
-
     (void)state;
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         open_shape(shapes[s]);
@@ -202,7 +195,6 @@ static void test_step_chunks_in_company_keep_the_bits(void **state)
     (void)state;
     for (size_t s = 0; s + 1 < sizeof shapes / sizeof *shapes; s++) {
         int at[MAX_ITEMS] = {0}, left = 1;
-
         open_shape(shapes[s]);
         open_work(&a, 1, 0);
         run_alone(&a, MAX_ITEMS);
@@ -211,13 +203,11 @@ static void test_step_chunks_in_company_keep_the_bits(void **state)
             struct rig_item list[MAX_ITEMS];
             struct err e = ERR_INIT;
             int n = 0, item[MAX_ITEMS];
-
             if (round == 2)
                 assert_int_equal(rig_fold(&b.g), rnn_fold_bytes(b.g.self));
             for (int i = 0; i < MAX_ITEMS; i++) {
                 int most = len[i] - at[i];
                 int want = (i + round) % 4 == 0 ? 1 : 1 + (i * round) % 16;
-
                 if (!most || (i + round) % 5 == 0)
                     continue;
                 set_item(&b, i, at[i], want < most ? want : most);
@@ -245,7 +235,6 @@ static void test_step_scattered_rows_keep_the_bits(void **state)
 {
     struct err e = ERR_INIT;
     float *far = mem_floats(MAX_ITEMS * 3 * 512);
-
     (void)state;
     assert_non_null(far);
     open_shape(&lm_lstm);
@@ -274,7 +263,6 @@ static void poison(int row, int E, float value)
     char path[128];
     uint64_t header = 0;
     FILE *f;
-
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     f = fopen(path, "r+b");
     assert_non_null(f);
@@ -289,7 +277,6 @@ static void poison(int row, int E, float value)
 static void test_step_row_that_is_not_finite_fails_alone(void **state)
 {
     static const float values[] = {NAN, INFINITY};
-
     (void)state;
     for (int v = 0; v < 2; v++) {
         open_shape(&lm_lstm);
@@ -352,7 +339,6 @@ static void test_step_invalid_items_fail_alone(void **state)
 static void test_step_item_without_tokens_keeps_its_state(void **state)
 {
     struct err e = ERR_INIT;
-
     (void)state;
     open_shape(&class_mean);
     open_work(&a, 1, 0);
@@ -382,7 +368,6 @@ static void test_step_batch_that_understates_itself_is_refused(void **state)
     struct batch bt = {.item = &it, .n_item = 1, .n_tokens = 2};
     struct exec x = {.n_threads = 1};
     struct err e = ERR_INIT;
-
     (void)state;
     open_shape(&lm_lstm);
     open_work(&a, 1, 0);
@@ -400,7 +385,6 @@ static void test_warm_respects_its_limit_and_stops(void **state)
     struct exec x = {.n_threads = 1};
     size_t bytes = 0, need;
     int stop = 1;
-
     (void)state;
     open_shape(&class_bi);
     open_work(&a, 1, (size_t)1 << 30);
@@ -430,6 +414,5 @@ int main(void)
         cmocka_unit_test(test_step_batch_that_understates_itself_is_refused),
         cmocka_unit_test(test_warm_respects_its_limit_and_stops),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,6 @@ static void text_open(const struct tf_fake *f, struct text *s, int n,
 {
     struct state_layout layout;
     struct rng r;
-
     memset(s, 0, sizeof *s);
     rng_init(&r, seed);
     s->n = n;
@@ -56,7 +55,6 @@ static void text_open(const struct tf_fake *f, struct text *s, int n,
     for (int i = 0; i < (n + ATTN_KEYS - 1) / ATTN_KEYS; i++) {
         size_t floats = layout.port[0].page_bytes / sizeof(float);
         float *p = mem_floats(floats);
-
         assert_non_null(p);
         for (size_t k = 0; k < floats; k++)
             p[k] = NAN;
@@ -90,11 +88,9 @@ static void step(const struct tf_fake *f, const struct kernels *k,
     struct batch b = {.item = it, .n_item = n};
     struct exec x = {.k = k, .pool = pool, .n_threads = n_threads};
     struct err e = ERR_INIT;
-
     memset(it, 0, sizeof it);
     for (int i = 0; i < n; i++) {
         const struct text *s = p[i].s;
-
         w[i] = (struct want){OUT_LOGITS, 0, p[i].n, p[i].out, LD};
         it[i].seq = &p[i].s->state;
         it[i].in.p = s->ids + s->state.len[0];
@@ -123,7 +119,6 @@ static void all_at_once(const struct tf_fake *f, const struct kernels *k,
                         struct text *s, float *out)
 {
     struct part p = {.s = s, .n = s->n, .out = out};
-
     step(f, k, NULL, 1, &p, 1);
     assert_int_equal(p.status, 0);
 }
@@ -142,7 +137,6 @@ static void near(const float *got, size_t ld, const double *want, int rows,
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++) {
             double g = (double)got[(size_t)r * ld + (size_t)c];
-
             if (!(fabs(g - want[r * cols + c]) <= tol))
                 fail_msg("row %d column %d is %.7g, expected %.7g", r, c, g,
                          want[r * cols + c]);
@@ -169,17 +163,14 @@ static void test_logits_are_those_of_the_formula(void **state)
     static double want[FAKE_MAX * FAKE_VOCAB];
     static float got[FAKE_MAX * LD];
     const struct kernels *k;
-
     (void)state;
     for (int kind = 0; kind < N_KINDS; kind++) {
         static const int lengths[] = {1, 15, 16, 17, 75, FAKE_MAX};
         struct tf_fake f;
-
         open_kind(&f, kind);
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
             for (int j = 0; (k = kernels_available(j)); j++) {
                 struct text s;
-
                 text_open(&f, &s, lengths[i], i);
                 all_at_once(&f, k, &s, got);
                 tf_fake_reference(&f, s.ids, s.n, want, NULL, NULL);
@@ -196,15 +187,12 @@ static void test_any_cut_of_a_text_gives_the_same_bits(void **state)
     static float whole[FAKE_MAX * LD], cut[FAKE_MAX * LD];
     static const int size[] = {1, 3, 16, 40, 100};
     const struct kernels *k;
-
     (void)state;
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct tf_fake f;
-
         open_kind(&f, kind);
         for (int j = 0; (k = kernels_available(j)) && !f.kind.whole; j++) {
             struct text s;
-
             text_open(&f, &s, 140, 9);
             all_at_once(&f, k, &s, whole);
             for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
@@ -212,7 +200,6 @@ static void test_any_cut_of_a_text_gives_the_same_bits(void **state)
                 for (int at = 0; at < s.n; at += size[i]) {
                     int left = s.n - at;
                     struct part p = {.s = &s, .out = cut + at * LD};
-
                     p.n = left < size[i] ? left : size[i];
                     step(&f, k, NULL, 1, &p, 1);
                 }
@@ -231,7 +218,6 @@ static void check_company(const struct tf_fake *f, const struct kernels *k,
     static float alone[MAX_ITEMS][FAKE_MAX * LD], got[MAX_ITEMS][FAKE_MAX * LD];
     struct text s[MAX_ITEMS];
     struct part p[MAX_ITEMS];
-
     for (int i = 0; i < MAX_ITEMS; i++) {
         text_open(f, &s[i], 1 + i * 13, (uint64_t)(50 + i));
         all_at_once(f, k, &s[i], alone[i]);
@@ -242,7 +228,6 @@ static void check_company(const struct tf_fake *f, const struct kernels *k,
     step(f, k, pool, n_threads, p, MAX_ITEMS);
     for (int i = 0; i < MAX_ITEMS; i++) {
         int first = s[i].n - p[i].n;
-
         assert_int_equal(p[i].status, 0);
         same(alone[i] + first * LD, got[i], p[i].n);
         text_close(&s[i]);
@@ -253,13 +238,11 @@ static void test_company_and_threads_do_not_change_the_bits(void **state)
 {
     const struct kernels *k;
     struct pool *pool;
-
     (void)state;
     assert_int_equal(pool_open(3, 20, &pool, NULL), 0);
     pool_acquire(pool);
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct tf_fake f;
-
         open_kind(&f, kind);
         for (int j = 0; (k = kernels_available(j)); j++) {
             check_company(&f, k, NULL, 1);
@@ -276,14 +259,12 @@ static void test_attention_to_look_at_is_the_formula(void **state)
 {
     static double want[FAKE_LAYERS * FAKE_HEADS * 64 * 64];
     static float got[FAKE_LAYERS * FAKE_HEADS * 64 * 64];
-
     (void)state;
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct tf_fake f;
         struct text s, other;
         struct want w = {.kind = OUT_ATTENTION, .dst = got};
         struct part p[2] = {{.s = &other, .n = 30}, {.s = &s, .w = &w}};
-
         open_kind(&f, kind);
         text_open(&f, &s, 64, 4);
         text_open(&f, &other, 30, 5);
@@ -316,7 +297,6 @@ static void check_wants(struct tf_fake *f, const struct kernels *k, int fast)
     };
     struct text s;
     struct part p = {.s = &s, .n = 50, .w = w, .n_w = 3};
-
     tf_fake_set_fast(f, fast);
     text_open(f, &s, 50, 3);
     all_at_once(f, k, &s, all);
@@ -339,7 +319,6 @@ static void test_wanted_rows_go_where_they_are_wanted(void **state)
 {
     const struct kernels *k;
     struct tf_fake f;
-
     (void)state;
     open_kind(&f, 0);
     for (int i = 0; (k = kernels_available(i)); i++) {
@@ -356,7 +335,6 @@ static void test_bad_items_fail_alone(void **state)
     struct text s[4];
     struct part p[4];
     const struct kernels *k = kernels_available(0);
-
     (void)state;
     open_kind(&f, 0);
     for (int i = 0; i < 4; i++) {
@@ -389,7 +367,6 @@ static void test_an_encoder_takes_whole_texts_only(void **state)
     struct tf_fake f;
     struct text s;
     struct part p = {.s = &s, .n = 4, .out = out};
-
     (void)state;
     open_kind(&f, 3);
     text_open(&f, &s, 8, 1);
@@ -410,7 +387,6 @@ static void test_a_batch_that_lies_about_its_size_is_refused(void **state)
     struct batch b = {.item = &it, .n_item = 1, .n_tokens = 8, .n_rows = 7};
     struct exec x = {.k = kernels_available(0), .n_threads = 1};
     struct err e = ERR_INIT;
-
     (void)state;
     open_kind(&f, 0);
     text_open(&f, &s, 8, 1);
@@ -431,7 +407,6 @@ static void test_a_batch_that_lies_about_its_size_is_refused(void **state)
 static void test_threads_meet_no_more_than_they_must(void **state)
 {
     struct tf_fake f;
-
     (void)state;
     open_kind(&f, 0);
     assert_int_equal(f.s.syncs, 5 * FAKE_LAYERS - 1 + 2);
@@ -459,7 +434,6 @@ static int load_golden(void *arg, struct err *e)
     struct checkpoint *c;
     void *self = NULL;
     int rc;
-
     if (checkpoint_open(arg, "m", &c, e))
         return -1;
     rc = arch->load(&o, c, &info, &self, e);
@@ -474,7 +448,6 @@ test_oom_every_allocation_of_loading_a_stack_fails_once(void **state)
 {
     char decoder[] = "tests/golden/gpt2/gpt2/hf",
          encoder[] = "tests/golden/bert/bert-class";
-
     (void)state;
     assert_true(oom_sweep(load_golden, decoder) > 20);
     assert_true(oom_sweep(load_golden, encoder) > 20);
@@ -497,13 +470,11 @@ static void test_llama3_scaling_slows_long_waves_only(void **state)
                              .high_freq_factor = 4.0,
                              .original_length = 8192.0};
     struct tf_rope r;
-
     (void)state;
     assert_int_equal(tf_rope_init(&r, &s, NULL), 0);
     for (int i = 0; i < 64; i++) {
         double f = pow(500000.0, -i / 64.0), turns = 8192.0 * f / 6.2831853072;
         double want = f;
-
         if (i >= 35)
             want = f / 8.0;
         else if (i >= 29)
@@ -524,7 +495,6 @@ static void test_linear_scaling_and_factors_divide_the_frequency(void **state)
                              .divide = divide};
     static const double want[4] = {0.25, 0.0125, 0.000625, 0.0005};
     struct tf_rope r;
-
     (void)state;
     assert_int_equal(tf_rope_init(&r, &s, NULL), 0);
     for (int i = 0; i < 4; i++)
@@ -549,7 +519,6 @@ int main(void)
         cmocka_unit_test(test_llama3_scaling_slows_long_waves_only),
         cmocka_unit_test(test_linear_scaling_and_factors_divide_the_frequency),
     };
-
     kernels_enter_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,6 @@ static const struct save_tensor TENSORS[] = {
 static int open_file(void **state)
 {
     struct err e = ERR_INIT;
-
     (void)state;
     for (int i = 0; i < 64 * COLS; i++)
         values[i] = (float)(i * 7 % 23 - 11);
@@ -107,7 +106,6 @@ static void step(struct stack *s, struct pool *pool, int n, float *out,
     struct want want = {OUT_HIDDEN, 0, M, out, ld};
     struct batch_item it = {.seq = &seq, .w = &want, .n_w = 1};
     struct batch b = {.item = &it, .n_item = 1, .n_tokens = M, .n_rows = M};
-
     it.in.p = ids;
     it.in.n = M;
     tf_measure(s);
@@ -139,7 +137,6 @@ static void run(const struct tf_linear *l, struct work *s, struct pool *pool,
                                   [HEADS] = 1,
                                   [KV_HEADS] = 1,
                                   [HEAD_DIM] = 1}};
-
     for (int i = 0; i < M * COLS; i++)
         rows[i] = (float)((i / COLS + i % COLS) % 5 - 2);
     for (int i = 0; i < M * 128; i++)
@@ -174,7 +171,6 @@ static void check(const struct work *s, int at, int N, const float *from,
         for (int n = 0; n < N; n++) {
             float want = bias ? bias[n] : 0.0f;
             size_t i = (size_t)r * s->ld + (size_t)(at + n);
-
             for (int k = 0; k < COLS; k++)
                 want += from[n * row + k * col] * (float)((r + k) % 5 - 2);
             if (s->y[i] != want || s->res[i] != want + 1.0f)
@@ -189,7 +185,6 @@ static void load(const struct tf_part *part, int n, struct tf_linear *l)
 {
     struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct err e = ERR_INIT;
-
     if (tf_linear_load(w, &o, part, n, COLS, l, &e))
         fail_msg("%s", e.msg);
 }
@@ -203,7 +198,6 @@ static void test_fused_tensors_of_any_types_are_one_product(void **state)
     struct tf_linear l;
     struct pool *pool;
     struct work s;
-
     (void)state;
     assert_int_equal(pool_open(3, 0, &pool, NULL), 0);
     pool_acquire(pool);
@@ -233,7 +227,6 @@ static void test_a_range_of_rows_brings_its_part_of_the_bias(void **state)
         .name = "all", .bias = "all.bias", .N = 11, .rows = 40, .row0 = 13};
     struct tf_linear l;
     struct work s;
-
     (void)state;
     load(&part, 1, &l);
     run(&l, &s, NULL, 1);
@@ -248,7 +241,6 @@ static void test_groups_of_heads_are_put_in_order(void **state)
     struct tf_part parts[3];
     struct tf_linear l;
     struct work s;
-
     (void)state;
     for (int i = 0; i < 3; i++) /* 4 heads of 3, 36 of the 40 rows' layout */
         parts[i] = (struct tf_part){.name = "grouped",
@@ -262,7 +254,6 @@ static void test_groups_of_heads_are_put_in_order(void **state)
     for (int h = 0; h < 12; h++) { /* head h / 3, part h % 3 */
         const float *from = values + 5 + 3 * h * COLS;
         const float *bias = values + 70 + 3 * h;
-
         check(&s, l.at[h % 3] + h / 3 * 3, 3, from, COLS, 1, bias);
     }
     drop(&s);
@@ -277,7 +268,6 @@ static void test_transposed_tensors_are_turned(void **state)
         .name = "conv", .N = 9, .rows = 33, .row0 = 20, .transposed = 1};
     struct tf_linear l;
     struct work s;
-
     (void)state;
     load(&whole, 1, &l);
     run(&l, &s, NULL, 1);
@@ -298,7 +288,6 @@ static void refused(const struct tf_part *part, int n, const char *message)
     struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct err e = ERR_INIT;
     struct tf_linear l;
-
     assert_int_equal(tf_linear_load(w, &o, part, n, COLS, &l, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
     if (!strstr(e.msg, message))
@@ -314,7 +303,6 @@ static void test_wrong_shapes_are_refused_by_name(void **state)
     static const struct tf_part bias = {.name = "q", .bias = "norm", .N = 18};
     static const struct tf_part missing[] = {{.name = "q", .N = 18},
                                              {.name = "up", .N = 18}};
-
     (void)state;
     refused(&rows, 1, "tensor 'q' is [18,20], expected [17,20]");
     refused(&turned, 1, "tensor 'q' is [18,20], expected [20,18]");
@@ -334,7 +322,6 @@ static int load_all(void *arg, struct err *e)
     struct tf_norm norm = {0};
     struct tf_rope rope = {0};
     int rc;
-
     (void)arg;
     rc = tf_linear_load(w, &o, parts, 2, COLS, &one, e) ||
          tf_linear_load(w, &o, parts, 3, COLS, &many, e) ||
@@ -357,7 +344,6 @@ static void test_norms_can_store_one_plus_the_weight(void **state)
 {
     struct err e = ERR_INIT;
     struct tf_norm n;
-
     (void)state;
     assert_int_equal(tf_norm_load(w, "norm", NULL, COLS, 1, 1e-6, 1, &n, &e),
                      0);
@@ -378,6 +364,5 @@ int main(void)
         cmocka_unit_test(test_oom_every_allocation_of_loading_fails_once),
         cmocka_unit_test(test_norms_can_store_one_plus_the_weight),
     };
-
     return cmocka_run_group_tests(tests, open_file, close_file);
 }

@@ -1,8 +1,10 @@
-/* decoder_golden: see decoder_golden.h.
+/* Decoders against what transformers says about the same weights
+ * (tests/golden/, make_decoder_fixtures.py), from Hugging Face directories and
+ * from GGUF files: logits and last hidden states of all positions, attention
+ * weights; and the bits are the same whole, in chunks and in company, and for
+ * all families with FMA. What a config.json asks for in vain is refused.
  *
  * SPDX-License-Identifier: MIT */
-#include "tests/support/decoder_golden.h"
-
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +17,21 @@
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "models/transformer/archs.h"
+#include "tests/support/arch_rig.h"
 #include "tests/support/model_dir.h"
 
+/* fp32 sums of up to 160 terms of size 1, in another order. */
+#define TOLERANCE 4e-5
+/* The same over seven layers with four norms each. */
+#define GEMMA3_TOLERANCE 1e-4
+/* The logits with 8-bit activations: a rounding error of up to 1/254 of the
+ * largest value in each product's input, over two layers. In units of the
+ * reference's standard deviation. */
+#define FAST_MEAN 0.03
+#define FAST_MOST 0.3
+
+#define GOLDEN_SEQS 3
 #define SHOWN 1 /* the sequence whose attention is in the fixture */
 #define MAX_LEN 64
 #define PATH_BYTES 256
@@ -42,7 +57,6 @@ static float *read_floats(struct golden *t, const char *name, int *rows,
 {
     const struct tensor *x = weights_find(t->w, name);
     float *v;
-
     if (!x || x->n_dims != 2)
         fail_msg("%s: no tensor %s", t->what, name);
     *rows = (int)x->dim[0];
@@ -59,7 +73,6 @@ static void read_expected(struct golden *t, int i)
     char name[32];
     const struct tensor *x;
     int rows;
-
     snprintf(name, sizeof name, "ids.%d", i);
     x = weights_find(t->w, name);
     assert_non_null(x);
@@ -81,7 +94,6 @@ static void golden_open(struct golden *t, const struct model_arch *arch,
     struct err e = ERR_INIT;
     char path[PATH_BYTES];
     int cols;
-
     memset(t, 0, sizeof *t);
     snprintf(t->what, sizeof t->what, "%s/%s", name, file);
     snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
@@ -112,7 +124,6 @@ static void open_rig(struct golden *t, const struct model_arch *arch,
     struct err e = ERR_INIT;
     struct load_opts o = {.options = &(struct engine_options){.exact = exact}};
     char path[PATH_BYTES];
-
     snprintf(path, sizeof path, "tests/golden/%s/%s/%s", arch->name, name,
              file);
     if (rig_open_with(&t->g, arch, path, kernels, 1, &o, &e))
@@ -127,7 +138,6 @@ static void expect_close(const struct golden *t, const char *what,
 {
     for (int i = 0; i < n; i++) {
         double d = fabs((double)got[i] - (double)want[i]);
-
         if (!(d <= tolerance * fmax(1.0, fabs((double)want[i]))))
             fail_msg("%s (%s): %s[%d] is %.9g, transformers says %.9g", t->what,
                      t->g.k->name, what, i, (double)got[i], (double)want[i]);
@@ -148,7 +158,6 @@ static void expect_same(const struct golden *t, const char *what,
 static void step(struct golden *t, struct rig_item *item, int n)
 {
     struct err e = ERR_INIT;
-
     if (rig_step(&t->g, item, n, &e))
         fail_msg("%s: %s", t->what, e.msg);
     for (int i = 0; i < n; i++)
@@ -165,7 +174,6 @@ static void set_item(const struct expected *x, struct rig_item *it,
         {OUT_HIDDEN, 0, n, hidden + (size_t)from * (size_t)x->width,
          (size_t)x->width},
     };
-
     memset(it, 0, sizeof *it);
     it->seq = seq;
     it->ids = x->ids + from;
@@ -182,7 +190,6 @@ static struct answer new_answer(const struct expected *x)
 {
     struct answer a = {mem_floats((size_t)x->n * (size_t)x->V),
                        mem_floats((size_t)x->n * (size_t)x->width)};
-
     assert_non_null(a.logits);
     assert_non_null(a.hidden);
     return a;
@@ -200,12 +207,10 @@ static struct answer run_alone(struct golden *t, int i, int chunk)
     const struct expected *x = &t->seq[i];
     struct answer a = new_answer(x);
     struct rig_seq seq;
-
     assert_int_equal(rig_seq_open(&t->g, &seq), 0);
     for (int at = 0; at < x->n; at += chunk) {
         int n = x->n - at < chunk ? x->n - at : chunk;
         struct rig_item it;
-
         set_item(x, &it, &seq, at, n, a.logits, a.hidden);
         step(t, &it, 1);
     }
@@ -217,7 +222,6 @@ static void expect_answer(const struct golden *t, const char *what, int i,
                           const struct answer *a, const struct answer *b)
 {
     const struct expected *x = &t->seq[i];
-
     expect_same(t, what, a->logits, b->logits, x->n * x->V);
     expect_same(t, what, a->hidden, b->hidden, x->n * x->width);
 }
@@ -226,12 +230,10 @@ static void expect_answer(const struct golden *t, const char *what, int i,
 static void check_company(struct golden *t, const struct answer *alone)
 {
     static const int sizes[2][GOLDEN_SEQS] = {{64, 64, 64}, {1, 5, 16}};
-
     for (int pass = 0; pass < 2; pass++) {
         struct answer a[GOLDEN_SEQS];
         struct rig_seq seq[GOLDEN_SEQS];
         int at[GOLDEN_SEQS] = {0}, more = 1;
-
         for (int i = 0; i < GOLDEN_SEQS; i++) {
             a[i] = new_answer(&t->seq[i]);
             assert_int_equal(rig_seq_open(&t->g, &seq[i]), 0);
@@ -239,11 +241,9 @@ static void check_company(struct golden *t, const struct answer *alone)
         while (more) {
             struct rig_item it[GOLDEN_SEQS];
             int n_it = 0;
-
             for (int i = GOLDEN_SEQS - 1; i >= 0; i--) {
                 int left = t->seq[i].n - at[i];
                 int n = left < sizes[pass][i] ? left : sizes[pass][i];
-
                 if (n) {
                     set_item(&t->seq[i], &it[n_it++], &seq[i], at[i], n,
                              a[i].logits, a[i].hidden);
@@ -269,7 +269,6 @@ static void check_attention(struct golden *t, double tolerance)
     float *got = mem_floats((size_t)n);
     struct rig_seq seq;
     struct rig_item it = {.seq = &seq, .ids = x->ids, .n = x->n};
-
     assert_non_null(got);
     assert_int_equal(n, t->n_attention);
     assert_int_equal(rig_seq_open(&t->g, &seq), 0);
@@ -287,12 +286,10 @@ static void check_attention(struct golden *t, double tolerance)
 static void check_bits(struct golden *t, struct answer *alone)
 {
     static const int chunks[] = {1, 7, 16};
-
     for (int i = 0; i < GOLDEN_SEQS; i++) {
         alone[i] = run_alone(t, i, MAX_LEN);
         for (int c = 0; c < 3; c++) {
             struct answer a = run_alone(t, i, chunks[c]);
-
             expect_answer(t, "in chunks", i, &alone[i], &a);
             free_answer(&a);
         }
@@ -300,18 +297,14 @@ static void check_bits(struct golden *t, struct answer *alone)
     check_company(t, alone);
 }
 
-static void measure(const struct golden *t, const struct answer *a, double mean,
-                    double most)
+static void measure(const struct golden *t, const struct answer *a)
 {
     double sum = 0, largest = 0, square = 0, total = 0;
     size_t n = 0;
-
     for (int i = 0; i < GOLDEN_SEQS; i++) {
         const struct expected *x = &t->seq[i];
-
         for (size_t k = 0; k < (size_t)x->n * (size_t)x->V; k++, n++) {
             double d = fabs((double)a[i].logits[k] - (double)x->logits[k]);
-
             sum += d;
             largest = d > largest ? d : largest;
             total += (double)x->logits[k];
@@ -320,39 +313,39 @@ static void measure(const struct golden *t, const struct answer *a, double mean,
     }
     total /= (double)n;
     square = sqrt(square / (double)n - total * total);
-    if (!(sum / (double)n <= mean * square) || !(largest <= most * square))
+    if (!(sum / (double)n <= FAST_MEAN * square) ||
+        !(largest <= FAST_MOST * square))
         fail_msg("%s (%s): logits differ by %.4g on average, %.4g at most, in "
                  "standard deviations",
                  t->what, t->g.k->name, sum / (double)n / square,
                  largest / square);
 }
 
+/* tolerance: 0 for 8-bit activations. file: "hf" or "model.gguf". */
 static void check(const struct model_arch *arch, const char *name,
-                  const char *file, const double *tolerance, int exact)
+                  const char *file, double tolerance)
 {
+    int exact = tolerance > 0;
     struct answer first[GOLDEN_SEQS] = {{0}};
     struct golden t;
     const struct kernels *k;
-
     golden_open(&t, arch, name, file);
     for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
         struct answer a[GOLDEN_SEQS];
-
         open_rig(&t, arch, name, file, k->name, exact);
         if (!exact)
             assert_int_equal(t.g.info.fast, 1);
         check_bits(&t, a);
-        check_attention(&t, exact ? tolerance[0] : 0);
+        check_attention(&t, tolerance);
         if (!exact)
-            measure(&t, a, tolerance[0], tolerance[1]);
+            measure(&t, a);
         for (int i = 0; i < GOLDEN_SEQS; i++) {
             const struct expected *x = &t.seq[i];
-
             if (exact) {
                 expect_close(&t, "logits", a[i].logits, x->logits, x->n * x->V,
-                             tolerance[0]);
+                             tolerance);
                 expect_close(&t, "hidden", a[i].hidden, x->hidden,
-                             x->n * x->width, tolerance[0]);
+                             x->n * x->width, tolerance);
             }
             if (f > 1) /* 0 is portable C */
                 expect_answer(&t, "another family", i, &first[i], &a[i]);
@@ -368,22 +361,6 @@ static void check(const struct model_arch *arch, const char *name,
     golden_close(&t);
 }
 
-void golden_check(const struct model_arch *arch, const char *name,
-                  const char *file, double tolerance)
-{
-    const double v[2] = {tolerance, 0};
-
-    check(arch, name, file, v, 1);
-}
-
-void golden_check_fast(const struct model_arch *arch, const char *name,
-                       const char *file, double mean, double most)
-{
-    const double v[2] = {mean, most};
-
-    check(arch, name, file, v, 0);
-}
-
 /* --- refusals --- */
 
 static char *file_text(const char *path)
@@ -391,7 +368,6 @@ static char *file_text(const char *path)
     FILE *f = fopen(path, "rb");
     char *text = mem_zalloc(1 << 14);
     size_t n;
-
     assert_non_null(f);
     assert_non_null(text);
     n = fread(text, 1, (1 << 14) - 1, f);
@@ -404,7 +380,6 @@ static char *file_text(const char *path)
 static const char *value_end(const char *c)
 {
     int depth = 0;
-
     for (; *c && (depth || (*c != ',' && *c != '}')); c++)
         depth += (*c == '{' || *c == '[') - (*c == '}' || *c == ']');
     while (c[-1] == '\n' || c[-1] == ' ')
@@ -419,7 +394,6 @@ static void change(const char *text, const char *key, const char *value,
 {
     char start[80];
     const char *at;
-
     snprintf(start, sizeof start, "\n  \"%s\": ", key);
     at = strstr(text, start);
     buf_init(out, 1 << 15);
@@ -432,8 +406,15 @@ static void change(const char *text, const char *key, const char *value,
              value_end(at + strlen(start)));
 }
 
-void golden_refused(const struct model_arch *arch, const char *name,
-                    const char *key, const char *value, const char *part)
+/* A key of config.json gets `value` (JSON text; NULL: the key goes): the load
+ * must fail, the message hold `part`. */
+struct refusal {
+    const char *key, *value, *part;
+    const char *name; /* of the case; NULL: the architecture's */
+};
+
+static void expect_refused(const struct model_arch *arch, const char *name,
+                           const struct refusal *r)
 {
     struct err e = ERR_INIT;
     struct load_opts o = {.label = "test",
@@ -443,24 +424,244 @@ void golden_refused(const struct model_arch *arch, const char *name,
     struct buf b;
     char path[PATH_BYTES], dir[64], *text;
     void *self = NULL;
-
     memset(&info, 0, sizeof info);
     snprintf(path, sizeof path, "tests/golden/%s/%s/hf/config.json", arch->name,
              name);
     text = file_text(path);
-    change(text, key, value, &b);
+    change(text, r->key, r->value, &b);
     snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
     assert_int_equal(kernels_pick("generic", &o.k, &e), 0);
     if (model_dir_config(path, &b, dir) || checkpoint_open(dir, "test", &c, &e))
-        fail_msg("%s with %s: %s", name, key, e.msg);
+        fail_msg("%s with %s: %s", name, r->key, e.msg);
     if (arch->load(&o, c, &info, &self, &e) == 0)
-        fail_msg("%s with %s %s was loaded", name, key, value ? value : "-");
+        fail_msg("%s with %s %s was loaded", name, r->key,
+                 r->value ? r->value : "-");
     assert_null(self);
-    if (!strstr(e.msg, part))
-        fail_msg("%s with %s: the message '%s' does not hold '%s'", name, key,
-                 e.msg, part);
+    if (!strstr(e.msg, r->part))
+        fail_msg("%s with %s: the message '%s' does not hold '%s'", name,
+                 r->key, e.msg, r->part);
     checkpoint_close(c);
     model_dir_remove(dir);
     mem_free(text);
     buf_fini(&b);
+}
+
+/* --- cases --- */
+
+/* In config.json of the architecture's case of its own name, or of another. */
+#define WITH(key, value, part)                                                 \
+    {                                                                          \
+        key, value, part, NULL                                                 \
+    }
+#define OF(name, key, value, part)                                             \
+    {                                                                          \
+        key, value, part, name                                                 \
+    }
+
+static const struct refusal gpt2_refuses[] = {
+    WITH("activation_function", "\"relu\"", "'activation_function' is 'relu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("add_cross_attention", "true", "add_cross_attention"),
+    WITH("n_head", "5", "24 is no multiple of n_head 5"),
+    WITH("n_head", "0", "'n_head' is 0, expected 1..1024"),
+    WITH("n_embd", "48", "[61,24], expected [61,48]"),
+    WITH("n_layer", "3", "h.2."),
+    WITH("n_layer", "1", "'transformer.h.1."),
+    WITH("n_layer", "100000", "expected 1..512"),
+    WITH("n_inner", "100", "expected"),
+    WITH("n_positions", "64", "[48,24], expected [64,24]"),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("n_embd", NULL, "'n_embd' is missing"),
+    WITH("n_positions", "1e30", "'n_positions'"),
+    {0}};
+static const struct refusal llama_refuses[] = {
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
+         "'yarn'"),
+    WITH("rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}",
+         "'dynamic'"),
+    WITH("partial_rotary_factor", "0.5", "partial_rotary_factor"),
+    WITH("num_attention_heads", "5", "[24,24], expected [40,24]"),
+    WITH("num_key_value_heads", "2", "no multiple of 2"),
+    WITH("head_dim", "7", "7 rotary dimensions"),
+    WITH("head_dim", "16", "[24,24], expected [48,24]"),
+    WITH("head_dim", "1000000", "expected 1..1024"),
+    WITH("num_hidden_layers", "3", "layers.2."),
+    WITH("num_hidden_layers", "1", "layers.1."),
+    WITH("intermediate_size", "40", "expected"),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("attention_bias", "true", "bias"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("hidden_size", NULL, "'hidden_size' is missing"),
+    WITH("hidden_size", "-3", "'hidden_size' is -3"),
+    WITH("max_position_embeddings", "99999999999", "max_position_embeddings"),
+    OF("qwen2", "num_attention_heads", "5",
+       "24 is no multiple of num_attention_heads 5"),
+    OF("llama-bias-bf16", "attention_bias", "false",
+       "proj.bias' is not part of"),
+    OF("qwen2-window", "layer_types",
+       "[\"full_attention\", \"linear_attention\", \"full_attention\"]",
+       "linear_attention"),
+    OF("qwen2-window", "layer_types", "[\"full_attention\"]", "3 entries"),
+    {0}};
+static const struct refusal gemma3_refuses[] = {
+    WITH("hidden_activation", "\"gelu\"", "'hidden_activation' is 'gelu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("use_bidirectional_attention", "true", "use_bidirectional_attention"),
+    WITH("attention_bias", "true", "attention_bias"),
+    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
+         "'yarn'"),
+    WITH("text_config", "{}", "text_config"),
+    WITH("num_key_value_heads", "3", "no multiple of 3"),
+    WITH("num_hidden_layers", "8", "8 entries"),
+    WITH("sliding_window", "0", "'sliding_window' is 0"),
+    WITH("query_pre_attn_scalar", "0", "query_pre_attn_scalar"),
+    {0}};
+static const struct refusal gpt_neox_refuses[] = {
+    WITH("hidden_act", "\"silu\"", "'hidden_act' is 'silu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
+         "'yarn'"),
+    WITH("rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}",
+         "'dynamic'"),
+    WITH("rotary_pct", "0.2", "3 rotary dimensions"),
+    WITH("rotary_pct", "0", "0 rotary dimensions"),
+    WITH("rotary_pct", "1.5", "'rotary_pct' is 1.5"),
+    WITH("num_attention_heads", "5", "32 is no multiple of"),
+    WITH("num_hidden_layers", "3", "layers.2."),
+    WITH("num_hidden_layers", "1", "layers.1."),
+    WITH("intermediate_size", "40", "expected"),
+    WITH("vocab_size", "62", "[61,32], expected [62,32]"),
+    WITH("attention_bias", "false", ".bias' is not part of"),
+    WITH("tie_word_embeddings", "1", "'tie_word_embeddings'"),
+    WITH("hidden_size", NULL, "'hidden_size' is missing"),
+    WITH("max_position_embeddings", "99999999999", "max_position_embeddings"),
+    OF("gpt_neox-bare-tied-bf16", "tie_word_embeddings", "false",
+       "embed_out.weight"),
+    OF("gpt_neox-bare-tied-bf16", "attention_bias", "true",
+       "query_key_value.bias"),
+    {0}};
+static const struct refusal qwen3_refuses[] = {
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
+         "'yarn'"),
+    WITH("partial_rotary_factor", "0.5", "partial_rotary_factor"),
+    WITH("num_attention_heads", "3", "3 attention heads are no multiple of 2"),
+    WITH("num_key_value_heads", "4", "[16,24], expected [32,24]"),
+    WITH("head_dim", "7", "7 rotary dimensions"),
+    WITH("head_dim", "16", "[32,24], expected [64,24]"),
+    WITH("head_dim", NULL, "[32,24], expected [512,24]"),
+    WITH("num_hidden_layers", "3", "no list of 3 entries"),
+    WITH("num_hidden_layers", "1", "no list of 1 entries"),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("attention_bias", "true", "bias"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("hidden_size", NULL, "'hidden_size' is missing"),
+    OF("qwen3-bias-bf16", "attention_bias", "false",
+       "proj.bias' is not part of"),
+    OF("qwen3", "layer_types", "[\"full_attention\", \"sliding_attention\"]",
+       "sliding_attention"),
+    OF("qwen3-window", "layer_types",
+       "[\"full_attention\", \"linear_attention\"]", "linear_attention"),
+    {0}};
+enum { HF = 1, GGUF = 2, FAST = 4 }; /* FAST: model.gguf, 8-bit activations */
+static const struct decoder_case {
+    const char *what;
+    const struct model_arch *arch;
+    const char *name;
+    int files;
+    const struct refusal *refused; /* of hf/ instead */
+} cases[] = {
+    {"test_gpt2_huggingface_directory", &gpt2_arch, "gpt2", HF, NULL},
+    {"test_gpt2_gguf", &gpt2_arch, "gpt2", GGUF, NULL},
+    {"test_gpt2_names_without_prefix_in_f16", &gpt2_arch, "gpt2-bare-f16",
+     HF | GGUF, NULL},
+    {"test_gpt2_own_output_matrix_in_bf16", &gpt2_arch, "gpt2-untied-bf16",
+     HF | GGUF, NULL},
+    {"test_gpt2_block_types_with_fp32_activations", &gpt2_arch, "gpt2-q", GGUF,
+     NULL},
+    {"test_gpt2_block_types_the_fast_way", &gpt2_arch, "gpt2-q", FAST, NULL},
+    {"test_llama_three_heads_of_eight_share_one_key", &llama_arch, "llama",
+     HF | GGUF, NULL},
+    {"test_llama_biases_and_head_size_of_its_own", &llama_arch,
+     "llama-bias-bf16", HF, NULL},
+    {"test_llama_linear_rope_scaling", &llama_arch, "llama-linear-f16",
+     HF | GGUF, NULL},
+    {"test_llama_llama3_rope_scaling", &llama_arch, "llama-llama3-rope",
+     HF | GGUF, NULL},
+    {"test_llama_mistral_window_in_shards", &llama_arch, "mistral", HF | GGUF,
+     NULL},
+    {"test_llama_qwen2_biases_and_unpermuted_gguf", &llama_arch, "qwen2",
+     HF | GGUF, NULL},
+    {"test_llama_qwen2_windows_from_a_layer_on", &llama_arch, "qwen2-window",
+     HF, NULL},
+    {"test_llama_block_types_with_fp32_activations", &llama_arch, "llama-q",
+     GGUF, NULL},
+    {"test_llama_block_types_the_fast_way", &llama_arch, "llama-q", FAST, NULL},
+    {"test_gemma3_huggingface_directory", &gemma3_arch, "gemma3", HF, NULL},
+    {"test_gemma3_gguf_with_norms_stored_plus_one", &gemma3_arch, "gemma3",
+     GGUF, NULL},
+    {"test_gemma3_scaled_rope_in_global_layers_only", &gemma3_arch,
+     "gemma3-scaled-bf16", HF | GGUF, NULL},
+    {"test_gemma3_scores_scaled_by_another_number", &gemma3_arch,
+     "gemma3-scalar", HF, NULL},
+    {"test_gptneox_parallel_residual_and_a_quarter_turned", &gpt_neox_arch,
+     "gpt_neox", HF, NULL},
+    {"test_gptneox_one_after_the_other_in_f16", &gpt_neox_arch,
+     "gpt_neox-sequential-f16", HF | GGUF, NULL},
+    {"test_gptneox_bare_names_no_biases_config_of_transformers_5",
+     &gpt_neox_arch, "gpt_neox-bare-tied-bf16", HF, NULL},
+    {"test_gptneox_block_types_with_fp32_activations", &gpt_neox_arch,
+     "gpt_neox-q", GGUF, NULL},
+    {"test_gptneox_block_types_the_fast_way", &gpt_neox_arch, "gpt_neox-q",
+     FAST, NULL},
+    {"test_qwen3_grouped_queries_and_a_tied_output", &qwen3_arch, "qwen3",
+     HF | GGUF, NULL},
+    {"test_qwen3_linear_rope_scaling_in_f16", &qwen3_arch, "qwen3-linear-f16",
+     HF | GGUF, NULL},
+    {"test_qwen3_biases_in_bf16", &qwen3_arch, "qwen3-bias-bf16", HF, NULL},
+    {"test_qwen3_windows_from_a_layer_on_in_shards", &qwen3_arch,
+     "qwen3-window", HF, NULL},
+    {"test_qwen3_block_types_with_fp32_activations", &qwen3_arch, "qwen3-q",
+     GGUF, NULL},
+    {"test_qwen3_block_types_the_fast_way", &qwen3_arch, "qwen3-q", FAST, NULL},
+    {"test_gpt2_refuses_what_it_does_not_have", &gpt2_arch, "gpt2", 0,
+     gpt2_refuses},
+    {"test_llama_refuses_what_it_does_not_have", &llama_arch, "llama", 0,
+     llama_refuses},
+    {"test_gemma3_refuses_what_it_does_not_have", &gemma3_arch, "gemma3", 0,
+     gemma3_refuses},
+    {"test_gptneox_refuses_what_it_does_not_have", &gpt_neox_arch, "gpt_neox",
+     0, gpt_neox_refuses},
+    {"test_qwen3_refuses_what_it_does_not_have", &qwen3_arch, "qwen3", 0,
+     qwen3_refuses},
+};
+
+static void check_case(void **state)
+{
+    const struct decoder_case *c = *state;
+    double tolerance = c->arch == &gemma3_arch ? GEMMA3_TOLERANCE : TOLERANCE;
+    if (c->files & HF)
+        check(c->arch, c->name, "hf", tolerance);
+    if (c->files & GGUF)
+        check(c->arch, c->name, "model.gguf", tolerance);
+    if (c->files & FAST)
+        check(c->arch, c->name, "model.gguf", 0);
+    for (const struct refusal *r = c->refused; r && r->key; r++)
+        expect_refused(c->arch, r->name ? r->name : c->name, r);
+}
+
+int main(void)
+{
+    enum { N = sizeof cases / sizeof *cases };
+    struct CMUnitTest tests[N] = {{0}};
+    for (int i = 0; i < N; i++) {
+        tests[i].name = cases[i].what;
+        tests[i].test_func = check_case;
+        tests[i].initial_state = (void *)&cases[i];
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,6 @@
  * or several.
  *
  * SPDX-License-Identifier: MIT */
-#include <dirent.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,12 +18,12 @@
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 
 /* fp32 sums of up to 70 terms in another order than PyTorch's; its own
  * distance to float64 is up to 5e-6 ("f64" in expected.json). */
 #define TOLERANCE 1e-5
 #define GOLDEN "tests/golden/bert/"
-#define MAX_FIXTURES 32
 #define MAX_SEQS 8
 #define MAX_LEN 40
 #define WIDTH 24
@@ -56,41 +54,24 @@ static struct {
     const char *name;
     struct expected seq[MAX_SEQS];
     int n_seq;
-    char names[MAX_FIXTURES][128];
-    int n_names;
+    struct golden_names names;
     struct got got[2 * MAX_SEQS], alone[MAX_SEQS];
 } t;
-
-static int read_floats(const struct json *j, float *v, int max)
-{
-    int n = 0;
-    for (const struct json *x = j ? json_child(j) : NULL; x; x = json_next(x)) {
-        assert_true(n < max);
-        v[n++] = (float)json_number(x);
-    }
-    return n;
-}
 
 static void read_sequence(const struct json *j, struct expected *s)
 {
     static const char *const outs[] = {"logits", "class", "pooled"};
-    int64_t id;
-    s->n = s->n_out = 0;
-    for (const struct json *x = json_child(json_get(j, "ids")); x;
-         x = json_next(x)) {
-        assert_int_equal(json_int(x, &id), 0);
-        assert_true(s->n < MAX_LEN);
-        s->ids[s->n++] = (int32_t)id;
-    }
+    s->n = golden_ids(json_get(j, "ids"), s->ids, MAX_LEN);
+    s->n_out = 0;
     assert_int_equal(
-        read_floats(json_get(j, "hidden"), s->hidden, MAX_LEN * WIDTH),
+        golden_floats(json_get(j, "hidden"), s->hidden, MAX_LEN * WIDTH),
         s->n * WIDTH);
     for (int i = 0; i < 3 && !s->n_out; i++)
         s->n_out =
-            read_floats(json_get(j, outs[i]), s->out, MAX_LEN * MAX_COLS);
+            golden_floats(json_get(j, outs[i]), s->out, MAX_LEN * MAX_COLS);
     assert_true(s->n_out > 0);
-    s->n_attention = read_floats(json_get(j, "attention"), s->attention,
-                                 LAYERS * HEADS * SHOWN * SHOWN);
+    s->n_attention = golden_floats(json_get(j, "attention"), s->attention,
+                                   LAYERS * HEADS * SHOWN * SHOWN);
 }
 
 static void open_fixture(const char *name)
@@ -169,37 +150,28 @@ static void step(struct rig *g, const int *order, int n, int show,
     }
 }
 
-static void expect_close(const char *what, int seq, const float *got,
-                         const float *want, int n)
-{
-    for (int i = 0; i < n; i++) {
-        double d = fabs((double)got[i] - (double)want[i]);
-        if (!(d <= TOLERANCE * fmax(1.0, fabs((double)want[i]))))
-            fail_msg("%s: sequence %d: %s[%d] is %.9g, expected %.9g", t.name,
-                     seq, what, i, (double)got[i], (double)want[i]);
-    }
-}
-
 static void check_outputs(const struct rig *g, int i, const struct got *got)
 {
     const struct expected *s = &t.seq[i];
     int cols = columns(g), rows = s->n_out / cols;
     assert_int_equal(rows * cols, s->n_out);
     for (int r = 0; r < rows; r++)
-        expect_close("out", i, got->out + (size_t)r * MAX_COLS,
-                     s->out + (size_t)r * (size_t)cols, cols);
+        golden_close(got->out + (size_t)r * MAX_COLS,
+                     s->out + (size_t)r * (size_t)cols, cols, TOLERANCE,
+                     "%s: sequence %d: out", t.name, i);
     for (int r = 0; r < s->n; r++)
-        expect_close("hidden", i, got->hidden + (size_t)r * 32,
-                     s->hidden + (size_t)r * WIDTH, WIDTH);
+        golden_close(got->hidden + (size_t)r * 32,
+                     s->hidden + (size_t)r * WIDTH, WIDTH, TOLERANCE,
+                     "%s: sequence %d: hidden", t.name, i);
 }
 
 /* --- tests --- */
 
 static void each_fixture(void (*fn)(void))
 {
-    assert_true(t.n_names > 10);
-    for (int i = 0; i < t.n_names; i++) {
-        open_fixture(t.names[i]);
+    assert_true(t.names.n > 10);
+    for (int i = 0; i < t.names.n; i++) {
+        open_fixture(t.names.name[i]);
         fn();
     }
 }
@@ -238,8 +210,9 @@ static void attention(void)
             continue;
         assert_int_equal(t.seq[s].n_attention, LAYERS * HEADS * n * n);
         step(&g, &s, 1, 1, &t.got[0]);
-        expect_close("attention", s, t.got[0].attention, t.seq[s].attention,
-                     LAYERS * HEADS * n * n);
+        golden_close(t.got[0].attention, t.seq[s].attention,
+                     LAYERS * HEADS * n * n, TOLERANCE,
+                     "%s: sequence %d: attention", t.name, s);
         seen++;
     }
     assert_true(seen > 2);
@@ -250,17 +223,6 @@ static void test_bert_attention_equals_transformers(void **state)
 {
     (void)state;
     each_fixture(attention);
-}
-
-static void expect_same(const char *what, int seq, const float *a,
-                        const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (memcmp(a + i, b + i, sizeof *a))
-            fail_msg("%s: sequence %d: %s: element %zu is %.9g here and %.9g "
-                     "there",
-                     t.name, seq, what, i, (double)a[i], (double)b[i]);
-    }
 }
 
 static void company(void)
@@ -282,10 +244,10 @@ static void company(void)
             rig_close(&g);
             for (int j = 0; j < n; j++) {
                 const struct got *a = &t.alone[order[j]];
-                expect_same("hidden", order[j], t.got[j].hidden, a->hidden,
-                            MAX_LEN * 32);
-                expect_same("out", order[j], t.got[j].out, a->out,
-                            MAX_LEN * MAX_COLS);
+                golden_same(t.got[j].hidden, a->hidden, MAX_LEN * 32,
+                            "%s: sequence %d: hidden", t.name, order[j]);
+                golden_same(t.got[j].out, a->out, MAX_LEN * MAX_COLS,
+                            "%s: sequence %d: out", t.name, order[j]);
             }
         }
     }
@@ -299,17 +261,8 @@ static void test_bert_bits_do_not_depend_on_company_or_threads(void **state)
 
 static int list_fixtures(void **state)
 {
-    DIR *d = opendir(GOLDEN);
     (void)state;
-    if (!d)
-        return -1;
-    for (struct dirent *x; (x = readdir(d)) != NULL;) {
-        if (x->d_name[0] == '.' || t.n_names == MAX_FIXTURES)
-            continue;
-        snprintf(t.names[t.n_names++], sizeof t.names[0], "%.127s", x->d_name);
-    }
-    closedir(d);
-    return 0;
+    return golden_names(GOLDEN, &t.names);
 }
 
 int main(void)

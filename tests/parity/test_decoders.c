@@ -19,6 +19,7 @@
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 #include "tests/support/model_dir.h"
 
 /* fp32 sums of up to 160 terms of size 1, in another order. */
@@ -88,7 +89,7 @@ static void read_expected(struct golden *t, int i)
     assert_int_equal(rows, s->n);
 }
 
-static void golden_open(struct golden *t, const struct model_arch *arch,
+static void open_golden(struct golden *t, const struct model_arch *arch,
                         const char *name, const char *file)
 {
     struct err e = ERR_INIT;
@@ -107,7 +108,7 @@ static void golden_open(struct golden *t, const struct model_arch *arch,
     t->n_attention *= cols;
 }
 
-static void golden_close(struct golden *t)
+static void close_golden(struct golden *t)
 {
     for (int i = 0; i < GOLDEN_SEQS; i++) {
         mem_aligned_free(t->seq[i].logits);
@@ -130,29 +131,6 @@ static void open_rig(struct golden *t, const struct model_arch *arch,
         fail_msg("%s: %s", t->what, e.msg);
     assert_int_equal(t->g.info.cols[OUT_LOGITS], t->seq[0].V);
     assert_int_equal(t->g.info.cols[OUT_HIDDEN], t->seq[0].width);
-}
-
-static void expect_close(const struct golden *t, const char *what,
-                         const float *got, const float *want, int n,
-                         double tolerance)
-{
-    for (int i = 0; i < n; i++) {
-        double d = fabs((double)got[i] - (double)want[i]);
-        if (!(d <= tolerance * fmax(1.0, fabs((double)want[i]))))
-            fail_msg("%s (%s): %s[%d] is %.9g, transformers says %.9g", t->what,
-                     t->g.k->name, what, i, (double)got[i], (double)want[i]);
-    }
-}
-
-static void expect_same(const struct golden *t, const char *what,
-                        const float *a, const float *b, int n)
-{
-    for (int i = 0; i < n; i++) {
-        if (memcmp(a + i, b + i, sizeof *a))
-            fail_msg("%s (%s): %s: element %d is %.9g here, %.9g there",
-                     t->what, t->g.k->name, what, i, (double)a[i],
-                     (double)b[i]);
-    }
 }
 
 static void step(struct golden *t, struct rig_item *item, int n)
@@ -222,8 +200,10 @@ static void expect_answer(const struct golden *t, const char *what, int i,
                           const struct answer *a, const struct answer *b)
 {
     const struct expected *x = &t->seq[i];
-    expect_same(t, what, a->logits, b->logits, x->n * x->V);
-    expect_same(t, what, a->hidden, b->hidden, x->n * x->width);
+    golden_same(a->logits, b->logits, (size_t)(x->n * x->V),
+                "%s (%s) %s: logits", t->what, t->g.k->name, what);
+    golden_same(a->hidden, b->hidden, (size_t)(x->n * x->width),
+                "%s (%s) %s: hidden", t->what, t->g.k->name, what);
 }
 
 /* All sequences in one step, then in chunks of different sizes. */
@@ -276,7 +256,8 @@ static void check_attention(struct golden *t, double tolerance)
     it.want[0] = (struct want){OUT_ATTENTION, 0, x->n, got, 0};
     step(t, &it, 1);
     if (tolerance > 0)
-        expect_close(t, "attention", got, t->attention, n, tolerance);
+        golden_close(got, t->attention, n, tolerance, "%s (%s): attention",
+                     t->what, t->g.k->name);
     rig_seq_close(&seq);
     mem_aligned_free(got);
 }
@@ -329,7 +310,7 @@ static void check(const struct model_arch *arch, const char *name,
     struct answer first[GOLDEN_SEQS] = {{0}};
     struct golden t;
     const struct kernels *k;
-    golden_open(&t, arch, name, file);
+    open_golden(&t, arch, name, file);
     for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
         struct answer a[GOLDEN_SEQS];
         open_rig(&t, arch, name, file, k->name, exact);
@@ -342,10 +323,10 @@ static void check(const struct model_arch *arch, const char *name,
         for (int i = 0; i < GOLDEN_SEQS; i++) {
             const struct expected *x = &t.seq[i];
             if (exact) {
-                expect_close(&t, "logits", a[i].logits, x->logits, x->n * x->V,
-                             tolerance);
-                expect_close(&t, "hidden", a[i].hidden, x->hidden,
-                             x->n * x->width, tolerance);
+                golden_close(a[i].logits, x->logits, x->n * x->V, tolerance,
+                             "%s (%s): logits", t.what, k->name);
+                golden_close(a[i].hidden, x->hidden, x->n * x->width, tolerance,
+                             "%s (%s): hidden", t.what, k->name);
             }
             if (f > 1) /* 0 is portable C */
                 expect_answer(&t, "another family", i, &first[i], &a[i]);
@@ -358,7 +339,7 @@ static void check(const struct model_arch *arch, const char *name,
     }
     for (int i = 0; i < GOLDEN_SEQS; i++)
         free_answer(&first[i]);
-    golden_close(&t);
+    close_golden(&t);
 }
 
 /* --- refusals --- */

@@ -29,6 +29,7 @@
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/shared_file.h"
 #include "tests/support/tokenizer_at.h"
 
 #define PTB_PERPLEXITY 135.844
@@ -54,12 +55,6 @@ struct converted {
     struct rig_seq seq;
     char dir[256];
 };
-
-static const char *shared_dir(void)
-{
-    const char *shared = getenv("SEQD_SHARED");
-    return shared ? shared : "../shared";
-}
 
 static int run_python(char *const argv[])
 {

@@ -4,14 +4,12 @@
  * are the same whole or in chunks, alone or in a ragged batch, folded or not.
  *
  * SPDX-License-Identifier: MIT */
-#include <dirent.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,11 +18,11 @@
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 
 /* fp32 sums of up to 60 terms of size 1, in another order than PyTorch's. */
 #define TOLERANCE 1e-5
 #define GOLDEN "tests/golden/"
-#define MAX_FIXTURES 64
 #define MAX_SEQS 8
 #define MAX_LEN 64
 #define MAX_COLS 64
@@ -48,34 +46,16 @@ struct fixture {
 static struct {
     char dir[512];
     struct fixture fixture;
-    char names[MAX_FIXTURES][128];
-    int n_names;
+    struct golden_names names;
 } t;
-
-static int read_floats(const struct json *j, float *v, int max)
-{
-    int n = 0;
-    for (const struct json *x = j ? json_child(j) : NULL; x; x = json_next(x)) {
-        assert_true(n < max);
-        v[n++] = (float)json_number(x);
-    }
-    return n;
-}
 
 static void read_sequence(const struct json *j, struct expected *s)
 {
-    int64_t id;
-    s->n = 0;
-    for (const struct json *x = json_child(json_get(j, "ids")); x;
-         x = json_next(x)) {
-        assert_int_equal(json_int(x, &id), 0);
-        assert_true(s->n < MAX_LEN);
-        s->ids[s->n++] = (int32_t)id;
-    }
-    s->n_out = read_floats(json_get(j, "out"), s->out, MAX_LEN * MAX_COLS);
-    s->n_top = read_floats(json_get(j, "top"), s->top, MAX_COLS);
-    s->n_h = read_floats(json_get(j, "h"), s->h, MAX_STATE);
-    s->n_c = read_floats(json_get(j, "c"), s->c, MAX_STATE);
+    s->n = golden_ids(json_get(j, "ids"), s->ids, MAX_LEN);
+    s->n_out = golden_floats(json_get(j, "out"), s->out, MAX_LEN * MAX_COLS);
+    s->n_top = golden_floats(json_get(j, "top"), s->top, MAX_COLS);
+    s->n_h = golden_floats(json_get(j, "h"), s->h, MAX_STATE);
+    s->n_c = golden_floats(json_get(j, "c"), s->c, MAX_STATE);
 }
 
 static void open_fixture(const char *name)
@@ -105,27 +85,6 @@ static void open_rig(struct rig *g, const char *family, int n_threads,
     struct err e = ERR_INIT;
     if (rig_open(g, &rnn_arch, t.dir, family, n_threads, fold_bytes, &e))
         fail_msg("%s: %s", t.fixture.name, e.msg);
-}
-
-static void expect_close(const char *what, const float *got, const float *want,
-                         int n)
-{
-    for (int i = 0; i < n; i++) {
-        double d = fabs((double)got[i] - (double)want[i]);
-        if (!(d <= TOLERANCE * fmax(1.0, fabs((double)want[i]))))
-            fail_msg("%s: %s[%d] is %.9g, PyTorch says %.9g", t.fixture.name,
-                     what, i, (double)got[i], (double)want[i]);
-    }
-}
-
-static void expect_same(const char *what, const float *a, const float *b,
-                        size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (memcmp(a + i, b + i, sizeof *a))
-            fail_msg("%s: %s: element %zu is %.9g here and %.9g there",
-                     t.fixture.name, what, i, (double)a[i], (double)b[i]);
-    }
 }
 
 static int columns(const struct rig *g)
@@ -179,9 +138,11 @@ static void expect_states(const struct rig *g, const struct rig_seq *seq,
         for (int d = 0; d < m->D; d++) {
             const float *h = seq->fixed[0] + rnn_state_h(m, i) + d * m->Hp;
             const float *c = seq->fixed[0] + rnn_state_c(m, i) + d * m->Hp;
-            expect_close("h", h, s->h + (i * m->D + d) * H, H);
+            golden_close(h, s->h + (i * m->D + d) * H, H, TOLERANCE, "%s: h",
+                         t.fixture.name);
             if (s->n_c)
-                expect_close("c", c, s->c + (i * m->D + d) * H, H);
+                golden_close(c, s->c + (i * m->D + d) * H, H, TOLERANCE,
+                             "%s: c", t.fixture.name);
             for (int j = H; j < m->Hp; j++)
                 assert_true(h[j] == 0.0f);
         }
@@ -201,7 +162,8 @@ static void check_outputs(const char *family)
         int rows = g.info.cols[OUT_CLASS] ? 1 : s->n;
         assert_int_equal(s->n_out, rows * columns(&g));
         run_alone(&g, s, MAX_LEN, &seq, out_a);
-        expect_close("output", out_a, s->out, s->n_out);
+        golden_close(out_a, s->out, s->n_out, TOLERANCE, "%s: output",
+                     t.fixture.name);
         expect_states(&g, &seq, s);
     }
     rig_seq_close(&seq);
@@ -230,7 +192,8 @@ static void check_hidden(const char *family)
                                    .ld = MAX_COLS};
         assert_int_equal(rig_step(&g, &it, 1, &e), 0);
         assert_int_equal(it.status, 0);
-        expect_close("hidden", top, s->top, s->n_top);
+        golden_close(top, s->top, s->n_top, TOLERANCE, "%s: hidden",
+                     t.fixture.name);
     }
     rig_seq_close(&seq);
     rig_close(&g);
@@ -251,9 +214,11 @@ static void check_chunks(const char *family)
         run_alone(&g, s, MAX_LEN, &a, out_a);
         for (int k = 0; k < 3; k++) {
             run_alone(&g, s, chunk[k], &b, out_b);
-            expect_same("chunks", out_a, out_b, (size_t)s->n_out);
-            expect_same("state after chunks", a.fixed[0], b.fixed[0],
-                        g.info.state.fixed_bytes / sizeof(float));
+            golden_same(out_a, out_b, (size_t)s->n_out, "%s: chunks",
+                        t.fixture.name);
+            golden_same(a.fixed[0], b.fixed[0],
+                        g.info.state.fixed_bytes / sizeof(float),
+                        "%s: state after chunks", t.fixture.name);
         }
     }
     rig_seq_close(&a);
@@ -296,8 +261,8 @@ static void check_batch(const char *family, int n_threads, int fold)
             if ((i * 5) % t.fixture.n_seq != q)
                 continue;
             assert_int_equal(it[i].status, 0);
-            expect_same(fold ? "folded batch" : "batch", out_a, out_batch[i],
-                        (size_t)s->n_out);
+            golden_same(out_a, out_batch[i], (size_t)s->n_out, "%s: %s",
+                        t.fixture.name, fold ? "folded batch" : "batch");
         }
     }
     for (int i = 0; i < BATCH; i++)
@@ -309,8 +274,8 @@ static void check_batch(const char *family, int n_threads, int fold)
 static void for_all(void (*check)(const char *family))
 {
     const struct kernels *k;
-    for (int i = 0; i < t.n_names; i++) {
-        open_fixture(t.names[i]);
+    for (int i = 0; i < t.names.n; i++) {
+        open_fixture(t.names.name[i]);
         for (int f = 0; (k = kernels_available(f)); f++)
             check(k->name);
     }
@@ -373,8 +338,8 @@ static void test_rnn_avx2_and_avx512_give_the_same_bits(void **state)
         print_message("skipped: this CPU lacks AVX-512 or AVX2\n");
         skip();
     }
-    for (int i = 0; i < t.n_names; i++) {
-        open_fixture(t.names[i]);
+    for (int i = 0; i < t.names.n; i++) {
+        open_fixture(t.names.name[i]);
         open_rig(&a, "avx2", 1, 0);
         open_rig(&b, "avx512", 1, 0);
         assert_int_equal(rig_seq_open(&a, &sa) | rig_seq_open(&b, &sb), 0);
@@ -382,7 +347,8 @@ static void test_rnn_avx2_and_avx512_give_the_same_bits(void **state)
             const struct expected *s = &t.fixture.seq[q];
             run_alone(&a, s, MAX_LEN, &sa, out_a);
             run_alone(&b, s, MAX_LEN, &sb, out_b);
-            expect_same("families", out_a, out_b, (size_t)s->n_out);
+            golden_same(out_a, out_b, (size_t)s->n_out, "%s: families",
+                        t.fixture.name);
         }
         rig_seq_close(&sa);
         rig_seq_close(&sb);
@@ -396,23 +362,18 @@ static void test_every_registered_architecture_has_a_fixture(void **state)
 {
     (void)state;
     for (int i = 0; registry_archs[i]; i++) {
-        char path[600];
-        struct dirent *d;
+        struct golden_names cases;
         int n = 0;
-        DIR *dir;
-        snprintf(path, sizeof path, GOLDEN "%s", registry_archs[i]->name);
-        dir = opendir(path);
-        while (dir && (d = readdir(dir))) {
-            struct stat st;
-            snprintf(path, sizeof path, GOLDEN "%s/%s/expected.json",
-                     registry_archs[i]->name, d->d_name);
-            n += stat(path, &st) == 0;
-            snprintf(path, sizeof path, GOLDEN "%s/%s/expected",
-                     registry_archs[i]->name, d->d_name);
-            n += stat(path, &st) == 0;
+        char dir[128], path[600];
+        snprintf(dir, sizeof dir, GOLDEN "%s", registry_archs[i]->name);
+        golden_names(dir, &cases);
+        for (int k = 0; k < cases.n; k++) {
+            snprintf(path, sizeof path, "%s/%s/expected.json", dir,
+                     cases.name[k]);
+            n += access(path, R_OK) == 0;
+            snprintf(path, sizeof path, "%s/%s/expected", dir, cases.name[k]);
+            n += access(path, R_OK) == 0;
         }
-        if (dir)
-            closedir(dir);
         if (n == 0)
             fail_msg("architecture '%s' has no fixture under " GOLDEN,
                      registry_archs[i]->name);
@@ -421,17 +382,8 @@ static void test_every_registered_architecture_has_a_fixture(void **state)
 
 static int list_fixtures(void **state)
 {
-    DIR *dir = opendir(GOLDEN "rnn");
-    struct dirent *d;
     (void)state;
-    while (dir && (d = readdir(dir))) {
-        if (d->d_name[0] == '.' || t.n_names == MAX_FIXTURES)
-            continue;
-        snprintf(t.names[t.n_names++], sizeof t.names[0], "%.120s", d->d_name);
-    }
-    if (dir)
-        closedir(dir);
-    return t.n_names > 0 ? 0 : -1;
+    return golden_names(GOLDEN "rnn", &t.names);
 }
 
 int main(void)

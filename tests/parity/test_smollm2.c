@@ -21,6 +21,7 @@
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 #include "tests/support/tokenizer_at.h"
 #include "tests/support/model_files.h"
 
@@ -57,16 +58,6 @@ static int open_model(struct rig *g, const char *kernels, int threads,
         fail_msg("%s", e.msg);
     assert_int_equal(g->info.fast, !exact);
     return 1;
-}
-
-static int read_ids(const struct json *list, int32_t *ids, int max)
-{
-    int n = 0;
-    for (const struct json *x = json_child(list); x; x = json_next(x)) {
-        assert_true(n < max);
-        ids[n++] = (int32_t)json_number(x);
-    }
-    return n;
 }
 
 static void step(struct rig *g, struct rig_item *it, int n)
@@ -188,7 +179,7 @@ static void check_logits(const char *kernels, int exact, int max_n)
     for (const struct json *p = json_child(json_get(ref, "prompts")); p;
          p = json_next(p)) {
         int32_t ids[MAX_PROMPT];
-        int n = read_ids(json_get(p, "ids"), ids, MAX_PROMPT);
+        int n = golden_ids(json_get(p, "ids"), ids, MAX_PROMPT);
         const char *name = json_string(json_get(p, "name"));
         struct rig_seq seq;
         if (n > max_n)
@@ -244,7 +235,7 @@ static void test_smollm2_last_hidden_state(void **state)
     if (!open_model(&g, "auto", 1, 1))
         skip();
     ref = model_reference(REF "trace.json");
-    n = read_ids(json_get(ref, "ids"), ids, MAX_PROMPT);
+    n = golden_ids(json_get(ref, "ids"), ids, MAX_PROMPT);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     run_prompt(&g, &seq, ids, n, OUT_HIDDEN, y);
     for (const struct json *x = json_child(json_get(ref, "steps")); x;
@@ -282,8 +273,8 @@ static int read_paths(const struct json *ref, struct path *p)
         int i = 0;
         assert_true(n < MAX_PROMPTS);
         p[n].name = json_string(json_get(x, "name"));
-        p[n].n = read_ids(json_get(x, "prompt_ids"), p[n].prompt, MAX_PROMPT);
-        assert_int_equal(read_ids(json_get(x, "ids"), p[n].ids, N_GREEDY),
+        p[n].n = golden_ids(json_get(x, "prompt_ids"), p[n].prompt, MAX_PROMPT);
+        assert_int_equal(golden_ids(json_get(x, "ids"), p[n].ids, N_GREEDY),
                          N_GREEDY);
         for (const struct json *m = json_child(json_get(x, "margins")); m;
              m = json_next(m))
@@ -417,7 +408,7 @@ static void last_row(const char *kernels, int threads, int exact, float *y)
     p = json_child(json_get(ref, "prompts"));
     for (int i = 0; i < 6; i++) /* "story", 69 tokens */
         p = json_next(p);
-    n = read_ids(json_get(p, "ids"), ids, MAX_PROMPT);
+    n = golden_ids(json_get(p, "ids"), ids, MAX_PROMPT);
     assert_int_equal(rig_seq_open(&g, &seq), 0);
     run_prompt(&g, &seq, ids, n, OUT_LOGITS, y);
     rig_seq_close(&seq);

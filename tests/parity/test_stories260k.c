@@ -23,7 +23,9 @@
 #include "models/transformer/archs.h"
 #include "models/registry.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 #include "tests/support/job_watch.h"
+#include "tests/support/shared_file.h"
 
 #define N_IDS 256
 #define V 512
@@ -39,29 +41,11 @@ static struct {
     float logits[V];
 } t;
 
-static const char *shared_dir(void)
-{
-    const char *shared = getenv("SEQD_SHARED");
-    return shared ? shared : "../shared";
-}
-
-static int read_numbers(const char *key, double *v, int max)
-{
-    int n = 0;
-    for (const struct json *x = json_child(json_get(t.expected, key)); x;
-         x = json_next(x)) {
-        assert_true(n < max);
-        v[n++] = json_number(x);
-    }
-    return n;
-}
-
 static int convert(void **state)
 {
     char script[] = "tests/golden/convert_stories260k.py", python[] = "python3";
     char shared[500], path[600];
     char *argv[] = {python, script, shared, t.dir, NULL};
-    double v[V];
     struct stat st;
     struct err e = ERR_INIT;
     pid_t pid;
@@ -80,12 +64,10 @@ static int convert(void **state)
              "%s/data/models/stories260K/expected-greedy.json", shared);
     if (json_load(path, "expected", NULL, &t.expected, &e))
         return -1;
-    assert_int_equal(read_numbers("ids", v, V), N_IDS);
-    for (int i = 0; i < N_IDS; i++)
-        t.ids[i] = (int32_t)v[i];
-    assert_int_equal(read_numbers("logits_pos0", v, V), V);
-    for (int i = 0; i < V; i++)
-        t.logits[i] = (float)v[i];
+    assert_int_equal(golden_ids(json_get(t.expected, "ids"), t.ids, N_IDS),
+                     N_IDS);
+    assert_int_equal(
+        golden_floats(json_get(t.expected, "logits_pos0"), t.logits, V), V);
     return 0;
 }
 

@@ -5,7 +5,6 @@
  * engine's.
  *
  * SPDX-License-Identifier: MIT */
-#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +21,7 @@
 #include "models/train/optim.h"
 #include "models/train/trainable.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
 #include "tests/support/rnn_random.h"
 
 #define GOLDEN "tests/golden/train"
@@ -33,13 +33,11 @@
 #define LAST_TOLERANCE 1e-3
 
 #define STEPS 20
-#define MAX_CASES 64
 #define MAX_T 16
 #define MAX_N 64
 
 static struct {
-    char names[MAX_CASES][64];
-    int n_names;
+    struct golden_names names;
     struct blas blas;
     const struct recipe *recipe;
 } all;
@@ -272,8 +270,8 @@ static void check_curve(struct trainee *t)
 static void each_case(void (*check)(struct trainee *))
 {
     struct trainee t;
-    for (int i = 0; i < all.n_names; i++) {
-        open_case(&t, all.names[i]);
+    for (int i = 0; i < all.names.n; i++) {
+        open_case(&t, all.names.name[i]);
         check(&t);
         close_case(&t);
     }
@@ -453,18 +451,10 @@ static void test_train_forward_is_the_engines(void **state)
 static int open_all(void **state)
 {
     struct err e = ERR_INIT;
-    DIR *dir = opendir(GOLDEN);
-    struct dirent *d;
     (void)state;
-    while (dir != NULL && (d = readdir(dir)) != NULL)
-        if (d->d_name[0] != '.' && all.n_names < MAX_CASES)
-            snprintf(all.names[all.n_names++], sizeof all.names[0], "%.60s",
-                     d->d_name);
-    if (dir != NULL)
-        closedir(dir);
     if (blas_open(&all.blas, &e) != 0)
         return -1;
-    return all.n_names > 0 ? 0 : -1;
+    return golden_names(GOLDEN, &all.names);
 }
 
 static int close_all(void **state)

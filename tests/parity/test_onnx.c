@@ -1,8 +1,14 @@
-/* The kernels of Transformers against ONNX's operator vectors: Attention,
- * LayerNormalization and RMSNormalization, Gelu, Softmax and LogSoftmax,
- * RotaryEmbedding, for every family. Arbitrary masks, which no model here has,
- * are added to the scores between two kernels. The files are shared data beside
- * the repository; skipped where they are not there.
+/* ONNX's operator vectors, for every family: Attention, LayerNormalization and
+ * RMSNormalization, Gelu, Softmax and LogSoftmax, RotaryEmbedding against the
+ * kernels of Transformers; RNN, LSTM and GRU against the cells, whose inputs
+ * are vectors: cell_project and the cell's forward are called directly. The
+ * files are shared data beside the repository; skipped where they are not
+ * there.
+ *
+ * Arbitrary masks, which no model here has, are added to the scores between two
+ * kernels. Left out, since PyTorch's cells have no such term: peepholes; and a
+ * GRU that resets before the product (linear_before_reset = 0) wherever that
+ * differs, which is with a recurrent bias or from the second time step on.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -17,10 +23,13 @@
 #include <cmocka.h>
 
 #include "engine/base/json.h"
+#include "engine/base/mem.h"
 #include "engine/compute/kernels.h"
+#include "models/rnn/cell.h"
 #include "tests/support/shared_file.h"
 
 #define TOLERANCE 2e-6 /* the vectors are fp32 results of size 1 */
+#define CELL_TOLERANCE 1e-5
 #define MAX_ELEMENTS 4096
 #define MAX_KEYS 32
 #define MAX_HEAD 32
@@ -326,6 +335,172 @@ static void rotary_case(const struct json *j, const struct kernels *k)
     compare(j, k, x.v, &y);
 }
 
+/* --- cells --- */
+
+#define MAX_BATCH 16
+
+struct vectors {
+    const char *name, *op;
+    struct array X, W, R, B, Y, Y_h;
+    int peepholes, layout, linear_before_reset;
+    int steps, batch, inputs, H;
+};
+
+static void read_cell(const struct json *j, struct vectors *v)
+{
+    static struct array P;
+    v->name = json_string(json_get(j, "case"));
+    v->op = json_string(json_get(j, "op"));
+    v->layout = (int)attribute(j, "layout", 0);
+    v->linear_before_reset = (int)attribute(j, "linear_before_reset", 0);
+    v->H = (int)attribute(j, "hidden_size", 0);
+    read_array(j, "inputs", "X", &v->X);
+    read_array(j, "inputs", "W", &v->W);
+    read_array(j, "inputs", "R", &v->R);
+    read_array(j, "inputs", "B", &v->B);
+    read_array(j, "inputs", "P", &P);
+    read_array(j, "outputs", "Y", &v->Y);
+    read_array(j, "outputs", "Y_h", &v->Y_h);
+    v->peepholes = P.n > 0;
+    v->batch = v->X.dim[v->layout ? 0 : 1];
+    v->steps = v->X.dim[v->layout ? 1 : 0];
+    v->inputs = v->X.dim[2];
+    assert_true(v->Y_h.n == v->batch * v->H);
+}
+
+/* Why PyTorch's cells cannot express the case, or NULL. */
+static const char *left_out(const struct vectors *v)
+{
+    int GH = v->W.dim[1], recurrent_bias = 0;
+    if (v->peepholes)
+        return "peepholes";
+    if (strcmp(v->op, "GRU") || v->linear_before_reset)
+        return NULL;
+    for (int i = 0; i < v->B.n - GH; i++)
+        recurrent_bias |= v->B.v[GH + i] != 0.0f;
+    return v->steps > 1 || recurrent_bias ? "linear_before_reset is 0" : NULL;
+}
+
+/* Gates of rows [G*H][cols] from ONNX's order to PyTorch's. */
+static void reorder(const struct vectors *v, const float *from, int cols,
+                    float *to)
+{
+    static const int lstm[] = {0, 2, 3, 1}; /* i o f c to i f g o */
+    static const int gru[] = {1, 0, 2};     /* z r h to r z n */
+    static const int rnn[] = {0};
+    const int *order = strcmp(v->op, "LSTM") == 0  ? lstm
+                       : strcmp(v->op, "GRU") == 0 ? gru
+                                                   : rnn;
+    int block = v->H * cols;
+    for (int g = 0; g < v->W.dim[1] / v->H; g++)
+        memcpy(to + g * block, from + order[g] * block,
+               (size_t)block * sizeof *to);
+}
+
+static void pack_cell(const struct vectors *v, const struct cell_kind *kind,
+                      struct cell *w)
+{
+    static float W[MAX_ELEMENTS], R[MAX_ELEMENTS], bx[MAX_ELEMENTS],
+        bh[MAX_ELEMENTS];
+    int GH = v->W.dim[1];
+    struct cell_params p = {.W_ih = W,
+                            .W_hh = R,
+                            .I = v->inputs,
+                            .H = v->H,
+                            .n_parts = 1,
+                            .part = v->inputs,
+                            .part_stride = v->inputs};
+    struct err e = ERR_INIT;
+    reorder(v, v->W.v, v->inputs, W);
+    reorder(v, v->R.v, v->H, R);
+    if (v->B.n) {
+        reorder(v, v->B.v, 1, bx);
+        reorder(v, v->B.v + GH, 1, bh);
+        p.b_ih = bx;
+        p.b_hh = bh;
+    }
+    assert_int_equal(cell_pack(kind, &p, w, &e), 0);
+}
+
+static void expect_cell(const struct vectors *v, const char *what, float got,
+                        float want)
+{
+    if (!(fabs((double)got - (double)want) <= CELL_TOLERANCE))
+        fail_msg("%s: %s is %.9g, expected %.9g", v->name, what, (double)got,
+                 (double)want);
+}
+
+/* All steps of the case; h [batch][Hp] and, where the case has it, Y. */
+static void run_cell(const struct vectors *v, const struct cell_kind *kind,
+                     const struct cell *w, const struct kernels *k)
+{
+    size_t Hp = (size_t)w->Hp, width = Hp * (size_t)w->G;
+    size_t batch = (size_t)v->batch;
+    float *h = mem_floats(2 * batch * Hp), *c = mem_floats(batch * Hp);
+    float *a = mem_floats(batch * width);
+    float *gates = mem_floats(cell_gate_floats(v->batch));
+    const float *rows[MAX_BATCH], *in[MAX_BATCH];
+    int now = 0;
+    assert_true(h && c && a && gates && v->batch <= MAX_BATCH);
+    for (int t0 = 0; t0 < v->steps; t0++, now = !now) {
+        struct cell_step s = {.m = v->batch,
+                              .j1 = w->Hp,
+                              .a = in,
+                              .h_in = h + (size_t)now * batch * Hp,
+                              .h_out = h + (size_t)!now * batch * Hp,
+                              .ld_in = Hp,
+                              .ld_out = Hp,
+                              .c = c,
+                              .ldc = Hp,
+                              .gates = gates,
+                              .rows = rows};
+        int at = v->layout ? t0 * v->inputs : t0 * v->batch * v->inputs;
+        int ld = v->layout ? v->steps * v->inputs : v->inputs;
+        cell_project(k, w, v->batch, 0, w->Hp, v->X.v + at, (size_t)ld, a,
+                     rows);
+        for (int r = 0; r < v->batch; r++)
+            in[r] = a + (size_t)r * width;
+        kind->forward(k, w, &s);
+        for (int i = 0; v->Y.n && i < v->batch * v->H; i++) {
+            int r = i / v->H, j = i % v->H;
+            int step = v->layout ? r * v->steps + t0 : t0 * v->batch + r;
+            expect_cell(v, "Y", s.h_out[(size_t)r * Hp + (size_t)j],
+                        v->Y.v[step * v->H + j]);
+        }
+    }
+    for (int i = 0; i < v->batch * v->H; i++)
+        expect_cell(v, "Y_h",
+                    h[(size_t)now * batch * Hp + (size_t)(i / v->H) * Hp +
+                      (size_t)(i % v->H)],
+                    v->Y_h.v[i]);
+    mem_aligned_free(h);
+    mem_aligned_free(c);
+    mem_aligned_free(a);
+    mem_aligned_free(gates);
+}
+
+static int n_left_out;
+
+static void cell_case(const struct json *j, const struct kernels *k)
+{
+    static struct vectors v;
+    const struct cell_kind *kind = &cell_elman_tanh;
+    const char *why;
+    struct cell w;
+    read_cell(j, &v);
+    why = left_out(&v);
+    if (why) {
+        print_message("left out: %s: %s\n", v.name, why);
+        n_left_out++;
+        return;
+    }
+    if (strcmp(v.op, "RNN") != 0)
+        kind = strcmp(v.op, "LSTM") == 0 ? &cell_lstm : &cell_gru;
+    pack_cell(&v, kind, &w);
+    run_cell(&v, kind, &w, k);
+    cell_fini(&w);
+}
+
 /* --- tests --- */
 
 static void run_file(const char *file, case_fn *fn, int n)
@@ -360,6 +535,17 @@ static void test_rotary_positions_match_the_onnx_vectors(void **state)
     run_file("data/onnx-op-vectors/rotary.jsonl", rotary_case, 5);
 }
 
+static void test_rnn_cells_match_the_onnx_vectors(void **state)
+{
+    int families = 0;
+    (void)state;
+    while (kernels_available(families))
+        families++;
+    n_left_out = 0;
+    run_file("data/onnx-op-vectors/rnn.jsonl", cell_case, 12);
+    assert_int_equal(n_left_out, 2 * families);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_norms_match_the_onnx_vectors),
         cmocka_unit_test(test_activations_match_the_onnx_vectors),
         cmocka_unit_test(test_rotary_positions_match_the_onnx_vectors),
+        cmocka_unit_test(test_rnn_cells_match_the_onnx_vectors),
     };
     kernels_enter_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);

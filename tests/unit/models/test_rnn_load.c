@@ -12,6 +12,7 @@
 #include "engine/base/mem.h"
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
+#include "tests/support/arch_rig.h"
 #include "tests/support/rnn_random.h"
 
 static const struct rnn_shape lm = {
@@ -26,14 +27,22 @@ static const struct rnn_shape classifier = {.cell = "gru",
                                             .C = 3,
                                             .pooling = "mean",
                                             .P = 5};
+
 #define SAME "\"vocab_size\": 12, \"embedding_dim\": 6, \"hidden_size\": 18"
+#define LM "\"cell\": \"lstm\", \"head\": \"lm\", " SAME
+#define LM2 LM ", \"num_layers\": 2"
+#define GRU                                                                    \
+    "\"cell\": \"gru\", \"head\": \"classifier\", \"projection_dim\": "        \
+    "5, " SAME
+
 /* load() of the checkpoint in dir under another config.json, which stays. */
 static int load_with(const char *dir, const char *config, int n_tokens,
-                     struct model_info *info, struct err *e)
+                     struct err *e)
 {
     struct load_opts o = {.label = "m",
                           .n_vocab_tokenizer = n_tokens,
                           .options = &(struct engine_options){0}};
+    struct model_info info;
     struct checkpoint *c;
     char path[100];
     void *self = NULL;
@@ -43,11 +52,22 @@ static int load_with(const char *dir, const char *config, int n_tokens,
     FILE *f = fopen(path, "w");
     assert_true(f && fputs(config, f) >= 0 && fclose(f) == 0);
     assert_int_equal(checkpoint_open(dir, "m", &c, e), 0);
-    rc = rnn_arch.load(&o, c, info, &self, e);
+    rc = rnn_arch.load(&o, c, &info, &self, e);
     if (!rc)
         rnn_arch.unload(self);
     checkpoint_close(c);
     return rc;
+}
+
+static void expect_refused(const char *dir, const char *config, int n_tokens,
+                           const char *says)
+{
+    struct err e = ERR_INIT;
+    if (!load_with(dir, config, n_tokens, &e))
+        fail_msg("loaded: %s", config);
+    assert_int_equal(e.code, ERR_FORMAT);
+    if (!strstr(e.msg, says))
+        fail_msg("'%s' does not say '%s'", e.msg, says);
 }
 
 static void test_load_refuses_what_does_not_fit(void **state)
@@ -58,101 +78,67 @@ static void test_load_refuses_what_does_not_fit(void **state)
         {"{" SAME ", \"head\": \"lm\"}", "cell"},
         {"{\"cell\": \"lstm\", " SAME "}", "head"},
         {"{\"cell\": \"rwkv\", \"head\": \"lm\", " SAME "}", "cell"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 9, " SAME "}",
-         "num_layers"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"bidirectional\": true, " SAME
-         "}",
-         "'bidirectional' is true"},
-        {"{\"cell\": \"lstm\", \"nonlinearity\": \"relu\", \"head\": "
-         "\"lm\", " SAME "}",
-         "'nonlinearity'"},
+        {"{" LM ", \"num_layers\": 9}", "num_layers"},
+        {"{" LM ", \"bidirectional\": true}", "'bidirectional' is true"},
+        {"{" LM ", \"nonlinearity\": \"relu\"}", "'nonlinearity'"},
         {"{\"cell\": \"lstm\", \"head\": \"classifier\", " SAME "}",
          "'id2label' has 0 entries"},
-        {"{\"cell\": \"lstm\", \"head\": \"classifier\", \"id2label\": "
-         "{\"0\": \"a\", \"2\": \"b\"}, " SAME "}",
+        {"{\"cell\": \"lstm\", \"head\": \"classifier\", \"id2label\": {\"0\": "
+         "\"a\", \"2\": \"b\"}, " SAME "}",
          "no string \"1\""},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"tie_word_embeddings\": "
-         "true, " SAME "}",
+        {"{" LM ", \"tie_word_embeddings\": true}",
          "needs embedding_dim 18, found 6"},
         {"{\"cell\": \"gru\", \"head\": \"lm\", " SAME "}",
          "tensor 'rnn.weight_ih_l0' is [72,6], expected [54,6]"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 3, " SAME "}",
-         "rnn.weight_ih_l2"},
+        {"{" LM ", \"num_layers\": 3}", "rnn.weight_ih_l2"},
         {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
          "\"vocab_size\": 13, \"embedding_dim\": 6, \"hidden_size\": 18}",
          "tensor 'embedding.weight' is [12,6], expected [13,6]"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
-         "\"projection_dim\": 4, " SAME "}",
-         "projection.weight"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
-         "\"tensor_prefix\": {\"rnn\": \"encoder.\"}, " SAME "}",
+        {"{" LM2 ", \"projection_dim\": 4}", "projection.weight"},
+        {"{" LM2 ", \"tensor_prefix\": {\"rnn\": \"encoder.\"}}",
          "encoder.weight_ih_l0"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", " SAME "}",
-         "tensor 'rnn.weight_ih_l1' is not part of what config.json describes: "
-         "num_layers 1"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
-         "\"bias\": false, " SAME "}",
-         "tensor 'rnn.bias_ih_l0' is not part"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
-         "\"tensor_prefix\": \"rnn.\", " SAME "}",
+        {"{" LM "}", "tensor 'rnn.weight_ih_l1' is not part of what "
+                     "config.json describes: num_layers 1"},
+        {"{" LM2 ", \"bias\": false}", "tensor 'rnn.bias_ih_l0' is not part"},
+        {"{" LM2 ", \"tensor_prefix\": \"rnn.\"}",
          "'tensor_prefix' is a string, expected an object"},
-        {"{\"cell\": \"lstm\", \"head\": \"lm\", \"num_layers\": 2, "
-         "\"tensor_prefix\": {\"lstm\": \"rnn.\"}, " SAME "}",
+        {"{" LM2 ", \"tensor_prefix\": {\"lstm\": \"rnn.\"}}",
          "'tensor_prefix.lstm'"},
     };
     char dir[64];
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        struct model_info info;
-        struct err e = ERR_INIT;
-        if (!load_with(dir, row[i].config, 0, &info, &e))
-            fail_msg("loaded: %s", row[i].config);
-        assert_int_equal(e.code, ERR_FORMAT);
-        if (!strstr(e.msg, row[i].message))
-            fail_msg("'%s' does not say '%s'", e.msg, row[i].message);
-    }
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        expect_refused(dir, row[i].config, 0, row[i].message);
     rnn_random_remove(dir);
 }
 
 static void test_load_compares_the_tokenizer(void **state)
 {
-    const char *config = "{\"cell\": \"lstm\", \"head\": \"lm\", "
-                         "\"num_layers\": 2, " SAME "}";
-    struct model_info info;
     struct err e = ERR_INIT;
     char dir[64];
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
-    assert_int_equal(load_with(dir, config, 12, &info, &e), 0);
-    assert_int_equal(load_with(dir, config, 11, &info, &e), -1);
-    assert_non_null(strstr(e.msg, "tokenizer.json has 11 entries"));
+    assert_int_equal(load_with(dir, "{" LM2 "}", 12, &e), 0);
+    expect_refused(dir, "{" LM2 "}", 11, "tokenizer.json has 11 entries");
     rnn_random_remove(dir);
 }
 
 static void test_load_refuses_a_second_direction_that_config_lacks(void **state)
 {
-    const char *config = "{\"cell\": \"gru\", \"head\": \"classifier\", "
-                         "\"projection_dim\": 5, \"id2label\": {\"0\": \"a\", "
-                         "\"1\": \"b\", \"2\": \"c\"}, " SAME "}";
-    struct model_info info;
-    struct err e = ERR_INIT;
+    const char *config =
+        "{" GRU ", \"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}}";
     char dir[64];
     (void)state;
     assert_int_equal(rnn_random_write(&classifier, 3, dir), 0);
-    assert_int_equal(load_with(dir, config, 0, &info, &e), -1);
-    assert_non_null(strstr(e.msg, "'rnn.weight_ih_l0_reverse' is not part"));
+    expect_refused(dir, config, 0, "'rnn.weight_ih_l0_reverse' is not part");
     rnn_random_remove(dir);
 }
 
 /* The last tensor of the file ends with a NaN. */
 static void test_load_refuses_weights_that_are_not_finite(void **state)
 {
-    const char *config = "{\"cell\": \"lstm\", \"head\": \"lm\", "
-                         "\"num_layers\": 2, " SAME "}";
     const unsigned char nan[4] = {0, 0, 0xc0, 0x7f};
-    struct model_info info;
-    struct err e = ERR_INIT;
     char dir[64], path[128];
     (void)state;
     assert_int_equal(rnn_random_write(&lm, 3, dir), 0);
@@ -162,75 +148,66 @@ static void test_load_refuses_weights_that_are_not_finite(void **state)
     assert_int_equal(fseek(f, -4, SEEK_END), 0);
     assert_int_equal(fwrite(nan, 4, 1, f), 1);
     assert_int_equal(fclose(f), 0);
-    assert_int_equal(load_with(dir, config, 12, &info, &e), -1);
-    assert_int_equal(e.code, ERR_FORMAT);
-    assert_non_null(strstr(e.msg, "tensor 'output.bias' holds a number"));
+    expect_refused(dir, "{" LM2 "}", 12, "tensor 'output.bias' holds a number");
     rnn_random_remove(dir);
 }
 
-static int open_shape(const struct rnn_shape *s, char *dir,
-                      struct checkpoint **c)
+static void open_shape(const struct rnn_shape *s, struct rig *g)
 {
     struct err e = ERR_INIT;
-    return rnn_random_write(s, 3, dir) || checkpoint_open(dir, "m", c, &e) ||
-           !checkpoint_hparams(*c, &e) || !checkpoint_weights(*c, &e);
+    char dir[64];
+    assert_int_equal(rnn_random_write(s, 3, dir), 0);
+    if (rig_open(g, &rnn_arch, dir, "auto", 1, 0, &e))
+        fail_msg("%s", e.msg);
+    rnn_random_remove(dir);
 }
 
 static void test_load_tells_the_engine_what_it_is(void **state)
 {
-    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
-    struct model_info info;
+    const struct model_info *info;
+    struct rig g;
     struct err e = ERR_INIT;
-    struct checkpoint *c;
-    char dir[64];
-    void *self;
     (void)state;
-    assert_int_equal(open_shape(&lm, dir, &c), 0);
-    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
-    assert_int_equal(info.cols[OUT_LOGITS], 12);
-    assert_int_equal(info.cols[OUT_CLASS], 0);
-    assert_int_equal(info.state.port[0].whole, 0);
-    assert_int_equal(info.max_chain, RNN_MAX_CHAIN);
-    assert_int_equal(info.parameters,
-                     weights_parameters(checkpoint_weights(c, &e)));
-    assert_string_equal(info.summary, "lstm 6-18x2");
-    assert_int_equal(info.token_flops, 2 * (24 + 36) * 72);
-    assert_int_equal(info.row_flops, 2 * 12 * 18);
+    open_shape(&lm, &g);
+    info = &g.info;
+    assert_int_equal(info->cols[OUT_LOGITS], 12);
+    assert_int_equal(info->cols[OUT_CLASS], 0);
+    assert_int_equal(info->state.port[0].whole, 0);
+    assert_int_equal(info->max_chain, RNN_MAX_CHAIN);
+    assert_int_equal(info->parameters,
+                     weights_parameters(checkpoint_weights(g.c, &e)));
+    assert_string_equal(info->summary, "lstm 6-18x2");
+    assert_int_equal(info->token_flops, 2 * (24 + 36) * 72);
+    assert_int_equal(info->row_flops, 2 * 12 * 18);
     /* 2 layers, h and c, 18 units in 32 */
-    assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
-    assert_int_equal(info.state.port[0].page_tokens, 0);
-    rnn_arch.unload(self);
-    checkpoint_close(c);
-    rnn_random_remove(dir);
-    assert_int_equal(open_shape(&classifier, dir, &c), 0);
-    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
-    assert_int_equal(info.cols[OUT_CLASS], 3);
-    assert_string_equal(info.labels[2], "label-2");
-    assert_int_equal(info.state.port[0].whole, 1);
-    assert_int_equal(info.max_chain, 0);
-    assert_int_equal(info.cols[OUT_HIDDEN], 36);
+    assert_int_equal(info->state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    assert_int_equal(info->state.port[0].page_tokens, 0);
+    rig_close(&g);
+    open_shape(&classifier, &g);
+    assert_int_equal(info->cols[OUT_CLASS], 3);
+    assert_string_equal(info->labels[2], "label-2");
+    assert_int_equal(info->state.port[0].whole, 1);
+    assert_int_equal(info->max_chain, 0);
+    assert_int_equal(info->cols[OUT_HIDDEN], 36);
     /* h of both directions, and their sum */
-    assert_int_equal(info.state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
-    rnn_arch.unload(self);
-    checkpoint_close(c);
-    rnn_random_remove(dir);
+    assert_int_equal(info->state.fixed_bytes, 2 * 2 * 32 * sizeof(float));
+    rig_close(&g);
 }
 
 static void test_load_fails_cleanly_without_memory(void **state)
 {
     struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
     struct model_info info;
-    struct checkpoint *c;
-    char dir[64];
+    struct rig g;
     void *self;
     int failures = 0;
     (void)state;
-    assert_int_equal(open_shape(&classifier, dir, &c), 0);
+    open_shape(&classifier, &g);
     for (long n = 1; n < 200; n++) {
         struct err e = ERR_INIT;
         int rc;
         mem_fail_at(n);
-        rc = rnn_arch.load(&o, c, &info, &self, &e);
+        rc = rnn_arch.load(&o, g.c, &info, &self, &e);
         mem_fail_at(0);
         if (!rc) {
             rnn_arch.unload(self);
@@ -240,8 +217,7 @@ static void test_load_fails_cleanly_without_memory(void **state)
         failures++;
     }
     assert_in_range(failures, 20, 190);
-    checkpoint_close(c);
-    rnn_random_remove(dir);
+    rig_close(&g);
 }
 
 static size_t scratch(const void *self, int items, int tokens, int rows,
@@ -256,24 +232,16 @@ static size_t scratch(const void *self, int items, int tokens, int rows,
 
 static void test_scratch_grows_with_every_limit(void **state)
 {
-    struct load_opts o = {.label = "m", .options = &(struct engine_options){0}};
-    struct model_info info;
-    struct err e = ERR_INIT;
-    struct checkpoint *c;
-    char dir[64];
-    void *self;
+    struct rig g;
     size_t base;
     (void)state;
-    assert_int_equal(open_shape(&classifier, dir, &c), 0);
-    assert_int_equal(rnn_arch.load(&o, c, &info, &self, &e), 0);
-    base = scratch(self, 64, 256, 64, 2);
-    assert_true(scratch(self, 65, 256, 64, 2) > base);
-    assert_true(scratch(self, 64, 257, 64, 2) > base);
-    assert_true(scratch(self, 64, 256, 65, 2) > base);
-    assert_true(scratch(self, 64, 256, 64, 3) > base);
-    rnn_arch.unload(self);
-    checkpoint_close(c);
-    rnn_random_remove(dir);
+    open_shape(&classifier, &g);
+    base = scratch(g.self, 64, 256, 64, 2);
+    assert_true(scratch(g.self, 65, 256, 64, 2) > base);
+    assert_true(scratch(g.self, 64, 257, 64, 2) > base);
+    assert_true(scratch(g.self, 64, 256, 65, 2) > base);
+    assert_true(scratch(g.self, 64, 256, 64, 3) > base);
+    rig_close(&g);
 }
 
 static void test_registry_names_are_unique_and_complete(void **state)

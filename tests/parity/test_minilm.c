@@ -1,6 +1,6 @@
 /* all-MiniLM-L6-v2 as its reference has it (../shared/models): ids, hidden
- * states, sentence embeddings; and WordPiece on the vocabularies and texts of
- * ../shared. SEQD_MODELS names the folder that get.sh has filled.
+ * states, sentence embeddings. SEQD_MODELS names the folder that get.sh has
+ * filled.
  *
  * SPDX-License-Identifier: MIT */
 #include <limits.h>
@@ -29,9 +29,7 @@
 #define LEAST_COSINE 0.99999
 #define WIDTH 384
 #define LIMIT 256 /* tokens, [CLS] and [SEP] included */
-#define GGML "data/tokenizers/ggml/ggml-vocab-bert-bge.gguf"
-#define MARK "\n__ggml_vocab_test__\n"
-#define STEP 8 /* texts of a batch */
+#define STEP 8    /* texts of a batch */
 
 static struct tokenizer *open_tokenizer(const char *path)
 {
@@ -64,83 +62,6 @@ static char *read_shared(const char *name, size_t *n)
     }
     return s;
 }
-
-/* ids must be the numbers in line, up to `end`. */
-static void assert_line(const struct token_list *l, const char *line,
-                        const char *end, int number)
-{
-    int i = 0;
-    while (line < end) {
-        char *next;
-        long id = strtol(line, &next, 10);
-        if (next == line || next > end)
-            break;
-        if (i >= l->n || l->v[i].id != id)
-            fail_msg("text %d: token %d of %d differs, expected %ld", number, i,
-                     l->n, id);
-        i++;
-        line = next;
-    }
-    if (i != l->n)
-        fail_msg("text %d: %d tokens, expected %d", number, l->n, i);
-}
-
-/* Texts that `sep` ends, against lines of ids. */
-static int compare(const struct tokenizer *t, const char *texts, size_t n,
-                   const char *sep, const char *ids, size_t n_ids)
-{
-    const char *end = texts + n, *end_ids = ids + n_ids;
-    size_t k = strlen(sep);
-    int count = 0;
-    while (texts < end) {
-        const char *stop = memmem(texts, (size_t)(end - texts), sep, k);
-        const char *eol = memchr(ids, '\n', (size_t)(end_ids - ids));
-        struct token_list l = {0};
-        struct err e = ERR_INIT;
-        stop = stop ? stop : end;
-        assert_non_null(eol);
-        if (tokenizer_encode(t, texts, (size_t)(stop - texts), 0, INT_MAX, &l,
-                             &e))
-            fail_msg("%s", e.msg);
-        assert_line(&l, ids, eol, count++);
-        token_list_fini(&l);
-        texts = stop + k;
-        ids = eol + 1;
-    }
-    return count;
-}
-
-static void test_wordpiece_equals_ggml_on_bert_bge(void **state)
-{
-    char path[PATH_MAX];
-    size_t n, n_ids;
-    (void)state;
-    char *texts = read_shared(GGML ".inp", &n);
-    char *ids = read_shared(GGML ".out", &n_ids);
-    assert_true(shared_path(GGML, path, sizeof path));
-    struct tokenizer *t = open_tokenizer(path);
-    assert_int_equal(tokenizer_size(t), 30522);
-    assert_int_equal(compare(t, texts, n, MARK, ids, n_ids), 46);
-    tokenizer_close(t);
-    free(texts);
-    free(ids);
-}
-
-static void test_wordpiece_equals_tokenizers_on_3000_lines(void **state)
-{
-    size_t n, n_ids;
-    (void)state;
-    struct tokenizer *t = open_tokenizer(minilm());
-    char *texts = read_shared("models/tokenizer-vectors/lines.txt.gz", &n);
-    char *ids = read_shared(
-        "models/tokenizer-vectors/all-minilm-l6-v2.ids.txt.gz", &n_ids);
-    assert_int_equal(compare(t, texts, n, "\n", ids, n_ids), 3000);
-    tokenizer_close(t);
-    free(texts);
-    free(ids);
-}
-
-/* --- the model --- */
 
 struct text {
     int32_t ids[LIMIT];
@@ -306,8 +227,6 @@ static void test_minilm_hidden_states_equal_the_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wordpiece_equals_ggml_on_bert_bge),
-        cmocka_unit_test(test_wordpiece_equals_tokenizers_on_3000_lines),
         cmocka_unit_test(test_minilm_embeddings_equal_the_reference),
         cmocka_unit_test(test_minilm_hidden_states_equal_the_reference),
     };

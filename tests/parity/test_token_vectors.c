@@ -1,7 +1,8 @@
-/* Token ids of byte-level BPE against llama.cpp and Hugging Face tokenizers:
- * the strings of llama.cpp's own vocabularies, 3,000 lines of mixed text, and
- * SmolLM2's control tokens. $SEQD_SHARED (default ../shared) has the data,
- * $SEQD_MODELS the real checkpoint; what is missing is skipped.
+/* Token ids against llama.cpp and Hugging Face tokenizers: the strings of
+ * llama.cpp's own vocabularies (byte-level BPE, SentencePiece, WordPiece), 3,000
+ * lines of mixed text, and SmolLM2's control tokens. $SEQD_SHARED (default
+ * ../shared) has the data, $SEQD_MODELS the real checkpoints; what is missing
+ * is skipped.
  *
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -47,7 +48,7 @@ static struct tokenizer *open_shared(const char *name)
     return open_path(path);
 }
 
-static struct tokenizer *open_smollm2(void)
+static struct tokenizer *open_model(const char *name)
 {
     char path[512];
     const char *models = getenv("SEQD_MODELS");
@@ -55,7 +56,7 @@ static struct tokenizer *open_smollm2(void)
         print_message("skipped: SEQD_MODELS is not set\n");
         skip();
     }
-    snprintf(path, sizeof(path), "%s/smollm2-135m-instruct", models);
+    snprintf(path, sizeof(path), "%s/%s", models, name);
     return open_path(path);
 }
 
@@ -107,7 +108,8 @@ static int check_all(const char *what, const struct tokenizer *t)
     return lost;
 }
 
-static void check_ggml(const char *name)
+/* The 46 strings of one of llama.cpp's vocabularies; how many are lost. */
+static int check_ggml(const char *name, int size)
 {
     char path[128];
     need(token_vectors_ggml(&vectors, name));
@@ -115,27 +117,32 @@ static void check_ggml(const char *name)
     snprintf(path, sizeof(path), "data/tokenizers/ggml/ggml-vocab-%s.gguf",
              name);
     struct tokenizer *t = open_shared(path);
-    assert_int_equal(check_all(name, t), 0);
+    if (size)
+        assert_int_equal(tokenizer_size(t), size);
+    if (strcmp(name, "llama-spm") == 0)
+        assert_int_equal(tokenizer_add_bos(t), 1);
+    int lost = check_all(name, t);
     tokenizer_close(t);
     token_vectors_free(&vectors);
+    return lost;
 }
 
 static void test_token_ids_of_gpt_2(void **state)
 {
     (void)state;
-    check_ggml("gpt-2");
+    assert_int_equal(check_ggml("gpt-2", 0), 0);
 }
 
 static void test_token_ids_of_deepseek_coder(void **state)
 {
     (void)state;
-    check_ggml("deepseek-coder");
+    assert_int_equal(check_ggml("deepseek-coder", 0), 0);
 }
 
 static void test_token_ids_of_falcon(void **state)
 {
     (void)state;
-    check_ggml("falcon");
+    assert_int_equal(check_ggml("falcon", 0), 0);
 }
 
 static void test_token_ids_of_vocab_and_merges(void **state)
@@ -152,12 +159,36 @@ static void test_token_ids_of_vocab_and_merges(void **state)
     token_vectors_free(&vectors);
 }
 
+/* Llama's vocabulary and BERT's: not every text comes back as it was. */
+static void test_spm_llama_vocabulary_equals_llama_cpp(void **state)
+{
+    (void)state;
+    check_ggml("llama-spm", 32000);
+}
+
+static void test_wordpiece_equals_ggml_on_bert_bge(void **state)
+{
+    (void)state;
+    check_ggml("bert-bge", 30522);
+}
+
+static void test_wordpiece_equals_tokenizers_on_3000_lines(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_model("all-minilm-l6-v2");
+    need(token_vectors_lines(&vectors, "all-minilm-l6-v2"));
+    assert_int_equal(vectors.n, 3000);
+    check_all("all-minilm-l6-v2", t);
+    tokenizer_close(t);
+    token_vectors_free(&vectors);
+}
+
 /* README of the data: 6 lines do not decode to themselves, as bytes of theirs
  * have no token. */
 static void test_token_ids_of_smollm2(void **state)
 {
     (void)state;
-    struct tokenizer *t = open_smollm2();
+    struct tokenizer *t = open_model("smollm2-135m-instruct");
     need(token_vectors_lines(&vectors, "smollm2"));
     assert_int_equal(vectors.n, 3000);
     assert_int_equal(check_all("smollm2", t), 6);
@@ -197,7 +228,7 @@ static void test_token_ids_of_smollm2_with_control_tokens(void **state)
     struct err e = ERR_INIT;
     struct token_list l = {0};
     struct buf text;
-    struct tokenizer *t = open_smollm2();
+    struct tokenizer *t = open_model("smollm2-135m-instruct");
     char *all =
         shared_read("models/smollm2-135m-instruct/tokenization.json.gz", &n);
     if (!all) {
@@ -229,6 +260,9 @@ int main(void)
         cmocka_unit_test(test_token_ids_of_deepseek_coder),
         cmocka_unit_test(test_token_ids_of_falcon),
         cmocka_unit_test(test_token_ids_of_vocab_and_merges),
+        cmocka_unit_test(test_spm_llama_vocabulary_equals_llama_cpp),
+        cmocka_unit_test(test_wordpiece_equals_ggml_on_bert_bge),
+        cmocka_unit_test(test_wordpiece_equals_tokenizers_on_3000_lines),
         cmocka_unit_test(test_token_ids_of_smollm2),
         cmocka_unit_test(test_token_ids_of_smollm2_with_control_tokens),
     };

@@ -3,14 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "tests/support/engine_fix.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/log.h"
+#include "tests/support/unit.h"
 
 void fix_open(struct fix *f, const struct fake_config *c,
               struct engine_options o)

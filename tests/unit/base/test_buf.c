@@ -1,20 +1,12 @@
 /* buf: the cap holds, failures stick, and JSON strings are escaped.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
+#include "tests/support/unit.h"
 
 static void test_buf_refuses_to_pass_its_cap(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 5);
     assert_int_equal(buf_add_str(&b, "abc"), 0);
@@ -32,7 +24,6 @@ static void test_buf_refuses_to_pass_its_cap(void **state)
 
 static void test_buf_addf_grows_for_long_text(void **state)
 {
-    (void)state;
     struct buf b;
     char want[1200];
     buf_init(&b, 4000);
@@ -48,7 +39,6 @@ static void test_buf_addf_grows_for_long_text(void **state)
 
 static void test_buf_out_of_memory_keeps_the_content(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 100000);
     buf_add_str(&b, "start");
@@ -63,7 +53,6 @@ static void test_buf_out_of_memory_keeps_the_content(void **state)
 
 static void test_buf_take_leaves_an_empty_buffer(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 100);
     buf_add_str(&b, "kept");
@@ -79,7 +68,6 @@ static void test_buf_take_leaves_an_empty_buffer(void **state)
 
 static void test_buf_json_string_escapes(void **state)
 {
-    (void)state;
     static const struct {
         const char *in;
         size_t n;
@@ -110,7 +98,6 @@ static void test_buf_json_string_escapes(void **state)
 
 static void test_buf_json_string_is_whole_or_absent(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 8);
     buf_add_str(&b, "ok");

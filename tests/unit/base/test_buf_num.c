@@ -2,27 +2,18 @@
  * library's printf and strtof are the judges.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <locale.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/rng.h"
+#include "tests/support/unit.h"
 
 #define N_FLOATS 60000
 #define N_DOUBLES 20000
 
 static void test_buf_float_text(void **state)
 {
-    (void)state;
     static const struct {
         float v;
         const char *text;
@@ -58,7 +49,6 @@ static void test_buf_float_text(void **state)
 
 static void test_buf_double_text(void **state)
 {
-    (void)state;
     static const struct {
         double v;
         const char *text;
@@ -90,7 +80,6 @@ static void test_buf_double_text(void **state)
 
 static void test_buf_int_text(void **state)
 {
-    (void)state;
     static const int64_t v[] = {0, 7, -7, 1234567890123, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
         struct buf b;
@@ -125,7 +114,6 @@ static uint32_t pattern(struct rng *r, int i)
 
 static void test_buf_float_is_shortest_and_reads_back(void **state)
 {
-    (void)state;
     struct rng r;
     struct buf b;
     rng_init(&r, 11);
@@ -158,7 +146,6 @@ static void test_buf_float_is_shortest_and_reads_back(void **state)
 
 static void test_buf_double_reads_back(void **state)
 {
-    (void)state;
     struct rng r;
     struct buf b;
     rng_init(&r, 12);
@@ -186,7 +173,6 @@ static void test_buf_double_reads_back(void **state)
 
 static void test_buf_numbers_ignore_the_locale(void **state)
 {
-    (void)state;
     static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE",
                                         NULL};
     struct buf b;

@@ -1,19 +1,13 @@
 /* clock: the monotonic clock does not go back; the wall clock is the system's.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "engine/base/clock.h"
+#include "tests/support/unit.h"
 
 static void test_clock_now_never_goes_back(void **state)
 {
-    (void)state;
     int64_t last = clock_now_us();
     for (int i = 0; i < 10000; i++) {
         int64_t now = clock_now_us();
@@ -24,7 +18,6 @@ static void test_clock_now_never_goes_back(void **state)
 
 static void test_clock_counts_microseconds(void **state)
 {
-    (void)state;
     struct timespec pause = {0, 20000000};
     int64_t from = clock_now_us();
     nanosleep(&pause, NULL);

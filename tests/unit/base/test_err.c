@@ -1,19 +1,11 @@
 /* err: the first message wins, and one line is one line.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/err.h"
+#include "tests/support/unit.h"
 
 static void test_err_set_keeps_the_first_error(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     assert_int_equal(err_set(&e, ERR_FORMAT, "first %d", 1), -1);
     assert_int_equal(err_set_at(&e, ERR_IO, "why", "p", "second"), -1);
@@ -26,7 +18,6 @@ static void test_err_set_keeps_the_first_error(void **state)
 
 static void test_err_set_at_names_reason_and_parameter(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     err_set_at(&e, ERR_TOO_LARGE, "context_length_exceeded", "input[3]",
                "%d tokens", 9000);
@@ -40,7 +31,6 @@ static void test_err_set_at_names_reason_and_parameter(void **state)
 
 static void test_err_set_cuts_what_is_too_long(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     char text[600];
     memset(text, 'x', sizeof(text) - 1);
@@ -52,7 +42,6 @@ static void test_err_set_cuts_what_is_too_long(void **state)
 
 static void test_err_set_does_not_cut_a_code_point(void **state)
 {
-    (void)state;
     for (int shift = 0; shift < 3; shift++) {
         struct err e = ERR_INIT;
         char text[600] = "xx";
@@ -68,7 +57,6 @@ static void test_err_set_does_not_cut_a_code_point(void **state)
 
 static void test_err_set_takes_line_breaks_out(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     err_set(&e, ERR_INVALID, "a\nb\x01%s", "c\r");
     assert_string_equal(e.msg, "a b c ");
@@ -76,7 +64,6 @@ static void test_err_set_takes_line_breaks_out(void **state)
 
 static void test_err_set_without_an_err_still_fails(void **state)
 {
-    (void)state;
     assert_int_equal(err_set(NULL, ERR_IO, "x"), -1);
     assert_int_equal(err_set_at(NULL, ERR_IO, "r", "p", "x"), -1);
     assert_int_equal(err_nomem(NULL), -1);
@@ -84,7 +71,6 @@ static void test_err_set_without_an_err_still_fails(void **state)
 
 static void test_err_code_name_knows_every_code(void **state)
 {
-    (void)state;
     for (int c = ERR_NONE; c <= ERR_INTERNAL; c++) {
         const char *name = err_code_name((enum err_code)c);
         assert_non_null(name);

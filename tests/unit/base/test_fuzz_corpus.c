@@ -2,16 +2,10 @@
  * the same functions that the fuzzers call.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <dirent.h>
-#include <stdio.h>
-
-#include <cmocka.h>
 
 #include "tests/support/fuzz_targets.h"
+#include "tests/support/unit.h"
 
 #define INPUT_BYTES 65536
 
@@ -49,43 +43,36 @@ static void replay(const char *name, target_fn *fn)
 
 static void test_fuzz_corpus_json(void **state)
 {
-    (void)state;
     replay("json", fuzz_json);
 }
 
 static void test_fuzz_corpus_safetensors(void **state)
 {
-    (void)state;
     replay("safetensors", fuzz_safetensors);
 }
 
 static void test_fuzz_corpus_hparams(void **state)
 {
-    (void)state;
     replay("hparams", fuzz_hparams);
 }
 
 static void test_fuzz_corpus_gguf(void **state)
 {
-    (void)state;
     replay("gguf", fuzz_gguf);
 }
 
 static void test_fuzz_corpus_tokenizer(void **state)
 {
-    (void)state;
     replay("tokenizer", fuzz_tokenizer);
 }
 
 static void test_fuzz_corpus_bpe(void **state)
 {
-    (void)state;
     replay("bpe", fuzz_bpe);
 }
 
 static void test_fuzz_corpus_vocabulary(void **state)
 {
-    (void)state;
     replay("vocabulary", fuzz_vocabulary);
 }
 

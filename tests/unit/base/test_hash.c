@@ -2,19 +2,13 @@
  * appendix A and the reference implementation's table).
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "engine/base/hash.h"
+#include "tests/support/unit.h"
 
 static const uint64_t key[2] = {0x0706050403020100u, 0x0f0e0d0c0b0a0908u};
 
 static void test_hash_siphash_published_vectors(void **state)
 {
-    (void)state;
     static const struct {
         size_t n;
         uint64_t hash;
@@ -32,7 +26,6 @@ static void test_hash_siphash_published_vectors(void **state)
 
 static void test_hash_key_is_one_per_process(void **state)
 {
-    (void)state;
     uint64_t a[2] = {0, 0}, b[2] = {1, 1};
     hash_key(a);
     hash_key(b);

@@ -2,21 +2,13 @@
  * what is legal but ambiguous (duplicate keys, \u0000, numbers out of range).
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
+#include "tests/support/unit.h"
 
 static int parse(const char *text, size_t n, struct json **j, struct err *e)
 {
@@ -26,7 +18,6 @@ static int parse(const char *text, size_t n, struct json **j, struct err *e)
 
 static void test_json_accepts(void **state)
 {
-    (void)state;
     static const char *const texts[] = {
         "{}",
         "[]",
@@ -70,7 +61,6 @@ static void test_json_accepts(void **state)
 
 static void test_json_refuses(void **state)
 {
-    (void)state;
     static const struct {
         const char *text, *cause;
     } cases[] = {
@@ -171,7 +161,6 @@ static void test_json_refuses(void **state)
 
 static void test_json_refuses_a_nul_byte(void **state)
 {
-    (void)state;
     struct json *j = NULL;
     struct err e = ERR_INIT;
     assert_int_equal(parse("{}\0", 3, &j, &e), -1);
@@ -182,7 +171,6 @@ static void test_json_refuses_a_nul_byte(void **state)
 /* The text is counted by length: what follows it must not be looked at. */
 static void test_json_every_prefix_fails_cleanly(void **state)
 {
-    (void)state;
     const char *text = "{\"a\":[1.5e2,true,null,\"\\ud83d\\ude00\xc3\xa9\"],"
                        "\"b\":{\"c\":-0.25}}";
     size_t n = strlen(text);
@@ -213,7 +201,6 @@ static void nest(struct buf *b, int depth)
 
 static void test_json_depth_is_limited(void **state)
 {
-    (void)state;
     const struct json_limits deep = {0, 5000, 0};
     struct buf b;
     struct json *j = NULL;
@@ -238,7 +225,6 @@ static void test_json_depth_is_limited(void **state)
 
 static void test_json_bytes_and_values_are_limited(void **state)
 {
-    (void)state;
     const struct json_limits lim = {20, 0, 4};
     struct json *j = NULL;
     struct err e = ERR_INIT;
@@ -255,7 +241,6 @@ static void test_json_bytes_and_values_are_limited(void **state)
 /* 50,000 keys are looked through by hashing; one of them comes twice. */
 static void test_json_finds_a_duplicate_among_many_keys(void **state)
 {
-    (void)state;
     struct buf b;
     struct json *j = NULL;
     struct err e = ERR_INIT;
@@ -279,7 +264,6 @@ static void test_json_finds_a_duplicate_among_many_keys(void **state)
 
 static void test_json_reads_values(void **state)
 {
-    (void)state;
     const char *text =
         "{\"s\":\"a\\u00e9\\n\",\"n\":-2.5,\"i\":9007199254740992,"
         "\"t\":true,\"f\":false,\"z\":null,\"l\":[1,2,3],"
@@ -320,7 +304,6 @@ static void test_json_reads_values(void **state)
 
 static void test_json_null_nodes_are_harmless(void **state)
 {
-    (void)state;
     int64_t v;
     assert_null(json_get(NULL, "a"));
     assert_null(json_child(NULL));
@@ -336,7 +319,6 @@ static void test_json_null_nodes_are_harmless(void **state)
 
 static void test_json_load_names_the_label(void **state)
 {
-    (void)state;
     char path[] = "/tmp/seqd-json-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -363,7 +345,6 @@ static void test_json_load_names_the_label(void **state)
 
 static void test_json_load_does_not_wait_for_a_writer(void **state)
 {
-    (void)state;
     char dir[] = "/tmp/seqd-json-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/fifo", dir);
@@ -381,7 +362,6 @@ static void test_json_load_does_not_wait_for_a_writer(void **state)
 /* "--config <(...)" of a shell */
 static void test_json_load_reads_a_pipe_to_its_end(void **state)
 {
-    (void)state;
     char path[64];
     int fd[2];
     assert_int_equal(pipe(fd), 0);

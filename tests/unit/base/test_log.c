@@ -1,19 +1,11 @@
 /* log: one event is one line, in text and in JSON, whatever a client sent.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/json.h"
 #include "engine/base/log.h"
+#include "tests/support/unit.h"
 
 static char seen[8192];
 static int saved_fd = -1, pipe_fd[2];
@@ -46,7 +38,6 @@ static int lines(const char *s)
 
 static void test_log_text_line(void **state)
 {
-    (void)state;
     capture();
     log_configure(LOG_INFO, 0);
     log_event(LOG_INFO, "http", "request", "id=%s status=%d", "r1", 200);
@@ -63,7 +54,6 @@ static void test_log_text_line(void **state)
 
 static void test_log_level_decides(void **state)
 {
-    (void)state;
     log_configure(LOG_WARN, 0);
     assert_true(log_enabled(LOG_ERROR));
     assert_true(log_enabled(LOG_WARN));
@@ -74,7 +64,6 @@ static void test_log_level_decides(void **state)
 
 static void test_log_line_breaks_do_not_forge_lines(void **state)
 {
-    (void)state;
     capture();
     log_configure(LOG_INFO, 0);
     log_event(LOG_INFO, "m", "e", "path=\"%s\"", "a\nb\r\x1b[31m");
@@ -86,7 +75,6 @@ static void test_log_line_breaks_do_not_forge_lines(void **state)
 
 static void test_log_json_line_is_json(void **state)
 {
-    (void)state;
     struct json *j = NULL;
     struct err e = ERR_INIT;
     capture();
@@ -110,7 +98,6 @@ static void test_log_json_line_is_json(void **state)
  * unless a client sends bytes that are not UTF-8. */
 static void test_log_json_survives_long_and_odd_values(void **state)
 {
-    (void)state;
     static const char *const odd[] = {"\"", "\\", "\"\\\"", "=", " = ", "x"};
     char value[1600];
     log_configure(LOG_INFO, 1);

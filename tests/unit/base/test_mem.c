@@ -2,19 +2,11 @@
  * failure hits the allocation that was named.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
+#include "tests/support/unit.h"
 
 static void test_mem_array_refuses_overflow(void **state)
 {
-    (void)state;
     assert_null(mem_array(SIZE_MAX / 2, 3));
     assert_null(mem_zarray(SIZE_MAX, 2));
     assert_null(mem_grow(NULL, SIZE_MAX / 4, 8));
@@ -27,7 +19,6 @@ static void test_mem_array_refuses_overflow(void **state)
 
 static void test_mem_grow_keeps_the_old_block_on_failure(void **state)
 {
-    (void)state;
     char *p = mem_alloc(4);
     assert_non_null(p);
     memcpy(p, "abc", 4);
@@ -42,7 +33,6 @@ static void test_mem_grow_keeps_the_old_block_on_failure(void **state)
 
 static void test_mem_aligned_is_aligned_and_zero(void **state)
 {
-    (void)state;
     static const size_t sizes[] = {0,
                                    1,
                                    63,
@@ -64,7 +54,6 @@ static void test_mem_aligned_is_aligned_and_zero(void **state)
 
 static void test_mem_fail_at_hits_the_nth_allocation_only(void **state)
 {
-    (void)state;
     mem_count();
     mem_fail_at(3);
     for (int i = 1; i <= 5; i++) {
@@ -83,7 +72,6 @@ static void test_mem_fail_at_hits_the_nth_allocation_only(void **state)
 
 static void test_mem_strdup_copies(void **state)
 {
-    (void)state;
     char *a = mem_strdup("word"), *b = mem_strndup("word", 2);
     assert_string_equal(a, "word");
     assert_string_equal(b, "wo");

@@ -2,17 +2,10 @@
  * the Prometheus form.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/metrics.h"
+#include "tests/support/unit.h"
 
 #define N_THREADS 4
 #define N_ADDS 5000
@@ -32,7 +25,6 @@ static void assert_has(const char *all, const char *line)
 
 static void test_metrics_series_is_the_same_pointer(void **state)
 {
-    (void)state;
     struct metric_series *a = metrics_series(METRIC_TOKENS, "m", "prompt", 0);
     assert_ptr_equal(a, metrics_series(METRIC_TOKENS, "m", "prompt", NULL));
     assert_ptr_not_equal(a, metrics_series(METRIC_TOKENS, "m", "other", NULL));
@@ -40,7 +32,6 @@ static void test_metrics_series_is_the_same_pointer(void **state)
 
 static void test_metrics_counter_gauge_and_labels(void **state)
 {
-    (void)state;
     struct buf b;
     metric_add(metrics_series(METRIC_REQUESTS, "m\"1\\", "pre\ndict", "200"),
                2);
@@ -58,7 +49,6 @@ static void test_metrics_counter_gauge_and_labels(void **state)
 
 static void test_metrics_duration_buckets_are_cumulative(void **state)
 {
-    (void)state;
     struct buf b;
     struct metric_series *d =
         metrics_series(METRIC_REQUEST_DURATION, "t", NULL, NULL);
@@ -80,7 +70,6 @@ static void test_metrics_duration_buckets_are_cumulative(void **state)
 
 static void test_metrics_sizes_count_exactly(void **state)
 {
-    (void)state;
     struct buf b;
     struct metric_series *z = metrics_series(METRIC_BATCH_SIZE, "z", 0, 0);
     static const int sizes[] = {1, 31, 32, 33, 64, 1024, 5000};
@@ -114,7 +103,6 @@ static void *add_many(void *arg)
 
 static void test_metrics_threads_lose_nothing(void **state)
 {
-    (void)state;
     pthread_t t[N_THREADS];
     struct buf b;
     for (int i = 0; i < N_THREADS; i++)
@@ -138,7 +126,6 @@ static void test_metrics_threads_lose_nothing(void **state)
 
 static void test_metrics_overflow_goes_to_other(void **state)
 {
-    (void)state;
     struct buf b;
     struct metric_series *last = NULL, *more = NULL;
     for (int i = 0; i < 300; i++) {
@@ -160,7 +147,6 @@ static void test_metrics_overflow_goes_to_other(void **state)
 /* Each line is a comment, or a name, optional labels and a number. */
 static void test_metrics_text_is_well_formed(void **state)
 {
-    (void)state;
     struct buf b;
     const char *s = text(&b);
     assert_int_equal(b.p[b.len - 1], '\n');

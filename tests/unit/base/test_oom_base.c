@@ -1,22 +1,14 @@
 /* oom: every allocation of base fails once.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
 #include "tests/support/oom_sweep.h"
+#include "tests/support/unit.h"
 
 static int parse_json(void *arg, struct err *e)
 {
@@ -32,7 +24,6 @@ static int parse_json(void *arg, struct err *e)
 /* Escaped keys are copied; more than 32 keys leave the stack. */
 static void test_oom_json_parse(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 1 << 16);
     buf_add_str(&b, "{\"\\u0061bc\":[1,\"two\",{\"x\":null}],\"z\":[[[]]]");
@@ -54,7 +45,6 @@ static int load_json(void *arg, struct err *e)
 
 static void test_oom_json_load(void **state)
 {
-    (void)state;
     char path[] = "/tmp/seqd-oom-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -84,14 +74,12 @@ static int write_buf(void *arg, struct err *e)
 
 static void test_oom_buf(void **state)
 {
-    (void)state;
     assert_true(oom_sweep(write_buf, NULL) >= 3);
 }
 
 /* Without memory a metric still counts, in the series of all others. */
 static void test_oom_metrics_series_is_never_null(void **state)
 {
-    (void)state;
     for (long n = 1; n <= 2; n++) {
         mem_fail_at(n);
         struct metric_series *s =

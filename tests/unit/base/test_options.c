@@ -2,18 +2,10 @@
  * source wins.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "engine/base/options.h"
+#include "tests/support/unit.h"
 
 struct inner {
     int rows, exact;
@@ -112,7 +104,6 @@ static void test_options_each_kind_is_read_and_written(void **state)
          "\"rate\":0.5,\"rows\":64,\"path\":\"fast\",\"state_mb\":3}"},
     };
     char out[1024];
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         written(cases[i][0], out, sizeof out);
         assert_string_equal(out, cases[i][1]);
@@ -123,7 +114,6 @@ static void test_options_are_written_where_they_are_used(void **state)
 {
     struct values v;
     struct err e = ERR_INIT;
-    (void)state;
     assert_int_equal(parse(&v,
                            "--state-mb 2 --path exact --rows 7 --model a=b "
                            "--model=c,d",
@@ -147,7 +137,6 @@ static void test_options_switches(void **state)
         {"--yes", 1, 0},       {"--yes --rows 1", 1, 0}, {"--yes=true", 1, 0},
         {"--yes=1", 1, 0},     {"--yes 1", 1, 0},        {"--yes 0", 0, 0},
         {"--yes=false", 0, 0}, {"--yes --yes=0", 0, 0},  {"--yes a b c", 1, 2}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct values v;
         struct err e = ERR_INIT;
@@ -185,7 +174,6 @@ static void test_options_refuse_and_say_what_is_expected(void **state)
         {"--colour", "unknown option '--colour' (see --help)"},
         {"-x", "unknown option '-x' (see --help)"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct values v;
         struct err e = ERR_INIT;
@@ -224,7 +212,6 @@ static void test_options_the_stronger_source_wins(void **state)
          "--rows 4 --model f --model g --rows 5", 5, "f g"},
         {"{\"model\":[\"a\"]}", "", "", "--model f", 64, "f"},
     };
-    (void)state;
     for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
         char line[256], all[64] = "";
         struct values v;
@@ -256,7 +243,6 @@ static void test_options_of_the_file_live_with_the_values(void **state)
     struct values v;
     struct err e = ERR_INIT;
     char line[128];
-    (void)state;
     write_config("{\"host\":\"there\",\"rate\":0.25,\"big_number\":1e12}");
     snprintf(line, sizeof line, "--config=%s", config);
     assert_int_equal(parse(&v, line, &e), 0);
@@ -284,7 +270,6 @@ static void test_options_refuse_what_the_file_says_wrong(void **state)
         {"{\"level\":\"x\"}", "level is 'x', expected low|high"},
         {"[]", "the configuration file is not an object"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct values v;
         struct err e = ERR_INIT;
@@ -302,7 +287,6 @@ static void test_options_a_variable_is_named_as_it_is_written(void **state)
 {
     struct values v;
     struct err e = ERR_INIT;
-    (void)state;
     setenv("OPT_TEST_BIG_NUMBER", "x", 1);
     assert_int_equal(parse(&v, "", &e), -1);
     assert_non_null(strstr(e.msg, "OPT_TEST_BIG_NUMBER is 'x', expected"));
@@ -335,7 +319,6 @@ static void test_options_help_shows_the_table(void **state)
     struct values v;
     struct err e = ERR_INIT;
     FILE *f = open_memstream(&text, &size);
-    (void)state;
     options_help(&table, f);
     fclose(f);
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
@@ -370,7 +353,6 @@ static void test_options_of_a_command_end_it(void **state)
                  {needed, "--host=", -1, ""},
                  {needed, NULL, 2, "t: --host is missing (see --help)\n"},
                  {wrong, NULL, 2, "t: --yes has a field of 8 bytes\n"}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct option_group g[] = {{cases[i].rows, 0}, {NULL, 0}};
         const struct option_table t = {"t", "usage", g, NULL};

@@ -2,15 +2,10 @@
  * (state 1 2 3 4), and the first moments of what is drawn.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 
-#include <cmocka.h>
-
 #include "engine/base/rng.h"
+#include "tests/support/unit.h"
 
 #define N_DRAWS 100000
 /* Five standard errors of a mean of N_DRAWS draws of variance <= 2. */
@@ -22,7 +17,6 @@ static const uint64_t splitmix[5] = {6457827717110365317u, 3203168211198807973u,
 
 static void test_rng_init_is_splitmix64(void **state)
 {
-    (void)state;
     struct rng r;
     rng_init(&r, 1234567);
     for (int i = 0; i < 4; i++)
@@ -33,7 +27,6 @@ static void test_rng_init_is_splitmix64(void **state)
  * of SplitMix64(seed); the inverse of that first step is known for one seed. */
 static void test_rng_hash_is_splitmix64_twice(void **state)
 {
-    (void)state;
     struct rng r;
     rng_init(&r, splitmix[0]);
     for (uint64_t i = 0; i < 4; i++)
@@ -42,7 +35,6 @@ static void test_rng_hash_is_splitmix64_twice(void **state)
 
 static void test_rng_next_is_xoshiro256ss(void **state)
 {
-    (void)state;
     static const uint64_t want[10] = {11520u,
                                       0u,
                                       1509978240u,
@@ -60,7 +52,6 @@ static void test_rng_next_is_xoshiro256ss(void **state)
 
 static void test_rng_uniform_is_below_one_with_the_right_mean(void **state)
 {
-    (void)state;
     struct rng r;
     double sum = 0, sum_at = 0;
     rng_init(&r, 3);
@@ -76,7 +67,6 @@ static void test_rng_uniform_is_below_one_with_the_right_mean(void **state)
 
 static void test_rng_uniform_at_differs_between_neighbours(void **state)
 {
-    (void)state;
     for (uint64_t i = 0; i < 1000; i++) {
         assert_true(rng_hash(5, i) != rng_hash(5, i + 1));
         assert_true(rng_hash(i, 0) != rng_hash(i + 1, 0));
@@ -86,7 +76,6 @@ static void test_rng_uniform_at_differs_between_neighbours(void **state)
 
 static void test_rng_normal_has_mean_0_and_variance_1(void **state)
 {
-    (void)state;
     struct rng r;
     double sum = 0, squares = 0;
     rng_init(&r, 4);
@@ -101,7 +90,6 @@ static void test_rng_normal_has_mean_0_and_variance_1(void **state)
 
 static void test_rng_below_covers_its_range_evenly(void **state)
 {
-    (void)state;
     struct rng r;
     int count[7] = {0};
     rng_init(&r, 5);
@@ -120,7 +108,6 @@ static void test_rng_below_covers_its_range_evenly(void **state)
 
 static void test_rng_entropy_does_not_repeat(void **state)
 {
-    (void)state;
     assert_true(rng_entropy() != rng_entropy());
 }
 

@@ -2,19 +2,11 @@
  * judge of well-formedness is Unicode's table 3-7, written out here.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/utf8.h"
+#include "tests/support/unit.h"
 
 static void test_utf8_every_code_point_there_and_back(void **state)
 {
-    (void)state;
     for (uint32_t cp = 0; cp <= 0x110010; cp++) {
         char s[4];
         uint32_t back = 0;
@@ -54,7 +46,6 @@ static int table_allows(const unsigned char *b, int n)
 /* All pairs of bytes, followed by continuation bytes and their neighbours. */
 static void test_utf8_next_refuses_what_the_table_refuses(void **state)
 {
-    (void)state;
     static const unsigned char tails[] = {0x7f, 0x80, 0xbf, 0xc0};
     for (unsigned i = 0; i < 65536 * 16; i++) {
         unsigned char b[4] = {(unsigned char)(i >> 12 & 0xff),
@@ -73,7 +64,6 @@ static void test_utf8_next_refuses_what_the_table_refuses(void **state)
 
 static void test_utf8_valid_count_whole(void **state)
 {
-    (void)state;
     const char *s = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"; /* 1+2+3+4 */
     static const size_t whole[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10};
     assert_true(utf8_valid(s, 10));
@@ -89,7 +79,6 @@ static void test_utf8_valid_count_whole(void **state)
 /* PropList.txt, White_Space: 25 code points. */
 static void test_utf8_is_space_is_the_white_space_property(void **state)
 {
-    (void)state;
     static const uint32_t list[] = {
         0x9,    0xa,    0xb,    0xc,    0xd,    0x20,   0x85,   0xa0,   0x1680,
         0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
@@ -104,7 +93,6 @@ static void test_utf8_is_space_is_the_white_space_property(void **state)
 
 static void test_utf8_is_punct(void **state)
 {
-    (void)state;
     const char *marks = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
     int n = 0;
     for (uint32_t cp = 0; cp < 0x80; cp++) {

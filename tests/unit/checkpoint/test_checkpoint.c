@@ -2,19 +2,10 @@
  * file opened once, whoever asks for views of it.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
@@ -24,12 +15,12 @@
 #include "engine/text/tokenizer.h"
 #include "tests/support/gguf_make.h"
 #include "tests/support/model_dir.h"
+#include "tests/support/unit.h"
 
 static char dir[40];
 
 static int setup(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof dir, "/tmp/seqd-checkpoint-XXXXXX");
     return mkdtemp(dir) ? 0 : -1;
 }
@@ -56,7 +47,6 @@ static void put_text(const char *name, const char *text)
 
 static int teardown(void **state)
 {
-    (void)state;
     unlink(at(".gguf"));
     unlink(at("sub/x.json"));
     rmdir(at("sub"));
@@ -75,7 +65,6 @@ static struct checkpoint *open_or_fail(const char *path, const char *label)
 
 static void test_checkpoint_names_the_model_not_the_path(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     int64_t v = 0;
     struct checkpoint *c = open_or_fail(dir, "m1");
@@ -104,7 +93,6 @@ static void expect_form(const char *path, const char *label, const char *want)
 
 static void test_checkpoint_takes_the_only_gguf(void **state)
 {
-    (void)state;
     struct buf b;
     char here[PATH_MAX];
     buf_init(&b, 1 << 12);
@@ -132,7 +120,6 @@ static void test_checkpoint_takes_the_only_gguf(void **state)
 
 static void test_checkpoint_files_beside_are_inside(void **state)
 {
-    (void)state;
     static const char *const out[] = {"../x", "..", "sub/../../x", "sub/..",
                                       "/etc/passwd"};
     struct checkpoint *c = open_or_fail(dir, "m");
@@ -210,7 +197,6 @@ static int start_watch(void)
 
 static void test_checkpoint_opens_a_gguf_file_once(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     char *text = NULL;
     size_t n = 0;
@@ -227,7 +213,6 @@ static void test_checkpoint_opens_a_gguf_file_once(void **state)
 
 static void test_checkpoint_opens_the_files_of_a_folder_once(void **state)
 {
-    (void)state;
     static const float one[] = {1};
     const struct save_tensor t = {"a", DT_F32, 1, {1}, one};
     struct err e = ERR_INIT;

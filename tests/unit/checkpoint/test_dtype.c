@@ -2,17 +2,11 @@
  * nearest, ties to even, held against exact arithmetic in double.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/rng.h"
 #include "engine/compute/dtype.h"
+#include "tests/support/unit.h"
 
 /* The value of a half by its definition (IEEE 754-2019, 3.4). */
 static double half_value(uint16_t h)
@@ -26,7 +20,6 @@ static double half_value(uint16_t h)
 
 static void test_dtype_every_f16_there_and_back(void **state)
 {
-    (void)state;
     for (unsigned h = 0; h < 65536; h++) {
         float f = dtype_from_f16((uint16_t)h);
         double want = half_value((uint16_t)h);
@@ -42,7 +35,6 @@ static void test_dtype_every_f16_there_and_back(void **state)
 
 static void test_dtype_every_bf16_there_and_back(void **state)
 {
-    (void)state;
     for (unsigned h = 0; h < 65536; h++) {
         float f = dtype_from_bf16((uint16_t)h);
         uint32_t bits = h << 16;
@@ -75,7 +67,6 @@ static int is_nearest_f16(float f, uint16_t h)
 
 static void test_dtype_to_f16_rounds_to_nearest_even(void **state)
 {
-    (void)state;
     struct rng r;
     rng_init(&r, 1);
     for (int i = 0; i < 300000; i++) {
@@ -96,7 +87,6 @@ static void test_dtype_to_f16_rounds_to_nearest_even(void **state)
 
 static void test_dtype_to_bf16_rounds_to_nearest_even(void **state)
 {
-    (void)state;
     static const struct {
         uint32_t bits;
         uint16_t bf16;

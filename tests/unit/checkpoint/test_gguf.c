@@ -2,19 +2,11 @@
  * for more than the file holds, is refused with a message that names the part.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/checkpoint/gguf.h"
 #include "tests/support/gguf_make.h"
+#include "tests/support/unit.h"
 
 #define ALIGN 32
 
@@ -24,14 +16,12 @@ static const uint64_t ne_4x2[] = {4, 2}, ne_64[] = {64}, ne_32x3[] = {32, 3};
 
 static int setup(void **state)
 {
-    (void)state;
     int fd = mkstemp(path);
     return fd < 0 || close(fd);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     return unlink(path);
 }
 
@@ -97,7 +87,6 @@ static void assert_text(const struct gguf *g, const char *key, size_t at,
 
 static void test_gguf_reads_every_metadata_type(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 1 << 20);
     gm_head(&b, 3, 0, 16);
@@ -156,7 +145,6 @@ static void two_tensors(struct buf *b, uint32_t version)
 
 static void test_gguf_describes_tensors_rows_first(void **state)
 {
-    (void)state;
     for (uint32_t version = 2; version <= 3; version++) {
         struct buf b;
         two_tensors(&b, version);
@@ -181,7 +169,6 @@ static void test_gguf_describes_tensors_rows_first(void **state)
 
 static void test_gguf_order_of_data_may_differ_and_padding_end(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 1 << 20);
     gm_head(&b, 3, 2, 1);
@@ -528,7 +515,6 @@ static const struct {
 
 static void test_gguf_refuses_by_name(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         struct buf b;
         struct gguf *g = NULL;
@@ -551,7 +537,6 @@ static void test_gguf_refuses_by_name(void **state)
 /* Every cut of a good file is refused, or the file has no tensor yet. */
 static void test_gguf_refuses_every_cut(void **state)
 {
-    (void)state;
     struct buf b;
     two_tensors(&b, 3);
     size_t whole = b.len;
@@ -568,7 +553,6 @@ static void test_gguf_refuses_every_cut(void **state)
 
 static void test_gguf_open_reports_what_is_no_file(void **state)
 {
-    (void)state;
     struct gguf *g = NULL;
     struct err e = ERR_INIT;
     assert_int_equal(gguf_open("/nowhere/x.gguf", "m/x.gguf", &g, &e), -1);

@@ -2,22 +2,14 @@
  * any other SIGBUS still kills.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "engine/checkpoint/guard.h"
+#include "tests/support/unit.h"
 
 struct mapped {
     int fd;
@@ -55,7 +47,6 @@ static int at(const struct mapped *m, size_t i)
 
 static void test_guard_truncated_file_reads_as_zeros(void **state)
 {
-    (void)state;
     struct mapped m, other;
     atomic_int damaged = 0, other_damaged = 0;
     map_file(&m);
@@ -81,7 +72,6 @@ static void test_guard_truncated_file_reads_as_zeros(void **state)
 
 static void test_guard_slots_are_reused_and_run_out(void **state)
 {
-    (void)state;
     static int slots[GUARD_SLOTS];
     static char block[64];
     atomic_int damaged = 0;
@@ -100,7 +90,6 @@ static void test_guard_slots_are_reused_and_run_out(void **state)
 /* In a child: read a truncated mapping that nobody watches (any more). */
 static void test_guard_other_faults_still_kill(void **state)
 {
-    (void)state;
     struct mapped m;
     atomic_int damaged = 0;
     map_file(&m);
@@ -124,7 +113,6 @@ static void test_guard_other_faults_still_kill(void **state)
 
 static void test_guard_a_sent_sigbus_kills(void **state)
 {
-    (void)state;
     static char block[64];
     atomic_int damaged = 0;
     int slot = guard_add(block, sizeof(block), &damaged);

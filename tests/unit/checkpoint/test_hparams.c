@@ -2,15 +2,8 @@
  * was found and what was expected.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/checkpoint/hparams.h"
+#include "tests/support/unit.h"
 
 static const char text[] =
     "{\"n\":5,\"neg\":-3,\"frac\":2.5,\"huge\":1e300,\"f\":0.25,\"yes\":true,"
@@ -35,7 +28,6 @@ static void assert_message(struct err *e, const char *want)
 
 static void test_hparams_int(void **state)
 {
-    (void)state;
     struct hparams *h = open_text();
     struct err e = ERR_INIT;
     int64_t v = 0;
@@ -64,7 +56,6 @@ static void test_hparams_int(void **state)
 
 static void test_hparams_defaults(void **state)
 {
-    (void)state;
     struct hparams *h = open_text();
     struct err e = ERR_INIT;
     int64_t v = 0;
@@ -103,7 +94,6 @@ static void test_hparams_defaults(void **state)
 
 static void test_hparams_string_and_choice(void **state)
 {
-    (void)state;
     static const char *const cells[] = {"elman", "lstm", "gru", NULL};
     struct hparams *h = open_text();
     struct err e = ERR_INIT;
@@ -129,7 +119,6 @@ static void test_hparams_string_and_choice(void **state)
 
 static void test_hparams_has_and_json(void **state)
 {
-    (void)state;
     struct hparams *h = open_text();
     assert_true(hparams_has(h, "n"));
     assert_true(hparams_has(h, "a.b"));
@@ -148,7 +137,6 @@ static void test_hparams_has_and_json(void **state)
 
 static void test_hparams_refuses_bad_files(void **state)
 {
-    (void)state;
     static const char *const bad[] = {"", "[]", "3", "{", "{\"a\":1,\"a\":2}"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct hparams *h = NULL;

@@ -2,27 +2,18 @@
  * keys; what JSON cannot hold is left out and breaks nothing.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
+#include "tests/support/unit.h"
 
 static char dir[] = "/tmp/seqd-hparams-gguf-XXXXXX";
 static char path[64];
 
 static int setup(void **state)
 {
-    (void)state;
     if (!mkdtemp(dir))
         return -1;
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
@@ -31,7 +22,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     unlink(path);
     return rmdir(dir);
 }
@@ -51,7 +41,6 @@ static struct checkpoint *open_or_fail(struct buf *b, const char *at,
 
 static void test_hparams_gguf_keys_are_whole(void **state)
 {
-    (void)state;
     struct buf b;
     struct err e = ERR_INIT;
     int64_t v = 0;
@@ -100,7 +89,6 @@ static void test_hparams_gguf_keys_are_whole(void **state)
 
 static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
 {
-    (void)state;
     struct buf b;
     struct err e = ERR_INIT;
     const char *s = "";
@@ -158,7 +146,6 @@ static void refuse(struct buf *b, enum err_code code, const char *says)
 
 static void test_hparams_gguf_refuses(void **state)
 {
-    (void)state;
     struct buf b;
     buf_init(&b, 64 << 20);
     gm_head(&b, 3, 0, 1);

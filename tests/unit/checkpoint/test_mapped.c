@@ -2,19 +2,13 @@
  * file that is read in portions.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
 #include "engine/checkpoint/mapped.h"
+#include "tests/support/unit.h"
 
 static void digest(const char *text, size_t n, char hex[65])
 {
@@ -39,7 +33,6 @@ static void digest(const char *text, size_t n, char hex[65])
 
 static void test_mapped_hash_gives_published_digests(void **state)
 {
-    (void)state;
     static char a[1000000];
     char hex[65];
     memset(a, 'a', sizeof a);

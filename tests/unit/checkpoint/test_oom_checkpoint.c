@@ -1,22 +1,14 @@
 /* oom: every allocation of checkpoint fails once.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
 #include "tests/support/gguf_make.h"
 #include "tests/support/oom_sweep.h"
+#include "tests/support/unit.h"
 
 static char dir[] = "/tmp/seqd-oom-XXXXXX";
 static char path[64];
@@ -49,7 +41,6 @@ static int open_weights(void *arg, struct err *e)
 
 static void test_oom_safetensors_save_and_open(void **state)
 {
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
     assert_true(oom_sweep(save, NULL) >= 1);
@@ -70,7 +61,6 @@ static int parse_hparams(void *arg, struct err *e)
 
 static void test_oom_hparams_parse(void **state)
 {
-    (void)state;
     char text[] = "{\"a\":1,\"b\":{\"c\":\"d\"},\"l\":[1,2]}";
     assert_true(oom_sweep(parse_hparams, text) >= 8);
 }
@@ -88,7 +78,6 @@ static int open_hparams(void *arg, struct err *e)
 
 static void test_oom_gguf(void **state)
 {
-    (void)state;
     static const uint64_t ne[] = {32};
     struct buf b;
     memcpy(dir, "/tmp/seqd-oom-XXXXXX", sizeof(dir));
@@ -113,7 +102,6 @@ static void test_oom_gguf(void **state)
 
 static void test_oom_shards(void **state)
 {
-    (void)state;
     const struct save_tensor t = {"a", DT_F32, 1, {4}, values};
     struct err e = ERR_INIT;
     char index[80];

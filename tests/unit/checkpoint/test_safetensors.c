@@ -2,23 +2,15 @@
  * message that names it; what is written is read back.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/checkpoint/safetensors.h"
+#include "tests/support/unit.h"
 
 /* A file of a header and data_bytes of data, in a block of exactly its size. */
 struct image {
@@ -54,7 +46,6 @@ static int parse(const char *header, size_t data_bytes,
 
 static void test_safetensors_reads_a_valid_file(void **state)
 {
-    (void)state;
     const char *h = "{" B ",\"__metadata__\":{\"k\":\"v\"}," A "}   ";
     struct image im = make(h, strlen(h), 29);
     struct safetensors_index *x = NULL;
@@ -81,7 +72,6 @@ static void test_safetensors_reads_a_valid_file(void **state)
 
 static void test_safetensors_accepts(void **state)
 {
-    (void)state;
     static const struct {
         const char *header;
         size_t data;
@@ -115,7 +105,6 @@ static void test_safetensors_accepts(void **state)
 
 static void test_safetensors_each_rule_broken_once(void **state)
 {
-    (void)state;
     static const struct {
         const char *header;
         size_t data;
@@ -191,7 +180,6 @@ static void test_safetensors_each_rule_broken_once(void **state)
 
 static void test_safetensors_foreign_dtype_is_unsupported(void **state)
 {
-    (void)state;
     struct safetensors_index *x = NULL;
     struct err e = ERR_INIT;
     assert_int_equal(parse(T("\"F8_E4M3\"", "[1]", "[0,1]"), 1, &x, &e), -1);
@@ -201,7 +189,6 @@ static void test_safetensors_foreign_dtype_is_unsupported(void **state)
 
 static void test_safetensors_header_length_is_checked(void **state)
 {
-    (void)state;
     static const uint64_t lengths[] = {0,
                                        1,
                                        3,
@@ -234,7 +221,6 @@ static void test_safetensors_header_length_is_checked(void **state)
 
 static void test_safetensors_long_name_and_many_tensors(void **state)
 {
-    (void)state;
     struct safetensors_index *x = NULL;
     struct err e = ERR_INIT;
     struct buf b;
@@ -271,7 +257,6 @@ static void test_safetensors_long_name_and_many_tensors(void **state)
  * block is exactly as long as the file). */
 static void test_safetensors_survives_mutations(void **state)
 {
-    (void)state;
     const char *h = "{" A "," B ",\"__metadata__\":{\"k\":\"v\"}}";
     struct rng r;
     int accepted = 0;
@@ -303,7 +288,6 @@ static void test_safetensors_survives_mutations(void **state)
 
 static void test_safetensors_save_is_read_back(void **state)
 {
-    (void)state;
     char dir[] = "/tmp/seqd-save-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
@@ -351,7 +335,6 @@ static void test_safetensors_save_is_read_back(void **state)
 
 static void test_safetensors_save_reports_failure(void **state)
 {
-    (void)state;
     float v = 1;
     const struct save_tensor ok = {"a", DT_F32, 1, {1}, &v};
     const struct save_tensor bad = {"a", DT_I64, 1, {1}, &v};

@@ -2,22 +2,15 @@
  * that does not tell the truth about them is refused.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
+#include "tests/support/unit.h"
 
 #define N 3000
 #define ONE "model-00001-of-00002.safetensors"
@@ -61,13 +54,11 @@ static void put_index(const char *text)
 
 static int setup(void **state)
 {
-    (void)state;
     return mkdtemp(dir) ? 0 : -1;
 }
 
 static int put_two(void **state)
 {
-    (void)state;
     save(ONE, "b", "a", 0);
     save(TWO, "c", "d", 10000);
     put_index(TRUE_INDEX);
@@ -77,7 +68,6 @@ static int put_two(void **state)
 static int drop_all(void **state)
 {
     static const char *const names[] = {ONE, TWO, WHOLE, SHARDS_FILE};
-    (void)state;
     for (int i = 0; i < 4; i++) {
         char path[128];
         path_of(names[i], path, sizeof(path));
@@ -88,7 +78,6 @@ static int drop_all(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     return rmdir(dir);
 }
 
@@ -114,7 +103,6 @@ static size_t read_file(const char *name, uint8_t *out, size_t cap)
 
 static void test_shards_open_as_one(void **state)
 {
-    (void)state;
     static uint8_t raw[100000];
     char want[72] = "sha256:";
     uint8_t out[32];
@@ -144,7 +132,6 @@ static void test_shards_open_as_one(void **state)
 
 static void test_shards_single_file_is_preferred(void **state)
 {
-    (void)state;
     save(WHOLE, "only", NULL, 0);
     struct weights *w = open_or_fail();
     assert_int_equal(weights_count(w), 1);
@@ -154,7 +141,6 @@ static void test_shards_single_file_is_preferred(void **state)
 
 static void test_shards_one_cut_short_while_served(void **state)
 {
-    (void)state;
     char path[128];
     struct weights *w = open_or_fail();
     path_of(TWO, path, sizeof(path));
@@ -170,7 +156,6 @@ static void test_shards_one_cut_short_while_served(void **state)
 
 static void test_shards_untrue_index_is_refused(void **state)
 {
-    (void)state;
     static const struct {
         const char *index, *says;
     } cases[] = {
@@ -208,7 +193,6 @@ static void test_shards_untrue_index_is_refused(void **state)
 /* The same tensor in both shards cannot be listed for both. */
 static void test_shards_tensor_in_two_shards_is_refused(void **state)
 {
-    (void)state;
     struct weights *w = NULL;
     struct err e = ERR_INIT;
     save(TWO, "a", "d", 0);

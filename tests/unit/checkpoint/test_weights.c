@@ -2,22 +2,15 @@
  * alignment, the digest, and a file that is cut short while it is served.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
 #include "engine/checkpoint/safetensors.h"
+#include "tests/support/unit.h"
 
 struct folder {
     char dir[40], path[64];
@@ -61,7 +54,6 @@ static void save_two(const struct folder *f)
 
 static void test_weights_need_names_both_shapes(void **state)
 {
-    (void)state;
     struct folder f;
     struct err e = ERR_INIT;
     make_folder(&f);
@@ -87,7 +79,6 @@ static void test_weights_need_names_both_shapes(void **state)
 
 static void test_weights_lists_and_finds(void **state)
 {
-    (void)state;
     struct folder f;
     make_folder(&f);
     save_two(&f);
@@ -106,7 +97,6 @@ static void test_weights_lists_and_finds(void **state)
 
 static void test_weights_digest_is_the_files(void **state)
 {
-    (void)state;
     struct folder f;
     static uint8_t raw[200000];
     make_folder(&f);
@@ -132,7 +122,6 @@ static void test_weights_digest_is_the_files(void **state)
 
 static void test_weights_truncated_while_served(void **state)
 {
-    (void)state;
     struct folder f;
     make_folder(&f);
     save_two(&f);
@@ -154,7 +143,6 @@ static void test_weights_truncated_while_served(void **state)
 
 static void test_weights_open_reports(void **state)
 {
-    (void)state;
     struct folder f;
     struct weights *w = NULL;
     struct err e = ERR_INIT;
@@ -185,7 +173,6 @@ static void test_weights_open_reports(void **state)
 /* One value of each type, at an odd address. */
 static void test_tensor_read_widens_every_type_unaligned(void **state)
 {
-    (void)state;
     static const float f32 = -1.5f;
     static const double f64 = 0.1;
     static const int64_t i64 = -70000000000;

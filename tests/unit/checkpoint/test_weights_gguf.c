@@ -3,21 +3,15 @@
  * short while it is served.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
+#include "tests/support/unit.h"
 
 #define ROWS 600
 #define COLS 64
@@ -27,7 +21,6 @@ static char path[64];
 
 static int setup(void **state)
 {
-    (void)state;
     if (!mkdtemp(dir))
         return -1;
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
@@ -36,7 +29,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     unlink(path);
     return rmdir(dir);
 }
@@ -77,7 +69,6 @@ static struct checkpoint *open_or_fail(const char *at, struct weights **w)
 
 static void test_weights_gguf_opens_file_and_folder(void **state)
 {
-    (void)state;
     struct err e = ERR_INIT;
     float row[COLS];
     save(0, NULL);
@@ -103,7 +94,6 @@ static void test_weights_gguf_opens_file_and_folder(void **state)
 
 static void test_weights_gguf_digest_is_the_files(void **state)
 {
-    (void)state;
     static uint8_t raw[100000];
     struct sha256_ctx c;
     uint8_t out[32];
@@ -148,7 +138,6 @@ static int resident(const struct tensor *t, int *n)
 
 static void test_weights_drop_pages_frees_and_they_come_back(void **state)
 {
-    (void)state;
     static float all[ROWS * COLS];
     int n;
     save(0, NULL);
@@ -169,7 +158,6 @@ static void test_weights_drop_pages_frees_and_they_come_back(void **state)
 
 static void test_weights_gguf_cut_short_while_served(void **state)
 {
-    (void)state;
     static float all[ROWS * COLS];
     save(0, NULL);
     struct weights *w, *again;
@@ -194,7 +182,6 @@ static void test_weights_gguf_cut_short_while_served(void **state)
 
 static void test_weights_gguf_refuses_parts_and_other_files(void **state)
 {
-    (void)state;
     struct checkpoint *c;
     struct err e = ERR_INIT;
     save(1, "split.count");

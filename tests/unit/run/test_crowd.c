@@ -5,20 +5,13 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 #define THREADS 3
 #define GROUPS 25
@@ -202,7 +195,6 @@ static void test_crowd_of_random_jobs_gets_the_lone_answers(void **state)
     struct fix f;
     struct rng r;
     int bad = 0;
-    (void)state;
     rng_init(&r, 99);
     fix_open(&f, &c, (struct engine_options){.n_threads = 1, .max_rows = 1});
     for (int i = 0; i < N_KINDS; i++) {

@@ -4,21 +4,14 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
 #include "engine/run/eval.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 #define V 64
 #define CLOSE 1e-5 /* fp32 softmax of a few dozen terms against double */
@@ -31,7 +24,6 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
 {
     struct fix f;
     struct watched j = {0};
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4},
              (struct engine_options){0});
     struct flat_spec s = fix_spec(&f, &task_classify, prompt, N_PROMPT);
@@ -85,7 +77,6 @@ static void test_next_lists_the_best_offered_tokens(void **state)
 {
     struct fix f;
     struct watched j = {0};
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
     static const double temperature[] = {1, 0.5, 2};
@@ -107,7 +98,6 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     struct fix f;
     struct watched j = {0};
     int32_t ids[N_PROMPT + 8];
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
     struct flat_spec s = fix_spec(&f, &task_generate, prompt, N_PROMPT);
@@ -159,7 +149,6 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
     static const int windows[] = {0, 1, 2, 7, 64, 65, 299, 300, 1000};
     struct fix f;
     int32_t ids[N];
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){0});
     for (int i = 0; i < N; i++)
@@ -188,7 +177,6 @@ static void test_score_refuses_what_it_cannot_do(void **state)
     int32_t ids[3] = {10, 11, V};
     int32_t nan[3] = {10, FAKE_NAN, 11};
     struct err e = ERR_INIT, e2 = ERR_INIT, e3 = ERR_INIT;
-    (void)state;
     fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
     assert_int_equal(eval_score(f.g, f.m, ids, 3, 0, &s, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
@@ -209,7 +197,6 @@ static void test_engine_finds_models_by_name_and_task(void **state)
     struct fix f;
     struct model *m, *all[8];
     char dir[64];
-    (void)state;
     fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS},
              (struct engine_options){0});
     struct err e = ERR_INIT;
@@ -249,7 +236,6 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
         "fake",
         "0123456789012345678901234567890123456789012345678901234567890123x"};
     struct fix f;
-    (void)state;
     fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct err e = ERR_INIT;
@@ -275,7 +261,6 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
 static void test_engine_stops_background_work_on_close(void **state)
 {
     struct fix f;
-    (void)state;
     fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
     fix_close(&f);
     assert_int_equal(atomic_load(&fake_stats.warm_stopped), 1);
@@ -286,7 +271,6 @@ static void test_engine_resolves_its_options(void **state)
     struct engine *g;
     struct err e = ERR_INIT;
     struct engine_options o = {.spin_us = -1};
-    (void)state;
     assert_int_equal(engine_open(&o, fake_archs, &g, &e), 0);
     const struct engine_options *r = engine_get_options(g);
     assert_int_equal(r->max_rows, 64);

@@ -3,19 +3,12 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/json.h"
 #include "engine/run/eval.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 #define V 64
 #define PATH_BYTES 96
@@ -71,7 +64,6 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
     /* "</s> w10 w11 </s> w12 oov w14 </s>": 2 is the end, 0 unknown. */
     static const int32_t ids[] = {2, 10, 11, 2, 12, 0, 14, 2};
     static const int windows[] = {0, 3, 8, 1000};
-    (void)state;
     for (int page = 0; page < 20; page += 16) {
         struct fix f;
         fix_open(&f,
@@ -120,7 +112,6 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
     struct json *j;
     struct fix f;
     double nats = 0;
-    (void)state;
     /* A context of 4: windows of 4 without being asked. */
     fix_open(&f,
              &(struct fake_config){.max_chain = 8,
@@ -156,7 +147,6 @@ static void test_eval_of_labels_counts_right_ones(void **state)
     struct fix f;
     double nll = 0;
     int right = 0;
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
              (struct engine_options){0});
     /* By name and by number; the begin token stands in front. */
@@ -202,7 +192,6 @@ static void test_eval_tells_progress_and_errors(void **state)
     struct json *j;
     struct buf text, out;
     struct fix f;
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_LOGITS},
              (struct engine_options){0});
     buf_init(&text, 1 << 20);

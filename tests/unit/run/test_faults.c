@@ -3,19 +3,12 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 static const struct fake_config chunks = {.max_chain = 8};
 
@@ -57,7 +50,6 @@ static void test_fault_of_an_item_harms_no_neighbour(void **state)
                {FAKE_ITEM, ERR_INTERNAL},
                {FAKE_ITEM_OOM, ERR_NOMEM}};
     enum { N = 9 };
-    (void)state;
     for (int task = 0; task < 3; task++) {
         struct fix f;
         fix_open(&f, &chunks, (struct engine_options){0});
@@ -91,7 +83,6 @@ static void test_fault_of_a_step_fails_its_jobs_only(void **state)
     struct watched j[4] = {{0}};
     struct flat_spec s[4];
     int32_t good[100], ill[100];
-    (void)state;
     fill_words(good, 100);
     fill_words(ill, 100);
     ill[20] = FAKE_STEP;
@@ -115,7 +106,6 @@ static void test_fault_of_a_cut_file_fails_jobs_not_the_process(void **state)
     struct flat_spec s[3];
     char path[128];
     int32_t ids[30];
-    (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){0});
     for (int i = 0; i < 3; i++)
@@ -139,7 +129,6 @@ static void test_fault_of_a_cut_file_fails_jobs_not_the_process(void **state)
 static void test_fault_of_each_allocation_fails_jobs_only(void **state)
 {
     int failed = 0, refused = 0, reached = 1;
-    (void)state;
     for (long n = 1; reached; n++) {
         struct fix f;
         struct watched j[3] = {{0}}, after = {0};
@@ -192,7 +181,6 @@ static void test_fault_of_each_allocation_of_a_load_is_an_error(void **state)
 {
     struct fix f;
     int rc = -1, tries = 0;
-    (void)state;
     fix_open(&f, &chunks, (struct engine_options){0});
     for (long n = 1; rc; n++) {
         struct err e = ERR_INIT;
@@ -212,7 +200,6 @@ static void test_fault_of_each_allocation_of_a_load_is_an_error(void **state)
 static void test_cancel_at_every_step_ends_the_job_once(void **state)
 {
     enum { N = 4, STEPS = 10 };
-    (void)state;
     for (int at = 0; at < STEPS; at++) {
         struct fix f;
         struct watched j[N] = {{0}};
@@ -250,7 +237,6 @@ static void test_cancel_from_the_event_itself(void **state)
     struct fix f;
     struct watched j = {.cancel_after = 3};
     int32_t ids[2] = {FAKE_BOS, 10};
-    (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
     struct flat_spec s = fix_spec(&f, &task_generate, ids, 2);
@@ -270,7 +256,6 @@ static void test_cancel_of_waiting_jobs(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t ids[30];
-    (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 1});
     for (int i = 0; i < N; i++)
@@ -298,7 +283,6 @@ static void test_deadline_ends_running_and_waiting_jobs(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t slow[2000], ids[30];
-    (void)state;
     fill_words(ids, 30);
     fill_words(slow, 2000);
     for (int i = 0; i < 2000; i += 8)
@@ -331,7 +315,6 @@ static void test_a_late_job_that_is_cancelled_was_late(void **state)
     struct fix f;
     struct watched j = {0};
     int32_t ids[30];
-    (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks, (struct engine_options){0});
     struct flat_spec s = fix_spec(&f, &task_classify, ids, 30);
@@ -357,7 +340,6 @@ static void test_drain_lets_running_jobs_end(void **state)
     struct flat_spec s[N];
     struct err e = ERR_INIT;
     int32_t ids[60];
-    (void)state;
     fill_words(ids, 60);
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 4});
     for (int i = 0; i < N; i++)
@@ -383,7 +365,6 @@ static void test_drain_ends_the_rest_after_its_time(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     static int32_t slow[8000];
-    (void)state;
     for (int i = 0; i < 8000; i++)
         slow[i] = i % 8 ? FAKE_WORD : FAKE_SLOW;
     fix_open(&f, &chunks, (struct engine_options){.max_rows = 2});
@@ -401,7 +382,6 @@ static void test_drain_ends_the_rest_after_its_time(void **state)
 static void test_close_gives_every_job_its_final_event(void **state)
 {
     enum { N = 30 };
-    (void)state;
     for (int pass = 0; pass < 6; pass++) {
         struct fix f;
         struct watched j[N] = {{0}};
@@ -437,7 +417,6 @@ static void test_queue_takes_groups_as_a_whole(void **state)
     struct flat_spec s[N];
     struct err e = ERR_INIT;
     int32_t ids[30];
-    (void)state;
     fill_words(ids, 30);
     fix_open(&f, &chunks,
              (struct engine_options){.max_queue = 10, .max_rows = 2});
@@ -472,7 +451,6 @@ static void test_queue_refuses_a_group_with_one_bad_item(void **state)
     struct watched j[5] = {{0}};
     int32_t ids[30], wrong[2] = {3, 64}, minus[1] = {-1};
     static int32_t many[8193];
-    (void)state;
     fill_words(ids, 30);
     fix_open(&f,
              &(struct fake_config){.max_chain = 8,

@@ -7,20 +7,13 @@
  * that there was company.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/log.h"
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "models/registry.h"
 #include "tests/support/job_watch.h"
 #include "tests/support/model_dir.h"
+#include "tests/support/unit.h"
 
 #define GOLDEN "tests/golden/"
 #define N 64     /* requests, all at once */
@@ -307,31 +300,26 @@ static void check_each(const char *const *names, const char *const *family)
 
 static void test_identity_of_recurrent_nets_in_the_fma_families(void **state)
 {
-    (void)state;
     check_each(recurrent, fused);
 }
 
 static void test_identity_of_recurrent_nets_in_portable_c(void **state)
 {
-    (void)state;
     check_each(recurrent, portable);
 }
 
 static void test_identity_of_transformers_in_the_fma_families(void **state)
 {
-    (void)state;
     check_each(transformers, fused);
 }
 
 static void test_identity_of_transformers_in_portable_c(void **state)
 {
-    (void)state;
     check_each(transformers, portable);
 }
 
 static void test_identity_of_all_kinds_in_flight_together(void **state)
 {
-    (void)state;
     if (!first_here(fused)) {
         check_models(together, MAX_TOGETHER, portable);
         return;

@@ -1,14 +1,8 @@
 /* test_threads: the choice follows what was measured. Speeds are made up.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/run/pace.h"
+#include "tests/support/unit.h"
 
 /* Run n steps on a machine where one thread takes `one` us for the work and
  * all take `all`; returns how many steps used one thread. */
@@ -27,7 +21,6 @@ static int play(struct pace *t, double work, int n, double one, double all)
 static void test_threads_little_work_stays_on_one(void **state)
 {
     struct pace t = {0};
-    (void)state;
     assert_int_equal(pace_pick(&t, 0, 8), 1);
     assert_int_equal(pace_pick(&t, 1.9e6, 8), 1);
     assert_int_equal(pace_pick(&t, 2e6, 8), 2);
@@ -40,7 +33,6 @@ static void test_threads_work_is_estimated_from_parameters(void **state)
 {
     struct model_info a = {.parameters = 1000};
     struct model_info b = {.token_flops = 10, .row_flops = 100};
-    (void)state;
     assert_true(pace_work(&a, 3, 2) == 6000);
     assert_true(pace_work(&b, 3, 2) == 230);
 }
@@ -48,7 +40,6 @@ static void test_threads_work_is_estimated_from_parameters(void **state)
 static void test_threads_follow_the_faster_choice(void **state)
 {
     struct pace t = {0};
-    (void)state;
     /* Two threads are faster: one is tried seldom. */
     assert_true(play(&t, 1e8, 2000, 100, 60) < 20);
     /* A neighbour takes a core: one thread soon, and nearly always. */
@@ -61,7 +52,6 @@ static void test_threads_follow_the_faster_choice(void **state)
 static void test_threads_are_chosen_by_size(void **state)
 {
     struct pace t = {0};
-    (void)state;
     for (int i = 0; i < 500; i++) {
         play(&t, 2e6, 1, 10, 30);
         play(&t, 1e9, 1, 5000, 2600);

@@ -2,18 +2,11 @@
  * answers are those of a job alone, whoever waits, gives way or shares.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 #define PAGE 16
 #define V 64
@@ -101,7 +94,6 @@ static void test_paged_prefix_is_computed_once(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     static int32_t ids[N][LEN];
-    (void)state;
     fix_open(&f, &paged, (struct engine_options){0});
     double hits = count_of(METRIC_PREFIX_HITS, NULL);
     for (int i = 0; i < N; i++) {
@@ -128,7 +120,6 @@ static void test_paged_prefix_leaves_the_last_token_to_compute(void **state)
     struct fix f;
     struct watched j[2] = {{0}};
     int32_t ids[4 * PAGE];
-    (void)state;
     random_words(ids, 4 * PAGE, 3);
     fix_open(&f, &paged, (struct engine_options){0});
     for (int i = 0; i < 2; i++) {
@@ -148,7 +139,6 @@ static void test_paged_prefix_of_a_running_job_is_followed(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     static int32_t ids[N][LEN + 1];
-    (void)state;
     struct fake_config c = paged;
     c.max_chain = PAGE;
     fix_open(&f, &c, (struct engine_options){.step_tokens = PAGE});
@@ -171,7 +161,6 @@ static void test_paged_made_tokens_are_a_prefix_too(void **state)
     struct fix f;
     struct watched j[2] = {{0}};
     static int32_t ids[300];
-    (void)state;
     random_words(ids, 20, 5);
     fix_open(&f, &paged, (struct engine_options){0});
     struct flat_spec s = generate(&f, ids, 20, 100);
@@ -198,7 +187,6 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
     static struct watched j[N], big;
     static struct flat_spec s[N];
     static int32_t ids[N][24], text[LONG];
-    (void)state;
     random_words(text, LONG, 7);
     /* The long one alone fills three quarters. */
     fix_open(&f, &paged,
@@ -232,7 +220,6 @@ static void test_paged_youngest_gives_way_and_starts_again(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t ids[N][10];
-    (void)state;
     /* Each may grow to 7 pages; there are 10. */
     fix_open(&f, &paged,
              (struct engine_options){.state_bytes = 10 * PAGE_COST});
@@ -263,7 +250,6 @@ static void test_paged_job_over_the_budget_is_refused(void **state)
     struct watched j = {0};
     struct err e = ERR_INIT;
     int32_t ids[100];
-    (void)state;
     random_words(ids, 100, 1);
     fix_open(&f, &paged,
              (struct engine_options){.state_bytes = 10 * PAGE_COST});
@@ -288,7 +274,6 @@ static void test_paged_models_share_the_budget(void **state)
     static int32_t ids[3][N][LEN];
     struct model *m[3];
     struct err e = ERR_INIT;
-    (void)state;
     /* One job of 130 tokens fits, two do not. */
     fix_open(&f, &paged,
              (struct engine_options){.state_bytes = 14 * PAGE_COST});
@@ -322,7 +307,6 @@ static void test_paged_jobs_that_wait_end_when_told(void **state)
     static struct watched j[N];
     static struct flat_spec s[N];
     static int32_t ids[N][30];
-    (void)state;
     for (int way = 0; way < 3; way++) {
         fix_open(&f, &paged,
                  (struct engine_options){.state_bytes = 12 * PAGE_COST});
@@ -355,7 +339,6 @@ static void test_paged_window_bounds_the_state(void **state)
     struct watched j = {0};
     static int32_t ids[600], all[1200];
     struct fake_config c = paged;
-    (void)state;
     c.window = 20;
     random_words(ids, 600, 11);
     fix_open(&f, &c, (struct engine_options){.state_bytes = 8 * PAGE_COST});
@@ -389,7 +372,6 @@ static void test_paged_prompts_do_not_stall_decoding(void **state)
     static int32_t text[2][LEN];
     int32_t ids[4] = {FAKE_WORD, FAKE_WORD, FAKE_WORD, FAKE_WORD};
     struct fake_config c = paged;
-    (void)state;
     c.chain = 1;
     random_words(text[0], LEN, 1);
     random_words(text[1], LEN, 2);
@@ -419,7 +401,6 @@ static void test_paged_attention_is_the_items_own(void **state)
     int32_t ids[LEN];
     struct err e = ERR_INIT;
     struct fake_config c = paged;
-    (void)state;
     c.attention = HEADS;
     random_words(ids, LEN, 1);
     fix_open(&f, &c, (struct engine_options){.step_tokens = 20});

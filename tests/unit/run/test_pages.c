@@ -3,16 +3,10 @@
  * architecture would: one number per token.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/run/state.h"
+#include "tests/support/unit.h"
 
 #define PT 4 /* tokens of a page */
 
@@ -77,7 +71,6 @@ static void test_pages_grow_with_the_sequence(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store st;
     int32_t ids[40];
-    (void)state;
     count_up(ids, 40, 7);
     open_store(&st, &paged, &b);
     struct seq *s = take(&st);
@@ -101,7 +94,6 @@ static void test_pages_of_a_fork_are_copied_when_written(void **state)
     struct seq *fork;
     struct err e = ERR_INIT;
     int32_t ids[20], other[20];
-    (void)state;
     open_store(&st, &paged, &b);
     for (int cut = 1; cut < 12; cut++) {
         count_up(ids, 20, 100 * cut);
@@ -133,7 +125,6 @@ static void test_pages_of_a_prefix_are_shared(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store st;
     int32_t ids[23], other[23];
-    (void)state;
     count_up(ids, 23, 0);
     count_up(other, 23, 0);
     other[9] = 77; /* in the third page */
@@ -168,7 +159,6 @@ static void test_pages_with_equal_tokens_become_one(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store st;
     int32_t ids[16];
-    (void)state;
     count_up(ids, 16, 3);
     open_store(&st, &paged, &b);
     struct seq *s = take(&st), *t = take(&st);
@@ -192,7 +182,6 @@ static void test_pages_of_other_vectors_are_not_found(void **state)
     struct seq_store st;
     struct err e = ERR_INIT;
     int32_t ids[8];
-    (void)state;
     count_up(ids, 8, 0);
     open_store(&st, &paged, &b);
     struct seq *s = take(&st), *t = take(&st);
@@ -210,7 +199,6 @@ static void test_pages_idle_longest_go_first(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store st;
     int32_t a[8], c[8], big[64];
-    (void)state;
     count_up(a, 8, 10);
     count_up(c, 8, 20);
     count_up(big, 64, 30);
@@ -249,7 +237,6 @@ static void test_pages_are_given_back_when_others_need_them(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store one, two;
     int32_t ids[32];
-    (void)state;
     count_up(ids, 32, 0);
     open_store(&one, &paged, &b);
     open_store(&two, &paged, &b);
@@ -278,7 +265,6 @@ static void test_pages_behind_a_window_are_given_back(void **state)
     struct seq *fork;
     struct err e = ERR_INIT;
     int32_t ids[200];
-    (void)state;
     count_up(ids, 200, 5);
     open_store(&st, &windowed, &b);
     struct seq *s = take(&st);
@@ -305,7 +291,6 @@ static void test_pages_of_a_windowed_prefix_are_shared(void **state)
     struct state_budget b = {.limit = 1 << 16};
     struct seq_store st;
     int32_t ids[40];
-    (void)state;
     count_up(ids, 40, 5);
     open_store(&st, &windowed, &b);
     struct seq *s = take(&st), *t = take(&st);
@@ -326,7 +311,6 @@ static void test_pages_whose_memory_fails_leave_the_sequence(void **state)
     struct err e = ERR_INIT;
     int32_t ids[300];
     int failed = 0;
-    (void)state;
     count_up(ids, 300, 0);
     for (int n = 1; n < 200; n++) {
         struct seq_store st;
@@ -366,7 +350,6 @@ static void test_pages_stay_right_in_a_crowd(void **state)
     struct err e = ERR_INIT;
     struct rng r;
     int waits = 0, shared = 0;
-    (void)state;
     rng_init(&r, 4);
     open_store(&st, &paged, &b);
     b.limit = 60 * page_cost(&st);

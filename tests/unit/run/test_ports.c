@@ -6,13 +6,6 @@
  * file computes by itself.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
@@ -22,6 +15,7 @@
 #include "engine/run/task/score.h"
 #include "tests/support/job_watch.h"
 #include "tests/support/ports_arch.h"
+#include "tests/support/unit.h"
 
 #define PATHS 3
 #define STEPS 9 /* tokens of a path */
@@ -350,7 +344,6 @@ static int check_pairs(const struct engine_options *o, int chain, int company)
 static void test_ports_of_a_pair_alone_and_in_company(void **state)
 {
     static const int budget[] = {1, 3, 50, 1024}, chain[] = {0, 1, 3};
-    (void)state;
     for (int b = 0; b < 4; b++)
         for (int c = 0; c < 3; c++)
             for (int threads = 1; threads <= 2; threads++) {
@@ -366,7 +359,6 @@ static void test_ports_survive_lost_states(void **state)
     /* Enough for two or three jobs of the largest size. */
     struct engine_options o = {.n_threads = 2, .state_bytes = 14000};
     int again = 0;
-    (void)state;
     for (int k = 0; k < 4; k++) {
         again += check_pairs(&o, 2, N) - N;
         o.state_bytes += 2500;
@@ -396,7 +388,6 @@ static void test_ports_of_a_pair_say_what_is_wrong(void **state)
     struct job *job;
     struct rig r;
 
-    (void)state;
     rig_up(&r, PORTS_PAIR, 0, (struct engine_options){0});
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = ERR_INIT;
@@ -458,7 +449,6 @@ static void check_series(const struct engine_options *o, int chain, int company)
 static void test_ports_of_vectors_whole_and_in_chunks(void **state)
 {
     static const int budget[] = {1, 7, 1024}, chain[] = {0, 5};
-    (void)state;
     for (int b = 0; b < 3; b++)
         for (int c = 0; c < 2; c++) {
             struct engine_options o = {.n_threads = 2,
@@ -475,7 +465,6 @@ static void test_ports_of_vectors_read_no_tokens(void **state)
     struct job *job;
     struct rig r;
 
-    (void)state;
     rig_up(&r, PORTS_SERIES, 0, (struct engine_options){0});
     struct job_spec s = {
         .model = r.m, .task = &task_values, .in = {{.n = 3, .p = ids}}};

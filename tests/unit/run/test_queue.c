@@ -3,16 +3,11 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/clock.h"
 #include "engine/run/queue.h"
+#include "tests/support/unit.h"
 
 #define N 3000
 #define PRODUCERS 3
@@ -50,7 +45,6 @@ static void test_queue_keeps_the_order_of_each_thread(void **state)
     pthread_t t[PRODUCERS];
     struct queue q;
     int next[PRODUCERS] = {0}, got = 0;
-    (void)state;
     assert_int_equal(queue_init(&q, 50, NULL), 0);
     for (int i = 0; i < PRODUCERS; i++) {
         p[i].q = &q;
@@ -84,7 +78,6 @@ static void test_queue_refuses_when_full_or_closed(void **state)
     struct queue q;
     struct job j[6];
     struct err e = ERR_INIT, e2 = ERR_INIT, e3 = ERR_INIT;
-    (void)state;
     memset(j, 0, sizeof(j));
     assert_int_equal(queue_init(&q, 4, NULL), 0);
     link_jobs(j, 3);
@@ -115,7 +108,6 @@ static void test_queue_wait_ends_by_time_or_by_a_wake(void **state)
 {
     struct queue q;
     pthread_t t;
-    (void)state;
     assert_int_equal(queue_init(&q, 4, NULL), 0);
     int64_t begin = clock_now_us();
     queue_wait(&q, 100, 2000);

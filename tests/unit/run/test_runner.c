@@ -2,19 +2,11 @@
  * what joins, leaves and waits at which step is exact.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/clock.h"
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 /* The aim is 20 us, measured are 3; the cores may be others' while we test. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -46,7 +38,6 @@ static void test_runner_lets_jobs_join_at_any_step(void **state)
 {
     struct fix f;
     int32_t prompt[1] = {FAKE_WORD};
-    (void)state;
     for (int after = 0; after < 12; after++) {
         struct watched a = {0}, b = {0};
         fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
@@ -78,7 +69,6 @@ static void test_runner_fills_a_step_with_all_that_waits(void **state)
     static struct watched j[N + 1];
     struct flat_spec s[N];
     int32_t prompt[70];
-    (void)state;
     fill_words(prompt, 70);
     fix_open(&f, &(struct fake_config){.max_chain = 16},
              (struct engine_options){0});
@@ -109,7 +99,6 @@ static void test_runner_works_through_large_groups_in_order(void **state)
     static struct watched j[N];
     static struct flat_spec s[N];
     int32_t prompt[3] = {FAKE_BOS, 10, 11};
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.max_rows = 4});
     for (int i = 0; i < N; i++)
@@ -134,7 +123,6 @@ static void test_runner_serves_decoding_rows_first(void **state)
     struct watched j[3] = {{0}};
     struct flat_spec s[3];
     int32_t prompt[3000];
-    (void)state;
     fill_words(prompt, 3000);
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){.step_tokens = 9});
@@ -161,7 +149,6 @@ static void test_runner_lets_prompts_take_turns(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t prompt[LEN];
-    (void)state;
     fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.step_tokens = 8});
@@ -186,7 +173,6 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t prompt[500];
-    (void)state;
     fill_words(prompt, 500);
     fix_open(&f,
              &(struct fake_config){
@@ -217,7 +203,6 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
 static void test_runner_keeps_the_token_budget(void **state)
 {
     static const int budget[] = {1, 7, 100};
-    (void)state;
     for (int k = 0; k < 3; k++) {
         struct fix f;
         struct watched j[20] = {{0}};
@@ -244,7 +229,6 @@ static void test_runner_keeps_the_token_budget(void **state)
 static void test_runner_uses_one_thread_for_little_work(void **state)
 {
     static const int flops[] = {100, 1000000};
-    (void)state;
     for (int k = 0; k < 2; k++) {
         struct fix f;
         struct watched j = {0};
@@ -267,7 +251,6 @@ static void test_runner_allocates_nothing_in_the_steady_state(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t prompt[20];
-    (void)state;
     fill_words(prompt, 20);
     fix_open(&f, &(struct fake_config){.max_chain = 8, .n_vocab = 300},
              (struct engine_options){0});
@@ -298,7 +281,6 @@ static void test_runner_adds_little_to_a_step(void **state)
     static struct flat_spec s[N];
     int32_t prompt[LEN];
     double least = 1e9;
-    (void)state;
     fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 16},
              (struct engine_options){0});
@@ -332,7 +314,6 @@ static void test_runner_keeps_the_budget_of_states(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t prompt[20];
-    (void)state;
     fill_words(prompt, 20);
     /* 64 bytes twice for a sequence: two fit. */
     fix_open(&f, &(struct fake_config){.max_chain = 8},
@@ -365,7 +346,6 @@ static void test_runners_share_the_budget_of_states(void **state)
     struct model *other;
     struct err e = ERR_INIT;
     int32_t prompt[20];
-    (void)state;
     fill_words(prompt, 20);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
              (struct engine_options){.state_bytes = 128});
@@ -411,7 +391,6 @@ static void test_runner_counts_tokens_and_times(void **state)
     struct model *m;
     struct err e = ERR_INIT;
     int32_t prompt[20];
-    (void)state;
     fill_words(prompt, 20);
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});

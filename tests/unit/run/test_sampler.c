@@ -6,17 +6,11 @@
  * SPDX-License-Identifier: MIT */
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/run/sampler.h"
+#include "tests/support/unit.h"
 
 #define BORDER 2e-5 /* fp32 exponentials, summed over up to 5,000 terms */
 #define MAX_V 5000
@@ -146,7 +140,6 @@ static void test_sampler_agrees_with_brute_force(void **state)
     struct sampler_scratch x = {0};
     struct rng r;
     int cases = 0, exact = 0;
-    (void)state;
     rng_init(&r, 5);
     assert_int_equal(sampler_scratch_grow(&x, MAX_V, NULL), 0);
     for (size_t k = 0; k < sizeof(shapes) / sizeof(shapes[0]); k++) {
@@ -188,7 +181,6 @@ static void test_sampler_draws_with_the_right_frequencies(void **state)
     struct sampler_scratch x = {0};
     int count[V] = {0};
     double sum = 0;
-    (void)state;
     assert_int_equal(sampler_scratch_grow(&x, V, NULL), 0);
     for (int i = 0; i < V; i++)
         sum += exp((double)logit[i]);
@@ -237,7 +229,6 @@ static void test_sampler_gives_ties_to_the_lowest_id(void **state)
     static float row[1000];
     struct sample_params p = plain;
     int32_t forbid = 100;
-    (void)state;
     row[100] = row[300] = row[700] = 3;
     p.temperature = 0;
     assert_int_equal(pick(p, row, 1000, NULL, 0), 100);
@@ -254,7 +245,6 @@ static void test_sampler_survives_extreme_logits(void **state)
 {
     static float row[200];
     struct sample_params p = plain;
-    (void)state;
     for (int i = 0; i < 200; i++)
         row[i] = i % 2 ? -FLT_MAX : -1e30f;
     row[150] = FLT_MAX;
@@ -278,7 +268,6 @@ static void test_sampler_penalty_divides_and_multiplies_once(void **state)
     struct sample_params p = plain;
     struct sampler_scratch x = {0};
     struct sampler s;
-    (void)state;
     p.temperature = 0;
     p.repetition_penalty = 1.5f;
     sampler_scratch_grow(&x, 4, NULL);
@@ -305,7 +294,6 @@ static void test_sampler_depends_on_seed_and_index_only(void **state)
     int32_t first[N];
     int differ = 0;
     struct rng r;
-    (void)state;
     rng_init(&r, 1);
     for (int i = 0; i < V; i++)
         row[i] = (float)rng_normal(&r);
@@ -338,7 +326,6 @@ static void test_sampler_bits_are_equal_in_the_fma_families(void **state)
     const struct kernels *k2, *k5;
     struct sampler_scratch x = {0};
     struct rng r;
-    (void)state;
     if (kernels_pick("avx2", &k2, NULL) || kernels_pick("avx512", &k5, NULL))
         skip();
     rng_init(&r, 9);
@@ -370,7 +357,6 @@ static void test_sampler_top_is_sorted_and_skips_infinities(void **state)
     static struct candidate v[1000];
     static struct entry ref[MAX_V];
     struct rng r;
-    (void)state;
     rng_init(&r, 3);
     for (int round = 0; round < 30; round++) {
         int n = 1 + (int)rng_below(&r, MAX_V), out = 0;
@@ -410,7 +396,6 @@ static void test_sampler_refuses_wrong_parameters(void **state)
         {{.top_p = 1, .repetition_penalty = 0}, "repetition_penalty"},
         {{.top_p = 1, .repetition_penalty = INFINITY}, "repetition_penalty"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct err e = ERR_INIT;
         assert_int_equal(sampler_check(&bad[i].p, &e), -1);

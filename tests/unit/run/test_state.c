@@ -3,18 +3,13 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
 #include "engine/run/state.h"
 #include "models/registry.h"
+#include "tests/support/unit.h"
 
 static const struct state_layout layout = {.fixed_bytes = 192, .n_ports = 1};
 
@@ -25,7 +20,6 @@ static void test_state_is_empty_when_taken_again(void **state)
     struct seq *s, *again;
     struct err e = ERR_INIT;
     static const unsigned char zero[192];
-    (void)state;
     assert_int_equal(seq_store_init(&st, &layout, &b, &e), 0);
     assert_int_equal(seq_take(&st, &s, &e), SEQ_OK);
     assert_int_equal(atomic_load(&b.used), 384);
@@ -53,7 +47,6 @@ static void test_state_budget_makes_wait_or_fail(void **state)
     struct seq_store st;
     struct seq *s[3];
     struct err e = ERR_INIT;
-    (void)state;
     assert_int_equal(seq_store_init(&st, &layout, &b, &e), 0);
     assert_int_equal(seq_take(&st, &s[0], &e), SEQ_OK);
     assert_int_equal(seq_take(&st, &s[1], &e), SEQ_OK);
@@ -89,7 +82,6 @@ static void test_state_budget_is_never_passed(void **state)
 {
     struct state_budget b = {.limit = 25};
     pthread_t t[3];
-    (void)state;
     for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&t[i], NULL, reserve_much, &b), 0);
     for (int i = 0; i < 3; i++) {
@@ -184,7 +176,6 @@ static void check_carried(const char *dir)
 
 static void test_state_carried_over_two_calls_equals_one_call(void **state)
 {
-    (void)state;
     check_carried("tests/golden/rnn/lstm");
     check_carried("tests/golden/rnn/gru-2-bf16");
     check_carried("tests/golden/rnn/elman-tanh");

@@ -3,18 +3,10 @@
  * whole text of a continuation is known beforehand.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/rng.h"
 #include "engine/base/utf8.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 #define N_WORDS 40
 #define N_STOPS 4
@@ -134,7 +126,6 @@ static void one_case(struct fix *f, struct rng *r, const char *const *words)
 static void test_generate_cuts_at_stops_wherever_tokens_end(void **state)
 {
     struct rng r;
-    (void)state;
     rng_init(&r, 11);
     for (int round = 0; round < 6; round++) {
         char words[N_WORDS][32];
@@ -160,7 +151,6 @@ static void test_generate_streams_as_soon_as_text_is_certain(void **state)
     int32_t prompt[2] = {FAKE_BOS, 10};
     const char *stop[1] = {"w50ab"};
     struct flat_spec s[2];
-    (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
              (struct engine_options){0});
     atomic_store(&fake_stats.hold, 1);
@@ -190,7 +180,6 @@ static void test_generate_of_no_tokens_reads_the_prompt(void **state)
     struct fix f;
     struct watched j = {0};
     int32_t prompt[30];
-    (void)state;
     for (int i = 0; i < 30; i++)
         prompt[i] = FAKE_WORD + i;
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
@@ -216,7 +205,6 @@ static void test_generate_ends_where_the_context_is_full(void **state)
     struct watched j = {0};
     struct err e = ERR_INIT;
     int32_t prompt[13] = {FAKE_BOS, 10, 11, 12, 13, 14, 15, 16};
-    (void)state;
     fix_open(&f, &(struct fake_config){.chain = 1, .context = 12},
              (struct engine_options){0});
     struct flat_spec s = fix_spec(&f, &task_generate, prompt, 8);
@@ -244,7 +232,6 @@ static void test_generate_same_seed_same_text_wherever_it_stands(void **state)
     struct flat_spec s[N];
     int32_t prompt[5] = {FAKE_BOS, 10, 11, 12, 13};
     int differ = 0;
-    (void)state;
     fix_open(&f, &(struct fake_config){.max_chain = 2},
              (struct engine_options){0});
     for (int i = 0; i < N; i++) {
@@ -271,7 +258,6 @@ static void test_generate_refuses_wrong_parameters(void **state)
     int32_t prompt[2] = {FAKE_BOS, 10};
     char longest[300];
     const char *stop[17];
-    (void)state;
     memset(longest, 'x', sizeof(longest));
     longest[257] = 0;
     fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});

@@ -2,18 +2,11 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/run/subwords.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
 
 /* The bounds of the search that small vocabularies can meet (task_words.c). */
 #define DEPTH 8
@@ -224,7 +217,6 @@ static void test_words_equal_trying_everything(void **state)
     } cases[] = {{small, 5, 1.0f}, {small, 5, 2.0f}, {mixed, 13, 0.3f}};
     static struct brute b;
     int whole = 0;
-    (void)state;
     for (int c = 0; c < 3; c++) {
         const char *words[16];
         struct fake_config fc = config(cases[c].v, cases[c].n, words);
@@ -271,7 +263,6 @@ static void test_words_wanted_are_the_best_ones(void **state)
     const char *words[16];
     struct fake_config fc = config(mixed, 13, words);
     struct fix f;
-    (void)state;
     fix_open(&f, &fc, (struct engine_options){0});
     for (int i = 0; i < 12; i++) {
         int32_t ids[9];
@@ -316,7 +307,6 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
     };
     static float first[N][200];
     int n_first[N] = {0};
-    (void)state;
     for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
         for (int page = 0; page < 8; page += 5) {
             const char *words[16];
@@ -372,7 +362,6 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     struct flat_spec s[N];
     int32_t ids[N][12];
     struct err e = ERR_INIT;
-    (void)state;
     fix_open(&f, &fc, (struct engine_options){.state_bytes = 8000});
     for (int i = 0; i < N; i++) {
         for (int k = 0; k < 12; k++)
@@ -404,7 +393,6 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
 static void test_words_survive_each_failed_allocation(void **state)
 {
     int failed = 0, refused = 0, reached = 1;
-    (void)state;
     for (long n = 1; reached; n++) {
         const char *words[16];
         struct fake_config fc = config(mixed, 13, words);
@@ -476,7 +464,6 @@ static void test_words_end_where_their_run_ends(void **state)
         {"\xa9", WORD_MARKS, "\xef\xbf\xbd"},
     };
     char out[64];
-    (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         size_t n = strlen(cases[i].text);
         assert_int_equal(subwords_state(cases[i].text, n), cases[i].state);

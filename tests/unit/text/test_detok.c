@@ -2,17 +2,9 @@
  * and a continuation is joined to its prompt.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/unit.h"
 
 #define MAX_WORDS 256
 
@@ -101,7 +93,6 @@ static const char *const sentences[] = {
 
 static void test_detok_gives_the_sentence_back(void **state)
 {
-    (void)state;
     struct tokenizer *t = make("seqd-english", sentences, N_SENTENCES);
     for (int i = 0; i < N_SENTENCES; i++) {
         struct buf out;
@@ -116,7 +107,6 @@ static void test_detok_gives_the_sentence_back(void **state)
 /* Cut anywhere, the joined prompt and continuation are the whole. */
 static void test_detok_seed_joins_a_continuation(void **state)
 {
-    (void)state;
     struct tokenizer *t = make("seqd-english", sentences, N_SENTENCES);
     for (int s = 0; s < N_SENTENCES; s++) {
         struct token_list l = {0};
@@ -149,7 +139,6 @@ static void test_detok_seed_joins_a_continuation(void **state)
 
 static void test_detok_special_tokens_write_nothing(void **state)
 {
-    (void)state;
     const char *const texts[] = {"a b"};
     struct tokenizer *t = make("seqd-english", texts, 1);
     struct buf out;
@@ -172,7 +161,6 @@ static void test_detok_special_tokens_write_nothing(void **state)
 
 static void test_detok_whitespace_and_characters(void **state)
 {
-    (void)state;
     const char *const texts[] = {"Don't stop .\nx , y\n", "ab\n \xc3\xa9"};
     struct tokenizer *w = make("seqd-whitespace", texts, 1);
     struct tokenizer *c = make("seqd-characters", texts + 1, 1);
@@ -190,7 +178,6 @@ static void test_detok_whitespace_and_characters(void **state)
 
 static void test_detok_reports_a_full_buffer(void **state)
 {
-    (void)state;
     const char *const texts[] = {"word"};
     struct tokenizer *t = make("seqd-english", texts, 1);
     struct buf out;

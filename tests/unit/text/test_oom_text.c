@@ -1,17 +1,10 @@
 /* oom: every allocation of text fails once.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "tests/support/oom_sweep.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 static const char *const entries[] = {"<unk>", "<s>", "a", "b", "c"};
 static const struct tokenizer_spec spec = {
@@ -52,7 +45,6 @@ static int encode(void *arg, struct err *e)
 
 static void test_oom_tokenizer(void **state)
 {
-    (void)state;
     struct buf text;
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
@@ -85,7 +77,6 @@ static int encode_marks(void *arg, struct err *e)
 
 static void test_oom_tok_bpe(void **state)
 {
-    (void)state;
     struct buf text = {.p = (char *)(uintptr_t)bpe, .len = strlen(bpe)};
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
@@ -120,7 +111,6 @@ static int open_folder(void *arg, struct err *e)
 
 static void test_oom_tok_spm(void **state)
 {
-    (void)state;
     static const char *const files[] = {spm, unigram};
     static const char *const dirs[] = {"tests/golden/spm/gguf-llama",
                                        "tests/golden/spm/gguf-t5"};

@@ -3,19 +3,14 @@
  * are refused, and time.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/pretok/pretok.h"
 #include "engine/text/unicode/unicode.h"
+#include "tests/support/unit.h"
 
 /* Do the cuts of a text lie at the ends of the pieces in `want`? */
 static int same_cuts(const struct pre_work *w, size_t n,
@@ -72,7 +67,6 @@ static int check_group(void *arg, const char *names)
 
 static void test_pretok_cuts_as_the_published_expressions(void **state)
 {
-    (void)state;
     struct golden g = {0};
     struct err e = ERR_INIT;
     if (json_load("tests/golden/tokenizer/pretok.json", "pretok", NULL, &g.root,
@@ -137,7 +131,6 @@ static void check_regex(const struct json *row, const struct json *texts)
 
 static void test_pretok_runs_expressions_that_nobody_has_listed(void **state)
 {
-    (void)state;
     struct json *root = NULL;
     struct err e = ERR_INIT;
     int n = 0;
@@ -153,7 +146,6 @@ static void test_pretok_runs_expressions_that_nobody_has_listed(void **state)
 
 static void test_pretok_refuses_unknown_names(void **state)
 {
-    (void)state;
     static const char *const names[] = {"",       "gpt",      "gpt-2 ",
                                         "gpt-22", "llama4x",  "kimi-k2",
                                         "gemma4", "chameleon"};
@@ -169,7 +161,6 @@ static void test_pretok_refuses_unknown_names(void **state)
 
 static void test_pretok_refuses_expressions_and_says_why(void **state)
 {
-    (void)state;
     static const char *const bad[][2] = {
         {"", "nothing"},
         {"a**", "nothing to repeat at byte 2"},
@@ -234,7 +225,6 @@ static void run(const char *regex, enum pre_behavior behavior, const char *text,
 /* The four behaviours on "a12b" and \p{N}. */
 static void test_pretok_behaviors(void **state)
 {
-    (void)state;
     struct pre_work w = {0};
     run("\\p{N}", PRE_ISOLATED, "a12b", &w);
     assert_memory_equal(w.cut, "\1\1\1\1\1", 5);
@@ -251,7 +241,6 @@ static void test_pretok_behaviors(void **state)
  * unicode.h, and white space that of utf8.h. */
 static void test_pretok_knows_the_unicode_of_the_reference(void **state)
 {
-    (void)state;
     static const struct {
         const char *regex;
         uint32_t mask;
@@ -311,7 +300,6 @@ static double seconds_since(clock_t begin)
  * scanner is quadratic: 2 MB take a moment. */
 static void test_pretok_time_is_not_quadratic(void **state)
 {
-    (void)state;
     const size_t n = (size_t)2 << 20;
     char *text = many(" ", n);
     struct pretok p = {0};
@@ -357,14 +345,12 @@ static int check_linear(void *arg, const char *names)
 
 static void test_pretok_published_expressions_are_linear(void **state)
 {
-    (void)state;
     assert_int_equal(pretok_all_named(check_linear, NULL), 0);
 }
 
 /* What would take for ever, or hours, ends with an error that says so. */
 static void test_pretok_stops_expressions_that_go_wild(void **state)
 {
-    (void)state;
     static const char *const wild[][2] = {
         {"(a+)+[bc]", "a"},
         {"(a|a)*[bc]", "a"},

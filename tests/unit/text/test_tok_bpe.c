@@ -4,21 +4,14 @@
  * texts decoded, files refused, and time.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 static const char *const models[] = {"llama3", "qwen2",     "roberta",
                                      "falcon", "starcoder", "deepseek"};
@@ -120,7 +113,6 @@ static void check_row(const char *name, const struct tokenizer *t,
 
 static void test_tok_bpe_gives_the_ids_of_hugging_face(void **state)
 {
-    (void)state;
     for (int i = 0; i < N_MODELS; i++) {
         struct tokenizer *t = open_model(models[i]);
         struct json *cases = open_cases(models[i]);
@@ -140,7 +132,6 @@ static void test_tok_bpe_gives_the_ids_of_hugging_face(void **state)
 
 static void test_tok_bpe_knows_what_stands_around_a_text(void **state)
 {
-    (void)state;
     int before, after;
     struct tokenizer *t = open_model("llama3");
     tokenizer_around(t, &before, &after);
@@ -160,7 +151,6 @@ static void test_tok_bpe_knows_what_stands_around_a_text(void **state)
 /* Bytes without a token: dropped, and counted. */
 static void test_tok_bpe_drops_bytes_that_have_no_token(void **state)
 {
-    (void)state;
     struct tokenizer *t = open_model("deepseek");
     struct token_list l = {0};
     assert_true(tokenizer_can_miss(t));
@@ -177,7 +167,6 @@ static void test_tok_bpe_drops_bytes_that_have_no_token(void **state)
 /* A code point that is cut over tokens is written once it is whole. */
 static void test_tok_bpe_holds_unfinished_code_points_back(void **state)
 {
-    (void)state;
     struct tokenizer *t = open_model("qwen2");
     struct token_list l = {0};
     struct detok d;
@@ -205,7 +194,6 @@ static void test_tok_bpe_holds_unfinished_code_points_back(void **state)
 
 static void test_tok_bpe_stops_at_the_limit(void **state)
 {
-    (void)state;
     struct tokenizer *t = open_model("qwen2");
     struct token_list l = {0};
     struct err e = ERR_INIT;
@@ -227,7 +215,6 @@ static void test_tok_bpe_stops_at_the_limit(void **state)
 
 static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
 {
-    (void)state;
     static const struct {
         const char *text, *cause;
     } cases[] = {
@@ -289,7 +276,6 @@ static void test_tok_bpe_refuses_what_it_does_not_do(void **state)
  * long the text is refused, no more. */
 static void test_tok_bpe_runs_expressions_that_nobody_has_listed(void **state)
 {
-    (void)state;
     static const char own[] = PRE(
         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
         "\"pattern\":{\"Regex\":\"(a+)+[cd]|b\"},\"behavior\":\"Isolated\"},"
@@ -339,7 +325,6 @@ static void remove_files(const char *dir, const char *const *names)
 
 static void test_tok_bpe_reads_vocab_and_merges(void **state)
 {
-    (void)state;
     static const char *const names[] = {"vocab.json", "merges.txt",
                                         "tokenizer_config.json",
                                         "generation_config.json", NULL};
@@ -422,7 +407,6 @@ static void check_time(const struct tokenizer *t, const char *name,
 
 static void test_tok_bpe_time_is_not_quadratic(void **state)
 {
-    (void)state;
     static const char *const units[] = {"a", " ", "\t ", "1",
                                         "the <|im_start| cat's 12.5\n"};
     for (int i = 0; i < 2; i++) {

@@ -2,16 +2,9 @@
  * could not be read are refused.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/json.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/unit.h"
 
 static struct tokenizer *build(const struct tokenizer_spec *s,
                                const char *const *entries, int n)
@@ -32,7 +25,6 @@ static struct tokenizer *build(const struct tokenizer_spec *s,
 
 static void test_tokenizer_build_words(void **state)
 {
-    (void)state;
     const char *const entries[] = {"<unk>", "<s>", "\"", "caf\xc3\xa9", "\\"};
     const struct tokenizer_spec s = {.normalizer = "seqd-english",
                                      .lowercase = 0,
@@ -60,7 +52,6 @@ static void test_tokenizer_build_words(void **state)
  * word model is special even where it is the line feed's name. */
 static void test_tokenizer_build_ends_of_text(void **state)
 {
-    (void)state;
     const char *const chars[] = {"\n", "a", "<unk>"};
     const char *const words[] = {"<unk>", "<eos>", "a"};
     const struct tokenizer_spec c = {
@@ -92,7 +83,6 @@ static void test_tokenizer_build_ends_of_text(void **state)
 
 static void test_tokenizer_build_is_a_hugging_face_file(void **state)
 {
-    (void)state;
     const char *const entries[] = {"<unk>", "b"};
     const struct tokenizer_spec s = {
         .normalizer = "seqd-english", .lowercase = 1, .unk = "<unk>"};
@@ -115,7 +105,6 @@ static void test_tokenizer_build_is_a_hugging_face_file(void **state)
 
 static void test_tokenizer_build_refuses(void **state)
 {
-    (void)state;
     static const struct {
         struct tokenizer_spec s;
         const char *entry;

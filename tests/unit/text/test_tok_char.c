@@ -1,15 +1,8 @@
 /* tok_char: one piece per code point, nothing changed.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/text/tokenizer.h"
+#include "tests/support/unit.h"
 
 static const struct tokenizer_spec chars = {.normalizer = "seqd-characters"};
 
@@ -34,7 +27,6 @@ static int on_piece(void *arg, const char *piece, size_t len, uint32_t start,
 
 static void test_tok_char_one_piece_per_code_point(void **state)
 {
-    (void)state;
     const char *text = "aB \n\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80|";
     struct seen s = {.text = text};
     struct err e = ERR_INIT;
@@ -47,7 +39,6 @@ static void test_tok_char_one_piece_per_code_point(void **state)
 
 static void test_tok_char_bad_bytes_are_replaced_one_by_one(void **state)
 {
-    (void)state;
     struct seen s = {.text = ""};
     struct err e = ERR_INIT;
     assert_int_equal(tokenizer_split(&chars, "a\xff\xc3", 3, on_piece, &s, &e),

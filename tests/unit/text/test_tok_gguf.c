@@ -3,19 +3,11 @@
  * llama.cpp's src/llama-vocab.cpp.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "tests/support/gguf_make.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 /* Ids and token_type: 1 plain, 3 control, 4 user-defined. */
 static const char *const entries[] = {"a",          "b",          "ab",
@@ -98,7 +90,6 @@ static void expect_ids(const struct tokenizer *t, const char *text,
 
 static void test_tok_gguf_kinds_of_tokens(void **state)
 {
-    (void)state;
     const struct made m = {"gpt-2", -1, -1, N, "a b"};
     struct tokenizer *t = made(&m);
     /* User-defined tokens always, control tokens on request; <|im_end|> is a
@@ -113,7 +104,6 @@ static void test_tok_gguf_kinds_of_tokens(void **state)
 
 static void test_tok_gguf_ends(void **state)
 {
-    (void)state;
     const struct made m = {"gpt-2", -1, -1, N, "a b"};
     struct tokenizer *t = made(&m);
     for (int id = 0; id < N; id++)
@@ -123,7 +113,6 @@ static void test_tok_gguf_ends(void **state)
 
 static void test_tok_gguf_begin_token(void **state)
 {
-    (void)state;
     const struct made says_no = {"llama-bpe", 0, -1, N, "a b"};
     const struct made silent = {"llama-bpe", -1, -1, N, "a b"};
     const struct made yes = {"gpt-2", 1, -1, N, "a b"};
@@ -141,7 +130,6 @@ static void test_tok_gguf_begin_token(void **state)
 
 static void test_tok_gguf_refuses(void **state)
 {
-    (void)state;
     static const struct {
         struct made m;
         const char *cause;

@@ -4,20 +4,11 @@
  * refused by its name; long texts take no more than n log n.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/json.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 #define MAX_TOKENS 1000000
 
@@ -103,7 +94,6 @@ static void check(const char *name, unsigned parse)
 
 static void test_spm_bpe_of_tokenizer_json(void **state)
 {
-    (void)state;
     check("llama", TOK_PARSE_SPECIAL);
     check("mistral", TOK_PARSE_SPECIAL);
     check("gemma", TOK_PARSE_SPECIAL);
@@ -112,7 +102,6 @@ static void test_spm_bpe_of_tokenizer_json(void **state)
 
 static void test_spm_unigram_of_tokenizer_json(void **state)
 {
-    (void)state;
     check("unigram", TOK_PARSE_SPECIAL);
     check("t5", TOK_PARSE_SPECIAL);
     check("xlm-r", TOK_PARSE_SPECIAL);
@@ -120,7 +109,6 @@ static void test_spm_unigram_of_tokenizer_json(void **state)
 
 static void test_spm_of_gguf(void **state)
 {
-    (void)state;
     check("gguf-llama", 0);
     check("gguf-t5", 0);
 }
@@ -128,7 +116,6 @@ static void test_spm_of_gguf(void **state)
 /* A piece arrives whole or not at all: the bytes of one character. */
 static void test_spm_streams_bytes_as_whole_characters(void **state)
 {
-    (void)state;
     struct tokenizer *t = open_or_fail("gguf-llama");
     static const char *const bytes[] = {"<0xF0>", "<0x9F>", "<0x98>", "<0x80>"};
     struct buf out;
@@ -151,7 +138,6 @@ static void test_spm_streams_bytes_as_whole_characters(void **state)
  * continuation is a space. */
 static void test_spm_strips_the_first_space_of_a_text_only(void **state)
 {
-    (void)state;
     struct tokenizer *t = open_or_fail("gguf-llama");
     int32_t the = tokenizer_id(t, "\xe2\x96\x81the"), bos = tokenizer_bos(t);
     struct buf out;
@@ -196,7 +182,6 @@ static void refuse(const char *text, enum err_code code, const char *says)
 
 static void test_spm_refuses_by_name(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         enum err_code code;
@@ -237,7 +222,6 @@ static void test_spm_refuses_by_name(void **state)
 /* A table whose units point anywhere finds nothing and reads nothing else. */
 static void test_spm_wild_table_of_characters_is_harmless(void **state)
 {
-    (void)state;
     static const char *const tables[] = {
         CHARSMAP("BAAAAP////8="),         /* one unit, all ones */
         CHARSMAP("CAAAAAABAABhAQAAQUI="), /* a leaf behind its end */
@@ -262,7 +246,6 @@ static void test_spm_wild_table_of_characters_is_harmless(void **state)
 /* 400 KB of what makes most merges, in well under a second. */
 static void test_spm_long_texts_take_n_log_n(void **state)
 {
-    (void)state;
     static const char *const names[] = {"llama", "gguf-llama", "unigram", "t5"};
     static const char *const units[] = {"a", " ", "the", "\xe4\xbd\xa0",
                                         "a b "};

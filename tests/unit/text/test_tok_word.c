@@ -3,17 +3,8 @@
  * conventions and were written by hand.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/text/tokenizer.h"
+#include "tests/support/unit.h"
 
 static const struct tokenizer_spec english = {.normalizer = "seqd-english",
                                               .lowercase = 1};
@@ -124,7 +115,6 @@ static const struct {
 
 static void test_tok_word_cuts_english(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_SENTENCES; i++) {
         static struct pieces p;
         split(&english, sentences[i].text, strlen(sentences[i].text), &p);
@@ -138,7 +128,6 @@ static void test_tok_word_cuts_english(void **state)
 
 static void test_tok_word_is_idempotent(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_SENTENCES; i++) {
         static struct pieces p;
         const char *want = sentences[i].pieces;
@@ -152,7 +141,6 @@ static void test_tok_word_is_idempotent(void **state)
  * piece of plain lower-case ASCII is what stands in its span. */
 static void test_tok_word_spans_lie_in_the_text(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_SENTENCES; i++) {
         static struct pieces p;
         const char *text = sentences[i].text;
@@ -175,7 +163,6 @@ static void test_tok_word_spans_lie_in_the_text(void **state)
 
 static void test_tok_word_span_of_each_piece(void **state)
 {
-    (void)state;
     static struct pieces p;
     const char *text = "Don\xe2\x80\x99t say\xe2\x80\xa6Mr.\xe2\x80\x94 end";
     split(&english, text, strlen(text), &p);
@@ -198,7 +185,6 @@ static void test_tok_word_span_of_each_piece(void **state)
 
 static void test_tok_word_keeps_case_when_told(void **state)
 {
-    (void)state;
     static struct pieces p;
     const struct tokenizer_spec cased = {.normalizer = "seqd-english"};
     const char *text = "Mr. O'Neil DOESN'T, It's -LRB- U.S.";
@@ -209,7 +195,6 @@ static void test_tok_word_keeps_case_when_told(void **state)
 
 static void test_tok_word_long_runs_are_linear_and_cut(void **state)
 {
-    (void)state;
     static const char *const runs[] = {"a",        ".",        "-", "'",
                                        "a.",       "<br",      "(", "'s",
                                        "\xc3\xa9", "\xc2\xad", "1,"};
@@ -229,7 +214,6 @@ static void test_tok_word_long_runs_are_linear_and_cut(void **state)
 
 static void test_tok_word_stops_when_told(void **state)
 {
-    (void)state;
     static struct pieces p;
     p.stop_after = 2;
     split(&english, "a b c d", 7, &p);
@@ -244,7 +228,6 @@ static void test_tok_word_stops_when_told(void **state)
 
 static void test_tok_space_cuts_at_white_space_only(void **state)
 {
-    (void)state;
     static struct pieces p;
     const struct tokenizer_spec lines = {.normalizer = "seqd-whitespace",
                                          .newline = "<eos>"};
@@ -283,7 +266,6 @@ static char *read_shared(const char *name, size_t *n)
 /* The standard count of the Penn Treebank's test file, one <eos> a line. */
 static void test_tok_space_ptb_has_82430_tokens(void **state)
 {
-    (void)state;
     static struct pieces p;
     size_t n;
     char *text = read_shared("ptb/ptb.test.txt", &n);
@@ -325,7 +307,6 @@ static void canonical(const char *line, struct buf *out)
 
 static void test_tok_word_gives_sst_back(void **state)
 {
-    (void)state;
     static const char *const files[] = {"sst/stsa.binary.train.txt",
                                         "sst/stsa.binary.dev.txt",
                                         "sst/stsa.binary.test.txt"};

@@ -3,22 +3,14 @@
  * vocab.txt, decoding, and time that does not grow with malice.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 /* 2 MiB take some 0.1 s; a quadratic step anywhere takes minutes. Sanitizers
  * and busy machines have their share in it. */
@@ -105,7 +97,6 @@ static void test_wordpiece_ids_equal_tokenizers(void **state)
     char *text;
     size_t n;
     int cases = 0;
-    (void)state;
     if (file_read("tests/golden/wordpiece.json", "wordpiece.json", 1 << 20,
                   &text, &n, &e) ||
         json_parse_nul(text, n, NULL, &j, &e))
@@ -128,7 +119,6 @@ static void test_wordpiece_tokens_have_their_places(void **state)
                                   {9, 11, 15}, {1, 16, 17}, {3, 18, 23}};
     struct tokenizer *t = parse(json);
     struct token_list l = {0};
-    (void)state;
     encode(t, text, sizeof text - 1, TOK_PARSE_SPECIAL, &l);
     assert_int_equal(l.n, 6);
     assert_int_equal(l.n_unknown, 1);
@@ -146,7 +136,6 @@ static void test_wordpiece_puts_its_tokens_around(void **state)
     struct tokenizer *t = parse(json);
     struct token_list l = {0};
     int before, after;
-    (void)state;
     encode(t, "bad [SEP]", 9, TOK_ADD_SPECIAL, &l); /* plain: "[" "sep" "]" */
     assert_int_equal(l.n, 6);
     assert_int_equal(l.v[0].id, 2);
@@ -182,7 +171,6 @@ static void test_wordpiece_decodes_as_tokenizers_does(void **state)
     static const int32_t ids[] = {2, 5, 6, 11, 10, 9, 3};
     static const int32_t more[] = {6, 6};
     struct tokenizer *t = parse(json);
-    (void)state;
     expect_text(t, ids, 7, "films a bad.");
     expect_text(t, more, 2, "##ss");
     tokenizer_close(t);
@@ -194,7 +182,6 @@ static void test_wordpiece_reads_vocab_txt(void **state)
     struct tokenizer *t;
     struct token_list l = {0};
     struct err e = ERR_INIT;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/vocab.txt", dir);
     FILE *f = fopen(path, "w");
@@ -238,7 +225,6 @@ static void test_wordpiece_refuses_what_it_does_not_do(void **state)
               "\"max_input_chars_per_word\":0,\"vocab\":{\"[PAD]\":0}}}",
          "max_input_chars_per_word"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tokenizer *t;
         struct err e = ERR_INIT;
@@ -272,7 +258,6 @@ static void test_wordpiece_is_fast_on_hostile_texts(void **state)
     };
     struct tokenizer *t = parse(json);
     char *text = mem_alloc(LARGE);
-    (void)state;
     assert_non_null(text);
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         struct token_list l = {0};

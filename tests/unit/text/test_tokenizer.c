@@ -2,19 +2,11 @@
  * with spans, and special tokens never come from plain text.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <glob.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/unit.h"
 
 #define HEAD                                                                   \
     "\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true},"     \
@@ -53,7 +45,6 @@ static void assert_ids(const struct token_list *l, const int *ids, int n)
 
 static void test_tokenizer_describes_itself(void **state)
 {
-    (void)state;
     struct tokenizer *t = parse(json);
     assert_int_equal(tokenizer_size(t), 8);
     assert_int_equal(tokenizer_level(t), TOK_LEVEL_WORD);
@@ -78,7 +69,6 @@ static void test_tokenizer_describes_itself(void **state)
 
 static void test_tokenizer_encodes_with_spans_and_unknowns(void **state)
 {
-    (void)state;
     struct tokenizer *t = parse(json);
     struct token_list l = {0};
     static const int want[] = {0, 3, 5, 4, 2, 6};
@@ -97,7 +87,6 @@ static void test_tokenizer_encodes_with_spans_and_unknowns(void **state)
 
 static void test_tokenizer_special_tokens_need_their_flag(void **state)
 {
-    (void)state;
     struct tokenizer *t = parse(json);
     struct token_list l = {0};
     static const int plain[] = {1, 2, 0, 0, 7, 0, 3};
@@ -121,7 +110,6 @@ static void test_tokenizer_special_tokens_need_their_flag(void **state)
 
 static void test_tokenizer_special_entry_is_unknown_in_plain_text(void **state)
 {
-    (void)state;
     const char *text = "{" HEAD "\"normalizer\":{\"type\":\"seqd-whitespace\","
                        "\"newline\":\"</s>\"}," MODEL "}";
     struct tokenizer *t = parse(text);
@@ -136,7 +124,6 @@ static void test_tokenizer_special_entry_is_unknown_in_plain_text(void **state)
 
 static void test_tokenizer_limits_the_number_of_tokens(void **state)
 {
-    (void)state;
     struct tokenizer *t = parse(json);
     struct token_list l = {0};
     struct err e = ERR_INIT;
@@ -158,7 +145,6 @@ static void test_tokenizer_limits_the_number_of_tokens(void **state)
 
 static void test_tokenizer_without_unk_leaves_pieces_out(void **state)
 {
-    (void)state;
     struct tokenizer *t =
         parse("{\"normalizer\":{\"type\":\"seqd-characters\"},\"model\":"
               "{\"type\":\"WordLevel\",\"vocab\":{\"a\":1,\"\\n\":0}}}");
@@ -180,7 +166,6 @@ static void test_tokenizer_without_unk_leaves_pieces_out(void **state)
 
 static void test_tokenizer_refuses(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         enum err_code code;
@@ -265,7 +250,6 @@ static void test_tokenizer_refuses(void **state)
 
 static void test_tokenizer_open_names_the_model(void **state)
 {
-    (void)state;
     char dir[] = "/tmp/seqd-tok-XXXXXX", path[64];
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
@@ -289,7 +273,6 @@ static void test_tokenizer_open_names_the_model(void **state)
 /* A vocabulary as large as real ones: every entry is found under its id. */
 static void test_tokenizer_large_vocabulary(void **state)
 {
-    (void)state;
     enum { N = 50000 };
     static char names[N][16];
     static const char *entries[N];
@@ -323,7 +306,6 @@ static void test_tokenizer_large_vocabulary(void **state)
 
 static void test_tokenizer_reads_the_fixtures(void **state)
 {
-    (void)state;
     glob_t g;
     assert_int_equal(glob("tests/golden/rnn/*/tokenizer.json", 0, NULL, &g), 0);
     for (size_t i = 0; i < g.gl_pathc; i++) {

@@ -2,21 +2,15 @@
  * character database 16.0 (UnicodeData.txt) and UAX #15.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/unicode/unicode.h"
+#include "tests/support/unit.h"
 
 static void test_unicode_categories(void **state)
 {
-    (void)state;
     static const struct {
         uint32_t cp;
         enum uni_cat cat;
@@ -46,7 +40,6 @@ static void test_unicode_categories(void **state)
 /* White_Space is the same as in utf8.c, which was written by hand. */
 static void test_unicode_white_space(void **state)
 {
-    (void)state;
     for (uint32_t cp = 0; cp < 0x110000; cp++) {
         int space = (uni_mask(cp) & UNI_SPACE) != 0;
         if (space != utf8_is_space(cp))
@@ -56,7 +49,6 @@ static void test_unicode_white_space(void **state)
 
 static void test_unicode_lower(void **state)
 {
-    (void)state;
     static const uint32_t cases[][2] = {
         {'A', 'a'},         {'1', '1'},         {0xc0, 0xe0},
         {0x100, 0x101},     {0x130, 'i'},       {0x178, 0xff},
@@ -93,7 +85,6 @@ static void normal(enum uni_form form, const char *text, const char *want)
 
 static void test_unicode_nfc_and_nfd(void **state)
 {
-    (void)state;
     static const char *const cases[][3] = {
         /* text, NFC, NFD */
         {"abc", "abc", "abc"},
@@ -120,7 +111,6 @@ static void test_unicode_nfc_and_nfd(void **state)
 /* A megabyte of marks of two classes, in the wrong order. */
 static void test_unicode_normalises_runs_of_marks_in_linear_time(void **state)
 {
-    (void)state;
     const size_t n = (size_t)1 << 20;
     char *text = mem_alloc(n);
     struct uni_text u = {0};

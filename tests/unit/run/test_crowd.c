@@ -151,7 +151,7 @@ static void run_crowd(const struct fake_config *c, struct engine_options o,
     struct fix f;
     int accepted = 0;
 
-    fix_open(&f, c, o);
+    fix_open(&f, c, &o);
     for (int i = 0; i < N_KINDS; i++)
         kind[i].spec.model = f.m;
     memset(s, 0, sizeof(s));
@@ -196,7 +196,7 @@ static void test_crowd_of_random_jobs_gets_the_lone_answers(void **state)
     struct rng r;
     int bad = 0;
     rng_init(&r, 99);
-    fix_open(&f, &c, (struct engine_options){.n_threads = 1, .max_rows = 1});
+    fix_open(&f, &c, &(struct engine_options){.n_threads = 1, .max_rows = 1});
     for (int i = 0; i < N_KINDS; i++) {
         struct watched j = {0};
         make_kind(&f, &r, &kind[i]);

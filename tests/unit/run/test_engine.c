@@ -24,8 +24,7 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
 {
     struct fix f;
     struct watched j = {0};
-    fix_open(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .n_labels = 4}, NULL);
     struct flat_spec s = fix_spec(&f, &task_classify, prompt, N_PROMPT);
     fix_run(&f, &s, 1, &j);
     const struct flat_result flat = flat_result(j.job), *r = &flat;
@@ -43,8 +42,7 @@ static void test_classify_is_the_softmax_of_the_scores(void **state)
     assert_int_equal(r->prompt_tokens, N_PROMPT);
     for (int i = 0; i < 4; i++)
         assert_true(fabs((double)r->scores[i] - x[i] / sum) < CLOSE);
-    watch_release(&j, 1);
-    fix_close(&f);
+    fix_end(&f, &j, 1);
 }
 
 static void check_next(const struct flat_result *r, double temperature, int k)
@@ -77,8 +75,7 @@ static void test_next_lists_the_best_offered_tokens(void **state)
 {
     struct fix f;
     struct watched j = {0};
-    fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8}, NULL);
     static const double temperature[] = {1, 0.5, 2};
     for (int i = 0; i < 3; i++) {
         struct flat_spec s = fix_spec(&f, &task_next, prompt, N_PROMPT);
@@ -98,8 +95,7 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     struct fix f;
     struct watched j = {0};
     int32_t ids[N_PROMPT + 8];
-    fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8}, NULL);
     struct flat_spec s = fix_spec(&f, &task_generate, prompt, N_PROMPT);
     fix_run(&f, &s, 1, &j);
     const struct flat_result flat = flat_result(j.job), *r = &flat;
@@ -124,8 +120,7 @@ static void test_generate_greedy_follows_the_recurrence(void **state)
     assert_string_equal(r->text, text);
     assert_int_equal(r->finish, n < 8 ? FINISH_STOP : FINISH_LENGTH);
     assert_int_equal(r->completion_tokens, n);
-    watch_release(&j, 1);
-    fix_close(&f);
+    fix_end(&f, &j, 1);
 }
 
 /* --- score --- */
@@ -149,8 +144,7 @@ static void test_score_carries_the_state_over_windows_of_tokens(void **state)
     static const int windows[] = {0, 1, 2, 7, 64, 65, 299, 300, 1000};
     struct fix f;
     int32_t ids[N];
-    fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8}, NULL);
     for (int i = 0; i < N; i++)
         ids[i] = FAKE_WORD + i * 7 % 50;
     for (size_t k = 0; k < sizeof(windows) / sizeof(windows[0]); k++) {
@@ -177,14 +171,13 @@ static void test_score_refuses_what_it_cannot_do(void **state)
     int32_t ids[3] = {10, 11, V};
     int32_t nan[3] = {10, FAKE_NAN, 11};
     struct err e = ERR_INIT, e2 = ERR_INIT, e3 = ERR_INIT;
-    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){0}, NULL);
     assert_int_equal(eval_score(f.g, f.m, ids, 3, 0, &s, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_int_equal(eval_score(f.g, f.m, nan, 3, 0, &s, &e2), -1);
     assert_int_equal(e2.code, ERR_INTERNAL);
     fix_close(&f);
-    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS}, NULL);
     assert_int_equal(eval_score(f.g, f.m, ids, 2, 0, &s, &e3), -1);
     assert_int_equal(e3.code, ERR_UNSUPPORTED);
     fix_close(&f);
@@ -197,8 +190,7 @@ static void test_engine_finds_models_by_name_and_task(void **state)
     struct fix f;
     struct model *m, *all[8];
     char dir[64];
-    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS}, NULL);
     struct err e = ERR_INIT;
     assert_int_equal(fake_dir(&(struct fake_config){0}, dir), 0);
     assert_int_equal(engine_load(f.g, "both.1-x_Y", dir, &e), 0);
@@ -236,7 +228,7 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
         "fake",
         "0123456789012345678901234567890123456789012345678901234567890123x"};
     struct fix f;
-    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){0}, NULL);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct err e = ERR_INIT;
         assert_int_equal(engine_load(f.g, names[i], f.dir, &e), -1);
@@ -261,7 +253,7 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
 static void test_engine_stops_background_work_on_close(void **state)
 {
     struct fix f;
-    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){0}, NULL);
     fix_close(&f);
     assert_int_equal(atomic_load(&fake_stats.warm_stopped), 1);
 }

@@ -69,7 +69,7 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
         fix_open(&f,
                  &(struct fake_config){
                      .max_chain = 8, .page = page, .outputs = FAKE_LOGITS},
-                 (struct engine_options){0});
+                 NULL);
         for (int w = 0; w < 4; w++) {
             for (int most = 0; most <= 5; most += 5) {
                 struct eval_options o = {.window = windows[w],
@@ -120,7 +120,7 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
                                    .n_words = 4,
                                    .context = 4,
                                    .outputs = FAKE_LOGITS},
-             (struct engine_options){0});
+             NULL);
     int n_vocab = FAKE_WORD + 4;
     for (int i = 1; i < 6; i++) {
         int from = i / 4 * 4;
@@ -148,7 +148,7 @@ static void test_eval_of_labels_counts_right_ones(void **state)
     double nll = 0;
     int right = 0;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
-             (struct engine_options){0});
+             NULL);
     /* By name and by number; the begin token stands in front. */
     static const int32_t text[3][3] = {{1, 10, 11}, {1, 12, 13}, {1, 14, 15}};
     static const int label[3] = {0, 2, 1};
@@ -193,7 +193,7 @@ static void test_eval_tells_progress_and_errors(void **state)
     struct buf text, out;
     struct fix f;
     fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_LOGITS},
-             (struct engine_options){0});
+             NULL);
     buf_init(&text, 1 << 20);
     for (int i = 0; i < 5000; i++)
         buf_add_str(&text, "w10 ");

@@ -94,7 +94,7 @@ static void test_paged_prefix_is_computed_once(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     static int32_t ids[N][LEN];
-    fix_open(&f, &paged, (struct engine_options){0});
+    fix_open(&f, &paged, NULL);
     double hits = count_of(METRIC_PREFIX_HITS, NULL);
     for (int i = 0; i < N; i++) {
         random_words(ids[i], LEN, 100 + (uint64_t)i);
@@ -111,8 +111,7 @@ static void test_paged_prefix_is_computed_once(void **state)
     assert_true(count_of(METRIC_PREFIX_HITS, NULL) - hits == N - 1);
     assert_true(count_of(METRIC_STATE_PAGES, "idle") > 0);
     assert_true(count_of(METRIC_STATE_PAGES, "used") == 0);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_paged_prefix_leaves_the_last_token_to_compute(void **state)
@@ -121,15 +120,14 @@ static void test_paged_prefix_leaves_the_last_token_to_compute(void **state)
     struct watched j[2] = {{0}};
     int32_t ids[4 * PAGE];
     random_words(ids, 4 * PAGE, 3);
-    fix_open(&f, &paged, (struct engine_options){0});
+    fix_open(&f, &paged, NULL);
     for (int i = 0; i < 2; i++) {
         struct flat_spec s = generate(&f, ids, 4 * PAGE, 3);
         fix_run(&f, &s, 1, &j[i]);
         check_greedy(&j[i], ids, 4 * PAGE, 3);
     }
     assert_int_equal(flat_result(j[1].job).cached_tokens, 3 * PAGE);
-    watch_release(j, 2);
-    fix_close(&f);
+    fix_end(&f, j, 2);
 }
 
 static void test_paged_prefix_of_a_running_job_is_followed(void **state)
@@ -141,7 +139,7 @@ static void test_paged_prefix_of_a_running_job_is_followed(void **state)
     static int32_t ids[N][LEN + 1];
     struct fake_config c = paged;
     c.max_chain = PAGE;
-    fix_open(&f, &c, (struct engine_options){.step_tokens = PAGE});
+    fix_open(&f, &c, &(struct engine_options){.step_tokens = PAGE});
     for (int i = 0; i < N; i++) {
         random_words(ids[i], LEN + 1, 9);
         ids[i][LEN] = FAKE_WORD + i;
@@ -152,8 +150,7 @@ static void test_paged_prefix_of_a_running_job_is_followed(void **state)
         check_greedy(&j[i], ids[i], LEN + 1, 2);
     /* One of them computes each part, not all of them. */
     assert_true(atomic_load(&fake_stats.tokens) < 2 * LEN + N * 2 * PAGE);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_paged_made_tokens_are_a_prefix_too(void **state)
@@ -162,7 +159,7 @@ static void test_paged_made_tokens_are_a_prefix_too(void **state)
     struct watched j[2] = {{0}};
     static int32_t ids[300];
     random_words(ids, 20, 5);
-    fix_open(&f, &paged, (struct engine_options){0});
+    fix_open(&f, &paged, NULL);
     struct flat_spec s = generate(&f, ids, 20, 100);
     fix_run(&f, &s, 1, &j[0]);
     const struct flat_result flat = flat_result(j[0].job), *r = &flat;
@@ -174,8 +171,7 @@ static void test_paged_made_tokens_are_a_prefix_too(void **state)
     check_greedy(&j[1], ids, n, 4);
     assert_int_equal(flat_result(j[1].job).cached_tokens,
                      (n - 2) / PAGE * PAGE);
-    watch_release(j, 2);
-    fix_close(&f);
+    fix_end(&f, j, 2);
 }
 
 /* --- a full budget --- */
@@ -190,10 +186,10 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
     random_words(text, LONG, 7);
     /* The long one alone fills three quarters. */
     fix_open(&f, &paged,
-             (struct engine_options){.max_rows = 1024,
-                                     .step_tokens = 512,
-                                     .state_bytes = (LONG + 300) / PAGE *
-                                                    PAGE_COST * 4 / 3});
+             &(struct engine_options){.max_rows = 1024,
+                                      .step_tokens = 512,
+                                      .state_bytes = (LONG + 300) / PAGE *
+                                                     PAGE_COST * 4 / 3});
     struct flat_spec l = generate(&f, text, LONG, 200);
     fix_submit(&f, &l, 1, &big);
     for (int i = 0; i < N; i++) {
@@ -209,8 +205,7 @@ static void test_paged_short_sequences_and_a_long_one_share(void **state)
         check_greedy(&j[i], ids[i], 1 + i % 24, 1 + i % 40);
     assert_true(atomic_load(&fake_stats.max_items) > 10);
     watch_release(&big, 1);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_paged_youngest_gives_way_and_starts_again(void **state)
@@ -222,7 +217,7 @@ static void test_paged_youngest_gives_way_and_starts_again(void **state)
     int32_t ids[N][10];
     /* Each may grow to 7 pages; there are 10. */
     fix_open(&f, &paged,
-             (struct engine_options){.state_bytes = 10 * PAGE_COST});
+             &(struct engine_options){.state_bytes = 10 * PAGE_COST});
     double before = count_of(METRIC_PREEMPTED, NULL);
     for (int i = 0; i < N; i++) {
         random_words(ids[i], 10, 50 + (uint64_t)i);
@@ -240,8 +235,7 @@ static void test_paged_youngest_gives_way_and_starts_again(void **state)
     }
     assert_true(long_ones > 2);
     assert_true(count_of(METRIC_PREEMPTED, NULL) > before);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_paged_job_over_the_budget_is_refused(void **state)
@@ -252,7 +246,7 @@ static void test_paged_job_over_the_budget_is_refused(void **state)
     int32_t ids[100];
     random_words(ids, 100, 1);
     fix_open(&f, &paged,
-             (struct engine_options){.state_bytes = 10 * PAGE_COST});
+             &(struct engine_options){.state_bytes = 10 * PAGE_COST});
     struct flat_spec s = generate(&f, ids, 100, 62); /* 161 tokens are fed */
     assert_int_equal(watch_submit(&f.w, f.g, &s, 1, &j, &e), -1);
     assert_int_equal(e.code, ERR_TOO_LARGE);
@@ -261,8 +255,7 @@ static void test_paged_job_over_the_budget_is_refused(void **state)
     s.max_tokens = 61;
     fix_run(&f, &s, 1, &j);
     check_greedy(&j, ids, 100, 61);
-    watch_release(&j, 1);
-    fix_close(&f);
+    fix_end(&f, &j, 1);
 }
 
 static void test_paged_models_share_the_budget(void **state)
@@ -276,7 +269,7 @@ static void test_paged_models_share_the_budget(void **state)
     struct err e = ERR_INIT;
     /* One job of 130 tokens fits, two do not. */
     fix_open(&f, &paged,
-             (struct engine_options){.state_bytes = 14 * PAGE_COST});
+             &(struct engine_options){.state_bytes = 14 * PAGE_COST});
     assert_int_equal(engine_load(f.g, "two", f.dir, &e), 0);
     assert_int_equal(engine_load(f.g, "three", f.dir, &e), 0);
     assert_int_equal(engine_model(f.g, "fake", NULL, &m[0], &e), 0);
@@ -309,7 +302,7 @@ static void test_paged_jobs_that_wait_end_when_told(void **state)
     static int32_t ids[N][30];
     for (int way = 0; way < 3; way++) {
         fix_open(&f, &paged,
-                 (struct engine_options){.state_bytes = 12 * PAGE_COST});
+                 &(struct engine_options){.state_bytes = 12 * PAGE_COST});
         memset(j, 0, sizeof(j));
         for (int i = 0; i < N; i++) {
             random_words(ids[i], 30, (uint64_t)i);
@@ -328,8 +321,7 @@ static void test_paged_jobs_that_wait_end_when_told(void **state)
             if (j[i].final == JOB_DONE)
                 check_greedy(&j[i], ids[i], 30, 120);
         }
-        watch_release(j, N);
-        fix_close(&f);
+        fix_end(&f, j, N);
     }
 }
 
@@ -341,7 +333,7 @@ static void test_paged_window_bounds_the_state(void **state)
     struct fake_config c = paged;
     c.window = 20;
     random_words(ids, 600, 11);
-    fix_open(&f, &c, (struct engine_options){.state_bytes = 8 * PAGE_COST});
+    fix_open(&f, &c, &(struct engine_options){.state_bytes = 8 * PAGE_COST});
     struct flat_spec s = generate(&f, ids, 600, 500);
     s.sample.temperature = 0;
     fix_run(&f, &s, 1, &j);
@@ -357,8 +349,7 @@ static void test_paged_window_bounds_the_state(void **state)
                         fake_logit(h, all[600 + i], 0, 0, V));
         }
     }
-    watch_release(&j, 1);
-    fix_close(&f);
+    fix_end(&f, &j, 1);
 }
 
 /* --- turns --- */
@@ -375,19 +366,16 @@ static void test_paged_prompts_do_not_stall_decoding(void **state)
     c.chain = 1;
     random_words(text[0], LEN, 1);
     random_words(text[1], LEN, 2);
-    fix_open(&f, &c, (struct engine_options){.step_tokens = 16});
+    fix_open(&f, &c, &(struct engine_options){.step_tokens = 16});
     s[0] = generate(&f, ids, 4, 50);
     s[1] = fix_spec(&f, &task_classify, text[0], LEN);
     s[2] = fix_spec(&f, &task_classify, text[1], LEN);
-    atomic_store(&fake_stats.hold, 1);
-    fix_submit(&f, s, 3, j);
-    atomic_store(&fake_stats.hold, 0);
-    assert_int_equal(watch_wait(&f.w, 3), 0);
+    fix_hold(&f, s, 3, j, 0);
+    fix_go(&f, 3);
     /* One token at each step from the first on: no gaps. */
     assert_true(j[0].stamp <= 50 + 1);
     assert_true(j[1].stamp > 2 * LEN / 16 - 20);
-    watch_release(j, 3);
-    fix_close(&f);
+    fix_end(&f, j, 3);
 }
 
 /* --- attention --- */
@@ -399,11 +387,10 @@ static void test_paged_attention_is_the_items_own(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t ids[LEN];
-    struct err e = ERR_INIT;
     struct fake_config c = paged;
     c.attention = HEADS;
     random_words(ids, LEN, 1);
-    fix_open(&f, &c, (struct engine_options){.step_tokens = 20});
+    fix_open(&f, &c, &(struct engine_options){.step_tokens = 20});
     for (int round = 0; round < 2; round++) { /* the second with a prefix */
         for (int i = 0; i < N; i++) {
             s[i] =
@@ -435,8 +422,7 @@ static void test_paged_attention_is_the_items_own(void **state)
     random_words(many, MODEL_MAX_SHOWN + 1, 1);
     s[0] = fix_spec(&f, &task_next, many, MODEL_MAX_SHOWN + 1);
     s[0].attention = 1;
-    assert_int_equal(watch_submit(&f.w, f.g, s, 1, j, &e), -1);
-    assert_int_equal(e.code, ERR_INVALID);
+    fix_refused(&f, s, 1, j, ERR_INVALID, NULL, NULL);
     fix_close(&f);
 }
 

@@ -25,13 +25,6 @@ static void hold(int on)
     atomic_store(&fake_stats.hold, on);
 }
 
-/* n ordinary words. */
-static void fill_words(int32_t *ids, int n)
-{
-    for (int i = 0; i < n; i++)
-        ids[i] = FAKE_WORD + i % 40;
-}
-
 /* --- continuous batching --- */
 
 static void test_runner_lets_jobs_join_at_any_step(void **state)
@@ -40,25 +33,20 @@ static void test_runner_lets_jobs_join_at_any_step(void **state)
     int32_t prompt[1] = {FAKE_WORD};
     for (int after = 0; after < 12; after++) {
         struct watched a = {0}, b = {0};
-        fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
-                 (struct engine_options){0});
+        fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8}, NULL);
         struct flat_spec s = fix_spec(&f, &task_generate, prompt, 1);
         s.max_tokens = 14;
-        hold(1);
-        fix_submit(&f, &s, 1, &a);
-        fake_pass(after);
+        fix_hold(&f, &s, 1, &a, after);
         struct flat_spec t = fix_spec(&f, &task_generate, prompt, 1);
         t.max_tokens = 5;
         fix_submit(&f, &t, 1, &b);
-        hold(0);
-        assert_int_equal(watch_wait(&f.w, 2), 0);
+        fix_go(&f, 2);
         /* One step is held already when b comes; b is in the next one. */
         assert_int_equal(b.stamp, after + 1 + 5);
         assert_int_equal(a.stamp, 14);
         assert_int_equal(atomic_load(&fake_stats.max_items), 2);
         watch_release(&a, 1);
-        watch_release(&b, 1);
-        fix_close(&f);
+        fix_end(&f, &b, 1);
     }
 }
 
@@ -68,28 +56,23 @@ static void test_runner_fills_a_step_with_all_that_waits(void **state)
     struct fix f;
     static struct watched j[N + 1];
     struct flat_spec s[N];
-    int32_t prompt[70];
-    fill_words(prompt, 70);
-    fix_open(&f, &(struct fake_config){.max_chain = 16},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 16}, NULL);
     struct metric_series *sizes =
         metrics_series(METRIC_BATCH_SIZE, "fake", NULL, NULL);
     uint64_t before = metric_count(sizes, 64), ones = metric_count(sizes, 1);
     hold(1);
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, &task_classify, prompt, i == 0 ? 16 : 65);
+        s[i] = fix_spec(&f, &task_classify, fix_words, i == 0 ? 16 : 65);
     fix_submit(&f, s, 1, &j[N]);
     fake_pass(0);
     s[0].n_tokens = 65;
     fix_submit(&f, s, N, j);
-    hold(0);
-    assert_int_equal(watch_wait(&f.w, N + 1), 0);
+    fix_go(&f, N + 1);
     /* 1 step of one, then 64 sequences of 65 tokens in chunks of 16. */
     assert_int_equal(steps(), 1 + 5);
     assert_int_equal(metric_count(sizes, 64) - before, 5);
     assert_int_equal(metric_count(sizes, 1) - ones, 6);
-    watch_release(j, N + 1);
-    fix_close(&f);
+    fix_end(&f, j, N + 1);
 }
 
 static void test_runner_works_through_large_groups_in_order(void **state)
@@ -100,7 +83,7 @@ static void test_runner_works_through_large_groups_in_order(void **state)
     static struct flat_spec s[N];
     int32_t prompt[3] = {FAKE_BOS, 10, 11};
     fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){.max_rows = 4});
+             &(struct engine_options){.max_rows = 4});
     for (int i = 0; i < N; i++)
         s[i] = fix_spec(&f, &task_classify, prompt, 3);
     fix_run(&f, s, N, j);
@@ -111,8 +94,7 @@ static void test_runner_works_through_large_groups_in_order(void **state)
     assert_int_equal(atomic_load(&fake_stats.max_items), 4);
     assert_int_equal(steps(), N / 4);
     assert_true(f.w.n_flush <= N / 4 + 1); /* one wake a step */
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 /* --- turns --- */
@@ -122,24 +104,20 @@ static void test_runner_serves_decoding_rows_first(void **state)
     struct fix f;
     struct watched j[3] = {{0}};
     struct flat_spec s[3];
-    int32_t prompt[3000];
-    fill_words(prompt, 3000);
     fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
-             (struct engine_options){.step_tokens = 9});
+             &(struct engine_options){.step_tokens = 9});
     hold(1);
-    s[0] = fix_spec(&f, &task_classify, prompt, 3000);
-    s[1] = fix_spec(&f, &task_classify, prompt, 3000);
-    s[2] = fix_spec(&f, &task_generate, prompt, 8);
+    s[0] = fix_spec(&f, &task_classify, fix_words, 3000);
+    s[1] = fix_spec(&f, &task_classify, fix_words, 3000);
+    s[2] = fix_spec(&f, &task_generate, fix_words, 8);
     s[2].max_tokens = 30;
     fix_submit(&f, s, 3, j);
-    hold(0);
-    assert_int_equal(watch_wait(&f.w, 3), 0);
+    fix_go(&f, 3);
     /* The prompt of 8 waits for its turn (third of 8 + 1 tokens a step), then
      * every step makes a token. */
     assert_true(j[2].stamp <= 4 + 30);
     assert_true(j[0].stamp > 600 && j[1].stamp > 600);
-    watch_release(j, 3);
-    fix_close(&f);
+    fix_end(&f, j, 3);
 }
 
 static void test_runner_lets_prompts_take_turns(void **state)
@@ -148,22 +126,15 @@ static void test_runner_lets_prompts_take_turns(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
-    int32_t prompt[LEN];
-    fill_words(prompt, LEN);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){.step_tokens = 8});
-    for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, &task_classify, prompt, LEN);
-    hold(1);
-    fix_submit(&f, s, N, j);
-    fake_pass(0);
-    hold(0);
-    assert_int_equal(watch_wait(&f.w, N), 0);
+             &(struct engine_options){.step_tokens = 8});
+    fix_specs(&f, s, N, &task_classify, LEN, 0);
+    fix_hold(&f, s, N, j, 0);
+    fix_go(&f, N);
     assert_int_equal(steps(), N * LEN / 8);
     for (int i = 0; i < N; i++) /* all end in the last round */
         assert_int_equal(j[i].stamp, N * LEN / 8 - N + 1 + i);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_runner_gives_whole_inputs_uncut(void **state)
@@ -172,22 +143,17 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
-    int32_t prompt[500];
-    fill_words(prompt, 500);
     fix_open(&f,
              &(struct fake_config){
                  .max_chain = 8, .whole = 1, .outputs = FAKE_CLASS},
-             (struct engine_options){.step_tokens = 64});
+             &(struct engine_options){.step_tokens = 64});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, &task_classify, prompt, i % 3 ? 30 : 400 + i);
-    hold(1);
-    fix_submit(&f, s, N, j);
-    fake_pass(0);
-    hold(0);
-    assert_int_equal(watch_wait(&f.w, N), 0);
+        s[i] = fix_spec(&f, &task_classify, fix_words, i % 3 ? 30 : 400 + i);
+    fix_hold(&f, s, N, j, 0);
+    fix_go(&f, N);
     for (int i = 0; i < N; i++) {
         const struct flat_result flat = flat_result(j[i].job), *r = &flat;
-        uint32_t h = fake_state(prompt, s[i].n_tokens);
+        uint32_t h = fake_state(fix_words, s[i].n_tokens);
         int best = 0;
         assert_int_equal(j[i].final, JOB_DONE);
         for (int k = 1; k < 3; k++)
@@ -196,8 +162,7 @@ static void test_runner_gives_whole_inputs_uncut(void **state)
     }
     /* 4 long ones alone, 8 short ones two by two: nobody is skipped over. */
     assert_int_equal(steps(), 4 + 4);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_runner_keeps_the_token_budget(void **state)
@@ -207,20 +172,17 @@ static void test_runner_keeps_the_token_budget(void **state)
         struct fix f;
         struct watched j[20] = {{0}};
         struct flat_spec s[20];
-        int32_t prompt[40];
-        fill_words(prompt, 40);
         fix_open(&f, &(struct fake_config){.max_chain = 8},
-                 (struct engine_options){.step_tokens = budget[k]});
+                 &(struct engine_options){.step_tokens = budget[k]});
         for (int i = 0; i < 20; i++) {
-            s[i] = fix_spec(&f, i % 2 ? &task_generate : &task_classify, prompt,
-                            1 + i * 2);
+            s[i] = fix_spec(&f, i % 2 ? &task_generate : &task_classify,
+                            fix_words, 1 + i * 2);
         }
         fix_run(&f, s, 20, j);
         for (int i = 0; i < 20; i++)
             assert_int_equal(j[i].final, JOB_DONE);
         assert_true(atomic_load(&fake_stats.max_tokens) <= budget[k]);
-        watch_release(j, 20);
-        fix_close(&f);
+        fix_end(&f, j, 20);
     }
 }
 
@@ -232,15 +194,12 @@ static void test_runner_uses_one_thread_for_little_work(void **state)
     for (int k = 0; k < 2; k++) {
         struct fix f;
         struct watched j = {0};
-        int32_t prompt[16];
-        fill_words(prompt, 16);
         fix_open(&f, &(struct fake_config){.max_chain = 8, .flops = flops[k]},
-                 (struct engine_options){.n_threads = 3});
-        struct flat_spec s = fix_spec(&f, &task_classify, prompt, 16);
+                 &(struct engine_options){.n_threads = 3});
+        struct flat_spec s = fix_spec(&f, &task_classify, fix_words, 16);
         fix_run(&f, &s, 1, &j);
         assert_int_equal(atomic_load(&fake_stats.max_threads), k ? 3 : 1);
-        watch_release(&j, 1);
-        fix_close(&f);
+        fix_end(&f, &j, 1);
     }
 }
 
@@ -250,12 +209,9 @@ static void test_runner_allocates_nothing_in_the_steady_state(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
-    int32_t prompt[20];
-    fill_words(prompt, 20);
-    fix_open(&f, &(struct fake_config){.max_chain = 8, .n_vocab = 300},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .n_vocab = 300}, NULL);
     for (int i = 0; i < N; i++) {
-        s[i] = fix_spec(&f, &task_generate, prompt, 20);
+        s[i] = fix_spec(&f, &task_generate, fix_words, 20);
         s[i].max_tokens = 200;
         s[i].stream = 1;
         s[i].sample.temperature = i % 2 ? 1.0f : 0.0f;
@@ -263,14 +219,11 @@ static void test_runner_allocates_nothing_in_the_steady_state(void **state)
         s[i].sample.repetition_penalty = 1.1f;
         s[i].sample.seed = (uint64_t)i;
     }
-    hold(1);
-    fix_submit(&f, s, N, j);
-    hold(0);
-    assert_int_equal(watch_wait(&f.w, N), 0);
+    fix_hold(&f, s, N, j, 0);
+    fix_go(&f, N);
     assert_true(steps() > 20);
     assert_int_equal(atomic_load(&fake_stats.allocs), 0);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_runner_adds_little_to_a_step(void **state)
@@ -279,22 +232,15 @@ static void test_runner_adds_little_to_a_step(void **state)
     struct fix f;
     static struct watched j[N];
     static struct flat_spec s[N];
-    int32_t prompt[LEN];
     double least = 1e9;
-    fill_words(prompt, LEN);
-    fix_open(&f, &(struct fake_config){.max_chain = 16},
-             (struct engine_options){0});
-    for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, &task_classify, prompt, LEN);
+    fix_open(&f, &(struct fake_config){.max_chain = 16}, NULL);
+    fix_specs(&f, s, N, &task_classify, LEN, 0);
     for (int round = 0; round < 5; round++) { /* others may use the cores */
-        hold(1);
-        fix_submit(&f, s, N, j);
-        fake_pass(0);
+        fix_hold(&f, s, N, j, 0);
         atomic_store(&fake_stats.ended_us, 0);
         atomic_store(&fake_stats.between_us, 0);
         atomic_store(&fake_stats.n_between, 0);
-        hold(0);
-        assert_int_equal(watch_wait(&f.w, N * (round + 1)), 0);
+        fix_go(&f, N * (round + 1));
         double us = (double)atomic_load(&fake_stats.between_us) /
                     atomic_load(&fake_stats.n_between);
         least = us < least ? us : least;
@@ -313,28 +259,24 @@ static void test_runner_keeps_the_budget_of_states(void **state)
     struct fix f;
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
-    int32_t prompt[20];
-    fill_words(prompt, 20);
     /* 64 bytes twice for a sequence: two fit. */
     fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){.state_bytes = 300});
+             &(struct engine_options){.state_bytes = 300});
     for (int i = 0; i < N; i++)
-        s[i] = fix_spec(&f, &task_generate, prompt, 1 + i % 20);
+        s[i] = fix_spec(&f, &task_generate, fix_words, 1 + i % 20);
     fix_run(&f, s, N, j);
     for (int i = 0; i < N; i++)
         assert_int_equal(j[i].final, JOB_DONE);
     assert_int_equal(atomic_load(&fake_stats.max_items), 2);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 
     fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){.state_bytes = 100});
-    struct flat_spec one = fix_spec(&f, &task_classify, prompt, 5);
+             &(struct engine_options){.state_bytes = 100});
+    struct flat_spec one = fix_spec(&f, &task_classify, fix_words, 5);
     fix_run(&f, &one, 1, j);
     assert_int_equal(j[0].final, JOB_FAILED);
     assert_int_equal(job_error(j[0].job)->code, ERR_NOMEM);
-    watch_release(j, 1);
-    fix_close(&f);
+    fix_end(&f, j, 1);
 }
 
 static void test_runners_share_the_budget_of_states(void **state)
@@ -345,14 +287,12 @@ static void test_runners_share_the_budget_of_states(void **state)
     struct flat_spec s[2][N];
     struct model *other;
     struct err e = ERR_INIT;
-    int32_t prompt[20];
-    fill_words(prompt, 20);
     fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){.state_bytes = 128});
+             &(struct engine_options){.state_bytes = 128});
     assert_int_equal(engine_load(f.g, "fake2", f.dir, &e), 0);
     assert_int_equal(engine_model(f.g, "fake2", NULL, &other, &e), 0);
     for (int i = 0; i < N; i++) {
-        s[0][i] = s[1][i] = fix_spec(&f, &task_generate, prompt, 1 + i % 20);
+        s[0][i] = s[1][i] = fix_spec(&f, &task_generate, fix_words, 1 + i % 20);
         s[1][i].model = other;
     }
     fix_submit(&f, s[0], N, j);
@@ -390,14 +330,11 @@ static void test_runner_counts_tokens_and_times(void **state)
     struct flat_spec s[N];
     struct model *m;
     struct err e = ERR_INIT;
-    int32_t prompt[20];
-    fill_words(prompt, 20);
-    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8}, NULL);
     assert_int_equal(engine_load(f.g, "counted", f.dir, &e), 0);
     assert_int_equal(engine_model(f.g, "counted", NULL, &m, &e), 0);
     for (int i = 0; i < N; i++) {
-        s[i] = fix_spec(&f, &task_generate, prompt, 20);
+        s[i] = fix_spec(&f, &task_generate, fix_words, 20);
         s[i].model = m;
         s[i].max_tokens = 6;
     }

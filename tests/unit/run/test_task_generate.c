@@ -136,7 +136,7 @@ static void test_generate_cuts_at_stops_wherever_tokens_end(void **state)
             &f,
             &(struct fake_config){
                 .chain = 1, .max_chain = 8, .words = list, .n_words = N_WORDS},
-            (struct engine_options){0});
+            NULL);
         for (int i = 0; i < 80; i++)
             one_case(&f, &r, list);
         fix_close(&f);
@@ -151,8 +151,7 @@ static void test_generate_streams_as_soon_as_text_is_certain(void **state)
     int32_t prompt[2] = {FAKE_BOS, 10};
     const char *stop[1] = {"w50ab"};
     struct flat_spec s[2];
-    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8}, NULL);
     atomic_store(&fake_stats.hold, 1);
     for (int i = 0; i < 2; i++) {
         s[i] = fix_spec(&f, &task_generate, prompt, 2);
@@ -166,13 +165,11 @@ static void test_generate_streams_as_soon_as_text_is_certain(void **state)
     assert_true(j[0].text_len >= 8 && j[0].n_text >= 2);
     assert_int_equal(j[1].text_len, j[0].text_len - 4);
     pthread_mutex_unlock(&f.w.mu);
-    atomic_store(&fake_stats.hold, 0);
-    assert_int_equal(watch_wait(&f.w, 2), 0);
+    fix_go(&f, 2);
     assert_int_equal(j[0].n_text, 8); /* one event for each token */
     assert_string_equal(j[0].text, " w11 w12 w13 w14 w15 w16 w17 w18");
     assert_string_equal(j[1].text, j[0].text);
-    watch_release(j, 2);
-    fix_close(&f);
+    fix_end(&f, j, 2);
 }
 
 static void test_generate_of_no_tokens_reads_the_prompt(void **state)
@@ -182,8 +179,7 @@ static void test_generate_of_no_tokens_reads_the_prompt(void **state)
     int32_t prompt[30];
     for (int i = 0; i < 30; i++)
         prompt[i] = FAKE_WORD + i;
-    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.chain = 1, .max_chain = 8}, NULL);
     struct flat_spec s = fix_spec(&f, &task_generate, prompt, 30);
     s.max_tokens = 0;
     s.stream = 1;
@@ -195,18 +191,15 @@ static void test_generate_of_no_tokens_reads_the_prompt(void **state)
     assert_int_equal(r->n_tokens, 0);
     assert_int_equal(j.n_text, 0);
     assert_int_equal(atomic_load(&fake_stats.tokens), 30);
-    watch_release(&j, 1);
-    fix_close(&f);
+    fix_end(&f, &j, 1);
 }
 
 static void test_generate_ends_where_the_context_is_full(void **state)
 {
     struct fix f;
     struct watched j = {0};
-    struct err e = ERR_INIT;
     int32_t prompt[13] = {FAKE_BOS, 10, 11, 12, 13, 14, 15, 16};
-    fix_open(&f, &(struct fake_config){.chain = 1, .context = 12},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.chain = 1, .context = 12}, NULL);
     struct flat_spec s = fix_spec(&f, &task_generate, prompt, 8);
     s.max_tokens = 20;
     fix_run(&f, &s, 1, &j);
@@ -217,10 +210,8 @@ static void test_generate_ends_where_the_context_is_full(void **state)
     assert_int_equal(atomic_load(&fake_stats.tokens), 12);
     watch_release(&j, 1);
     s.n_tokens = 13;
-    assert_int_equal(watch_submit(&f.w, f.g, &s, 1, &j, &e), -1);
-    assert_int_equal(e.code, ERR_TOO_LARGE);
-    assert_string_equal(e.reason, "context_length_exceeded");
-    assert_string_equal(e.param, "input[0]");
+    fix_refused(&f, &s, 1, &j, ERR_TOO_LARGE, "context_length_exceeded",
+                "input[0]");
     fix_close(&f);
 }
 
@@ -232,8 +223,7 @@ static void test_generate_same_seed_same_text_wherever_it_stands(void **state)
     struct flat_spec s[N];
     int32_t prompt[5] = {FAKE_BOS, 10, 11, 12, 13};
     int differ = 0;
-    fix_open(&f, &(struct fake_config){.max_chain = 2},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 2}, NULL);
     for (int i = 0; i < N; i++) {
         s[i] = fix_spec(&f, &task_generate, prompt, 5);
         s[i].sample.temperature = 1;
@@ -247,8 +237,7 @@ static void test_generate_same_seed_same_text_wherever_it_stands(void **state)
     }
     differ = strcmp(flat_result(j[0].job).text, flat_result(j[1].job).text);
     assert_true(differ != 0);
-    watch_release(j, N);
-    fix_close(&f);
+    fix_end(&f, j, N);
 }
 
 static void test_generate_refuses_wrong_parameters(void **state)
@@ -260,12 +249,11 @@ static void test_generate_refuses_wrong_parameters(void **state)
     const char *stop[17];
     memset(longest, 'x', sizeof(longest));
     longest[257] = 0;
-    fix_open(&f, &(struct fake_config){0}, (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){0}, NULL);
     for (int k = 0; k < 7; k++) {
         static const char *const param[] = {"stop", "stop",       "stop",
                                             "stop", "max_tokens", "max_tokens",
                                             "top_p"};
-        struct err e = ERR_INIT;
         struct flat_spec s = fix_spec(&f, &task_generate, prompt, 2);
         for (int i = 0; i < 17; i++)
             stop[i] = "x";
@@ -274,9 +262,7 @@ static void test_generate_refuses_wrong_parameters(void **state)
         s.n_stop = k == 3 ? 17 : k < 3 ? 1 : 0;
         s.max_tokens = k == 4 ? -1 : k == 5 ? 1 << 30 : 1;
         s.sample.top_p = k == 6 ? 2 : 1;
-        assert_int_equal(watch_submit(&f.w, f.g, &s, 1, &j, &e), -1);
-        assert_int_equal(e.code, ERR_INVALID);
-        assert_string_equal(e.param, param[k]);
+        fix_refused(&f, &s, 1, &j, ERR_INVALID, NULL, param[k]);
     }
     fix_close(&f);
 }

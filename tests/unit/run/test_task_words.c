@@ -221,7 +221,7 @@ static void test_words_equal_trying_everything(void **state)
         const char *words[16];
         struct fake_config fc = config(cases[c].v, cases[c].n, words);
         struct fix f;
-        fix_open(&f, &fc, (struct engine_options){0});
+        fix_open(&f, &fc, NULL);
         for (int i = 0; i < 20; i++) {
             int32_t ids[6];
             struct watched j = {0};
@@ -263,7 +263,7 @@ static void test_words_wanted_are_the_best_ones(void **state)
     const char *words[16];
     struct fake_config fc = config(mixed, 13, words);
     struct fix f;
-    fix_open(&f, &fc, (struct engine_options){0});
+    fix_open(&f, &fc, NULL);
     for (int i = 0; i < 12; i++) {
         int32_t ids[9];
         struct watched j = {0};
@@ -316,7 +316,7 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
             struct flat_spec s[N];
             int32_t ids[N][20];
             fc.page = page;
-            fix_open(&f, &fc, ways[w]);
+            fix_open(&f, &fc, &ways[w]);
             for (int i = 0; i < N; i++) {
                 for (int k = 0; k < 20; k++)
                     ids[i][k] = FAKE_WORD + (i * 11 + k * k) % 13;
@@ -346,8 +346,7 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
                 assert_int_equal(n, n_first[i]);
                 assert_memory_equal(first[i], got, (size_t)n * sizeof(float));
             }
-            watch_release(j, N);
-            fix_close(&f);
+            fix_end(&f, j, N);
         }
     }
 }
@@ -361,8 +360,7 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     struct watched j[N] = {{0}};
     struct flat_spec s[N];
     int32_t ids[N][12];
-    struct err e = ERR_INIT;
-    fix_open(&f, &fc, (struct engine_options){.state_bytes = 8000});
+    fix_open(&f, &fc, &(struct engine_options){.state_bytes = 8000});
     for (int i = 0; i < N; i++) {
         for (int k = 0; k < 12; k++)
             ids[i][k] = FAKE_WORD + (i + k) % 13;
@@ -382,11 +380,9 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
     watch_release(j, N);
     /* Words of a model of words need no search. */
     fix_close(&f);
-    fix_open(&f, &(struct fake_config){.max_chain = 8},
-             (struct engine_options){0});
+    fix_open(&f, &(struct fake_config){.max_chain = 8}, NULL);
     s[0] = words_spec(&f, ids[1], 3, 5, 1.0f);
-    assert_int_equal(watch_submit(&f.w, f.g, s, 1, j, &e), -1);
-    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    fix_refused(&f, s, 1, j, ERR_UNSUPPORTED, NULL, NULL);
     fix_close(&f);
 }
 
@@ -405,7 +401,7 @@ static void test_words_survive_each_failed_allocation(void **state)
         for (int i = 0; i < 120; i++)
             ids[i] = FAKE_WORD + (i * 5) % 13;
         fc.attention = 2;
-        fix_open(&f, &fc, (struct engine_options){0});
+        fix_open(&f, &fc, NULL);
         s[0] = words_spec(&f, ids, 9, 200, 1.0f);
         s[1] = fix_spec(&f, &task_classify, ids, 20);
         s[1].attention = 1;
@@ -435,8 +431,7 @@ static void test_words_survive_each_failed_allocation(void **state)
         fix_run(&f, s, 1, &after); /* it goes on */
         assert_int_equal(after.final, JOB_DONE);
         assert_true(flat_result(after.job).n_predictions > 50);
-        watch_release(&after, 1);
-        fix_close(&f);
+        fix_end(&f, &after, 1);
     }
     print_message("%d refused, %d failed\n", refused, failed);
     assert_true(refused >= 10 && failed >= 20);

@@ -14,15 +14,15 @@
 #include "engine/checkpoint/safetensors.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/gguf_make.h"
-#include "tests/support/model_dir.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
-static char dir[40];
+static char dir[64];
 
 static int setup(void **state)
 {
-    snprintf(dir, sizeof dir, "/tmp/seqd-checkpoint-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    temp_dir_make(dir);
+    return 0;
 }
 
 static const char *at(const char *name)
@@ -32,25 +32,11 @@ static const char *at(const char *name)
     return path;
 }
 
-static void put(const char *name, const char *text, size_t n)
-{
-    FILE *f = fopen(at(name), "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, n, f), n);
-    fclose(f);
-}
-
-static void put_text(const char *name, const char *text)
-{
-    put(name, text, strlen(text));
-}
-
 static int teardown(void **state)
 {
-    unlink(at(".gguf"));
     unlink(at("sub/x.json"));
     rmdir(at("sub"));
-    model_dir_remove(dir);
+    temp_dir_drop(dir);
     return access(dir, F_OK) == 0;
 }
 
@@ -71,7 +57,7 @@ static void test_checkpoint_names_the_model_not_the_path(void **state)
     assert_null(checkpoint_hparams(c, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_string_equal(e.msg, "m1/config.json: no such file");
-    put_text("config.json", "{\"n\":2}");
+    temp_file_text(dir, "config.json", "{\"n\":2}");
     err_clear(&e);
     const struct hparams *h = checkpoint_hparams(c, &e);
     assert_non_null(h);
@@ -100,8 +86,8 @@ static void test_checkpoint_takes_the_only_gguf(void **state)
     gm_kv_string(&b, "general.architecture", "llama");
     expect_form("/nowhere", "m", "");
     expect_form(dir, "m", "");
-    put("a.gguf", b.p, b.len);
-    put_text(".gguf", ""); /* a hidden file, no suffix */
+    temp_file_put(dir, "a.gguf", b.p, b.len);
+    temp_file_text(dir, ".gguf", ""); /* a hidden file, no suffix */
     expect_form(dir, "m", "m/a.gguf");
     expect_form(dir, NULL, "a.gguf");
     expect_form(at("a.gguf"), "m", "m/a.gguf");
@@ -109,10 +95,10 @@ static void test_checkpoint_takes_the_only_gguf(void **state)
     assert_int_equal(chdir(dir), 0);
     expect_form("a.gguf", "m", "m/a.gguf");
     assert_int_equal(chdir(here), 0);
-    put("b.gguf", b.p, b.len);
+    temp_file_put(dir, "b.gguf", b.p, b.len);
     expect_form(dir, "m", "");
     unlink(at("b.gguf"));
-    put_text("config.json", "{}");
+    temp_file_text(dir, "config.json", "{}");
     expect_form(dir, "m", "");
     expect_form(at("a.gguf"), "m", "m/a.gguf");
     buf_fini(&b);
@@ -128,7 +114,7 @@ static void test_checkpoint_files_beside_are_inside(void **state)
     char *text = NULL;
     size_t n = 0;
     assert_int_equal(mkdir(at("sub"), 0755), 0);
-    put_text("sub/x.json", "[1]");
+    temp_file_text(dir, "sub/x.json", "[1]");
     assert_int_equal(checkpoint_json(c, "sub/x.json", NULL, &j, &e), 0);
     assert_int_equal(json_size(j), 1);
     json_free(j);
@@ -203,7 +189,7 @@ static void test_checkpoint_opens_a_gguf_file_once(void **state)
     assert_int_equal(file_read("tests/golden/spm/gguf-llama/model.gguf", "f",
                                1 << 20, &text, &n, &e),
                      0);
-    put("a.gguf", text, n);
+    temp_file_put(dir, "a.gguf", text, n);
     mem_free(text);
     int watch = start_watch();
     struct checkpoint *c = open_or_fail(dir, "m");
@@ -216,10 +202,11 @@ static void test_checkpoint_opens_the_files_of_a_folder_once(void **state)
     static const float one[] = {1};
     const struct save_tensor t = {"a", DT_F32, 1, {1}, one};
     struct err e = ERR_INIT;
-    put_text("config.json", "{\"eos_token_id\":1}");
-    put_text("tokenizer.json",
-             "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},"
-             "\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
+    temp_file_text(dir, "config.json", "{\"eos_token_id\":1}");
+    temp_file_text(
+        dir, "tokenizer.json",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},"
+        "\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
     assert_int_equal(
         safetensors_save(at("model.safetensors"), &t, 1, NULL, 0, &e), 0);
     int watch = start_watch();

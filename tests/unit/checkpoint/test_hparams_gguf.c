@@ -7,23 +7,22 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
-static char dir[] = "/tmp/seqd-hparams-gguf-XXXXXX";
-static char path[64];
+static char dir[64], path[96];
 
 static int setup(void **state)
 {
-    if (!mkdtemp(dir))
-        return -1;
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    unlink(path);
-    return rmdir(dir);
+    temp_dir_drop(dir);
+    return access(dir, F_OK) == 0;
 }
 
 static struct checkpoint *open_or_fail(struct buf *b, const char *at,

@@ -8,10 +8,10 @@
 #include "engine/checkpoint/shards.h"
 #include "tests/support/gguf_make.h"
 #include "tests/support/oom_sweep.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
-static char dir[] = "/tmp/seqd-oom-XXXXXX";
-static char path[64];
+static char dir[64], path[96];
 static float values[600];
 
 static int save(void *arg, struct err *e)
@@ -41,7 +41,7 @@ static int open_weights(void *arg, struct err *e)
 
 static void test_oom_safetensors_save_and_open(void **state)
 {
-    assert_non_null(mkdtemp(dir));
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
     assert_true(oom_sweep(save, NULL) >= 1);
     assert_true(oom_sweep(open_weights, NULL) >= 10);
@@ -80,8 +80,7 @@ static void test_oom_gguf(void **state)
 {
     static const uint64_t ne[] = {32};
     struct buf b;
-    memcpy(dir, "/tmp/seqd-oom-XXXXXX", sizeof(dir));
-    assert_non_null(mkdtemp(dir));
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
     buf_init(&b, 1 << 20);
     gm_head(&b, 3, 1, 3);
@@ -104,20 +103,13 @@ static void test_oom_shards(void **state)
 {
     const struct save_tensor t = {"a", DT_F32, 1, {4}, values};
     struct err e = ERR_INIT;
-    char index[80];
-    memcpy(dir, "/tmp/seqd-oom-XXXXXX", sizeof(dir));
-    assert_non_null(mkdtemp(dir));
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/x.safetensors", dir);
     assert_int_equal(safetensors_save(path, &t, 1, NULL, 0, &e), 0);
-    snprintf(index, sizeof(index), "%s/" SHARDS_FILE, dir);
-    FILE *f = fopen(index, "w");
-    assert_non_null(f);
-    fputs("{\"weight_map\":{\"a\":\"x.safetensors\"}}", f);
-    fclose(f);
+    temp_file_text(dir, SHARDS_FILE,
+                   "{\"weight_map\":{\"a\":\"x.safetensors\"}}");
     assert_true(oom_sweep(open_weights, NULL) >= 15);
-    unlink(path);
-    unlink(index);
-    assert_int_equal(rmdir(dir), 0);
+    temp_dir_drop(dir);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/checkpoint/safetensors.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 /* A file of a header and data_bytes of data, in a block of exactly its size. */
@@ -288,8 +289,8 @@ static void test_safetensors_survives_mutations(void **state)
 
 static void test_safetensors_save_is_read_back(void **state)
 {
-    char dir[] = "/tmp/seqd-save-XXXXXX", path[64];
-    assert_non_null(mkdtemp(dir));
+    char dir[64], path[96];
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
     static float w[5000];
     for (int i = 0; i < 5000; i++)

@@ -5,11 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <nettle/base16.h>
-#include <nettle/sha2.h>
-
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define N 3000
@@ -17,7 +15,7 @@
 #define TWO "model-00002-of-00002.safetensors"
 #define WHOLE "model.safetensors"
 
-static char dir[] = "/tmp/seqd-shards-XXXXXX";
+static char dir[64];
 static float values[N];
 
 static void path_of(const char *name, char *out, size_t cap)
@@ -37,48 +35,24 @@ static void save(const char *name, const char *a, const char *b, float base)
     assert_int_equal(safetensors_save(path, t, b ? 2 : 1, NULL, 0, &e), 0);
 }
 
-static void put_index(const char *text)
-{
-    char path[128];
-    path_of(SHARDS_FILE, path, sizeof(path));
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 #define TRUE_INDEX                                                             \
     "{\"metadata\":{\"total_size\":1},\"weight_map\":{"                        \
     "\"d\":\"" TWO "\",\"a\":\"" ONE "\",\"b\":\"" ONE "\",\"c\":\"" TWO       \
     "\"}}"
 
-static int setup(void **state)
-{
-    return mkdtemp(dir) ? 0 : -1;
-}
-
 static int put_two(void **state)
 {
+    temp_dir_make(dir);
     save(ONE, "b", "a", 0);
     save(TWO, "c", "d", 10000);
-    put_index(TRUE_INDEX);
+    temp_file_text(dir, SHARDS_FILE, TRUE_INDEX);
     return 0;
 }
 
 static int drop_all(void **state)
 {
-    static const char *const names[] = {ONE, TWO, WHOLE, SHARDS_FILE};
-    for (int i = 0; i < 4; i++) {
-        char path[128];
-        path_of(names[i], path, sizeof(path));
-        unlink(path);
-    }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    return rmdir(dir);
+    temp_dir_drop(dir);
+    return access(dir, F_OK) == 0;
 }
 
 static struct weights *open_or_fail(void)
@@ -90,23 +64,10 @@ static struct weights *open_or_fail(void)
     return w;
 }
 
-static size_t read_file(const char *name, uint8_t *out, size_t cap)
-{
-    char path[128];
-    path_of(name, path, sizeof(path));
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    size_t n = fread(out, 1, cap, f);
-    fclose(f);
-    return n;
-}
-
 static void test_shards_open_as_one(void **state)
 {
-    static uint8_t raw[100000];
-    char want[72] = "sha256:";
-    uint8_t out[32];
-    struct sha256_ctx c;
+    char want[72];
+    size_t n;
     struct err e = ERR_INIT;
     struct weights *w = open_or_fail();
     assert_int_equal(weights_count(w), 4);
@@ -118,12 +79,7 @@ static void test_shards_open_as_one(void **state)
     assert_non_null(weights_need(w, "a", 2, 2, 2, &e));
     assert_null(weights_need(w, "x", 1, 1, 1, &e));
     assert_string_equal(e.msg, "m/" SHARDS_FILE ": tensor 'x' is missing");
-    size_t n = read_file(ONE, raw, sizeof(raw));
-    n += read_file(TWO, raw + n, sizeof(raw) - n);
-    sha256_init(&c);
-    sha256_update(&c, n, raw);
-    sha256_digest(&c, sizeof out, out);
-    base16_encode_update(want + 7, sizeof out, out);
+    temp_file_digest(dir, (const char *const[]){ONE, TWO, NULL}, want, &n);
     assert_string_equal(weights_digest(w), want);
     weights_drop_pages(w, t);
     weights_drop_pages(w, NULL);
@@ -182,7 +138,7 @@ static void test_shards_untrue_index_is_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weights *w = NULL;
         struct err e = ERR_INIT;
-        put_index(cases[i].index);
+        temp_file_text(dir, SHARDS_FILE, cases[i].index);
         assert_int_equal(weights_open(dir, "m", &w, &e), -1);
         assert_null(w);
         if (!strstr(e.msg, cases[i].says))
@@ -214,5 +170,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_shards_tensor_in_two_shards_is_refused, put_two, drop_all),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

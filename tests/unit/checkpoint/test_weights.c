@@ -6,27 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <nettle/base16.h>
-#include <nettle/sha2.h>
-
 #include "engine/checkpoint/safetensors.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 struct folder {
-    char dir[40], path[64];
+    char dir[64], path[96];
 };
 
 static void make_folder(struct folder *f)
 {
-    strncpy(f->dir, "/tmp/seqd-weights-XXXXXX", sizeof(f->dir));
-    assert_non_null(mkdtemp(f->dir));
+    temp_dir_make(f->dir);
     snprintf(f->path, sizeof(f->path), "%s/model.safetensors", f->dir);
-}
-
-static void drop_folder(struct folder *f)
-{
-    unlink(f->path);
-    rmdir(f->dir);
 }
 
 static struct weights *open_or_fail(const struct folder *f)
@@ -74,7 +65,7 @@ static void test_weights_need_names_both_shapes(void **state)
     assert_string_equal(
         e.msg, "m/model.safetensors: tensor 'rnn.weight_hh_l0' is missing");
     weights_close(w);
-    drop_folder(&f);
+    temp_dir_drop(f.dir);
 }
 
 static void test_weights_lists_and_finds(void **state)
@@ -92,32 +83,24 @@ static void test_weights_lists_and_finds(void **state)
     assert_int_equal(weights_damaged(w), 0);
     weights_close(w);
     weights_close(NULL);
-    drop_folder(&f);
+    temp_dir_drop(f.dir);
 }
 
 static void test_weights_digest_is_the_files(void **state)
 {
     struct folder f;
-    static uint8_t raw[200000];
+    char want[72];
+    size_t n;
     make_folder(&f);
     save_two(&f);
-    FILE *in = fopen(f.path, "rb");
-    assert_non_null(in);
-    size_t n = fread(raw, 1, sizeof(raw), in);
-    fclose(in);
-    struct sha256_ctx c;
-    uint8_t out[32];
-    char want[72] = "sha256:";
-    sha256_init(&c);
-    sha256_update(&c, n, raw);
-    sha256_digest(&c, sizeof out, out);
-    base16_encode_update(want + 7, sizeof out, out);
+    temp_file_digest(f.dir, (const char *const[]){"model.safetensors", NULL},
+                     want, &n);
     struct weights *w = open_or_fail(&f);
     const char *digest = weights_digest(w);
     assert_string_equal(digest, want);
     assert_ptr_equal(weights_digest(w), digest);
     weights_close(w);
-    drop_folder(&f);
+    temp_dir_drop(f.dir);
 }
 
 static void test_weights_truncated_while_served(void **state)
@@ -138,7 +121,7 @@ static void test_weights_truncated_while_served(void **state)
     tensor_read(weights_find(again, "rnn.weight_ih_l0"), 19999, 1, row);
     assert_int_equal(weights_damaged(again), 1);
     weights_close(again);
-    drop_folder(&f);
+    temp_dir_drop(f.dir);
 }
 
 static void test_weights_open_reports(void **state)
@@ -150,9 +133,7 @@ static void test_weights_open_reports(void **state)
     assert_int_equal(weights_open(f.dir, "m", &w, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_string_equal(e.msg, "m/model.safetensors: no such file");
-    FILE *out = fopen(f.path, "w");
-    fputs("short", out);
-    fclose(out);
+    temp_file_text(f.dir, "model.safetensors", "short");
     err_clear(&e);
     assert_int_equal(weights_open(f.dir, "m", &w, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
@@ -167,7 +148,7 @@ static void test_weights_open_reports(void **state)
     assert_int_equal(weights_open(f.dir, "m", &w, &e), -1);
     assert_int_equal(e.code, ERR_IO);
     assert_null(strstr(e.msg, "/tmp"));
-    drop_folder(&f);
+    temp_dir_drop(f.dir);
 }
 
 /* One value of each type, at an odd address. */

@@ -6,31 +6,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <nettle/base16.h>
-#include <nettle/sha2.h>
-
 #include "engine/checkpoint/checkpoint.h"
 #include "tests/support/gguf_make.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define ROWS 600
 #define COLS 64
 
-static char dir[] = "/tmp/seqd-weights-gguf-XXXXXX";
-static char path[64];
+static char dir[64], path[96];
 
 static int setup(void **state)
 {
-    if (!mkdtemp(dir))
-        return -1;
+    temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/m.gguf", dir);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    unlink(path);
-    return rmdir(dir);
+    temp_dir_drop(dir);
+    return access(dir, F_OK) == 0;
 }
 
 /* "q" Q8_0 [600,64]: block k has scale 0.5 and the value k mod 100 all over;
@@ -94,19 +90,10 @@ static void test_weights_gguf_opens_file_and_folder(void **state)
 
 static void test_weights_gguf_digest_is_the_files(void **state)
 {
-    static uint8_t raw[100000];
-    struct sha256_ctx c;
-    uint8_t out[32];
-    char want[72] = "sha256:";
+    char want[72];
+    size_t n;
     save(0, NULL);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    size_t n = fread(raw, 1, sizeof(raw), f);
-    fclose(f);
-    sha256_init(&c);
-    sha256_update(&c, n, raw);
-    sha256_digest(&c, sizeof out, out);
-    base16_encode_update(want + 7, sizeof out, out);
+    temp_file_digest(dir, (const char *const[]){"m.gguf", NULL}, want, &n);
     struct weights *w;
     struct checkpoint *from = open_or_fail(dir, &w);
     unlink(path); /* the digest is of the file that is mapped */
@@ -192,9 +179,7 @@ static void test_weights_gguf_refuses_parts_and_other_files(void **state)
     assert_string_equal(e.msg, "m/m.gguf: metadata 'split.count' is 3: one of "
                                "several files, expected a whole one");
     err_clear(&e);
-    FILE *f = fopen(path, "w");
-    fputs("no container of ours, long enough", f);
-    fclose(f);
+    temp_file_text(dir, "m.gguf", "no container of ours, long enough");
     assert_int_equal(checkpoint_open(path, "m", &c, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
     assert_string_equal(e.msg, "m/m.gguf: does not begin with 'GGUF': not a "

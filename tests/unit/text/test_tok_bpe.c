@@ -11,6 +11,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 static const char *const models[] = {"llama3", "qwen2",     "roberta",
@@ -303,45 +304,24 @@ static void test_tok_bpe_runs_expressions_that_nobody_has_listed(void **state)
 
 /* --------------------------------------------------------- files of a model */
 
-static void write_file(const char *dir, const char *name, const char *text)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static void remove_files(const char *dir, const char *const *names)
-{
-    char path[128];
-    for (; *names; names++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, *names);
-        unlink(path);
-    }
-    rmdir(dir);
-}
-
 static void test_tok_bpe_reads_vocab_and_merges(void **state)
 {
-    static const char *const names[] = {"vocab.json", "merges.txt",
-                                        "tokenizer_config.json",
-                                        "generation_config.json", NULL};
-    char dir[] = "/tmp/seqd-bpe-XXXXXX";
+    char dir[64];
     struct tokenizer *t = NULL;
     struct token_list l = {0};
     struct err e = ERR_INIT;
-    assert_non_null(mkdtemp(dir));
-    write_file(dir, "vocab.json",
-               "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"<e>\":4,"
-               "\"<|endoftext|>\":5}");
-    write_file(dir, "merges.txt", "#version: 0.2\r\na b\r\n");
-    write_file(dir, "tokenizer_config.json",
-               "{\"eos_token\":\"<e>\",\"tokenizer_class\":\"GPT2Tokenizer\","
-               "\"added_tokens_decoder\":{\"6\":{\"content\":\"<u>\","
-               "\"special\":false}}}");
-    write_file(dir, "generation_config.json", "{\"eos_token_id\":[4,5,99]}");
+    temp_dir_make(dir);
+    temp_file_text(dir, "vocab.json",
+                   "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"<e>\":4,"
+                   "\"<|endoftext|>\":5}");
+    temp_file_text(dir, "merges.txt", "#version: 0.2\r\na b\r\n");
+    temp_file_text(
+        dir, "tokenizer_config.json",
+        "{\"eos_token\":\"<e>\",\"tokenizer_class\":\"GPT2Tokenizer\","
+        "\"added_tokens_decoder\":{\"6\":{\"content\":\"<u>\","
+        "\"special\":false}}}");
+    temp_file_text(dir, "generation_config.json",
+                   "{\"eos_token_id\":[4,5,99]}");
     if (tokenizer_at(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(tokenizer_size(t), 7);
@@ -355,12 +335,12 @@ static void test_tok_bpe_reads_vocab_and_merges(void **state)
     assert_int_equal(l.v[1].id, 6);
     assert_int_equal(l.v[2].id, 3);
     tokenizer_close(t);
-    write_file(dir, "tokenizer_config.json",
-               "{\"tokenizer_class\":\"OddTokenizer\"}");
+    temp_file_text(dir, "tokenizer_config.json",
+                   "{\"tokenizer_class\":\"OddTokenizer\"}");
     assert_int_equal(tokenizer_at(dir, "m", &t, &e), -1);
     assert_non_null(strstr(e.msg, "tokenizer_class 'OddTokenizer'"));
     token_list_fini(&l);
-    remove_files(dir, names);
+    temp_dir_drop(dir);
 }
 
 /* ------------------------------------------------------------------- time */

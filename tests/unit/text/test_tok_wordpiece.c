@@ -10,6 +10,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 /* 2 MiB take some 0.1 s; a quadratic step anywhere takes minutes. Sanitizers
@@ -178,16 +179,13 @@ static void test_wordpiece_decodes_as_tokenizers_does(void **state)
 
 static void test_wordpiece_reads_vocab_txt(void **state)
 {
-    char dir[] = "/tmp/seqd-vocab-XXXXXX", path[64];
+    char dir[64];
     struct tokenizer *t;
     struct token_list l = {0};
     struct err e = ERR_INIT;
-    assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof path, "%s/vocab.txt", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\r\n##s\nbad", f);
-    fclose(f);
+    temp_dir_make(dir);
+    temp_file_text(dir, "vocab.txt",
+                   "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\r\n##s\nbad");
     if (tokenizer_at(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
     encode(t,
@@ -205,8 +203,7 @@ static void test_wordpiece_reads_vocab_txt(void **state)
     assert_true(tokenizer_is_special(t, 0));
     token_list_fini(&l);
     tokenizer_close(t);
-    unlink(path);
-    rmdir(dir);
+    temp_dir_drop(dir);
 }
 
 static void test_wordpiece_refuses_what_it_does_not_do(void **state)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/support/tokenizer_at.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define HEAD                                                                   \
@@ -250,24 +251,19 @@ static void test_tokenizer_refuses(void **state)
 
 static void test_tokenizer_open_names_the_model(void **state)
 {
-    char dir[] = "/tmp/seqd-tok-XXXXXX", path[64];
+    char dir[64];
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
-    assert_non_null(mkdtemp(dir));
+    temp_dir_make(dir);
     assert_int_equal(tokenizer_at(dir, "m1", &t, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_string_equal(e.msg, "m1/tokenizer.json: no such file");
-    snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(json, f);
-    fclose(f);
+    temp_file_text(dir, "tokenizer.json", json);
     err_clear(&e);
     assert_int_equal(tokenizer_at(dir, "m1", &t, &e), 0);
     assert_int_equal(tokenizer_size(t), 8);
     tokenizer_close(t);
-    unlink(path);
-    rmdir(dir);
+    temp_dir_drop(dir);
 }
 
 /* A vocabulary as large as real ones: every entry is found under its id. */

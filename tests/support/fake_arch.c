@@ -4,15 +4,14 @@
 #include "tests/support/fake_arch.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/unit.h"
 
 struct fake {
     struct model_info info;
@@ -420,18 +419,6 @@ const struct model_arch *const fake_archs[] = {&fake_arch, NULL};
 
 /* --- its checkpoint --- */
 
-static int write_file(const char *dir, const char *name, const char *text,
-                      size_t n)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "wb");
-    if (!f)
-        return -1;
-    size_t done = fwrite(text, 1, n, f);
-    return fclose(f) || done != n ? -1 : 0;
-}
-
 /* Sub-words without merges; what stands before them is special. */
 static int write_bpe(const struct fake_config *c, const char *const *fixed,
                      struct buf *b)
@@ -461,7 +448,7 @@ static int write_bpe(const struct fake_config *c, const char *const *fixed,
     return b->failed ? -1 : 0;
 }
 
-static int write_tokenizer(const char *dir, const struct fake_config *c)
+static void write_tokenizer(const char *dir, const struct fake_config *c)
 {
     static const char *const fixed[FAKE_WORD] = {"<unk>", "<s>",    "</s>",
                                                  "*nan*", "*inf*",  "*item*",
@@ -485,21 +472,19 @@ static int write_tokenizer(const char *dir, const struct fake_config *c)
                    : c->words    ? c->words[i - FAKE_WORD]
                                  : made[i];
     }
-    int rc = c->bpe ? write_bpe(c, fixed, &b)
-                    : tokenizer_build(&s, entry, n, &b, &e);
-    if (rc)
-        fprintf(stderr, "fake tokenizer: %s\n", e.msg);
-    rc = rc ? rc : write_file(dir, "tokenizer.json", b.p, b.len);
+    if (c->bpe ? write_bpe(c, fixed, &b)
+               : tokenizer_build(&s, entry, n, &b, &e))
+        fail_msg("fake tokenizer: %s", e.msg);
+    temp_file_put(dir, "tokenizer.json", b.p, b.len);
     buf_fini(&b);
     mem_free(entry);
     mem_free(made);
-    return rc;
 }
 
-int fake_dir(const struct fake_config *c, char *path)
+void fake_files(const struct fake_config *c, const char *config, char *path)
 {
     static float table[4096];
-    char text[512], file[128];
+    char file[128];
     struct err e = ERR_INIT;
     struct save_tensor t = {.name = "table",
                             .dtype = DT_F32,
@@ -507,38 +492,27 @@ int fake_dir(const struct fake_config *c, char *path)
                             .dim = {4096},
                             .data = table};
 
-    snprintf(path, 64, "/tmp/seqd_fake_XXXXXX");
-    if (!mkdtemp(path))
-        return -1;
-    int n = snprintf(text, sizeof(text),
-                     "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
-                     "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
-                     "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
-                     "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
-                     "\"eos_token_id\":2}",
-                     c->n_labels ? c->n_labels : 3, c->chain, c->max_chain,
-                     c->whole, c->context, c->flops ? c->flops : 1, c->page,
-                     c->page_bytes, c->window, c->attention,
-                     c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS);
+    temp_dir_make(path);
+    temp_file_text(path, "config.json", config);
+    if (c)
+        write_tokenizer(path, c);
     snprintf(file, sizeof(file), "%s/model.safetensors", path);
-    if (write_file(path, "config.json", text, (size_t)n) ||
-        write_tokenizer(path, c) ||
-        safetensors_save(file, &t, 1, NULL, 0, &e)) {
-        fprintf(stderr, "fake checkpoint: %s\n", e.msg);
-        fake_dir_remove(path);
-        return -1;
-    }
-    return 0;
+    if (safetensors_save(file, &t, 1, NULL, 0, &e))
+        fail_msg("fake checkpoint: %s", e.msg);
 }
 
-void fake_dir_remove(const char *path)
+void fake_dir(const struct fake_config *c, char *path)
 {
-    static const char *const names[] = {"config.json", "tokenizer.json",
-                                        "model.safetensors"};
-    char file[128];
-    for (int i = 0; i < 3; i++) {
-        snprintf(file, sizeof(file), "%s/%s", path, names[i]);
-        unlink(file);
-    }
-    rmdir(path);
+    char text[512];
+    snprintf(text, sizeof(text),
+             "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
+             "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
+             "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
+             "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
+             "\"eos_token_id\":2}",
+             c->n_labels ? c->n_labels : 3, c->chain, c->max_chain, c->whole,
+             c->context, c->flops ? c->flops : 1, c->page, c->page_bytes,
+             c->window, c->attention,
+             c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS);
+    fake_files(c, text, path);
 }

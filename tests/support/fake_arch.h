@@ -48,10 +48,10 @@ struct fake_config {
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 
-/* fake_dir: a checkpoint directory under /tmp; path has room for 64 bytes. 0
- * or -1. fake_dir_remove deletes it. */
-int fake_dir(const struct fake_config *c, char *path);
-void fake_dir_remove(const char *path);
+/* fake_dir: a checkpoint directory (temp_dir.h) at path [64]; fake_files: one of
+ * this config.json, with the tokenizer of c, if any. Failures fail the test. */
+void fake_dir(const struct fake_config *c, char *path);
+void fake_files(const struct fake_config *c, const char *config, char *path);
 
 extern const struct model_arch fake_arch;
 extern const struct model_arch *const fake_archs[];

@@ -5,14 +5,9 @@
 #include "tests/support/ports_arch.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/base/buf.h"
 #include "engine/base/mem.h"
-#include "engine/checkpoint/safetensors.h"
-#include "engine/text/tokenizer.h"
 #include "tests/support/fake_arch.h"
 
 struct ports {
@@ -101,7 +96,7 @@ static int load(const struct load_opts *o, struct checkpoint *c,
     *self = p;
     if (!p)
         return err_nomem(e);
-    if (!w || !h || !weights_need(w, "one", 1, 1, 0, e) ||
+    if (!w || !h || !weights_need(w, "table", 1, 4096, 0, e) ||
         hparams_choice(h, "kind", kinds, NULL, &kind, e) ||
         hparams_int(h, "max_chain", 0, 1000, &chain, e)) {
         mem_free(p);
@@ -271,59 +266,14 @@ static const struct model_arch ports_arch = {.name = "ports",
                                              .step = step};
 const struct model_arch *const ports_archs[] = {&ports_arch, NULL};
 
-/* --- its checkpoint --- */
-
-static int write_tokenizer(const char *path)
+void ports_dir(enum ports_kind kind, int max_chain, char *path)
 {
-    struct tokenizer_spec s = {.normalizer = "seqd-whitespace",
-                               .unk = "<unk>",
-                               .bos = "<s>",
-                               .eos = "</s>"};
-    char made[PORTS_VOCAB][16];
-    const char *entry[PORTS_VOCAB] = {"<unk>", "<s>", "</s>"};
-    struct err e = ERR_INIT;
-    struct buf b;
+    static const struct fake_config words = {.n_vocab = PORTS_VOCAB};
+    char text[200];
 
-    for (int i = 3; i < PORTS_VOCAB; i++) {
-        snprintf(made[i], sizeof made[i], "w%d", i);
-        entry[i] = made[i];
-    }
-    buf_init(&b, 1 << 20);
-    int rc = tokenizer_build(&s, entry, PORTS_VOCAB, &b, &e);
-    FILE *f = rc ? NULL : fopen(path, "wb");
-    rc = !f || fwrite(b.p, 1, b.len, f) != b.len || fclose(f) ? -1 : 0;
-    buf_fini(&b);
-    return rc;
-}
-
-int ports_dir(enum ports_kind kind, int max_chain, char *path)
-{
-    static const float one = 1;
-    struct save_tensor t = {
-        .name = "one", .dtype = DT_F32, .n_dims = 1, .dim = {1}, .data = &one};
-    struct err e = ERR_INIT;
-    char file[128];
-
-    snprintf(path, 64, "/tmp/seqd_ports_XXXXXX");
-    if (!mkdtemp(path))
-        return -1;
-    snprintf(file, sizeof file, "%s/config.json", path);
-    FILE *f = fopen(file, "w");
-    if (!f)
-        return -1;
-    fprintf(f,
-            "{\"model_type\":\"ports\",\"kind\":\"%s\",\"max_chain\":%d,"
-            "\"eos_token_id\":2}",
-            kind == PORTS_PAIR ? "pair" : "series", max_chain);
-    fclose(f);
-    snprintf(file, sizeof file, "%s/tokenizer.json", path);
-    if (kind == PORTS_PAIR && write_tokenizer(file))
-        return -1;
-    snprintf(file, sizeof file, "%s/model.safetensors", path);
-    return safetensors_save(file, &t, 1, NULL, 0, &e);
-}
-
-void ports_dir_remove(const char *path)
-{
-    fake_dir_remove(path);
+    snprintf(text, sizeof text,
+             "{\"model_type\":\"ports\",\"kind\":\"%s\",\"max_chain\":%d,"
+             "\"eos_token_id\":2}",
+             kind == PORTS_PAIR ? "pair" : "series", max_chain);
+    fake_files(kind == PORTS_PAIR ? &words : NULL, text, path);
 }

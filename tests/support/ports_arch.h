@@ -19,10 +19,9 @@
 
 enum ports_kind { PORTS_PAIR, PORTS_SERIES };
 
-/* ports_dir: a checkpoint directory under /tmp (64 bytes of path). A series has
- * no tokenizer. max_chain 0: no limit. */
-int ports_dir(enum ports_kind kind, int max_chain, char *path);
-void ports_dir_remove(const char *path);
+/* ports_dir: a checkpoint directory, as fake_dir makes it. A series has no
+ * tokenizer. max_chain 0: no limit. */
+void ports_dir(enum ports_kind kind, int max_chain, char *path);
 
 extern const struct model_arch *const ports_archs[];
 

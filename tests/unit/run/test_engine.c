@@ -11,6 +11,7 @@
 #include "engine/base/metrics.h"
 #include "engine/run/eval.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define V 64
@@ -192,9 +193,9 @@ static void test_engine_finds_models_by_name_and_task(void **state)
     char dir[64];
     fix_open(&f, &(struct fake_config){.outputs = FAKE_CLASS}, NULL);
     struct err e = ERR_INIT;
-    assert_int_equal(fake_dir(&(struct fake_config){0}, dir), 0);
+    fake_dir(&(struct fake_config){0}, dir);
     assert_int_equal(engine_load(f.g, "both.1-x_Y", dir, &e), 0);
-    fake_dir_remove(dir); /* a loaded model needs its mapping only */
+    temp_dir_drop(dir); /* a loaded model needs its mapping only */
     assert_int_equal(engine_model(f.g, NULL, &task_classify, &m, &e), 0);
     assert_string_equal(model_name(m), "fake");
     model_release(m);
@@ -237,12 +238,7 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
     struct err e = ERR_INIT;
     assert_int_equal(engine_load(f.g, "new", "/nowhere", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
-    char path[128];
-    snprintf(path, sizeof(path), "%s/config.json", f.dir);
-    FILE *c = fopen(path, "w");
-    assert_non_null(c);
-    fputs("{\"model_type\":\"other\"}", c);
-    fclose(c);
+    temp_file_text(f.dir, "config.json", "{\"model_type\":\"other\"}");
     err_clear(&e);
     assert_int_equal(engine_load(f.g, "new", f.dir, &e), -1);
     assert_int_equal(e.code, ERR_UNSUPPORTED);

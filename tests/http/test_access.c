@@ -2,17 +2,6 @@
  * loopback, web origins.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
 
@@ -28,7 +17,6 @@ static int up(void **state)
                           "--cors-origin",
                           "http://localhost:3000",
                           NULL};
-    (void)state;
     snprintf(key_file, sizeof key_file, "/tmp/seqd-keys-%d", (int)getpid());
     FILE *f = fopen(key_file, "we");
     if (!f)
@@ -43,7 +31,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     unlink(key_file);
     return http_rig_down(&rig);
 }
@@ -61,7 +48,6 @@ static void test_a_known_key_opens(void **state)
     static const char *const good[] = {"Authorization: Bearer first-key",
                                        "Authorization: Bearer second-key",
                                        "Authorization: bearer third-key"};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct answer a;
         assert_int_equal(get_with("/version", good[i], &a), 200);
@@ -76,8 +62,7 @@ static void test_a_wrong_key_is_401(void **state)
         "Authorization: Bearer FIRST-KEY",   "Authorization: Bearer ",
         "Authorization: Basic first-key",    "Authorization: first-key",
         "Authorization: Bearer first-key x", "Authorization: Bearer \xc3\xa9"};
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < COUNT(bad); i++) {
         struct answer a;
         char how[32];
         get_with("/version", bad[i], &a);
@@ -96,13 +81,12 @@ static void test_every_route_but_the_probes_asks_for_a_key(void **state)
     static const char *const send[] = {"/predict", "/sentiment", "/generate",
                                        "/tokenize", "/detokenize"};
     struct answer a;
-    (void)state;
-    for (size_t i = 0; i < sizeof get / sizeof *get; i++) {
+    for (size_t i = 0; i < COUNT(get); i++) {
         http_get(rig.s.port, get[i], &a);
         assert_true(http_check_error(&a, 401, "missing_api_key", ""));
         answer_free(&a);
     }
-    for (size_t i = 0; i < sizeof send / sizeof *send; i++)
+    for (size_t i = 0; i < COUNT(send); i++)
         assert_true(http_error_is(rig.s.port, send[i], "{\"input\":\"a\"}", 401,
                                   "missing_api_key", ""));
     http_get(rig.s.port, "/livez", &a);
@@ -116,7 +100,6 @@ static void test_every_route_but_the_probes_asks_for_a_key(void **state)
 static void test_keys_appear_nowhere(void **state)
 {
     struct answer a;
-    (void)state;
     assert_int_equal(get_with("/info", "Authorization: Bearer first-key", &a),
                      200);
     assert_null(strstr(a.body, "-key\""));
@@ -134,7 +117,6 @@ static void test_a_preflight_of_a_listed_origin_is_allowed(void **state)
         "Access-Control-Request-Headers: authorization,content-type", NULL};
     struct answer a;
     char v[128];
-    (void)state;
     http_send(rig.s.port, "OPTIONS", "/predict", headers, NULL, 0, &a);
     assert_int_equal(a.status, 204);
     assert_string_equal(
@@ -157,7 +139,6 @@ static void test_an_answer_to_a_listed_origin_may_be_read(void **state)
     static const char body[] = "{\"input\":\"the\"}";
     struct answer a;
     char v[128];
-    (void)state;
     http_send(rig.s.port, "POST", "/predict", headers, body, strlen(body), &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(
@@ -173,8 +154,7 @@ static void test_an_origin_that_is_not_listed_gets_no_permission(void **state)
     static const char *const origins[] = {
         "Origin: https://app.example.evil", "Origin: http://app.example",
         "Origin: null", "Origin: https://APP.example", "X-No: origin"};
-    (void)state;
-    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+    for (size_t i = 0; i < COUNT(origins); i++) {
         const char *const headers[] = {
             origins[i], "Access-Control-Request-Method: POST", NULL};
         struct answer a;
@@ -193,7 +173,6 @@ static void test_without_the_option_there_are_no_cors_headers(void **state)
     struct seqd s;
     struct answer a;
     char v[128];
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
     http_send(s.port, "GET", "/version", headers, NULL, 0, &a);
     assert_int_equal(a.status, 200);
@@ -211,7 +190,6 @@ static void test_a_star_allows_all_origins(void **state)
     struct seqd s;
     struct answer a;
     char v[128];
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     http_send(s.port, "GET", "/version", headers, NULL, 0, &a);
     answer_header(&a, "Access-Control-Allow-Origin", v, sizeof v);
@@ -231,7 +209,6 @@ static void test_another_address_needs_a_key_or_no_auth(void **state)
                                 "--model", rig.words, "--api-key-file",
                                 key_file,  NULL};
     char err[1024];
-    (void)state;
     assert_int_equal(seqd_run(bare, NULL, err, sizeof err), 2);
     assert_non_null(strstr(err, "--no-auth"));
     assert_int_equal(seqd_run(open, NULL, err, sizeof err), 0);

@@ -3,15 +3,6 @@
  * server, and members of other names are not.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "tests/support/http_rig.h"
 #include "tests/support/http_schema.h"
 
@@ -20,7 +11,6 @@ static struct answer contract;
 
 static int up(void **state)
 {
-    (void)state;
     if (http_rig_up(&rig, NULL) < 0)
         return -1;
     http_get(rig.s.port, "/openapi.json", &contract);
@@ -29,7 +19,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     answer_free(&contract);
     return http_rig_down(&rig);
 }
@@ -71,7 +60,6 @@ static void check(const char *path, const char *method, const struct answer *a)
 
 static void test_the_contract_names_the_version_that_runs(void **state)
 {
-    (void)state;
     assert_string_equal(answer_text(&contract, "openapi"), "3.1.0");
     assert_string_equal(answer_text(&contract, "info.title"), "seqd");
     struct answer v;
@@ -100,8 +88,7 @@ static void test_answers_of_post_routes_fit(void **state)
         {"/tokenize", "{\"input\":\"a\",\"model\":\"none\"}"},
         {"/detokenize", "["},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
+    for (size_t i = 0; i < COUNT(ask); i++) {
         struct answer a;
         http_post(rig.s.port, ask[i][0], ask[i][1], &a);
         check(ask[i][0], "post", &a);
@@ -119,8 +106,7 @@ static void test_answers_of_get_routes_fit(void **state)
                                          {"/info", "/info"},
                                          {"/version", "/version"},
                                          {"/openapi.json", "/openapi.json"}};
-    (void)state;
-    for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
+    for (size_t i = 0; i < COUNT(ask); i++) {
         struct answer a;
         http_get(rig.s.port, ask[i][0], &a);
         check(ask[i][1], "get", &a);
@@ -134,7 +120,6 @@ static void test_chunks_of_a_stream_fit(void **state)
     const struct json *s = schema_named(contract.j, "GenerateChunk");
     char why[512];
     int n = 0;
-    (void)state;
     http_post(rig.s.port, "/generate",
               "{\"input\":[\"the\",\"a\"],\"max_tokens\":3,\"stream\":true}",
               &a);
@@ -158,8 +143,7 @@ static void test_every_member_of_a_request_is_known(void **state)
 {
     static const char *const paths[] = {"/predict", "/sentiment", "/generate",
                                         "/tokenize", "/detokenize"};
-    (void)state;
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+    for (size_t i = 0; i < COUNT(paths); i++) {
         const struct json *s = schema_resolve(
             contract.j,
             media_schema(json_get(operation(paths[i], "post"), "requestBody")));
@@ -192,8 +176,7 @@ static void test_the_validator_finds_faults(void **state)
         "{\"name\":\"seqd\",\"version\":1}",
         "{\"name\":\"seqd\",\"version\":\"1\",\"more\":1}", "[]"};
     const struct json *s = schema_named(contract.j, "Version");
-    (void)state;
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    for (size_t i = 0; i < COUNT(wrong); i++) {
         struct json *j = NULL;
         char why[256];
         assert_int_equal(json_parse(wrong[i], strlen(wrong[i]), NULL, &j, NULL),

@@ -3,17 +3,6 @@
  * are those of Hugging Face transformers; and how requests are refused.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "tests/support/http_rig.h"
 #include "tests/support/http_schema.h"
@@ -33,7 +22,7 @@ static const char *const models[] = {
     "bert-class",       "bert-class-many",
     "bert-class-one",   "bert-regression",
     "distilbert-class", "roberta-class"};
-#define N_MODELS ((int)(sizeof models / sizeof *models))
+#define N_MODELS ((int)(COUNT(models)))
 
 static struct {
     struct seqd s;
@@ -44,7 +33,6 @@ static int up(void **state)
 {
     static char arg[N_MODELS][96];
     const char *args[2 * N_MODELS + 1] = {NULL};
-    (void)state;
     for (int i = 0; i < N_MODELS; i++) {
         snprintf(arg[i], sizeof arg[i], "%s=" GOLDEN "%s", models[i],
                  models[i]);
@@ -59,7 +47,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     answer_free(&t.contract);
     return seqd_stop(&t.s);
 }
@@ -182,7 +169,6 @@ static void check_embedding(const char *model, const struct json *c)
 static void test_texts_give_what_transformers_gives(void **state)
 {
     int fill = 0, scores = 0, vectors = 0;
-    (void)state;
     for (int i = 0; i < N_MODELS; i++) {
         struct json *j = expected(models[i]);
         const struct json *c = json_child(json_get(j, "texts"));
@@ -214,8 +200,7 @@ static void test_models_say_what_they_are_for(void **state)
         {"bert-class-one", "sentiment", "sigmoid"},
         {"bert-regression", "sentiment", "raw"},
         {"bert-gguf", "embeddings", ""}};
-    (void)state;
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+    for (size_t i = 0; i < COUNT(want); i++) {
         struct answer a;
         char path[64], why[256];
         snprintf(path, sizeof path, "/v1/models/%s", want[i][0]);
@@ -235,7 +220,6 @@ static void test_models_say_what_they_are_for(void **state)
 static void test_defaults_are_found_by_task(void **state)
 {
     struct answer a;
-    (void)state;
     http_post(t.s.port, "/v1/embeddings", "{\"input\":\"bad\"}", &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(answer_text(&a, "model"), "bert-embed-mean");
@@ -259,7 +243,6 @@ static void test_base64_is_the_same_vector(void **state)
     struct answer a, b;
     unsigned char bytes[4 * WIDTH + 3];
     size_t n = 0;
-    (void)state;
     ask("/v1/embeddings", "EmbeddingsAnswer", "bert-embed-cls", "bad", "", &a);
     ask("/v1/embeddings", "EmbeddingsAnswer", "bert-embed-cls", "bad",
         ",\"encoding_format\":\"base64\",\"dimensions\":24", &b);
@@ -294,7 +277,6 @@ static void test_lists_and_tokens_are_taken(void **state)
         "{\"model\":\"bert-embed-mean\",\"input\":[\"the film\",\"bad\"]}",
         "{\"model\":\"bert-embed-mean\",\"input\":[[2,9,12,3],[2,11,3]]}"};
     struct answer one, a;
-    (void)state;
     http_post(t.s.port, "/v1/embeddings",
               "{\"model\":\"bert-embed-mean\",\"input\":[2,9,12,3]}", &one);
     assert_int_equal(one.status, 200);
@@ -325,7 +307,6 @@ static void test_long_texts_are_cut_only_when_allowed(void **state)
 {
     char text[400], body[600];
     struct answer cut, whole;
-    (void)state;
     long_text(text, LIMIT); /* and the two tokens around it */
     snprintf(body, sizeof body,
              "{\"model\":\"bert-embed-mean\",\"input\":[\"a\",\"%s\"]}", text);
@@ -350,7 +331,6 @@ static void test_long_texts_are_cut_only_when_allowed(void **state)
 static void test_the_empty_text_has_a_vector(void **state)
 {
     struct answer a;
-    (void)state;
     ask("/v1/embeddings", "EmbeddingsAnswer", "bert-embed-mean", "", "", &a);
     assert_int_equal(answer_number(&a, "usage.prompt_tokens"), 2);
     answer_free(&a);
@@ -392,8 +372,7 @@ static void test_requests_are_refused_by_name(void **state)
         {"/generate", "{\"input\":\"a\",\"model\":\"bert-fill\"}",
          "task_not_supported", "model"},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < COUNT(bad); i++)
         assert_true(http_error_is(t.s.port, bad[i][0], bad[i][1], 400,
                                   bad[i][2], bad[i][3]));
     assert_true(http_error_is(t.s.port, E, "{\"input\":\"a\",\"model\":\"x\"}",

@@ -5,17 +5,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
@@ -65,7 +56,6 @@ static int up(void **state)
 {
     static const char *const more[] = {
         "--max-body", "4000", "--max-batch", "8", "--janitor-ms", "20", NULL};
-    (void)state;
     if (http_rig_up(&rig, more) < 0)
         return -1;
     beside.port = rig.s.port;
@@ -74,7 +64,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     atomic_store(&beside.stop, 1);
     pthread_join(beside.thread, NULL);
     return http_rig_down(&rig);
@@ -84,7 +73,6 @@ static int check_neighbour(void **state)
 {
     int asked = atomic_load(&beside.asked);
     double end = now_s() + 10;
-    (void)state;
     while (atomic_load(&beside.asked) < asked + 2 && now_s() < end)
         sleep_ms(1);
     if (atomic_load(&beside.bad) || now_s() >= end)
@@ -107,7 +95,7 @@ static void expect_all(const struct bad *b, size_t n)
     assert_true(good);
 }
 
-#define EXPECT_ALL(table) expect_all(table, sizeof table / sizeof *table)
+#define EXPECT_ALL(table) expect_all(table, COUNT(table))
 
 static void test_json_that_is_not_strict_is_refused(void **state)
 {
@@ -132,8 +120,7 @@ static void test_json_that_is_not_strict_is_refused(void **state)
         "\xef\xbb\xbf{\"input\":\"a\"}",
     };
     int good = 1;
-    (void)state;
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+    for (size_t i = 0; i < COUNT(bodies); i++)
         good &= http_error_is(rig.s.port, "/predict", bodies[i], 400,
                               "invalid_json", "");
     assert_true(good);
@@ -197,7 +184,6 @@ static void test_values_of_the_wrong_type_or_range_are_named(void **state)
          "invalid_value", "stream"},
         {"/tokenize", "{\"input\":7}", 400, "invalid_value", "input"},
     };
-    (void)state;
     EXPECT_ALL(rows);
 }
 
@@ -216,7 +202,6 @@ static void test_unknown_fields_are_named(void **state)
         {"/tokenize", "{\"input\":\"a\",\"timeout_ms\":5}", 400,
          "unknown_field", "timeout_ms"},
     };
-    (void)state;
     /* The member "" has no name to give: param is null. */
     EXPECT_ALL(rows);
 }
@@ -252,7 +237,6 @@ static void test_fields_of_later_versions_are_never_dropped(void **state)
          "task_not_supported", "model"},
     };
     struct answer a;
-    (void)state;
     EXPECT_ALL(rows);
     /* A value that asks for nothing is no request for it. */
     http_post(rig.s.port, "/generate",
@@ -279,7 +263,6 @@ static void test_what_is_not_there_is_404(void **state)
         {"/livez%00x", "{}", 404, "not_found", ""},
     };
     struct answer a;
-    (void)state;
     EXPECT_ALL(rows);
     http_get(rig.s.port, "/v1/models/none", &a);
     assert_true(http_check_error(&a, 404, "model_not_found", "model"));
@@ -299,8 +282,7 @@ static void test_a_wrong_method_says_which_are_right(void **state)
         {"POST", "/", "GET, HEAD, OPTIONS"},
         {"BREW", "/v1/models/words", "GET, HEAD, OPTIONS"},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         struct answer a;
         char allow[64];
         http_send(rig.s.port, rows[i][0], rows[i][1], NULL, NULL, 0, &a);
@@ -315,7 +297,6 @@ static void test_a_body_over_the_limit_is_413(void **state)
 {
     static char body[5000];
     struct answer a;
-    (void)state;
     memset(body, ' ', sizeof body - 1);
     memcpy(body, "{\"input\":\"a\"", 12);
     body[sizeof body - 2] = '}';
@@ -337,7 +318,6 @@ static void test_a_body_over_the_limit_is_413(void **state)
 
 static void test_a_batch_over_the_limit_is_413(void **state)
 {
-    (void)state;
     assert_true(http_error_is(rig.s.port, "/predict",
                               "{\"input\":[\"a\",\"a\",\"a\",\"a\",\"a\","
                               "\"a\",\"a\",\"a\",\"a\"]}",
@@ -363,8 +343,7 @@ static void test_media_types_other_than_json_are_415(void **state)
         {"X-None: 1", NULL, 415},
     };
     static const char body[] = "{\"input\":\"the\"}";
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const char *const headers[] = {rows[i].type, rows[i].origin, NULL};
         struct answer a;
         http_send(rig.s.port, "POST", "/predict", headers, body, strlen(body),
@@ -383,7 +362,6 @@ static void
 test_a_score_that_is_not_a_number_is_500_without_details(void **state)
 {
     struct answer a;
-    (void)state;
     http_post(rig.s.port, "/sentiment",
               "{\"input\":[\"the poison was bad\",\"good\"]}", &a);
     assert_true(http_check_error(&a, 500, "internal_error", ""));
@@ -416,8 +394,7 @@ static void test_messages_say_what_was_found_and_expected(void **state)
         {"/generate", "{\"input\":\"a\",\"max_tokens\":2000000}",
          "max_tokens must be a whole number from 0 to 8192"},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         struct answer a;
         http_post(rig.s.port, rows[i].path, rows[i].json, &a);
         assert_int_equal(a.status, 400);
@@ -429,7 +406,6 @@ static void test_messages_say_what_was_found_and_expected(void **state)
 static void test_a_deadline_that_passes_is_504(void **state)
 {
     struct answer a;
-    (void)state;
     double before =
         metric_value(rig.s.port, "seqd_requests_cancelled_total{reason="
                                  "\"deadline\"}");
@@ -484,7 +460,6 @@ static void test_a_full_queue_takes_all_items_or_none(void **state)
     struct seqd s;
     struct answer a;
     char retry[16];
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     /* More than can ever wait is no matter of trying again. */
     assert_true(http_error_is(s.port, "/generate",
@@ -533,7 +508,6 @@ static void test_no_memory_for_a_body_is_503(void **state)
     static const char *const more[] = {"--max-body", "500000000", NULL};
     static char out[8192];
     struct seqd s;
-    (void)state;
     if (!CAN_LIMIT_MEMORY)
         return;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);

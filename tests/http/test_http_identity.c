@@ -7,16 +7,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
@@ -105,7 +96,6 @@ static int up(void **state)
 {
     const struct http_model lm = {.hidden = 64};
     const struct http_model cls = {.hidden = 48, .classifier = 1, .layers = 2};
-    (void)state;
     if (http_models_dir(dir) < 0)
         return -1;
     snprintf(words, sizeof words, "words=%s/words", dir);
@@ -121,7 +111,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     http_model_remove(strchr(words, '/'));
     http_model_remove(strchr(labels, '/'));
     model_dir_remove(gpt_dir);
@@ -302,7 +291,6 @@ static int has_family(const char *name)
 static void
 test_portable_kernels_answer_alike_alone_and_in_a_crowd(void **state)
 {
-    (void)state;
     forget();
     check_family("generic");
 }
@@ -311,7 +299,6 @@ static void test_vector_kernels_answer_alike_alone_and_in_a_crowd(void **state)
 {
     static const char *const names[] = {"avx2", "avx512"};
     int n = 0;
-    (void)state;
     forget(); /* once: the two families must agree with each other */
     for (int i = 0; i < 2; i++)
         if (has_family(names[i])) {

@@ -3,17 +3,10 @@
  * of each says what transformers makes of the same texts.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "tests/support/http_client.h"
 #include "tests/support/http_server.h"
+#include "tests/support/unit.h"
 
 #define NEOX "tests/golden/gpt_neox/gpt_neox-served"
 #define QWEN3 "tests/golden/qwen3/qwen3-served"
@@ -27,13 +20,11 @@ static int up(void **state)
                                        "--log-level", "warn",
                                        NULL};
 
-    (void)state;
     return seqd_start(&server, args);
 }
 
 static int down(void **state)
 {
-    (void)state;
     return seqd_stop(&server);
 }
 
@@ -99,13 +90,11 @@ static void check_served(const char *model, const char *dir)
 
 static void test_pythia_directory_answers_as_transformers_does(void **state)
 {
-    (void)state;
     check_served("neox", NEOX);
 }
 
 static void test_qwen3_directory_answers_as_transformers_does(void **state)
 {
-    (void)state;
     check_served("qwen3", QWEN3);
 }
 

@@ -5,16 +5,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
@@ -24,6 +15,7 @@
 #include "tests/support/http_server.h"
 #include "tests/support/shared_file.h"
 #include "tests/support/token_vectors.h"
+#include "tests/support/unit.h"
 
 #define WIDTH 16
 #define POSITIONS 64
@@ -110,7 +102,6 @@ static int make_model(void)
 
 static int up(void **state)
 {
-    (void)state;
     char model[128], path[PATH_MAX];
     if (!shared_path("models/tokenizer-vectors", path, sizeof(path)))
         return 0; /* each test says so */
@@ -123,7 +114,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     static const char *const names[] = {"config.json", "vocab.json",
                                         "merges.txt", "model.safetensors"};
     char path[128];
@@ -182,7 +172,6 @@ static void check_item(const struct json *item, int i)
 
 static void test_tokenize_gives_the_reference_ids(void **state)
 {
-    (void)state;
     struct buf body;
     need_server();
     buf_init(&body, (size_t)2 << 20);
@@ -219,7 +208,6 @@ static int64_t first_id(const char *body, int *n)
 
 static void test_tokenize_parses_control_tokens_on_request(void **state)
 {
-    (void)state;
     int n;
     need_server();
     assert_int_not_equal(first_id("{\"input\":\"<|endoftext|>\"}", &n), 50256);
@@ -238,7 +226,6 @@ static void test_tokenize_parses_control_tokens_on_request(void **state)
  * and /detokenize gives the text again. */
 static void test_tokenize_shows_what_tokens_stand_for(void **state)
 {
-    (void)state;
     struct answer a;
     struct buf body;
     need_server();

@@ -2,15 +2,6 @@
  * words searched for, attention to look at, shared prefixes.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "tests/support/http_rig.h"
 #include "tests/support/http_schema.h"
 #include "tests/support/model_dir.h"
@@ -30,7 +21,6 @@ static int up(void **state)
         "--model",     gpt,       "--model",
         "bert=" BERT,  "--model", "lstm=tests/golden/rnn/class-lstm-last",
         "--log-level", "warn",    NULL};
-    (void)state;
     if (model_dir_letters("tests/golden/gpt2/gpt2/hf", dir) < 0)
         return -1;
     snprintf(gpt, sizeof gpt, "gpt=%s", dir);
@@ -42,7 +32,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     answer_free(&contract);
     model_dir_remove(dir);
     return seqd_stop(&server);
@@ -63,7 +52,6 @@ static void post(const char *path, const char *body, const char *schema,
 static void test_predict_searches_for_whole_words(void **state)
 {
     struct answer words, again, tokens;
-    (void)state;
     post("/predict", "{\"model\":\"gpt\",\"input\":\"the cat s\"}",
          "PredictAnswer", &words);
     post("/predict",
@@ -125,7 +113,6 @@ static void check_heads(const struct answer *a, int layers, int heads,
 static void test_attention_is_shown(void **state)
 {
     struct answer a;
-    (void)state;
     post("/predict",
          "{\"model\":\"gpt\",\"input\":\"the cat s\",\"attention\":true}",
          "PredictAnswer", &a);
@@ -150,7 +137,6 @@ static void test_attention_is_shown(void **state)
 
 static void test_attention_that_is_not_there_is_refused(void **state)
 {
-    (void)state;
     assert_true(http_error_is(server.port, "/sentiment",
                               "{\"model\":\"lstm\",\"input\":\"the\","
                               "\"attention\":true}",
@@ -164,7 +150,6 @@ static void test_attention_that_is_not_there_is_refused(void **state)
 static void test_attention_does_not_change_the_answer(void **state)
 {
     struct answer a, b;
-    (void)state;
     post("/predict", "{\"model\":\"gpt\",\"input\":\"a dog and a cat\"}",
          "PredictAnswer", &a);
     post("/predict",
@@ -186,7 +171,6 @@ static void test_prefixes_are_counted(void **state)
                                "\"temperature\":0,\"input\":"
                                "\"one and the same long beginning\"}";
     struct answer a, b;
-    (void)state;
     post("/generate", body, "GenerateAnswer", &a);
     double hits =
         metric_value(server.port, "seqd_prefix_hits_total{model=\"gpt\"}");
@@ -206,7 +190,6 @@ static void test_prefixes_are_counted(void **state)
 static void test_models_say_their_path(void **state)
 {
     struct answer a;
-    (void)state;
     http_get(server.port, "/v1/models/gpt", &a);
     assert_string_equal(answer_text(&a, "path"), "exact");
     assert_string_equal(answer_text(&a, "architecture"), "gpt2");

@@ -4,18 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
@@ -24,13 +14,11 @@ static struct http_rig rig; /* models only; each test has its own server */
 
 static int up(void **state)
 {
-    (void)state;
     return http_rig_models(&rig);
 }
 
 static int down(void **state)
 {
-    (void)state;
     http_rig_remove(&rig);
     return 0;
 }
@@ -80,9 +68,8 @@ static void test_help_lists_every_option(void **state)
         "--timeout-ms",   "--drain-ms",     "--log-level", "--log-format",
         "--config",       "--check-config", "healthcheck", "--body-timeout-ms"};
     static char out[16384];
-    (void)state;
     assert_int_equal(seqd_run(args, out, NULL, sizeof out), 0);
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+    for (size_t i = 0; i < COUNT(flags); i++)
         assert_non_null(strstr(out, flags[i]));
 }
 
@@ -90,7 +77,6 @@ static void test_version_is_printed(void **state)
 {
     static const char *const args[] = {"--version", NULL};
     char out[256];
-    (void)state;
     assert_int_equal(seqd_run(args, out, NULL, sizeof out), 0);
     assert_int_equal(strncmp(out, "seqd ", 5), 0);
 }
@@ -102,7 +88,6 @@ static void test_flags_win_over_variables_over_the_file(void **state)
     const char *const more[] = {"--config", file, "--max-batch", "44", NULL};
     struct seqd s;
     struct answer a;
-    (void)state;
     setenv("SEQD_MAX_BODY", "5555", 1);
     setenv("SEQD_MAX_BATCH", "66", 1);
     int rc = http_rig_spawn(&rig, &s, more);
@@ -129,7 +114,6 @@ static void test_models_come_from_file_and_variable_too(void **state)
     static const char *const none[] = {NULL};
     struct seqd s;
     struct answer a;
-    (void)state;
     assert_int_equal(seqd_start(&s, args), 0);
     http_get(s.port, "/v1/models", &a);
     assert_string_equal(answer_text(&a, "data.0.id"), "labels");
@@ -158,7 +142,6 @@ static void test_a_data_directory_names_the_default_models(void **state)
     const char *const args[] = {"--data-dir", rig.dir, NULL};
     struct seqd s;
     struct answer a;
-    (void)state;
     assert_int_equal(seqd_start(&s, args), 0);
     http_get(s.port, "/v1/models", &a);
     assert_string_equal(answer_text(&a, "data.0.id"), "w");
@@ -185,8 +168,7 @@ static void test_wrong_options_are_named(void **state)
                 {"--max-body", "1e6", "--max-body"},
                 {"stray", NULL, "stray"}};
     char err[2048];
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         const char *const args[] = {rows[i].a, rows[i].b, NULL};
         assert_int_equal(seqd_run(args, NULL, err, sizeof err), 2);
         assert_int_equal(strncmp(err, "seqd: ", 6), 0);
@@ -204,8 +186,7 @@ static void test_wrong_keys_of_the_file_are_named(void **state)
         {"{\"config\":\"x\"}", "config"},     {"[1]", "not an object"},
         {"{\"port\":1", "configuration file"}};
     char err[2048];
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char *file = temp_file("bad.json", rows[i][0]);
         const char *const args[] = {"--config", file, NULL};
         assert_int_equal(seqd_run(args, NULL, err, sizeof err), 2);
@@ -235,8 +216,7 @@ static void test_wrong_options_of_commands_are_named(void **state)
         {{"tokenize", "-h"}, 0, ""},
     };
     char err[2048];
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         assert_int_equal(seqd_run(rows[i].argv, NULL, err, sizeof err),
                          rows[i].status);
         if (!strstr(err, rows[i].say))
@@ -252,7 +232,6 @@ static void test_check_config_loads_the_models(void **state)
     static const char *const bad[] = {"--check-config", "--model",
                                       "x=/nonexistent", NULL};
     char out[1024], err[4096];
-    (void)state;
     assert_int_equal(seqd_run(good, out, err, sizeof out), 0);
     assert_non_null(strstr(out, "good"));
     assert_string_equal(err, ""); /* the log's options count here, too */
@@ -265,7 +244,6 @@ static void test_a_model_that_cannot_be_read_ends_the_start(void **state)
     const char *const args[] = {
         "--port", "0", "--model", rig.words, "--model", "x=/nonexistent", NULL};
     char err[4096];
-    (void)state;
     assert_int_equal(seqd_run(args, NULL, err, sizeof err), 1);
     assert_non_null(strstr(err, "seqd: "));
 }
@@ -274,7 +252,6 @@ static void test_a_port_in_use_is_said(void **state)
 {
     struct seqd s;
     char port[16], err[1024];
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
     snprintf(port, sizeof port, "%d", s.port);
     const char *const args[] = {"--port", port, "--model", rig.words, NULL};
@@ -292,7 +269,6 @@ static void test_loading_is_503_with_live_probes(void **state)
     struct seqd s;
     struct answer a;
     char retry[16];
-    (void)state;
     snprintf(dir, sizeof dir, "%s/slow", rig.dir);
     const struct http_model m = {.hidden = 16};
     assert_int_equal(http_model_make(dir, &m), 0);
@@ -354,7 +330,6 @@ static void test_a_drain_lets_running_work_end(void **state)
     static char out[1 << 22];
     struct seqd s;
     int closed;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = raw_open(s.port);
     static const char body[] = "{\"input\":\"the\",\"max_tokens\":40000}";
@@ -387,7 +362,6 @@ static void test_a_drain_refuses_new_work(void **state)
     static char out[65536];
     struct seqd s;
     struct answer a;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = long_request(s.port, 0), closed;
     sleep_ms(50);
@@ -411,7 +385,6 @@ static void test_a_drain_cuts_a_stream_with_an_error_event(void **state)
     static char out[1 << 24];
     struct seqd s;
     int closed;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = long_request(s.port, 1);
     raw_hear(fd, out, 65536, "data: ", 10000, NULL);
@@ -428,7 +401,6 @@ static void test_a_second_signal_ends_at_once(void **state)
 {
     static const char *const more[] = {"--max-output-tokens", "1048576", NULL};
     struct seqd s;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = long_request(s.port, 0);
     sleep_ms(50);
@@ -468,7 +440,6 @@ static void test_a_drain_under_load_ends_well(void **state)
 {
     static const char *const more[] = {"--http-threads", "2", NULL};
     enum { N = 16 };
-    (void)state;
     for (int k = 0; k < 2; k++) {
         pthread_t t[N];
         struct seqd s;
@@ -490,7 +461,6 @@ static void test_a_drain_under_load_ends_well(void **state)
 static void test_an_idle_server_ends_quickly(void **state)
 {
     struct seqd s;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
     int idle = raw_open(s.port); /* a keep-alive connection holds nothing up */
     double start = now_s();
@@ -503,7 +473,6 @@ static void test_healthcheck_tells_ready_from_not(void **state)
 {
     struct seqd s;
     char port[16], url[64], err[512];
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, NULL), 0);
     snprintf(port, sizeof port, "%d", s.port);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/readyz", s.port);
@@ -525,7 +494,6 @@ static void test_the_log_has_a_line_per_request_without_its_text(void **state)
     static const char *const json[] = {"--log-format", "json", NULL};
     struct seqd s;
     struct answer a;
-    (void)state;
     for (int i = 0; i < 2; i++) {
         static const char *const headers[] = {
             "X-Request-Id: my-own-id", "Content-Type: application/json", NULL};
@@ -560,7 +528,6 @@ static void test_several_event_loops_serve_the_same(void **state)
 {
     static const char *const more[] = {"--http-threads", "3", NULL};
     struct seqd s;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     for (int i = 0; i < 10; i++)
         assert_true(http_healthy(s.port));

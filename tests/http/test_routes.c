@@ -3,16 +3,6 @@
  * seqd gave once.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "tests/support/http_rig.h"
 
 /* A sum of 61 float probabilities, each rounded to nearest. */
@@ -22,13 +12,11 @@ static struct http_rig rig;
 
 static int up(void **state)
 {
-    (void)state;
     return http_rig_up(&rig, NULL);
 }
 
 static int down(void **state)
 {
-    (void)state;
     return http_rig_down(&rig);
 }
 
@@ -45,7 +33,6 @@ static void post(const char *path, const char *json, struct answer *a)
 static void test_probes_answer_without_a_body(void **state)
 {
     struct answer a;
-    (void)state;
     http_get(rig.s.port, "/livez", &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(answer_text(&a, "status"), "live");
@@ -60,7 +47,6 @@ static void test_head_is_get_without_the_body(void **state)
 {
     struct answer get, head;
     char a[64], b[64];
-    (void)state;
     http_get(rig.s.port, "/version", &get);
     http_send(rig.s.port, "HEAD", "/version", NULL, NULL, 0, &head);
     assert_int_equal(head.status, 200);
@@ -79,8 +65,7 @@ static void test_every_answer_has_the_envelope(void **state)
         {"/generate", "{\"input\":\"the\",\"max_tokens\":3}", "generations"},
         {"/tokenize", "{\"input\":\"the\"}", "tokens"},
         {"/detokenize", "{\"tokens\":[3,5]}", "text"}};
-    (void)state;
-    for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
+    for (size_t i = 0; i < COUNT(ask); i++) {
         struct answer a;
         char id[128];
         post(ask[i][0], ask[i][1], &a);
@@ -104,7 +89,6 @@ static void test_predict_offers_all_but_unknown_and_special(void **state)
     struct answer a;
     double sum = 0, last = 2;
     char path[64];
-    (void)state;
     post("/predict", "{\"input\":\"the old man\",\"top_k\":1000}", &a);
     assert_string_equal(answer_text(&a, "model"), "words");
     /* 64 entries, without <unk> and <s>; the end is offered. */
@@ -131,7 +115,6 @@ static void test_predict_offers_all_but_unknown_and_special(void **state)
 static void test_predict_takes_top_k_and_temperature(void **state)
 {
     struct answer cold, hot;
-    (void)state;
     post("/predict", "{\"input\":\"a\",\"top_k\":2,\"temperature\":0.25}",
          &cold);
     post("/predict", "{\"input\":\"a\",\"top_k\":2,\"temperature\":4}", &hot);
@@ -147,7 +130,6 @@ static void test_predict_takes_top_k_and_temperature(void **state)
 static void test_predict_level_token_is_for_characters(void **state)
 {
     struct answer a;
-    (void)state;
     post("/predict", "{\"model\":\"chars\",\"input\":\"the\"}", &a);
     assert_string_equal(answer_text(&a, "model"), "chars");
     assert_true(answer_number(&a, "usage.prompt_tokens") == 3);
@@ -166,7 +148,6 @@ static void test_predict_level_token_is_for_characters(void **state)
 static void test_an_empty_text_is_the_start_of_one(void **state)
 {
     struct answer a;
-    (void)state;
     post("/predict", "{\"input\":\"\"}", &a);
     assert_true(answer_number(&a, "usage.prompt_tokens") == 1);
     answer_free(&a);
@@ -184,7 +165,6 @@ static void test_an_empty_text_is_the_start_of_one(void **state)
 static void test_sentiment_scores_are_a_distribution(void **state)
 {
     struct answer a;
-    (void)state;
     post("/sentiment", "{\"input\":[\"the food was good\",\"zebra zebra\"]}",
          &a);
     assert_int_equal(json_size(answer_at(&a, "data")), 2);
@@ -205,7 +185,6 @@ static void test_generate_repeats_itself_with_its_seed(void **state)
 {
     struct answer a, b;
     char ask[160];
-    (void)state;
     post("/generate", "{\"input\":\"the\",\"max_tokens\":20}", &a);
     double seed = answer_number(&a, "data.0.seed");
     assert_true(seed >= 0 && seed < 9007199254740992.0);
@@ -226,7 +205,6 @@ static void test_generate_stops_at_a_stop_text(void **state)
 {
     struct answer a, b;
     char ask[256], word[32];
-    (void)state;
     post("/generate", "{\"input\":\"the\",\"max_tokens\":12,\"temperature\":0}",
          &a);
     const char *text = answer_text(&a, "data.0.text");
@@ -249,7 +227,6 @@ static void test_generate_stops_at_a_stop_text(void **state)
 static void test_generate_with_no_tokens_is_empty(void **state)
 {
     struct answer a;
-    (void)state;
     post("/generate", "{\"input\":\"the\",\"max_tokens\":0}", &a);
     assert_string_equal(answer_text(&a, "data.0.text"), "");
     assert_string_equal(answer_text(&a, "data.0.finish_reason"), "length");
@@ -261,7 +238,6 @@ static void test_truncate_keeps_the_end_of_a_prompt(void **state)
     static const char *const more[] = {"--max-item-tokens", "4", NULL};
     struct seqd s;
     struct answer a, b;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     assert_true(http_error_is(s.port, "/predict",
                               "{\"input\":[\"the\",\"a cat saw the dog\"]}",
@@ -294,7 +270,6 @@ static void test_truncate_keeps_the_end_of_a_prompt(void **state)
 static void test_tokenize_counts_code_points(void **state)
 {
     struct answer a;
-    (void)state;
     post("/tokenize", "{\"input\":\"\xc3\xa9\xf0\x9f\x98\x80 the cat\"}", &a);
     assert_int_equal(json_size(answer_at(&a, "data.0.tokens")), 3);
     assert_string_equal(answer_text(&a, "data.0.tokens.0.text"), "<unk>");
@@ -309,7 +284,6 @@ static void test_tokenize_counts_code_points(void **state)
 static void test_tokenize_adds_and_parses_special_tokens_when_told(void **state)
 {
     struct answer a;
-    (void)state;
     post("/tokenize", "{\"input\":\"the </s>\",\"add_special\":true}", &a);
     assert_string_equal(answer_text(&a, "data.0.tokens.0.text"), "<s>");
     assert_string_equal(answer_text(&a, "data.0.tokens.2.text"), "<unk>");
@@ -323,7 +297,6 @@ static void test_tokenize_adds_and_parses_special_tokens_when_told(void **state)
 static void test_detokenize_undoes_tokenize(void **state)
 {
     struct answer a;
-    (void)state;
     post("/detokenize", "{\"tokens\":[[3,5],[4,6]]}", &a);
     assert_string_equal(answer_text(&a, "data.0.text"), "the cat");
     assert_string_equal(answer_text(&a, "data.1.text"), "a dog");
@@ -339,7 +312,6 @@ static void test_detokenize_undoes_tokenize(void **state)
 static void test_models_are_listed_in_order(void **state)
 {
     struct answer a, one;
-    (void)state;
     http_get(rig.s.port, "/v1/models", &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(answer_text(&a, "object"), "list");
@@ -363,7 +335,6 @@ static void test_models_are_listed_in_order(void **state)
 static void test_info_shows_kernels_threads_and_options(void **state)
 {
     struct answer a;
-    (void)state;
     http_get(rig.s.port, "/info", &a);
     assert_int_equal(a.status, 200);
     assert_true(strlen(answer_text(&a, "kernels")) > 0);
@@ -378,7 +349,6 @@ static void test_info_shows_kernels_threads_and_options(void **state)
 
 static void test_metrics_count_requests(void **state)
 {
-    (void)state;
     const char *series = "seqd_requests_total{model=\"labels\",task="
                          "\"sentiment\",code=\"200\"}";
     double before = metric_value(rig.s.port, series);
@@ -393,7 +363,6 @@ static void test_the_page_allows_only_its_own_script(void **state)
 {
     struct answer a;
     char csp[1024], type[64];
-    (void)state;
     http_get(rig.s.port, "/", &a);
     assert_int_equal(a.status, 200);
     answer_header(&a, "Content-Security-Policy", csp, sizeof csp);
@@ -422,8 +391,7 @@ static void test_request_id_is_kept_when_it_is_one(void **state)
                  {"X-Request-Id: 01234567890123456789012345678901234567890"
                   "123456789012345678901234",
                   NULL}};
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         const char *const headers[] = {cases[i].header, NULL};
         struct answer a;
         char id[128];
@@ -443,7 +411,6 @@ static void test_a_large_body_does_not_hold_the_event_loop(void **state)
     size_t n = (size_t)1 << 20;
     char *body = test_malloc(n + 64);
     struct answer a;
-    (void)state;
     size_t head =
         (size_t)snprintf(body, n + 64, "%s", "{\"truncate\":true,\"input\":\"");
     for (size_t i = 0; i < n; i += 4)
@@ -464,7 +431,6 @@ static void test_a_large_answer_arrives_whole(void **state)
 {
     struct answer a;
     char body[4096];
-    (void)state;
     int n = snprintf(body, sizeof body, "{\"top_k\":1000,\"input\":[\"the\"");
     for (int i = 1; i < 200; i++, n += 8)
         memcpy(body + n, ",\"a cat\"", 8);

@@ -3,15 +3,6 @@
  * leave.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/buf.h"
 #include "engine/base/utf8.h"
 #include "tests/support/http_rig.h"
@@ -23,13 +14,11 @@ static int up(void **state)
     static const char *const more[] = {
         "--janitor-ms",        "10",      "--ping-ms", "30",
         "--max-output-tokens", "1048576", NULL};
-    (void)state;
     return http_rig_up(&rig, more);
 }
 
 static int down(void **state)
 {
-    (void)state;
     return http_rig_down(&rig);
 }
 
@@ -152,7 +141,6 @@ static void check_same(const char *fields)
 
 static void test_a_stream_says_what_the_answer_says(void **state)
 {
-    (void)state;
     check_same("\"input\":\"the\",\"max_tokens\":30,\"seed\":1");
     check_same("\"input\":\"the\",\"max_tokens\":0,\"seed\":1");
     check_same("\"input\":\"\",\"max_tokens\":300,\"seed\":2,\"top_k\":40");
@@ -169,7 +157,6 @@ static void test_stop_text_never_leaks(void **state)
     struct answer a;
     struct taken t;
     char body[512];
-    (void)state;
     snprintf(body, sizeof body, "{%s}", ask);
     http_post(rig.s.port, "/generate", body, &a);
     const char *text = answer_text(&a, "data.0.text");
@@ -192,7 +179,6 @@ static void test_stop_text_never_leaks(void **state)
 
 static void test_an_error_before_the_start_has_its_status(void **state)
 {
-    (void)state;
     assert_true(http_error_is(rig.s.port, "/generate",
                               "{\"input\":\"a\",\"stream\":true,\"top_p\":7}",
                               400, "invalid_value", "top_p"));
@@ -205,7 +191,6 @@ static void test_an_error_after_the_start_is_an_event(void **state)
 {
     struct answer a;
     struct taken t;
-    (void)state;
     http_post(rig.s.port, "/generate",
               "{\"input\":\"the\",\"stream\":true,\"max_tokens\":1048576,"
               "\"timeout_ms\":100}",
@@ -240,7 +225,6 @@ static double gone(void)
 static void test_a_reader_that_leaves_stops_the_work(void **state)
 {
     static char out[65536];
-    (void)state;
     double before = gone(), end = now_s() + 10;
     int fd = open_stream("{\"input\":[\"the\",\"a\"],\"stream\":true,"
                          "\"max_tokens\":1048576}");
@@ -256,7 +240,6 @@ static void test_a_reader_that_leaves_stops_the_work(void **state)
 static void test_a_reader_that_does_not_read_harms_nobody(void **state)
 {
     static char out[4096];
-    (void)state;
     int fd = open_stream("{\"input\":\"the\",\"stream\":true,"
                          "\"max_tokens\":200000}");
     raw_hear(fd, out, sizeof out, "data: ", 5000, NULL);
@@ -271,7 +254,6 @@ static void test_http_1_0_gets_its_stream_without_chunks(void **state)
                                "\"max_tokens\":3}";
     static char out[65536];
     char text[512];
-    (void)state;
     snprintf(text, sizeof text,
              "POST /generate HTTP/1.0\r\nHost: a\r\nContent-Type: "
              "application/json\r\nContent-Length: %zu\r\n\r\n%s",
@@ -292,7 +274,6 @@ static void test_a_silent_stream_pings(void **state)
         NULL};
     static char out[1 << 16];
     struct seqd s;
-    (void)state;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int keep = rig.s.port;
     rig.s.port = s.port;

@@ -3,15 +3,6 @@
  * leave. Each case also checks that the server goes on.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "tests/support/http_rig.h"
 
 static struct http_rig rig;
@@ -29,13 +20,11 @@ static int up(void **state)
                                        "--max-body",
                                        "100000",
                                        NULL};
-    (void)state;
     return http_rig_up(&rig, more);
 }
 
 static int down(void **state)
 {
-    (void)state;
     return http_rig_down(&rig);
 }
 
@@ -97,10 +86,9 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state)
     };
     static char out[65536];
     int bad = 0;
-    (void)state;
     const char *no_route = "seqd_requests_total{model=\"\",task=\"none\"";
     double before = metric_value(rig.s.port, no_route);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         raw_ask(rig.s.port, cases[i], out, sizeof out);
         if (strncmp(out, "HTTP/1.1 400", 12) &&
             strncmp(out, "HTTP/1.1 413", 12)) {
@@ -125,7 +113,6 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state)
 static void test_a_refused_header_says_why_in_json(void **state)
 {
     static char out[4096];
-    (void)state;
     raw_ask(rig.s.port,
             POST "Host: a\r\n" JSON
                  "Content-Length: 0\r\nContent-Length: 15\r\n\r\n",
@@ -146,8 +133,7 @@ static void test_a_target_may_be_a_whole_url(void **state)
                 {"ftp://a/livez", "HTTP/1.1 404"}};
     static char out[65536];
     char ask[200];
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         snprintf(ask, sizeof ask,
                  "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
                  rows[i].target);
@@ -159,7 +145,6 @@ static void test_a_target_may_be_a_whole_url(void **state)
 static void test_a_request_without_host_is_refused(void **state)
 {
     static char out[4096];
-    (void)state;
     raw_ask(rig.s.port, "GET /livez HTTP/1.1\r\n\r\n", out, sizeof out);
     assert_int_equal(strncmp(out, "HTTP/1.1 400", 12), 0);
     assert_true(http_healthy(rig.s.port));
@@ -168,7 +153,6 @@ static void test_a_request_without_host_is_refused(void **state)
 static void test_pipelined_requests_are_answered_in_order(void **state)
 {
     static char out[8192];
-    (void)state;
     raw_ask(rig.s.port,
             "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" POST "Host: a\r\n" JSON
             "Content-Length: 15\r\n\r\n" BODY
@@ -183,7 +167,6 @@ static void test_pipelined_requests_are_answered_in_order(void **state)
 static void test_a_chunked_body_is_read(void **state)
 {
     static char out[8192];
-    (void)state;
     raw_ask(rig.s.port,
             POST "Host: a\r\nConnection: close\r\n" JSON
                  "Transfer-Encoding: chunked\r\n\r\n4\r\n{\"in\r\nb\r\nput\":"
@@ -196,7 +179,6 @@ static void test_a_body_that_does_not_come_is_408(void **state)
 {
     static char out[8192];
     int closed;
-    (void)state;
     double start = now_s();
     int fd = raw_open(rig.s.port);
     raw_say(fd, POST "Host: a\r\n" JSON "Content-Length: 15\r\n\r\n{\"in");
@@ -212,7 +194,6 @@ static void test_a_body_that_does_not_come_is_408(void **state)
 static void test_a_body_that_drips_is_408_too(void **state)
 {
     static char out[8192];
-    (void)state;
     int fd = raw_open(rig.s.port);
     raw_say(fd, POST "Host: a\r\n" JSON "Content-Length: 15000\r\n\r\n");
     double end = now_s() + 5;
@@ -228,7 +209,6 @@ static void test_a_body_that_drips_is_408_too(void **state)
 static void test_a_header_that_is_too_large_is_431(void **state)
 {
     static char text[70000], out[8192];
-    (void)state;
     int n =
         snprintf(text, sizeof text, "GET /livez HTTP/1.1\r\nHost: a\r\nX: ");
     memset(text + n, 'x', sizeof text - (size_t)n - 5);
@@ -241,7 +221,6 @@ static void test_a_header_that_is_too_large_is_431(void **state)
 static void test_a_large_body_is_refused_before_it_is_sent(void **state)
 {
     static char out[8192];
-    (void)state;
     raw_ask(rig.s.port,
             POST "Host: a\r\n" JSON "Expect: 100-continue\r\n"
                  "Content-Length: 100001\r\n\r\n",
@@ -258,7 +237,6 @@ static void test_a_large_body_is_refused_before_it_is_sent(void **state)
 static void test_expect_continue_is_answered_for_a_body_we_take(void **state)
 {
     static char out[8192];
-    (void)state;
     int fd = raw_open(rig.s.port);
     raw_say(fd, POST "Host: a\r\nConnection: close\r\n" JSON
                      "Expect: 100-continue\r\nContent-Length: 15\r\n\r\n");
@@ -274,7 +252,6 @@ static void test_an_idle_connection_is_closed(void **state)
 {
     static char out[64];
     int closed;
-    (void)state;
     int fd = raw_open(rig.s.port);
     raw_hear(fd, out, sizeof out, NULL, 6000, &closed);
     raw_close(fd);
@@ -285,7 +262,6 @@ static void test_a_header_that_drips_is_closed_too(void **state)
 {
     static char out[4096];
     int closed = 0;
-    (void)state;
     int fd = raw_open(rig.s.port);
     raw_say(fd, "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
     double end = now_s() + 8;
@@ -309,7 +285,6 @@ static void test_a_client_that_leaves_stops_its_work(void **state)
     static const char body[] =
         "{\"input\":[\"the\",\"a\"],\"max_tokens\":1048576}";
     char text[512];
-    (void)state;
     double before = gone(), end = now_s() + 10;
     int fd = raw_open(rig.s.port);
     snprintf(text, sizeof text,
@@ -335,8 +310,7 @@ static void test_garbage_harms_nobody(void **state)
                                         "GET /livez HTTP/1.1\nHost: a\n\n",
                                         "POST / HTTP/1.1\r\nHost: a\r\n"};
     static char out[8192];
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         int fd = raw_open(rig.s.port);
         raw_say(fd, cases[i]);
         raw_hear(fd, out, sizeof out, NULL, 20, NULL);

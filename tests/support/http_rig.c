@@ -3,10 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "tests/support/http_rig.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
 int http_rig_models(struct http_rig *r)
 {
     const struct http_model words = {.hidden = 96}; /* slow enough to watch */

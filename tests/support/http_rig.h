@@ -9,6 +9,7 @@
 #include "tests/support/http_client.h"
 #include "tests/support/http_model.h"
 #include "tests/support/http_server.h"
+#include "tests/support/unit.h"
 
 struct http_rig {
     char dir[64];

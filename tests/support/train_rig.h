@@ -9,19 +9,11 @@
 
 #include <ftw.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "models/train/train.h"
+#include "tests/support/unit.h"
 
 static struct {
     char dir[64];
@@ -33,7 +25,6 @@ static struct {
 
 static inline int train_rig_open(void **state)
 {
-    (void)state;
     snprintf(train_rig.dir, sizeof train_rig.dir, "/tmp/seqd-train-XXXXXX");
     return mkdtemp(train_rig.dir) != NULL ? 0 : -1;
 }
@@ -41,15 +32,11 @@ static inline int train_rig_open(void **state)
 static inline int train_rig_remove(const char *path, const struct stat *s,
                                    int kind, struct FTW *f)
 {
-    (void)s;
-    (void)kind;
-    (void)f;
     return remove(path);
 }
 
 static inline int train_rig_close(void **state)
 {
-    (void)state;
     return nftw(train_rig.dir, train_rig_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -173,7 +160,6 @@ static inline int train_rig_same(const char *a, const char *b)
 
 static inline void *train_rig_stop(void *arg)
 {
-    (void)arg;
     usleep(60000);
     train_rig.stop_now = 1;
     return NULL;
@@ -206,13 +192,11 @@ static inline void train_rig_expect_resumable(struct options o)
 static inline int train_rig_open_blas(void **state)
 {
     struct err e = ERR_INIT;
-    (void)state;
     return blas_open(&train_rig.blas, &e);
 }
 
 static inline int train_rig_close_blas(void **state)
 {
-    (void)state;
     blas_close(&train_rig.blas);
     return 0;
 }

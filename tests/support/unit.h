@@ -1,11 +1,12 @@
-/* unit: cmocka, with the headers that it wants to find before it and those
- * that nearly every test needs. Each test takes cmocka's state; most have no
- * use for it, and need not say so.
+/* unit: what a test program includes first: cmocka with the headers that it
+ * wants before it, and the usual ones of the library. Each test takes cmocka's
+ * state; most have no use for it, and need not say so.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TESTS_UNIT_H
-#define SEQD_TESTS_UNIT_H
+#ifndef SEQD_UNIT_H
+#define SEQD_UNIT_H
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,9 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 #endif

@@ -2,17 +2,9 @@
  * does (tests/golden/make_blocks.py), at any position and alignment.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/json.h"
 #include "engine/checkpoint/weights.h"
+#include "tests/support/unit.h"
 
 #define MAX_VALUES 1024
 
@@ -61,7 +53,6 @@ static struct json *open_samples(void)
 
 static void test_blocks_decode_bit_for_bit(void **state)
 {
-    (void)state;
     static struct sample s;
     struct json *all = open_samples();
     for (int d = DT_Q8_0; d < N_DTYPES; d++) {
@@ -83,7 +74,6 @@ static void test_blocks_decode_bit_for_bit(void **state)
  */
 static void test_blocks_read_any_part_of_a_row(void **state)
 {
-    (void)state;
     static const size_t parts[][2] = {{0, 1},   {31, 2},  {1, 30},  {5, 90},
                                       {32, 32}, {33, 64}, {191, 1}, {160, 32}};
     static struct sample s;
@@ -109,7 +99,6 @@ static void test_blocks_read_any_part_of_a_row(void **state)
 
 static void test_dtype_tables_know_blocks(void **state)
 {
-    (void)state;
     assert_int_equal(dtype_bytes(DT_F32), 4);
     assert_int_equal(dtype_bytes(DT_Q4_0), 0);
     assert_int_equal(dtype_block(DT_BF16), 1);

@@ -3,19 +3,10 @@
  * SPDX-License-Identifier: MIT */
 #include <ftw.h>
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/compute/cpu_count.h"
+#include "tests/support/unit.h"
 
 struct tree {
     char root[256];
@@ -87,7 +78,7 @@ static void test_cpu_count_v2_rounds_the_quota_up(void **state)
     struct tree *t = *state;
 
     put(t, "/proc/self/cgroup", "0::/\n");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         put(t, "/sys/fs/cgroup/cpu.max", cases[i].text);
         assert_int_equal(cpu_count_quota(t->root), cases[i].cpus);
     }
@@ -156,7 +147,6 @@ static void test_cpu_count_survives_garbage(void **state)
 
 static void test_cpu_count_affinity_is_at_least_one(void **state)
 {
-    (void)state;
     assert_in_range(cpu_count_affinity(), 1, INT_MAX);
 }
 

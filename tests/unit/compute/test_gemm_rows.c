@@ -5,19 +5,11 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <float.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
+#include "tests/support/unit.h"
 
 #define M_MAX 70
 #define K_MAX 1000
@@ -37,7 +29,7 @@ struct data {
 static const int shapes[][2] = {
     /* K, N */ {1, 1}, {1, 40},    {7, 17},    {100, 33},
     {256, 48},         {257, 150}, {1000, 130}};
-#define N_SHAPES (sizeof shapes / sizeof *shapes)
+#define N_SHAPES (COUNT(shapes))
 
 static void fill(struct rng *r, float *x, size_t n)
 {
@@ -162,7 +154,7 @@ static void test_gemm_rows_does_not_depend_on_the_column_split(void **state)
 
         pack(d, K, N);
         for (int f = 0; kernels_available(f); f++)
-            for (size_t i = 0; i < sizeof m_list / sizeof *m_list; i++) {
+            for (size_t i = 0; i < COUNT(m_list); i++) {
                 const struct kernels *k = kernels_available(f);
                 int m = m_list[i];
 

@@ -6,19 +6,11 @@
  * SPDX-License-Identifier: MIT */
 #include <fenv.h>
 #include <float.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
+#include "tests/support/unit.h"
 
 #define N_SWEEP 200000
 /* exp: half an ulp of the last addition and the polynomial's share. The other
@@ -69,7 +61,7 @@ static void fill_all_kinds(struct rng *r, float *x, size_t n)
         if (i % 3 == 0) /* exponents near that of 1 */
             u = (u & 0x807fffffu) | ((118 + u / 8 % 16) << 23);
         if (i % 7 == 0)
-            u = special[(i / 7) % (sizeof special / sizeof *special)];
+            u = special[(i / 7) % (COUNT(special))];
         x[i] = from_bits(u);
     }
 }
@@ -151,7 +143,6 @@ static void test_kernels_exp_tanh_sigmoid_are_within_their_ulps(void **state)
     long double *ref = mem_zarray(N_SWEEP, sizeof *ref);
     struct rng r;
 
-    (void)state;
     rng_init(&r, 1);
     for (size_t i = 0; i < N_SWEEP; i++)
         switch (i % 4) {
@@ -181,7 +172,6 @@ static void test_kernels_saturate_exactly_and_pass_nan(void **state)
     const float big[6] = {1e4f, -1e4f, INFINITY, -INFINITY, NAN, 0.0f};
     float y[6];
 
-    (void)state;
     for (int f = 0; kernels_available(f); f++) {
         const struct kernels *k = kernels_available(f);
 
@@ -284,9 +274,8 @@ static void test_kernels_gates_follow_the_equations(void **state)
 {
     static const int sizes[] = {1, 7, 16, 31, 100};
 
-    (void)state;
     for (int f = 0; kernels_available(f); f++)
-        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t s = 0; s < COUNT(sizes); s++)
             for (double scale = 0.1; scale < 50.0; scale *= 5.0) {
                 check_gates4(kernels_available(f), sizes[s], scale);
                 check_gates3(kernels_available(f), sizes[s], scale);
@@ -308,7 +297,6 @@ static void test_kernels_gates_do_not_depend_on_the_split(void **state)
 {
     static struct gates whole, parts;
 
-    (void)state;
     for (int f = 0; kernels_available(f); f++) {
         const struct kernels *k = kernels_available(f);
 
@@ -331,7 +319,6 @@ static void test_kernels_row_helpers_match_plain_loops(void **state)
     float x[ROW], y[ROW], z[ROW];
     struct rng r;
 
-    (void)state;
     rng_init(&r, 3);
     fill_normal(&r, x, ROW, 4.0);
     fill_normal(&r, y, ROW, 4.0);
@@ -375,7 +362,6 @@ static void test_kernels_softmax_matches_long_double(void **state)
     float *x = mem_floats(N), *y = mem_floats(N);
     struct rng r;
 
-    (void)state;
     rng_init(&r, 4);
     fill_normal(&r, x, N, 5.0);
     for (int f = 0; kernels_available(f); f++) {
@@ -402,7 +388,6 @@ static void test_kernels_all_finite_finds_each_position(void **state)
 {
     float x[ROW] = {0};
 
-    (void)state;
     x[3] = FLT_MAX;
     x[100] = -FLT_MAX;
     x[4] = from_bits(1);
@@ -440,7 +425,6 @@ static void test_kernels_widening_is_exact_for_all_values(void **state)
     uint16_t *x = mem_array(N, sizeof *x);
     float *y = mem_floats(N + 1);
 
-    (void)state;
     for (int i = 0; i < N; i++)
         x[i] = (uint16_t)i;
     for (int f = 0; kernels_available(f); f++) {
@@ -513,7 +497,6 @@ static void test_kernels_avx2_and_avx512_give_the_same_bits(void **state)
     float x[ROW + 4], y[ROW];
     struct rng r;
 
-    (void)state;
     if (!a || !b)
         skip();
     rng_init(&r, 6);
@@ -546,7 +529,6 @@ static void test_kernels_pick_finds_families_and_refuses_others(void **state)
     struct err e = ERR_INIT;
     int last = 0;
 
-    (void)state;
     assert_int_equal(kernels_pick("generic", &k, &e), 0);
     assert_string_equal(k->name, "generic");
     assert_ptr_equal(k, kernels_available(0));

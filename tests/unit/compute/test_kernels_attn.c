@@ -3,19 +3,10 @@
  * the blocks in front, and from AVX2 and AVX-512.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
+#include "tests/support/unit.h"
 
 #define MAX_ROWS 40
 #define MAX_KEYS 208
@@ -212,13 +203,12 @@ static void test_attention_is_the_formula_for_all_shapes(void **state)
     static const int m[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 32, 39};
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
-        for (size_t i = 0; i < sizeof d / sizeof *d; i++) {
+        for (size_t i = 0; i < COUNT(d); i++) {
             struct cache c;
 
             cache_open(&c, d[i], n[i % 5], 5 + i);
-            for (size_t j = 0; j < sizeof m / sizeof *m; j++) {
+            for (size_t j = 0; j < COUNT(m); j++) {
                 check_attention(k, &c, m[j], 0, 0.0f);
                 check_attention(k, &c, m[j], 1 + (int)j * 3, 0.0f);
                 check_attention(k, &c, m[j], 19, 2.0f);
@@ -233,7 +223,6 @@ static void test_attention_bits_do_not_depend_on_company(void **state)
 {
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         struct cache c;
         struct query x;
@@ -313,9 +302,8 @@ static void test_norms_are_the_formulas_for_all_widths(void **state)
     static const int n[] = {1, 2, 15, 16, 17, 31, 64, 100, 384, 576, 1031};
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++)
-        for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+        for (size_t i = 0; i < COUNT(n); i++)
             check_norms(k, n[i]);
 }
 
@@ -323,7 +311,6 @@ static void test_layer_norm_of_a_constant_row_is_the_bias(void **state)
 {
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         float x[21], w[21], b[21];
 
@@ -342,7 +329,6 @@ static void test_rope_turns_pairs_and_leaves_the_rest(void **state)
 {
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         for (int adjacent = 0; adjacent < 2; adjacent++) {
             for (int n = 2; n <= 72; n += 10) {
@@ -391,7 +377,6 @@ static void test_activations_are_the_formulas(void **state)
     const struct kernels *k;
     float *x = floats(N_VALUES), *u = floats(N_VALUES), *y = floats(N_VALUES);
 
-    (void)state;
     for (int i = 0; i < N_VALUES; i++) {
         x[i] = (float)(40.0 * ((double)i / N_VALUES - 0.5));
         x[i] = i % 5 ? x[i] : x[i] * 0.05f;
@@ -427,7 +412,6 @@ static void test_activations_keep_limits_and_nan(void **state)
 {
     const struct kernels *k;
 
-    (void)state;
     for (int f = 0; (k = kernels_available(f)); f++) {
         float x[6] = {1e30f, -1e30f, 0.0f, NAN, 100.0f, -100.0f};
         float one[6] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f}, y[6];
@@ -488,7 +472,6 @@ static void test_fma_families_give_the_same_bits(void **state)
 {
     const struct kernels *a = kernels_available(1), *b = kernels_available(2);
 
-    (void)state;
     if (!a || !b) {
         print_message("skipped: fewer than two families with FMA\n");
         skip();

@@ -3,21 +3,13 @@
  * sums in double (test_gemm_rows.c); the promise of kernels.h; packing.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/dtype.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/matrix.h"
 #include "tests/support/matrix_data.h"
+#include "tests/support/unit.h"
 
 #define M_MAX 70
 #define N_MAX 150
@@ -375,7 +367,7 @@ static void test_several_tensors_are_packed_below_each_other(void **state)
     struct data *d = *state;
     struct err e = ERR_INIT;
 
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    for (size_t i = 0; i < COUNT(types); i++) {
         struct tensor t[3];
         struct matrix_rows_of from[3];
         struct matrix all, one;
@@ -405,7 +397,6 @@ static void test_several_tensors_are_packed_below_each_other(void **state)
 
 static void test_packed_blocks_are_about_as_large_as_in_the_file(void **state)
 {
-    (void)state;
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
         struct tensor t;
         struct matrix w;
@@ -441,7 +432,6 @@ static void test_what_cannot_be_packed_is_refused(void **state)
     struct tensor q, f, i64;
     struct matrix_rows_of two[2];
 
-    (void)state;
     make(DT_Q8_0, 32, 64, &q);
     make(DT_F32, 32, 64, &f);
     i64 = f;

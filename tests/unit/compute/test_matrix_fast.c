@@ -3,20 +3,12 @@
  * (in double), the promise of kernels.h, and the error against the exact way.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/matrix.h"
 #include "tests/support/matrix_data.h"
+#include "tests/support/unit.h"
 
 #define M_MAX 70
 #define N_MAX 150

@@ -4,18 +4,12 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/compute/threadpool.h"
+#include "tests/support/unit.h"
 
 #define MAX_THREADS 4
 static const int spins[] = {0, 200}; /* park at once; spin between runs */
@@ -53,7 +47,6 @@ static void count_call(void *arg, int tid, int n_threads)
 
 static void test_threadpool_runs_each_thread_once(void **state)
 {
-    (void)state;
     for (int s = 0; s < 2; s++)
         for (int size = 1; size <= MAX_THREADS; size++) {
             struct pool *p = open_pool(size, spins[s]);
@@ -92,7 +85,6 @@ static void count_rounds(void *arg, int tid, int n_threads)
 
 static void test_threadpool_barrier_waits_for_all(void **state)
 {
-    (void)state;
     for (int s = 0; s < 2; s++)
         for (int n = 1; n <= MAX_THREADS; n++) {
             struct pool *p = open_pool(n, spins[s]);
@@ -139,7 +131,6 @@ static void *take_turns(void *arg)
 
 static void test_threadpool_serves_runners_in_the_order_they_came(void **state)
 {
-    (void)state;
     for (int s = 0; s < 2; s++) {
         struct pool *p = open_pool(1, spins[s]);
         struct runner r[RUNNERS];
@@ -166,7 +157,6 @@ static void test_threadpool_serves_runners_in_the_order_they_came(void **state)
 
 static void test_threadpool_runners_never_compute_at_the_same_time(void **state)
 {
-    (void)state;
     for (int s = 0; s < 2; s++) {
         struct pool *p = open_pool(2, spins[s]);
         struct count c = {.pool = p}; /* plain ints: a race loses counts */
@@ -215,7 +205,6 @@ static void test_threadpool_refuses_wrong_sizes_and_lack_of_memory(void **state)
     struct err e = ERR_INIT;
     struct pool *p;
 
-    (void)state;
     assert_int_equal(pool_open(0, 0, &p, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_int_equal(pool_open(65, 0, &p, &e), -1);
@@ -235,7 +224,6 @@ static void test_threadpool_default_is_between_one_and_the_cores(void **state)
 {
     int n = pool_default_threads();
 
-    (void)state;
     assert_in_range(n, 1, sysconf(_SC_NPROCESSORS_CONF));
 }
 

@@ -2,17 +2,9 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <ctype.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "server/config.h"
+#include "tests/support/unit.h"
 
 static void test_config_every_option_is_in_the_help(void **state)
 {
@@ -21,7 +13,6 @@ static void test_config_every_option_is_in_the_help(void **state)
     size_t size, at;
     int n = 0;
     FILE *f = open_memstream(&help, &size);
-    (void)state;
     options_help(&config_table, f);
     fclose(f);
     for (int i = 0; (o = options_row(&config_table, i, &at)); i++) {
@@ -41,7 +32,6 @@ static void test_config_names_are_unique_and_alike(void **state)
     const struct option *o, *p;
     char a[OPTION_NAME], b[OPTION_NAME];
     size_t at;
-    (void)state;
     for (int i = 0; (o = options_row(&config_table, i, &at)); i++) {
         if (o->kind == OPTION_SECTION)
             continue;
@@ -78,7 +68,6 @@ static void test_config_defaults(void **state)
     char *argv[] = {"seqd", NULL};
     struct config c;
     struct err e = ERR_INIT;
-    (void)state;
     assert_int_equal(load(&c, argv, &e), 0);
     assert_string_equal(c.host, "127.0.0.1");
     assert_int_equal(c.port, 8080);
@@ -100,7 +89,6 @@ static void test_config_flags_win_and_the_last_one_counts(void **state)
                     "a=x",  "--model=b=y", "--no-auth", NULL};
     struct config c;
     struct err e = ERR_INIT;
-    (void)state;
     setenv("SEQD_PORT", "3", 1);
     setenv("SEQD_MODEL", "c=z,d=w", 1);
     int rc = load(&c, argv, &e);
@@ -137,8 +125,7 @@ static void test_config_refuses_what_is_out_of_range(void **state)
                               {"--cors-origin", "https://"},
                               {"--no-auth=2", NULL},
                               {"--por", "1"}};
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char *argv[] = {"seqd", rows[i][0], rows[i][1], NULL};
         struct config c;
         struct err e = ERR_INIT;
@@ -155,8 +142,7 @@ static void test_config_loopback_needs_no_key(void **state)
 {
     static char *hosts[] = {"127.0.0.1", "127.1.2.3", "127.1", "localhost",
                             "::1"};
-    (void)state;
-    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+    for (size_t i = 0; i < COUNT(hosts); i++) {
         char *argv[] = {"seqd", "--host", hosts[i], NULL};
         struct config c;
         struct err e = ERR_INIT;

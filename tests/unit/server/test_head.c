@@ -1,15 +1,8 @@
 /* head: the filter refuses whatever two parsers could read differently.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "server/http/message_head.h"
+#include "tests/support/unit.h"
 
 struct row {
     const char *h[6][2];
@@ -56,8 +49,7 @@ static void test_head_framing(void **state)
         {{{"transfer-encodingchunked", ""}}, "HTTP/1.1", 0, 0},
         {{{"X-Content-Length", "1"}}, "HTTP/1.1", 1, -1},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         struct message_head h;
         struct scan s = {.head = &h};
         memset(&h, 0, sizeof h);
@@ -76,7 +68,6 @@ static void test_head_keeps_what_handlers_need(void **state)
 {
     struct message_head h;
     struct scan s = {.head = &h};
-    (void)state;
     memset(&h, 0, sizeof h);
     scan_add(&s, "content-type", "application/json");
     scan_add(&s, "ORIGIN", "https://a");

@@ -1,17 +1,8 @@
 /* keys: reading and comparing.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "server/http/keys.h"
+#include "tests/support/unit.h"
 
 static int read_text(const char *text, struct string_list *l)
 {
@@ -30,7 +21,6 @@ static int read_text(const char *text, struct string_list *l)
 static void test_keys_are_lines_without_blanks_around(void **state)
 {
     struct string_list l = {.n = 0};
-    (void)state;
     assert_int_equal(read_text("one\n\n \t two \r\nthree", &l), 0);
     assert_int_equal(l.n, 3);
     assert_string_equal(l.v[0], "one");
@@ -42,7 +32,6 @@ static void test_keys_are_lines_without_blanks_around(void **state)
 static void test_keys_file_without_a_key_is_refused(void **state)
 {
     struct string_list l = {.n = 0};
-    (void)state;
     assert_int_equal(read_text(" \n\n", &l), -1);
     assert_int_equal(l.n, 0);
 }
@@ -57,10 +46,9 @@ static void test_keys_match_whole_keys_only(void **state)
         "alpha",        "Bearer alph",       "Bearer alphaa", "Bearer ",
         "Bearer",       "Bearer alphaalpha", "Basic alpha",   "",
         "Bearer alpha "};
-    (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+    for (size_t i = 0; i < COUNT(good); i++)
         assert_true(keys_match(&keys, good[i]));
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < COUNT(bad); i++)
         assert_false(keys_match(&keys, bad[i]));
     assert_false(keys_match(&keys, NULL));
     assert_false(keys_match(&none, "Bearer alpha"));

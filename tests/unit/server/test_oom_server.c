@@ -2,24 +2,15 @@
  * fails once: the answer is 503 out_of_memory, nothing is lost.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "models/registry.h"
-#include "server/config.h"
 #include "server/api/reply.h"
-#include "server/http/request.h"
 #include "server/api/route.h"
+#include "server/config.h"
+#include "server/http/request.h"
 #include "tests/support/oom_sweep.h"
+#include "tests/support/unit.h"
 
 static char config_file[64], key_file[64];
 static struct config cfg;
@@ -39,7 +30,6 @@ static int up(void **state)
     static char *argv[] = {"seqd", "--max-batch", "4"};
     struct engine_options o = {.n_threads = 1};
     struct err e = ERR_INIT;
-    (void)state;
     snprintf(config_file, sizeof config_file, "/tmp/seqd-oom-%d.json",
              (int)getpid());
     snprintf(key_file, sizeof key_file, "/tmp/seqd-oom-%d.keys", (int)getpid());
@@ -54,7 +44,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     engine_close(sv.engine);
     config_fini(&cfg);
     unlink(config_file);
@@ -75,7 +64,6 @@ static int load_config(void *arg, struct err *e)
 
 static void test_oom_while_reading_the_configuration(void **state)
 {
-    (void)state;
     assert_true(oom_sweep(load_config, NULL) > 20);
 }
 
@@ -117,8 +105,7 @@ static void test_oom_while_answering(void **state)
         {"GET", "/metrics", NULL},
         {"GET", "/version", NULL},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+    for (size_t i = 0; i < COUNT(asks); i++)
         assert_true(oom_sweep(answer_one, &asks[i]) >= 1);
 }
 

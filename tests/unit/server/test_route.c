@@ -1,18 +1,11 @@
 /* route and reply: their tables and server/api/openapi.yaml say the same.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "engine/base/json.h"
-#include "server/assets.h"
 #include "server/api/reply.h"
 #include "server/api/route.h"
+#include "server/assets.h"
+#include "tests/support/unit.h"
 
 static struct json *contract(void)
 {
@@ -28,7 +21,6 @@ static void test_route_table_is_the_contract(void **state)
     struct json *j = contract();
     const struct json *paths = json_get(j, "paths");
     int n = 0;
-    (void)state;
     for (; route_at(n); n++) {
         const struct route *r = route_at(n);
         const struct json *p = json_get(paths, r->path);
@@ -47,7 +39,6 @@ static void test_route_table_is_the_contract(void **state)
 
 static void test_route_work_waits_for_the_models(void **state)
 {
-    (void)state;
     for (int i = 0; route_at(i); i++)
         assert_int_equal(route_at(i)->method == METHOD_POST,
                          (route_at(i)->flags & ROUTE_READY) != 0);
@@ -62,7 +53,6 @@ static void test_reply_error_table_is_the_contract(void **state)
     const struct json *name = json_child(json_get(s, "enum"));
     const char *reason;
     int want, n = 0;
-    (void)state;
     for (; reply_reason(n, &reason, &want); n++) {
         assert_non_null(json_get(status, reason));
         assert_int_equal((int)json_number(json_get(status, reason)), want);

@@ -1,16 +1,8 @@
 /* seqd tokenize: arguments, lines, JSON, and what is refused.
  *
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "server/command/tokenize_command.h"
+#include "tests/support/unit.h"
 
 #define MODEL "tests/golden/tokenizer/llama3"
 
@@ -50,7 +42,6 @@ static struct result run(const char *const *argv, const char *in, size_t n)
 
 static void test_tokenize_a_line_of_ids_per_line(void **state)
 {
-    (void)state;
     const char *const argv[] = {"tokenize", "--model", MODEL, NULL};
     char want[64];
     struct result r = run(argv, "Z\n\nQ", 4);
@@ -68,7 +59,6 @@ static void test_tokenize_a_line_of_ids_per_line(void **state)
 
 static void test_tokenize_special_tokens(void **state)
 {
-    (void)state;
     const char *const plain[] = {"tokenize", "--model=" MODEL, NULL};
     const char *const parsed[] = {"tokenize", "--model=" MODEL,
                                   "--parse-special", NULL};
@@ -84,7 +74,6 @@ static void test_tokenize_special_tokens(void **state)
 
 static void test_tokenize_json_lines(void **state)
 {
-    (void)state;
     const char *const argv[] = {"tokenize", "--model", MODEL, "--json", NULL};
     char want[64];
     const char *in = "\"Z\"\n\"\\u005a\"\n7\n\"Z\n\"\\u0000\"\n";
@@ -100,7 +89,6 @@ static void test_tokenize_json_lines(void **state)
 
 static void test_tokenize_refuses_a_line_by_its_number(void **state)
 {
-    (void)state;
     const char *const argv[] = {"tokenize", "--model", MODEL, NULL};
     struct result r = run(argv, "Z\n\xff\nZ\n", 6);
     assert_int_equal(r.status, 1);
@@ -113,7 +101,6 @@ static void test_tokenize_refuses_a_line_by_its_number(void **state)
 
 static void test_tokenize_refuses_wrong_arguments(void **state)
 {
-    (void)state;
     const char *const none[] = {"tokenize", NULL};
     const char *const odd[] = {"tokenize", "--model", MODEL, "--odd", NULL};
     const char *const cut[] = {"tokenize", "--model", NULL};

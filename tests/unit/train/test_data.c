@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include "engine/base/mem.h"
 #include "models/train/data.h"
+#include "tests/support/unit.h"
 
 static char dir[64];
 static char path_a[96], path_b[96];
@@ -45,7 +36,6 @@ static void test_vocabulary_is_by_frequency_and_then_by_bytes(void **state)
 {
     static const char *const want[] = {"<unk>", "</s>", "c", "a", "b"};
     struct data_format f = {.record = RECORD_LINE};
-    (void)state;
     write_text(path_a, "d c b\nc a b\nc a e\n");
     struct tokenizer *t = vocabulary(path_a, TOKENIZER_WHITESPACE, 100, 2, &f);
     assert_int_equal(tokenizer_size(t), 5);
@@ -60,7 +50,6 @@ static void test_vocabulary_is_by_frequency_and_then_by_bytes(void **state)
 static void test_characters_need_no_unknown_when_none_is_left_out(void **state)
 {
     struct data_format f = {.record = RECORD_LINE};
-    (void)state;
     write_text(path_a, "abca\n");
     struct tokenizer *t = vocabulary(path_a, TOKENIZER_CHARACTERS, 100, 1, &f);
     assert_int_equal(tokenizer_size(t), 4); /* </s> a b c */
@@ -109,8 +98,7 @@ static void test_records_are_lines_blocks_or_files(void **state)
         {RECORD_BLANK, TOKENIZER_CHARACTERS, "\n\na\n\n\n\nb\n\n", "| a | b |"},
         {RECORD_WHOLE, TOKENIZER_CHARACTERS, "a\n\nb", "| a LF LF b |"},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         struct data_format f = {.record = rows[i].record};
         struct err e = ERR_INIT;
         struct corpus c;
@@ -129,7 +117,6 @@ static void test_labels_are_numbers_or_names(void **state)
     struct data_format f = {.labelled = 1, .max_len = 2, .labels = &labels};
     struct err e = ERR_INIT;
     struct corpus c;
-    (void)state;
     assert_int_equal(labels_parse(&labels, "bad,good", &e), 0);
     write_text(path_a, "1 a b c\ngood\ta\n0 b\nbad a b\n");
     struct tokenizer *t = vocabulary(path_a, TOKENIZER_WHITESPACE, 100, 1, &f);
@@ -155,7 +142,6 @@ static void test_text_that_is_not_utf8_is_refused_with_its_line(void **state)
     struct options o = {.data = path_a, .vocab_size = 9, .min_count = 1};
     struct err e = ERR_INIT;
     struct buf b;
-    (void)state;
     buf_init(&b, 1 << 20);
     write_text(path_a, "a\nb\n\xff\n");
     assert_int_equal(vocab_build(&o, &f, &b, &e), -1);
@@ -171,7 +157,6 @@ static void test_a_share_of_a_file_is_a_new_one_in_each_epoch(void **state)
     char files[256], text[512] = "";
     int32_t order[120], again[120];
     int from_b[2][40] = {{0}};
-    (void)state;
     for (int i = 0; i < 40; i++)
         strncat(text, "x y\n", sizeof text - strlen(text) - 1);
     write_text(path_a, text);
@@ -203,7 +188,6 @@ static void test_a_share_of_a_file_is_a_new_one_in_each_epoch(void **state)
 
 static int make_dir(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof dir, "/tmp/seqd-data-XXXXXX");
     if (mkdtemp(dir) == NULL)
         return -1;
@@ -214,7 +198,6 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-    (void)state;
     unlink(path_a);
     unlink(path_b);
     return rmdir(dir);

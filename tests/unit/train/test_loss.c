@@ -57,7 +57,6 @@ static struct loss_task task_of(struct loss_work *work)
 static void test_full_loss_is_the_cross_entropy(void **state)
 {
     struct loss_work work;
-    (void)state;
     fill();
     loss_work_init(&work, &mem, K, Q, 0);
     struct loss_task t = task_of(&work);
@@ -71,7 +70,6 @@ static void test_full_loss_is_the_same_in_blocks(void **state)
 {
     struct loss_work work;
     static real dy[N * Q], dw[K * Q], db[K], dy2[N * Q], dw2[K * Q], db2[K];
-    (void)state;
     fill();
     loss_work_init(&work, &mem, K, Q, 0);
     struct loss_task t = task_of(&work);
@@ -101,7 +99,6 @@ static void test_sampled_loss_over_all_words_is_the_full_loss(void **state)
     struct noise noise;
     struct rows rw, rb;
     static real dy[N * Q], dw[K * Q], db[K];
-    (void)state;
     fill();
     assert_int_equal(noise_init(&noise, &mem, K, K, NULL, 1, &e), 0);
     loss_work_init(&work, &mem, K, Q, K);
@@ -133,7 +130,6 @@ static void test_noise_follows_its_distribution(void **state)
     struct noise noise;
     struct rng r;
     int seen[V] = {0};
-    (void)state;
     rng_init(&r, 3);
     assert_int_equal(noise_init(&noise, &mem, V, 1, counts, 0.75, &e), 0);
     double sum = 0;
@@ -158,7 +154,6 @@ static void test_noise_set_has_no_word_twice(void **state)
     struct err e = ERR_INIT;
     struct noise noise;
     struct rng r;
-    (void)state;
     rng_init(&r, 4);
     assert_int_equal(noise_init(&noise, &mem, K, 20, NULL, 1, &e), 0);
     for (int round = 0; round < 50; round++) {
@@ -178,7 +173,6 @@ static void test_noise_set_has_no_word_twice(void **state)
 
 static int forget_arrays(void **state)
 {
-    (void)state;
     region_fini(&mem);
     return 0;
 }

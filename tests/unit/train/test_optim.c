@@ -85,7 +85,6 @@ static const struct optim adamw = {.kind = OPTIM_ADAMW,
 static void test_workers_together_do_what_one_does_alone(void **state)
 {
     struct rig one, three;
-    (void)state;
     open_rig(&one, &adamw, 1);
     open_rig(&three, &adamw, WORKERS);
     for (int k = 0; k < 4; k++) {
@@ -110,7 +109,6 @@ static void test_lazy_rows_without_gradient_stay(void **state)
 {
     struct rig r;
     real before[9 * 3];
-    (void)state;
     for (int lazy = 0; lazy < 2; lazy++) {
         struct optim o = adamw;
         o.lazy = lazy;
@@ -132,7 +130,6 @@ static void test_lazy_rows_without_gradient_stay(void **state)
 static void test_a_frozen_tensor_neither_moves_nor_counts(void **state)
 {
     struct rig r;
-    (void)state;
     open_rig(&r, &adamw, 2);
     struct net_tensor *t = &r.net.t[r.net.embedding];
     real before[9 * 3];
@@ -154,7 +151,6 @@ static void test_a_frozen_tensor_neither_moves_nor_counts(void **state)
 
 static void test_the_clip_factor_is_pytorchs(void **state)
 {
-    (void)state;
     assert_true(optim_clip_factor(9, 0) == (real)1);    /* off */
     assert_true(optim_clip_factor(0.25, 1) == (real)1); /* below */
     /* max / (norm + 1e-6) */

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "models/train/train_options.h"
+#include "tests/support/unit.h"
 
 static int parse(struct options *o, struct err *e, int n, char **words)
 {
@@ -18,7 +12,6 @@ static void test_options_have_their_defaults(void **state)
     char *words[] = {"seqd-train", "train"};
     struct options o;
     struct err e = ERR_INIT;
-    (void)state;
     assert_int_equal(parse(&o, &e, 2, words), 0);
     assert_string_equal(o.command, "train");
     assert_int_equal(o.task, TASK_LM);
@@ -35,7 +28,6 @@ static void test_options_are_read_by_type(void **state)
                      "0",          "--resume"};
     struct options o;
     struct err e = ERR_INIT;
-    (void)state;
     assert_int_equal(parse(&o, &e, 14, words), 0);
     assert_int_equal(o.cell, CELL_GRU);
     assert_true(o.lr == 0.5);
@@ -61,8 +53,7 @@ static void test_wrong_options_are_named_with_what_is_expected(void **state)
         {"--colour", "1", "unknown option '--colour' (see --help)"},
         {"data", "x", "unknown option 'data' (see --help)"},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < COUNT(rows); i++) {
         char *words[] = {"seqd-train", "train", rows[i].name, rows[i].value};
         struct options o;
         struct err e = ERR_INIT;

@@ -75,7 +75,6 @@ static void test_language_models_learn_what_three_words_ago_said(void **state)
         "--epochs 14 --cell elman --nonlinearity relu --hidden 48",
     };
     char out[128];
-    (void)state;
     for (int i = 0; i < 4; i++) {
         struct options o = lm(cells[i], out, "learn");
         double loss = train_rig_train(&o).valid;
@@ -87,7 +86,6 @@ static void test_language_models_learn_what_three_words_ago_said(void **state)
 static void test_sampled_softmax_learns_the_same(void **state)
 {
     char out[128];
-    (void)state;
     struct options o =
         lm("--epochs 14 --softmax sampled --samples 10", out, "sampled");
     double loss = train_rig_train(&o).valid;
@@ -104,7 +102,6 @@ static void test_classifiers_learn_to_find_a_word(void **state)
         "--epochs 10 --pooling last --layers 2",
     };
     char out[128];
-    (void)state;
     for (int i = 0; i < 4; i++) {
         struct options o = classes(kinds[i], out, "classes");
         double accuracy = train_rig_train(&o).accuracy;
@@ -122,7 +119,6 @@ static const char rich[] =
 static void test_one_seed_gives_one_checkpoint(void **state)
 {
     char a[128], b[128];
-    (void)state;
     struct options o = lm(rich, a, "seed-a");
     train_rig_train(&o);
     o.out = train_rig_path(b, "seed-b");
@@ -136,7 +132,6 @@ static void test_one_seed_gives_one_checkpoint(void **state)
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 {
     char out[128];
-    (void)state;
     train_rig_expect_resumable(lm(rich, out, "-"));
     train_rig_expect_resumable(classes("--epochs 4 --threads 2", out, "-"));
 }
@@ -144,7 +139,6 @@ static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 static void test_resuming_another_net_is_refused(void **state)
 {
     char a[128];
-    (void)state;
     struct options o = lm("--epochs 1", a, "other");
     train_rig_train(&o);
     o.resume = 1;
@@ -160,7 +154,6 @@ static void test_a_language_model_starts_a_classifier(void **state)
     struct err e = ERR_INIT;
     struct weights *w;
     struct tokenizer *old;
-    (void)state;
     struct options o = lm("--epochs 1 --hidden 12 --embedding 8", a, "lm");
     o.data = o.valid = labelled;
     train_rig_train(&o);
@@ -207,7 +200,6 @@ static void test_eval_agrees_with_the_last_validation(void **state)
     char a[128];
     struct err e = ERR_INIT;
     struct buf b;
-    (void)state;
     struct options o = lm("--epochs 2 --batch 1", a, "eval");
     double nats = train_rig_train(&o).valid;
     buf_init(&b, 4096);
@@ -236,7 +228,6 @@ static void test_the_curve_is_written_as_csv_and_svg(void **state)
     struct err e = ERR_INIT;
     size_t n;
     int lines = 0;
-    (void)state;
     struct options o = lm("--epochs 3", a, "curve");
     train_rig_train(&o);
     snprintf(p, sizeof p, "%s/curve.csv", a);
@@ -255,7 +246,6 @@ static void test_the_curve_is_written_as_csv_and_svg(void **state)
 /* The table of families and the choices of --arch are in one order. */
 static void test_every_family_has_its_arch(void **state)
 {
-    (void)state;
     for (int i = 0; trainables[i] != NULL; i++) {
         char more[64];
         snprintf(more, sizeof more, "--arch %s", trainables[i]->name);

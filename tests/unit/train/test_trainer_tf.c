@@ -75,7 +75,6 @@ static void test_a_decoder_learns_what_two_words_ago_said(void **state)
         "--arch bert --causal 1 --epochs 30",
     };
     char out[128];
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct options o = lm(kinds[i], out, "decoder");
         double loss = train_rig_train(&o).valid;
@@ -88,7 +87,6 @@ static void test_a_decoder_learns_what_two_words_ago_said(void **state)
 static void test_an_encoder_learns_an_order_of_words(void **state)
 {
     char out[128];
-    (void)state;
     struct options o = classes("--epochs 16", out, "encoder");
     double accuracy = train_rig_train(&o).accuracy;
     if (!(accuracy > 0.97))
@@ -103,7 +101,6 @@ static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
     struct err e = ERR_INIT;
     char out[128];
     int special = 0, unknown = 0, same = 0, steps = 0, tokens = 0, picks = 0;
-    (void)state;
     struct options o =
         lm("--arch bert --batch 32 --mask-rate 0.3", out, "masked");
     struct trainer *t = train_rig_trainer(&o);
@@ -136,7 +133,6 @@ static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 {
     char out[128];
-    (void)state;
     train_rig_expect_resumable(
         lm("--arch gpt2 --epochs 4 --dropout 0.1 --dropout-embedding 0.1 "
            "--dropout-output 0.1 --average ema --threads 2",
@@ -149,7 +145,6 @@ static void test_a_masked_model_starts_a_classifier(void **state)
     char a[128], b[128];
     struct err e = ERR_INIT;
     struct weights *w;
-    (void)state;
     struct options o =
         lm("--arch bert --epochs 1 --embedding 16 --heads 2 --layers 1 "
            "--context 12 --bptt 12",
@@ -183,7 +178,6 @@ static void test_sizes_that_contradict_each_other_are_refused(void **state)
         {"--arch gpt2 --bptt 17", "--bptt 17 is longer than --context 16"},
     };
     char out[128];
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct options o = lm(cases[i][0], out, "refused");
         train_rig_refuse(&o, cases[i][1]);

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
 #include "models/train/real.h"
+#include "tests/support/unit.h"
 
 /* What the gates may be off by, relative; a few units of a float's last place.
  */
@@ -21,7 +14,6 @@ static void expect_close(const char *what, double x, double got, double want)
 
 static void test_exp_tanh_and_sigmoid_are_the_c_librarys(void **state)
 {
-    (void)state;
     for (int i = -200000; i <= 200000; i++) {
         real x = (real)(i * 0.0001);
         double d = (double)x;
@@ -33,7 +25,6 @@ static void test_exp_tanh_and_sigmoid_are_the_c_librarys(void **state)
 
 static void test_gates_saturate_at_extreme_arguments(void **state)
 {
-    (void)state;
     assert_true(real_tanh((real)1e30) == (real)1);
     assert_true(real_tanh((real)-1e30) == (real)-1);
     assert_true(real_sigmoid((real)1e30) == (real)1);
@@ -51,7 +42,6 @@ static void fill(int n, real *x)
 static void test_row_helpers_work_at_every_length(void **state)
 {
     real x[300], b[300], y[300];
-    (void)state;
     for (int n = 1; n < 300; n++) {
         double sum = 0, dot = 0, max = -1e9, exps = 0;
         fill(n, x);
@@ -78,7 +68,6 @@ static void test_dropout_keeps_the_mean_and_repeats_for_a_key(void **state)
 {
     enum { N = 20000 };
     static real x[N], y[N];
-    (void)state;
     for (int i = 0; i < N; i++)
         x[i] = y[i] = (real)1;
     vec_dropout(N, 77, (real)0.3, x);

@@ -31,15 +31,11 @@ static struct {
 
 static int up(void **state)
 {
-    static char arg[N_MODELS][96];
-    const char *args[2 * N_MODELS + 1] = {NULL};
-    for (int i = 0; i < N_MODELS; i++) {
-        snprintf(arg[i], sizeof arg[i], "%s=" GOLDEN "%s", models[i],
-                 models[i]);
-        args[2 * i] = "--model";
-        args[2 * i + 1] = arg[i];
-    }
-    if (seqd_start(&t.s, args) < 0)
+    char args[2048] = "";
+    for (int i = 0, n = 0; i < N_MODELS; i++)
+        n += snprintf(args + n, sizeof args - (size_t)n,
+                      " --model %s=" GOLDEN "%s", models[i], models[i]);
+    if (seqd_start(&t.s, "%s", args) < 0)
         return -1;
     http_get(t.s.port, "/openapi.json", &t.contract);
     return t.contract.status == 200 ? 0 : -1;
@@ -204,8 +200,7 @@ static void test_models_say_what_they_are_for(void **state)
         struct answer a;
         char path[64], why[256];
         snprintf(path, sizeof path, "/v1/models/%s", want[i][0]);
-        http_get(t.s.port, path, &a);
-        assert_int_equal(a.status, 200);
+        http_answered(t.s.port, path, NULL, &a);
         assert_string_equal(answer_text(&a, "tasks.0"), want[i][1]);
         assert_int_equal(json_size(answer_at(&a, "tasks")), 1);
         assert_string_equal(answer_text(&a, "scores"), want[i][2]);
@@ -220,12 +215,10 @@ static void test_models_say_what_they_are_for(void **state)
 static void test_defaults_are_found_by_task(void **state)
 {
     struct answer a;
-    http_post(t.s.port, "/v1/embeddings", "{\"input\":\"bad\"}", &a);
-    assert_int_equal(a.status, 200);
+    http_answered(t.s.port, "/v1/embeddings", "{\"input\":\"bad\"}", &a);
     assert_string_equal(answer_text(&a, "model"), "bert-embed-mean");
     answer_free(&a);
-    http_post(t.s.port, "/predict", "{\"input\":\"the [MASK]\"}", &a);
-    assert_int_equal(a.status, 200);
+    http_answered(t.s.port, "/predict", "{\"input\":\"the [MASK]\"}", &a);
     assert_string_equal(answer_text(&a, "model"), "bert-fill");
     answer_free(&a);
 }
@@ -277,13 +270,11 @@ static void test_lists_and_tokens_are_taken(void **state)
         "{\"model\":\"bert-embed-mean\",\"input\":[\"the film\",\"bad\"]}",
         "{\"model\":\"bert-embed-mean\",\"input\":[[2,9,12,3],[2,11,3]]}"};
     struct answer one, a;
-    http_post(t.s.port, "/v1/embeddings",
-              "{\"model\":\"bert-embed-mean\",\"input\":[2,9,12,3]}", &one);
-    assert_int_equal(one.status, 200);
+    http_answered(t.s.port, "/v1/embeddings",
+                  "{\"model\":\"bert-embed-mean\",\"input\":[2,9,12,3]}", &one);
     assert_int_equal(json_size(answer_at(&one, "data")), 1);
     for (int i = 0; i < 2; i++) {
-        http_post(t.s.port, "/v1/embeddings", more[i], &a);
-        assert_int_equal(a.status, 200);
+        http_answered(t.s.port, "/v1/embeddings", more[i], &a);
         assert_int_equal(json_size(answer_at(&a, "data")), 2);
         const struct json *x = json_child(answer_at(&one, "data.0.embedding"));
         const struct json *y = json_child(answer_at(&a, "data.0.embedding"));
@@ -310,8 +301,8 @@ static void test_long_texts_are_cut_only_when_allowed(void **state)
     long_text(text, LIMIT); /* and the two tokens around it */
     snprintf(body, sizeof body,
              "{\"model\":\"bert-embed-mean\",\"input\":[\"a\",\"%s\"]}", text);
-    assert_true(http_error_is(t.s.port, "/v1/embeddings", body, 400,
-                              "context_length_exceeded", "input[1]"));
+    http_refused(t.s.port, "/v1/embeddings", body, 400,
+                 "context_length_exceeded", "input[1]");
     ask("/v1/embeddings", "EmbeddingsAnswer", "bert-embed-mean", text,
         ",\"truncate\":true", &cut);
     assert_int_equal(answer_number(&cut, "usage.prompt_tokens"), LIMIT);
@@ -344,39 +335,34 @@ static void test_the_empty_text_has_a_vector(void **state)
 static void test_requests_are_refused_by_name(void **state)
 {
 #define E "/v1/embeddings"
-    static const char *const bad[][4] = {
-        {E, "{}", "invalid_value", "input"},
-        {E, "{\"input\":[]}", "invalid_value", "input"},
-        {E, "{\"input\":7}", "invalid_value", "input"},
-        {E, "{\"input\":[\"a\",3]}", "invalid_value", "input[1]"},
-        {E, "{\"input\":[1,\"a\"]}", "invalid_value", "input"},
-        {E, "{\"input\":[[1],2]}", "invalid_value", "input[1]"},
-        {E, "{\"input\":[[1],[]]}", "invalid_value", "input[1]"},
-        {E, "{\"input\":[70]}", "invalid_value", "input"},
-        {E, "{\"input\":[-1]}", "invalid_value", "input"},
-        {E, "{\"input\":\"a\",\"encoding_format\":\"hex\"}", "invalid_value",
-         "encoding_format"},
-        {E, "{\"input\":\"a\",\"dimensions\":12}", "task_not_supported",
-         "dimensions"},
-        {E, "{\"input\":\"a\",\"model\":\"bert-fill\"}", "task_not_supported",
-         "model"},
-        {"/predict", "{\"input\":\"no mask\"}", "invalid_value", "input"},
-        {"/predict", "{\"input\":[\"[MASK]\",\"[MASK] [MASK]\"]}",
-         "invalid_value", "input[1]"},
-        {"/predict", "{\"input\":\"[MASK]\",\"level\":\"word\"}",
-         "task_not_supported", "level"},
-        {"/predict", "{\"input\":\"x\",\"model\":\"bert-class\"}",
-         "task_not_supported", "model"},
-        {"/sentiment", "{\"input\":\"\",\"model\":\"bert-class\"}",
-         "invalid_value", "input"},
-        {"/generate", "{\"input\":\"a\",\"model\":\"bert-fill\"}",
-         "task_not_supported", "model"},
+    static const struct http_refusal invalid_value[] = {
+        {E, "{}", "input"},
+        {E, "{\"input\":[]}", "input"},
+        {E, "{\"input\":7}", "input"},
+        {E, "{\"input\":[\"a\",3]}", "input[1]"},
+        {E, "{\"input\":[1,\"a\"]}", "input"},
+        {E, "{\"input\":[[1],2]}", "input[1]"},
+        {E, "{\"input\":[[1],[]]}", "input[1]"},
+        {E, "{\"input\":[70]}", "input"},
+        {E, "{\"input\":[-1]}", "input"},
+        {E, "{\"input\":\"a\",\"encoding_format\":\"hex\"}", "encoding_format"},
+        {"/predict", "{\"input\":\"no mask\"}", "input"},
+        {"/predict", "{\"input\":[\"[MASK]\",\"[MASK] [MASK]\"]}", "input[1]"},
+        {"/sentiment", "{\"input\":\"\",\"model\":\"bert-class\"}", "input"},
     };
-    for (size_t i = 0; i < COUNT(bad); i++)
-        assert_true(http_error_is(t.s.port, bad[i][0], bad[i][1], 400,
-                                  bad[i][2], bad[i][3]));
-    assert_true(http_error_is(t.s.port, E, "{\"input\":\"a\",\"model\":\"x\"}",
-                              404, "model_not_found", "model"));
+    static const struct http_refusal task_not_supported[] = {
+        {E, "{\"input\":\"a\",\"dimensions\":12}", "dimensions"},
+        {E, "{\"input\":\"a\",\"model\":\"bert-fill\"}", "model"},
+        {"/predict", "{\"input\":\"[MASK]\",\"level\":\"word\"}", "level"},
+        {"/predict", "{\"input\":\"x\",\"model\":\"bert-class\"}", "model"},
+        {"/generate", "{\"input\":\"a\",\"model\":\"bert-fill\"}", "model"},
+    };
+    http_refused_all(t.s.port, 400, "invalid_value", invalid_value,
+                     COUNT(invalid_value));
+    http_refused_all(t.s.port, 400, "task_not_supported", task_not_supported,
+                     COUNT(task_not_supported));
+    http_refused(t.s.port, E, "{\"input\":\"a\",\"model\":\"x\"}", 404,
+                 "model_not_found", "model");
 }
 
 int main(void)

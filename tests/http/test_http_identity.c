@@ -124,18 +124,11 @@ static int down(void **state)
 
 static int start(struct seqd *s, const char *family, const char *threads)
 {
-    const char *const args[] = {
-        "--model",    words,   "--model",      labels, "--kernels",    family,
-        "--threads",  threads, "--log-level",  "warn", "--model",      gpt,
-        "--state-mb", "1",     "--timeout-ms", "0",    "--janitor-ms", "5",
-        NULL};
-    return seqd_start(s, args);
-}
-
-static const char *payload(const struct answer *a)
-{
-    const char *p = a->status == 200 ? strstr(a->body, "\"data\":") : NULL;
-    return p ? p : "";
+    return seqd_start(s,
+                      "--model %s --model %s --model %s --kernels %s "
+                      "--threads %s --log-level warn --state-mb 1 "
+                      "--timeout-ms 0 --janitor-ms 5",
+                      words, labels, gpt, family, threads);
 }
 
 /* Each alone, one after the other. Fills `alone`, or compares with it. */
@@ -151,9 +144,9 @@ static int pass_alone(int port)
             fprintf(stderr, "%s: %ld %.300s\n", asks[i].path, a.status, a.body);
         bad += a.status != 200;
         if (!asks[i].alone)
-            asks[i].alone = mem_strdup(payload(&a));
+            asks[i].alone = mem_strdup(http_payload(&a));
         else
-            bad += strcmp(asks[i].alone, payload(&a)) != 0;
+            bad += strcmp(asks[i].alone, http_payload(&a)) != 0;
         answer_free(&a);
     }
     client_close(c);
@@ -175,17 +168,9 @@ struct member {
 /* Ask and leave before the answer. */
 static void ask_and_leave(int port, const struct ask *k, struct rng *r)
 {
-    struct buf b;
-    buf_init(&b, 1 << 20);
-    buf_addf(&b,
-             "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
-             "\r\nContent-Length: %zu\r\n\r\n%s",
-             k->path, strlen(k->body), k->body);
-    int fd = raw_open(port);
-    raw_say(fd, b.p);
+    int fd = raw_post(port, k->path, k->body);
     sleep_ms((int)rng_below(r, 4));
     raw_close(fd);
-    buf_fini(&b);
 }
 
 static void *be_one_of_many(void *arg)
@@ -206,12 +191,12 @@ static void *be_one_of_many(void *arg)
         }
         client_send(c, "POST", k->path, NULL, k->body, strlen(k->body), &a);
         atomic_fetch_add(&w->answers, 1);
-        if (strcmp(payload(&a), k->alone)) {
+        if (strcmp(http_payload(&a), k->alone)) {
             if (atomic_fetch_add(&w->bad, 1) == 0)
                 fprintf(stderr,
                         "%s %.100s\n  status %ld %.200s\n  alone %.200s"
                         "\n",
-                        k->path, k->body, a.status, payload(&a), k->alone);
+                        k->path, k->body, a.status, http_payload(&a), k->alone);
         }
         answer_free(&a);
     }

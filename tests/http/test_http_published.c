@@ -4,9 +4,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/buf.h"
-#include "tests/support/http_client.h"
-#include "tests/support/http_server.h"
-#include "tests/support/unit.h"
+#include "tests/support/http_rig.h"
 
 #define NEOX "tests/golden/gpt_neox/gpt_neox-served"
 #define QWEN3 "tests/golden/qwen3/qwen3-served"
@@ -15,12 +13,8 @@ static struct seqd server;
 
 static int up(void **state)
 {
-    static const char *const args[] = {"--model",     "neox=" NEOX "/hf",
-                                       "--model",     "qwen3=" QWEN3 "/hf",
-                                       "--log-level", "warn",
-                                       NULL};
-
-    return seqd_start(&server, args);
+    return seqd_start(&server, "--model neox=" NEOX "/hf --model qwen3=" QWEN3
+                               "/hf --log-level warn");
 }
 
 static int down(void **state)
@@ -39,9 +33,7 @@ static void ask(const char *path, const char *model, const char *text,
     buf_add_json_string(&b, text, strlen(text));
     buf_add_char(&b, '}');
     assert_false(b.failed);
-    http_post(server.port, path, b.p, a);
-    if (a->status != 200)
-        fail_msg("%s of %s: %s", path, model, a->body);
+    http_answered(server.port, path, b.p, a);
     buf_fini(&b);
 }
 

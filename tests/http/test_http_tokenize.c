@@ -11,11 +11,9 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/checkpoint/safetensors.h"
-#include "tests/support/http_client.h"
-#include "tests/support/http_server.h"
+#include "tests/support/http_rig.h"
 #include "tests/support/shared_file.h"
 #include "tests/support/token_vectors.h"
-#include "tests/support/unit.h"
 
 #define WIDTH 16
 #define POSITIONS 64
@@ -55,15 +53,14 @@ static int write_weights(const char *path)
         {"ln_f.weight", WIDTH, 0},
         {"ln_f.bias", WIDTH, 0},
     };
-    struct save_tensor t[sizeof(shapes) / sizeof(shapes[0])] = {0};
-    int n = (int)(sizeof(shapes) / sizeof(shapes[0]));
-    for (int i = 0; i < n; i++) {
+    struct save_tensor t[COUNT(shapes)] = {0};
+    int n = (int)COUNT(shapes);
+    for (int i = 0; i < n; i++)
         t[i] = (struct save_tensor){shapes[i].name,
                                     DT_F32,
                                     shapes[i].columns ? 2 : 1,
                                     {shapes[i].rows, shapes[i].columns},
                                     zeros};
-    }
     return safetensors_save(path, t, n, NULL, 0, NULL);
 }
 
@@ -102,14 +99,13 @@ static int make_model(void)
 
 static int up(void **state)
 {
-    char model[128], path[PATH_MAX];
+    char path[PATH_MAX];
     if (!shared_path("models/tokenizer-vectors", path, sizeof(path)))
         return 0; /* each test says so */
     if (make_model())
         return -1;
-    snprintf(model, sizeof(model), "gpt2=%s", dir);
-    const char *const args[] = {"--model", model, NULL};
-    return token_vectors_lines(&vectors, "gpt2") || seqd_start(&server, args);
+    return token_vectors_lines(&vectors, "gpt2") ||
+           seqd_start(&server, "--model gpt2=%s", dir);
 }
 
 static int down(void **state)
@@ -141,9 +137,7 @@ static struct json *ask(const char *body)
     struct answer a;
     struct json *j = NULL;
     const struct json_limits lim = {.max_bytes = (size_t)64 << 20};
-    http_post(server.port, "/tokenize", body, &a);
-    if (a.status != 200)
-        fail_msg("%ld: %s", a.status, a.body);
+    http_answered(server.port, "/tokenize", body, &a);
     assert_int_equal(json_parse_nul(a.body, a.n, &lim, &j, NULL), 0);
     answer_free(&a);
     return j;
@@ -243,8 +237,7 @@ static void test_tokenize_shows_what_tokens_stand_for(void **state)
         buf_add_str(&body, json_next(t) ? "," : "]}");
     }
     json_free(j);
-    http_post(server.port, "/detokenize", body.p, &a);
-    assert_int_equal(a.status, 200);
+    http_answered(server.port, "/detokenize", body.p, &a);
     assert_string_equal(answer_text(&a, "data.0.text"),
                         " the \xf0\x9f\xa6\x99");
     answer_free(&a);

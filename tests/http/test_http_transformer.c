@@ -16,15 +16,13 @@ static char dir[64];
 
 static int up(void **state)
 {
-    char gpt[96];
-    const char *const args[] = {
-        "--model",     gpt,       "--model",
-        "bert=" BERT,  "--model", "lstm=tests/golden/rnn/class-lstm-last",
-        "--log-level", "warn",    NULL};
     if (model_dir_letters("tests/golden/gpt2/gpt2/hf", dir) < 0)
         return -1;
-    snprintf(gpt, sizeof gpt, "gpt=%s", dir);
-    if (seqd_start(&server, args) < 0)
+    if (seqd_start(&server,
+                   "--model gpt=%s --model bert=" BERT
+                   " --model lstm=tests/golden/rnn/class-lstm-last"
+                   " --log-level warn",
+                   dir) < 0)
         return -1;
     http_get(server.port, "/openapi.json", &contract);
     return contract.j ? 0 : -1;
@@ -41,9 +39,7 @@ static void post(const char *path, const char *body, const char *schema,
                  struct answer *a)
 {
     char why[512] = "";
-    http_post(server.port, path, body, a);
-    if (a->status != 200)
-        fail_msg("%s", a->body);
+    http_answered(server.port, path, body, a);
     if (!schema_check(contract.j, schema_named(contract.j, schema), a->j, why,
                       sizeof why))
         fail_msg("%s: %s", schema, why);
@@ -137,14 +133,14 @@ static void test_attention_is_shown(void **state)
 
 static void test_attention_that_is_not_there_is_refused(void **state)
 {
-    assert_true(http_error_is(server.port, "/sentiment",
-                              "{\"model\":\"lstm\",\"input\":\"the\","
-                              "\"attention\":true}",
-                              400, "task_not_supported", "attention"));
-    assert_true(http_error_is(server.port, "/generate",
-                              "{\"model\":\"gpt\",\"input\":\"the\","
-                              "\"attention\":true}",
-                              400, "task_not_supported", "attention"));
+    http_refused(server.port, "/sentiment",
+                 "{\"model\":\"lstm\",\"input\":\"the\","
+                 "\"attention\":true}",
+                 400, "task_not_supported", "attention");
+    http_refused(server.port, "/generate",
+                 "{\"model\":\"gpt\",\"input\":\"the\","
+                 "\"attention\":true}",
+                 400, "task_not_supported", "attention");
 }
 
 static void test_attention_does_not_change_the_answer(void **state)

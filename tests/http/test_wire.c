@@ -9,18 +9,9 @@ static struct http_rig rig;
 
 static int up(void **state)
 {
-    static const char *const more[] = {"--body-timeout-ms",
-                                       "150",
-                                       "--janitor-ms",
-                                       "10",
-                                       "--max-output-tokens",
-                                       "1048576",
-                                       "--idle-timeout-s",
-                                       "1",
-                                       "--max-body",
-                                       "100000",
-                                       NULL};
-    return http_rig_up(&rig, more);
+    return http_rig_up(
+        &rig, "--body-timeout-ms 150 --janitor-ms 10 --max-output-tokens "
+              "1048576 --idle-timeout-s 1 --max-body 100000");
 }
 
 static int down(void **state)
@@ -274,30 +265,16 @@ static void test_a_header_that_drips_is_closed_too(void **state)
     assert_true(http_healthy(rig.s.port));
 }
 
-static double gone(void)
-{
-    return metric_value(rig.s.port,
-                        "seqd_requests_cancelled_total{reason=\"client_gone\"");
-}
-
 static void test_a_client_that_leaves_stops_its_work(void **state)
 {
     static const char body[] =
         "{\"input\":[\"the\",\"a\"],\"max_tokens\":1048576}";
-    char text[512];
-    double before = gone(), end = now_s() + 10;
-    int fd = raw_open(rig.s.port);
-    snprintf(text, sizeof text,
-             "POST /generate HTTP/1.1\r\nHost: a\r\n" JSON
-             "Content-Length: %zu\r\n\r\n%s",
-             sizeof body - 1, body);
-    raw_say(fd, text);
+    double before = metric_value(rig.s.port, HTTP_GONE);
+    int fd = raw_post(rig.s.port, "/generate", body);
     sleep_ms(50);
-    assert_true(gone() == before);
+    assert_true(metric_value(rig.s.port, HTTP_GONE) == before);
     raw_close(fd);
-    while (gone() < before + 2 && now_s() < end)
-        sleep_ms(5);
-    assert_true(gone() == before + 2);
+    http_wait_metric(rig.s.port, HTTP_GONE, before + 2);
     assert_true(http_healthy(rig.s.port));
 }
 

@@ -128,9 +128,11 @@ void http_post(int port, const char *path, const char *json, struct answer *a)
     http_send(port, "POST", path, NULL, json, strlen(json), a);
 }
 
-const char *answer_header(const struct answer *a, const char *name, char *out,
-                          size_t size)
+const char *answer_header(const struct answer *a, const char *name)
 {
+    static char values[4][1024];
+    static unsigned turn;
+    char *out = values[turn++ % 4];
     size_t n = strlen(name);
     out[0] = '\0';
     for (const char *p = a->head; p && *p; p = strchr(p, '\n')) {
@@ -138,7 +140,7 @@ const char *answer_header(const struct answer *a, const char *name, char *out,
         if (!strncasecmp(p, name, n) && p[n] == ':') {
             p += n + 1;
             p += strspn(p, " ");
-            snprintf(out, size, "%.*s", (int)strcspn(p, "\r\n"), p);
+            snprintf(out, sizeof values[0], "%.*s", (int)strcspn(p, "\r\n"), p);
             return out;
         }
     }
@@ -230,6 +232,20 @@ void raw_say(int fd, const char *text)
         text += sent;
         n -= (size_t)sent;
     }
+}
+
+int raw_post(int port, const char *path, const char *json)
+{
+    struct buf b;
+    int fd = raw_open(port);
+    buf_init(&b, 1 << 20);
+    buf_addf(&b,
+             "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
+             "\r\nContent-Length: %zu\r\n\r\n%s",
+             path, strlen(json), json);
+    raw_say(fd, b.p);
+    buf_fini(&b);
+    return fd;
 }
 
 size_t raw_hear(int fd, char *out, size_t size, const char *until, int ms,

@@ -37,9 +37,9 @@ void http_send(int port, const char *method, const char *path,
 void http_get(int port, const char *path, struct answer *a);
 void http_post(int port, const char *path, const char *json, struct answer *a);
 
-/* answer_header: value of a header line (case ignored) copied to out, or "". */
-const char *answer_header(const struct answer *a, const char *name, char *out,
-                          size_t size);
+/* answer_header: value of a header line (case ignored), or ""; it lasts until
+ * four more were asked for. */
+const char *answer_header(const struct answer *a, const char *name);
 /* answer_at: "data.0.label" in the body, NULL when it is not there. */
 const struct json *answer_at(const struct answer *a, const char *path);
 const char *answer_text(const struct answer *a, const char *path); /* or "" */
@@ -53,6 +53,8 @@ double metric_value(int port, const char *prefix);
 /* Raw sockets on 127.0.0.1. */
 int raw_open(int port);
 void raw_say(int fd, const char *text); /* ignores a closed peer */
+/* raw_post: open and POST json; nothing of the answer is read. */
+int raw_post(int port, const char *path, const char *json);
 /* raw_hear: read until the peer closes, `until` (may be NULL) has come, or ms
  * are over; NUL-terminated. Returns the length; *closed says whether the peer
  * closed. */

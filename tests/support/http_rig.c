@@ -26,17 +26,13 @@ void http_rig_remove(struct http_rig *r)
     rmdir(r->dir);
 }
 
-int http_rig_spawn(struct http_rig *r, struct seqd *s, const char *const *more)
+int http_rig_spawn(struct http_rig *r, struct seqd *s, const char *more)
 {
-    const char *args[SEQD_MAX_ARGS] = {"--model", r->words,  "--model",
-                                       r->labels, "--model", r->chars};
-    int n = 6;
-    for (; more && *more && n < SEQD_MAX_ARGS - 1; more++)
-        args[n++] = *more;
-    return seqd_start(s, args);
+    return seqd_start(s, "--model %s --model %s --model %s %s", r->words,
+                      r->labels, r->chars, more ? more : "");
 }
 
-int http_rig_up(struct http_rig *r, const char *const *more)
+int http_rig_up(struct http_rig *r, const char *more)
 {
     return http_rig_models(r) < 0 ? -1 : http_rig_spawn(r, &r->s, more);
 }
@@ -59,7 +55,6 @@ static int differs(const char *what, const char *got, const char *want)
 int http_check_error(const struct answer *a, int status, const char *code,
                      const char *param)
 {
-    char id[128];
     int bad = a->status != status;
     const struct json *p = answer_at(a, "error.param");
     bad |= differs("code", answer_text(a, "error.code"), code);
@@ -67,23 +62,64 @@ int http_check_error(const struct answer *a, int status, const char *code,
     bad |= !p || (json_type(p) == JSON_NULL) != !*param;
     bad |= !*answer_text(a, "error.message") || !*answer_text(a, "error.type");
     bad |= differs("request_id", answer_text(a, "error.request_id"),
-                   answer_header(a, "X-Request-Id", id, sizeof id));
+                   answer_header(a, "X-Request-Id"));
     if (bad)
         fprintf(stderr, "status %ld (expected %d): %.300s\n", a->status, status,
                 a->body);
     return !bad;
 }
 
-int http_error_is(int port, const char *path, const char *json, int status,
+static void ask(int port, const char *path, const char *json, struct answer *a)
+{
+    if (json)
+        http_post(port, path, json, a);
+    else
+        http_get(port, path, a);
+}
+
+void http_refused(int port, const char *path, const char *json, int status,
                   const char *code, const char *param)
 {
     struct answer a;
-    http_post(port, path, json, &a);
-    int ok = http_check_error(&a, status, code, param);
-    if (!ok)
-        fprintf(stderr, "  for %s %.200s\n", path, json);
+    ask(port, path, json, &a);
+    if (!http_check_error(&a, status, code, param))
+        fail_msg("  for %s %.200s", path, json ? json : "");
     answer_free(&a);
-    return ok;
+}
+
+void http_refused_all(int port, int status, const char *code,
+                      const struct http_refusal *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        http_refused(port, rows[i].path, rows[i].json, status, code,
+                     rows[i].param);
+}
+
+void http_answered(int port, const char *path, const char *json,
+                   struct answer *a)
+{
+    struct answer own;
+    struct answer *to = a ? a : &own;
+    ask(port, path, json, to);
+    if (to->status != 200)
+        fail_msg("%s %.200s: %ld %.300s", path, json ? json : "", to->status,
+                 to->body);
+    if (!a)
+        answer_free(to);
+}
+
+const char *http_payload(const struct answer *a)
+{
+    const char *p = a->status == 200 ? strstr(a->body, "\"data\":") : NULL;
+    return p ? p : "";
+}
+
+void http_wait_metric(int port, const char *series, double value)
+{
+    double end = now_s() + 10;
+    while (metric_value(port, series) < value && now_s() < end)
+        sleep_ms(2);
+    assert_true(metric_value(port, series) == value);
 }
 
 int http_healthy(int port)

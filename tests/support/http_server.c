@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #define START_MS 30000 /* sanitizers on a busy machine are slow */
 #define END_MS 40000
+#define MAX_WORDS 4096
 
 double now_s(void)
 {
@@ -72,12 +74,15 @@ static void redirect(const char *path, int fd)
     }
 }
 
-static pid_t launch(const char *const *args, const char *out, const char *err)
+/* Takes the words apart. */
+static pid_t launch(char *words, const char *out, const char *err)
 {
     const char *argv[SEQD_MAX_ARGS + 2] = {binary()};
-    int n = 1;
-    for (; args[n - 1] && n < SEQD_MAX_ARGS; n++)
-        argv[n] = args[n - 1];
+    char *rest = NULL, *word = strtok_r(words, " ", &rest);
+    for (int n = 1; word && n <= SEQD_MAX_ARGS; n++) {
+        argv[n] = word;
+        word = strtok_r(NULL, " ", &rest);
+    }
     pid_t parent = getpid(), pid = fork();
     if (pid != 0)
         return pid;
@@ -116,22 +121,29 @@ static int wait_port(struct seqd *s)
     return -1;
 }
 
-int seqd_spawn(struct seqd *s, const char *const *args)
+static int spawn(struct seqd *s, const char *words, va_list ap)
 {
-    const char *all[SEQD_MAX_ARGS] = {"--port", "0", "--port-file"};
     static int count; /* names of this process's files */
-    int n = 4;
+    char all[MAX_WORDS];
     memset(s, 0, sizeof *s);
     snprintf(s->log, sizeof s->log, "/tmp/seqd-test-%d-%d.log", (int)getpid(),
              count);
     snprintf(s->port_file, sizeof s->port_file, "/tmp/seqd-test-%d-%d.port",
              (int)getpid(), count++);
     unlink(s->port_file);
-    all[3] = s->port_file;
-    for (; *args && n < SEQD_MAX_ARGS - 1; args++)
-        all[n++] = *args;
+    int n = snprintf(all, sizeof all, "--port 0 --port-file %s ", s->port_file);
+    vsnprintf(all + n, sizeof all - (size_t)n, words, ap);
     s->pid = launch(all, NULL, s->log);
     return s->pid > 0 ? wait_port(s) : -1;
+}
+
+int seqd_spawn(struct seqd *s, const char *words, ...)
+{
+    va_list ap;
+    va_start(ap, words);
+    int rc = spawn(s, words, ap);
+    va_end(ap);
+    return rc;
 }
 
 int seqd_wait_ready(const struct seqd *s)
@@ -149,9 +161,13 @@ int seqd_wait_ready(const struct seqd *s)
     return -1;
 }
 
-int seqd_start(struct seqd *s, const char *const *args)
+int seqd_start(struct seqd *s, const char *words, ...)
 {
-    return seqd_spawn(s, args) < 0 ? -1 : seqd_wait_ready(s);
+    va_list ap;
+    va_start(ap, words);
+    int rc = spawn(s, words, ap);
+    va_end(ap);
+    return rc < 0 ? -1 : seqd_wait_ready(s);
 }
 
 int seqd_join(struct seqd *s, int ms)
@@ -191,13 +207,17 @@ int seqd_stop(struct seqd *s)
     return seqd_join(s, END_MS);
 }
 
-int seqd_run(const char *const *args, char *out, char *err, size_t size)
+int seqd_run(char *out, char *err, size_t size, const char *words, ...)
 {
-    char name[2][64];
+    char name[2][64], all[MAX_WORDS];
     int status = 0;
+    va_list ap;
+    va_start(ap, words);
+    vsnprintf(all, sizeof all, words, ap);
+    va_end(ap);
     snprintf(name[0], 64, "/tmp/seqd-test-%d.out", (int)getpid());
     snprintf(name[1], 64, "/tmp/seqd-test-%d.err", (int)getpid());
-    pid_t pid = launch(args, name[0], name[1]);
+    pid_t pid = launch(all, name[0], name[1]);
     double end = now_s() + END_MS / 1000.0;
     while (pid > 0 && waitpid(pid, &status, WNOHANG) == 0) {
         if (now_s() > end)

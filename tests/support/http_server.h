@@ -18,12 +18,14 @@ struct seqd {
     char port_file[64];
 };
 
-/* seqd_spawn: start with these arguments (NULL-terminated; --port 0 and
- * --port-file are added) and wait for the port. 0, or -1 with the log on
- * standard error. */
-int seqd_spawn(struct seqd *s, const char *const *args);
+#define SEQD_WORDS(n) __attribute__((format(printf, n, n + 1)))
+
+/* seqd_spawn: start with these arguments (as printf makes them, separated by
+ * spaces; --port 0 and --port-file are added) and wait for the port. 0, or -1
+ * with the log on standard error. */
+SEQD_WORDS(2) int seqd_spawn(struct seqd *s, const char *words, ...);
 /* seqd_start: seqd_spawn, then wait until /readyz answers 200. */
-int seqd_start(struct seqd *s, const char *const *args);
+SEQD_WORDS(2) int seqd_start(struct seqd *s, const char *words, ...);
 int seqd_wait_ready(const struct seqd *s);
 /* seqd_join: wait for the end (at most ms); the exit status, 1000 + signal, or
  * -1 when it had to be killed. */
@@ -35,7 +37,8 @@ char *seqd_log_text(const struct seqd *s);
 
 /* seqd_run: run to its end with these arguments: exit status, and what it
  * wrote on standard output and error (size bytes each at most). */
-int seqd_run(const char *const *args, char *out, char *err, size_t size);
+SEQD_WORDS(4)
+int seqd_run(char *out, char *err, size_t size, const char *words, ...);
 
 /* Seconds of monotonic time, and a sleep. */
 double now_s(void);

@@ -9,8 +9,9 @@
 #include <time.h>
 
 #define STEPS 2000
+#pragma GCC diagnostic ignored "-Wunused-parameter" /* only one reads memory */
 
-static __attribute__((target("avx512f"))) float chains512(void)
+static __attribute__((target("avx512f"))) int chains512(const char *p, size_t n)
 {
     __m512 a[24], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-9f);
 
@@ -25,10 +26,11 @@ static __attribute__((target("avx512f"))) float chains512(void)
 #pragma GCC unroll 24
     for (int i = 1; i < 24; i++)
         a[0] = _mm512_add_ps(a[0], a[i]);
-    return _mm512_cvtss_f32(a[0]);
+    return (int)_mm512_cvtss_f32(a[0]);
 }
 
-static __attribute__((target("avx2,fma"))) float chains256(void)
+static __attribute__((target("avx2,fma"))) int chains256(const char *p,
+                                                         size_t n)
 {
     __m256 a[12], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-9f);
 
@@ -43,32 +45,11 @@ static __attribute__((target("avx2,fma"))) float chains256(void)
 #pragma GCC unroll 12
     for (int i = 1; i < 12; i++)
         a[0] = _mm256_add_ps(a[0], a[i]);
-    return _mm256_cvtss_f32(a[0]);
+    return (int)_mm256_cvtss_f32(a[0]);
 }
 
-double fma_probe(const char *family)
-{
-    volatile float sink;
-    struct timespec a, b;
-    double flop;
-
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    if (strcmp(family, "avx512") == 0) {
-        sink = chains512();
-        flop = 24.0 * 16.0 * 2.0 * STEPS;
-    } else if (strcmp(family, "avx2") == 0) {
-        sink = chains256();
-        flop = 12.0 * 8.0 * 2.0 * STEPS;
-    } else {
-        return 0.0;
-    }
-    (void)sink;
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    return flop / ((double)(b.tv_sec - a.tv_sec) * 1e9 +
-                   (double)(b.tv_nsec - a.tv_nsec));
-}
-
-static __attribute__((target("avx512f,avx512bw,avx512vnni"))) int dots512(void)
+static __attribute__((target("avx512f,avx512bw,avx512vnni"))) int
+dots512(const char *p, size_t n)
 {
     __m512i a[16], x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(5);
 
@@ -86,7 +67,7 @@ static __attribute__((target("avx512f,avx512bw,avx512vnni"))) int dots512(void)
     return _mm512_cvtsi512_si32(a[0]);
 }
 
-static __attribute__((target("avx2"))) int dots256(void)
+static __attribute__((target("avx2"))) int dots256(const char *p, size_t n)
 {
     __m256i a[8], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(5);
     const __m256i one = _mm256_set1_epi16(1);
@@ -110,24 +91,6 @@ static __attribute__((target("avx2"))) int dots256(void)
     return _mm256_cvtsi256_si32(a[0]);
 }
 
-double int8_probe(const char *family)
-{
-    const int vnni =
-        strcmp(family, "avx512") == 0 && __builtin_cpu_supports("avx512vnni");
-    volatile int sink;
-    struct timespec a, b;
-
-    if (strcmp(family, "generic") == 0)
-        return 0.0;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    sink = vnni ? dots512() : dots256();
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    (void)sink;
-    return (vnni ? 16 * 128.0 : 8 * 64.0) * STEPS /
-           ((double)(b.tv_sec - a.tv_sec) * 1e9 +
-            (double)(b.tv_nsec - a.tv_nsec));
-}
-
 static __attribute__((target("avx2"))) int read_all(const char *p, size_t n)
 {
     __m256i a[8];
@@ -147,37 +110,60 @@ static __attribute__((target("avx2"))) int read_all(const char *p, size_t n)
     return _mm256_cvtsi256_si32(a[0]);
 }
 
-double read_probe(const void *mem, size_t bytes)
+/* Billions per second of `work` things that fn does. */
+static double rate(int (*fn)(const char *, size_t), const void *p, size_t n,
+                   double work)
 {
     volatile int sink;
     struct timespec a, b;
 
-    if (!__builtin_cpu_supports("avx2"))
-        return 0.0;
     clock_gettime(CLOCK_MONOTONIC, &a);
-    sink = read_all(mem, bytes / 512 * 512);
+    sink = fn(p, n);
     clock_gettime(CLOCK_MONOTONIC, &b);
     (void)sink;
-    return (double)bytes / ((double)(b.tv_sec - a.tv_sec) * 1e9 +
-                            (double)(b.tv_nsec - a.tv_nsec));
+    return work / ((double)(b.tv_sec - a.tv_sec) * 1e9 +
+                   (double)(b.tv_nsec - a.tv_nsec));
 }
-#else
+
+double fma_probe(const char *family)
+{
+    if (strcmp(family, "avx512") == 0)
+        return rate(chains512, NULL, 0, 24.0 * 16.0 * 2.0 * STEPS);
+    if (strcmp(family, "avx2") == 0)
+        return rate(chains256, NULL, 0, 12.0 * 8.0 * 2.0 * STEPS);
+    return 0.0;
+}
+
 double int8_probe(const char *family)
 {
-    (void)family;
+    if (strcmp(family, "generic") == 0)
+        return 0.0;
+    if (strcmp(family, "avx512") == 0 && __builtin_cpu_supports("avx512vnni"))
+        return rate(dots512, NULL, 0, 16 * 128.0 * STEPS);
+    return rate(dots256, NULL, 0, 8 * 64.0 * STEPS);
+}
+
+double read_probe(const void *mem, size_t bytes)
+{
+    if (!__builtin_cpu_supports("avx2"))
+        return 0.0;
+    return rate(read_all, mem, bytes / 512 * 512, (double)bytes);
+}
+#else
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+double fma_probe(const char *family)
+{
+    return 0.0;
+}
+
+double int8_probe(const char *family)
+{
     return 0.0;
 }
 
 double read_probe(const void *mem, size_t bytes)
 {
-    (void)mem;
-    (void)bytes;
-    return 0.0;
-}
-
-double fma_probe(const char *family)
-{
-    (void)family;
     return 0.0;
 }
 #endif

@@ -3,109 +3,33 @@
  * sums in double (test_gemm_rows.c); the promise of kernels.h; packing.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/base/mem.h"
-#include "engine/base/rng.h"
-#include "engine/compute/dtype.h"
-#include "engine/compute/kernels.h"
-#include "engine/compute/matrix.h"
-#include "tests/support/matrix_data.h"
-#include "tests/support/unit.h"
-
-#define M_MAX 70
-#define N_MAX 150
-#define K_MAX 768
-#define LDX (K_MAX + 5)
-#define LDY (N_MAX + 10 + 5) /* room for whole panels */
-#define CANARY 12345.0f
-
-struct data {
-    float wide[N_MAX * K_MAX], x[M_MAX * LDX], init[M_MAX * LDY];
-    float y[M_MAX * LDY], z[M_MAX * LDY];
-    const float *start[M_MAX];
-};
-
-static int setup(void **state)
-{
-    struct data *d = mem_zalloc(sizeof *d);
-    struct rng r;
-
-    if (!d)
-        return -1;
-    rng_init(&r, 21);
-    for (int i = 0; i < M_MAX * LDX; i++)
-        d->x[i] = (float)rng_normal(&r);
-    for (int i = 0; i < M_MAX * LDY; i++)
-        d->init[i] = (float)rng_normal(&r);
-    for (int i = 0; i < M_MAX; i++)
-        d->start[i] = d->init + i * LDY;
-    *state = d;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    mem_free(*state);
-    return 0;
-}
+#include "tests/support/matrix_rig.h"
 
 static int k_of(enum dtype type, int blocks)
 {
     return dtype_block(type) > 1 ? dtype_block(type) * blocks : 37 * blocks;
 }
 
-static void make(enum dtype type, int rows, int K, struct tensor *t)
-{
-    if (matrix_data(type, rows, K, (uint64_t)type * 100 + (uint64_t)rows, t))
-        fail_msg("no memory");
-}
-
-static void pack(const struct tensor *t, int row0, int N, struct matrix *w)
-{
-    struct matrix_rows_of from = {t, row0, N, (int)t->dim[1], 0};
-    struct err e = ERR_INIT;
-
-    if (matrix_pack(&from, w, &e))
-        fail_msg("%s", e.msg);
-}
-
-static void wipe(float *y)
-{
-    for (int i = 0; i < M_MAX * LDY; i++)
-        y[i] = CANARY;
-}
-
-static void assert_rows(const float *a, const float *b, int N, int m,
-                        enum dtype type, const char *family)
-{
-    for (int r = 0; r < m; r++)
-        if (memcmp(a + r * LDY, b + r * LDY, (size_t)N * sizeof *a))
-            fail_msg("%s, %s: row %d of %d differs", dtype_name(type), family,
-                     r, m);
-}
-
 static void test_widened_panels_have_the_bits_of_tensor_read(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     _Alignas(64) static float panel[K_MAX * PACK_COLS];
 
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = k_of(type, 3), N = 37;
-        struct tensor t;
-        struct matrix w;
+        struct packing p;
 
         if (type == DT_F32 || type == DT_F64)
             continue; /* never widened */
-        make(type, N, K, &t);
-        tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
-        pack(&t, 0, N, &w);
+        p = packing_open(type, N, K, d);
         for (int f = 0; kernels_available(f); f++)
             for (int n = 0; n < N; n++) {
                 const struct kernels *k = kernels_available(f);
 
                 if (n % PACK_COLS == 0) {
-                    k->matrix_widen(&w, n / PACK_COLS, 0, K, panel);
-                    k->matrix_widen(&w, n / PACK_COLS, 32, K,
+                    k->matrix_widen(&p.w, n / PACK_COLS, 0, K, panel);
+                    k->matrix_widen(&p.w, n / PACK_COLS, 32, K,
                                     panel + 32 * PACK_COLS);
                 }
                 for (int j = 0; j < K; j++)
@@ -116,12 +40,11 @@ static void test_widened_panels_have_the_bits_of_tensor_read(void **state)
                                  (double)panel[j * PACK_COLS + n % PACK_COLS],
                                  (double)d->wide[n * K + j]);
             }
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        packing_close(&p);
     }
 }
 
-static void check_rows(struct data *d, const struct matrix *w,
+static void check_rows(struct matrix_rig *d, const struct matrix *w,
                        const struct packed *p, int m, const char *family)
 {
     const struct kernels *k;
@@ -133,8 +56,7 @@ static void check_rows(struct data *d, const struct matrix *w,
         k->gemm_rows(p, 0, w->N, m, d->x, LDX, d->start, d->z, LDY);
         matrix_rows(k, w, 0, w->N, m, d->x, LDX, d->start, d->y, LDY);
         assert_rows(d->y, d->z, w->N, m, w->type, k->name);
-        assert_true(m == M_MAX || d->y[m * LDY] == CANARY);
-        assert_true(d->y[(w->N + 15) / 16 * 16] == CANARY);
+        assert_edges(d->y, w->N, m);
         k->gemm_rows(p, 0, w->N, m, d->x, LDX, NULL, d->z, LDY);
         matrix_rows(k, w, 0, w->N, m, d->x, LDX, NULL, d->y, LDY);
         assert_rows(d->y, d->z, w->N, m, w->type, k->name);
@@ -145,80 +67,75 @@ static void test_rows_have_the_bits_of_gemm_rows(void **state)
 {
     static const char *const families[] = {"generic", "avx2", "avx512"};
     static const int n_list[] = {1, 16, 33, 150};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
 
     for (int i = 0; i < N_MATRIX_TYPES; i++)
         for (int j = 0; j < 4; j++) {
             enum dtype type = matrix_types[i];
             int K = k_of(type, 1 + j % 3), N = n_list[j];
-            struct tensor t;
-            struct matrix w;
             struct packed p;
+            struct packing own = packing_open(type, N, K, d);
 
-            make(type, N, K, &t);
-            tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
-            pack(&t, 0, N, &w);
             assert_int_equal(pack_new(d->wide, (size_t)K, N, K, NULL, &p, NULL),
                              0);
             for (int m = 1; m <= M_MAX; m += m < 20 ? 1 : 10)
                 for (int f = 0; f < 3; f++)
-                    check_rows(d, &w, &p, m, families[f]);
+                    check_rows(d, &own.w, &p, m, families[f]);
             pack_fini(&p);
-            matrix_fini(&w);
-            matrix_data_free(&t);
+            packing_close(&own);
         }
+}
+
+typedef __typeof__(matrix_rows) rows_fn;
+
+static void check_company(struct matrix_rig *d, const struct packing *p,
+                          rows_fn *rows)
+{
+    const struct kernels *k;
+    int N = p->w.N;
+
+    for (int f = 0; (k = kernels_available(f)); f++) {
+        for (int r = 0; r < M_MAX; r++)
+            rows(k, &p->w, 0, N, 1, d->x + r * LDX, LDX, d->start + r,
+                 d->z + r * LDY, LDY);
+        for (int width = 16; width < 160; width += 48) {
+            wipe(d->y);
+            for (int n = 0; n < N; n += width)
+                rows(k, &p->w, n, n + width < N ? n + width : N, M_MAX, d->x,
+                     LDX, d->start, d->y, LDY);
+            assert_rows(d->y, d->z, N, M_MAX, p->w.type, k->name);
+        }
+        for (int m = 1; m < M_MAX; m += m < 8 ? 1 : 9) {
+            rows(k, &p->w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
+            assert_rows(d->y, d->z, N, m, p->w.type, k->name);
+        }
+    }
 }
 
 static void test_rows_do_not_depend_on_company_or_column_split(void **state)
 {
-    struct data *d = *state;
-
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
-        enum dtype type = matrix_types[i];
-        int K = k_of(type, 3), N = 131;
-        const struct kernels *k;
-        struct tensor t;
-        struct matrix w;
+        struct packing p =
+            packing_open(matrix_types[i], 131, k_of(matrix_types[i], 3), NULL);
 
-        make(type, N, K, &t);
-        pack(&t, 0, N, &w);
-        for (int f = 0; (k = kernels_available(f)); f++) {
-            for (int r = 0; r < M_MAX; r++)
-                matrix_rows(k, &w, 0, N, 1, d->x + r * LDX, LDX, d->start + r,
-                            d->z + r * LDY, LDY);
-            for (int width = 16; width < 160; width += 48) {
-                wipe(d->y);
-                for (int n = 0; n < N; n += width)
-                    matrix_rows(k, &w, n, n + width < N ? n + width : N, M_MAX,
-                                d->x, LDX, d->start, d->y, LDY);
-                assert_rows(d->y, d->z, N, M_MAX, type, k->name);
-            }
-        }
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        check_company(*state, &p, matrix_rows);
+        packing_close(&p);
     }
 }
 
 static void test_rows_add_to_their_own_output(void **state)
 {
-    struct data *d = *state;
-    const float *self[M_MAX];
+    struct matrix_rig *d = *state;
     const struct kernels *k;
-    struct tensor t;
-    struct matrix w;
+    struct packing p = packing_open(DT_Q4_1, 100, 160, NULL);
 
-    for (int i = 0; i < M_MAX; i++)
-        self[i] = d->y + i * LDY;
-    make(DT_Q4_1, 100, 160, &t);
-    pack(&t, 0, 100, &w);
     for (int f = 0; (k = kernels_available(f)); f++) {
         memcpy(d->y, d->init, sizeof d->y);
-        matrix_rows(k, &w, 0, 100, 9, d->x, LDX, self, d->y, LDY);
-        matrix_rows(k, &w, 0, 100, 9, d->x, LDX, d->start, d->z, LDY);
-        assert_rows(d->y, d->z, 100, 9, w.type, k->name);
+        matrix_rows(k, &p.w, 0, 100, 9, d->x, LDX, d->self, d->y, LDY);
+        matrix_rows(k, &p.w, 0, 100, 9, d->x, LDX, d->start, d->z, LDY);
+        assert_rows(d->y, d->z, 100, 9, p.w.type, k->name);
     }
-    matrix_fini(&w);
-    matrix_data_free(&t);
+    packing_close(&p);
 }
 
 /* --- bf16 --- */
@@ -231,80 +148,52 @@ static float rounded(float x)
 static void test_bf16_rows_multiply_rounded_activations(void **state)
 {
     static const int n_list[] = {1, 16, 33, 150}, k_list[] = {1, 37, 511, 768};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *k;
-    struct tensor t;
-    struct matrix w;
+    struct packing p;
 
     assert_int_equal(kernels_pick("auto", &k, NULL), 0);
     for (int i = 0; i < 4; i++) {
         int K = k_list[i], N = n_list[i], m = 9;
 
-        make(DT_BF16, N, K, &t);
-        tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
-        pack(&t, 0, N, &w);
-        if (!matrix_has_bf16(k, &w)) {
-            matrix_fini(&w);
-            matrix_data_free(&t);
+        p = packing_open(DT_BF16, N, K, d);
+        if (!matrix_has_bf16(k, &p.w)) {
+            packing_close(&p);
             skip();
         }
         wipe(d->y);
-        matrix_rows_bf16(k, &w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
+        matrix_rows_bf16(k, &p.w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
         for (int r = 0; r < m; r++)
             for (int n = 0; n < N; n++) {
                 double y = (double)d->start[r][n], size = fabs(y);
 
                 for (int j = 0; j < K; j++) {
-                    double p = (double)rounded(d->x[r * LDX + j]) *
+                    double t = (double)rounded(d->x[r * LDX + j]) *
                                (double)d->wide[n * K + j];
 
-                    y += p;
-                    size += fabs(p);
+                    y += t;
+                    size += fabs(t);
                 }
                 assert_true(fabs((double)d->y[r * LDY + n] - y) <= 1e-6 * size);
             }
-        assert_true(d->y[(N + 15) / 16 * 16] == CANARY);
-        assert_true(d->y[m * LDY] == CANARY);
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        assert_edges(d->y, N, m);
+        packing_close(&p);
     }
 }
 
 static void test_bf16_rows_do_not_depend_on_company_or_split(void **state)
 {
-    struct data *d = *state;
-    const struct kernels *k;
-    int N = 131, K = 600;
-    struct tensor t;
-    struct matrix w;
+    struct packing p = packing_open(DT_BF16, 131, 600, NULL);
 
-    make(DT_BF16, N, K, &t);
-    pack(&t, 0, N, &w);
-    for (int f = 0; (k = kernels_available(f)); f++) {
-        for (int r = 0; r < M_MAX; r++)
-            matrix_rows_bf16(k, &w, 0, N, 1, d->x + r * LDX, LDX, d->start + r,
-                             d->z + r * LDY, LDY);
-        for (int width = 16; width < 160; width += 48) {
-            wipe(d->y);
-            for (int n = 0; n < N; n += width)
-                matrix_rows_bf16(k, &w, n, n + width < N ? n + width : N, M_MAX,
-                                 d->x, LDX, d->start, d->y, LDY);
-            assert_rows(d->y, d->z, N, M_MAX, w.type, k->name);
-        }
-        for (int m = 1; m < M_MAX; m += m < 8 ? 1 : 9) {
-            matrix_rows_bf16(k, &w, 0, N, m, d->x, LDX, d->start, d->y, LDY);
-            assert_rows(d->y, d->z, N, m, w.type, k->name);
-        }
-    }
-    matrix_fini(&w);
-    matrix_data_free(&t);
+    check_company(*state, &p, matrix_rows_bf16);
+    packing_close(&p);
 }
 
 /* --- packing --- */
 
 static void test_a_range_of_rows_is_packed(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
 
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
@@ -330,7 +219,7 @@ static void test_a_range_of_rows_is_packed(void **state)
 
 static void test_a_transposed_tensor_is_packed(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     struct err e = ERR_INIT;
 
     for (int i = 0; i < 4; i++) { /* the plain types */
@@ -364,7 +253,7 @@ static void test_several_tensors_are_packed_below_each_other(void **state)
         {DT_F64, DT_F64, DT_F64},
     };
     static const int rows[3] = {20, 16, 7};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     struct err e = ERR_INIT;
 
     for (size_t i = 0; i < COUNT(types); i++) {
@@ -398,21 +287,19 @@ static void test_several_tensors_are_packed_below_each_other(void **state)
 static void test_packed_blocks_are_about_as_large_as_in_the_file(void **state)
 {
     for (int i = 0; i < N_MATRIX_TYPES; i++) {
-        struct tensor t;
-        struct matrix w;
+        struct packing p;
 
         if (matrix_types[i] == DT_F64)
             continue;
-        make(matrix_types[i], 64, 1536, &t);
-        pack(&t, 0, 64, &w);
-        assert_true((double)w.bytes <= 1.05 * (double)t.bytes);
-        assert_int_equal((uintptr_t)w.data % 64, 0);
-        assert_int_equal(w.panel % 64, 0);
-        assert_int_equal(matrix_quantised(&w),
+        p = packing_open(matrix_types[i], 64, 1536, NULL);
+        assert_true((double)p.w.bytes <= 1.05 * (double)p.t.bytes);
+        assert_int_equal((uintptr_t)p.w.data % 64, 0);
+        assert_int_equal(p.w.panel % 64, 0);
+        assert_int_equal(matrix_quantised(&p.w),
                          dtype_quantised(matrix_types[i]) != 0);
-        matrix_fini(&w);
-        assert_null(w.data);
-        matrix_data_free(&t);
+        matrix_fini(&p.w);
+        assert_null(p.w.data);
+        matrix_data_free(&p.t);
     }
 }
 
@@ -471,5 +358,5 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_packed_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, matrix_rig_open, matrix_rig_close);
 }

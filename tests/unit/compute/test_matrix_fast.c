@@ -3,87 +3,13 @@
  * (in double), the promise of kernels.h, and the error against the exact way.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/base/mem.h"
-#include "engine/base/rng.h"
-#include "engine/compute/kernels.h"
-#include "engine/compute/matrix.h"
-#include "tests/support/matrix_data.h"
-#include "tests/support/unit.h"
-
-#define M_MAX 70
-#define N_MAX 150
-#define K_MAX 768
-#define LDX (K_MAX + 5)
-#define LDY (N_MAX + 10 + 5)
-#define CANARY 12345.0f
-
-struct data {
-    float wide[N_MAX * K_MAX], x[M_MAX * LDX], init[M_MAX * LDY];
-    float y[M_MAX * LDY], z[M_MAX * LDY];
-    const float *start[M_MAX];
-    void *mem, *mem2;
-};
-
-static int setup(void **state)
-{
-    struct data *d = mem_zalloc(sizeof *d);
-    struct rng r;
-
-    if (!d)
-        return -1;
-    rng_init(&r, 22);
-    for (int i = 0; i < M_MAX * LDX; i++)
-        d->x[i] = (float)rng_normal(&r);
-    for (int i = 0; i < M_MAX * LDY; i++)
-        d->init[i] = (float)rng_normal(&r);
-    for (int i = 0; i < M_MAX; i++)
-        d->start[i] = d->init + i * LDY;
-    d->mem = mem_aligned(qrows_bytes(M_MAX, K_MAX));
-    d->mem2 = mem_aligned(qrows_bytes(M_MAX, K_MAX));
-    *state = d;
-    return d->mem && d->mem2 ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct data *d = *state;
-
-    mem_aligned_free(d->mem);
-    mem_aligned_free(d->mem2);
-    mem_free(d);
-    return 0;
-}
-
-static void make(enum dtype type, int N, int K, struct tensor *t,
-                 struct matrix *w)
-{
-    struct matrix_rows_of from = {t, 0, N, K, 0};
-    struct err e = ERR_INIT;
-
-    if (matrix_data(type, N, K, (uint64_t)type, t) || matrix_pack(&from, w, &e))
-        fail_msg("%s", e.msg);
-}
-
-static void wipe(float *y)
-{
-    for (int i = 0; i < M_MAX * LDY; i++)
-        y[i] = CANARY;
-}
-
-static void assert_rows(const float *a, const float *b, int N, int m,
-                        enum dtype type, const char *family)
-{
-    for (int r = 0; r < m; r++)
-        if (memcmp(a + r * LDY, b + r * LDY, (size_t)N * sizeof *a))
-            fail_msg("%s, %s: row %d of %d differs", dtype_name(type), family,
-                     r, m);
-}
+#include "tests/support/matrix_rig.h"
 
 /* --- quantising --- */
 
 static void test_quantise_follows_its_definition(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *k;
     struct qrows q;
 
@@ -121,7 +47,7 @@ static void test_quantise_follows_its_definition(void **state)
 static void test_quantise_of_zeros_tiny_and_huge_numbers(void **state)
 {
     static const float level[] = {0.0f, 1e-45f, 0x1p-101f, 0x1p-100f, 3e38f};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *k;
     struct qrows q;
     float x[32];
@@ -141,13 +67,11 @@ static void test_quantise_of_zeros_tiny_and_huge_numbers(void **state)
 static void test_a_number_that_is_not_finite_shows_in_its_row_only(void **state)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *k;
-    struct tensor t;
-    struct matrix w;
     struct qrows q;
+    struct packing p = packing_open(DT_Q8_0, 40, 96, NULL);
 
-    make(DT_Q8_0, 40, 96, &t, &w);
     qrows_bind(&q, d->mem, 4, 96);
     for (int f = 0; (k = kernels_available(f)); f++)
         for (int i = 0; i < 3; i++) {
@@ -156,13 +80,12 @@ static void test_a_number_that_is_not_finite_shows_in_its_row_only(void **state)
             d->x[2 * LDX + 95] = bad[i];
             matrix_quantise(k, d->x, LDX, 0, 4, &q);
             d->x[2 * LDX + 95] = was;
-            matrix_rows_q(k, &w, 0, 40, 0, 4, &q, NULL, d->y, LDY);
+            matrix_rows_q(k, &p.w, 0, 40, 0, 4, &q, NULL, d->y, LDY);
             for (int r = 0; r < 4; r++)
                 for (int n = 0; n < 40; n++)
                     assert_int_equal(isnan(d->y[r * LDY + n]) != 0, r == 2);
         }
-    matrix_fini(&w);
-    matrix_data_free(&t);
+    packing_close(&p);
 }
 
 /* --- products --- */
@@ -202,7 +125,7 @@ static double cancellation(enum dtype type)
 static void test_rows_follow_the_definition(void **state)
 {
     static const int n_list[] = {1, 33, 150};
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
 
     for (int i = 4; i < N_MATRIX_TYPES; i++)
         for (int j = 0; j < 3; j++) {
@@ -210,17 +133,14 @@ static void test_rows_follow_the_definition(void **state)
             int K = dtype_block(type) * (3 - j), N = n_list[j], m = 9;
             double unit = 1e-6 * cancellation(type);
             const struct kernels *k;
-            struct tensor t;
-            struct matrix w;
             struct qrows q;
+            struct packing p = packing_open(type, N, K, d);
 
-            make(type, N, K, &t, &w);
-            tensor_read(&t, 0, (size_t)N * (size_t)K, d->wide);
             qrows_bind(&q, d->mem, m, K);
             for (int f = 0; (k = kernels_available(f)); f++) {
                 matrix_quantise(k, d->x, LDX, 0, m, &q);
                 wipe(d->y);
-                matrix_rows_q(k, &w, 0, N, 0, m, &q, d->start, d->y, LDY);
+                matrix_rows_q(k, &p.w, 0, N, 0, m, &q, d->start, d->y, LDY);
                 for (int r = 0; r < m; r++)
                     for (int n = 0; n < N; n++) {
                         double size = fabs((double)d->start[r][n]);
@@ -233,40 +153,36 @@ static void test_rows_follow_the_definition(void **state)
                                      dtype_name(type), k->name, r, n,
                                      (double)d->y[r * LDY + n], y);
                     }
-                assert_true(d->y[(N + 15) / 16 * 16] == CANARY);
-                assert_true(d->y[m * LDY] == CANARY);
+                assert_edges(d->y, N, m);
             }
-            matrix_fini(&w);
-            matrix_data_free(&t);
+            packing_close(&p);
         }
 }
 
 static void test_rows_do_not_depend_on_company_place_or_split(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
 
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = dtype_block(type) * 3, N = 131;
         const struct kernels *k;
-        struct tensor t;
-        struct matrix w;
         struct qrows q, one;
+        struct packing p = packing_open(type, N, K, NULL);
 
-        make(type, N, K, &t, &w);
         qrows_bind(&q, d->mem, M_MAX, K);
         qrows_bind(&one, d->mem2, 1, K);
         for (int f = 0; (k = kernels_available(f)); f++) {
             matrix_quantise(k, d->x, LDX, 0, M_MAX, &q);
             for (int r = 0; r < M_MAX; r++) {
                 matrix_quantise(k, d->x + r * LDX, LDX, 0, 1, &one);
-                matrix_rows_q(k, &w, 0, N, 0, 1, &one, d->start + r,
+                matrix_rows_q(k, &p.w, 0, N, 0, 1, &one, d->start + r,
                               d->z + r * LDY, LDY);
             }
             for (int m = 1; m <= M_MAX; m += m < 12 ? 1 : 29) {
                 wipe(d->y);
                 for (int r0 = 0; r0 < M_MAX; r0 += m)
-                    matrix_rows_q(k, &w, 0, N, r0,
+                    matrix_rows_q(k, &p.w, 0, N, r0,
                                   r0 + m < M_MAX ? m : M_MAX - r0, &q, d->start,
                                   d->y, LDY);
                 assert_rows(d->y, d->z, N, M_MAX, type, k->name);
@@ -274,30 +190,27 @@ static void test_rows_do_not_depend_on_company_place_or_split(void **state)
             for (int width = 16; width < 160; width += 48) {
                 wipe(d->y);
                 for (int n = 0; n < N; n += width)
-                    matrix_rows_q(k, &w, n, n + width < N ? n + width : N, 0,
+                    matrix_rows_q(k, &p.w, n, n + width < N ? n + width : N, 0,
                                   M_MAX, &q, d->start, d->y, LDY);
                 assert_rows(d->y, d->z, N, M_MAX, type, k->name);
             }
         }
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        packing_close(&p);
     }
 }
 
 static void test_rows_touch_nothing_outside_their_range(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *k;
-    struct tensor t;
-    struct matrix w;
     struct qrows q;
+    struct packing p = packing_open(DT_Q4_1, 130, 64, NULL);
 
-    make(DT_Q4_1, 130, 64, &t, &w);
     qrows_bind(&q, d->mem, 20, 64);
     for (int f = 0; (k = kernels_available(f)); f++) {
         matrix_quantise(k, d->x, LDX, 0, 20, &q);
         wipe(d->y);
-        matrix_rows_q(k, &w, 16, 64, 3, 9, &q, d->start, d->y, LDY);
+        matrix_rows_q(k, &p.w, 16, 64, 3, 9, &q, d->start, d->y, LDY);
         for (int i = 0; i < M_MAX * LDY; i++) {
             int n = i % LDY, r = i / LDY;
             int in = r >= 3 && r < 12 && n >= 16 && n < 64;
@@ -305,41 +218,34 @@ static void test_rows_touch_nothing_outside_their_range(void **state)
             assert_int_equal(d->y[i] == CANARY, !in);
         }
     }
-    matrix_fini(&w);
-    matrix_data_free(&t);
+    packing_close(&p);
 }
 
 static void test_rows_start_from_zero_or_their_own_output(void **state)
 {
-    struct data *d = *state;
-    const float *self[M_MAX];
+    struct matrix_rig *d = *state;
     const struct kernels *k;
-    struct tensor t;
-    struct matrix w;
     struct qrows q;
+    struct packing p = packing_open(DT_Q6_K, 100, 512, NULL);
 
-    for (int i = 0; i < M_MAX; i++)
-        self[i] = d->y + i * LDY;
-    make(DT_Q6_K, 100, 512, &t, &w);
     qrows_bind(&q, d->mem, 9, 512);
     for (int f = 0; (k = kernels_available(f)); f++) {
         matrix_quantise(k, d->x, LDX, 0, 9, &q);
         memset(d->y, 0, sizeof d->y);
-        matrix_rows_q(k, &w, 0, 100, 0, 9, &q, self, d->y, LDY);
-        matrix_rows_q(k, &w, 0, 100, 0, 9, &q, NULL, d->z, LDY);
-        assert_rows(d->y, d->z, 100, 9, w.type, k->name);
+        matrix_rows_q(k, &p.w, 0, 100, 0, 9, &q, d->self, d->y, LDY);
+        matrix_rows_q(k, &p.w, 0, 100, 0, 9, &q, NULL, d->z, LDY);
+        assert_rows(d->y, d->z, 100, 9, p.w.type, k->name);
         memcpy(d->y, d->init, sizeof d->y);
-        matrix_rows_q(k, &w, 0, 100, 0, 9, &q, self, d->y, LDY);
-        matrix_rows_q(k, &w, 0, 100, 0, 9, &q, d->start, d->z, LDY);
-        assert_rows(d->y, d->z, 100, 9, w.type, k->name);
+        matrix_rows_q(k, &p.w, 0, 100, 0, 9, &q, d->self, d->y, LDY);
+        matrix_rows_q(k, &p.w, 0, 100, 0, 9, &q, d->start, d->z, LDY);
+        assert_rows(d->y, d->z, 100, 9, p.w.type, k->name);
     }
-    matrix_fini(&w);
-    matrix_data_free(&t);
+    packing_close(&p);
 }
 
 static void test_families_with_fma_give_the_same_bits(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
     const struct kernels *first = kernels_available(1), *k;
 
     if (!first)
@@ -347,25 +253,22 @@ static void test_families_with_fma_give_the_same_bits(void **state)
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         int K = dtype_block(type) * 3, N = 131, m = 13;
-        struct tensor t;
-        struct matrix w;
         struct qrows q, other;
+        struct packing p = packing_open(type, N, K, NULL);
 
-        make(type, N, K, &t, &w);
         qrows_bind(&q, d->mem, m, K);
         qrows_bind(&other, d->mem2, m, K);
         memset(d->mem, 0, qrows_bytes(m, K));
         matrix_quantise(first, d->x, LDX, 0, m, &q);
-        matrix_rows_q(first, &w, 0, N, 0, m, &q, d->start, d->z, LDY);
+        matrix_rows_q(first, &p.w, 0, N, 0, m, &q, d->start, d->z, LDY);
         for (int f = 2; (k = kernels_available(f)); f++) {
             memset(d->mem2, 0, qrows_bytes(m, K));
             matrix_quantise(k, d->x, LDX, 0, m, &other);
             assert_memory_equal(d->mem, d->mem2, qrows_bytes(m, K));
-            matrix_rows_q(k, &w, 0, N, 0, m, &other, d->start, d->y, LDY);
+            matrix_rows_q(k, &p.w, 0, N, 0, m, &other, d->start, d->y, LDY);
             assert_rows(d->y, d->z, N, m, type, k->name);
         }
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        packing_close(&p);
     }
 }
 
@@ -374,23 +277,21 @@ static void test_families_with_fma_give_the_same_bits(void **state)
  * and so in the product of independent weights. */
 static void test_the_error_against_exact_is_that_of_8_bits(void **state)
 {
-    struct data *d = *state;
+    struct matrix_rig *d = *state;
 
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         const struct kernels *k = NULL;
         int K = dtype_block(type) * (dtype_block(type) > 32 ? 3 : 24), N = 100;
         double err = 0.0, all = 0.0;
-        struct tensor t;
-        struct matrix w;
         struct qrows q;
+        struct packing p = packing_open(type, N, K, NULL);
 
-        make(type, N, K, &t, &w);
         qrows_bind(&q, d->mem, 20, K);
         assert_int_equal(kernels_pick("auto", &k, NULL), 0);
         matrix_quantise(k, d->x, LDX, 0, 20, &q);
-        matrix_rows_q(k, &w, 0, N, 0, 20, &q, NULL, d->y, LDY);
-        matrix_rows(k, &w, 0, N, 20, d->x, LDX, NULL, d->z, LDY);
+        matrix_rows_q(k, &p.w, 0, N, 0, 20, &q, NULL, d->y, LDY);
+        matrix_rows(k, &p.w, 0, N, 20, d->x, LDX, NULL, d->z, LDY);
         for (int r = 0; r < 20; r++)
             for (int n = 0; n < N; n++) {
                 double z = (double)d->z[r * LDY + n];
@@ -401,8 +302,7 @@ static void test_the_error_against_exact_is_that_of_8_bits(void **state)
             }
         assert_true(sqrt(err / all) < 0.008);
         assert_true(sqrt(err / all) > 0.001); /* it is the fast way */
-        matrix_fini(&w);
-        matrix_data_free(&t);
+        packing_close(&p);
     }
 }
 
@@ -421,5 +321,5 @@ int main(void)
         cmocka_unit_test(test_the_error_against_exact_is_that_of_8_bits),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, matrix_rig_open, matrix_rig_close);
 }

@@ -1,8 +1,8 @@
 /* Token ids against llama.cpp and Hugging Face tokenizers: the strings of
- * llama.cpp's own vocabularies (byte-level BPE, SentencePiece, WordPiece), 3,000
- * lines of mixed text, and SmolLM2's control tokens. $SEQD_SHARED (default
- * ../shared) has the data, $SEQD_MODELS the real checkpoints; what is missing
- * is skipped.
+ * llama.cpp's own vocabularies (byte-level BPE, SentencePiece, WordPiece),
+ * 3,000 lines of mixed text, and SmolLM2's control tokens. $SEQD_SHARED
+ * (default ../shared) has the data, $SEQD_MODELS the real checkpoints; what is
+ * missing is skipped.
  *
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>

@@ -48,8 +48,9 @@ struct fake_config {
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 
-/* fake_dir: a checkpoint directory (temp_dir.h) at path [64]; fake_files: one of
- * this config.json, with the tokenizer of c, if any. Failures fail the test. */
+/* fake_dir: a checkpoint directory (temp_dir.h) at path [64]; fake_files: one
+ * of this config.json, with the tokenizer of c, if any. Failures fail the test.
+ * */
 void fake_dir(const struct fake_config *c, char *path);
 void fake_files(const struct fake_config *c, const char *config, char *path);
 

@@ -2,7 +2,8 @@
 # Hold the tree against its layers (server -> engine <- models):
 #
 #   includes   each file includes only what its layer may see; inside engine/
-#              base < compute < checkpoint < text < run
+#              base < compute < checkpoint < text < run, inside engine/run/
+#              as run_order says
 #   unique     no two sources have one name
 #   names      no architecture is named in the code of engine/ and server/
 #   heap       the heap is touched in engine/base/mem.c alone
@@ -48,6 +49,7 @@ check_includes() {
         done < <(grep -n '^[[:space:]]*#[[:space:]]*include' "$f" |
             sed -E 's/^([0-9]+):[^<"]*(["<][^>"]*)[">].*/\1:\2/')
     done < <(sources engine models server)
+    check_run_order
 }
 
 # The order inside engine/: a folder sees itself and those before it.
@@ -62,6 +64,31 @@ inside_engine() { # FILE "INCLUDED
         [ "$d" = "$inner" ] && return 1
     done
     return 1
+}
+
+# The order inside engine/run/: a file sees those before it. engine.h is what
+# everything serves, engine.c what knows all of them; task.h what a task is.
+run_order="engine_options. arch. pages. state. subwords. sampler. pace."
+run_order="$run_order engine.h task/task.h model. job. queue. batch. task/"
+run_order="$run_order runner lane. engine. eval."
+place_in_run() { # FILE: its number in run_order
+    local i=0 d
+    for d in $run_order; do
+        case $1 in engine/run/$d*) echo $i && return ;; esac
+        i=$((i + 1))
+    done
+    wrong "$1: not in run_order of tools/layers.sh"
+}
+
+check_run_order() {
+    local f name at
+    while read -r f; do
+        at=$(place_in_run "$f")
+        while read -r name; do
+            [ "$(place_in_run "$name")" -le "${at:-0}" ] ||
+                wrong "$f: may not include $name, which comes later"
+        done < <(sed -nE 's|^#include "(engine/run/.*)"|\1|p' "$f")
+    done < <(sources engine/run)
 }
 
 # may_include FILE NAME: NAME still has its opening quote or bracket.

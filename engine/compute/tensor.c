@@ -49,38 +49,19 @@ int dtype_quantised(enum dtype d)
     return dtype_block(d) > 1;
 }
 
-static void read_f64(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        double v;
-        memcpy(&v, p + 8 * i, sizeof(v));
-        dst[i] = (float)v;
+#define READER(name, type)                                                     \
+    static void name(const uint8_t *p, size_t n, float *dst)                   \
+    {                                                                          \
+        for (size_t i = 0; i < n; i++) {                                       \
+            type v;                                                            \
+            memcpy(&v, p + sizeof(v) * i, sizeof(v));                          \
+            dst[i] = (float)v;                                                 \
+        }                                                                      \
     }
-}
-
-static void read_i64(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        int64_t v;
-        memcpy(&v, p + 8 * i, sizeof(v));
-        dst[i] = (float)v;
-    }
-}
-
-static void read_i32(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        int32_t v;
-        memcpy(&v, p + 4 * i, sizeof(v));
-        dst[i] = (float)v;
-    }
-}
-
-static void read_u8(const uint8_t *p, size_t n, float *dst)
-{
-    for (size_t i = 0; i < n; i++)
-        dst[i] = (float)p[i];
-}
+READER(read_f64, double)
+READER(read_i64, int64_t)
+READER(read_i32, int32_t)
+READER(read_u8, uint8_t)
 
 static void read_half(const uint8_t *p, size_t n, int bf16, float *dst)
 {

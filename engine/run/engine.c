@@ -125,35 +125,35 @@ static int snapshot(struct engine *g, struct lane **l)
     return n;
 }
 
-static int is_taken(struct engine *g, const char *name)
+/* The lane of a model, or (m NULL) of a name; under mu. */
+static struct lane *look_up(const struct engine *g, const struct model *m,
+                            const char *name)
 {
-    struct lane *l[MAX_MODELS];
-    int n = snapshot(g, l);
-    for (int i = 0; i < n; i++)
-        if (strcmp(l[i]->model->name, name) == 0)
-            return 1;
-    return 0;
+    for (int i = 0; i < g->n_lanes; i++) {
+        const struct model *at = g->lane[i]->model;
+        if (at == m || (!m && strcmp(at->name, name) == 0))
+            return g->lane[i];
+    }
+    return NULL;
 }
 
-static struct lane *find_lane(struct engine *g, const struct model *m)
+static struct lane *find_lane(struct engine *g, const struct model *m,
+                              const char *name)
 {
-    struct lane *l[MAX_MODELS];
-    int n = snapshot(g, l);
-    for (int i = 0; i < n; i++)
-        if (l[i]->model == m)
-            return l[i];
-    return NULL;
+    pthread_mutex_lock(&g->s.mu);
+    struct lane *l = look_up(g, m, name);
+    pthread_mutex_unlock(&g->s.mu);
+    return l;
 }
 
 static int add_lane(struct engine *g, struct lane *l, struct err *e)
 {
+    const char *name = l->model->name;
     int rc = 0;
-    int taken = is_taken(g, l->model->name);
 
     pthread_mutex_lock(&g->s.mu);
-    if (taken)
-        rc =
-            err_set(e, ERR_INVALID, "model name '%s' is taken", l->model->name);
+    if (look_up(g, NULL, name))
+        rc = err_set(e, ERR_INVALID, "model name '%s' is taken", name);
     else if (g->n_lanes == MAX_MODELS)
         rc = err_set(e, ERR_TOO_LARGE, "at most %d models", MAX_MODELS);
     else
@@ -182,7 +182,7 @@ int engine_load(struct engine *g, const char *name, const char *dir,
     struct model *m;
     struct lane *l;
 
-    if (is_taken(g, name))
+    if (find_lane(g, NULL, name))
         return err_set(e, ERR_INVALID, "model name '%.64s' is taken", name);
     if (model_open(&o, &m, e) || lane_open(m, &g->s, &l, e))
         return -1;
@@ -214,17 +214,14 @@ int engine_model(struct engine *g, const char *name, const struct task *task,
         if (!task || model_can(l[i]->model, task))
             found = l[i]->model;
     }
-    if (!found && name && !named) {
-        return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
-                          "no model '%.64s'", name);
-    }
-    if (!found && name) {
-        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
-                          "model '%.64s' does not have this task", name);
-    }
     if (!found) {
+        if (name && !named)
+            return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
+                              "no model '%.64s'", name);
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
-                          "no model has this task");
+                          name ? "model '%.64s' does not have this task"
+                               : "no model has this task",
+                          name);
     }
     model_retain(found);
     *out = found;
@@ -268,20 +265,36 @@ const struct engine_options *engine_get_options(const struct engine *g)
 
 /* --- jobs --- */
 
+/* Both references: the runner has not seen these jobs. */
 static void drop_jobs(struct job **jobs, int n)
 {
     for (int i = 0; i < n; i++) {
-        job_release(jobs[i]); /* the submitter's reference */
-        job_release(jobs[i]); /* the runner's, who never saw it */
+        job_unref(jobs[i]);
+        job_release(jobs[i]);
         jobs[i] = NULL;
     }
+}
+
+/* The job that a spec asks for, in its lane; it fits the budget. */
+static int new_job(const struct job_spec *spec, struct lane *l,
+                   struct job **out, struct err *e)
+{
+    if (job_new(spec, out, e))
+        return -1;
+    lane_retain(l);
+    (*out)->lane = l;
+    if (runner_fits(l->runner, *out, e)) {
+        drop_jobs(out, 1);
+        return -1;
+    }
+    return 0;
 }
 
 int engine_submit(struct engine *g, const struct job_spec *specs, int n,
                   struct job **jobs, struct err *e)
 {
     struct err one = ERR_INIT;
-    struct lane *lane = n > 0 ? find_lane(g, specs[0].model) : NULL;
+    struct lane *lane = n > 0 ? find_lane(g, specs[0].model, "") : NULL;
 
     if (n < 1)
         return err_set(e, ERR_INVALID, "no items");
@@ -296,7 +309,7 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
     for (int i = 0; i < n; i++) {
         int rc = specs[i].model != specs[0].model
                      ? err_set(&one, ERR_INVALID, "items of several models")
-                     : job_new(&specs[i], lane, &jobs[i], &one);
+                     : new_job(&specs[i], lane, &jobs[i], &one);
         if (rc) {
             char param[32];
             snprintf(param, sizeof(param), "input[%d]", i);
@@ -312,6 +325,21 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
         return -1;
     }
     return 0;
+}
+
+void job_cancel(struct job *j)
+{
+    atomic_store(&j->cancel, 1);
+    runner_cancelled(j->lane->runner);
+}
+
+void job_release(struct job *j)
+{
+    if (!j)
+        return;
+    struct lane *l = j->lane;
+    job_unref(j);
+    lane_release(l); /* the runner gives its reference before it ends */
 }
 
 /* --- shutdown --- */

@@ -7,7 +7,6 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-#include "engine/run/runner.h"
 #include "engine/run/task/task.h"
 
 static int check_ids(const struct model *m, const struct span *in,
@@ -80,12 +79,16 @@ static void job_free(struct job *j)
     mem_free(j->tokens);
     mem_free(j->fork);
     mem_aligned_free(j->attention);
-    lane_release(j->lane);
     mem_free(j);
 }
 
-int job_new(const struct job_spec *spec, struct lane *lane, struct job **out,
-            struct err *e)
+void job_unref(struct job *j)
+{
+    if (atomic_fetch_sub(&j->refs, 1) == 1)
+        job_free(j);
+}
+
+int job_new(const struct job_spec *spec, struct job **out, struct err *e)
 {
     const struct task *t = spec->task;
 
@@ -103,8 +106,6 @@ int job_new(const struct job_spec *spec, struct lane *lane, struct job **out,
     if (!j)
         return err_nomem(e);
     atomic_store(&j->refs, 1);
-    j->lane = lane;
-    lane_retain(lane);
     j->model = spec->model;
     j->deadline_us = spec->deadline_us;
     j->on_event = spec->on_event;
@@ -118,7 +119,7 @@ int job_new(const struct job_spec *spec, struct lane *lane, struct job **out,
     for (int i = 0; i < MAX_PORTS; i++)
         j->res.prompt_tokens += j->in[i].n;
     j->task = t;
-    if (t->init(j, spec->params, e) || runner_fits(lane->runner, j, e)) {
+    if (t->init(j, spec->params, e)) {
         job_free(j);
         return -1;
     }
@@ -227,18 +228,6 @@ void job_lose_state(struct job *j, struct seq_store *st)
 }
 
 /* --- the handle (engine.h) --- */
-
-void job_cancel(struct job *j)
-{
-    atomic_store(&j->cancel, 1);
-    runner_cancelled(j->lane->runner);
-}
-
-void job_release(struct job *j)
-{
-    if (j && atomic_fetch_sub(&j->refs, 1) == 1)
-        job_free(j);
-}
 
 const struct job_result *job_result(const struct job *j)
 {

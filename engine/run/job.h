@@ -15,7 +15,6 @@
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
-#include "engine/run/lane.h"
 #include "engine/run/state.h"
 
 enum job_end { JOB_OPEN, JOB_ENDED, JOB_BROKEN };
@@ -24,7 +23,7 @@ struct job {
     atomic_int refs;
     atomic_int cancel; /* set by job_cancel, read by the runner */
     struct job *next;  /* in the queue, then in the runner's pending list */
-    struct lane *lane;
+    struct lane *lane; /* for the submitter's reference */
     const struct model *model; /* the lane's */
     const struct task *task;
     void *own;          /* the task's state */
@@ -61,10 +60,11 @@ struct job {
 };
 
 /* job_new: copies what the spec points to. The job starts with two references
- * (submitter and runner) and retains the lane. ERR_INVALID (without param:
+ * (submitter and runner) and without a lane. ERR_INVALID (without param:
  * the caller knows the index), ERR_TOO_LARGE, ERR_UNSUPPORTED, ERR_NOMEM. */
-int job_new(const struct job_spec *spec, struct lane *lane, struct job **out,
-            struct err *e);
+int job_new(const struct job_spec *spec, struct job **out, struct err *e);
+/* job_unref: one reference less; the last one frees. */
+void job_unref(struct job *j);
 
 /* job_rows: the input of a port from row `at` on, n rows; of port 0 also what
  * was made. */

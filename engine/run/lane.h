@@ -1,6 +1,7 @@
 /* lane: a loaded model and the runner that serves it. The engine owns lanes and
- * knows both sides; a model knows no runner. Jobs hold a reference: the last
- * one frees both, engine or no engine, so that job_cancel is safe at any time.
+ * knows both sides; a model knows no runner. A submitter's reference to a job
+ * holds one to its lane: the last one frees both, engine or no engine, so that
+ * job_cancel is safe at any time.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_LANE_H

@@ -317,5 +317,12 @@ int model_max_tokens(const struct model *m, int port)
 
 int model_can(const struct model *m, const struct task *task)
 {
-    return task_fits(task, &m->info);
+    const struct port *p = &m->info.state.port[PORT_TARGET];
+    unsigned has = (p->unit == UNIT_TOKENS ? TASK_TOKENS : 0) |
+                   (p->whole ? TASK_WHOLE : TASK_APPEND) |
+                   (m->info.state.n_ports > 1 ? TASK_SOURCE : 0);
+
+    return m->info.cols[task->output] > 0 &&
+           (task->needs & ~has & ~TASK_STREAM) == 0 &&
+           (has & TASK_SOURCE) == (task->needs & TASK_SOURCE);
 }

@@ -73,7 +73,7 @@ void runner_end_job(struct runner *r, struct job *j, int64_t now)
     } else {
         emit(r, j, JOB_FAILED);
     }
-    job_release(j);
+    job_unref(j);
 }
 
 /* n jobs are no longer open; the last one wakes whoever drains. */

@@ -9,9 +9,10 @@
 
 #include "engine/run/batch.h"
 #include "engine/run/model.h"
+#include "engine/run/pace.h"
 #include "engine/run/queue.h"
 #include "engine/run/runner.h"
-#include "engine/run/pace.h"
+#include "engine/run/sampler.h"
 #include "engine/run/task/task.h"
 
 struct runner_metrics {

@@ -184,31 +184,20 @@ static int isa_all_finite(int n, const float *x)
 
 /* --- widening --- */
 
-static void isa_widen_bf16(size_t n, const uint16_t *x, float *y)
-{
-    uint16_t rest[16] = {0};
-    size_t i = 0;
-
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_from_bf16(x + i));
-    if (i < n) {
-        memcpy(rest, x + i, (n - i) * sizeof *x);
-        v_store_part(y + i, v_from_bf16(rest), (int)(n - i));
+#define WIDEN(name, widened)                                                   \
+    static void name(size_t n, const uint16_t *x, float *y)                    \
+    {                                                                          \
+        uint16_t rest[16] = {0};                                               \
+        size_t i = 0;                                                          \
+        for (; i + 16 <= n; i += 16)                                           \
+            v_store(y + i, widened(x + i));                                    \
+        if (i < n) {                                                           \
+            memcpy(rest, x + i, (n - i) * sizeof *x);                          \
+            v_store_part(y + i, widened(rest), (int)(n - i));                  \
+        }                                                                      \
     }
-}
-
-static void isa_widen_f16(size_t n, const uint16_t *x, float *y)
-{
-    uint16_t rest[16] = {0};
-    size_t i = 0;
-
-    for (; i + 16 <= n; i += 16)
-        v_store(y + i, v_from_f16(x + i));
-    if (i < n) {
-        memcpy(rest, x + i, (n - i) * sizeof *x);
-        v_store_part(y + i, v_from_f16(rest), (int)(n - i));
-    }
-}
+WIDEN(isa_widen_bf16, v_from_bf16)
+WIDEN(isa_widen_f16, v_from_f16)
 
 /* --- gemm_rows ---
  * A tile is `rows` rows times `panels` panels of 16 columns, all of whose sums

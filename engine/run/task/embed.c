@@ -8,7 +8,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-#include "engine/run/task/task.h"
+#include "engine/run/task/task_impl.h"
 
 struct embed {
     struct embed_result res;

@@ -17,7 +17,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/run/model.h"
-#include "engine/run/task/task.h"
+#include "engine/run/task/task_impl.h"
 
 #define MAX_STOPS 16
 #define MAX_STOP_BYTES 256

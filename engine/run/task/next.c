@@ -10,6 +10,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
+#include "engine/run/sampler.h"
 #include "engine/run/task/next_impl.h"
 
 #define MAX_TOP_K 1000

@@ -6,7 +6,7 @@
 #define SEQD_NEXT_IMPL_H
 
 #include "engine/run/task/next.h"
-#include "engine/run/task/task.h"
+#include "engine/run/task/task_impl.h"
 
 /* next_check: top_k and temperature. ERR_INVALID. */
 int next_check(const struct next_params *p, struct err *e);

@@ -8,7 +8,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-#include "engine/run/task/task.h"
+#include "engine/run/task/task_impl.h"
 
 #define CHUNK 64 /* rows of logits at a time */
 

@@ -1,21 +1,10 @@
-/* task: see task.h. What the tasks share.
+/* task: see task_impl.h.
  *
  * SPDX-License-Identifier: MIT */
-#include "engine/run/task/task.h"
+#include "engine/run/task/task_impl.h"
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
-
-int task_fits(const struct task *t, const struct model_info *info)
-{
-    const struct port *p = &info->state.port[PORT_TARGET];
-    unsigned has = (p->unit == UNIT_TOKENS ? TASK_TOKENS : 0) |
-                   (p->whole ? TASK_WHOLE : TASK_APPEND) |
-                   (info->state.n_ports > 1 ? TASK_SOURCE : 0);
-
-    return info->cols[t->output] > 0 && (t->needs & ~has & ~TASK_STREAM) == 0 &&
-           (has & TASK_SOURCE) == (t->needs & TASK_SOURCE);
-}
 
 /* Rows of a port that the job has, and is to feed. */
 static int rows_of(const struct job *j, int port)

@@ -21,6 +21,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
+#include "engine/run/sampler.h"
 #include "engine/run/subwords.h"
 #include "engine/run/task/next_impl.h"
 

@@ -7,7 +7,7 @@ layers=$top/tools/layers.sh
 
 # A small sound tree; `plant FILE TEXT` adds to it.
 tree() {
-    rm -rf "$work/t" && mkdir -p "$work/t"/{engine/{base,text},models/{rnn,train},server/http,b}
+    rm -rf "$work/t" && mkdir -p "$work/t"/{engine/{base,run,text},models/{rnn,train},server/http,b}
     cd "$work/t" || return 1
     echo '#include "engine/base/a.h"
 /* the lstm of a comment is fine */
@@ -65,6 +65,12 @@ plant_down() {
     "$layers" -C "$work/t" includes
 }
 check layers_accepts_an_include_down_in_engine plant_down
+up_in_run() {
+    plant engine/run/job.h '#include "engine/run/runner.h"'
+    fails_with 'job.h: may not include engine/run/runner.h, which comes later' \
+        "$layers" -C "$work/t" includes
+}
+check layers_refuses_an_include_up_in_run up_in_run
 two_of_one_name() {
     plant engine/text/a.c ''
     fails_with 'two files of one name: a.c' "$layers" -C "$work/t" unique

@@ -17,6 +17,7 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
 {
     size_t n = (size_t)max_items;
     int cols = 1;
+
     memset(p, 0, sizeof *p);
     for (int i = 0; i < N_OUT; i++)
         if (i != OUT_ATTENTION && info->cols[i] > cols)
@@ -135,9 +136,11 @@ int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
                               .port = port,
                               .in = *in,
                               .w = &p->want[BATCH_MAX_WANTS * i]};
-    for (int k = 0; k < n_w; k++)
+    for (int k = 0; k < n_w; k++) {
         add_want(p, it, &w[k], NULL);
-    if (j->attention && port == PORT_TARGET && s->s.len[port] == 0) {
+        p->n_floats += (size_t)w[k].n * (size_t)j->model->info.cols[w[k].kind];
+    }
+    if (n_w > 0 && j->attention && s->s.len[port] == 0) {
         add_want(p, it, &(struct want){.kind = OUT_ATTENTION, .n = in->n},
                  j->attention);
     }
@@ -191,6 +194,7 @@ static struct job *cut_short(const struct batch_plan *p, int n_decode,
 void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
 {
     p->b.n_item = p->b.n_tokens = p->b.n_rows = p->n_starved = 0;
+    p->n_floats = 0;
     for (int i = 0; i < n; i++)
         jobs[i]->n_planned = jobs[i]->starved = 0;
     int left = plan_some(p, jobs, n, budget, 1);

@@ -28,8 +28,9 @@ struct batch_plan {
     struct job **order; /* [max_items], whose place in line comes next */
     int n_starved;      /* items that found no memory for their pages */
     int max_items;
-    float *rows; /* [cap_rows][ld], 64-byte aligned */
-    size_t ld;   /* floats, a multiple of 16 */
+    float *rows;     /* [cap_rows][ld], 64-byte aligned */
+    size_t ld;       /* floats, a multiple of 16 */
+    size_t n_floats; /* wanted in this step */
     int cap_rows;
     struct seq_store *store;
 };

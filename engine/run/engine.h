@@ -91,7 +91,7 @@ struct job_event {
 };
 
 struct job_spec {
-    struct model *model; /* retained by the job */
+    struct model *model; /* kept until the job is released */
     const struct task *task;
     const void *params;        /* the task's own (its header); copied */
     struct span in[MAX_PORTS]; /* by port, copied; of tokens the begin token

@@ -162,7 +162,7 @@ static int count_item(struct tally *t, const struct job *j, int32_t label,
     }
     double p = (double)r->scores[label];
     double sure = (double)r->scores[r->best];
-    int bin = (int)(sure * BINS);
+    int bin = sure > 0 ? (int)(fmin(sure, 1) * BINS) : 0; /* or a number */
     bin = bin < BINS ? bin : BINS - 1;
     t->items++;
     t->right += r->best == label;

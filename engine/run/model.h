@@ -1,8 +1,8 @@
 /* model: a loaded checkpoint behind a reference count: weights, hyper-
  * parameters, tokenizer and the architecture's own data. Immutable after
  * model_open but for the memory count and what warm() publishes atomically, so
- * any thread may read. Jobs hold a reference; the last one frees the model,
- * engine or no engine.
+ * any thread may read. Lanes and callers hold references; the last one frees
+ * the model, engine or no engine.
  *
  * A model knows no runner: the engine puts both into a lane (lane.h).
  *

@@ -27,7 +27,7 @@ struct state_budget {
     _Atomic size_t used;
     size_t limit; /* bytes */
     /* Who may not give up, so that of several that are stuck one goes on (see
-     * runner.c): NULL, or whose turn it is; waiting: it needs memory now. */
+     * runner.h): NULL, or whose turn it is; waiting: it needs memory now. */
     void *_Atomic claim;
     atomic_int waiting;
 };

@@ -254,11 +254,8 @@ static void step_once(struct runner *r)
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
     if (!failed) {
         commit(r);
-        size_t columns = (size_t)b->n_rows * r->plan.ld;
-        pool_run(r->s->pool,
-                 b->n_rows > 1 && columns >= TAKE_WORTH_THREADS ? r->n_threads
-                                                                : 1,
-                 take_jobs, &w);
+        int spread = b->n_rows > 1 && r->plan.n_floats >= TAKE_WORTH_THREADS;
+        pool_run(r->s->pool, spread ? r->n_threads : 1, take_jobs, &w);
     }
     pool_release(r->s->pool);
     sweep(r);
@@ -470,6 +467,8 @@ int runner_fits(const struct runner *r, const struct job *j, struct err *e)
     job_most(j, most);
     chunk = chain > 0 && chain < chunk ? chain : chunk;
     size_t bytes = seq_most_bytes(&r->store, most, chunk);
+    size_t forks = (size_t)j->task->forks * r->store.seq_bytes;
+    bytes += bytes <= SIZE_MAX - forks ? forks : 0;
     if (bytes == r->store.seq_bytes || bytes <= r->s->budget.limit)
         return 0; /* what has no pages is seq_take's to refuse */
     return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,

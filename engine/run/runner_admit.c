@@ -229,6 +229,7 @@ static int find_room(struct runner *r, struct job *j, struct err *e)
     int rc = seq_take(&r->store, &j->seq, e);
     if (rc)
         return rc;
+    int cached = j->res.cached_tokens;
     batch_share(&r->plan, j);
     size_t need = job_short(r, j, 1);
     size_t room = need > 0 ? seq_room(&r->store) : 0;
@@ -237,6 +238,7 @@ static int find_room(struct runner *r, struct job *j, struct err *e)
     if (need <= room)
         return SEQ_OK;
     job_lose_state(j, &r->store);
+    j->res.cached_tokens = cached;
     return SEQ_WAIT;
 }
 
@@ -269,6 +271,8 @@ static int admit_one(struct runner *r, struct job *j, int64_t now)
 void runner_admit(struct runner *r, int64_t now)
 {
     r->starved = 0;
+    if (r->n_active > 0 && r->stuck > 0)
+        return; /* what was given back is for those that it was taken for */
     while (r->head && r->n_active < r->s->o.max_rows) {
         struct job *j = r->head, *next = j->next;
         if (admit_one(r, j, now)) {

@@ -1,4 +1,4 @@
-/* sampler: see sampler.h. Source of the filters: engine.h, struct
+/* sampler: see sampler.h. Source of the filters: sampler.h, struct
  * sample_params.
  *
  * SPDX-License-Identifier: MIT */

@@ -16,11 +16,11 @@ int seq_store_init(struct seq_store *st, const struct state_layout *layout,
                    struct state_budget *budget, struct err *e)
 {
     memset(st, 0, sizeof *st);
+    if (layout->n_ports < 1 || layout->n_ports > MAX_PORTS)
+        return err_set(e, ERR_INTERNAL, "a model of %d ports", layout->n_ports);
     st->layout = *layout;
     st->budget = budget;
     st->seq_bytes = 2 * ((layout->fixed_bytes + 63) & ~(size_t)63);
-    if (layout->n_ports < 1 || layout->n_ports > MAX_PORTS)
-        return err_set(e, ERR_INTERNAL, "a model of %d ports", layout->n_ports);
     for (int i = 0; i < layout->n_ports; i++)
         if (has_pages(st, i) &&
             pages_init(&st->pool[i], &layout->port[i], budget, e))

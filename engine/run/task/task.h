@@ -38,6 +38,7 @@ struct task {
     const char *name;  /* for messages */
     enum out output;   /* must have columns */
     unsigned needs;    /* TASK_TOKENS ... */
+    int forks;         /* at least so many at once, or it cannot go on */
     const char *param; /* that asks for it, to blame when a model cannot; NULL:
                           "model" */
     /* init: check the parameters (NULL where the task has none), allocate all

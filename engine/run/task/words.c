@@ -358,6 +358,7 @@ static int words_take(struct job *j, const struct task_ctx *x,
             return -1;
         s->n_done += s->rooted;
         s->rooted = 1;
+        j->uncut = 0; /* all has been seen that is to be shown */
     }
     while (s->rooted && s->n_done == s->n_round) {
         if (!next_round(s))
@@ -371,6 +372,7 @@ static int words_take(struct job *j, const struct task_ctx *x,
 const struct task task_words = {.name = "words",
                                 .output = OUT_LOGITS,
                                 .needs = TASK_TOKENS | TASK_APPEND,
+                                .forks = 1,
                                 .init = words_init,
                                 .fini = words_fini,
                                 .most = words_most,

@@ -304,6 +304,7 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
         {.step_tokens = 1},
         {.max_rows = 64, .step_tokens = 9, .n_threads = 3},
         {.max_rows = 64, .state_bytes = 6000}, /* some 30 pages */
+        {.max_rows = 64, .state_bytes = 1000}, /* states are lost, too */
     };
     static float first[N][200];
     int n_first[N] = {0};
@@ -316,11 +317,13 @@ static void test_words_do_not_depend_on_steps_or_company(void **state)
             struct flat_spec s[N];
             int32_t ids[N][20];
             fc.page = page;
+            fc.attention = 2;
             fix_open(&f, &fc, &ways[w]);
             for (int i = 0; i < N; i++) {
                 for (int k = 0; k < 20; k++)
                     ids[i][k] = FAKE_WORD + (i * 11 + k * k) % 13;
                 s[i] = words_spec(&f, ids[i], 5 + i, 20, 0.8f);
+                s[i].attention = w > 4; /* shown once, not read as a row */
             }
             for (int i = 0; i < N; i++)
                 if (w == 0 && page == 0)
@@ -378,6 +381,12 @@ static void test_words_stop_when_told_and_fail_alone(void **state)
         assert_true(j[i].final == (bad ? JOB_FAILED : JOB_DONE) || i % 3 == 1);
     }
     watch_release(j, N);
+    /* A search forks its state: a budget of one is not enough. */
+    fix_close(&f);
+    fc.page = 0;
+    fix_open(&f, &fc, &(struct engine_options){.state_bytes = 128});
+    s[0] = words_spec(&f, ids[1], 3, 5, 1.0f);
+    fix_refused(&f, s, 1, j, ERR_TOO_LARGE, NULL, NULL);
     /* Words of a model of words need no search. */
     fix_close(&f);
     fix_open(&f, &(struct fake_config){.max_chain = 8}, NULL);

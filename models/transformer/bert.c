@@ -130,19 +130,17 @@ static int read_act(struct bert *m, const struct names *n, struct err *e)
     static const char *const names[] = {"gelu", "gelu_new", "gelu_pytorch_tanh",
                                         "relu", NULL};
     static const enum tf_act acts[] = {GELU, GELU_TANH, GELU_TANH, RELU};
-    int act;
+    int act, rc = names_choice(n, m->f->act, names, "gelu", &act, e);
 
-    if (names_choice(n, m->f->act, names, "gelu", &act, e))
-        return -1;
     m->act = acts[act];
-    return 0;
+    return rc;
 }
 
 /* Sizes that GGUF leaves to the tensors, and where positions begin. */
 static int read_tables(struct stack *s, const struct names *n, struct err *e)
 {
     const struct bert *m = s->own;
-    int roberta = m->f == &FAMILIES[2], pad = -1;
+    int pad = -1;
 
     if (n->gguf) {
         s->dim[POSITIONS] = names_rows(n, &TOP_ROWS[EMBED_POSITION]);
@@ -152,12 +150,15 @@ static int read_tables(struct stack *s, const struct names *n, struct err *e)
                          &s->dim[TYPES], e)) {
         return -1;
     }
-    if (roberta && names_int(n, (struct name){"pad_token_id", NULL}, 0,
-                             s->dim[POSITIONS] - 2, 1, &pad, e))
+    if (m->f == &FAMILIES[2] && !n->gguf &&
+        names_int(n, (struct name){"pad_token_id", NULL}, 0,
+                  s->dim[POSITIONS] - 2, 1, &pad, e))
         return -1;
     s->first_place = pad + 1;
     s->max_len = s->dim[POSITIONS] - s->first_place;
-    return 0;
+    return s->max_len > 0 ? 0
+                          : err_set(e, ERR_FORMAT, "%s: %d positions", n->label,
+                                    s->dim[POSITIONS]);
 }
 
 static int read_shape(struct stack *s, const struct names *n, struct err *e)
@@ -170,9 +171,9 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
     int only;
 
     s->dim[KV_HEADS] = -1;
-    if (n->gguf) /* where no key says it */
-        s->dim[POSITIONS] = names_rows(n, &TOP_ROWS[EMBED_POSITION]);
-    s->eps = 1e-12; /* BERT's own, where a file says nothing */
+    /* where no key says it: GGUF's tensors, BERT's own */
+    s->dim[POSITIONS] = n->gguf ? names_rows(n, &TOP_ROWS[EMBED_POSITION]) : 0;
+    s->eps = 1e-12;
     if (names_dims(n, m->f->keys, s, e) || read_tables(s, n, e) ||
         read_act(m, n, e) ||
         names_choice(n, "position_embedding_type", places, "absolute", &only,
@@ -180,6 +181,9 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
         names_refuse(n, refused, e) ||
         ((n->gguf || eps.hf) && names_float(n, eps, 0, 1, s->eps, &s->eps, e)))
         return -1;
+    if (s->dim[KV_HEADS] != s->dim[HEADS] || (n->gguf && m->f != FAMILIES))
+        return err_set(e, ERR_UNSUPPORTED, "%s: '%.40s' with %d heads of keys",
+                       n->label, n->type, s->dim[KV_HEADS]);
     if (n->n_tokenizer > s->dim[VOCAB])
         return err_set(e, ERR_FORMAT,
                        "%s: the tokenizer has %d entries, the model %d",
@@ -194,9 +198,9 @@ static int read_head(struct stack *s, const struct names *n, struct err *e)
     const struct head *h = s->output == LOGITS ? &m->f->words : &m->f->labels;
     struct tensor_row *row = m->head;
 
-    *row++ =
-        (struct tensor_row){DENSE,      h->dense,       .n = WIDTH,
-                            .k = WIDTH, .bias = ALWAYS, .how = h->dense_how};
+    *row++ = (struct tensor_row){
+        DENSE,          h->dense,           NULL, WIDTH, WIDTH,
+        .bias = ALWAYS, .how = h->dense_how};
     if (h->norm)
         *row++ = (struct tensor_row){DENSE_NORM, h->norm, .n = WIDTH,
                                      .bias = ALWAYS, .how = BARE};

@@ -177,8 +177,8 @@ static enum err_code check_item(const struct tf_run *t,
     const int32_t *id = it->in.p;
     int64_t len = it->seq->len[0];
 
-    if (it->in.unit != UNIT_TOKENS || it->in.n < 0 || len < 0 ||
-        (t->s->kind->whole && len > 0))
+    if (it->port != PORT_TARGET || it->in.unit != UNIT_TOKENS || it->in.n < 0 ||
+        len < 0 || (t->s->kind->whole && len > 0))
         return ERR_INVALID;
     if (len > t->s->max_len || it->in.n > t->s->max_len - len)
         return ERR_TOO_LARGE;

@@ -204,6 +204,7 @@ struct stack {
     struct tf_set set[TF_SETS];
     int syncs; /* of a step */
     double token_macs, row_macs;
+    const char *wrong; /* measured: what a verb was asked for and cannot do */
     char summary[96];
 };
 
@@ -243,7 +244,7 @@ void norm_add(struct tf *t, const struct weight *w, int part, int from, int to);
 void norm_heads(struct tf *t, const struct weight *w, int part, int rows,
                 int which);
 
-/* to = W from + b; linear_add: to += W from + b. */
+/* to = W from + b, never in place; linear_add: to += W from + b. */
 void linear(struct tf *t, const struct weight *w, int part, int from, int to);
 void linear_add(struct tf *t, const struct weight *w, int part, int from,
                 int to);
@@ -263,6 +264,7 @@ void attend(struct tf *t, const struct attend *a, int rows, int to);
 /* In place; gate: to = act(first part) * (second part). */
 enum tf_act { GELU, GELU_TANH, RELU, TANH, SILU };
 void activate(struct tf *t, enum tf_act act, int rows);
+/* gate: SILU and GELU_TANH; activate: all others. */
 void gate(struct tf *t, enum tf_act act, int from, int to);
 
 struct sentence;

@@ -271,7 +271,8 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
     if (load_tensors(l, e))
         return -1;
     tf_measure(s);
-    return 0;
+    return s->wrong ? err_set(e, ERR_INTERNAL, "%s: %s", l->n.label, s->wrong)
+                    : 0;
 }
 
 int tf_load(const struct stack_kind *kind, const struct load_opts *o,

@@ -53,6 +53,13 @@ static void meet(struct tf *t, const struct access *a, int n)
     }
 }
 
+/* Noted while a stack is measured: its load fails. */
+static void expect(const struct tf *t, int right, const char *wrong)
+{
+    if (t->measured && !right)
+        t->measured->wrong = wrong;
+}
+
 /* `to` has so many columns, and a row for each row of `from` (-1: tokens);
  * TF_TMP serves both. */
 static void widen(struct tf *t, int from, int to, int width)
@@ -282,6 +289,7 @@ static void multiply(struct tf *t, const struct tf_linear *l, int from, int to,
     const struct access a[] = {
         {from, BY_ANY, 0}, {out, l->N, 1}, {to, l->N, 1}};
 
+    expect(t, from != out, "a product in place");
     if (!any_rows(t, from))
         return;
     if (l->fast)
@@ -371,6 +379,7 @@ void activate(struct tf *t, enum tf_act act, int rows)
 {
     int own[2], n = t->s->set[rows].width;
 
+    expect(t, act != SILU, "an activation that only gates have");
     if (!by_rows(t, rows, rows, 0, n, own))
         return;
     for (int r = own[0]; r < own[1]; r++) {
@@ -392,6 +401,7 @@ void gate(struct tf *t, enum tf_act act, int from, int to)
 {
     int own[2], at = t->s->set[from].at[1], n = t->s->set[from].width - at;
 
+    expect(t, act == SILU || act == GELU_TANH, "a gate of other activations");
     if (!by_rows(t, from, to, 0, n, own))
         return;
     for (int r = own[0]; r < own[1]; r++) {

@@ -68,9 +68,10 @@ static void copy(const char *name, const char *file, const char *from,
     mem_free(text);
 }
 
-static const char *const files[] = {"config.json", "model.safetensors",
-                                    "modules.json", "sentence_bert_config.json",
-                                    "1_Pooling/config.json"};
+static const char *const files[] = {
+    "config.json",           "model.safetensors",
+    "modules.json",          "sentence_bert_config.json",
+    "1_Pooling/config.json", "model.gguf"};
 #define N_FILES ((int)(sizeof files / sizeof *files))
 
 /* The checkpoint, opened; what is to be changed must be there. */
@@ -100,6 +101,7 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
 #define C "config.json"
 #define M "modules.json"
 #define P "1_Pooling/config.json"
+#define G "model.gguf"
     static const struct {
         const char *name, *file, *from, *to, *says;
     } bad[] = {
@@ -109,6 +111,8 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
         {"bert-class", C, "\"absolute\"", "\"relative_key\"", "relative_key"},
         {"bert-class", C, "\"use_cache\"", "\"is_decoder\": true, \"x\"",
          "is_decoder"},
+        {"bert-class", C, "\"use_cache\"", "\"num_key_value_heads\": 1, \"x\"",
+         "1 heads of keys"},
         {"bert-class", C, "ForSequence", "ForToken", "BertForToken"},
         {"bert-class", C, "\"hidden_size\": 24", "\"hidden_size\": 32",
          "[70,24], expected [70,32]"},
@@ -140,6 +144,7 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
          "\"pooling_mode_lasttoken\": true", "pooling_mode_lasttoken"},
         {"bert-embed-mean", "sentence_bert_config.json", "40", "2",
          "max_seq_length"},
+        {"bert-gguf", G, "position_embd", "position_embx", "0 positions"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -154,7 +154,7 @@ static void test_wrong_options_are_named(void **state)
         {"--model =dir", "NAME=DIR"},
         {"--config /nonexistent.json", "configuration file"},
         {"--api-key-file /nonexistent", "--api-key-file"},
-        {"--max-body 1e6", "--max-body"},
+        {"--max-body 1e-6", "--max-body"},
         {"stray", "stray"}};
     char err[2048];
     for (size_t i = 0; i < COUNT(rows); i++) {

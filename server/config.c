@@ -54,7 +54,7 @@ static const struct option rows[] = {
     {"--ping-ms", OPT_INT(ping_ms, "15000", 1, DAY_MS),
      "a stream that is silent this long sends a comment"},
     {"--drain-ms", OPT_INT(drain_ms, "30000", 0, DAY_MS),
-     "time for running work after SIGTERM or SIGINT"},
+     "time for running work after SIGTERM, SIGINT or SIGHUP"},
     {"--janitor-ms", OPT_INT(janitor_ms, "250", 1, 10000),
      "how often deadlines and clients that left are looked for"},
     {.kind = OPTION_SECTION, .help = "Running"},

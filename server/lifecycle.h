@@ -16,8 +16,8 @@ int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e);
 /* lifecycle_announce: the server listens: write the port file, say so. ERR_IO.
  * */
 int lifecycle_announce(struct lifecycle *l, struct err *e);
-/* lifecycle_run: load the models, serve until SIGINT or SIGTERM, drain; a
- * second signal ends the drain at once. -1 when a model cannot be loaded. */
+/* lifecycle_run: load the models, serve until SIGINT, SIGTERM or SIGHUP, drain;
+ * a second signal ends the drain at once. -1 when a model cannot be loaded. */
 int lifecycle_run(struct lifecycle *l, struct err *e);
 void lifecycle_close(struct lifecycle *l); /* NULL is fine */
 

@@ -188,20 +188,20 @@ static int set_number(const struct option *o, void *p, const char *from,
     int real = kind_of(o) == OPTION_REAL;
     char *end = NULL;
     errno = 0;
-    long long n = real ? 0 : strtoll(text, &end, 10);
-    double v = real ? strtod(text, &end) : (double)n;
-    if (errno || end == text || *end || !(v >= o->min && v <= o->max))
+    double v = strtod(text, &end);
+    if (errno || end == text || *end || !(v >= o->min && v <= o->max) ||
+        !(real || v == (double)(int64_t)v))
         return err_set(e, ERR_INVALID, "%s is '%.60s', expected %s%.15g..%.15g",
                        from, text, real ? "" : "a whole number ", o->min,
                        o->max);
     if (real)
         *(double *)p = v;
     else if (kind_of(o) == OPTION_MIB)
-        *(size_t *)p = (size_t)n << 20;
+        *(size_t *)p = (size_t)v << 20;
     else if (o->size == sizeof(int64_t))
-        *(int64_t *)p = n;
+        *(int64_t *)p = (int64_t)v;
     else
-        *(int *)p = (int)n;
+        *(int *)p = (int)v;
     return 0;
 }
 

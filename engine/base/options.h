@@ -36,7 +36,7 @@ enum option_kind {
     OPTION_WORD,        /* const char *: one of the words of `form` */
     OPTION_CHOICE,      /* int: the place among the words of `form` */
     OPTION_BOOL,        /* int: --flag, --flag=false, --flag 0 */
-    OPTION_INT,         /* int or int64_t */
+    OPTION_INT,         /* int or int64_t below 2^53; 1e3 is whole, too */
     OPTION_MIB,         /* size_t: read in MiB, kept in bytes */
     OPTION_REAL,        /* double */
     OPTION_LIST,        /* struct string_list: repeatable; in a variable

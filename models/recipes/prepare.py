@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Turn the raw data sets of ../shared/data into training files.
 
-    python3 models/recipes/prepare.py --data ../shared/data --out training
-    python3 models/recipes/prepare.py --out training --only sentiment,books
+    python3 models/recipes/prepare.py --data ../shared/data
+    python3 models/recipes/prepare.py --only sentiment,books
 
 Standard library only. The files written, one record per line unless said
 otherwise ("label text" means the label, one space, the text):

@@ -15,7 +15,7 @@
 
 #define MAX_SIZE (1 << 24)
 
-/* The values of --pooling; those of --cell are options.h's. */
+/* The values of --pooling; those of --cell are train_options.h's. */
 enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
 
 static const struct cell_grad *const cells[] = {&lstm_grad, &gru_grad,

@@ -27,6 +27,7 @@ struct bench {
     struct noise noise;
     struct region mem;
     real *w, *g, *analytic;
+    double *numeric;
 };
 
 static int bench_open(struct bench *b, const struct blas *s,
@@ -44,6 +45,7 @@ static int bench_open(struct bench *b, const struct blas *s,
     b->w = region_take(&b->mem, b->net.n, sizeof(real));
     b->g = region_take(&b->mem, b->net.n, sizeof(real));
     b->analytic = region_take(&b->mem, b->net.n, sizeof(real));
+    b->numeric = region_take(&b->mem, b->net.n, sizeof(double));
     if (region_check(&b->mem, e) != 0)
         return -1;
     net_initialise(&b->net, 7, b->w);
@@ -84,10 +86,20 @@ static double loss_of(struct bench *b)
            pass_run(&b->pass, &b->feed.batch, b->w, &b->opts, b->g);
 }
 
-/* The largest difference of a tensor over its largest gradient. */
-static double check_tensor(struct bench *b, const struct net_tensor *t)
+double gradcheck_off(size_t n, const double *numeric, const real *analytic)
 {
     double worst = 0, largest = TINY;
+    for (size_t i = 0; i < n; i++) {
+        double off = fabs(numeric[i] - (double)analytic[i]);
+        worst = off > worst || off != off ? off : worst;
+        largest = fabs(numeric[i]) > largest ? fabs(numeric[i]) : largest;
+    }
+    return worst / largest;
+}
+
+/* Each weight moved up and down in turn: gradcheck_off. */
+static double check_tensor(struct bench *b, const struct net_tensor *t)
+{
     for (size_t i = t->at; i < t->at + t->n; i++) {
         real keep = b->w[i];
         b->w[i] = keep + (real)STEP;
@@ -95,12 +107,9 @@ static double check_tensor(struct bench *b, const struct net_tensor *t)
         b->w[i] = keep - (real)STEP;
         double down = loss_of(b);
         b->w[i] = keep;
-        double numeric = (up - down) / (2 * STEP);
-        double off = fabs(numeric - (double)b->analytic[i]);
-        worst = off > worst ? off : worst;
-        largest = fabs(numeric) > largest ? fabs(numeric) : largest;
+        b->numeric[i] = (up - down) / (2 * STEP);
     }
-    return worst / largest;
+    return gradcheck_off(t->n, b->numeric + t->at, b->analytic + t->at);
 }
 
 /* The number of tensors whose gradient is off by more than the tolerance (the

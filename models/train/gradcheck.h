@@ -10,9 +10,15 @@
 #include <stdio.h>
 
 #include "engine/base/err.h"
+#include "models/train/real.h"
 
 /* gradcheck_run: all cases, those that fail by the names of their tensors;
  * ERR_INTERNAL when one is beyond tolerance. */
 int gradcheck_run(FILE *out, struct err *e);
+
+/* gradcheck_off: the largest difference of two gradients [n] of a tensor over
+ * the largest element of the numeric one (see TINY). NaN when either has
+ * one. */
+double gradcheck_off(size_t n, const double *numeric, const real *analytic);
 
 #endif

@@ -12,6 +12,9 @@
 int net_add(struct net *n, const char *name, int d0, int d1, int packed)
 {
     struct net_tensor *t = &n->t[n->n_tensors];
+    n->full |= n->n_tensors == NET_MAX_TENSORS;
+    if (n->full)
+        return NET_MAX_TENSORS - 1;
     memset(t, 0, sizeof *t);
     snprintf(t->name, sizeof t->name, "%s", name);
     t->n_dims = d1 > 0 ? 2 : 1;
@@ -49,6 +52,9 @@ int net_plan(struct net *n, const struct options *o, int labels, struct err *e)
                        NET_MAX_LAYERS);
     if (n->family->plan(n, o, e) != 0)
         return -1;
+    if (n->full)
+        return err_set(e, ERR_INTERNAL, "more than %d tensors",
+                       NET_MAX_TENSORS);
     n->t[n->out_w].rows = labels > 0 ? ROWS_LABELS : ROWS_ENTRIES;
     if (n->out_b >= 0)
         n->t[n->out_b].rows = n->t[n->out_w].rows;

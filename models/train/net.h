@@ -16,7 +16,8 @@
 #include "models/train/real.h"
 
 #define NET_MAX_LAYERS 8
-#define NET_MAX_TENSORS (16 * NET_MAX_LAYERS + 9) /* a BERT's */
+/* Most of them has a BERT that is a language model: 5, 16 a layer, 5. */
+#define NET_MAX_TENSORS (16 * NET_MAX_LAYERS + 10)
 
 /* What the rows of a tensor stand for: they follow it into another net. */
 enum net_rows { ROWS_PLAIN, ROWS_ENTRIES, ROWS_LABELS };
@@ -39,6 +40,7 @@ struct net {
     int context;      /* longest text; 0: any */
     struct net_tensor t[NET_MAX_TENSORS];
     int n_tensors;
+    int full;         /* net_add had no room: net_plan fails */
     size_t n;         /* reals of a block, a multiple of 16 */
     int embedding;    /* [V, E] */
     int out_w, out_b; /* out_w is the embedding when tied; out_b -1: none */
@@ -47,7 +49,8 @@ struct net {
 /* net_plan: the table of the net that the options of family (o->arch),
  * vocabulary (o->vocab_size) and sizes say, with so many labels. ERR_INVALID
  * when they contradict each other (tied with different widths, two directions
- * in a language model). net_fini also after an error. */
+ * in a language model), ERR_INTERNAL when the table is too short for them.
+ * net_fini also after an error. */
 int net_plan(struct net *n, const struct options *o, int labels, struct err *e);
 void net_fini(struct net *n);
 
@@ -58,7 +61,8 @@ void net_initialise(const struct net *n, uint64_t seed, real *p);
 int net_find(const struct net *n, const char *name);
 
 /* net_add: for the families that plan: a tensor [d0, d1] (d1 0: a vector) at
- * the end of the block. Packed: the next tensor follows without a gap. */
+ * the end of the block; its number. Packed: the next tensor follows without a
+ * gap. A full table is marked, as a region is, and stays as it was. */
 int net_add(struct net *n, const char *name, int d0, int d1, int packed);
 
 /* net_at: tensor i of block p. */

@@ -8,9 +8,10 @@
  * every tensor, always the same one, and sums go in a fixed order, so that one
  * seed gives one result for a number of workers.
  *
- * Sparse tensors (net.h, rows.h) are lazy: a row that no worker touched in a
- * step keeps its weights and moments (as PyTorch's SparseAdam); its decay waits
- * too. With lazy off they are treated as full tensors.
+ * Tensors with a row for each entry of the vocabulary (the embedding unless a
+ * full softmax shares it, the output layer of a sampled one) are lazy: a row
+ * that no worker touched in a step (rows.h) keeps its weights and moments, as
+ * in PyTorch's SparseAdam; its decay waits too. With lazy off all rows count.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_OPTIM_H

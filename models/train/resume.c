@@ -15,6 +15,8 @@
 #define N_FLAGS 144              /* NET_MAX_TENSORS, rounded up */
 #define N_FLAGS_SECOND 72
 
+_Static_assert(N_FLAGS >= NET_MAX_TENSORS, "a flag for each tensor");
+
 struct head {
     uint32_t magic, real_bytes;
     int64_t n, records;

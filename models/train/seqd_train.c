@@ -69,11 +69,8 @@ int main(int argc, char **argv)
         rc = run_train(&o, &e);
     else if (rc == 0 && strcmp(o.command, "eval") == 0)
         rc = run_eval(&o, &e);
-    else if (rc == 0 && strcmp(o.command, "gradcheck") == 0)
-        rc = gradcheck_run(stdout, &e);
     else if (rc == 0)
-        rc = err_set(&e, ERR_INVALID, "unknown command '%s' (see --help)",
-                     o.command);
+        rc = gradcheck_run(stdout, &e);
     if (rc != 0)
         fprintf(stderr, "seqd-train: %s\n", e.msg);
     return rc == 0 ? 0 : 1;

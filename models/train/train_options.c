@@ -6,9 +6,10 @@
 #include <string.h>
 
 #define AT(field) OPTION_AT(struct options, field)
+#define COMMANDS "train|eval|gradcheck|help"
 
 static const struct option rows[] = {
-    {"COMMAND", OPTION_TEXT, AT(command), "help", 0, 0, NULL, "train ..."},
+    {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
     {.kind = OPTION_SECTION, .help = "Data"},
     {"--task", OPT_CHOICE(task, "lm", "lm|classifier"), "what to train"},
     {"--data", OPT_TEXT(data, NULL),
@@ -159,12 +160,50 @@ const struct option_table train_table = {
              "  seqd-train eval --model DIR --data FILE\n"
              "  seqd-train gradcheck\n\n"
              "A classifier's files have a label, a space or tab, and a text in "
-             "each line. Of the\noptions under Computing, train takes "
-             "--threads alone.\n",
+             "each line.\n\ntrain reads all options but --model and, under "
+             "Computing, --threads alone; eval\nreads --model, --data, "
+             "--record, --max-len and those under Computing; gradcheck\n"
+             "none. Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
         {NULL, 0}}};
+
+/* Does the command read this option, which may be the engine's? */
+static int is_read(const char *command, const char *flag, int of_engine)
+{
+    static const char *const of_eval[] = {"--model", "--data", "--record",
+                                          "--max-len"};
+    int train = strcmp(command, "train") == 0;
+    int eval = strcmp(command, "eval") == 0;
+    if (of_engine)
+        return eval || (train && strcmp(flag, "--threads") == 0);
+    for (int i = 0; i < 4; i++)
+        if (strcmp(of_eval[i], flag) == 0)
+            return eval || (train && i > 0);
+    return train;
+}
+
+/* What a command does not read is refused, not ignored. The words are looked
+ * at, not the values: a default that is written out is refused, too. */
+static int check_read(const char *command, int argc, char *const *argv,
+                      struct err *e)
+{
+    const struct option *o;
+    size_t at;
+    for (int i = 0; (o = options_row(&train_table, i, &at)) != NULL; i++) {
+        int of_engine = at >= offsetof(struct options, engine);
+        if (o->flag == NULL || o->flag[0] != '-' ||
+            is_read(command, o->flag, of_engine))
+            continue;
+        for (int k = 1; k < argc; k++)
+            if (strcspn(argv[k], "=") == strlen(o->flag) &&
+                strncmp(argv[k], o->flag, strlen(o->flag)) == 0)
+                return err_set(e, ERR_INVALID, "%s is no option of %s", o->flag,
+                               command);
+    }
+    return 0;
+}
 
 int train_options_parse(int argc, char *const *argv, struct options *o,
                         struct err *e)
@@ -172,7 +211,14 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
     memset(o, 0, sizeof *o);
     int rc = options_parse(&train_table, o, argc, argv, e);
     o->threads = o->engine.n_threads;
-    if (rc > 0)
+    if (rc < 0)
+        return -1;
+    if (rc > 0 || argc < 2)
         o->command = "help";
-    return rc < 0 ? -1 : 0;
+    if (o->command == NULL)
+        return err_set(e, ERR_INVALID,
+                       "the command is missing, expected " COMMANDS);
+    return strcmp(o->command, "help") == 0
+               ? 0
+               : check_read(o->command, argc, argv, e);
 }

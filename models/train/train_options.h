@@ -1,6 +1,7 @@
 /* train_options: the command line of seqd-train. One table (train_options.c
  * and the engine's rows, for eval) says flag, kind, range, default and help of
- * every option; --help is made from it (engine/base/options.h).
+ * every option; --help is made from it (engine/base/options.h). Which of them a
+ * command reads stands beside it; the others are refused.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRAIN_OPTIONS_H
@@ -56,7 +57,9 @@ struct options {
 
 extern const struct option_table train_table;
 
-/* train_options_parse: options_parse's errors. Texts are borrowed from argv. */
+/* train_options_parse: options_parse's errors; ERR_INVALID for an option that
+ * the command does not read, or words without a command; none is "help". Texts
+ * are borrowed from argv. */
 int train_options_parse(int argc, char *const *argv, struct options *o,
                         struct err *e);
 

@@ -84,7 +84,9 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "unknown command 'fly'"),
+            (["fly"], "COMMAND is 'fly', expected train|eval|gradcheck|help"),
+            (["--task", "lm"], "the command is missing"),
+            (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),
             (["gradcheck"], "needs the double build"),
             (["train", "--data", "none", "--valid", "none", "--out",

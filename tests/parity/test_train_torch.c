@@ -25,8 +25,8 @@
 #include "tests/support/rnn_random.h"
 
 #define GOLDEN "tests/golden/train"
-/* What the project asks for: outputs, gradients relative to the largest of
- * their tensor, losses of the first and the last step. */
+/* Both sides add in fp32, in different orders: outputs, gradients relative to
+ * the largest of their tensor, losses of the first and the last step. */
 #define OUTPUT_TOLERANCE 1e-5
 #define GRAD_TOLERANCE 1e-4
 #define FIRST_TOLERANCE 1e-4

@@ -102,6 +102,9 @@ static void test_options_each_kind_is_read_and_written(void **state)
         {"--host --rows --big-number=1099511627776 --host=",
          "{\"host\":\"\",\"level\":\"\",\"big_number\":1099511627776,"
          "\"rate\":0.5,\"rows\":64,\"path\":\"fast\",\"state_mb\":3}"},
+        {"--big-number=1e12 --rows 1e2 --state-mb 64.0 --rate 5e-1",
+         "{\"host\":\"here\",\"level\":\"\",\"big_number\":1000000000000,"
+         "\"rate\":0.5,\"rows\":100,\"path\":\"fast\",\"state_mb\":64}"},
     };
     char out[1024];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -153,7 +156,10 @@ static void test_options_refuse_and_say_what_is_expected(void **state)
     static const char *const cases[][2] = {
         {"--rows 0", "--rows is '0', expected a whole number 1..1024"},
         {"--rows=1025", "--rows is '1025', expected a whole number 1..1024"},
-        {"--rows 1e2", "--rows is '1e2', expected a whole number 1..1024"},
+        {"--rows 1e4", "--rows is '1e4', expected a whole number 1..1024"},
+        {"--rows 2.5", "--rows is '2.5', expected a whole number 1..1024"},
+        {"--rows inf", "--rows is 'inf', expected a whole number 1..1024"},
+        {"--rows nan", "--rows is 'nan', expected a whole number 1..1024"},
         {"--rows 7x", "--rows is '7x', expected a whole number 1..1024"},
         {"--rows=", "--rows is '', expected a whole number 1..1024"},
         {"--big-number 99999999999999999999",

@@ -38,6 +38,50 @@ static void test_options_are_read_by_type(void **state)
     assert_int_equal(o.resume, 1);
 }
 
+static void test_options_that_a_command_does_not_read_are_refused(void **state)
+{
+    static const struct {
+        char *words[4];
+        const char *message; /* NULL: taken */
+    } rows[] = {
+        {{"train", "--threads", "2"}, NULL},
+        {{"eval", "--threads", "2", "--bf16"}, NULL},
+        {{"eval", "--kernels=avx2", "--model", "m"}, NULL},
+        {{"eval", "--data=d", "--record=blank", "--max-len=9"}, NULL},
+        {{"train", "--kernels", "avx2"}, "--kernels is no option of train"},
+        {{"train", "--path=fast"}, "--path is no option of train"},
+        {{"train", "--bf16"}, "--bf16 is no option of train"},
+        {{"train", "--tie", "--spin-us", "-1"},
+         "--spin-us is no option of train"},
+        {{"train", "--model", "m"}, "--model is no option of train"},
+        {{"eval", "--lr", "0.1"}, "--lr is no option of eval"},
+        {{"gradcheck", "--threads", "1"},
+         "--threads is no option of gradcheck"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char *words[5] = {"seqd-train"};
+        struct options o;
+        struct err e = ERR_INIT;
+        int n = 1;
+        for (; n < 5 && rows[i].words[n - 1] != NULL; n++)
+            words[n] = rows[i].words[n - 1];
+        assert_int_equal(parse(&o, &e, n, words), rows[i].message ? -1 : 0);
+        assert_string_equal(e.msg, rows[i].message ? rows[i].message : "");
+    }
+}
+
+static void test_no_word_is_help_and_a_forgotten_command_is_none(void **state)
+{
+    char *words[] = {"seqd-train", "--task", "lm"};
+    struct options o;
+    struct err e = ERR_INIT;
+    assert_int_equal(parse(&o, &e, 1, words), 0);
+    assert_string_equal(o.command, "help");
+    assert_int_equal(parse(&o, &e, 3, words), -1);
+    assert_string_equal(e.msg, "the command is missing, expected "
+                               "train|eval|gradcheck|help");
+}
+
 static void test_wrong_options_are_named_with_what_is_expected(void **state)
 {
     static const struct {
@@ -72,6 +116,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_have_their_defaults),
         cmocka_unit_test(test_options_are_read_by_type),
+        cmocka_unit_test(test_options_that_a_command_does_not_read_are_refused),
+        cmocka_unit_test(test_no_word_is_help_and_a_forgotten_command_is_none),
         cmocka_unit_test(test_wrong_options_are_named_with_what_is_expected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* head: the filter refuses whatever two parsers could read differently.
+/* message_head: the filter refuses whatever two parsers could read differently.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/http/message_head.h"

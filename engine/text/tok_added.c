@@ -1,30 +1,10 @@
-/* tok_added: finding added and control tokens in a text. They lie sorted by
- * their bytes; at a place of the text the range of those that still agree is
- * narrowed byte by byte, so that a look costs at most the length of the longest
- * of them however many there are. The first place wins, then the longest, as
- * in Hugging Face tokenizers.
+/* tok_added: finding added and control tokens in a text. The first place wins,
+ * then the longest, as in Hugging Face tokenizers.
  *
  * SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-#include <string.h>
-
-#include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode/unicode.h"
-
-struct entry {
-    const char *text;
-    uint32_t len;
-    int32_t id;
-};
-
-static int by_bytes(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int c = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
-}
 
 static int is_cut(const struct tokenizer *t, int id)
 {
@@ -33,68 +13,34 @@ static int is_cut(const struct tokenizer *t, int id)
 
 int tok_added_index(struct tokenizer *t, const struct tok_source *s)
 {
-    int n = 0, k = 0;
+    int n = 0;
     for (int id = 0; id < t->n; id++)
         n += is_cut(t, id);
-    struct entry *v = mem_array((size_t)n + 1, sizeof *v);
-    t->added = mem_array((size_t)n + 1, sizeof *t->added);
-    if (!v || !t->added) {
-        mem_free(v);
-        return err_nomem(s->e);
-    }
+    if (tok_index_begin(&t->added, n, s->e))
+        return -1;
     for (int id = 0; id < t->n; id++)
         if (is_cut(t, id))
-            v[k++] = (struct entry){t->text[id], t->len[id], id};
-    qsort(v, (size_t)n, sizeof *v, by_bytes);
-    for (k = 0; k < n; k++) {
-        t->added[k] = v[k].id;
-        t->first_added[(unsigned char)v[k].text[0] + 1] = k + 1;
-    }
-    for (k = 1; k <= 256; k++) /* bytes that none begins with */
-        if (t->first_added[k] == 0)
-            t->first_added[k] = t->first_added[k - 1];
-    t->n_added = n;
-    mem_free(v);
+            tok_index_add(&t->added, t, id, 0);
+    tok_index_end(&t->added);
     return 0;
-}
-
-/* The first of added[lo..hi), which agree on `depth` bytes, whose next byte is
- * at least b; an entry that ends there comes before all others. */
-static int narrow(const struct tokenizer *t, int lo, int hi, uint32_t depth,
-                  unsigned b)
-{
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int32_t id = t->added[mid];
-        unsigned at =
-            t->len[id] > depth ? (unsigned char)t->text[id][depth] + 1u : 0;
-        if (at < b + 1)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
 }
 
 int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
                      unsigned flags)
 {
     unsigned not_now = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
+    const struct tok_entry *v = t->added.v;
     int32_t best = -1;
-    int lo = 0, hi = t->n_added;
-    for (uint32_t depth = 0; depth < n && lo < hi; depth++) {
+    int lo = t->added.first[(unsigned char)s[0]];
+    int hi = t->added.first[(unsigned char)s[0] + 1];
+    for (uint32_t depth = 1; lo < hi; depth++) {
+        if (v[lo].len == depth && !(t->attr[v[lo].id] & not_now))
+            best = v[lo].id;
+        if (depth == n)
+            break;
         unsigned b = (unsigned char)s[depth];
-        if (depth == 0) {
-            lo = t->first_added[b];
-            hi = t->first_added[b + 1];
-        } else {
-            int from = narrow(t, lo, hi, depth, b);
-            hi = narrow(t, from, hi, depth, b + 1);
-            lo = from;
-        }
-        int32_t id = lo < hi ? t->added[lo] : -1;
-        if (id >= 0 && t->len[id] == depth + 1 && !(t->attr[id] & not_now))
-            best = id;
+        lo = tok_index_narrow(v, lo, hi, depth, b);
+        hi = tok_index_narrow(v, lo, hi, depth, b + 1);
     }
     return best;
 }
@@ -150,7 +96,7 @@ int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
 {
     for (size_t i = hit->resume; i < n;) {
         unsigned b = (unsigned char)s[i];
-        int32_t id = t->first_added[b] < t->first_added[b + 1]
+        int32_t id = t->added.first[b] < t->added.first[b + 1]
                          ? tok_added_at(t, s + i, n - i, flags)
                          : -1;
         if (id < 0) {

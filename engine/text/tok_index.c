@@ -1,0 +1,47 @@
+/* tok_index: entries sorted by their bytes. A look at a place of a text narrows
+ * the range of those that still agree byte by byte, so that it costs at most
+ * the length of the longest of them, however many there are.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/text/tokenizer_impl.h"
+
+int tok_index_begin(struct tok_index *x, int most, struct err *e)
+{
+    x->v = mem_array((size_t)most + 1, sizeof *x->v);
+    return x->v ? 0 : err_nomem(e);
+}
+
+void tok_index_fini(struct tok_index *x)
+{
+    mem_free(x->v);
+}
+
+void tok_index_add(struct tok_index *x, const struct tokenizer *t, int id,
+                   uint32_t skip)
+{
+    x->v[x->n++] =
+        (struct tok_entry){t->text[id] + skip, t->len[id] - skip, id};
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct tok_entry *x = a, *y = b;
+    int c = memcmp(x->key, y->key, x->len < y->len ? x->len : y->len);
+    return c ? c : (x->len > y->len) - (x->len < y->len);
+}
+
+void tok_index_end(struct tok_index *x)
+{
+    int k = 0;
+    qsort(x->v, (size_t)x->n, sizeof *x->v, by_bytes);
+    for (int b = 0; b < 256; b++) {
+        x->first[b] = k;
+        while (k < x->n && (unsigned char)x->v[k].key[0] == b)
+            k++;
+    }
+    x->first[256] = k;
+}

@@ -85,10 +85,13 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
             h->start -= (size_t)utf8_put(cp, one);
         }
     }
-    if (t->attr[h->id] & TOK_RSTRIP)
-        while ((len = utf8_next(s + h->end, n - h->end, &cp)) > 0 &&
+    if (t->attr[h->id] & TOK_RSTRIP) {
+        size_t i = h->end < h->space ? h->space : h->end;
+        while ((len = utf8_next(s + i, n - i, &cp)) > 0 &&
                (uni_mask(cp) & UNI_SPACE))
-            h->end += (size_t)len;
+            i += (size_t)len;
+        h->end = h->space = i;
+    }
 }
 
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
@@ -104,7 +107,7 @@ int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
             continue;
         }
         size_t end = i + t->len[id];
-        *hit = (struct tok_hit){id, i, end, end};
+        *hit = (struct tok_hit){id, i, end, end, hit->space};
         if (!(t->attr[id] & TOK_WHOLE) ||
             stands_alone(s, n, hit->start, hit->end)) {
             take_space(t, s, n, from, hit);

@@ -205,12 +205,14 @@ int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
                      unsigned flags);
 /* tok_added_next: the first added token in s that begins at or after
  * hit->resume, with the span that it takes, white space included, but nothing
- * before `from`; 0 when there is none. Both begin as 0. The search goes on
+ * before `from`; 0 when there is none. Hit and from begin as 0. The search goes on
  * where the token's own text ends: the reference finds a token in the white
  * space that one before has taken, too. */
 struct tok_hit {
     int32_t id;
     size_t start, end, resume;
+    size_t space; /* where the last white space that was taken ends: a token
+                     inside of it need not look for that again */
 };
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
                    size_t from, unsigned flags, struct tok_hit *hit);

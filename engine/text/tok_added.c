@@ -21,8 +21,7 @@ int tok_added_index(struct tokenizer *t, const struct tok_source *s)
     for (int id = 0; id < t->n; id++)
         if (is_cut(t, id))
             tok_index_add(&t->added, t, id, 0);
-    tok_index_end(&t->added);
-    return 0;
+    return tok_index_end(&t->added, s);
 }
 
 int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,

@@ -9,6 +9,11 @@
 #include "engine/base/mem.h"
 #include "engine/text/tokenizer_impl.h"
 
+/* Of an entry. At each place of "aaa..." a look walks down all of an entry of
+ * that kind. SentencePiece makes none above 16 characters unless told to; the
+ * longest in use are runs of white space, below 128 bytes. */
+#define MAX_BYTES 512
+
 int tok_index_begin(struct tok_index *x, int most, struct err *e)
 {
     x->v = mem_array((size_t)most + 1, sizeof *x->v);
@@ -34,9 +39,15 @@ static int by_bytes(const void *a, const void *b)
     return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-void tok_index_end(struct tok_index *x)
+int tok_index_end(struct tok_index *x, const struct tok_source *s)
 {
     int k = 0;
+    for (int i = 0; i < x->n; i++)
+        if (x->v[i].len > MAX_BYTES)
+            return err_set(s->e, ERR_UNSUPPORTED,
+                           "%s: the entry '%.40s...' has %u bytes, at most %d "
+                           "are supported",
+                           s->label, x->v[i].key, x->v[i].len, MAX_BYTES);
     qsort(x->v, (size_t)x->n, sizeof *x->v, by_bytes);
     for (int b = 0; b < 256; b++) {
         x->first[b] = k;
@@ -44,4 +55,5 @@ void tok_index_end(struct tok_index *x)
             k++;
     }
     x->first[256] = k;
+    return 0;
 }

@@ -163,11 +163,11 @@ int tok_pieces(struct tokenizer *t, const struct tok_source *s,
 int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n);
 
 /* An index: begin, add at most `most` entries of t without their first `skip`
- * bytes, none empty, end. */
+ * bytes, none empty, end: ERR_UNSUPPORTED for one that is too long. */
 int tok_index_begin(struct tok_index *x, int most, struct err *e);
 void tok_index_add(struct tok_index *x, const struct tokenizer *t, int id,
                    uint32_t skip);
-void tok_index_end(struct tok_index *x);
+int tok_index_end(struct tok_index *x, const struct tok_source *s);
 void tok_index_fini(struct tok_index *x);
 /* The first of v[lo..hi), which agree on `depth` bytes, whose byte there is at
  * least b; one that ends there comes before all others. Here, because a call of
@@ -205,7 +205,7 @@ int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
                      unsigned flags);
 /* tok_added_next: the first added token in s that begins at or after
  * hit->resume, with the span that it takes, white space included, but nothing
- * before `from`; 0 when there is none. Hit and from begin as 0. The search goes on
+ * before `from`; 0 when there is none. All begin as 0. The search goes on
  * where the token's own text ends: the reference finds a token in the white
  * space that one before has taken, too. */
 struct tok_hit {

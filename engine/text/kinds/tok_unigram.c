@@ -2,7 +2,8 @@
  * text into entries, the one of the highest sum of scores, found by Viterbi's
  * algorithm over the places where characters begin. A character that no entry
  * covers costs ten less than the lowest score. From GGUF ("t5") and from
- * tokenizer.json ("Unigram"). O(n) for a given length of the longest entry.
+ * tokenizer.json ("Unigram"). O(n), as the length of entries has a limit
+ * (tok_index.c).
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -264,8 +265,7 @@ static int index_entries(struct unigram *m, const struct tokenizer *t,
             tok_index_add(&m->index, t, id, 0);
     }
     m->unknown = least - UNKNOWN_PENALTY;
-    tok_index_end(&m->index);
-    return 0;
+    return tok_index_end(&m->index, s);
 }
 
 int tok_unigram_load(struct tokenizer *t, const struct tok_source *s)

@@ -58,9 +58,7 @@ static int make_lists(struct wordpiece *w, const struct tokenizer *t,
         return -1;
     for (int id = 0; id < t->n; id++)
         add_piece(w, t, id);
-    tok_index_end(&w->start);
-    tok_index_end(&w->more);
-    return 0;
+    return tok_index_end(&w->start, s) || tok_index_end(&w->more, s) ? -1 : 0;
 }
 
 /* The longest entry that s [n] begins with, or NULL. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/text/pretok/regex.h"
 #include "engine/text/tokenizer_impl.h"
 
 void token_list_fini(struct token_list *l)
@@ -196,6 +197,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                             .out = out,
                             .max_tokens = max_tokens > 0 ? max_tokens : 0,
                             .text = text,
+                            .steps = regex_steps(n),
                             .e = e};
     int around = (flags & TOK_ADD_SPECIAL) != 0;
     if (n >= UINT32_MAX)

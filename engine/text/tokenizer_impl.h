@@ -110,6 +110,7 @@ struct tok_encoder {
     const uint32_t *map; /* byte of the segment for each byte of what the kind
                             encodes instead (after a normalizer); NULL: the
                             same. tok_push goes through it */
+    int64_t steps;       /* left of regex_steps, for all of the text */
     struct err *e;
 };
 

@@ -56,6 +56,8 @@ YOUNG = ["\U0001fae8\U0001fa77 x\U0001fa77!", "\u1c89\u1c8a \ua7cb\ua7cc\ua7cd",
          "\U00010d50\U00010d70\U00010d71\U00010d51 \U00010d40\U00010d41",
          "a\u0897b \u31ef\u2ffd.", "\u4e2d\U0002ebf0\U0002ee5d\u3002",
          "\U0001171e\U00011f45\U00011f52", "x\u180ey \u180e\u180e z"]
+# White space that goes on behind the end of a line, and that does not.
+LINES = ["a \n b\n\n", " \n\n\tb \t\n"]
 EXPRESSIONS = [  # (expression, behavior, invert)
     # tiktoken's cl100k_base and o200k_base
     (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|"
@@ -67,6 +69,7 @@ EXPRESSIONS = [  # (expression, behavior, invert)
     (r"\W", "contiguous", 0),
     (r"\s+$|^\d+|.", "isolated", 0),
     (r"\s+$", "removed", 0),
+    (r"\s++$", "removed", 0),
     (r" ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+", "isolated", 0),
     (r"[[\p{P}-][\p{S}\-]+]+|[+--a-f]{2,}?", "isolated", 0),
     (r"\p{Han}+|[\p{Hiragana}\p{Katakana}]+|\P{Co}\p{M}*", "isolated", 0),
@@ -137,7 +140,7 @@ def published_chains():
 
 def write_pretok():
     rng = random.Random(7)
-    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70) + YOUNG
+    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70) + YOUNG + LINES
     groups = {}
     for name, chain in published_chains().items():
         hf = pre_tokenizers.Sequence(

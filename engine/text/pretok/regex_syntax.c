@@ -139,9 +139,10 @@ static int property(struct translation *t)
     name[k] = 0;
     if (k == 0 || ahead(t, 3 + k) != '}')
         return refuse(t, "an unknown property");
+    int is_script = k > 2 || (name[0] | 32) == 'y'; /* Yi */
     if (t->any_case && k == 2 && (name[0] | 32) == 'l')
         return refuse(t, "(?i) of a kind of letter");
-    buf_addf(t->out, "\\%c{%s%s}", which, k > 2 ? "sc:" : "", name);
+    buf_addf(t->out, "\\%c{%s%s}", which, is_script ? "sc:" : "", name);
     t->i += k + 4;
     return 0;
 }

@@ -287,12 +287,13 @@ static int repeat(struct translation *t)
     return 0;
 }
 
-/* A number of up to three digits at i + *k; -1: none. */
+/* The number at i + *k; -1: none. Above 65535 PCRE2 refuses any. */
 static int read_count(const struct translation *t, size_t *k)
 {
     int n = -1;
-    for (int d = 0; d < 3 && is_digit(ahead(t, *k)); d++, (*k)++)
-        n = (n < 0 ? 0 : n) * 10 + ahead(t, *k) - '0';
+    for (; is_digit(ahead(t, *k)); (*k)++)
+        if (n <= 65535)
+            n = (n < 0 ? 0 : n) * 10 + ahead(t, *k) - '0';
     return n;
 }
 

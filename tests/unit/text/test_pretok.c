@@ -208,6 +208,10 @@ static void test_pretok_refuses_expressions_and_says_why(void **state)
          "a)))))))))))))))))))))))))))))))))",
          "too many groups"},
         {"(((((\\s{999}){999}){999}){999}){999})", "large"},
+        {"a{65535}", "large"},
+        {"a{65536}", "number too big"},
+        {"a{2,100000000000000000000}", "number too big"},
+        {"a{,65536}", "number too big"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct pretok p = {0};

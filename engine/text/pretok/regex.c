@@ -15,9 +15,9 @@
 #endif
 
 #define WORK_PER_BYTE 128
-#define WORK_LEAST 100000       /* whatever the text */
-#define MAX_HEAP_KIB (64 << 10) /* of a search that is interpreted */
-#define MAX_TRANSLATED (16 << 10)
+#define WORK_LEAST 100000          /* whatever the text */
+#define MAX_HEAP_KIB (64 << 10)    /* of a search that is interpreted */
+#define MAX_TRANSLATED (160 << 10) /* 2048 bytes of \w, 140 each, and marks */
 
 struct regex {
     pcre2_code *code;

@@ -225,6 +225,25 @@ static void test_pretok_refuses_expressions_and_says_why(void **state)
     }
 }
 
+/* Expressions of n times \w, each of which becomes a long class. */
+static void test_pretok_long_expressions(void **state)
+{
+    char text[2050];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = i % 2 ? 'w' : '\\';
+    for (int k = 0; k < 3; k++) {
+        static const size_t n[] = {150, 1024, 1025};
+        static const char *const says[] = {"", "too large", "2048 bytes"};
+        struct pretok p = {0};
+        struct err e = ERR_INIT;
+        int rc = pretok_add(&p, text, 2 * n[k], PRE_ISOLATED, &e);
+        assert_int_equal(rc, k == 0 ? 0 : -1);
+        assert_int_equal(e.code, k == 0 ? 0 : ERR_UNSUPPORTED);
+        assert_non_null(strstr(e.msg, says[k]));
+        pretok_fini(&p);
+    }
+}
+
 static void run(const char *regex, enum pre_behavior behavior, const char *text,
                 struct pre_work *w)
 {
@@ -405,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_pretok_runs_expressions_that_nobody_has_listed),
         cmocka_unit_test(test_pretok_refuses_unknown_names),
         cmocka_unit_test(test_pretok_refuses_expressions_and_says_why),
+        cmocka_unit_test(test_pretok_long_expressions),
         cmocka_unit_test(test_pretok_behaviors),
         cmocka_unit_test(test_pretok_knows_the_unicode_of_the_reference),
         cmocka_unit_test(test_pretok_time_is_not_quadratic),

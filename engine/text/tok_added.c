@@ -24,26 +24,6 @@ int tok_added_index(struct tokenizer *t, const struct tok_source *s)
     return tok_index_end(&t->added, s);
 }
 
-int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
-                     unsigned flags)
-{
-    unsigned not_now = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
-    const struct tok_entry *v = t->added.v;
-    int32_t best = -1;
-    int lo = t->added.first[(unsigned char)s[0]];
-    int hi = t->added.first[(unsigned char)s[0] + 1];
-    for (uint32_t depth = 1; lo < hi; depth++) {
-        if (v[lo].len == depth && !(t->attr[v[lo].id] & not_now))
-            best = v[lo].id;
-        if (depth == n)
-            break;
-        unsigned b = (unsigned char)s[depth];
-        lo = tok_index_narrow(v, lo, hi, depth, b);
-        hi = tok_index_narrow(v, lo, hi, depth, b + 1);
-    }
-    return best;
-}
-
 /* The code point before s[i], or 0. */
 static uint32_t point_before(const char *s, size_t i)
 {
@@ -96,18 +76,21 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
                    size_t from, unsigned flags, struct tok_hit *hit)
 {
+    const struct tok_index *x = &t->added;
+    unsigned but = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
     for (size_t i = hit->resume; i < n;) {
         unsigned b = (unsigned char)s[i];
-        int32_t id = t->added.first[b] < t->added.first[b + 1]
-                         ? tok_added_at(t, s + i, n - i, flags)
-                         : -1;
-        if (id < 0) {
+        const struct tok_entry *at =
+            x->first[b] < x->first[b + 1]
+                ? tok_index_longest(x, t, but, s + i, n - i)
+                : NULL;
+        if (!at) {
             i++;
             continue;
         }
-        size_t end = i + t->len[id];
-        *hit = (struct tok_hit){id, i, end, end, hit->space};
-        if (!(t->attr[id] & TOK_WHOLE) ||
+        size_t end = i + at->len;
+        *hit = (struct tok_hit){at->id, i, end, end, hit->space};
+        if (!(t->attr[at->id] & TOK_WHOLE) ||
             stands_alone(s, n, hit->start, hit->end)) {
             take_space(t, s, n, from, hit);
             return 1;

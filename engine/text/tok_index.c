@@ -57,3 +57,22 @@ int tok_index_end(struct tok_index *x, const struct tok_source *s)
     x->first[256] = k;
     return 0;
 }
+
+const struct tok_entry *tok_index_longest(const struct tok_index *x,
+                                          const struct tokenizer *t,
+                                          unsigned but, const char *s, size_t n)
+{
+    const struct tok_entry *v = x->v, *best = NULL;
+    int lo = x->first[(unsigned char)s[0]];
+    int hi = x->first[(unsigned char)s[0] + 1];
+    for (uint32_t depth = 1; lo < hi; depth++) {
+        if (v[lo].len == depth && !(t->attr[v[lo].id] & but))
+            best = &v[lo];
+        if (depth == n)
+            break;
+        unsigned b = (unsigned char)s[depth];
+        lo = tok_index_narrow(v, lo, hi, depth, b);
+        hi = tok_index_narrow(v, lo, hi, depth, b + 1);
+    }
+    return best;
+}

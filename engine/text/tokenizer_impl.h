@@ -170,6 +170,12 @@ void tok_index_add(struct tok_index *x, const struct tokenizer *t, int id,
                    uint32_t skip);
 int tok_index_end(struct tok_index *x, const struct tok_source *s);
 void tok_index_fini(struct tok_index *x);
+/* tok_index_longest: the longest entry that s [n] begins with, n > 0, and that
+ * has none of the attributes `but`; or NULL. */
+const struct tok_entry *tok_index_longest(const struct tok_index *x,
+                                          const struct tokenizer *t,
+                                          unsigned but, const char *s,
+                                          size_t n);
 /* The first of v[lo..hi), which agree on `depth` bytes, whose byte there is at
  * least b; one that ends there comes before all others. Here, because a call of
  * it takes 7 % of the encoder of Unigram. */
@@ -199,16 +205,13 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 
 /* --------------------------------------------------- the parts of the frame */
 
-/* tok_added.c: index the added and control tokens; find the longest that
- * stands at s (flags: TOK_PARSE_SPECIAL admits control tokens), or -1. */
+/* tok_added.c: index the added and control tokens. */
 int tok_added_index(struct tokenizer *t, const struct tok_source *s);
-int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
-                     unsigned flags);
-/* tok_added_next: the first added token in s that begins at or after
- * hit->resume, with the span that it takes, white space included, but nothing
- * before `from`; 0 when there is none. All begin as 0. The search goes on
- * where the token's own text ends: the reference finds a token in the white
- * space that one before has taken, too. */
+/* tok_added_next: the first added token in s (with TOK_PARSE_SPECIAL, or
+ * control token) that begins at or after hit->resume, with the span that it
+ * takes, white space included, but nothing before `from`; 0 when there is none.
+ * All begin as 0. The search goes on where the token's own text ends: the
+ * reference finds a token in the white space that one before has taken, too. */
 struct tok_hit {
     int32_t id;
     size_t start, end, resume;

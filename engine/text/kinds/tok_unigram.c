@@ -224,12 +224,10 @@ static int json_vocab(struct unigram *m, struct tokenizer *t,
         if (!text || !score || json_type(score) != JSON_NUMBER)
             return tok_bad(s, "an entry of 'vocab' is not a text and a number");
         m->base.score[id] = (float)json_number(score);
-        if (!isfinite(m->base.score[id]) ||
-            (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))) {
-            return isfinite(m->base.score[id])
-                       ? -1
-                       : tok_bad(s, "a score of 'vocab' is not finite");
-        }
+        if (!isfinite(m->base.score[id]))
+            return tok_bad(s, "a score of 'vocab' is not finite");
+        if (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))
+            return -1;
         id++;
     }
     return tok_added_json(t, s) ? -1 : tok_vocab_end(t, s, 1);

@@ -61,25 +61,6 @@ static int make_lists(struct wordpiece *w, const struct tokenizer *t,
     return tok_index_end(&w->start, s) || tok_index_end(&w->more, s) ? -1 : 0;
 }
 
-/* The longest entry that s [n] begins with, or NULL. */
-static const struct tok_entry *longest(const struct tok_index *l, const char *s,
-                                       size_t n)
-{
-    const struct tok_entry *best = NULL;
-    int lo = l->first[(unsigned char)s[0]];
-    int hi = l->first[(unsigned char)s[0] + 1];
-    for (uint32_t depth = 1; lo < hi; depth++) {
-        if (l->v[lo].len == depth)
-            best = &l->v[lo];
-        if (depth == n)
-            break;
-        unsigned b = (unsigned char)s[depth];
-        lo = tok_index_narrow(l->v, lo, hi, depth, b);
-        hi = tok_index_narrow(l->v, lo, hi, depth, b + 1);
-    }
-    return best;
-}
-
 /* --- encoding --- */
 
 static int push_unknown(struct tok_encoder *c, size_t from, size_t to)
@@ -99,8 +80,8 @@ static int encode_word(struct tok_encoder *c, const char *s, size_t from,
     if (chars > w->max_chars)
         return push_unknown(c, from, to);
     while (at < to) {
-        const struct tok_entry *p =
-            longest(n ? &w->more : &w->start, s + at, to - at);
+        const struct tok_entry *p = tok_index_longest(n ? &w->more : &w->start,
+                                                      c->t, 0, s + at, to - at);
         if (!p)
             return push_unknown(c, from, to);
         found[n++] = p; /* one character at the least */

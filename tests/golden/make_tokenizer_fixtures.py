@@ -79,6 +79,9 @@ EXPRESSIONS = [  # (expression, behavior, invert)
     (r"(a|b){,2}c|x{3}|(?>s+)e|\x{1F642}|\x41|\u4e2d|\{|]|}|#", "removed", 0),
     (r"(?:\s){17,400}|\s{20}|\S{2}|\v|\t", "isolated", 0),
     (r"l{0003}|\s{1,1000}|\S{01,0000000003}|.{1024}", "isolated", 0),
+    (r"[[a]-z]|[\d[e]-s]|[[\p{Lu}]-q-x]|[[b]--/]{2}", "isolated", 0),
+    ("[\u200b-\u200d]+|\u200b|[\u2400-\u2fff]|[\U0002ebe0-\U0002ee5f]|[\ua7c0-\ua7ff]",
+     "isolated", 0),
     (r"\p{Yi}|\p{Hangul}", "isolated", 0),
     (r"(\p{L}+|'){2,3}+", "contiguous", 0),
     (r"(?=(\d{3})+(?!\d))", "isolated", 0),  # SuperBPE

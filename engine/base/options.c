@@ -261,7 +261,7 @@ static int set_json(const struct reader *r, const struct option *o, size_t at,
     if (json_type(v) == JSON_BOOL)
         return set(r, o, at, key, json_bool(v) ? "true" : "false");
     if (json_type(v) != JSON_NUMBER || kind_of(o) == OPTION_TEXT ||
-        kind_of(o) == OPTION_WORD)
+        kind_of(o) == OPTION_WORD || kind_of(o) == OPTION_FILE)
         return err_set(r->e, ERR_INVALID,
                        "configuration key '%.40s': %s does not fit", key,
                        json_type_name(json_type(v)));

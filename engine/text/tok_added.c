@@ -1,30 +1,10 @@
-/* tok_added: finding added and control tokens in a text. They lie sorted by
- * their bytes; at a place of the text the range of those that still agree is
- * narrowed byte by byte, so that a look costs at most the length of the longest
- * of them however many there are. The first place wins, then the longest, as
- * in Hugging Face tokenizers.
+/* tok_added: finding added and control tokens in a text. The first place wins,
+ * then the longest, as in Hugging Face tokenizers.
  *
  * SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-#include <string.h>
-
-#include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode/unicode.h"
-
-struct entry {
-    const char *text;
-    uint32_t len;
-    int32_t id;
-};
-
-static int by_bytes(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int c = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
-}
 
 static int is_cut(const struct tokenizer *t, int id)
 {
@@ -33,70 +13,15 @@ static int is_cut(const struct tokenizer *t, int id)
 
 int tok_added_index(struct tokenizer *t, const struct tok_source *s)
 {
-    int n = 0, k = 0;
+    int n = 0;
     for (int id = 0; id < t->n; id++)
         n += is_cut(t, id);
-    struct entry *v = mem_array((size_t)n + 1, sizeof *v);
-    t->added = mem_array((size_t)n + 1, sizeof *t->added);
-    if (!v || !t->added) {
-        mem_free(v);
-        return err_nomem(s->e);
-    }
+    if (tok_index_begin(&t->added, n, s->e))
+        return -1;
     for (int id = 0; id < t->n; id++)
         if (is_cut(t, id))
-            v[k++] = (struct entry){t->text[id], t->len[id], id};
-    qsort(v, (size_t)n, sizeof *v, by_bytes);
-    for (k = 0; k < n; k++) {
-        t->added[k] = v[k].id;
-        t->first_added[(unsigned char)v[k].text[0] + 1] = k + 1;
-    }
-    for (k = 1; k <= 256; k++) /* bytes that none begins with */
-        if (t->first_added[k] == 0)
-            t->first_added[k] = t->first_added[k - 1];
-    t->n_added = n;
-    mem_free(v);
-    return 0;
-}
-
-/* The first of added[lo..hi), which agree on `depth` bytes, whose next byte is
- * at least b; an entry that ends there comes before all others. */
-static int narrow(const struct tokenizer *t, int lo, int hi, uint32_t depth,
-                  unsigned b)
-{
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        int32_t id = t->added[mid];
-        unsigned at =
-            t->len[id] > depth ? (unsigned char)t->text[id][depth] + 1u : 0;
-        if (at < b + 1)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-int32_t tok_added_at(const struct tokenizer *t, const char *s, size_t n,
-                     unsigned flags)
-{
-    unsigned not_now = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
-    int32_t best = -1;
-    int lo = 0, hi = t->n_added;
-    for (uint32_t depth = 0; depth < n && lo < hi; depth++) {
-        unsigned b = (unsigned char)s[depth];
-        if (depth == 0) {
-            lo = t->first_added[b];
-            hi = t->first_added[b + 1];
-        } else {
-            int from = narrow(t, lo, hi, depth, b);
-            hi = narrow(t, from, hi, depth, b + 1);
-            lo = from;
-        }
-        int32_t id = lo < hi ? t->added[lo] : -1;
-        if (id >= 0 && t->len[id] == depth + 1 && !(t->attr[id] & not_now))
-            best = id;
-    }
-    return best;
+            tok_index_add(&t->added, t, id, 0);
+    return tok_index_end(&t->added, s);
 }
 
 /* The code point before s[i], or 0. */
@@ -139,27 +64,33 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
             h->start -= (size_t)utf8_put(cp, one);
         }
     }
-    if (t->attr[h->id] & TOK_RSTRIP)
-        while ((len = utf8_next(s + h->end, n - h->end, &cp)) > 0 &&
+    if (t->attr[h->id] & TOK_RSTRIP) {
+        size_t i = h->end < h->space ? h->space : h->end;
+        while ((len = utf8_next(s + i, n - i, &cp)) > 0 &&
                (uni_mask(cp) & UNI_SPACE))
-            h->end += (size_t)len;
+            i += (size_t)len;
+        h->end = h->space = i;
+    }
 }
 
 int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
                    size_t from, unsigned flags, struct tok_hit *hit)
 {
+    const struct tok_index *x = &t->added;
+    unsigned but = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
     for (size_t i = hit->resume; i < n;) {
         unsigned b = (unsigned char)s[i];
-        int32_t id = t->first_added[b] < t->first_added[b + 1]
-                         ? tok_added_at(t, s + i, n - i, flags)
-                         : -1;
-        if (id < 0) {
+        const struct tok_entry *at =
+            x->first[b] < x->first[b + 1]
+                ? tok_index_longest(x, t, but, s + i, n - i)
+                : NULL;
+        if (!at) {
             i++;
             continue;
         }
-        size_t end = i + t->len[id];
-        *hit = (struct tok_hit){id, i, end, end};
-        if (!(t->attr[id] & TOK_WHOLE) ||
+        size_t end = i + at->len;
+        *hit = (struct tok_hit){at->id, i, end, end, hit->space};
+        if (!(t->attr[at->id] & TOK_WHOLE) ||
             stands_alone(s, n, hit->start, hit->end)) {
             take_space(t, s, n, from, hit);
             return 1;

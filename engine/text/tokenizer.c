@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/text/pretok/regex.h"
 #include "engine/text/tokenizer_impl.h"
 
 void token_list_fini(struct token_list *l)
@@ -27,7 +28,7 @@ void tokenizer_close(struct tokenizer *t)
     mem_free(t->len);
     mem_free(t->attr);
     mem_free(t->slots);
-    mem_free(t->added);
+    tok_index_fini(&t->added);
     mem_free(t->pieces);
     mem_free(t->piece_at);
     mem_free(t);
@@ -167,7 +168,7 @@ static int encode_text(struct tok_encoder *c, size_t n, unsigned flags)
     const struct tokenizer *t = c->t;
     struct tok_hit h = {0};
     size_t from = 0;
-    while (t->n_added > 0 && tok_added_next(t, c->text, n, from, flags, &h)) {
+    while (t->added.n > 0 && tok_added_next(t, c->text, n, from, flags, &h)) {
         if (encode_segment(c, from, h.start))
             return -1;
         size_t start = h.start > from ? h.start : from;
@@ -196,6 +197,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                             .out = out,
                             .max_tokens = max_tokens > 0 ? max_tokens : 0,
                             .text = text,
+                            .steps = regex_steps(n),
                             .e = e};
     int around = (flags & TOK_ADD_SPECIAL) != 0;
     if (n >= UINT32_MAX)

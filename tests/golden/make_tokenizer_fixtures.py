@@ -56,6 +56,9 @@ YOUNG = ["\U0001fae8\U0001fa77 x\U0001fa77!", "\u1c89\u1c8a \ua7cb\ua7cc\ua7cd",
          "\U00010d50\U00010d70\U00010d71\U00010d51 \U00010d40\U00010d41",
          "a\u0897b \u31ef\u2ffd.", "\u4e2d\U0002ebf0\U0002ee5d\u3002",
          "\U0001171e\U00011f45\U00011f52", "x\u180ey \u180e\u180e z"]
+# White space that goes on behind the end of a line, and that does not; marks
+# that several scripts use.
+MORE = ["a \n b\n\n", " \n\n\tb \t\n", "\ua000\u3001\ua4c6\u3002 \uac00\u3001"]
 EXPRESSIONS = [  # (expression, behavior, invert)
     # tiktoken's cl100k_base and o200k_base
     (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|"
@@ -67,6 +70,7 @@ EXPRESSIONS = [  # (expression, behavior, invert)
     (r"\W", "contiguous", 0),
     (r"\s+$|^\d+|.", "isolated", 0),
     (r"\s+$", "removed", 0),
+    (r"\s++$", "removed", 0),
     (r" ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+", "isolated", 0),
     (r"[[\p{P}-][\p{S}\-]+]+|[+--a-f]{2,}?", "isolated", 0),
     (r"\p{Han}+|[\p{Hiragana}\p{Katakana}]+|\P{Co}\p{M}*", "isolated", 0),
@@ -74,6 +78,11 @@ EXPRESSIONS = [  # (expression, behavior, invert)
     (r"(?i)the|(?:o(?=f)|[k-s]+)?y", "isolated", 0),
     (r"(a|b){,2}c|x{3}|(?>s+)e|\x{1F642}|\x41|\u4e2d|\{|]|}|#", "removed", 0),
     (r"(?:\s){17,400}|\s{20}|\S{2}|\v|\t", "isolated", 0),
+    (r"l{0003}|\s{1,1000}|\S{01,0000000003}|.{1024}", "isolated", 0),
+    (r"[[a]-z]|[\d[e]-s]|[[\p{Lu}]-q-x]|[[b]--/]{2}", "isolated", 0),
+    ("[\u200b-\u200d]+|\u200b|[\u2400-\u2fff]|[\U0002ebe0-\U0002ee5f]|[\ua7c0-\ua7ff]",
+     "isolated", 0),
+    (r"\p{Yi}|\p{Hangul}", "isolated", 0),
     (r"(\p{L}+|'){2,3}+", "contiguous", 0),
     (r"(?=(\d{3})+(?!\d))", "isolated", 0),  # SuperBPE
     (r"\s*|(?<=a)", "removed", 0),
@@ -137,7 +146,8 @@ def published_chains():
 
 def write_pretok():
     rng = random.Random(7)
-    texts = [s for s in TEXT.split("\n") if s] + random_texts(rng, 70) + YOUNG
+    texts = ([s for s in TEXT.split("\n") if s] + random_texts(rng, 70) +
+             YOUNG + MORE)
     groups = {}
     for name, chain in published_chains().items():
         hf = pre_tokenizers.Sequence(

@@ -282,7 +282,8 @@ static int cut_with(void *arg, const char *names)
     unsigned flags;
     must(p < made + 40);
     must(p->n || !pretok_named(p, names, strcspn(names, " "), &flags, NULL));
-    must(pretok_run(p, c->text, c->n, &c->w, NULL) == 0);
+    int64_t steps = regex_steps(c->n);
+    must(pretok_run(p, c->text, c->n, &steps, &c->w, NULL) == 0);
     must(c->w.cut[0] == CUT_PIECE && c->w.cut[c->n] == CUT_PIECE);
     for (size_t i = 0; i < c->n;) {
         uint32_t cp;

@@ -18,6 +18,10 @@ void spm_norm_fini(struct spm_norm *m)
 
 /* ------------------------------------------------------ table of characters */
 
+/* Bytes of a key and of what it stands for. The tables that SentencePiece comes
+ * with have at most 12 and 33; in a wild one a key could go round for ever. */
+#define MAX_CHARS 256
+
 int spm_chars_read(struct spm_chars *c, const struct tok_source *s,
                    const uint8_t *p, size_t n)
 {
@@ -39,6 +43,12 @@ int spm_chars_read(struct spm_chars *c, const struct tok_source *s,
     }
     memcpy(c->text, p + 4 + bytes, c->n_text);
     c->text[c->n_text] = 0;
+    for (size_t i = 0, len; i < c->n_text; i += len + 1) {
+        len = strlen(c->text + i);
+        if (len > MAX_CHARS)
+            return tok_bad(s, "precompiled_charsmap has a text of over 256 "
+                              "bytes");
+    }
     return 0;
 }
 
@@ -56,7 +66,7 @@ static size_t find_chars(const struct spm_chars *c, const char *s, size_t n,
 {
     size_t longest = 0;
     uint32_t at = c->n_units ? offset_of(c->unit[0]) : 0;
-    for (size_t i = 0; i < n && s[i]; i++) {
+    for (size_t i = 0; i < n && i < MAX_CHARS && s[i]; i++) {
         uint32_t byte = (unsigned char)s[i];
         at ^= byte;
         if (at >= c->n_units || (c->unit[at] & (1u << 31 | 0xffu)) != byte)

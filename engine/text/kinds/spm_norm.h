@@ -59,7 +59,7 @@ int spm_norm_add(struct spm_norm *m, const struct tok_source *s,
 void spm_norm_fini(struct spm_norm *m);
 
 /* spm_norm_run: valid UTF-8 s [n], n > 0, into out (zeros at first); `first`:
- * the segment begins the text. O(n) for a given table. */
+ * the segment begins the text. O(n) whatever the table. */
 int spm_norm_run(const struct spm_norm *m, const char *s, size_t n, int first,
                  struct uni_text *out, struct err *e);
 

@@ -183,7 +183,8 @@ static int prepare(struct coder *k, const char **s, size_t *n)
 
 static int encode_words(struct coder *k, const char *s, size_t n)
 {
-    if (prepare(k, &s, &n) || pretok_run(&k->b->pre, s, n, &k->pre, k->c->e))
+    if (prepare(k, &s, &n) ||
+        pretok_run(&k->b->pre, s, n, &k->c->steps, &k->pre, k->c->e))
         return -1;
     count_missing(k, s, n);
     for (size_t i = 0; i < n;) {

@@ -2,11 +2,11 @@
  * text into entries, the one of the highest sum of scores, found by Viterbi's
  * algorithm over the places where characters begin. A character that no entry
  * covers costs ten less than the lowest score. From GGUF ("t5") and from
- * tokenizer.json ("Unigram"). O(n) for a given length of the longest entry.
+ * tokenizer.json ("Unigram"). O(n), as the length of entries has a limit
+ * (tok_index.c).
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -15,17 +15,9 @@
 
 #define UNKNOWN_PENALTY 10.0 /* sentencepiece, unigram_model.cc */
 
-struct entry {
-    const char *key; /* in the vocabulary's arena */
-    uint32_t len;
-    int32_t id;
-};
-
 struct unigram {
     struct spm base;
-    struct entry *entry; /* [n_entries] sorted by bytes */
-    int n_entries;
-    int first[257]; /* of those that begin with a byte */
+    struct tok_index index;
     double unknown;
 };
 
@@ -42,57 +34,6 @@ struct coder {
     size_t cap;
 };
 
-/* ------------------------------------------------------------ the entries */
-
-static int by_bytes(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int c = memcmp(x->key, y->key, x->len < y->len ? x->len : y->len);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
-}
-
-static int index_entries(struct unigram *m, const struct tokenizer *t,
-                         struct err *e)
-{
-    int k = 0;
-    double least = 0;
-    m->entry = mem_array((size_t)t->n + 1, sizeof *m->entry);
-    if (!m->entry)
-        return err_nomem(e);
-    for (int id = 0; id < t->n; id++) {
-        least = (double)m->base.score[id] < least ? (double)m->base.score[id]
-                                                  : least;
-        if (t->len[id] > 0 && spm_plain(t, id)) {
-            m->entry[m->n_entries++] =
-                (struct entry){t->text[id], t->len[id], id};
-        }
-    }
-    m->unknown = least - UNKNOWN_PENALTY;
-    qsort(m->entry, (size_t)m->n_entries, sizeof *m->entry, by_bytes);
-    for (int b = 0; b < 256; b++) {
-        m->first[b] = k;
-        while (k < m->n_entries && (unsigned char)m->entry[k].key[0] == b)
-            k++;
-    }
-    m->first[256] = k;
-    return 0;
-}
-
-/* The first of entry[lo..hi), which agree on `depth` bytes, whose byte there
- * is at least b; one that ends there comes before all others. */
-static int narrow(const struct entry *v, int lo, int hi, uint32_t depth,
-                  unsigned b)
-{
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        if (v[mid].len <= depth || (unsigned char)v[mid].key[depth] < b)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 /* -------------------------------------------------------------- the search */
 
 static void offer(struct coder *k, size_t from, size_t to, int32_t id,
@@ -107,13 +48,13 @@ static void offer(struct coder *k, size_t from, size_t to, int32_t id,
 static void spread(struct coder *k, size_t at, size_t i, size_t n)
 {
     const struct unigram *m = k->base.c->t->self;
-    const struct entry *v = m->entry;
     const char *s = k->base.s + at;
+    const struct tok_entry *v = m->index.v;
     const double sum = k->best[i].score;
     uint32_t cp;
     size_t one = tok_decode(s, n, i, &cp);
-    int lo = m->first[(unsigned char)s[i]];
-    int hi = m->first[(unsigned char)s[i] + 1];
+    int lo = m->index.first[(unsigned char)s[i]];
+    int hi = m->index.first[(unsigned char)s[i] + 1];
     int is_covered = 0;
     for (uint32_t depth = 1; lo < hi; depth++) {
         if (v[lo].len == depth) {
@@ -124,8 +65,8 @@ static void spread(struct coder *k, size_t at, size_t i, size_t n)
         if (i + depth == n)
             break;
         unsigned b = (unsigned char)s[i + depth];
-        lo = narrow(v, lo, hi, depth, b);
-        hi = narrow(v, lo, hi, depth, b + 1);
+        lo = tok_index_narrow(v, lo, hi, depth, b);
+        hi = tok_index_narrow(v, lo, hi, depth, b + 1);
     }
     if (!is_covered)
         offer(k, i, i + one, -1, sum + m->unknown);
@@ -205,7 +146,7 @@ static void close_unigram(void *self)
 {
     struct unigram *m = self;
     spm_fini(&m->base);
-    mem_free(m->entry);
+    tok_index_fini(&m->index);
     mem_free(m);
 }
 
@@ -283,12 +224,10 @@ static int json_vocab(struct unigram *m, struct tokenizer *t,
         if (!text || !score || json_type(score) != JSON_NUMBER)
             return tok_bad(s, "an entry of 'vocab' is not a text and a number");
         m->base.score[id] = (float)json_number(score);
-        if (!isfinite(m->base.score[id]) ||
-            (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))) {
-            return isfinite(m->base.score[id])
-                       ? -1
-                       : tok_bad(s, "a score of 'vocab' is not finite");
-        }
+        if (!isfinite(m->base.score[id]))
+            return tok_bad(s, "a score of 'vocab' is not finite");
+        if (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))
+            return -1;
         id++;
     }
     return tok_added_json(t, s) ? -1 : tok_vocab_end(t, s, 1);
@@ -311,6 +250,22 @@ static int load_json(struct unigram *m, struct tokenizer *t,
     return 0;
 }
 
+/* The entries that plain text may become, and the unknown's score. */
+static int index_entries(struct unigram *m, const struct tokenizer *t,
+                         const struct tok_source *s)
+{
+    double least = 0;
+    if (tok_index_begin(&m->index, t->n, s->e))
+        return -1;
+    for (int id = 0; id < t->n; id++) {
+        least = fmin(least, (double)m->base.score[id]);
+        if (t->len[id] > 0 && spm_plain(t, id))
+            tok_index_add(&m->index, t, id, 0);
+    }
+    m->unknown = least - UNKNOWN_PENALTY;
+    return tok_index_end(&m->index, s);
+}
+
 int tok_unigram_load(struct tokenizer *t, const struct tok_source *s)
 {
     struct unigram *m = mem_zalloc(sizeof *m);
@@ -320,5 +275,5 @@ int tok_unigram_load(struct tokenizer *t, const struct tok_source *s)
     t->ops = &ops;
     if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
         return -1;
-    return spm_load(t, s) || index_entries(m, t, s->e) ? -1 : 0;
+    return spm_load(t, s) || index_entries(m, t, s) ? -1 : 0;
 }

@@ -5,15 +5,12 @@
  * finished, or of more than 100 characters, is the unknown token as a whole.
  *
  * Continuations are written "##ing" in Hugging Face's files; GGUF writes the
- * others with U+2581 in front instead. Both become two sorted lists of what
- * follows the mark. A look walks down a list byte by byte and narrows the
- * range that still agrees, so that its cost is the length of the longest entry
- * that could match, whatever the vocabulary and the text.
+ * others with U+2581 in front instead. Both become two lists of what
+ * follows the mark (tok_index.c).
  *
  * Source: Hugging Face tokenizers, BertNormalizer, BertPreTokenizer, WordPiece.
  *
  * SPDX-License-Identifier: MIT */
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -26,48 +23,16 @@
 #define MAX_WORD 1000 /* characters; files say 100 */
 #define GGUF_MARK "\xe2\x96\x81"
 
-struct piece {
-    const char *key; /* behind the mark; in the vocabulary's arena */
-    uint32_t len;
-    int32_t id;
-};
-
-/* Sorted by bytes; those that begin with byte b: first[b] .. first[b + 1]. */
-struct piece_list {
-    struct piece *v;
-    int n;
-    int first[257];
-};
-
 struct wordpiece {
     struct wordnorm norm;
     char mark[MAX_PREFIX + 1];
     size_t n_mark;
     int mark_starts; /* GGUF: the mark is on entries that begin a word */
     int max_chars;
-    struct piece_list start, more;
+    struct tok_index start, more; /* what stands behind the mark */
 };
 
 /* --- lists --- */
-
-static int by_bytes(const void *a, const void *b)
-{
-    const struct piece *x = a, *y = b;
-    int c = memcmp(x->key, y->key, x->len < y->len ? x->len : y->len);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
-}
-
-static void index_list(struct piece_list *l)
-{
-    int k = 0;
-    qsort(l->v, (size_t)l->n, sizeof *l->v, by_bytes);
-    for (int b = 0; b < 256; b++) {
-        l->first[b] = k;
-        while (k < l->n && (unsigned char)l->v[k].key[0] == b)
-            k++;
-    }
-    l->first[256] = k;
-}
 
 /* Does the entry carry the mark, and is there anything behind it? */
 static int has_mark(const struct wordpiece *w, const char *text, size_t len)
@@ -80,62 +45,20 @@ static int has_mark(const struct wordpiece *w, const char *text, size_t len)
 static void add_piece(struct wordpiece *w, const struct tokenizer *t, int id)
 {
     int marked = has_mark(w, t->text[id], t->len[id]);
-    size_t skip = marked ? w->n_mark : 0;
-    struct piece_list *l = marked == w->mark_starts ? &w->start : &w->more;
-    if (t->len[id] == 0 || (t->attr[id] & TOK_CONTROL))
-        return;
-    l->v[l->n++] = (struct piece){t->text[id] + skip,
-                                  t->len[id] - (uint32_t)skip, (int32_t)id};
+    struct tok_index *l = marked == w->mark_starts ? &w->start : &w->more;
+    if (t->len[id] > 0 && !(t->attr[id] & TOK_CONTROL))
+        tok_index_add(l, t, id, marked ? (uint32_t)w->n_mark : 0);
 }
 
 static int make_lists(struct wordpiece *w, const struct tokenizer *t,
-                      struct err *e)
+                      const struct tok_source *s)
 {
-    w->start.v = mem_array((size_t)t->n + 1, sizeof(struct piece));
-    w->more.v = mem_array((size_t)t->n + 1, sizeof(struct piece));
-    if (!w->start.v || !w->more.v)
-        return err_nomem(e);
+    if (tok_index_begin(&w->start, t->n, s->e) ||
+        tok_index_begin(&w->more, t->n, s->e))
+        return -1;
     for (int id = 0; id < t->n; id++)
         add_piece(w, t, id);
-    index_list(&w->start);
-    index_list(&w->more);
-    return 0;
-}
-
-/* The first of v[lo..hi), which agree on `depth` bytes, whose byte there is at
- * least b; an entry that ends there comes before all others. */
-static int narrow(const struct piece *v, int lo, int hi, uint32_t depth,
-                  unsigned b)
-{
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        unsigned at =
-            v[mid].len > depth ? (unsigned char)v[mid].key[depth] + 1u : 0;
-        if (at < b + 1)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* The longest entry that s [n] begins with, or NULL. */
-static const struct piece *longest(const struct piece_list *l, const char *s,
-                                   size_t n)
-{
-    const struct piece *best = NULL;
-    int lo = l->first[(unsigned char)s[0]];
-    int hi = l->first[(unsigned char)s[0] + 1];
-    for (uint32_t depth = 1; lo < hi; depth++) {
-        if (l->v[lo].len == depth)
-            best = &l->v[lo];
-        if (depth == n)
-            break;
-        unsigned b = (unsigned char)s[depth];
-        lo = narrow(l->v, lo, hi, depth, b);
-        hi = narrow(l->v, lo, hi, depth, b + 1);
-    }
-    return best;
+    return tok_index_end(&w->start, s) || tok_index_end(&w->more, s) ? -1 : 0;
 }
 
 /* --- encoding --- */
@@ -151,14 +74,14 @@ static int encode_word(struct tok_encoder *c, const char *s, size_t from,
                        size_t to, int chars)
 {
     const struct wordpiece *w = c->t->self;
-    const struct piece *found[MAX_WORD];
+    const struct tok_entry *found[MAX_WORD];
     size_t at = from;
     int n = 0;
     if (chars > w->max_chars)
         return push_unknown(c, from, to);
     while (at < to) {
-        const struct piece *p =
-            longest(n ? &w->more : &w->start, s + at, to - at);
+        const struct tok_entry *p = tok_index_longest(n ? &w->more : &w->start,
+                                                      c->t, 0, s + at, to - at);
         if (!p)
             return push_unknown(c, from, to);
         found[n++] = p; /* one character at the least */
@@ -230,8 +153,8 @@ static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
 static void close_self(void *self)
 {
     struct wordpiece *w = self;
-    mem_free(w->start.v);
-    mem_free(w->more.v);
+    tok_index_fini(&w->start);
+    tok_index_fini(&w->more);
     mem_free(w);
 }
 
@@ -359,5 +282,5 @@ int tok_wordpiece_load(struct tokenizer *t, const struct tok_source *s)
         : s->model ? load_json(t, w, s)
                    : load_lines(t, w, s))
         return -1;
-    return make_lists(w, t, s->e);
+    return make_lists(w, t, s);
 }

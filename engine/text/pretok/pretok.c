@@ -126,8 +126,6 @@ static int cut_piece(const struct pre_stage *st, struct pre_work *w,
 static int run_stage(const struct pre_stage *st, struct pre_work *w,
                      const char *s, size_t n, struct err *e)
 {
-    if (regex_work_begin(&w->regex, n, e))
-        return -1;
     for (size_t i = 0; i < n;) {
         size_t j = i + 1;
         while (j < n && !(w->cut[j] & CUT_PIECE))
@@ -165,11 +163,12 @@ static void cut_bytes(int kind, const char *s, size_t n, uint8_t *cut)
     }
 }
 
-int pretok_run(const struct pretok *p, const char *s, size_t n,
+int pretok_run(const struct pretok *p, const char *s, size_t n, int64_t *steps,
                struct pre_work *w, struct err *e)
 {
     const char *text = s;
-    if (reserve(w, n, e) || prepare(w, &text, n, e))
+    if (reserve(w, n, e) || prepare(w, &text, n, e) ||
+        regex_work_begin(&w->regex, steps, e))
         return -1;
     memset(w->cut, 0, n + 1);
     w->cut[0] = CUT_PIECE;

@@ -88,9 +88,10 @@ struct pre_work {
 };
 void pre_work_fini(struct pre_work *w);
 
-/* pretok_run: s [n]. Bytes that are not UTF-8 count as U+007F. ERR_INVALID
- * when an expression takes too many steps, ERR_NOMEM. */
-int pretok_run(const struct pretok *p, const char *s, size_t n,
+/* pretok_run: s [n], all of a text or a part; `steps`: what is left of
+ * regex_steps for the whole. Bytes that are not UTF-8 count as U+007F.
+ * ERR_INVALID when there are no steps left, ERR_NOMEM. */
+int pretok_run(const struct pretok *p, const char *s, size_t n, int64_t *steps,
                struct pre_work *w, struct err *e);
 
 #endif

@@ -189,7 +189,7 @@ int pretok_named(struct pretok *p, const char *name, size_t n, unsigned *flags,
 static const char *const in_other_words[][2] = {
     {PRE_PUNCT, PRE_PUNCT},
     {"\\s+$", "(?<!\\s)\\s+$"},
-    {"\\s++$", "(?<!\\s)\\s+$"},
+    {"\\s++$", "(?<!\\s)\\s++$"},
     {jais2, IN_HALVES("(?<![^\\S\\r\\n])\\s*[\\r\\n]+")},
     {exaone_moe,
      PHRASES("\\p{L}[\\p{L}\\p{M}]*+(?: \\p{L}[\\p{L}\\p{M}]*+)*+")}};

@@ -15,9 +15,9 @@
 #endif
 
 #define WORK_PER_BYTE 128
-#define WORK_LEAST 100000       /* whatever the text */
-#define MAX_HEAP_KIB (64 << 10) /* of a search that is interpreted */
-#define MAX_TRANSLATED (16 << 10)
+#define WORK_LEAST 100000          /* whatever the text */
+#define MAX_HEAP_KIB (64 << 10)    /* of a search that is interpreted */
+#define MAX_TRANSLATED (160 << 10) /* 2048 bytes of \w, 140 each, and marks */
 
 struct regex {
     pcre2_code *code;
@@ -104,8 +104,8 @@ static int count(pcre2_callout_block *b, void *arg)
     struct regex_work *w = arg;
     int64_t far = (int64_t)b->current_position - (int64_t)w->last;
     w->last = b->current_position;
-    w->left -= 1 + llabs(far);
-    return w->left < 0 ? PCRE2_ERROR_CALLOUT : 0;
+    *w->left -= 1 + llabs(far);
+    return *w->left < 0 ? PCRE2_ERROR_CALLOUT : 0;
 }
 
 void regex_work_fini(struct regex_work *w)
@@ -115,10 +115,15 @@ void regex_work_fini(struct regex_work *w)
     w->data = w->context = NULL;
 }
 
-int regex_work_begin(struct regex_work *w, size_t n, struct err *e)
+int64_t regex_steps(size_t n)
+{
+    return (int64_t)n * WORK_PER_BYTE + WORK_LEAST;
+}
+
+int regex_work_begin(struct regex_work *w, int64_t *left, struct err *e)
 {
     pcre2_general_context *g;
-    w->left = (int64_t)n * WORK_PER_BYTE + WORK_LEAST;
+    w->left = left;
     if (w->data)
         return 0;
     g = pcre2_general_context_create(take, give, NULL);

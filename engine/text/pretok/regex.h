@@ -12,8 +12,9 @@
  * anew at each place and see no work but steps back, so they bound nothing
  * here. An expression of a file is compiled with a call-out before each of its
  * items instead: the call counts one, and the distance since the call before.
- * WORK_PER_BYTE is the most for a text (2 MB end after 2 s at worst); the
- * published expressions take 1 to 7. The speed of the machine does not enter.
+ * regex_steps is the most for a text, whatever it is cut into and however many
+ * expressions cut it (2 MB end after 2 s at worst); the published ones take 1
+ * to 7 a byte. The speed of the machine does not enter.
  * Expressions that are known to be linear (pretok_names.c) are not counted.
  *
  * Where no page may be both written and executed (systemd's
@@ -40,14 +41,18 @@ struct regex;
 struct regex *regex_open(const char *s, size_t n, int counted, struct err *e);
 void regex_close(struct regex *r);
 
+/* regex_steps: what there are for a text of n bytes. */
+int64_t regex_steps(size_t n);
+
 struct regex_work {
     void *data, *context; /* PCRE2's */
-    int64_t left;         /* steps */
+    int64_t *left;        /* steps of the text */
     size_t last;          /* the place of the step before */
 };
 void regex_work_fini(struct regex_work *w);
-/* regex_work_begin: before the searches in a text of n bytes. ERR_NOMEM. */
-int regex_work_begin(struct regex_work *w, size_t n, struct err *e);
+/* regex_work_begin: before searches that take their steps from `left`.
+ * ERR_NOMEM. */
+int regex_work_begin(struct regex_work *w, int64_t *left, struct err *e);
 
 /* regex_find: the first match in valid UTF-8 s [n] that begins at `from` or
  * behind it, as bytes at[0] to at[1]. 1, 0 without one, or -1:

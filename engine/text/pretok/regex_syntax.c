@@ -14,19 +14,22 @@
  *
  * A count above 16 is of a group, so that regex.c sees each round. All else
  * that may differ is refused: references, names and recursion, options but for
- * (?i), classes that intersect, \b \h \R \X, and where case does not count
- * all that may fold into two letters or out of ASCII.
+ * (?i), classes that intersect, \b \h \R \X, where case does not count all
+ * that may fold into two letters or out of ASCII, and what takes some of the
+ * characters that a text shows as one (uni_stand_in) and not the others.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
 #include "engine/base/utf8.h"
 #include "engine/text/pretok/regex.h"
+#include "engine/text/unicode/unicode.h"
 
 #define MAX_BYTES 2048 /* the longest published expression has 700 */
 #define MAX_GROUPS 32  /* inside each other */
 #define PLAIN_COUNT 16
 #define NONE SIZE_MAX
+#define MANY UINT32_MAX
 
 #define WORD                                                                   \
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{"      \
@@ -47,6 +50,7 @@ struct translation {
     struct err *e;
     size_t
         item; /* where in out the last item begins; NONE: nothing to repeat */
+    uint32_t cp; /* the last character; MANY: several */
     int any_case;
     char before; /* the letter before, where case does not count */
     struct group group[MAX_GROUPS];
@@ -101,7 +105,16 @@ static int plain(struct translation *t)
         buf_add_char(t->out, '\\');
     buf_add(t->out, t->s + t->i, (size_t)len);
     t->i += (size_t)len;
+    t->cp = cp;
     return 0;
+}
+
+/* May low to cp be asked of PCRE2, which sees the stand-ins of a text? */
+static int check(struct translation *t, uint32_t low)
+{
+    return uni_stand_splits(low, t->cp)
+               ? refuse(t, "characters that Unicode 15 or 16 changed")
+               : 0;
 }
 
 /* "ss", "st", "ff", "fi" and "fl" are one character to some. */
@@ -121,7 +134,7 @@ static int literal(struct translation *t)
         if (is_joined(before, t->before))
             return refuse(t, "(?i) of letters that may be joined");
     }
-    return plain(t);
+    return plain(t) || check(t, t->cp) ? -1 : 0;
 }
 
 /* \p{..} and \P{..} */
@@ -139,9 +152,10 @@ static int property(struct translation *t)
     name[k] = 0;
     if (k == 0 || ahead(t, 3 + k) != '}')
         return refuse(t, "an unknown property");
+    int is_script = k > 2 || (name[0] | 32) == 'y'; /* Yi */
     if (t->any_case && k == 2 && (name[0] | 32) == 'l')
         return refuse(t, "(?i) of a kind of letter");
-    buf_addf(t->out, "\\%c{%s%s}", which, k > 2 ? "sc:" : "", name);
+    buf_addf(t->out, "\\%c{%s%s}", which, is_script ? "sc:" : "", name);
     t->i += k + 4;
     return 0;
 }
@@ -163,12 +177,14 @@ static int number(struct translation *t)
         return refuse(t, "a number of a character");
     buf_addf(t->out, "\\x{%lx}", cp);
     t->i += from + k + (size_t)braced;
+    t->cp = (uint32_t)cp;
     return 0;
 }
 
 static int escape(struct translation *t, int in_class)
 {
     int c = ahead(t, 1);
+    t->cp = c && strchr("pPwWsSdD", c) ? MANY : 0; /* 0: some of ASCII */
     if (c == 'p' || c == 'P')
         return property(t);
     if (c == 'x' || c == 'u')
@@ -190,17 +206,42 @@ static int escape(struct translation *t, int in_class)
     return 0;
 }
 
-/* A class: what stands in inner brackets belongs to it. A hyphen at the edge
- * of a bracket is none of a range. */
+/* A character of a class, or those of an escape. */
+static int one(struct translation *t)
+{
+    if (begins(t, "&&"))
+        return refuse(t, "a class that intersects");
+    return ahead(t, 0) == '\\' ? escape(t, 1) : plain(t);
+}
+
+/* One of a class, or a range. A hyphen in front of a closing bracket, or one
+ * that begins an item, is a character. */
+static int class_item(struct translation *t)
+{
+    if (one(t))
+        return -1;
+    uint32_t low = t->cp;
+    int next = ahead(t, 1);
+    if (ahead(t, 0) == '-' && next != ']') {
+        if (low == MANY || next == '[')
+            return refuse(t, "a range of another kind");
+        buf_add_char(t->out, '-');
+        t->i++;
+        if (one(t))
+            return -1;
+    }
+    return check(t, low);
+}
+
+/* A class: what stands in inner brackets belongs to it. */
 static int class_of(struct translation *t)
 {
-    int depth = 0, edge = 0, rc = 0;
+    int depth = 0, rc = 0;
     begin_item(t);
     do {
         int c = ahead(t, 0), next = ahead(t, 1);
-        int was_edge = edge;
-        edge = c == '[';
-        if (c == '[' && (next == ']' || next == ':' || (depth && next == '^')))
+        if (c == '[' && (next == ']' || next == ':' ||
+                         (next == '^' && (depth || ahead(t, 2) == ']'))))
             return refuse(t, "a class of another kind");
         if (c == '[' || c == ']') {
             if (depth + (c == '[') == 1)
@@ -208,19 +249,11 @@ static int class_of(struct translation *t)
             depth += c == '[' ? 1 : -1;
             t->i++;
             if (c == '[' && next == '^') {
-                if (ahead(t, 1) == ']')
-                    return refuse(t, "a class of another kind");
                 buf_add_char(t->out, '^');
                 t->i++;
             }
-        } else if (c == '-') {
-            buf_add_str(t->out,
-                        was_edge || next == '[' || next == ']' ? "\\-" : "-");
-            t->i++;
-        } else if (c == '&' && next == '&') {
-            return refuse(t, "a class that intersects");
         } else {
-            rc = c == '\\' ? escape(t, 1) : plain(t);
+            rc = class_item(t);
         }
     } while (rc == 0 && depth && t->i < t->n);
     return rc || depth ? refuse(t, "a class without an end") : 0;
@@ -286,12 +319,13 @@ static int repeat(struct translation *t)
     return 0;
 }
 
-/* A number of up to three digits at i + *k; -1: none. */
+/* The number at i + *k; -1: none. Above 65535 PCRE2 refuses any. */
 static int read_count(const struct translation *t, size_t *k)
 {
     int n = -1;
-    for (int d = 0; d < 3 && is_digit(ahead(t, *k)); d++, (*k)++)
-        n = (n < 0 ? 0 : n) * 10 + ahead(t, *k) - '0';
+    for (; is_digit(ahead(t, *k)); (*k)++)
+        if (n <= 65535)
+            n = (n < 0 ? 0 : n) * 10 + ahead(t, *k) - '0';
     return n;
 }
 
@@ -341,7 +375,7 @@ static int translate_one(struct translation *t)
         return class_of(t);
     case '\\':
         begin_item(t);
-        return escape(t, 0);
+        return escape(t, 0) || check(t, t->cp) ? -1 : 0;
     case '?':
     case '*':
     case '+':

@@ -102,6 +102,19 @@ uint32_t uni_stand_in(uint32_t cp)
                : cp;
 }
 
+int uni_stand_splits(uint32_t lo, uint32_t hi)
+{
+    for (int i = 0; i < n_uni_stand_runs; i++) {
+        const struct uni_stand_run *r = &uni_stand_runs[i];
+        uint32_t last = r->first + r->span, shown = uni_stand_in(last);
+        int all = lo <= r->first && hi >= last;
+        int some = lo <= last && hi >= r->first;
+        if (lo <= shown && hi >= shown ? !all : some)
+            return 1;
+    }
+    return 0;
+}
+
 /* Canonical combining class, 0 for starters. */
 static int combining_class(uint32_t cp)
 {

@@ -74,6 +74,9 @@ uint32_t uni_lower(uint32_t cp);
  * show to PCRE2, whose tables may be as old as Unicode 14 (10.42, Debian 12's,
  * has these), and which takes U+180E for white space. */
 uint32_t uni_stand_in(uint32_t cp);
+/* uni_stand_splits: 1 when of some code points that are shown as one lo..hi
+ * holds some, but not all. */
+int uni_stand_splits(uint32_t lo, uint32_t hi);
 
 enum uni_form { UNI_NFC, UNI_NFD };
 

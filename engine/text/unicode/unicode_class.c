@@ -398,7 +398,7 @@ const int n_uni_lower_runs = 187;
 
 const struct uni_stand_run uni_stand_runs[] = {
     {0x897, 0, 1},       {0xcf3, 0, 15},       {0xece, 0, -1},
-    {0x180e, 0, 2045},   {0x1b4e, 1, 12},      {0x1b7f, 0, -1},
+    {0x180e, 0, 2145},   {0x1b4e, 1, 12},      {0x1b7f, 0, -1},
     {0x1c89, 0, -3004},  {0x1c8a, 0, -2},      {0x2427, 2, -1},
     {0x2ffc, 3, -1},     {0x31e4, 1, -1},      {0x31ef, 0, -12},
     {0xa7cb, 1, -2},     {0xa7cd, 0, -3},      {0xa7da, 0, -2},

@@ -289,6 +289,28 @@ static void test_options_refuse_what_the_file_says_wrong(void **state)
     unlink(config);
 }
 
+/* A table may let the file name another: as a text, which outlives the row. */
+static void test_options_a_number_in_the_file_is_no_path(void **state)
+{
+    static const struct option own[] = {
+        {"--config", OPTION_FILE, OPTION_AT(struct values, file), NULL, 0, 0,
+         NULL, "a file"},
+        {.kind = OPTION_END},
+    };
+    static const struct option_group group[] = {{own, 0}, {NULL, 0}};
+    static const struct option_table one = {
+        .name = "t", .usage = "usage: t\n", .groups = group};
+    struct values v = {0};
+    struct err e = ERR_INIT;
+    char *argv[] = {"t", "--config", (char *)(uintptr_t)config, NULL};
+    write_config("{\"config\":1}");
+    assert_int_equal(options_parse(&one, &v, 3, argv, &e), -1);
+    assert_string_equal(e.msg,
+                        "configuration key 'config': a number does not fit");
+    options_fini(&one, &v);
+    unlink(config);
+}
+
 static void test_options_a_variable_is_named_as_it_is_written(void **state)
 {
     struct values v;
@@ -385,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_options_the_stronger_source_wins),
         cmocka_unit_test(test_options_of_the_file_live_with_the_values),
         cmocka_unit_test(test_options_refuse_what_the_file_says_wrong),
+        cmocka_unit_test(test_options_a_number_in_the_file_is_no_path),
         cmocka_unit_test(test_options_a_variable_is_named_as_it_is_written),
         cmocka_unit_test(test_options_help_shows_the_table),
         cmocka_unit_test(test_options_of_a_command_end_it),

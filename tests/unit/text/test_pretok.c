@@ -28,6 +28,14 @@ static int same_cuts(const struct pre_work *w, size_t n,
     return j == NULL;
 }
 
+/* pretok_run on a whole text. */
+static int cut(const struct pretok *p, const char *s, size_t n,
+               struct pre_work *w, struct err *e)
+{
+    int64_t steps = regex_steps(n);
+    return pretok_run(p, s, n, &steps, w, e);
+}
+
 struct golden {
     struct json *root;
     int n_groups;
@@ -53,7 +61,7 @@ static int check_group(void *arg, const char *names)
         assert_int_equal(pretok_named(&p, name, k, &flags, NULL), 0);
         for (; t; t = json_next(t), cuts = json_next(cuts)) {
             const char *text = json_string(t);
-            assert_int_equal(pretok_run(&p, text, strlen(text), &w, NULL), 0);
+            assert_int_equal(cut(&p, text, strlen(text), &w, NULL), 0);
             if (!same_cuts(&w, strlen(text), cuts))
                 fail_msg("%s cuts '%s' elsewhere", first, text);
         }
@@ -117,7 +125,7 @@ static void check_regex(const struct json *row, const struct json *texts)
         fail_msg("%s: %s", regex, e.msg);
     for (const struct json *t = json_child(texts); t; t = json_next(t)) {
         const char *text = json_string(t);
-        assert_int_equal(pretok_run(&p, text, strlen(text), &w, NULL), 0);
+        assert_int_equal(cut(&p, text, strlen(text), &w, NULL), 0);
         if (!same_cuts(&w, strlen(text), cuts))
             fail_msg("%s cuts '%s' elsewhere", regex, text);
         if (!same_drops(&w, strlen(text), drops))
@@ -200,6 +208,20 @@ static void test_pretok_refuses_expressions_and_says_why(void **state)
          "a)))))))))))))))))))))))))))))))))",
          "too many groups"},
         {"(((((\\s{999}){999}){999}){999}){999})", "large"},
+        {"a{65535}", "large"},
+        {"[a-[b]]", "range of another kind"},
+        {"[\\w-z]", "range of another kind"},
+        {"[a-\\d]", "range"},
+        {"[!-&&]", "intersects"},
+        {"\u180e", "Unicode 15 or 16 changed at byte 3"},
+        {"[ab\\u180ec]", "Unicode 15 or 16 changed at byte 9"},
+        {"[\u2000-\u206f]", "Unicode 15 or 16 changed"},
+        {"[\u206f]", "Unicode 15 or 16 changed"},
+        {"\\x{1fae8}", "Unicode 15 or 16 changed"},
+        {"[^\U0002ceb0-\U0002ebef]", "Unicode 15 or 16 changed"},
+        {"a{65536}", "number too big"},
+        {"a{2,100000000000000000000}", "number too big"},
+        {"a{,65536}", "number too big"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct pretok p = {0};
@@ -213,12 +235,31 @@ static void test_pretok_refuses_expressions_and_says_why(void **state)
     }
 }
 
+/* Expressions of n times \w, each of which becomes a long class. */
+static void test_pretok_long_expressions(void **state)
+{
+    char text[2050];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = i % 2 ? 'w' : '\\';
+    for (int k = 0; k < 3; k++) {
+        static const size_t n[] = {150, 1024, 1025};
+        static const char *const says[] = {"", "too large", "2048 bytes"};
+        struct pretok p = {0};
+        struct err e = ERR_INIT;
+        int rc = pretok_add(&p, text, 2 * n[k], PRE_ISOLATED, &e);
+        assert_int_equal(rc, k == 0 ? 0 : -1);
+        assert_int_equal(e.code, k == 0 ? 0 : ERR_UNSUPPORTED);
+        assert_non_null(strstr(e.msg, says[k]));
+        pretok_fini(&p);
+    }
+}
+
 static void run(const char *regex, enum pre_behavior behavior, const char *text,
                 struct pre_work *w)
 {
     struct pretok p = {0};
     assert_int_equal(pretok_add(&p, regex, strlen(regex), behavior, NULL), 0);
-    assert_int_equal(pretok_run(&p, text, strlen(text), w, NULL), 0);
+    assert_int_equal(cut(&p, text, strlen(text), w, NULL), 0);
     pretok_fini(&p);
 }
 
@@ -265,7 +306,7 @@ static void test_pretok_knows_the_unicode_of_the_reference(void **state)
         const char *regex = kinds[k].regex;
         assert_int_equal(
             pretok_add(&p, regex, strlen(regex), PRE_REMOVED, NULL), 0);
-        assert_int_equal(pretok_run(&p, text, n, &w, NULL), 0);
+        assert_int_equal(cut(&p, text, n, &w, NULL), 0);
         for (uint32_t cp = 0; cp < 0x110000; cp++) {
             char one[4];
             int in = (uni_mask(cp) & kinds[k].mask) != 0;
@@ -308,7 +349,7 @@ static void test_pretok_time_is_not_quadratic(void **state)
     text[n - 1] = '1';
     clock_t begin = clock();
     assert_int_equal(pretok_named(&p, "deepseek-llm", 12, &flags, NULL), 0);
-    assert_int_equal(pretok_run(&p, text, n, &w, NULL), 0);
+    assert_int_equal(cut(&p, text, n, &w, NULL), 0);
     assert_true(seconds_since(begin) < 10);
     pre_work_fini(&w);
     pretok_fini(&p);
@@ -334,7 +375,7 @@ static int check_linear(void *arg, const char *names)
     for (size_t k = 0; k < sizeof units / sizeof units[0]; k++) {
         char *text = many(units[k], n);
         memcpy(text + n - 2, "B\x7f", 2);
-        if (pretok_run(&p, text, n, &w, &e))
+        if (cut(&p, text, n, &w, &e))
             fail_msg("%s on '%s': %s", names, units[k], e.msg);
         mem_free(text);
     }
@@ -375,7 +416,7 @@ static void test_pretok_stops_expressions_that_go_wild(void **state)
             pretok_add(&p, regex, strlen(regex), PRE_ISOLATED, NULL), 0);
         char *text = many(wild[k][1], n);
         clock_t begin = clock();
-        if (pretok_run(&p, text, n, &w, &e) == 0)
+        if (cut(&p, text, n, &w, &e) == 0)
             fail_msg("%s came to an end", regex);
         assert_int_equal(e.code, ERR_INVALID);
         assert_non_null(strstr(e.msg, "too many steps"));
@@ -393,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_pretok_runs_expressions_that_nobody_has_listed),
         cmocka_unit_test(test_pretok_refuses_unknown_names),
         cmocka_unit_test(test_pretok_refuses_expressions_and_says_why),
+        cmocka_unit_test(test_pretok_long_expressions),
         cmocka_unit_test(test_pretok_behaviors),
         cmocka_unit_test(test_pretok_knows_the_unicode_of_the_reference),
         cmocka_unit_test(test_pretok_time_is_not_quadratic),

@@ -302,6 +302,38 @@ static void test_tok_bpe_runs_expressions_that_nobody_has_listed(void **state)
     mem_free(text);
 }
 
+/* Parts between added tokens, of which each takes less than there is for one
+ * alone, and two expressions: all of a text takes from one store of steps. */
+static void test_tok_bpe_parts_of_a_text_share_its_steps(void **state)
+{
+    static const char own[] = "{" MODEL(
+        MERGES) ",\"added_tokens\":[{\"id\":3,\"content\":\"-\"}],"
+                "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+                "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+[cd]\"},"
+                "\"behavior\":\"Isolated\"},{\"type\":\"Split\",\"pattern\":{"
+                "\"Regex\":"
+                "\"(a+)+[de]\"},\"behavior\":\"Isolated\"},{\"type\":"
+                "\"ByteLevel\","
+                "\"add_prefix_space\":false,\"use_regex\":false}]}}";
+    const char part[] = "aaaaaaaaaa-";
+    const size_t len = sizeof part - 1, n = 4000 * len;
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    char *text = mem_alloc(n);
+    assert_non_null(text);
+    for (size_t i = 0; i < n; i++)
+        text[i] = part[i % len];
+    if (tokenizer_parse(own, sizeof own - 1, "t", &t, &e))
+        fail_msg("%s", e.msg);
+    encode(t, text, 4 * len, 0, &l);
+    assert_int_equal(tokenizer_encode(t, text, n, 0, 1 << 20, &l, &e), -1);
+    assert_non_null(strstr(e.msg, "too many steps"));
+    token_list_fini(&l);
+    tokenizer_close(t);
+    mem_free(text);
+}
+
 /* --------------------------------------------------------- files of a model */
 
 static void test_tok_bpe_reads_vocab_and_merges(void **state)
@@ -407,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_tok_bpe_stops_at_the_limit),
         cmocka_unit_test(test_tok_bpe_refuses_what_it_does_not_do),
         cmocka_unit_test(test_tok_bpe_runs_expressions_that_nobody_has_listed),
+        cmocka_unit_test(test_tok_bpe_parts_of_a_text_share_its_steps),
         cmocka_unit_test(test_tok_bpe_reads_vocab_and_merges),
         cmocka_unit_test(test_tok_bpe_time_is_not_quadratic),
     };

@@ -7,6 +7,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/json.h"
+#include "engine/base/mem.h"
 #include "tests/support/tokenizer_at.h"
 #include "tests/support/unit.h"
 
@@ -243,6 +244,92 @@ static void test_spm_wild_table_of_characters_is_harmless(void **state)
     }
 }
 
+/* A tokenizer.json with a table of `units` and `text` [n_text]. */
+static char *with_table(const uint32_t *units, size_t n_units, const char *text,
+                        size_t n_text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "abcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint32_t size = (uint32_t)(4 * n_units);
+    struct buf raw, out;
+    buf_init(&raw, 1 << 20);
+    buf_init(&out, 1 << 20);
+    buf_add(&raw, (const char *)&size, 4); /* little endian, as this machine */
+    buf_add(&raw, (const char *)units, size);
+    buf_add(&raw, text, n_text);
+    while (raw.len % 3)
+        buf_add_char(&raw, 0);
+    buf_add_str(&out, "{\"normalizer\":{\"type\":\"Precompiled\","
+                      "\"precompiled_charsmap\":\"");
+    for (size_t i = 0; i < raw.len; i += 3) {
+        const unsigned char *p = (const unsigned char *)raw.p + i;
+        uint32_t bits = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+        for (int k = 18; k >= 0; k -= 6)
+            buf_add_char(&out, digits[bits >> k & 63]);
+    }
+    buf_add_str(&out, "\"},\"model\":{\"type\":\"Unigram\",\"unk_id\":0,"
+                      "\"vocab\":" TWO "}}");
+    buf_fini(&raw);
+    return out.p;
+}
+
+/* A table in which "a" leads back to where it began: a look that followed it
+ * would go through the rest of the text, at each place. */
+static void test_spm_table_that_goes_round_takes_linear_time(void **state)
+{
+    enum { BYTES = 200000, LIMIT_US = 5000000 };
+    uint32_t units[354] = {256 << 10};
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    units[256 ^ 'a'] = (uint32_t)'a' << 10 | 'a';
+    char *file = with_table(units, 354, "", 1);
+    char *text = test_malloc(BYTES);
+    memset(text, 'a', BYTES);
+    assert_int_equal(tokenizer_parse(file, strlen(file), "t", &t, NULL), 0);
+    int64_t begin = clock_now_us();
+    assert_int_equal(tokenizer_encode(t, text, BYTES, 0, MAX_TOKENS, &l, NULL),
+                     0);
+    assert_true(clock_now_us() - begin < LIMIT_US);
+    assert_int_equal(l.n, BYTES);
+    token_list_fini(&l);
+    tokenizer_close(t);
+    test_free(text);
+    mem_free(file);
+}
+
+/* Texts of a table and entries: 256 and 512 bytes are taken, one more is not.
+ */
+static void test_spm_refuses_what_makes_a_text_explode(void **state)
+{
+    const uint32_t none = 0;
+    char many[514], file[800];
+    struct tokenizer *t = NULL;
+    memset(many, 'b', sizeof many);
+    many[256] = 0;
+    char *table = with_table(&none, 1, many, 257);
+    assert_int_equal(tokenizer_parse(table, strlen(table), "t", &t, NULL), 0);
+    tokenizer_close(t);
+    mem_free(table);
+    many[256] = 'b';
+    many[257] = 0;
+    table = with_table(&none, 1, many, 258);
+    refuse(table, ERR_FORMAT, "charsmap has a text of over 256 bytes");
+    mem_free(table);
+    many[257] = 'b';
+    for (int n = 512; n <= 513; n++) {
+        many[n] = 0;
+        snprintf(file, sizeof file,
+                 UNIGRAM("null", META, "[[\"<unk>\",0],[\"%s\",-1]]"), many);
+        if (n > 512) {
+            refuse(file, ERR_UNSUPPORTED, "bbb...' has 513 bytes, at most 512");
+            break;
+        }
+        assert_int_equal(tokenizer_parse(file, strlen(file), "t", &t, NULL), 0);
+        tokenizer_close(t);
+        many[n] = 'b';
+    }
+}
+
 /* 400 KB of what makes most merges, in well under a second. */
 static void test_spm_long_texts_take_n_log_n(void **state)
 {
@@ -279,6 +366,8 @@ int main(void)
         cmocka_unit_test(test_spm_strips_the_first_space_of_a_text_only),
         cmocka_unit_test(test_spm_refuses_by_name),
         cmocka_unit_test(test_spm_wild_table_of_characters_is_harmless),
+        cmocka_unit_test(test_spm_table_that_goes_round_takes_linear_time),
+        cmocka_unit_test(test_spm_refuses_what_makes_a_text_explode),
         cmocka_unit_test(test_spm_long_texts_take_n_log_n),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "tests/support/tokenizer_at.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
@@ -300,6 +301,31 @@ static void test_tokenizer_large_vocabulary(void **state)
     buf_fini(&out);
 }
 
+/* A token that is white space and takes what follows along: each finds the end
+ * of the same run. A look through all of it for each would take minutes. */
+static void test_tokenizer_tokens_of_white_space_take_linear_time(void **state)
+{
+    enum { BYTES = 200000, LIMIT_US = 5000000 };
+    struct tokenizer *t = parse(
+        "{\"added_tokens\":[{\"id\":8,\"content\":\" \",\"rstrip\":true}],"
+        "\"normalizer\":{\"type\":\"seqd-english\"}," MODEL "}");
+    struct token_list l = {0};
+    char *text = test_malloc(BYTES);
+    memset(text, ' ', BYTES);
+    text[BYTES - 1] = '.';
+    int64_t begin = clock_now_us();
+    assert_int_equal(tokenizer_encode(t, text, BYTES, 0, BYTES, &l, NULL), 0);
+    assert_true(clock_now_us() - begin < LIMIT_US);
+    assert_int_equal(l.n, BYTES);
+    assert_int_equal(l.v[0].end, BYTES - 1);
+    assert_int_equal(l.v[BYTES - 2].id, 8);
+    assert_int_equal(l.v[BYTES - 2].end, BYTES - 1);
+    assert_int_equal(l.v[BYTES - 1].id, 6);
+    test_free(text);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
 static void test_tokenizer_reads_the_fixtures(void **state)
 {
     glob_t g;
@@ -328,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_tokenizer_refuses),
         cmocka_unit_test(test_tokenizer_open_names_the_model),
         cmocka_unit_test(test_tokenizer_large_vocabulary),
+        cmocka_unit_test(test_tokenizer_tokens_of_white_space_take_linear_time),
         cmocka_unit_test(test_tokenizer_reads_the_fixtures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

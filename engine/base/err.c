@@ -25,9 +25,6 @@ static const char *const code_names[] = {
     [ERR_INTERNAL] = "internal",
 };
 
-static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
-    __attribute__((format(printf, 3, 0)));
-
 /* Text that fills its room was cut: not inside a code point, please. */
 static void cut_whole(char *text, size_t size)
 {
@@ -37,7 +34,8 @@ static void cut_whole(char *text, size_t size)
 }
 
 /* A line break in a quoted piece of input must not break a log line. */
-static int set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int
+set_v(struct err *e, enum err_code code, const char *fmt, va_list ap)
 {
     e->code = code;
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);

@@ -39,9 +39,6 @@
       "Pages of states: used by sequences, idle prefixes")                     \
     X(CANCELLED, COUNTER, "requests_cancelled_total", "reason", NONE,          \
       "Requests ended early: client_gone, deadline, drain")                    \
-    X(SESSIONS, GAUGE, "sessions", "", NONE, "Sessions held")                  \
-    X(SESSION_BYTES, GAUGE, "session_bytes", "", NONE,                         \
-      "Bytes of session states")                                               \
     X(MODEL_MEMORY, GAUGE, "model_memory_bytes", "model", NONE,                \
       "Bytes of weights, packed weights and tables")                           \
     X(MODEL_LOAD, GAUGE, "model_load_duration_seconds", "model", NONE,         \

@@ -17,7 +17,6 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
 {
     size_t n = (size_t)max_items;
     int cols = 1;
-
     memset(p, 0, sizeof *p);
     for (int i = 0; i < N_OUT; i++)
         if (i != OUT_ATTENTION && info->cols[i] > cols)

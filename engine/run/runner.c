@@ -325,14 +325,13 @@ static void find_metrics(struct runner *r)
 
 size_t runner_step_bytes(const struct runner *r, int rows)
 {
-    const struct model *m = r->model;
     int n =
         r->step_tokens > TASK_LEAST_TOKENS ? r->step_tokens : TASK_LEAST_TOKENS;
     struct step_size most = {.items = r->plan.max_items,
                              .tokens = {n, n},
                              .rows = rows,
                              .threads = r->n_threads};
-    return m->arch->scratch_bytes(m->self, &most);
+    return r->model->arch->scratch_bytes(r->model->self, &most);
 }
 
 int runner_new(struct model *m, struct run_shared *s, struct runner **out,

@@ -37,13 +37,14 @@ static void test_metrics_counter_gauge_and_labels(void **state)
                2);
     metric_add(metrics_series(METRIC_REQUESTS, "m\"1\\", "pre\ndict", "200"),
                1);
-    metric_set(metrics_series(METRIC_SESSIONS, NULL, NULL, NULL), 7);
-    metric_add(metrics_series(METRIC_SESSIONS, NULL, NULL, NULL), -2);
+    metric_set(metrics_series(METRIC_QUEUE_DEPTH, "q", NULL, NULL), 7);
+    metric_add(metrics_series(METRIC_QUEUE_DEPTH, "q", NULL, NULL), -2);
     const char *s = text(&b);
     assert_has(s, "# TYPE seqd_requests_total counter\n");
     assert_has(s, "\nseqd_requests_total{model=\"m\\\"1\\\\\","
                   "task=\"pre\\ndict\",code=\"200\"} 3\n");
-    assert_has(s, "# TYPE seqd_sessions gauge\nseqd_sessions 5\n");
+    assert_has(s, "# TYPE seqd_queue_depth gauge\n"
+                  "seqd_queue_depth{model=\"q\"} 5\n");
     buf_fini(&b);
 }
 

@@ -9,7 +9,11 @@ set -eu
 cd "$(dirname "$0")/.."
 work=build/docker
 key=smoke-$$-$RANDOM
-port=$((20000 + RANDOM % 20000))
+# Below the ports that the kernel gives to whoever asks for any, and unused.
+port=$((20000 + RANDOM % 12000))
+while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+    port=$((20000 + RANDOM % 12000))
+done
 url=http://127.0.0.1:$port
 mkdir -p $work
 child=""

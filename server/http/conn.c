@@ -468,6 +468,8 @@ static int take_body(struct conn *c, const char *p, size_t n)
 {
     struct request *r = c->req;
     size_t max = (size_t)c->loop->sv->cfg->max_body;
+    if (n == 0)
+        return 0;
     if (!r->body_over)
         return request_body(r, p, n, max);
     r->body_len += n;

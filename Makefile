@@ -31,7 +31,7 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -ffp-contract=off -pthread -MMD -MP \
   $(WARN) $(OPT_$(FLAVOUR)) $(if $(NATIVE),-march=native) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(LINK_$(FLAVOUR)) $(LDFLAGS)
 ENGINE_LIBS := -lcjson -lnettle -lpcre2-8 -lm
-SERVER_LIBS := -lmicrohttpd $(ENGINE_LIBS)
+SERVER_LIBS := $(ENGINE_LIBS)
 TRAIN_LIBS := $(ENGINE_LIBS)
 TEST_LIBS := -lcmocka -lcurl
 

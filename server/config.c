@@ -36,6 +36,9 @@ static const struct option rows[] = {
      "one accepted key (a flag would show it to other users)"},
     {"--no-auth", OPT_BOOL(no_auth),
      "allow an address other than loopback without a key"},
+    {"--host-name", OPTION_LIST, AT(host_names), NULL, 0, 0, "NAME",
+     "name that a server on loopback without a key may be asked by, besides "
+     "localhost and addresses (a proxy that hands `Host` on)"},
     {"--cors-origin", OPTION_LIST, AT(cors_origins), NULL, 0, 0, "ORIGIN",
      "web origin that may read answers (https://host[:port] or *)"},
     {.kind = OPTION_SECTION, .help = "Requests"},
@@ -97,7 +100,7 @@ const struct option_table config_table = {
     .env = "SEQD_"};
 
 /* An address in digits, not a name: "127.0.0.1.example" may be anywhere. */
-static int is_loopback(const char *host)
+int config_is_loopback(const char *host)
 {
     struct in_addr a;
     if (inet_aton(host, &a))
@@ -146,7 +149,7 @@ int config_load(struct config *c, int argc, char *const *argv, struct err *e)
     if (c->api_key &&
         string_list_add(&c->keys, c->api_key, strlen(c->api_key), e) < 0)
         return -1;
-    if (!is_loopback(c->host) && c->keys.n == 0 && !c->no_auth)
+    if (!config_is_loopback(c->host) && c->keys.n == 0 && !c->no_auth)
         return err_set(e, ERR_INVALID,
                        "--host %.60s is not loopback: give --api-key-file or "
                        "SEQD_API_KEY, or say --no-auth",

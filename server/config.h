@@ -18,7 +18,7 @@ struct config {
     const char *url; /* of healthcheck */
     struct option_file file;
     struct string_list models; /* NAME=DIR */
-    struct string_list cors_origins;
+    struct string_list cors_origins, host_names;
     int64_t port, max_body, max_batch, max_output_tokens;
     int64_t http_threads, max_connections;
     int64_t timeout_ms, body_timeout_ms, idle_timeout_s, ping_ms, drain_ms;
@@ -36,6 +36,9 @@ extern const struct option_table config_table;
  * Its errors and keys_read's; 1 at --help. config_fini is due in any case. */
 int config_load(struct config *c, int argc, char *const *argv, struct err *e);
 void config_fini(struct config *c);
+
+/* config_is_loopback: of the machine itself, whatever names say. */
+int config_is_loopback(const char *host);
 
 /* config_models: when no --model is given, the bundled checkpoints listed in
  * seqd.json of the data directory: --data-dir, or beside the build tree, or

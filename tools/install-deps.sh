@@ -9,8 +9,8 @@ set -u
 
 packages_of() {
     case $1 in
-    run) echo gcc:gcc libc6-dev make:make libmicrohttpd-dev libcjson-dev \
-        nettle-dev libpcre2-dev python3 python3-yaml ;;
+    run) echo gcc:gcc libc6-dev make:make libcjson-dev nettle-dev \
+        libpcre2-dev python3 python3-yaml ;;
     train) echo libopenblas0 ;;
     test) echo libcmocka-dev libcurl4-openssl-dev curl:curl abcmidi \
         binutils git:git ;;

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 arch=arm64
 root=$PWD/build/sysroot-$arch
 apt_dir=$PWD/build/sysroot-$arch.apt
-wanted="libcjson-dev nettle-dev libpcre2-dev libcmocka-dev libmicrohttpd-dev \
+wanted="libcjson-dev nettle-dev libpcre2-dev libcmocka-dev \
 libcurl4-openssl-dev"
 
 [ -f "$root/complete" ] && [ "$(cat "$root/complete")" = "$wanted" ] && {

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "server/api/api.h"
+#include "server/http/hosts.h"
 #include "server/http/keys.h"
 
 static const struct route routes[] = {
@@ -103,7 +104,15 @@ void route_begin(struct request *r, const char *method, const char *target)
             r->route = &routes[i];
     if (r->err.code != ERR_NONE)
         return; /* the header itself was refused */
-    if (needs_key(r) && !keys_match(&cfg->keys, r->head.authorization))
+    const char *wrong;
+    if (!hosts_allow(cfg, r->head.host, r->head.origin, &wrong))
+        err_set_at(&r->err, ERR_INVALID, "host_not_allowed", NULL,
+                   "%s: this server has no key and answers its own machine: "
+                   "ask it as localhost or 127.0.0.1, or start it with "
+                   "--host-name NAME (for an Origin: --cors-origin ORIGIN) or "
+                   "with keys",
+                   wrong);
+    else if (needs_key(r) && !keys_match(&cfg->keys, r->head.authorization))
         err_set_at(
             &r->err, ERR_INVALID,
             r->head.authorization ? "invalid_api_key" : "missing_api_key", NULL,

@@ -1,15 +1,6 @@
-/* http: see http.h. Traps of libmicrohttpd 0.9.75 that shape this file:
- *
- * - An answer queued in the first handler call closes the connection. So the
- *   first call only looks at the header, the last one answers; but where the
- *   header is not to be trusted (smuggling), closing is what we want.
- * - No answer can be queued while a body arrives. A body that is too large or
- *   too slow is answered straight on the socket (abort_with): nothing of this
- *   request has been sent, and no other thread writes to it.
- * - A suspended connection notices nothing. The janitor polls parked sockets
- *   for clients that left.
- * - Two Content-Length headers, Content-Length with Transfer-Encoding and two
- *   Host headers pass the library, also at strict level 1 (message_head.c).
+/* http: see http.h. Accepting and who has to go when there are too many
+ * connections, the notes of other threads, the janitor, and the end; what a
+ * connection says is conn.c's.
  *
  * Thread: everything below runs on the loop that owns the connection, but for
  * http_note and http_flush (any) and open, start, close (main).
@@ -17,15 +8,12 @@
  * SPDX-License-Identifier: MIT */
 #include "server/http/http.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <microhttpd.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <linux/filter.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,35 +21,18 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
-#include "server/http/access_log.h"
-#include "server/http/conns.h"
-#include "server/http/message_head.h"
-#include "server/http/listen.h"
 #include "server/api/reply.h"
-#include "server/api/route.h"
+#include "server/http/http_impl.h"
+#include "server/http/listen.h"
 
-#define LINGER_US 1000000       /* an aborted connection may read its answer */
-#define CONNECTION_MEMORY 32768 /* header and read buffer of a connection */
-#define STREAM_BLOCK 4096
-#define POOL_MAX 256 /* recycled requests of a loop */
-#define PEEK_AT_ONCE 128
-
-struct loop {
-    struct http *http;
-    struct MHD_Daemon *daemon;
-    int epoll_fd, wake_fd;
-    pthread_t thread;
-    int running;
-    struct request *live; /* requests that have a connection */
-    struct request *pool;
-    int n_pool;
-    uint64_t id_seed, id_next; /* request ids */
-    int64_t next_janitor;
-    struct access access;
-    struct conns conns;
-    _Atomic(struct request *) notes;
-    atomic_int woken, n_live;
-};
+#define POOL_MAX 256       /* recycled requests of a loop */
+#define EVENTS 256         /* of a round */
+#define ACCEPT_AT_ONCE 64  /* of a round */
+#define SPARE 16           /* connections beyond the limit, for probes */
+#define OTHER_FILES 64     /* descriptors that are no connections */
+#define FAREWELL_US 250000 /* clients may read the end of their connections */
+#define SILENT_US 1000000
+#define LAST_SYN_US 5000 /* a handshake that has begun takes no longer */
 
 struct http {
     struct server *sv;
@@ -70,7 +41,35 @@ struct http {
     struct loop *loop;
 };
 
-/* ------------------------------------------------------------------ notes */
+/* --- lists --- */
+
+void conn_list_add(struct conn_list *l, struct conn *c)
+{
+    c->prev = l->last;
+    c->next = NULL;
+    if (l->last)
+        l->last->next = c;
+    else
+        l->first = c;
+    l->last = c;
+    l->n++;
+}
+
+void conn_list_drop(struct conn_list *l, struct conn *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        l->first = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    else
+        l->last = c->prev;
+    c->prev = c->next = NULL;
+    l->n--;
+}
+
+/* --- notes --- */
 
 void http_note(struct request *r)
 {
@@ -109,21 +108,18 @@ int http_port(const struct http *h)
     return h->port;
 }
 
-static void suspend(struct request *r)
-{
-    r->suspended = 1;
-    MHD_suspend_connection(r->conn);
-}
-
 void http_resume(struct request *r)
 {
-    if (!r->suspended)
-        return;
-    r->suspended = 0;
-    MHD_resume_connection(r->conn);
+    if (r->suspended && r->conn)
+        conn_resume(r->conn);
 }
 
-static void recycle(struct loop *l, struct request *r)
+int loop_stopped(const struct loop *l)
+{
+    return atomic_load(&l->http->stop);
+}
+
+void loop_recycle(struct loop *l, struct request *r)
 {
     if (l->n_pool >= POOL_MAX) {
         request_destroy(r);
@@ -148,413 +144,206 @@ static void look_at_notes(struct loop *l)
         r = first;
         first = r->next_note;
         if (request_look(r))
-            recycle(l, r);
+            loop_recycle(l, r);
     }
 }
 
-/* ----------------------------------------------------------------- header */
+/* --- accepting --- */
 
-static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind,
-                                   const char *name, const char *value)
+static void listen_now(struct loop *l, int on)
 {
-    (void)kind;
-    scan_add(cls, name, value ? value : "");
-    return MHD_YES;
-}
-
-static void set_id(struct loop *l, struct request *r)
-{
-    const char *id = r->head.request_id;
-    size_t n = id ? strlen(id) : 0, ok = 0;
-    while (ok < n && (isalnum((unsigned char)id[ok]) || id[ok] == '.' ||
-                      id[ok] == '_' || id[ok] == '-'))
-        ok++;
-    if (n > 0 && n <= MAX_REQUEST_ID && ok == n) {
-        memcpy(r->id, id, n + 1);
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    if (on == l->listening)
         return;
-    }
-    static const char hex[] = "0123456789abcdef";
-    uint64_t v = rng_hash(l->id_seed, l->id_next++);
-    for (int i = 0; i < 16; i++, v >>= 4)
-        r->id[i] = hex[v & 15];
-    r->id[16] = '\0';
+    l->listening = on;
+    epoll_ctl(l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->listen_fd,
+              &ev);
 }
 
-/* ------------------------------------------------------------------ reply */
-
-static int socket_of(const struct request *r)
+void loop_freed(struct loop *l)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info ? info->connect_fd : -1;
+    if (!loop_stopped(l))
+        listen_now(l, 1);
 }
 
-static ssize_t on_read_stream(void *cls, uint64_t pos, char *p, size_t max)
+/* The connection that has been silent for longest makes room. */
+static int close_idle(struct loop *l)
 {
-    struct request *r = cls;
-    int ended;
-    (void)pos;
-    size_t n = request_read_stream(r, p, max, &ended);
-    if (n > 0)
-        return (ssize_t)n;
-    if (ended)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    suspend(r); /* 0 without this would be asked again at once, forever */
-    return 0;
+    if (!l->idle.first)
+        return 0;
+    conn_close(l->idle.first);
+    return 1;
 }
 
-static struct MHD_Response *make_response(struct request *r)
+/* Who waits for longest without a request has to go first; when all are at
+ * work, a few more are heard, so that probes get an answer. */
+static void accept_some(struct loop *l)
 {
-    if (r->stream)
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK,
-                                                 on_read_stream, r, NULL);
-    /* The bytes live in the request until it ends: no copy. */
-    void *p = r->fixed ? (void *)(uintptr_t)r->fixed : r->out.p;
-    r->bytes = r->fixed ? r->fixed_len : r->out.len;
-    return MHD_create_response_from_buffer(r->bytes, p, MHD_RESPMEM_PERSISTENT);
-}
-
-/* send_reply: the answer of a READY request. */
-static enum MHD_Result send_reply(struct request *r)
-{
-    struct header h[MAX_HEADERS];
-    struct MHD_Response *resp = make_response(r);
-    if (!resp)
-        return MHD_NO; /* out of memory: closes the connection */
-    int n = reply_headers(r, h);
-    for (int i = 0; i < n; i++)
-        MHD_add_response_header(resp, h[i].name, h[i].value);
-    r->stage = STAGE_SENT;
-    r->answered_us = r->sent_us = clock_now_us();
-    enum MHD_Result rc = MHD_queue_response(r->conn, (unsigned)r->status, resp);
-    MHD_destroy_response(resp);
-    return rc;
-}
-
-/* abort_with: r->err as the answer while the library still waits for a body.
- * The client may read it until LINGER_US have passed; what it still sends is
- * dropped. */
-static void abort_with(struct request *r)
-{
-    struct header h[MAX_HEADERS];
-    struct buf b;
-    reply_error(r);
-    buf_init(&b, 65536);
-    buf_addf(&b, "HTTP/1.1 %d %s\r\n", r->status,
-             MHD_get_reason_phrase_for((unsigned)r->status));
-    int n = reply_headers(r, h);
-    for (int i = 0; i < n; i++)
-        buf_addf(&b, "%s: %s\r\n", h[i].name, h[i].value);
-    r->bytes = r->fixed ? r->fixed_len : r->out.len;
-    buf_addf(&b, "Content-Length: %zu\r\nConnection: close\r\n\r\n", r->bytes);
-    buf_add(&b, r->fixed ? r->fixed : r->out.p, r->bytes);
-    int fd = socket_of(r);
-    if (!b.failed && send(fd, b.p, b.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        shutdown(fd, SHUT_WR);
-    else
-        shutdown(fd, SHUT_RDWR);
-    buf_fini(&b);
-    r->stage = STAGE_ABORTED;
-    r->answered_us = clock_now_us();
-}
-
-/* --------------------------------------------------------------- handlers */
-
-static void enlist(struct loop *l, struct request *r)
-{
-    r->next = l->live;
-    if (l->live)
-        l->live->prev = r;
-    l->live = r;
-    atomic_fetch_add(&l->n_live, 1);
-}
-
-static void delist(struct loop *l, struct request *r)
-{
-    if (r->prev)
-        r->prev->next = r->next;
-    else
-        l->live = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-    r->prev = r->next = NULL;
-    atomic_fetch_sub(&l->n_live, 1);
-}
-
-static struct conn *conn_of(struct MHD_Connection *conn)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
-}
-
-static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct loop *l = cls;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *ctx = conns_open(&l->conns, info->connect_fd, clock_now_us());
-    } else {
-        conns_close(&l->conns, *ctx);
-        *ctx = NULL;
-    }
-}
-
-/* After http_stop only what is there is still sent: the worker and the engine
- * take nothing any more. */
-static int is_stopped(const struct loop *l)
-{
-    return atomic_load(&l->http->stop);
-}
-
-/* The header is complete. */
-static enum MHD_Result on_header(struct loop *l, struct MHD_Connection *conn,
-                                 const char *url, const char *method,
-                                 const char *version, void **con_cls)
-{
-    struct server *sv = l->http->sv;
-    if (is_stopped(l))
-        return MHD_NO;
-    if (l->pool)
-        l->n_pool--;
-    struct request *r = request_new(&l->pool, sv);
-    if (!r)
-        return MHD_NO;
-    *con_cls = r;
-    r->loop = l;
-    r->conn = conn;
-    r->arrived_us = clock_now_us();
-    r->link = conn_of(conn);
-    conn_busy(r->link, 1, r->arrived_us);
-    enlist(l, r);
-
-    struct scan s = {.head = &r->head};
-    MHD_get_connection_values(conn, MHD_HEADER_KIND, scan_header, &s);
-    set_id(l, r);
-    const char *wrong = scan_end(&s, version);
-    if (wrong)
-        err_set_at(&r->err, ERR_INVALID, "invalid_request", NULL, "%s", wrong);
-    route_begin(r, method, url);
-    if (!wrong && r->err.code == ERR_NONE &&
-        r->head.content_length > sv->cfg->max_body)
-        err_set_at(&r->err, ERR_TOO_LARGE, "body_too_large", NULL,
-                   "the body is larger than %lld bytes",
-                   (long long)sv->cfg->max_body);
-    if (r->err.code == ERR_NONE)
-        return MHD_YES;
-    r->body_over = 1;
-    if (!wrong &&
-        !(r->head.expect && (r->head.content_length > 0 || r->head.chunked))) {
-        if (r->head.content_length > sv->cfg->max_body)
-            abort_with(r);
-        return MHD_YES; /* answered when the body has been read */
-    }
-    reply_error(r);
-    return send_reply(r); /* and the library closes the connection */
-}
-
-static enum MHD_Result on_body(struct request *r, const char *p, size_t n)
-{
-    size_t max = (size_t)r->sv->cfg->max_body;
-    if (r->stage != STAGE_BODY)
-        return MHD_YES;
-    if (r->body_over) { /* an early error waits: count, keep nothing */
-        r->body_len += n;
-        if (r->body_len > max)
-            abort_with(r);
-    } else if (request_body(r, p, n, max) < 0) {
-        abort_with(r);
-    }
-    return MHD_YES;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn,
-                                  const char *url, const char *method,
-                                  const char *version, const char *upload,
-                                  size_t *size, void **con_cls)
-{
-    struct request *r = *con_cls;
-    if (!r)
-        return on_header(cls, conn, url, method, version, con_cls);
-    if (r->stage == STAGE_BODY && is_stopped(r->loop))
-        return MHD_NO;
-    if (*size) {
-        size_t n = *size;
-        *size = 0;
-        return on_body(r, upload, n);
-    }
-    if (r->stage == STAGE_BODY)
-        request_run(r);
-    if (r->stage == STAGE_READY)
-        return send_reply(r);
-    if (r->stage == STAGE_PARKED) {
-        suspend(r);
-        return MHD_YES;
-    }
-    return MHD_NO; /* aborted: close */
-}
-
-static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
-                         enum MHD_RequestTerminationCode code)
-{
-    struct loop *l = cls;
-    struct request *r = *con_cls;
-    (void)conn;
-    if (!r)
-        return;
-    *con_cls = NULL;
-    delist(l, r);
-    conn_busy(r->link, 0, clock_now_us());
-    access_note(&l->access, r);
-    if (request_leave(r, code == MHD_REQUEST_TERMINATED_COMPLETED_OK ||
-                             r->stage == STAGE_ABORTED))
-        recycle(l, r);
-}
-
-/* The routes need no escapes, and a decoded %00 would cut the path short. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *conn, char *s)
-{
-    (void)cls;
-    (void)conn;
-    return strlen(s);
-}
-
-/* ---------------------------------------------------------------- janitor */
-
-/* Requests whose client has left: one poll(2) for many sockets. */
-static void peek(struct pollfd *fds, struct request **who, int n)
-{
-    if (n == 0 || poll(fds, (nfds_t)n, 0) <= 0)
-        return;
-    for (int i = 0; i < n; i++)
-        if (fds[i].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL))
-            request_cancel(who[i], ERR_CANCELLED);
-}
-
-static void look_after(struct request *r, const struct config *cfg, int64_t now)
-{
-    if (r->stage == STAGE_BODY &&
-        now - r->arrived_us > cfg->body_timeout_ms * 1000) {
-        err_clear(&r->err);
-        err_set_at(&r->err, ERR_INVALID, "request_timeout", NULL,
-                   "the body did not arrive in time");
-        abort_with(r);
-    } else if (r->stage == STAGE_ABORTED && now - r->answered_us > LINGER_US) {
-        shutdown(socket_of(r), SHUT_RDWR);
-    } else if (r->suspended) {
-        request_tend(r, now);
-    }
-}
-
-static void janitor(struct loop *l, int64_t now)
-{
-    struct pollfd fds[PEEK_AT_ONCE];
-    struct request *who[PEEK_AT_ONCE];
-    const struct config *cfg = l->http->sv->cfg;
-    int n = 0;
-    conns_expire(&l->conns, now, cfg->idle_timeout_s * 1000000);
-    for (struct request *r = l->live; r; r = r->next) {
-        look_after(r, cfg, now);
-        if (!r->suspended)
-            continue;
-        fds[n].fd = socket_of(r);
-        fds[n].events = POLLRDHUP;
-        fds[n].revents = 0;
-        who[n++] = r;
-        if (n == PEEK_AT_ONCE) {
-            peek(fds, who, n);
-            n = 0;
+    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+        int open = l->idle.n + l->busy.n;
+        if (open >= l->limit + SPARE && !l->idle.first) {
+            listen_now(l, 0); /* until one of them ends */
+            return;
         }
+        int fd =
+            accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            conn_open(l, fd, open >= l->limit && !close_idle(l));
+            continue;
+        }
+        if ((errno == EMFILE || errno == ENFILE) && close_idle(l))
+            continue;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+            errno == ENOBUFS)
+            listen_now(l, 0); /* the janitor tries again */
+        if (errno != ECONNABORTED && errno != EINTR)
+            return;
     }
-    peek(fds, who, n);
 }
 
-/* ------------------------------------------------------------------- loop */
+/* --- the loop --- */
 
-static int wait_ms(struct loop *l, int64_t now)
+/* What is late. The next of a list is read first: a connection may end. */
+static void tend(struct conn_list *list, int64_t now)
 {
-    MHD_UNSIGNED_LONG_LONG mhd;
-    int64_t ms = (l->next_janitor - now + 999) / 1000;
-    if (MHD_get_timeout(l->daemon, &mhd) == MHD_YES && (int64_t)mhd < ms)
-        ms = (int64_t)mhd;
+    for (struct conn *c = list->first, *next; c; c = next) {
+        next = c->next;
+        conn_tend(c, now);
+    }
+}
+
+static int wait_ms(int64_t until)
+{
+    int64_t ms = (until - clock_now_us() + 999) / 1000;
     return ms < 0 ? 0 : (int)ms;
 }
 
-/* One round of the loop: wait, let the library work, look at what was noted. */
-static void run_round(struct loop *l)
+/* Wait for what happens until a time, and do it. */
+static void run_round(struct loop *l, int64_t until)
 {
-    struct pollfd fds[2] = {{l->epoll_fd, POLLIN, 0}, {l->wake_fd, POLLIN, 0}};
+    struct epoll_event ev[EVENTS];
+    int accepts = 0;
     uint64_t count;
-    poll(fds, 2, wait_ms(l, clock_now_us()));
-    if (fds[1].revents & POLLIN) {
-        ssize_t n = read(l->wake_fd, &count, sizeof count);
-        (void)n;
+    int n = epoll_wait(l->epoll_fd, ev, EVENTS, wait_ms(until));
+    for (int i = 0; i < n; i++) {
+        if (ev[i].data.ptr == l) {
+            ssize_t k = read(l->wake_fd, &count, sizeof count);
+            (void)k;
+        } else if (!ev[i].data.ptr) {
+            accepts = 1;
+        } else {
+            conn_event(ev[i].data.ptr, ev[i].events);
+        }
     }
     atomic_store(&l->woken, 0);
     look_at_notes(l);
-    int64_t now = clock_now_us();
-    if (now >= l->next_janitor) {
-        janitor(l, now);
-        l->next_janitor = now + l->http->sv->cfg->janitor_ms * 1000;
-        look_at_notes(l);
-    }
-    MHD_run(l->daemon);
+    if (accepts) /* last: it may close connections that have events */
+        accept_some(l);
 }
 
-/* Stopping with suspended connections is against the library's rules: each
- * gets its answer, or is let go. */
-static void let_go(struct loop *l)
+static void look_after(struct loop *l)
 {
-    for (struct request *r = l->live; r; r = r->next) {
-        if (!r->suspended)
-            continue;
-        err_set_at(&r->err, ERR_DRAINING, "draining", NULL,
-                   "the server is shutting down");
-        if (r->stage == STAGE_PARKED) {
-            reply_error(r);
-            r->stage = STAGE_READY;
-        }
-        r->ended = 1;
-        http_resume(r);
+    int64_t now = clock_now_us();
+    if (now < l->next_janitor)
+        return;
+    tend(&l->idle, now);
+    tend(&l->busy, now);
+    look_at_notes(l);
+    listen_now(l, 1);
+    l->next_janitor = now + l->sv->cfg->janitor_ms * 1000;
+}
+
+static void run_while_open(struct loop *l, int64_t until)
+{
+    while (l->idle.n + l->busy.n > 0 && clock_now_us() < until)
+        run_round(l, until);
+}
+
+static void run_until(struct loop *l, int64_t until)
+{
+    while (clock_now_us() < until)
+        run_round(l, until);
+}
+
+/* Nobody connects any more, and who has is heard. To close the socket would
+ * reset those that the kernel has connected and nobody has accepted: a filter
+ * that drops what opens a connection (SYN without ACK in the flags of TCP's
+ * header) keeps others from becoming such. They find the port closed when they
+ * try again. */
+static void refuse_new(struct loop *l)
+{
+    struct sock_filter code[] = {{BPF_LD | BPF_B | BPF_ABS, 0, 0, 13},
+                                 {BPF_ALU | BPF_AND | BPF_K, 0, 0, 0x12},
+                                 {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0x02},
+                                 {BPF_RET | BPF_K, 0, 0, 0},
+                                 {BPF_RET | BPF_K, 0, 0, UINT32_MAX}};
+    struct sock_fprog no_syn = {sizeof code / sizeof *code, code};
+    setsockopt(l->listen_fd, SOL_SOCKET, SO_ATTACH_FILTER, &no_syn,
+               sizeof no_syn);
+    run_until(l, clock_now_us() + LAST_SYN_US);
+}
+
+/* What has come is answered, and all see the end of their connections before
+ * they are closed: a reset would take the last answer away. */
+static void say_farewell(struct loop *l)
+{
+    int64_t now = clock_now_us();
+    refuse_new(l);
+    /* Those that have been silent for a while will hardly speak now. */
+    for (struct conn *c = l->idle.first, *next; c; c = next) {
+        next = c->next;
+        if (now - c->since_us > SILENT_US)
+            conn_linger(c);
     }
-    MHD_run(l->daemon);
-    MHD_run(l->daemon);
+    run_while_open(l, now + FAREWELL_US);
+    listen_now(l, 0);
+    while (l->idle.first)
+        conn_linger(l->idle.first);
+    run_while_open(l, now + 2 * FAREWELL_US);
 }
 
 static void *loop_main(void *arg)
 {
     struct loop *l = arg;
-    while (!atomic_load(&l->http->stop))
-        run_round(l);
+    while (!loop_stopped(l)) {
+        run_round(l, l->next_janitor);
+        look_after(l);
+    }
+    say_farewell(l);
     return NULL;
 }
 
-/* ----------------------------------------------------- opening and closing */
+/* --- opening and closing --- */
 
-static int start_daemon(struct loop *l, struct err *e)
+/* Connections of a loop: what the option says and the descriptors allow. */
+static int limit_of(const struct config *cfg)
 {
-    const struct config *cfg = l->http->sv->cfg;
-    int fd = fcntl(l->http->listen_fd, F_DUPFD_CLOEXEC, 3);
-    unsigned limit = (unsigned)((cfg->max_connections + cfg->http_threads - 1) /
-                                cfg->http_threads);
-    l->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_request, l, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT, limit,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)cfg->idle_timeout_s,
-        MHD_OPTION_END);
-    if (!l->daemon) {
-        close(fd);
-        return err_set(e, ERR_IO, "the HTTP library cannot start");
-    }
-    l->epoll_fd =
-        MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    struct rlimit lim;
+    int64_t most = cfg->max_connections;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 &&
+        (int64_t)lim.rlim_cur - OTHER_FILES - SPARE < most)
+        most = (int64_t)lim.rlim_cur - OTHER_FILES - SPARE;
+    most = (most + cfg->http_threads - 1) / cfg->http_threads;
+    return most > 1 ? (int)most : 1;
+}
+
+static int open_loop(struct http *h, struct loop *l, struct err *e)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = l};
+    l->http = h;
+    l->sv = h->sv;
+    l->id_seed = rng_entropy();
+    l->listen_fd = h->listen_fd;
+    l->limit = limit_of(h->sv->cfg);
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->scratch = mem_alloc(SCRATCH);
+    if (!l->scratch)
+        return err_nomem(e);
+    if (l->epoll_fd < 0 || l->wake_fd < 0 ||
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &ev))
+        return err_set(e, ERR_IO, "an event loop cannot be made: %s",
+                       strerror(errno));
     return 0;
 }
 
@@ -572,14 +361,8 @@ int http_listen(struct server *sv, struct err *e)
     }
     h->listen_fd = listen_open(sv->cfg->host, (int)sv->cfg->port, &h->port, e);
     int rc = h->listen_fd < 0 ? -1 : 0;
-    for (; rc == 0 && h->n_loops < sv->cfg->http_threads; h->n_loops++) {
-        struct loop *l = &h->loop[h->n_loops];
-        l->http = h;
-        l->id_seed = rng_entropy();
-        l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (l->wake_fd < 0)
-            rc = err_set(e, ERR_IO, "eventfd: %s", strerror(errno));
-    }
+    for (; rc == 0 && h->n_loops < sv->cfg->http_threads; h->n_loops++)
+        rc = open_loop(h, &h->loop[h->n_loops], e);
     if (rc < 0)
         http_free(h);
     else
@@ -592,8 +375,7 @@ int http_start(struct http *h, struct err *e)
     for (int i = 0; i < h->n_loops; i++) {
         struct loop *l = &h->loop[i];
         access_init(&l->access);
-        if (start_daemon(l, e) < 0)
-            return -1;
+        listen_now(l, 1);
         if (pthread_create(&l->thread, NULL, loop_main, l))
             return err_set(e, ERR_NOMEM, "an HTTP thread cannot be started");
         l->running = 1;
@@ -606,13 +388,20 @@ void http_stop(struct http *h)
     if (!h)
         return;
     atomic_store(&h->stop, 1);
+    for (int i = 0; i < h->n_loops; i++)
+        wake(&h->loop[i]);
     for (int i = 0; i < h->n_loops; i++) {
         struct loop *l = &h->loop[i];
-        wake(l);
         if (l->running)
             pthread_join(l->thread, NULL);
         l->running = 0;
     }
+}
+
+static void close_all(struct conn_list *list)
+{
+    while (list->first)
+        conn_close(list->first);
 }
 
 void http_end(struct http *h)
@@ -620,11 +409,8 @@ void http_end(struct http *h)
     for (int i = 0; h && i < h->n_loops; i++) {
         struct loop *l = &h->loop[i];
         look_at_notes(l);
-        if (l->daemon) {
-            let_go(l);
-            MHD_stop_daemon(l->daemon);
-            l->daemon = NULL;
-        }
+        close_all(&l->idle);
+        close_all(&l->busy);
         look_at_notes(l);
         request_pool_free(l->pool);
         l->pool = NULL;
@@ -636,8 +422,14 @@ void http_free(struct http *h)
 {
     if (!h)
         return;
-    for (int i = 0; i < h->n_loops; i++)
-        close(h->loop[i].wake_fd);
+    for (int i = 0; i < h->n_loops; i++) {
+        struct loop *l = &h->loop[i];
+        if (l->wake_fd >= 0)
+            close(l->wake_fd);
+        if (l->epoll_fd >= 0)
+            close(l->epoll_fd);
+        mem_free(l->scratch);
+    }
     if (h->listen_fd >= 0)
         close(h->listen_fd);
     mem_free(h->loop);

@@ -1,12 +1,8 @@
-/* http: sockets and the protocol. The only file that includes microhttpd.h.
- *
- * Each event loop is one thread that owns a libmicrohttpd daemon in external
- * epoll mode: accepting, reading, writing, suspending, resuming and the
- * janitor all happen on that thread. Runners and the worker never touch a
- * connection: they push a request on the loop's list of notes (http_note) and
- * wake the loop once a step (http_flush). So the races of suspend and resume
- * that the library warns about cannot occur: a connection is suspended and
- * resumed by the same thread, in program order, however fast a job ends.
+/* http: event loops. Each is one thread: accepting, reading, answering and the
+ * janitor all happen on it. Runners and the worker never touch a connection:
+ * they push a request on the loop's list of notes (http_note) and wake the loop
+ * once a step (http_flush). So a connection parks and goes on in program order,
+ * however fast a job ends.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_HTTP_H
@@ -26,10 +22,10 @@ int http_start(struct http *h, struct err *e);
 int http_port(const struct http *h);
 /* http_live: requests that have not been answered in full. */
 int http_live(const struct http *h);
-/* The end, in three steps, each with NULL allowed. http_stop: the loops'
- * threads have ended. http_end (jobs have had their final events, the worker
- * is closed): what is still parked is answered, connections are closed,
- * requests freed. http_free (the engine is closed: no flush comes any more). */
+/* The end, in three steps, each with NULL allowed. http_stop: what has come is
+ * answered, the loops' threads have ended. http_end (jobs have had their final
+ * events, the worker is closed): connections are closed, requests freed.
+ * http_free (the engine is closed: no flush comes any more). */
 void http_stop(struct http *h);
 void http_end(struct http *h);
 void http_free(struct http *h);

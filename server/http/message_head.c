@@ -8,37 +8,128 @@
 
 /* 10^18 - 1 fits into int64_t. */
 #define MAX_LENGTH_DIGITS 18
+#define MAX_CHUNK_DIGITS 15
+#define MAX_METHOD 32
+#define MAX_CHUNK_LINE 4096 /* a size with its extensions; trailers */
+
+/* What two headers say that frame a body, and how often they stand there. */
+struct scan {
+    struct message_head *head;
+    int n_length, n_encoding, n_host, n_authorization, n_origin, n_type;
+    const char *length, *encoding;
+};
+
+static int is_letter(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 static int is_token_char(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-           (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= '0' && c <= '9') || is_letter(c) ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-/* Two headers frame a body. A folded line (" x" under "Content-Length: 1")
- * comes out of libmicrohttpd 0.9.75 glued to the name, "Content-Lengthx", and
- * the body would be read as a second request: names that only begin like these
- * two are refused. */
-static int looks_like_framing(const char *name)
+/* --- where it ends --- */
+
+/* A line ends with CR LF and nothing else, and only a tab may stand among the
+ * characters as a control: told as soon as the byte is there. */
+static long find_end(const char *p, size_t n, size_t *seen, const char **wrong)
 {
-    static const char *const names[] = {"Content-Length", "Transfer-Encoding"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t n = strlen(names[i]);
-        if (!strncasecmp(name, names[i], n) && name[n])
+    for (size_t i = *seen; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        int after_cr = i > 0 && p[i - 1] == '\r';
+        if (after_cr != (c == '\n')) {
+            *wrong = "a line that does not end with CR LF";
+            return -1;
+        }
+        if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) {
+            *wrong = "a control character";
+            return -1;
+        }
+        if (c == '\n' && i > 2 && p[i - 2] == '\n')
+            return (long)i + 1;
+    }
+    *seen = n;
+    return 0;
+}
+
+/* --- the request line --- */
+
+/* The next word of a line, ended at `stop`. */
+static char *cut(char **at, char stop)
+{
+    char *word = *at, *end = strchr(word, stop);
+    if (!end)
+        return NULL;
+    *end = 0;
+    *at = end + 1;
+    return word;
+}
+
+static const char *read_request_line(char *line, struct message_head *h)
+{
+    char *method = cut(&line, ' ');
+    char *target = method ? cut(&line, ' ') : NULL;
+    if (!target)
+        return "a request line without a method, a target and a version";
+    for (const char *c = method; *c; c++)
+        if (!is_letter((unsigned char)*c) || c - method >= MAX_METHOD)
+            return "a method of other characters than letters";
+    if (!*method || !*target)
+        return "a request line without a method, a target and a version";
+    for (const char *c = target; *c; c++)
+        if ((unsigned char)*c <= 0x20 || (unsigned char)*c > 0x7e || *c == '#')
+            return "a character that a target may not have";
+    if (strcmp(line, "HTTP/1.1") != 0 && strcmp(line, "HTTP/1.0") != 0)
+        return "a version of HTTP other than 1.1 and 1.0";
+    char *query = target;
+    h->query = cut(&query, '?') ? query : NULL;
+    h->method = method;
+    h->target = target;
+    h->minor = line[7] - '0';
+    return NULL;
+}
+
+/* --- header lines --- */
+
+/* uri-host [ ":" port ] (RFC 3986, 3.2.2); empty where there is none. */
+static int is_host(const char *s)
+{
+    size_t n;
+    if (*s == '[') {
+        n = strspn(s + 1, "0123456789abcdefABCDEF:.");
+        if (n < 2 || s[n + 1] != ']')
+            return 0;
+        n += 2;
+    } else {
+        for (n = 0; s[n] && s[n] != ':'; n++)
+            if (!(is_letter((unsigned char)s[n]) ||
+                  strchr("0123456789-._~!$&'()*+,;=%", s[n])))
+                return 0;
+    }
+    if (!s[n])
+        return 1;
+    return s[n] == ':' && strspn(s + n + 1, "0123456789") == strlen(s + n + 1);
+}
+
+/* Is `word` one of a list with commas? */
+static int lists(const char *value, const char *word)
+{
+    size_t n = strlen(word);
+    while (*value) {
+        value += strspn(value, ", \t");
+        size_t k = strcspn(value, ", \t");
+        if (k == n && strncasecmp(value, word, n) == 0)
             return 1;
+        value += k;
     }
     return 0;
 }
 
-void scan_add(struct scan *s, const char *name, const char *value)
+static void take_header(struct scan *s, const char *name, const char *value)
 {
     struct message_head *h = s->head;
-    s->bad_name |= !*name;
-    for (const char *p = name; *p; p++)
-        s->bad_name |= !is_token_char((unsigned char)*p);
-    s->folded |= looks_like_framing(name);
-    for (const char *p = value; *p; p++)
-        s->bad_value |= *p == '\r' || *p == '\n';
     if (!strcasecmp(name, "Content-Length")) {
         s->n_length++;
         s->length = value;
@@ -47,6 +138,11 @@ void scan_add(struct scan *s, const char *name, const char *value)
         s->encoding = value;
     } else if (!strcasecmp(name, "Host")) {
         s->n_host++;
+        h->host = value;
+    } else if (!strcasecmp(name, "Connection")) {
+        h->closes |= lists(value, "close");
+        if (h->minor == 0 && lists(value, "keep-alive"))
+            h->closes &= ~2;
     } else if (!strcasecmp(name, "Content-Type")) {
         s->n_type++;
         h->content_type = value;
@@ -64,6 +160,30 @@ void scan_add(struct scan *s, const char *name, const char *value)
         h->preflight = value;
     }
 }
+
+/* A line without its end: name ":" OWS value OWS. */
+static const char *read_header(char *line, char **name, char **value)
+{
+    size_t n = 0;
+    if (*line == ' ' || *line == '\t')
+        return "a header value that goes over more than one line";
+    while (is_token_char((unsigned char)line[n]))
+        n++;
+    if (n == 0 || line[n] != ':')
+        return "a header name has a character that is not allowed";
+    line[n] = 0;
+    *name = line;
+    line += n + 1;
+    line += strspn(line, " \t");
+    n = strlen(line);
+    while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
+        n--;
+    line[n] = 0;
+    *value = line;
+    return NULL;
+}
+
+/* --- what they say together --- */
 
 /* Two of these are two opinions. */
 static const char *check_doubles(const struct scan *s)
@@ -83,37 +203,162 @@ static const char *check_doubles(const struct scan *s)
     return NULL;
 }
 
-static const char *check_length(const char *v)
+static const char *read_length(const char *v, int64_t *length)
 {
     size_t n = strlen(v);
     if (n == 0 || strspn(v, "0123456789") != n)
         return "a Content-Length that is not a number";
     if (n > MAX_LENGTH_DIGITS)
         return "a Content-Length that is too large";
+    for (*length = 0; *v; v++)
+        *length = *length * 10 + (*v - '0');
     return NULL;
 }
 
-const char *scan_end(struct scan *s, const char *version)
+static const char *check_framing(struct scan *s)
 {
-    const char *wrong = check_doubles(s);
-    s->head->content_length = -1;
-    s->head->chunked = s->n_encoding > 0;
-    if (s->bad_name)
-        wrong = "a header name has a character that is not allowed";
-    else if (s->bad_value || s->folded)
-        wrong = "a header value goes over more than one line";
-    else if (!wrong && s->n_encoding && s->n_length)
-        wrong = "both Content-Length and Transfer-Encoding";
-    else if (!wrong && s->n_encoding && strcasecmp(s->encoding, "chunked"))
-        wrong = "a Transfer-Encoding other than chunked";
-    else if (!wrong && s->n_encoding && strcmp(version, "HTTP/1.1"))
-        wrong = "Transfer-Encoding needs HTTP/1.1";
-    if (!wrong && s->n_length)
-        wrong = check_length(s->length);
-    if (wrong || !s->n_length)
-        return wrong;
-    s->head->content_length = 0;
-    for (const char *p = s->length; *p; p++)
-        s->head->content_length = s->head->content_length * 10 + (*p - '0');
+    struct message_head *h = s->head;
+    h->chunked = s->n_encoding > 0;
+    if (s->n_host == 0 && h->minor > 0)
+        return "a request without a Host header";
+    if (h->host && !is_host(h->host))
+        return "a Host header that is no name or address of a host";
+    if (s->n_encoding && s->n_length)
+        return "both Content-Length and Transfer-Encoding";
+    if (s->n_encoding && strcasecmp(s->encoding, "chunked") != 0)
+        return "a Transfer-Encoding other than chunked";
+    if (s->n_encoding && h->minor == 0)
+        return "Transfer-Encoding needs HTTP/1.1";
+    return s->n_length ? read_length(s->length, &h->content_length) : NULL;
+}
+
+static const char *read_lines(char *p, struct message_head *h)
+{
+    struct scan s = {.head = h};
+    char *line = cut(&p, '\r'), *name, *value;
+    const char *wrong = read_request_line(line, h);
+    h->closes = h->minor == 0 ? 2 : 0; /* 2: unless it says keep-alive */
+    while (!wrong) {
+        line = cut(&p, '\r'); /* p was at the LF */
+        if (!line[1])
+            break;
+        wrong = read_header(line + 1, &name, &value);
+        if (!wrong)
+            take_header(&s, name, value);
+    }
+    wrong = wrong ? wrong : check_doubles(&s);
+    return wrong ? wrong : check_framing(&s);
+}
+
+long message_head_read(char *p, size_t n, size_t *seen, struct message_head *h,
+                       const char **wrong)
+{
+    memset(h, 0, sizeof *h);
+    h->content_length = -1;
+    h->minor = 1;
+    long end = find_end(p, n, seen, wrong);
+    if (end <= 0)
+        return end;
+    *wrong = read_lines(p, h);
+    return *wrong ? -1 : end;
+}
+
+/* --- chunks --- */
+
+enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER };
+
+static int hex_of(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* A byte of the line with a chunk's size. NULL, or what is wrong. */
+static const char *take_size(struct chunks *c, char b)
+{
+    int digit = hex_of(b);
+    if (c->state == SIZE && digit >= 0) {
+        if (++c->line > MAX_CHUNK_DIGITS)
+            return "a chunk that is too large";
+        c->left = c->left * 16 + (unsigned)digit;
+    } else if (c->state == SIZE_LF) {
+        if (b != '\n')
+            return "a line of a chunk that does not end with CR LF";
+        c->line = 0;
+        c->state = c->left ? DATA : TRAILER;
+    } else if (c->line == 0) {
+        return "a chunk without a size";
+    } else if (b == '\r') {
+        c->state = SIZE_LF;
+    } else if (c->state == SIZE && b != ';') {
+        return "a size of a chunk that is not a number";
+    } else if (((unsigned char)b < 0x20 && b != '\t') || b == 0x7f) {
+        return "a control character in a chunk's extension";
+    } else {
+        c->state = EXTENSION;
+        if (++c->line > MAX_CHUNK_LINE)
+            return "a chunk's extension that is too long";
+    }
     return NULL;
+}
+
+/* A byte behind the last chunk: lines that nobody asked for, dropped, then an
+ * empty one. `line`: bytes so far; `left`: of the present line, CR as 2^32. */
+static const char *take_trailer(struct chunks *c, char b, int *end)
+{
+    const uint64_t cr = (uint64_t)1 << 32;
+    if (++c->line > MAX_CHUNK_LINE)
+        return "trailers that are too long";
+    if (c->left >= cr) {
+        if (b != '\n')
+            return "a trailer that does not end with CR LF";
+        *end = c->left == cr;
+        c->left = 0;
+    } else if (b == '\r') {
+        c->left += cr;
+    } else if (((unsigned char)b < 0x20 && b != '\t') || b == 0x7f) {
+        return "a control character in a trailer";
+    } else if (c->left == 0 && !is_token_char((unsigned char)b)) {
+        return "a trailer without a name";
+    } else {
+        c->left++;
+    }
+    return NULL;
+}
+
+/* A byte that is not data. */
+static const char *take_byte(struct chunks *c, char b, int *end)
+{
+    if (c->state == TRAILER)
+        return take_trailer(c, b, end);
+    if (c->state != DATA_CR && c->state != DATA_LF)
+        return take_size(c, b);
+    if (b != (c->state == DATA_CR ? '\r' : '\n'))
+        return "a chunk that does not end with CR LF";
+    c->state = c->state == DATA_CR ? DATA_LF : SIZE;
+    c->line = 0;
+    return NULL;
+}
+
+long chunks_read(struct chunks *c, const char *p, size_t n, size_t *data,
+                 int *end, const char **wrong)
+{
+    size_t i = 0;
+    *data = 0;
+    *end = 0;
+    while (i < n && !*end && c->state != DATA) {
+        *wrong = take_byte(c, p[i++], end);
+        if (*wrong)
+            return -1;
+    }
+    if (c->state == DATA && i < n) {
+        *data = n - i < c->left ? n - i : (size_t)c->left;
+        c->left -= *data;
+        i += *data;
+        if (c->left == 0)
+            c->state = DATA_CR;
+    }
+    return (long)i;
 }

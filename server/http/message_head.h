@@ -1,34 +1,47 @@
-/* message_head: what a request's header says, and the filter against request
- * smuggling: whatever a proxy before us and the library below us could read in
- * two ways is refused (RFC 9112, sections 2.2, 3.2 and 6.3). Pure: no sockets,
- * no library.
+/* message_head: the head of a request, read strictly (RFC 9112, sections 2.2,
+ * 3, 5, 6 and 9.3): whatever a proxy before us could read in another way is
+ * refused, and what a later version may bring is unknown, so it is refused too.
+ * Pure: no sockets.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_MESSAGE_HEAD_H
 #define SEQD_MESSAGE_HEAD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-/* The parts we care about; borrowed from the library until the request ends. */
+/* The parts we care about; they point into the bytes that were read. */
 struct message_head {
+    const char *method, *target; /* the target without its query */
+    const char *query;           /* NULL: none */
+    const char *host;            /* with its port; NULL: none (HTTP/1.0) */
     const char *content_type, *authorization, *origin;
     const char *preflight; /* Access-Control-Request-Method */
     const char *request_id;
     int64_t content_length; /* -1: none given */
+    int minor;              /* of HTTP/1.minor: 0 or 1 */
     int chunked, expect;
+    int closes; /* the client wants no other answer on this connection */
 };
 
-struct scan {
-    struct message_head *head;
-    int n_length, n_encoding, n_host, n_authorization, n_origin, n_type;
-    int bad_name, bad_value, folded;
-    const char *length, *encoding;
+/* message_head_read: the head that p [n] begins with; *seen (0 at first): bytes
+ * that an earlier call has looked at. Its bytes with "\r\n\r\n", and h is
+ * filled, with ends of texts written into p; 0: more bytes are needed; -1: it
+ * is refused, *wrong says why (static text), what was read of it by then is in
+ * h: the connection cannot be trusted any further. */
+long message_head_read(char *p, size_t n, size_t *seen, struct message_head *h,
+                       const char **wrong);
+
+/* The body of a request in chunks: zero at first. */
+struct chunks {
+    int state;
+    uint64_t left; /* of the present chunk */
+    size_t line;   /* bytes of the present line; of all trailers */
 };
 
-/* scan_add: the next header, in order. */
-void scan_add(struct scan *s, const char *name, const char *value);
-/* scan_end: completes s->head. NULL, or what is wrong (static text): the
- * connection cannot be trusted any further. */
-const char *scan_end(struct scan *s, const char *version);
+/* chunks_read: one piece of what p [n] begins with: bytes used, of which the
+ * last *data are the body's. *end: the body is complete. -1: refused. */
+long chunks_read(struct chunks *c, const char *p, size_t n, size_t *data,
+                 int *end, const char **wrong);
 
 #endif

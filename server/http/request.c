@@ -431,8 +431,6 @@ int request_look(struct request *r)
     pthread_mutex_unlock(&r->mu);
     if (gone)
         return pending == 0;
-    if (r->stage == STAGE_ABORTED)
-        return 0;
     if (stream)
         look_stream(r);
     else if (pending == 0)

@@ -39,10 +39,9 @@ enum method {
 
 enum stage {
     STAGE_BODY,   /* the body is arriving */
-    STAGE_PARKED, /* handed over: the connection is suspended */
+    STAGE_PARKED, /* handed over: the connection waits */
     STAGE_READY,  /* the answer (or the start of a stream) can be sent */
-    STAGE_SENT,   /* handed to the library */
-    STAGE_ABORTED /* answered behind the library's back, about to close */
+    STAGE_SENT    /* its bytes are on the way */
 };
 
 /* One element of `input`. */
@@ -57,11 +56,10 @@ struct item {
 };
 
 struct request {
-    /* http.c only */
+    /* http.c and conn.c only */
     struct loop *loop;
-    void *conn;
-    struct conn *link;
-    struct request *prev, *next, *next_note;
+    struct conn *conn; /* NULL: it is gone, or has its answer */
+    struct request *next, *next_note;
     int suspended;
     struct request *next_work; /* worker.c only */
     void (*work)(struct request *r);

@@ -77,7 +77,8 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state)
     };
     static char out[65536];
     int bad = 0;
-    const char *no_route = "seqd_requests_total{model=\"\",task=\"none\"";
+    const char *no_route = "seqd_requests_total{model=\"\",task=\"none\","
+                           "code=\"404\"}";
     double before = metric_value(rig.s.port, no_route);
     for (size_t i = 0; i < COUNT(cases); i++) {
         raw_ask(rig.s.port, cases[i], out, sizeof out);

@@ -131,7 +131,8 @@ static int spawn(struct seqd *s, const char *words, va_list ap)
     snprintf(s->port_file, sizeof s->port_file, "/tmp/seqd-test-%d-%d.port",
              (int)getpid(), count++);
     unlink(s->port_file);
-    int n = snprintf(all, sizeof all, "--port 0 --port-file %s ", s->port_file);
+    int n = snprintf(all, sizeof all, "--port 0 --port-file %s --host-name a ",
+                     s->port_file);
     vsnprintf(all + n, sizeof all - (size_t)n, words, ap);
     s->pid = launch(all, NULL, s->log);
     return s->pid > 0 ? wait_port(s) : -1;

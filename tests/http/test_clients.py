@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Clients as they are: heads that must not be understood, names that a page
+could make up, too many connections, halves of connections, and the end of a
+server that many are talking to. Prints cmocka's lines.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
+MODELS = TOP + "/models/checkpoints/"
+GET = b"GET /version HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" \
+       b"Content-Type: application/json\r\n"
+BODY = b'{"input":"the"}'
+BEHIND = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Server:
+    def __init__(self, *args):
+        model = "next-word-lstm"
+        self.folder = tempfile.TemporaryDirectory()
+        port_file = os.path.join(self.folder.name, "port")
+        self.log = open(os.path.join(self.folder.name, "log"), "w+")
+        self.child = subprocess.Popen(
+            [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
+             "--model", f"{model}={MODELS}{model}", *args], stderr=self.log)
+        for _ in range(3000):
+            if os.path.exists(port_file):
+                break
+            assert self.child.poll() is None, "it ended"
+            time.sleep(0.01)
+        with open(port_file) as f:
+            self.port = int(f.read())
+        while b" 200 " not in self.ask(
+                b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
+                b"Connection: close\r\n\r\n"):
+            time.sleep(0.01)
+
+    def open(self):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def ask(self, data, half=False):
+        """All that comes until the server closes."""
+        with self.open() as s:
+            s.sendall(data)
+            if half:
+                s.shutdown(socket.SHUT_WR)
+            got = b""
+            while True:
+                part = s.recv(65536)
+                if not part:
+                    return got
+                got += part
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        code = self.child.wait(timeout=40)
+        self.log.seek(0)
+        return code, self.log.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self.log.close()
+        self.folder.cleanup()
+
+
+def head(line):
+    """A request with this line in its head, and another one behind it."""
+    return GET + line + b"\r\n" + BEHIND
+
+
+REFUSED = [
+    head(b": v\r\n"), head(b"X: a\0b\r\n"),
+    head(b"Transfer-Encoding: chunked\0zzz\r\n"),
+    POST + b"Content-Length: 15\0x\r\n\r\n" + BODY + BEHIND,
+    head(b"Authorization: Bearer key\0x\r\n"),
+    b"GET /ver\0sion HTTP/1.1\r\nHost: localhost\r\n\r\n" + BEHIND,
+    b"GET /version HTTP/1.1\nHost: localhost\n\n" + BEHIND,
+    b"GET /version HTTP/1.1\r\nHost: localhost\n\r\n" + BEHIND,
+    GET + b"\n" + BEHIND, GET + b"X: y\n\n" + BEHIND,
+    head(b"X: a\r\n b\r\n"), head(b" X: a\r\n"), head(b"X: a\x01b\r\n"),
+    head(b"X: a\x7f\r\n"), head(b"X : a\r\n"), head(b"X\r\n"),
+    b"GET /version HTTP/1.1\r\nHost: a b\r\n\r\n" + BEHIND,
+    b"GET /version HTTP/1.1\r\nHost: a/b\r\n\r\n" + BEHIND,
+    b"GET /version HTTP/1.1\r\n\r\n" + BEHIND, head(b"Host: localhost\r\n"),
+    b"G@T /version HTTP/1.1\r\nHost: localhost\r\n\r\n" + BEHIND,
+    b"GET  /version HTTP/1.1\r\nHost: localhost\r\n\r\n" + BEHIND,
+    b"GET /version HTTP/3.0\r\nHost: localhost\r\n\r\n" + BEHIND,
+    b"GET /version\r\n\r\n" + BEHIND,
+    POST + b"Content-Length: +15\r\n\r\n" + BODY + BEHIND,
+    POST + b"Content-Length: 15, 15\r\n\r\n" + BODY + BEHIND,
+    POST + b"Content-Length: 15\r\nContent-Length: 15\r\n\r\n" + BODY + BEHIND,
+    CHUNKED + b"f\n" + BODY + b"\r\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"f;x\n" + BODY + b"\r\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"f\r\n" + BODY + b"\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"1000000000000000f\r\n" + BODY + b"\r\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"8000000000000000\r\n" + BODY + b"\r\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"-f\r\n" + BODY + b"\r\n0\r\n\r\n" + BEHIND,
+    CHUNKED + b"f\r\n" + BODY + b"\r\n0\r\n\n" + BEHIND,
+]
+
+
+def test_clients_get_one_json_error_for_what_is_not_http():
+    with Server() as s:
+        for ask in REFUSED:
+            got = s.ask(ask)
+            top, _, body = got.partition(b"\r\n\r\n")
+            assert got.startswith(b"HTTP/1.1 400 "), (ask, got)
+            assert got.count(b"HTTP/1.1 ") == 1, (ask, got)
+            assert top.count(b"X-Request-Id: ") == 1, (ask, got)
+            assert b"Connection: close" in top, (ask, got)
+            assert b'"code":"invalid_request"' in body, (ask, got)
+        got = s.ask(GET + b"X: " + b"x" * 40000 + b"\r\n\r\n" + BEHIND)
+        assert got.startswith(b"HTTP/1.1 431 "), got
+        assert b'"code":"head_too_large"' in got, got
+        assert s.ask(CHUNKED.replace(b"Host", b"Connection: close\r\nHost") +
+                     b"f;x=y\r\n" + BODY + b"\r\n0\r\nA: b\r\n\r\n"
+                     ).startswith(b"HTTP/1.1 200 ")
+        assert s.stop()[0] == 0
+
+
+def test_clients_cannot_make_up_a_name():
+    def status(s, host, more=b""):
+        return s.ask(b"GET /version HTTP/1.1\r\nHost: " + host +
+                     b"\r\nConnection: close\r\n" + more + b"\r\n")[9:12]
+    with Server("--host-name", "front.example",
+                "--cors-origin", "https://app.example") as s:
+        for host in [b"localhost", b"LOCALHOST:1", b"127.0.0.1", b"[::1]:80",
+                     b"front.example", b"10.0.0.1:8080"]:
+            assert status(s, host) == b"200", host
+        for host in [b"evil.example", b"localhost.evil.example", b"",
+                     b"127.0.0.1.evil.example"]:
+            assert status(s, host) == b"403", host
+        for origin, want in [(b"http://evil.example", b"403"),
+                             (b"null", b"403"),
+                             (b"http://localhost:8080", b"200"),
+                             (b"https://app.example", b"200")]:
+            assert status(s, b"localhost",
+                          b"Origin: " + origin + b"\r\n") == want, origin
+        got = s.ask(b"GET / HTTP/1.1\r\nHost: evil.example\r\n"
+                    b"Connection: close\r\n\r\n")
+        assert b'"code":"host_not_allowed"' in got, got
+        assert b"--host-name" in got, got
+    key = tempfile.NamedTemporaryFile("w")
+    key.write("secret\n")
+    key.flush()
+    with Server("--api-key-file", key.name) as s:
+        assert status(s, b"evil.example",
+                      b"Authorization: Bearer secret\r\n") == b"200"
+
+
+def test_clients_that_are_silent_make_room():
+    with Server("--max-connections", "20") as s:
+        idle = [s.open() for _ in range(60)]
+        time.sleep(0.2)
+        start = time.time()
+        got = s.ask(GET.replace(b"version", b"livez") +
+                    b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 200 "), got
+        assert time.time() - start < 1
+        # The youngest are still there.
+        idle[-1].sendall(GET + b"\r\n")
+        assert idle[-1].recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert idle[0].recv(1) == b""
+        for c in idle:
+            c.close()
+
+
+def test_clients_at_work_leave_room_for_probes():
+    with Server("--max-connections", "3") as s:
+        busy = [s.open() for _ in range(3)]
+        for c in busy:
+            c.sendall(POST + b"Content-Length: 15\r\n\r\n" + BODY[:-1])
+        time.sleep(0.3)
+        got = s.ask(GET.replace(b"version", b"livez") + b"\r\n")
+        assert got.startswith(b"HTTP/1.1 200 "), got
+        got = s.ask(GET + b"\r\n")
+        assert got.startswith(b"HTTP/1.1 429 "), got
+        for c in busy:
+            c.sendall(BODY[-1:])
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+            c.close()
+        for _ in range(200):
+            got = s.ask(GET + b"Connection: close\r\n\r\n")
+            if got.startswith(b"HTTP/1.1 200 "):
+                break
+            time.sleep(0.02)
+        assert got.startswith(b"HTTP/1.1 200 "), got
+
+
+def test_clients_that_close_their_side_get_their_answer():
+    with Server() as s:
+        whole = POST + b"Content-Length: 15\r\n\r\n" + BODY
+        got = s.ask(whole, half=True)
+        assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"}"), got
+        got = s.ask(whole + whole + GET + b"\r\n", half=True)
+        assert got.count(b"HTTP/1.1 200 ") == 3, got
+        long = b'{"input": "the", "max_tokens": 256, "stream": true}'
+        got = s.ask(POST.replace(b"predict", b"generate") +
+                    b"Content-Length: %d\r\n\r\n" % len(long) + long,
+                    half=True)
+        assert b"[DONE]" in got, got
+        # half a request is none, and nobody waits for it
+        assert s.ask(whole[:-3], half=True) == b""
+        start = time.time()
+        code, log = s.stop()
+        assert code == 0 and time.time() - start < 3, log
+
+
+def talk(server, counts, lock, over):
+    """Ask on one connection until it closes; then on a new one."""
+    while not over.is_set():
+        try:
+            c = server.open()
+        except OSError:
+            return  # it listens no more
+        with c:
+            while True:
+                try:
+                    c.sendall(POST + b"Content-Length: 15\r\n\r\n" + BODY)
+                    got = b""
+                    while b"\r\n\r\n" not in got:
+                        part = c.recv(65536)
+                        if not part:
+                            break
+                        got += part
+                except OSError:
+                    with lock:
+                        counts["reset"] += 1
+                    break
+                with lock:
+                    counts["answered" if got else "unanswered"] += 1
+                if not got:
+                    break
+                top, _, body = got.partition(b"\r\n\r\n")
+                length = int(top.lower().split(b"content-length:")[1].split()[0])
+                while len(body) < length:
+                    body += c.recv(65536)
+                if b"connection: close" in top.lower():
+                    break
+
+
+def test_clients_of_a_server_that_ends_are_answered():
+    sums = {"answered": 0, "unanswered": 0, "reset": 0}
+    for _ in range(5):
+        with Server() as s:
+            lock, over = threading.Lock(), threading.Event()
+            threads = [threading.Thread(target=talk,
+                                        args=(s, sums, lock, over))
+                       for _ in range(16)]
+            for t in threads:
+                t.start()
+            time.sleep(0.3)
+            code, log = s.stop()
+            over.set()
+            for t in threads:
+                t.join()
+            assert code == 0, log
+    print("%(answered)d answered, %(unanswered)d not, %(reset)d reset" % sums)
+    assert sums["reset"] == 0 and sums["unanswered"] == 0, sums
+
+
+def main():
+    tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
+    failed = []
+    print(f"[==========] Running {len(tests)} test(s).")
+    for name, f in tests:
+        print(f"[ RUN      ] {name}", flush=True)
+        try:
+            f()
+            print(f"[       OK ] {name}", flush=True)
+        except Exception:  # whatever it is, the others run
+            traceback.print_exc()
+            print(f"[  FAILED  ] {name}", flush=True)
+            failed.append(name)
+    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
+    if failed:
+        print(f"[  FAILED  ] {len(failed)} test(s), listed below:")
+        for name in failed:
+            print(f"[  FAILED  ] {name}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -202,6 +202,11 @@ const char *checkpoint_digest(const struct checkpoint *c)
     return weights_digest(c->weights);
 }
 
+void checkpoint_watch(const struct checkpoint *c)
+{
+    weights_watch(c->weights);
+}
+
 int checkpoint_damaged(const struct checkpoint *c)
 {
     return weights_damaged(c->weights);

@@ -62,5 +62,6 @@ void checkpoint_name(const struct checkpoint *c, const char *file,
 /* Of the weights, once they have been asked for (weights.h). */
 const char *checkpoint_digest(const struct checkpoint *c);
 int checkpoint_damaged(const struct checkpoint *c);
+void checkpoint_watch(const struct checkpoint *c);
 
 #endif

@@ -15,6 +15,7 @@
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/mapped.h"
@@ -24,6 +25,7 @@
 #include "engine/checkpoint/torch_state.h"
 
 #define FILE_NAME "model.safetensors"
+#define DIGEST_BYTES 72
 
 /* What a folder without model.safetensors or shards may have instead. */
 static const char *const torch_names[] = {"model.pt", "pytorch_model.bin"};
@@ -46,7 +48,7 @@ struct weights {
     const struct tensor **by_name; /* [n] */
     int n;
     pthread_mutex_t digest_lock;
-    char digest[72]; /* "" until the first request */
+    char digest[DIGEST_BYTES]; /* "" until the first request */
 };
 
 static int part_count(const struct part *p)
@@ -289,20 +291,63 @@ void weights_drop_pages(const struct weights *w, const struct tensor *t)
     }
 }
 
+static void hash_parts(const struct weights *w, char out[DIGEST_BYTES])
+{
+    struct sha256_ctx c;
+    uint8_t raw[SHA256_DIGEST_SIZE];
+    sha256_init(&c);
+    for (int i = 0; i < w->n_parts; i++)
+        mapped_hash(w->part[i].file, &c);
+    sha256_digest(&c, sizeof raw, raw);
+    memcpy(out, "sha256:", 7);
+    base16_encode_update(out + 7, sizeof raw, raw);
+    out[7 + 2 * sizeof raw] = 0;
+}
+
+/* 1 when the bytes are those of the first digest: somebody touched the file,
+ * or put the same bytes there. A digest that was made of changed bytes marked
+ * the file as damaged, so it is not asked. */
+static int same_digest(struct weights *w)
+{
+    char now[DIGEST_BYTES];
+    pthread_mutex_lock(&w->digest_lock);
+    int known = w->digest[0] != 0;
+    pthread_mutex_unlock(&w->digest_lock);
+    if (!known || weights_damaged(w))
+        return 0;
+    hash_parts(w, now);
+    return strcmp(now, w->digest) == 0;
+}
+
+void weights_watch(struct weights *w)
+{
+    for (int i = 0; i < w->n_parts; i++) {
+        struct mapped *m = w->part[i].file;
+        enum mapped_news news = mapped_look(m);
+        if (news == MAPPED_SUSPECT && same_digest(w)) {
+            mapped_accept(m);
+        } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
+            atomic_store(&m->damaged, 1);
+            if (mapped_tell(m, MAPPED_CHANGED))
+                log_event(LOG_ERROR, "checkpoint", "file_changed",
+                          "file=\"%s\"", m->name);
+        } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
+            log_event(LOG_WARN, "checkpoint", "file_replaced",
+                      "file=\"%s\" served=old", m->name);
+        }
+    }
+}
+
 const char *weights_digest(const struct weights *w)
 {
     /* Filled once under its lock: immutable as far as callers can see. */
     struct weights *m = (struct weights *)(uintptr_t)w;
     pthread_mutex_lock(&m->digest_lock);
     if (!m->digest[0]) {
-        struct sha256_ctx c;
-        uint8_t raw[SHA256_DIGEST_SIZE];
-        sha256_init(&c);
+        hash_parts(w, m->digest);
         for (int i = 0; i < m->n_parts; i++)
-            mapped_hash(m->part[i].file, &c);
-        sha256_digest(&c, sizeof raw, raw);
-        memcpy(m->digest, "sha256:", 7);
-        base16_encode_update(m->digest + 7, sizeof raw, raw);
+            if (mapped_is_other(m->part[i].file))
+                atomic_store(&m->part[i].file->damaged, 1);
     }
     pthread_mutex_unlock(&m->digest_lock);
     return m->digest;

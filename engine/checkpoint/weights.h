@@ -40,7 +40,15 @@ int weights_count(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, int i);
 const struct tensor *weights_find(const struct weights *w, const char *name);
 uint64_t weights_parameters(const struct weights *w); /* elements of all */
-int weights_damaged(const struct weights *w); /* 1 after a SIGBUS in it */
+/* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
+ * a file was written to. */
+int weights_damaged(const struct weights *w);
+/* weights_watch: look after the mapped files, and say once in the log what has
+ * become of them. Another size, or other times and another digest: damaged. A
+ * file that was replaced under its name stays mapped and is served on. To be
+ * called every second or so, by one thread; costs two stats a file, and a read
+ * of the files when their times were changed. */
+void weights_watch(struct weights *w);
 /* weights_drop_pages: a loader has packed this tensor (NULL: all of them) and
  * reads it no more, or seldom: its pages leave the resident memory; they come
  * back from the file when they are touched. */

@@ -75,23 +75,27 @@ static int take_torch(struct checkpoint *c, const char *path,
  * regular file that is not of torch is taken for one: gguf_open says what is
  * wrong with it. */
 static int find_form(struct checkpoint *c, const char *path,
-                     char file[NAME_MAX + 1])
+                     char file[NAME_MAX + 1], struct err *e)
 {
     struct stat st;
     const char *slash = strrchr(path, '/');
     file[0] = 0;
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+    int known = stat(path, &st) == 0;
+    if (known && S_ISREG(st.st_mode)) {
         c->dir =
             slash ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(".");
         snprintf(file, NAME_MAX + 1, "%s", slash ? slash + 1 : path);
         if (take_torch(c, path, file))
-            return -1;
+            return err_nomem(e);
+    } else if (known && !S_ISDIR(st.st_mode)) {
+        return err_set(e, ERR_IO, "%s: is not a regular file or a directory",
+                       c->label);
     } else {
         c->dir = mem_strdup(path);
         if (!place_exists(path, CONFIG))
             only_file(path, file);
     }
-    return c->dir ? 0 : -1;
+    return c->dir ? 0 : err_nomem(e);
 }
 
 int checkpoint_open(const char *path, const char *label,
@@ -104,7 +108,7 @@ int checkpoint_open(const char *path, const char *label,
     if (!c)
         return err_nomem(e);
     c->label = mem_strdup(label ? label : "");
-    int rc = !c->label || find_form(c, path, file) ? err_nomem(e) : 0;
+    int rc = c->label ? find_form(c, path, file, e) : err_nomem(e);
     if (rc == 0 && file[0])
         rc = place_set(&p, c->dir, c->label, file, e) ||
              gguf_open(p.path, p.name, &c->gguf, e);

@@ -223,7 +223,7 @@ oom-suite: $(OOM_BIN)
 
 # Fuzzers find new inputs into build/fuzz; tests/fuzz/corpus holds the seeds.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := json safetensors gguf hparams tokenizer bpe vocabulary
+FUZZ_TARGETS := json safetensors torch gguf hparams tokenizer bpe vocabulary
 FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/% \
   $(addprefix engine/compute/,tensor.c blocks.c dtype.c), \
   $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c) \
@@ -239,7 +239,7 @@ build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h engine/*/*/*.h)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
 	@echo "fuzz $*: $(FUZZ_SECONDS) s"
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=25 -max_len=1024 \
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=25 -max_len=2048 \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
 	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \
 	  { tail -40 build/fuzz/$*.log; exit 1; }

@@ -23,6 +23,7 @@
 
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
 #define DRAIN_LOOK_MS 10
+#define WATCH_MS 1000 /* between looks at the files of the models */
 
 struct lifecycle {
     struct server *sv;
@@ -206,8 +207,10 @@ int lifecycle_run(struct lifecycle *l, struct err *e)
     sig = next_signal(l, -1, 1);
     if (!sig && join_loader(l, e) < 0)
         return -1;
-    while (!sig)
-        sig = next_signal(l, -1, 0);
+    while (!sig) {
+        sig = next_signal(l, WATCH_MS, 0);
+        engine_watch(l->sv->engine);
+    }
     log_event(LOG_INFO, "server", "draining", "signal=%d", sig);
     if (join_loader(l, e) < 0)
         return -1;

@@ -5,72 +5,116 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
 
-/* The whole of an open file, at most max bytes. */
-static int read_all(FILE *f, const char *label, size_t max, char **text,
-                    size_t *n, struct err *e)
+#define FIRST_BYTES 4096
+#define NO_PIPES 0
+
+/* What is read, and how. */
+struct source {
+    int fd;
+    const char *label;
+    size_t max;
+    int wait_ms; /* NO_PIPES: a regular file only */
+};
+
+/* The next bytes: how many, 0 at the end, -1 with the message. */
+static ssize_t read_some(const struct source *s, char *p, size_t n,
+                         struct err *e)
+{
+    for (;;) {
+        struct pollfd at = {s->fd, POLLIN, 0};
+        int ready = s->wait_ms ? poll(&at, 1, s->wait_ms) : 1;
+        if (ready == 0)
+            return err_set(e, ERR_TIMEOUT, "%s: nothing was written to it",
+                           s->label);
+        ssize_t got = ready > 0 ? read(s->fd, p, n) : -1;
+        if (got >= 0)
+            return got;
+        if (errno != EINTR && errno != EAGAIN)
+            return err_set(e, ERR_IO, "%s: cannot be read", s->label);
+    }
+}
+
+static int too_large(const struct source *s, struct err *e)
+{
+    return err_set(e, ERR_TOO_LARGE, "%s: more than %zu bytes", s->label,
+                   s->max);
+}
+
+/* All of it, in a block that grows. */
+static int read_all(const struct source *s, char **text, size_t *n,
+                    struct err *e)
 {
     size_t cap = 0, len = 0;
     char *p = NULL;
-    for (;;) {
+    ssize_t got = 1;
+    while (got > 0 && len <= s->max) {
         if (len == cap) {
-            cap = cap ? cap * 2 : 4096;
-            char *q = mem_grow(p, cap, 1);
+            size_t more = cap ? cap * 2 : FIRST_BYTES;
+            char *q = mem_grow(p, more, 1);
             if (!q) {
                 mem_free(p);
                 return err_nomem(e);
             }
             p = q;
+            cap = more;
         }
-        size_t got = fread(p + len, 1, cap - len, f);
-        len += got;
-        if (got == 0 || len > max)
-            break;
+        got = read_some(s, p + len, cap - len, e);
+        len += got > 0 ? (size_t)got : 0;
     }
-    if (ferror(f) || len > max) {
+    if (got < 0 || len > s->max) {
         mem_free(p);
-        return ferror(f) ? err_set(e, ERR_IO, "%s: cannot be read", label)
-                         : err_set(e, ERR_TOO_LARGE, "%s: more than %zu bytes",
-                                   label, max);
+        return got < 0 ? -1 : too_large(s, e);
     }
+    p[len] = 0; /* the last read found room and no byte */
     *text = p;
     *n = len;
     return 0;
 }
 
-/* Without waiting for a writer, should it be a pipe: a checkpoint with a FIFO
- * in it would hang the loader. Reading waits, so /dev/stdin works. */
-static FILE *open_file(const char *path)
+/* O_NONBLOCK: opening does not wait for a writer, should it be a pipe. */
+static int read_path(const char *path, struct source *s, char **text, size_t *n,
+                     struct err *e)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
-    FILE *f = NULL;
-    if (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0)
-        f = fdopen(fd, "rb");
-    if (!f && fd >= 0) {
-        int why = errno;
-        close(fd);
-        errno = why;
+    struct stat st;
+    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (s->fd < 0) {
+        return errno == ENOENT || errno == ENOTDIR
+                   ? err_set(e, ERR_NOT_FOUND, "%s: no such file", s->label)
+                   : err_set(e, ERR_IO, "%s: cannot be opened", s->label);
     }
-    return f;
+    int rc = fstat(s->fd, &st);
+    if (rc)
+        err_set(e, ERR_IO, "%s: cannot be read", s->label);
+    else if (!S_ISREG(st.st_mode) &&
+             !(s->wait_ms != NO_PIPES && S_ISFIFO(st.st_mode)))
+        rc = err_set(e, ERR_IO, "%s: is not a regular file", s->label);
+    else if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > s->max)
+        rc = too_large(s, e);
+    else
+        rc = read_all(s, text, n, e);
+    close(s->fd);
+    return rc;
 }
 
 int file_read(const char *path, const char *label, size_t max, char **text,
               size_t *n, struct err *e)
 {
-    FILE *f = open_file(path);
-    if (!f) {
-        return errno == ENOENT || errno == ENOTDIR
-                   ? err_set(e, ERR_NOT_FOUND, "%s: no such file", label)
-                   : err_set(e, ERR_IO, "%s: cannot be opened", label);
-    }
-    int rc = read_all(f, label, max, text, n, e);
-    fclose(f);
-    return rc;
+    struct source s = {-1, label, max, NO_PIPES};
+    return read_path(path, &s, text, n, e);
+}
+
+int file_read_piped(const char *path, const char *label, size_t max,
+                    int wait_ms, char **text, size_t *n, struct err *e)
+{
+    struct source s = {-1, label, max, wait_ms};
+    return read_path(path, &s, text, n, e);
 }
 
 int file_exists(const char *path)

@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+
+#define MAX_FILE ((size_t)2 << 20) /* of configuration */
+#define FILE_WAIT_MS 10000         /* for the next bytes of a pipe */
 
 /* The bytes of a kind's field, and what the help shows for a value. */
 static const struct {
@@ -290,11 +294,25 @@ static int apply_member(const struct reader *r, const struct json *v)
     return 0;
 }
 
+/* "--config <(...)" is a pipe. */
+static int load_file(const struct reader *r, struct option_file *f)
+{
+    static const char label[] = "the configuration file";
+    char *text = NULL;
+    size_t n = 0;
+    if (file_read_piped(f->path, label, MAX_FILE, FILE_WAIT_MS, &text, &n,
+                        r->e))
+        return -1;
+    int rc = json_parse_file(text, n, label, NULL, &f->json, r->e);
+    mem_free(text);
+    return rc;
+}
+
 static int apply_file(const struct reader *r, struct option_file *f)
 {
     if (!f->path || !*f->path)
         return 0;
-    if (json_load(f->path, "the configuration file", NULL, &f->json, r->e) < 0)
+    if (load_file(r, f) < 0)
         return -1;
     if (json_type(f->json) != JSON_OBJECT)
         return err_set(r->e, ERR_INVALID,

@@ -4,20 +4,25 @@
 #include "engine/checkpoint/checkpoint.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
+#include "engine/checkpoint/torch_state.h"
 
 #define CONFIG "config.json"
 #define SUFFIX ".gguf"
+#define HEAD_BYTES 4 /* enough to know a form by */
 
 struct checkpoint {
     char *dir;               /* that holds the files */
     char *label;             /* stands for it in messages; may be "" */
+    char *torch;             /* the file of torch that was named, or NULL */
     struct gguf *gguf;       /* NULL: a folder of files */
     struct hparams *hparams; /* NULL: not asked for yet */
     struct weights *weights; /* likewise */
@@ -43,24 +48,54 @@ static void only_file(const char *dir, char file[NAME_MAX + 1])
         file[0] = 0;
 }
 
+/* The first bytes of a regular file; fewer, or none, when it has no more. */
+static size_t read_head(const char *path, uint8_t head[HEAD_BYTES])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, head, HEAD_BYTES);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* A file of torch has its config.json beside it: it makes a folder, whose
+ * weights have that name. */
+static int take_torch(struct checkpoint *c, const char *path,
+                      char file[NAME_MAX + 1])
+{
+    uint8_t head[HEAD_BYTES];
+    if (!torch_state_is(file, head, read_head(path, head)))
+        return 0;
+    c->torch = mem_strdup(file);
+    file[0] = 0;
+    return c->torch ? 0 : -1;
+}
+
 /* Fills dir and the name of the GGUF file in it, "" for the other form. A
- * regular file is taken for one: gguf_open says what is wrong with it. */
+ * regular file that is not of torch is taken for one: gguf_open says what is
+ * wrong with it. */
 static int find_form(struct checkpoint *c, const char *path,
-                     char file[NAME_MAX + 1])
+                     char file[NAME_MAX + 1], struct err *e)
 {
     struct stat st;
     const char *slash = strrchr(path, '/');
     file[0] = 0;
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+    int known = stat(path, &st) == 0;
+    if (known && S_ISREG(st.st_mode)) {
         c->dir =
             slash ? mem_strndup(path, (size_t)(slash - path)) : mem_strdup(".");
         snprintf(file, NAME_MAX + 1, "%s", slash ? slash + 1 : path);
+        if (take_torch(c, path, file))
+            return err_nomem(e);
+    } else if (known && !S_ISDIR(st.st_mode)) {
+        return err_set(e, ERR_IO, "%s: is not a regular file or a directory",
+                       c->label);
     } else {
         c->dir = mem_strdup(path);
         if (!place_exists(path, CONFIG))
             only_file(path, file);
     }
-    return c->dir ? 0 : -1;
+    return c->dir ? 0 : err_nomem(e);
 }
 
 int checkpoint_open(const char *path, const char *label,
@@ -73,7 +108,7 @@ int checkpoint_open(const char *path, const char *label,
     if (!c)
         return err_nomem(e);
     c->label = mem_strdup(label ? label : "");
-    int rc = !c->label || find_form(c, path, file) ? err_nomem(e) : 0;
+    int rc = c->label ? find_form(c, path, file, e) : err_nomem(e);
     if (rc == 0 && file[0])
         rc = place_set(&p, c->dir, c->label, file, e) ||
              gguf_open(p.path, p.name, &c->gguf, e);
@@ -92,6 +127,7 @@ void checkpoint_close(struct checkpoint *c)
     weights_close(c->weights);
     hparams_close(c->hparams);
     gguf_close(c->gguf);
+    mem_free(c->torch);
     mem_free(c->label);
     mem_free(c->dir);
     mem_free(c);
@@ -121,6 +157,8 @@ struct weights *checkpoint_weights(struct checkpoint *c, struct err *e)
 {
     if (!c->weights && c->gguf)
         weights_gguf(c->gguf, &c->weights, e);
+    else if (!c->weights && c->torch)
+        weights_open_torch(c->dir, c->label, c->torch, &c->weights, e);
     else if (!c->weights)
         weights_open(c->dir, c->label, &c->weights, e);
     return c->weights;
@@ -166,6 +204,11 @@ void checkpoint_name(const struct checkpoint *c, const char *file,
 const char *checkpoint_digest(const struct checkpoint *c)
 {
     return weights_digest(c->weights);
+}
+
+void checkpoint_watch(const struct checkpoint *c)
+{
+    weights_watch(c->weights);
 }
 
 int checkpoint_damaged(const struct checkpoint *c)

@@ -4,8 +4,10 @@
  *
  *   a GGUF file: any regular file, or the only *.gguf of a folder without
  *                config.json
- *   a folder:    config.json, model.safetensors or its shards, and the files of
- *                a tokenizer
+ *   a folder:    config.json, the weights and the files of a tokenizer. The
+ *                weights are model.safetensors or its shards, or a state dict
+ *                of torch: model.pt or pytorch_model.bin, or the file of torch
+ *                that is named in place of its folder
  *
  * A view is made when it is asked for first, so that who wants a tokenizer
  * needs no weights to be there; from then on it cannot fail. Weights are
@@ -60,5 +62,6 @@ void checkpoint_name(const struct checkpoint *c, const char *file,
 /* Of the weights, once they have been asked for (weights.h). */
 const char *checkpoint_digest(const struct checkpoint *c);
 int checkpoint_damaged(const struct checkpoint *c);
+void checkpoint_watch(const struct checkpoint *c);
 
 #endif

@@ -276,7 +276,9 @@ static int take_header(struct gguf_cursor *c, uint64_t *n_t, uint64_t *n_pair)
     uint64_t version;
     if (memcmp(c->p, "GGUF", 4) != 0) {
         return err_set(c->e, ERR_FORMAT,
-                       "%s: does not begin with 'GGUF': not a GGUF file",
+                       "%s: does not begin with 'GGUF': not a GGUF file, nor a "
+                       "state dict of torch.save (a zip); other forms are read "
+                       "from their folder, with config.json",
                        c->label);
     }
     c->at = 4;

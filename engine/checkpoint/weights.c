@@ -15,20 +15,27 @@
 #include <nettle/base16.h>
 #include <nettle/sha2.h>
 
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/mapped.h"
 #include "engine/checkpoint/place.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
+#include "engine/checkpoint/torch_state.h"
 
 #define FILE_NAME "model.safetensors"
+#define DIGEST_BYTES 72
 
-/* One mapped file: the index of a safetensors file, or a GGUF file, which
- * is the checkpoint's and holds its own mapping. */
+/* What a folder without model.safetensors or shards may have instead. */
+static const char *const torch_names[] = {"model.pt", "pytorch_model.bin"};
+
+/* One mapped file: the index of a safetensors file, a state dict of torch, or
+ * a GGUF file, which is the checkpoint's and holds its own mapping. */
 struct part {
-    struct mapped own; /* of safetensors */
+    struct mapped own; /* not of GGUF */
     struct safetensors_index *index;
+    struct torch_state *state;
     const struct gguf *gguf;
     struct mapped *file; /* &own or the GGUF file's; NULL: not open */
 };
@@ -41,19 +48,21 @@ struct weights {
     const struct tensor **by_name; /* [n] */
     int n;
     pthread_mutex_t digest_lock;
-    char digest[72]; /* "" until the first request */
+    char digest[DIGEST_BYTES]; /* "" until the first request */
 };
 
 static int part_count(const struct part *p)
 {
-    return p->gguf ? gguf_n_tensors(p->gguf)
-                   : safetensors_index_count(p->index);
+    return p->gguf    ? gguf_n_tensors(p->gguf)
+           : p->state ? torch_state_count(p->state)
+                      : safetensors_index_count(p->index);
 }
 
 static const struct tensor *part_at(const struct part *p, int i)
 {
-    return p->gguf ? gguf_tensor(p->gguf, i)
-                   : safetensors_index_at(p->index, i);
+    return p->gguf    ? gguf_tensor(p->gguf, i)
+           : p->state ? torch_state_at(p->state, i)
+                      : safetensors_index_at(p->index, i);
 }
 
 /* Of one file, or of shards: what messages call all of it. */
@@ -78,10 +87,34 @@ static int open_part(struct part *p, const struct place *at, struct err *e)
                : 0;
 }
 
+/* A file of torch.save. */
+static int open_torch(struct weights *w, const char *dir, const char *label,
+                      const char *file, struct err *e)
+{
+    struct place at;
+    if (place_set(&at, dir, label, file, e) || make_parts(w, at.name, 1, e))
+        return -1;
+    struct part *p = &w->part[0];
+    p->file = &p->own;
+    return mapped_open(&p->own, at.path, 4, at.name, e) ||
+                   torch_state_parse(p->own.p, p->own.bytes, at.name, &p->state,
+                                     e)
+               ? -1
+               : 0;
+}
+
+static const char *find_torch(const char *dir)
+{
+    for (size_t i = 0; i < sizeof torch_names / sizeof *torch_names; i++)
+        if (place_exists(dir, torch_names[i]))
+            return torch_names[i];
+    return NULL;
+}
+
 /* model.safetensors, or the shards of its index. A message about one of them
  * names it; w->label is the index. */
-static int open_folder(struct weights *w, const char *dir, const char *label,
-                       struct err *e)
+static int open_safetensors(struct weights *w, const char *dir,
+                            const char *label, struct err *e)
 {
     struct shards *s = NULL;
     struct place p;
@@ -142,16 +175,26 @@ static int build_names(struct weights *w, struct err *e)
     return 0;
 }
 
+static int open_folder(struct weights *w, const char *dir, const char *label,
+                       const char *file, struct err *e)
+{
+    if (!file && !place_exists(dir, FILE_NAME) &&
+        !place_exists(dir, SHARDS_FILE))
+        file = find_torch(dir);
+    return file ? open_torch(w, dir, label, file, e)
+                : open_safetensors(w, dir, label, e);
+}
+
 /* Of a GGUF file, or (g NULL) of a folder. */
 static int open_any(struct gguf *g, const char *dir, const char *label,
-                    struct weights **out, struct err *e)
+                    const char *file, struct weights **out, struct err *e)
 {
     *out = NULL;
     struct weights *w = mem_zalloc(sizeof *w);
     if (!w)
         return err_nomem(e);
     pthread_mutex_init(&w->digest_lock, NULL);
-    if ((g ? take_gguf(w, g, e) : open_folder(w, dir, label, e)) ||
+    if ((g ? take_gguf(w, g, e) : open_folder(w, dir, label, file, e)) ||
         build_names(w, e)) {
         weights_close(w);
         return -1;
@@ -163,12 +206,18 @@ static int open_any(struct gguf *g, const char *dir, const char *label,
 int weights_open(const char *dir, const char *label, struct weights **out,
                  struct err *e)
 {
-    return open_any(NULL, dir, label, out, e);
+    return open_any(NULL, dir, label, NULL, out, e);
+}
+
+int weights_open_torch(const char *dir, const char *label, const char *file,
+                       struct weights **out, struct err *e)
+{
+    return open_any(NULL, dir, label, file, out, e);
 }
 
 int weights_gguf(struct gguf *g, struct weights **out, struct err *e)
 {
-    return open_any(g, NULL, NULL, out, e);
+    return open_any(g, NULL, NULL, NULL, out, e);
 }
 
 void weights_close(struct weights *w)
@@ -178,6 +227,7 @@ void weights_close(struct weights *w)
     for (int i = 0; i < w->n_parts; i++) {
         if (w->part[i].file == &w->part[i].own)
             mapped_close(&w->part[i].own);
+        torch_state_free(w->part[i].state);
         safetensors_index_free(w->part[i].index);
     }
     pthread_mutex_destroy(&w->digest_lock);
@@ -241,20 +291,63 @@ void weights_drop_pages(const struct weights *w, const struct tensor *t)
     }
 }
 
+static void hash_parts(const struct weights *w, char out[DIGEST_BYTES])
+{
+    struct sha256_ctx c;
+    uint8_t raw[SHA256_DIGEST_SIZE];
+    sha256_init(&c);
+    for (int i = 0; i < w->n_parts; i++)
+        mapped_hash(w->part[i].file, &c);
+    sha256_digest(&c, sizeof raw, raw);
+    memcpy(out, "sha256:", 7);
+    base16_encode_update(out + 7, sizeof raw, raw);
+    out[7 + 2 * sizeof raw] = 0;
+}
+
+/* 1 when the bytes are those of the first digest: somebody touched the file,
+ * or put the same bytes there. A digest that was made of changed bytes marked
+ * the file as damaged, so it is not asked. */
+static int same_digest(struct weights *w)
+{
+    char now[DIGEST_BYTES];
+    pthread_mutex_lock(&w->digest_lock);
+    int known = w->digest[0] != 0;
+    pthread_mutex_unlock(&w->digest_lock);
+    if (!known || weights_damaged(w))
+        return 0;
+    hash_parts(w, now);
+    return strcmp(now, w->digest) == 0;
+}
+
+void weights_watch(struct weights *w)
+{
+    for (int i = 0; i < w->n_parts; i++) {
+        struct mapped *m = w->part[i].file;
+        enum mapped_news news = mapped_look(m);
+        if (news == MAPPED_SUSPECT && same_digest(w)) {
+            mapped_accept(m);
+        } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
+            atomic_store(&m->damaged, 1);
+            if (mapped_tell(m, MAPPED_CHANGED))
+                log_event(LOG_ERROR, "checkpoint", "file_changed",
+                          "file=\"%s\"", m->name);
+        } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
+            log_event(LOG_WARN, "checkpoint", "file_replaced",
+                      "file=\"%s\" served=old", m->name);
+        }
+    }
+}
+
 const char *weights_digest(const struct weights *w)
 {
     /* Filled once under its lock: immutable as far as callers can see. */
     struct weights *m = (struct weights *)(uintptr_t)w;
     pthread_mutex_lock(&m->digest_lock);
     if (!m->digest[0]) {
-        struct sha256_ctx c;
-        uint8_t raw[SHA256_DIGEST_SIZE];
-        sha256_init(&c);
+        hash_parts(w, m->digest);
         for (int i = 0; i < m->n_parts; i++)
-            mapped_hash(m->part[i].file, &c);
-        sha256_digest(&c, sizeof raw, raw);
-        memcpy(m->digest, "sha256:", 7);
-        base16_encode_update(m->digest + 7, sizeof raw, raw);
+            if (mapped_is_other(m->part[i].file))
+                atomic_store(&m->part[i].file->damaged, 1);
     }
     pthread_mutex_unlock(&m->digest_lock);
     return m->digest;

@@ -1,10 +1,11 @@
 /* weights: the tensors of a checkpoint, whatever container they came in
- * (safetensors, in one file or in shards, or GGUF). Data stays in the read-only
- * mapping of the file; a model widens or packs what it needs. Everything in the
- * file is hostile until checked: see safetensors.c for the rules enforced. A
- * mapped file that is cut short while served must not kill the process: weights
- * registers its mappings with the SIGBUS guard (guard.c), which maps zero
- * pages over the range and marks the weights damaged.
+ * (safetensors, in one file or in shards, a state dict of torch, or GGUF).
+ * Data stays in the read-only mapping of the file; a model widens or packs what
+ * it needs. Everything in the file is hostile until checked: see safetensors.c
+ * for the rules enforced. A mapped file that is cut short while served must not
+ * kill the process: weights registers its mappings with the SIGBUS guard
+ * (guard.c), which maps zero pages over the range and marks the weights
+ * damaged.
  * Immutable after open, so any thread may read.
  *
  * SPDX-License-Identifier: MIT */
@@ -20,14 +21,18 @@
 struct weights;
 
 /* What checkpoint.c opens. weights_open: a folder's model.safetensors, or
- * model.safetensors.index.json with its shards. `label` stands for the folder
- * in messages (the model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
- * ERR_UNSUPPORTED (a dtype we do not read), ERR_NOMEM.
+ * model.safetensors.index.json with its shards, or model.pt, or
+ * pytorch_model.bin, the first of them that is there. `label` stands for the
+ * folder in messages (the model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
+ * ERR_UNSUPPORTED (a dtype or a form that we do not read), ERR_NOMEM.
+ * weights_open_torch: this file of the folder, which torch.save wrote.
  * weights_gguf: the tensors of g, which must live longer. ERR_UNSUPPORTED (one
  * of several files), ERR_NOMEM. */
 struct gguf;
 int weights_open(const char *dir, const char *label, struct weights **out,
                  struct err *e);
+int weights_open_torch(const char *dir, const char *label, const char *file,
+                       struct weights **out, struct err *e);
 int weights_gguf(struct gguf *g, struct weights **out, struct err *e);
 void weights_close(struct weights *w);
 
@@ -35,7 +40,15 @@ int weights_count(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, int i);
 const struct tensor *weights_find(const struct weights *w, const char *name);
 uint64_t weights_parameters(const struct weights *w); /* elements of all */
-int weights_damaged(const struct weights *w); /* 1 after a SIGBUS in it */
+/* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
+ * a file was written to. */
+int weights_damaged(const struct weights *w);
+/* weights_watch: look after the mapped files, and say once in the log what has
+ * become of them. Another size, or other times and another digest: damaged. A
+ * file that was replaced under its name stays mapped and is served on. To be
+ * called every second or so, by one thread; costs two stats a file, and a read
+ * of the files when their times were changed. */
+void weights_watch(struct weights *w);
 /* weights_drop_pages: a loader has packed this tensor (NULL: all of them) and
  * reads it no more, or seldom: its pages leave the resident memory; they come
  * back from the file when they are touched. */

@@ -239,6 +239,14 @@ int engine_models(struct engine *g, struct model **out, int max)
     return n;
 }
 
+void engine_watch(struct engine *g)
+{
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
+    for (int i = 0; i < n; i++)
+        checkpoint_watch(l[i]->model->checkpoint);
+}
+
 int engine_damaged(struct engine *g)
 {
     struct lane *l[MAX_MODELS];

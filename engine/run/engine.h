@@ -49,7 +49,10 @@ int engine_draining(const struct engine *g);
 int engine_threads(const struct engine *g);
 const struct kernels *engine_kernels(const struct engine *g);
 const struct engine_options *engine_get_options(const struct engine *g);
-int engine_damaged(struct engine *g); /* 1: some model's file was cut */
+int engine_damaged(struct engine *g); /* 1: some model's file was changed */
+/* engine_watch: look after the files of the models that are loaded
+ * (weights_watch); every second or so, by one thread. */
+void engine_watch(struct engine *g);
 
 /* Models. engine_model returns a reference (model_release): by name, or the
  * first loaded one that can do `task` (NULL: any) when name is NULL.

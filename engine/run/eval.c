@@ -3,12 +3,11 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/eval.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/run/task/classify.h"
@@ -229,18 +228,11 @@ struct corpus_ids {
 
 static int read_text(const char *path, struct buf *b, struct err *e)
 {
-    char block[1 << 16];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return err_set(e, ERR_NOT_FOUND, "the data file cannot be opened");
-    while ((n = read(fd, block, sizeof(block))) > 0)
-        buf_add(b, block, (size_t)n);
-    close(fd);
-    if (n < 0)
-        return err_set(e, ERR_IO, "the data file cannot be read");
-    return b->failed ? err_nomem(e) : 0;
+    if (file_read_piped(path, "the data file", b->max, FILE_WAIT_FOREVER, &b->p,
+                        &b->len, e))
+        return -1;
+    b->cap = b->len + 1;
+    return 0;
 }
 
 static int grow(struct corpus_ids *c, int64_t more, struct err *e)

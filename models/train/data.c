@@ -138,7 +138,8 @@ int data_each(const char *files, int record, double *share, int *n_files,
         }
         char *text = NULL;
         size_t size;
-        rc = file_read(path, path, (size_t)4 << 30, &text, &size, e);
+        rc = file_read_piped(path, path, (size_t)4 << 30, FILE_WAIT_FOREVER,
+                             &text, &size, e);
         if (rc == 0)
             rc = each_record(path, text, text + size, *n_files, record, fn, arg,
                              e);

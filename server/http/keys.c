@@ -4,39 +4,48 @@
 #include "server/http/keys.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+#define MAX_FILE ((size_t)1 << 20)
 #define MAX_KEY 1024 /* longer lines are refused: no key is that long */
+
+static int add_line(const char *line, size_t len, struct string_list *l,
+                    struct err *e)
+{
+    if (len > MAX_KEY)
+        return err_set(e, ERR_INVALID,
+                       "the API key file has a line of more than %d bytes",
+                       MAX_KEY);
+    while (len && isspace((unsigned char)line[len - 1]))
+        len--;
+    while (len && isspace((unsigned char)*line)) {
+        line++;
+        len--;
+    }
+    return len ? string_list_add(l, line, len, e) : 0;
+}
 
 int keys_read(const char *path, struct string_list *l, struct err *e)
 {
-    char line[MAX_KEY + 2];
-    int rc = 0, before = l->n;
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
-                       "the file of --api-key-file cannot be read: %s",
-                       strerror(errno));
-    while (rc == 0 && fgets(line, sizeof line, f)) {
-        size_t len = strlen(line), from = 0;
-        if (len == sizeof line - 1 && line[len - 1] != '\n')
-            rc = err_set(e, ERR_INVALID,
-                         "the API key file has a line of more "
-                         "than %d bytes",
-                         MAX_KEY);
-        while (len && isspace((unsigned char)line[len - 1]))
-            len--;
-        while (from < len && isspace((unsigned char)line[from]))
-            from++;
-        if (rc == 0 && len > from)
-            rc = string_list_add(l, line + from, len - from, e);
+    char *text = NULL;
+    size_t n = 0;
+    int before = l->n;
+    if (file_read(path, "the file of --api-key-file", MAX_FILE, &text, &n, e))
+        return -1;
+    int rc = n && memchr(text, 0, n)
+                 ? err_set(e, ERR_INVALID, "the API key file holds a NUL byte")
+                 : 0;
+    for (size_t at = 0; rc == 0 && at < n;) {
+        const char *end = memchr(text + at, '\n', n - at);
+        size_t len = end ? (size_t)(end - text) - at : n - at;
+        rc = add_line(text + at, len, l, e);
+        at += len + 1;
     }
-    if (rc == 0 && ferror(f))
-        rc = err_set(e, ERR_IO, "the API key file cannot be read");
-    fclose(f);
+    mem_free(text);
     if (rc == 0 && l->n == before)
         rc = err_set(e, ERR_INVALID, "the API key file holds no key");
     return rc;

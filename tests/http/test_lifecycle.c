@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
+
+/* Reading so many numbers so many times takes a second. */
+#define SLOW_NUMBERS 1500000
+#define SLOW_MODELS 6
 
 static struct http_rig rig; /* models only; each test has its own server */
 
@@ -251,25 +254,41 @@ static void test_a_port_in_use_is_said(void **state)
 
 /* -------------------------------------------------------------- the phases */
 
+/* A tokenizer.json that takes long to read, and has what it had: a member that
+ * nothing looks at holds many numbers. */
+static void make_slow(const char *dir)
+{
+    static char json[65536];
+    char path[128];
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    FILE *f = fopen(path, "r+e");
+    assert_non_null(f);
+    size_t n = fread(json, 1, sizeof json, f);
+    while (n > 0 && json[n - 1] != '}')
+        n--;
+    assert_true(n > 1);
+    assert_int_equal(fseek(f, (long)n - 1, SEEK_SET), 0);
+    fputs(",\"padding\":[0", f);
+    for (int i = 0; i < SLOW_NUMBERS; i++)
+        fputs(",0", f);
+    fputs("]}", f);
+    assert_int_equal(fclose(f), 0);
+}
+
 static void test_loading_is_503_with_live_probes(void **state)
 {
-    /* A tokenizer that is a pipe keeps the loader until it is written to. */
-    char dir[96], fifo[128];
+    char dir[96], models[1024] = "";
     struct seqd s;
     struct answer a;
     snprintf(dir, sizeof dir, "%s/slow", rig.dir);
     const struct http_model m = {.hidden = 16};
     assert_int_equal(http_model_make(dir, &m), 0);
-    snprintf(fifo, sizeof fifo, "%s/tokenizer.json", dir);
-    FILE *f = fopen(fifo, "re");
-    static char json[65536];
-    size_t n = fread(json, 1, sizeof json, f);
-    fclose(f);
-    unlink(fifo);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
-    int fd = open(fifo, O_RDWR | O_CLOEXEC); /* the writer is there already */
-    assert_true(fd >= 0);
-    assert_int_equal(seqd_spawn(&s, "--model slow=%s", dir), 0);
+    make_slow(dir);
+    for (int i = 0; i < SLOW_MODELS; i++) {
+        size_t n = strlen(models);
+        snprintf(models + n, sizeof models - n, " --model slow%d=%s", i, dir);
+    }
+    assert_int_equal(seqd_spawn(&s, "%s", models), 0);
 
     http_answered(s.port, "/livez", NULL, NULL);
     http_get(s.port, "/readyz", &a);
@@ -281,19 +300,58 @@ static void test_loading_is_503_with_live_probes(void **state)
     assert_string_equal(answer_text(&a, "status"), "loading");
     answer_free(&a);
 
-    /* what nobody has read by the close is lost */
-    assert_int_equal(write(fd, json, n), (long)n);
-    int left = 1;
-    for (int i = 0; i < 5000 && left > 0; i++) {
-        sleep_ms(2);
-        assert_int_equal(ioctl(fd, FIONREAD, &left), 0);
-    }
-    assert_int_equal(left, 0);
-    close(fd);
     assert_int_equal(seqd_wait_ready(&s), 0);
     http_answered(s.port, "/predict", "{\"input\":\"the\"}", NULL);
     assert_int_equal(seqd_stop(&s), 0);
     http_model_remove(dir);
+}
+
+/* A pipe or a device in place of a file ends the start, by name. */
+static void test_what_is_no_file_ends_the_start(void **state)
+{
+    char fifo[96], err[1024], dir[96], part[128];
+    const struct {
+        const char *words, *at, *said;
+    } rows[] = {
+        {"--api-key-file", fifo, "--api-key-file: is not a regular file"},
+        {"--api-key-file", "/dev/zero",
+         "--api-key-file: is not a regular file"},
+        {"--config", "/dev/zero", "configuration file: is not a regular file"},
+        {"--model", "x=/dev/zero", "x: is not a regular file or a directory"},
+    };
+    /* The first three are options: 2. */
+    snprintf(fifo, sizeof fifo, "%s/fifo", rig.dir);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    int fd = open(fifo, O_RDWR | O_CLOEXEC); /* a writer that never writes */
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_int_equal(seqd_run(NULL, err, sizeof err,
+                                  "--port 0 --model %s %s %s", rig.words,
+                                  rows[i].words, rows[i].at),
+                         i < 3 ? 2 : 1);
+        if (!strstr(err, rows[i].said))
+            fail_msg("%s", err);
+    }
+    close(fd);
+    unlink(fifo);
+
+    static const char *const files[] = {"tokenizer.json", "config.json",
+                                        "model.safetensors"};
+    const struct http_model m = {.hidden = 16};
+    snprintf(dir, sizeof dir, "%s/pipes", rig.dir);
+    for (size_t i = 0; i < COUNT(files); i++) {
+        assert_int_equal(http_model_make(dir, &m), 0);
+        snprintf(part, sizeof part, "%s/%s", dir, files[i]);
+        assert_int_equal(unlink(part), 0);
+        assert_int_equal(mkfifo(part, 0600), 0);
+        fd = open(part, O_RDWR | O_CLOEXEC);
+        assert_int_equal(
+            seqd_run(NULL, err, sizeof err, "--port 0 --model x=%s", dir), 1);
+        if (!strstr(err, files[i]) || !strstr(err, "is not a regular file"))
+            fail_msg("%s", err);
+        close(fd);
+        http_model_remove(dir);
+    }
 }
 
 static void wait_for_status(int port, const char *path, long status)
@@ -521,6 +579,7 @@ int main(void)
         cmocka_unit_test(test_a_model_that_cannot_be_read_ends_the_start),
         cmocka_unit_test(test_a_port_in_use_is_said),
         cmocka_unit_test(test_loading_is_503_with_live_probes),
+        cmocka_unit_test(test_what_is_no_file_ends_the_start),
         cmocka_unit_test(test_a_drain_lets_running_work_end),
         cmocka_unit_test(test_a_drain_refuses_new_work),
         cmocka_unit_test(test_a_drain_cuts_a_stream_with_an_error_event),

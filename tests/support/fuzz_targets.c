@@ -12,6 +12,7 @@
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/hparams.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/torch_state.h"
 #include "engine/text/pretok/pretok.h"
 #include "tests/support/tokenizer_at.h"
 
@@ -86,6 +87,34 @@ void fuzz_safetensors(const uint8_t *data, size_t n)
     }
     must(!last || last == data + n);
     safetensors_index_free(x);
+}
+
+/* Views lie inside the input; copies are no longer than it. */
+void fuzz_torch(const uint8_t *data, size_t n)
+{
+    struct torch_state *x;
+    struct err e = ERR_INIT;
+    size_t copied = 0;
+    if (torch_state_parse(data, n, "f", &x, &e)) {
+        must(e.code != ERR_NONE && x == NULL && e.msg[0]);
+        return;
+    }
+    for (int i = 0; i < torch_state_count(x); i++) {
+        const struct tensor *w = torch_state_at(x, i);
+        const uint8_t *d = w->data;
+        size_t count = w->bytes / dtype_bytes(w->dtype);
+        int inside = d >= data && d <= data + n;
+        must(w->name[0] && utf8_valid(w->name, strlen(w->name)));
+        must(inside ? w->bytes <= (size_t)(data + n - d) : w->bytes <= n);
+        copied += inside ? 0 : w->bytes;
+        if (count) {
+            float v[2];
+            tensor_read(w, 0, 1, v);
+            tensor_read(w, count - 1, 1, v);
+        }
+    }
+    must(copied <= n);
+    torch_state_free(x);
 }
 
 /* Every value of a key reads, inside the input. */

@@ -51,6 +51,11 @@ static void test_fuzz_corpus_safetensors(void **state)
     replay("safetensors", fuzz_safetensors);
 }
 
+static void test_fuzz_corpus_torch(void **state)
+{
+    replay("torch", fuzz_torch);
+}
+
 static void test_fuzz_corpus_hparams(void **state)
 {
     replay("hparams", fuzz_hparams);
@@ -81,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fuzz_corpus_json),
         cmocka_unit_test(test_fuzz_corpus_safetensors),
+        cmocka_unit_test(test_fuzz_corpus_torch),
         cmocka_unit_test(test_fuzz_corpus_hparams),
         cmocka_unit_test(test_fuzz_corpus_gguf),
         cmocka_unit_test(test_fuzz_corpus_tokenizer),

@@ -112,6 +112,22 @@ static void test_oom_shards(void **state)
     temp_dir_drop(dir);
 }
 
+static int open_torch(void *arg, struct err *e)
+{
+    struct checkpoint *c;
+    (void)arg;
+    if (checkpoint_open("tests/golden/torch/every.pt", "m", &c, e))
+        return -1;
+    int rc = checkpoint_weights(c, e) ? 0 : -1;
+    checkpoint_close(c);
+    return rc;
+}
+
+static void test_oom_torch_state(void **state)
+{
+    assert_true(oom_sweep(open_torch, NULL) >= 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +135,7 @@ int main(void)
         cmocka_unit_test(test_oom_hparams_parse),
         cmocka_unit_test(test_oom_gguf),
         cmocka_unit_test(test_oom_shards),
+        cmocka_unit_test(test_oom_torch_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

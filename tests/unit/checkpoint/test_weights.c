@@ -2,6 +2,7 @@
  * alignment, the digest, and a file that is cut short while it is served.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -103,6 +104,55 @@ static void test_weights_digest_is_the_files(void **state)
     temp_dir_drop(f.dir);
 }
 
+static void overwrite(const struct folder *f)
+{
+    FILE *at = fopen(f->path, "r+b");
+    assert_non_null(at);
+    assert_int_equal(fseek(at, -4, SEEK_END), 0);
+    fputs("abcd", at);
+    fclose(at);
+}
+
+static void test_weights_overwritten_while_served(void **state)
+{
+    struct folder f;
+    make_folder(&f);
+    save_two(&f);
+    struct weights *w = open_or_fail(&f), *again = open_or_fail(&f);
+    weights_digest(w);
+    weights_watch(w);
+    utimensat(AT_FDCWD, f.path, NULL, 0);
+    weights_watch(w); /* touched: the bytes are the same */
+    assert_int_equal(weights_damaged(w), 0);
+    overwrite(&f);
+    weights_watch(w);
+    assert_int_equal(weights_damaged(w), 1);
+    /* The first digest is of the changed bytes: it proves nothing. */
+    assert_int_equal(weights_damaged(again), 0);
+    weights_digest(again);
+    assert_int_equal(weights_damaged(again), 1);
+    weights_watch(again);
+    assert_int_equal(weights_damaged(again), 1);
+    weights_close(w);
+    weights_close(again);
+    temp_dir_drop(f.dir);
+}
+
+static void test_weights_replaced_while_served(void **state)
+{
+    struct folder f;
+    make_folder(&f);
+    save_two(&f);
+    struct weights *w = open_or_fail(&f);
+    assert_int_equal(unlink(f.path), 0);
+    weights_watch(w);
+    save_two(&f);
+    weights_watch(w);
+    assert_int_equal(weights_damaged(w), 0);
+    weights_close(w);
+    temp_dir_drop(f.dir);
+}
+
 static void test_weights_truncated_while_served(void **state)
 {
     struct folder f;
@@ -187,6 +237,8 @@ int main(void)
         cmocka_unit_test(test_weights_need_names_both_shapes),
         cmocka_unit_test(test_weights_lists_and_finds),
         cmocka_unit_test(test_weights_digest_is_the_files),
+        cmocka_unit_test(test_weights_overwritten_while_served),
+        cmocka_unit_test(test_weights_replaced_while_served),
         cmocka_unit_test(test_weights_truncated_while_served),
         cmocka_unit_test(test_weights_open_reports),
         cmocka_unit_test(test_tensor_read_widens_every_type_unaligned),

@@ -183,7 +183,9 @@ static void test_weights_gguf_refuses_parts_and_other_files(void **state)
     assert_int_equal(checkpoint_open(path, "m", &c, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
     assert_string_equal(e.msg, "m/m.gguf: does not begin with 'GGUF': not a "
-                               "GGUF file");
+                               "GGUF file, nor a state dict of torch.save (a "
+                               "zip); other forms are read from their folder, "
+                               "with config.json");
     assert_null(c);
 }
 

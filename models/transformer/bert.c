@@ -105,7 +105,7 @@ static const struct family {
      {"vocab_transform", "vocab_layer_norm", "vocab_projector",
       "vocab_projector.bias", BARE, GELU, 0},
      {"pre_classifier", NULL, "classifier", NULL, BARE, RELU, 1}},
-    {"roberta", /* and xlm-roberta */
+    {"roberta", /* and xlm-roberta, camembert */
      "roberta.",
      "encoder.layer.",
      BLOCK,

@@ -21,7 +21,9 @@ static const char *const models[] = {
     "distilbert-fill",  "roberta-fill",
     "bert-class",       "bert-class-many",
     "bert-class-one",   "bert-regression",
-    "distilbert-class", "roberta-class"};
+    "distilbert-class", "roberta-class",
+    "camembert-class",  "xlmr-fill",
+    "xlmr-embed-mean"};
 #define N_MODELS ((int)(COUNT(models)))
 
 static struct {
@@ -31,7 +33,7 @@ static struct {
 
 static int up(void **state)
 {
-    char args[2048] = "";
+    char args[4096] = "";
     for (int i = 0, n = 0; i < N_MODELS; i++)
         n += snprintf(args + n, sizeof args - (size_t)n,
                       " --model %s=" GOLDEN "%s", models[i], models[i]);

@@ -30,7 +30,8 @@ int heads_find(const struct names *n, const struct tensor_row *labels,
                : weights_find(n->w, words)           ? LOGITS
                                                      : POOLED;
     else if (ends_with(name, "ForMaskedLM") ||
-             ends_with(name, "ForPreTraining"))
+             (ends_with(name, "ForPreTraining") &&
+              strcmp(name, "ElectraForPreTraining") != 0)) /* finds fakes */
         *out = LOGITS;
     else if (ends_with(name, "ForSequenceClassification"))
         *out = CLASS;

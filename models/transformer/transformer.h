@@ -54,6 +54,7 @@ enum tf_dim {
     LABELS,
     HEADS_DIM,
     KV_DIM,
+    EMBED_WIDTH, /* of tables that are narrower than the layers */
     N_DIMS
 };
 

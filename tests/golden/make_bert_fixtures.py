@@ -90,6 +90,17 @@ KIN = {
     "xlmr-fill": dict(cls="XLMRobertaForMaskedLM", dtype="F16"),
     "xlmr-embed-mean": dict(cls="XLMRobertaModel", pool="mean_tokens",
                             norm=True),
+    "electra-class": dict(cls="ElectraForSequenceClassification",
+                          embedding_size=24,
+                          id2label={0: "bad", 1: "so so", 2: "good"}),
+    "electra-class-narrow": dict(cls="ElectraForSequenceClassification",
+                                 embedding_size=12, dtype="BF16",
+                                 hidden_act="relu",
+                                 id2label={0: "no", 1: "yes"}),
+    "electra-fill": dict(cls="ElectraForMaskedLM", embedding_size=12,
+                         hidden_act="relu"),
+    "electra-embed-cls": dict(cls="ElectraModel", embedding_size=12,
+                              pool="cls_token"),
 }
 CASES.update(KIN)
 PIECED = ("Camembert", "XLMRoberta")  # pieces of SentencePiece
@@ -165,7 +176,8 @@ def make_config(name, spec, n_vocab):
         kind = spec["cls"].split("For")[0].removesuffix("Model") + "Config"
         return getattr(tf, kind)(vocab_size=n_vocab, type_vocab_size=1,
                                 layer_norm_eps=1e-5, **SMALL, **more)
-    return tf.BertConfig(vocab_size=n_vocab, **SMALL, **more)
+    kind = tf.ElectraConfig if spec["cls"].startswith("Electra") else tf.BertConfig
+    return kind(vocab_size=n_vocab, **SMALL, **more)
 
 
 def randomize(model, dtype):

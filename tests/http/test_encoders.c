@@ -23,7 +23,9 @@ static const char *const models[] = {
     "bert-class-one",   "bert-regression",
     "distilbert-class", "roberta-class",
     "camembert-class",  "xlmr-fill",
-    "xlmr-embed-mean"};
+    "xlmr-embed-mean",  "electra-class",
+    "electra-fill",     "electra-class-narrow",
+    "electra-embed-cls"};
 #define N_MODELS ((int)(COUNT(models)))
 
 static struct {

@@ -144,6 +144,14 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
          "\"pooling_mode_lasttoken\": true", "pooling_mode_lasttoken"},
         {"bert-embed-mean", "sentence_bert_config.json", "40", "2",
          "max_seq_length"},
+        {"electra-class-narrow", C, "\"embedding_size\": 12",
+         "\"embedding_size\": 13", "[70,12], expected [70,13]"},
+        {"electra-class-narrow", C, "\"embedding_size\": 12",
+         "\"embedding_size\": 0", "embedding_size"},
+        {"electra-class-narrow", "model.safetensors", "embeddings_project.w",
+         "embeddings_projekt.w", "electra.embeddings_project.weight"},
+        {"electra-fill", C, "ForMaskedLM", "ForPreTraining",
+         "ElectraForPreTraining"},
         {"bert-gguf", G, "position_embd", "position_embx", "0 positions"},
     };
     (void)state;

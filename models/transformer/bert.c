@@ -1,7 +1,8 @@
 /* bert: the encoder of Devlin et al. 2019 and its kin: DistilBERT (Sanh et al.
  * 2019: no token types), RoBERTa (Liu et al. 2019: positions begin behind the
- * padding token's) and ELECTRA (Clark et al. 2020). Whole inputs, every token
- * sees every other one; a norm behind each sum:
+ * padding token's), ELECTRA (Clark et al. 2020) and ALBERT (Lan et al. 2020:
+ * layers share their weights). Whole inputs, every token sees every other one;
+ * a norm behind each sum:
  *
  *   x = norm(word + type + position), (x W + b where it is narrower)
  *   x = norm(x + attention(x Wq + b, x Wk + b, x Wv + b) Wo + b)   each layer
@@ -91,6 +92,26 @@ static int read_tables(struct stack *s, const struct names *n, struct err *e)
                                     s->dim[POSITIONS]);
 }
 
+/* ALBERT: layers in a row share a set of weights. */
+static int read_groups(struct stack *s, const struct names *n, struct err *e)
+{
+    const struct bert *m = s->own;
+    int inner;
+
+    if (!m->f->groups)
+        return 0;
+    if (names_int(n, (struct name){m->f->groups, NULL}, 1, s->dim[LAYERS], 1,
+                  &s->blocks, e) ||
+        names_int(n, (struct name){"inner_group_num", NULL}, 1, 1, 1, &inner,
+                  e))
+        return -1;
+    if (s->dim[LAYERS] % s->blocks)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: config.json: '%s' %d does not divide the %d layers",
+                       n->label, m->f->groups, s->blocks, s->dim[LAYERS]);
+    return 0;
+}
+
 static int read_shape(struct stack *s, const struct names *n, struct err *e)
 {
     static const char *const refused[] = {"is_decoder", "add_cross_attention",
@@ -105,7 +126,7 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
     s->dim[POSITIONS] = n->gguf ? names_rows(n, &TOP_ROWS[EMBED_POSITION]) : 0;
     s->eps = 1e-12;
     if (names_dims(n, m->f->keys, s, e) || read_tables(s, n, e) ||
-        read_act(m, n, e) ||
+        read_groups(s, n, e) || read_act(m, n, e) ||
         names_choice(n, "position_embedding_type", places, "absolute", &only,
                      e) ||
         names_refuse(n, refused, e) ||

@@ -35,6 +35,7 @@ struct bert_family {
     const char *project;
     int embedding_dflt;
     unsigned project_when;
+    const char *groups; /* key: sets of weights that layers share; NULL: none */
 };
 
 /* bert_family_of: that of a model_type, also of another name for the same. */

@@ -3,7 +3,7 @@
  *
  * Source: Devlin et al. 2019 (BERT), Sanh et al. 2019 (DistilBERT), Liu et al.
  * 2019 (RoBERTa), Conneau et al. 2020 (XLM-R), Martin et al. 2020 (CamemBERT),
- * Clark et al. 2020 (ELECTRA).
+ * Clark et al. 2020 (ELECTRA), Lan et al. 2020 (ALBERT).
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -34,6 +34,23 @@ static const struct tensor_row DISTIL_BLOCK[] = {
     {NORM_2, "output_layer_norm", NULL, WIDTH, .bias = ALWAYS},
     TENSORS_END};
 
+static const struct tensor_row ALBERT_BLOCK[] = {
+    {QKV, "albert_layers.0.attention.query", NULL, HEADS_DIM, WIDTH,
+     .bias = ALWAYS},
+    {QKV, "albert_layers.0.attention.key", NULL, HEADS_DIM, WIDTH,
+     .bias = ALWAYS},
+    {QKV, "albert_layers.0.attention.value", NULL, HEADS_DIM, WIDTH,
+     .bias = ALWAYS},
+    {OUT, "albert_layers.0.attention.dense", NULL, WIDTH, HEADS_DIM,
+     .bias = ALWAYS},
+    {NORM_1, "albert_layers.0.attention.LayerNorm", NULL, WIDTH,
+     .bias = ALWAYS},
+    {UP, "albert_layers.0.ffn", NULL, INNER, WIDTH, .bias = ALWAYS},
+    {DOWN, "albert_layers.0.ffn_output", NULL, WIDTH, INNER, .bias = ALWAYS},
+    {NORM_2, "albert_layers.0.full_layer_layer_norm", NULL, WIDTH,
+     .bias = ALWAYS},
+    TENSORS_END};
+
 static const struct names_key DISTIL_KEYS[] = {
     {VOCAB, "vocab_size", NULL},
     {WIDTH, "dim", NULL},
@@ -62,6 +79,13 @@ static const struct bert_family FAMILIES[] = {
      .labels = {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE,
                 GELU, 1},
      .project = "embeddings_project", .embedding_dflt = 128},
+    {"albert", "albert.", "encoder.albert_layer_groups.", ALBERT_BLOCK,
+     names_keys, "hidden_act", "layer_norm_eps", "gelu_new", .types = 1,
+     .words = {"predictions.dense", "predictions.LayerNorm",
+               "predictions.decoder", "predictions.bias", BARE, GELU, 0},
+     .labels = {"pooler", NULL, "classifier", NULL, 0, TANH, 1},
+     .project = "encoder.embedding_hidden_mapping_in", .embedding_dflt = 128,
+     .project_when = ALWAYS, .groups = "num_hidden_groups"},
     {"roberta", /* and xlm-roberta, camembert */
      "roberta.", "encoder.layer.", BLOCK, names_keys, "hidden_act",
      "layer_norm_eps", "gelu", .types = 1, .behind_pad = 1,

@@ -307,6 +307,12 @@ static void rope_table(const struct tf *t, int rope)
     }
 }
 
+/* The set of weights that a layer has. */
+static size_t block_of(const struct stack *s, int layer)
+{
+    return (size_t)(s->blocks ? layer / (s->dim[LAYERS] / s->blocks) : layer);
+}
+
 static void decoder_head(struct tf *t)
 {
     gather(t, LOGITS, FINAL_NORM, X, TOP);
@@ -325,7 +331,7 @@ void tf_compute(struct tf *t)
     else
         lookup(t, EMBEDDING, X);
     for (int i = 0; i < s->dim[LAYERS]; i++)
-        s->kind->run(t, s->layer + (size_t)i * (size_t)s->n_parts, i);
+        s->kind->run(t, s->layer + block_of(s, i) * (size_t)s->n_parts, i);
     if (s->kind->head)
         s->kind->head(t);
     else

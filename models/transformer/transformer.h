@@ -186,6 +186,8 @@ struct stack {
     int window[TF_MAX_LAYERS]; /* 0: none */
     struct tf_rope rope[TF_MAX_ROPES];
     enum tf_output output; /* besides HIDDEN */
+    int blocks;            /* sets of weights, each of LAYERS / blocks layers
+                              in a row; 0: LAYERS, one for each */
     int max_len;           /* positions: longer items fail; 0: POSITIONS */
     int context;           /* advertised limit, 0: max_len */
     struct {
@@ -200,7 +202,7 @@ struct stack {
     const struct tensor_row *head_rows; /* more of the stack's own, or NULL */
     void *own;                          /* kind->own_bytes, zero */
     /* the frame's */
-    struct weight *top, *layer; /* [n_top], [LAYERS][n] */
+    struct weight *top, *layer; /* [n_top], [blocks][n_parts] */
     int n_top, n_parts;
     struct tf_set set[TF_SETS];
     int syncs; /* of a step */

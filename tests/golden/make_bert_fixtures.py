@@ -101,6 +101,16 @@ KIN = {
                          hidden_act="relu"),
     "electra-embed-cls": dict(cls="ElectraModel", embedding_size=12,
                               pool="cls_token"),
+    "albert-class": dict(cls="AlbertForSequenceClassification",
+                         embedding_size=12,
+                         id2label={0: "bad", 1: "so so", 2: "good"}),
+    "albert-class-groups": dict(cls="AlbertForSequenceClassification",
+                                embedding_size=24, num_hidden_groups=2,
+                                hidden_act="gelu", dtype="BF16",
+                                id2label={0: "no", 1: "yes"}),
+    "albert-fill": dict(cls="AlbertForMaskedLM", embedding_size=12),
+    "albert-embed-mean": dict(cls="AlbertModel", embedding_size=12,
+                              pool="mean_tokens", norm=True),
 }
 CASES.update(KIN)
 PIECED = ("Camembert", "XLMRoberta")  # pieces of SentencePiece
@@ -176,8 +186,9 @@ def make_config(name, spec, n_vocab):
         kind = spec["cls"].split("For")[0].removesuffix("Model") + "Config"
         return getattr(tf, kind)(vocab_size=n_vocab, type_vocab_size=1,
                                 layer_norm_eps=1e-5, **SMALL, **more)
-    kind = tf.ElectraConfig if spec["cls"].startswith("Electra") else tf.BertConfig
-    return kind(vocab_size=n_vocab, **SMALL, **more)
+    kind = next((k for k in ("Electra", "Albert")
+                 if spec["cls"].startswith(k)), "Bert")
+    return getattr(tf, kind + "Config")(vocab_size=n_vocab, **SMALL, **more)
 
 
 def randomize(model, dtype):

@@ -14,18 +14,20 @@
 #define LIMIT 40 /* tokens: max_seq_length of the fixtures */
 
 static const char *const models[] = {
-    "bert-embed-mean",  "bert-embed-cls",
-    "bert-embed-max",   "distilbert-embed-sqrt",
-    "bert-gguf",        "roberta-embed-mean",
-    "bert-fill",        "bert-fill-untied",
-    "distilbert-fill",  "roberta-fill",
-    "bert-class",       "bert-class-many",
-    "bert-class-one",   "bert-regression",
-    "distilbert-class", "roberta-class",
-    "camembert-class",  "xlmr-fill",
-    "xlmr-embed-mean",  "electra-class",
-    "electra-fill",     "electra-class-narrow",
-    "electra-embed-cls"};
+    "bert-embed-mean",     "bert-embed-cls",
+    "bert-embed-max",      "distilbert-embed-sqrt",
+    "bert-gguf",           "roberta-embed-mean",
+    "bert-fill",           "bert-fill-untied",
+    "distilbert-fill",     "roberta-fill",
+    "bert-class",          "bert-class-many",
+    "bert-class-one",      "bert-regression",
+    "distilbert-class",    "roberta-class",
+    "camembert-class",     "xlmr-fill",
+    "xlmr-embed-mean",     "electra-class",
+    "electra-fill",        "electra-class-narrow",
+    "electra-embed-cls",   "albert-class",
+    "albert-class-groups", "albert-fill",
+    "albert-embed-mean"};
 #define N_MODELS ((int)(COUNT(models)))
 
 static struct {

@@ -152,6 +152,18 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
          "embeddings_projekt.w", "electra.embeddings_project.weight"},
         {"electra-fill", C, "ForMaskedLM", "ForPreTraining",
          "ElectraForPreTraining"},
+        {"albert-class-groups", C, "hidden_groups\": 2", "hidden_groups\": 1",
+         "has a layer 1"},
+        {"albert-class", C, "hidden_groups\": 1", "hidden_groups\": 2",
+         "albert_layer_groups.1.albert_layers.0.attention.query"},
+        {"albert-class", C, "hidden_groups\": 1", "hidden_groups\": 3",
+         "num_hidden_groups"},
+        {"albert-class-groups", C, "hidden_layers\": 2", "hidden_layers\": 3",
+         "'num_hidden_groups' 2 does not divide the 3 layers"},
+        {"albert-class", C, "inner_group_num\": 1", "inner_group_num\": 2",
+         "inner_group_num"},
+        {"albert-class", "model.safetensors", "embedding_hidden_mapping_in.w",
+         "embedding_hidden_mapping_im.w", "embedding_hidden_mapping_in.weight"},
         {"bert-gguf", G, "position_embd", "position_embx", "0 positions"},
     };
     (void)state;

@@ -25,7 +25,7 @@
 #include "models/transformer/sentence.h"
 
 enum { DENSE = TF_TOP, DENSE_NORM, PROJECT };
-enum { SCORES = MORE_ROWS, NARROW };
+#define NARROW MORE_ROWS
 
 static const struct tensor_row TOP_ROWS[] = {
     {EMBEDDING, "embeddings.word_embeddings", "token_embd", .n = VOCAB,

@@ -158,6 +158,7 @@ enum {
     AFTER, /* what a product gives that is normed before it is added */
     TOP,
     MID,
+    SCORES, /* of labels */
     MORE_ROWS,
     TF_TMP = 14,   /* the verbs' own */
     TF_PAGES = 15, /* keys and values */
@@ -195,8 +196,10 @@ struct stack {
         char own[24];
     } * label; /* CLASS: [LABELS]; the frame frees it */
     enum { ONE_OF, ANY_OF, NUMBERS } scores; /* of CLASS */
-    const char *note;                        /* ends the summary, or NULL */
-    int first_place; /* RoBERTa: positions begin here, behind that of the
+    int padding;      /* CLASS of decoders: 1 + the id of the token that does
+                         not count at the end of a text, 0: none */
+    const char *note; /* ends the summary, or NULL */
+    int first_place;  /* RoBERTa: positions begin here, behind that of the
                         padding token (first_place - 1), which keeps its own */
     const struct tensor_row *top_rows, *block_rows; /* kind's, or others */
     const struct tensor_row *head_rows; /* more of the stack's own, or NULL */
@@ -225,7 +228,8 @@ struct stack_kind {
     int (*read_config)(struct stack *s, struct names *n, struct err *e);
     void (*embed)(struct tf *t); /* NULL: rows of EMBEDDING */
     void (*run)(struct tf *t, const struct weight *w, int layer);
-    void (*head)(struct tf *t); /* NULL: logits of FINAL_NORM, OUTPUT */
+    void (*head)(struct tf *t); /* NULL: logits, or scores of labels, of
+                                   FINAL_NORM, OUTPUT */
 };
 
 /* --- verbs: for embed, block and head --- */

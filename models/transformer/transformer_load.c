@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "models/transformer/names.h"
+#include "models/transformer/heads.h"
 #include "models/transformer/transformer_impl.h"
 
 struct loader {
@@ -21,6 +21,8 @@ struct loader {
 
 static int row_is_there(const struct stack *s, const struct tensor_row *row)
 {
+    if (s->output == CLASS && row->part == OUTPUT && row->n == VOCAB)
+        return 0; /* its words' matrix is not in the file */
     return !row->when || row->when & s->has;
 }
 
@@ -190,6 +192,7 @@ static void fill_class(const struct stack *s, struct model_info *info)
                                             [NUMBERS] = SCORE_RAW};
 
     info->cols[OUT_CLASS] = s->dim[LABELS];
+    info->class_padding = s->padding;
     info->scores = kinds[s->scores];
     for (int i = 0; i < s->dim[LABELS]; i++)
         info->labels[i] = s->label[i].name;
@@ -262,7 +265,8 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
     if (names_open(&l->n, c, e))
         return -1;
     names_set_prefix(&l->n, kind->prefix, kind->layers, kind->top);
-    if (kind->read_config(s, &l->n, e))
+    if (kind->read_config(s, &l->n, e) ||
+        (!kind->whole && heads_read_decoder(s, &l->n, e)))
         return -1;
     s->blocks = s->blocks ? s->blocks : s->dim[LAYERS];
     s->max_len = s->max_len ? s->max_len : s->dim[POSITIONS];

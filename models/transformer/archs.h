@@ -15,7 +15,7 @@
     X(gpt_neox, "gptneox", NULL)                                               \
     X(qwen3, NULL)                                                             \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
-      "albert", NULL)
+      "albert", "mpnet", NULL)
 
 #define DECLARE(id, ...) extern const struct model_arch id##_arch;
 TRANSFORMERS(DECLARE)

@@ -1,7 +1,8 @@
 /* bert: the encoder of Devlin et al. 2019 and its kin: DistilBERT (Sanh et al.
  * 2019: no token types), RoBERTa (Liu et al. 2019: positions begin behind the
- * padding token's), ELECTRA (Clark et al. 2020) and ALBERT (Lan et al. 2020:
- * layers share their weights). Whole inputs, every token sees every other one;
+ * padding token's), ELECTRA (Clark et al. 2020), ALBERT (Lan et al. 2020:
+ * layers share their weights) and MPNet (Song et al. 2020: scores of keys
+ * depend on how far they are). Whole inputs, every token sees every other one;
  * a norm behind each sum:
  *
  *   x = norm(word + type + position), (x W + b where it is narrower)
@@ -64,7 +65,7 @@ static int read_act(struct bert *m, const struct names *n, struct err *e)
 static int read_tables(struct stack *s, const struct names *n, struct err *e)
 {
     struct bert *m = s->own;
-    int pad = -1;
+    int pad = m->f->places == BEHIND_ONE ? 1 : -1;
 
     s->dim[EMBED_WIDTH] = s->dim[WIDTH];
     if (m->f->project &&
@@ -81,7 +82,7 @@ static int read_tables(struct stack *s, const struct names *n, struct err *e)
                          &s->dim[TYPES], e)) {
         return -1;
     }
-    if (m->f->behind_pad && !n->gguf &&
+    if (m->f->places == BEHIND_PAD && !n->gguf &&
         names_int(n, (struct name){"pad_token_id", NULL}, 0,
                   s->dim[POSITIONS] - 2, 1, &pad, e))
         return -1;
@@ -190,7 +191,8 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
     if (read_shape(s, n, e) || sentence_read(n, &m->sentence, e) ||
         (!m->sentence.stated &&
          heads_find(n, &labels, m->f->words.out_bias, &s->output, e)) ||
-        read_head(s, n, e))
+        read_head(s, n, e) ||
+        (m->f->near && bert_read_near(s, n, m->f->near, e)))
         return -1;
     if (s->output != POOLED)
         return 0;

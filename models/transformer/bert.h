@@ -27,8 +27,10 @@ struct bert_family {
     const struct names_key *keys;
     const char *act, *eps; /* keys; NULL: none */
     const char *act_dflt;
-    int types;      /* it has token types: type_vocab_size */
-    int behind_pad; /* positions begin behind the padding token's */
+    int types; /* it has token types: type_vocab_size */
+    /* Positions begin behind the padding token's: pad_token_id, or token 1. */
+    enum { FROM_ZERO, BEHIND_PAD, BEHIND_ONE } places;
+    const char *near; /* a table of relative positions, or NULL */
     struct bert_head words, labels;
     /* From an embedding of embedding_size (NULL: WIDTH) to the layers: a
      * product of this name, ALWAYS, or where the two differ. */
@@ -40,5 +42,9 @@ struct bert_family {
 
 /* bert_family_of: that of a model_type, also of another name for the same. */
 const struct bert_family *bert_family_of(const char *type);
+
+/* bert_read_near: s->near from the tensor `table` [32, HEADS]. */
+int bert_read_near(struct stack *s, struct names *n, const char *table,
+                   struct err *e);
 
 #endif

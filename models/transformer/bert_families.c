@@ -3,7 +3,8 @@
  *
  * Source: Devlin et al. 2019 (BERT), Sanh et al. 2019 (DistilBERT), Liu et al.
  * 2019 (RoBERTa), Conneau et al. 2020 (XLM-R), Martin et al. 2020 (CamemBERT),
- * Clark et al. 2020 (ELECTRA), Lan et al. 2020 (ALBERT).
+ * Clark et al. 2020 (ELECTRA), Lan et al. 2020 (ALBERT), Song et al. 2020
+ * (MPNet).
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -51,6 +52,17 @@ static const struct tensor_row ALBERT_BLOCK[] = {
      .bias = ALWAYS},
     TENSORS_END};
 
+static const struct tensor_row MPNET_BLOCK[] = {
+    {QKV, "attention.attn.q", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.attn.k", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {QKV, "attention.attn.v", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
+    {OUT, "attention.attn.o", NULL, WIDTH, HEADS_DIM, .bias = ALWAYS},
+    {NORM_1, "attention.LayerNorm", NULL, WIDTH, .bias = ALWAYS},
+    {UP, "intermediate.dense", NULL, INNER, WIDTH, .bias = ALWAYS},
+    {DOWN, "output.dense", NULL, WIDTH, INNER, .bias = ALWAYS},
+    {NORM_2, "output.LayerNorm", NULL, WIDTH, .bias = ALWAYS},
+    TENSORS_END};
+
 static const struct names_key DISTIL_KEYS[] = {
     {VOCAB, "vocab_size", NULL},
     {WIDTH, "dim", NULL},
@@ -86,9 +98,16 @@ static const struct bert_family FAMILIES[] = {
      .labels = {"pooler", NULL, "classifier", NULL, 0, TANH, 1},
      .project = "encoder.embedding_hidden_mapping_in", .embedding_dflt = 128,
      .project_when = ALWAYS, .groups = "num_hidden_groups"},
+    {"mpnet", "mpnet.", "encoder.layer.", MPNET_BLOCK, names_keys, "hidden_act",
+     "layer_norm_eps", "gelu", .places = BEHIND_ONE,
+     .near = "encoder.relative_attention_bias",
+     .words = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder",
+               "lm_head.bias", BARE, GELU, 1},
+     .labels = {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE,
+                TANH, 1}},
     {"roberta", /* and xlm-roberta, camembert */
      "roberta.", "encoder.layer.", BLOCK, names_keys, "hidden_act",
-     "layer_norm_eps", "gelu", .types = 1, .behind_pad = 1,
+     "layer_norm_eps", "gelu", .types = 1, .places = BEHIND_PAD,
      .words = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder",
                "lm_head.bias", BARE, GELU, 1},
      .labels = {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE,

@@ -178,10 +178,16 @@ struct stack {
     /* read_config states: */
     int dim[N_DIMS];
     double eps;
-    int plus_one;              /* weights of norms are 1 + w */
-    int tied;                  /* OUTPUT is the embedding's matrix */
-    unsigned has;              /* ALWAYS and bits of the architecture's own */
-    double scale;              /* of attention scores; 0: 1 / sqrt(HEAD_DIM) */
+    int plus_one; /* weights of norms are 1 + w */
+    int tied;     /* OUTPUT is the embedding's matrix */
+    unsigned has; /* ALWAYS and bits of the architecture's own */
+    double scale; /* of attention scores; 0: 1 / sqrt(HEAD_DIM) */
+    struct {
+        float *add; /* [HEADS][2 reach + 1] what is added to the score of a key
+                       that is so far from the query, from -reach on; farther
+                       ones count as that far. NULL: none; the frame frees it */
+        int reach;
+    } near;
     float cap;                 /* 0, or scores are cap * tanh(score / cap) */
     float out_cap;             /* the same of logits */
     int window[TF_MAX_LAYERS]; /* 0: none */

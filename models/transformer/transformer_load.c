@@ -242,6 +242,7 @@ void tf_unload(void *self)
 {
     struct stack *s = self;
 
+    mem_free(s->near.add);
     mem_free(s->label);
     mem_free(s->own);
     free_weights(s->top, s->n_top);

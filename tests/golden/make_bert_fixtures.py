@@ -111,6 +111,10 @@ KIN = {
     "albert-fill": dict(cls="AlbertForMaskedLM", embedding_size=12),
     "albert-embed-mean": dict(cls="AlbertModel", embedding_size=12,
                               pool="mean_tokens", norm=True),
+    "mpnet-class": dict(cls="MPNetForSequenceClassification",
+                        id2label={0: "bad", 1: "so so", 2: "good"}),
+    "mpnet-fill": dict(cls="MPNetForMaskedLM", dtype="F16"),
+    "mpnet-embed-mean": dict(cls="MPNetModel", pool="mean_tokens", norm=True),
 }
 CASES.update(KIN)
 PIECED = ("Camembert", "XLMRoberta")  # pieces of SentencePiece
@@ -186,7 +190,7 @@ def make_config(name, spec, n_vocab):
         kind = spec["cls"].split("For")[0].removesuffix("Model") + "Config"
         return getattr(tf, kind)(vocab_size=n_vocab, type_vocab_size=1,
                                 layer_norm_eps=1e-5, **SMALL, **more)
-    kind = next((k for k in ("Electra", "Albert")
+    kind = next((k for k in ("Electra", "Albert", "MPNet")
                  if spec["cls"].startswith(k)), "Bert")
     return getattr(tf, kind + "Config")(vocab_size=n_vocab, **SMALL, **more)
 

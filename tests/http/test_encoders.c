@@ -27,7 +27,8 @@ static const char *const models[] = {
     "electra-fill",        "electra-class-narrow",
     "electra-embed-cls",   "albert-class",
     "albert-class-groups", "albert-fill",
-    "albert-embed-mean"};
+    "albert-embed-mean",   "mpnet-class",
+    "mpnet-fill",          "mpnet-embed-mean"};
 #define N_MODELS ((int)(COUNT(models)))
 
 static struct {

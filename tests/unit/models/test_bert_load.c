@@ -168,6 +168,10 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
          "inner_group_num"},
         {"albert-class", "model.safetensors", "embedding_hidden_mapping_in.w",
          "embedding_hidden_mapping_im.w", "embedding_hidden_mapping_in.weight"},
+        {"mpnet-class", C, "num_buckets\": 32", "num_buckets\": 64",
+         "relative_attention_num_buckets"},
+        {"mpnet-class", "model.safetensors", "relative_attention_bias.w",
+         "relative_attention_bios.w", "mpnet.encoder.relative_attention_bias"},
         {"bert-gguf", G, "position_embd", "position_embx", "0 positions"},
     };
     (void)state;

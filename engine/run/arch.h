@@ -94,18 +94,18 @@ enum out {
 
 /* A wanted output: rows from .. from+n-1 of the span (rows are positions of
  * this span), dst [n][ld] floats, model_info.cols columns. CLASS and POOLED are
- * of the whole sequence so far: from and n are ignored, one row. LOGITS are of
- * the row that follows (of the row itself where the port is whole), CLASS raw
- * scores before softmax, HIDDEN and POOLED the model's width (POOLED: the
- * sentence embedding as the checkpoint states it, normalised if it says so),
- * VALUE numbers in the units of the data. ATTENTION: the weights of all layers
- * and heads, dst [n_layers][n_heads][n][n] floats without padding (ld is
- * ignored), element [.][.][i][j] that of position i for j, 0 where it may not
- * look; only for spans that hold the whole sequence (len 0), n <=
- * MODEL_MAX_SHOWN. Such a want gets its own memory, not rows of the common
- * block. The runner lays the rows of one step out so that the wants of a batch,
- * in item order, follow each other ld apart in one 64-byte aligned block (ld a
- * multiple of 16): a product may write them in place. */
+ * of the whole sequence so far: from and n are ignored, one row (but see
+ * class_padding). LOGITS are of the row that follows (of the row itself where
+ * the port is whole), CLASS raw scores before softmax, HIDDEN and POOLED the
+ * model's width (POOLED: the sentence embedding as the checkpoint states it,
+ * normalised if it says so), VALUE numbers in the units of the data. ATTENTION:
+ * the weights of all layers and heads, dst [n_layers][n_heads][n][n] floats
+ * without padding (ld is ignored), element [.][.][i][j] that of position i for
+ * j, 0 where it may not look; only for spans that hold the whole sequence (len
+ * 0), n <= MODEL_MAX_SHOWN. Such a want gets its own memory, not rows of the
+ * common block. The runner lays the rows of one step out so that the wants of a
+ * batch, in item order, follow each other ld apart in one 64-byte aligned block
+ * (ld a multiple of 16): a product may write them in place. */
 struct want {
     enum out kind;
     int from, n;
@@ -154,9 +154,13 @@ struct model_info {
     int cols[N_OUT]; /* columns of each kind; 0: not answered. ATTENTION: 1 */
     const char *labels[MODEL_MAX_LABELS]; /* of CLASS: id2label */
     enum score_kind scores;               /* of CLASS */
-    int n_layers, n_heads;                /* of ATTENTION */
-    int fast;      /* 1: block types are multiplied the fast way */
-    int max_chain; /* longest chunk of one item in one step: time steps
+    /* CLASS where tokens of the id class_padding - 1 end a sequence: that of
+     * the last other token, else of the first one, from the item that holds
+     * it. 0: no such tokens. */
+    int class_padding;
+    int n_layers, n_heads; /* of ATTENTION */
+    int fast;              /* 1: block types are multiplied the fast way */
+    int max_chain;         /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for

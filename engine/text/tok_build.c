@@ -53,32 +53,33 @@ static int is_named(const char *entry, const char *name)
     return name && strcmp(entry, name) == 0;
 }
 
-/* The unknown word is special, and so are the begin and the end of text, but
- * for a single character (a line feed, say) that texts of a character model
- * may hold. */
+/* Unknown and masked words are special, and so are the begin and the end of
+ * text, but for a single character (a line feed, say) that texts of a character
+ * model may hold. */
 static int is_special(const struct tokenizer_spec *s, int rule,
                       const char *entry)
 {
     int one = rule == RULE_CHARACTERS && utf8_count(entry, strlen(entry)) == 1;
-    return is_named(entry, s->unk) ||
+    return is_named(entry, s->unk) || is_named(entry, s->mask) ||
            (!one && (is_named(entry, s->bos) || is_named(entry, s->eos)));
 }
 
 static int check_entries(const struct tokenizer_spec *s,
                          const char *const *entries, int n, struct err *e)
 {
-    const char *const need[] = {s->unk, s->bos, s->eos, s->newline};
-    int found[4] = {0};
+    const char *const need[] = {s->unk, s->bos, s->eos, s->newline, s->mask};
+    enum { N_NEED = sizeof need / sizeof *need };
+    int found[N_NEED] = {0};
     for (int i = 0; i < n; i++) {
         size_t len = strlen(entries[i]);
         if (len == 0 || !utf8_valid(entries[i], len)) {
             return err_set(e, ERR_INVALID,
                            "vocabulary entry %d is empty or not UTF-8", i);
         }
-        for (int k = 0; k < 4; k++)
+        for (int k = 0; k < N_NEED; k++)
             found[k] |= is_named(entries[i], need[k]);
     }
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < N_NEED; k++) {
         if (need[k] && !found[k]) {
             return err_set(e, ERR_INVALID, "'%.60s' is not in the vocabulary",
                            need[k]);
@@ -117,6 +118,11 @@ static void put_ends(struct buf *out, const struct tokenizer_spec *s)
     if (s->eos) {
         buf_add_str(out, "\"eos\":");
         put_string(out, s->eos);
+        buf_add_char(out, ',');
+    }
+    if (s->mask) {
+        buf_add_str(out, "\"mask\":");
+        put_string(out, s->mask);
         buf_add_char(out, ',');
     }
     buf_addf(out, "\"add_bos\":%s},\n", s->add_bos ? "true" : "false");

@@ -140,7 +140,7 @@ struct tokenizer_spec {
     const char *normalizer; /* "seqd-english" ... */
     int lowercase;
     const char *newline; /* seqd-whitespace: token of a line feed, or NULL */
-    const char *unk, *bos, *eos; /* NULL: none */
+    const char *unk, *bos, *eos, *mask; /* NULL: none */
     int add_bos;
 };
 int tokenizer_build(const struct tokenizer_spec *s, const char *const *entries,

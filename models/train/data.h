@@ -40,6 +40,7 @@ struct corpus {
 /* How files are cut into records. */
 struct data_format {
     int labelled;          /* label, space or tab, text */
+    int masked;            /* the vocabulary has an entry for masked tokens */
     int record;            /* RECORD_LINE ... */
     int max_len;           /* labelled: tokens kept */
     int reverse;           /* not labelled: each record from its end */

@@ -100,21 +100,30 @@ const struct objective language_model = {
     .example = lm_example,
 };
 
-static int masked_check(const struct trainer *t, struct err *e)
+/* What stands for a masked token: the unknown entry where a vocabulary from
+ * elsewhere has none for masks (what is learned then cannot be asked for
+ * masked words). */
+static int32_t mask_of(const struct trainer *t)
 {
-    return tokenizer_unk(t->tokenizer) >= 0
-               ? 0
-               : err_set(e, ERR_INVALID,
-                         "masked tokens need a vocabulary with an unknown "
-                         "entry");
+    int32_t mask = tokenizer_mask(t->tokenizer);
+
+    return mask >= 0 ? mask : tokenizer_unk(t->tokenizer);
 }
 
-/* As BERT does: of the chosen tokens 80 % become the unknown entry, 10 % any
+static int masked_check(const struct trainer *t, struct err *e)
+{
+    return mask_of(t) >= 0 ? 0
+                           : err_set(e, ERR_INVALID,
+                                     "masked tokens need a vocabulary with an "
+                                     "entry for masked or unknown ones");
+}
+
+/* As BERT does: of the chosen tokens 80 % become the mask, 10 % any
  * entry, the rest stay. Special tokens are not chosen. */
 static void masked_choose(const struct trainer *t, struct feed *f, uint64_t key)
 {
     struct pass_batch *b = &f->batch;
-    int32_t unk = tokenizer_unk(t->tokenizer);
+    int32_t mask = mask_of(t);
     int n = 0;
     for (int i = 0; i < b->N; i++) {
         int32_t id = b->ids[i];
@@ -126,7 +135,7 @@ static void masked_choose(const struct trainer *t, struct feed *f, uint64_t key)
         f->pick[n] = i;
         b->target[n++] = id;
         if (way < 0.8)
-            b->ids[i] = unk;
+            b->ids[i] = mask;
         else if (way < 0.9)
             b->ids[i] = (int32_t)(any * t->net.V);
     }

@@ -62,6 +62,7 @@ static void say_corpus(const struct trainer *t, const char *name,
 static int open_data(struct trainer *t, struct err *e)
 {
     struct data_format f = {.labelled = t->objective->labelled,
+                            .masked = t->objective == &masked_model,
                             .record = t->o.record,
                             .max_len = t->o.max_len,
                             .reverse = t->o.reverse,

@@ -124,26 +124,29 @@ static int by_count(const void *a, const void *b)
 static int is_special(const struct tokenizer_spec *s, const char *text)
 {
     return (s->unk != NULL && strcmp(text, s->unk) == 0) ||
-           (s->eos != NULL && strcmp(text, s->eos) == 0);
+           (s->eos != NULL && strcmp(text, s->eos) == 0) ||
+           (s->mask != NULL && strcmp(text, s->mask) == 0);
 }
 
 static int write_vocab(struct counter *c, const struct options *o,
                        struct ranked *r, const char **entry, struct buf *out,
                        struct err *e)
 {
-    int n = 0, left = 0;
+    int n = 0, left = 0, most = o->vocab_size - 2 - (c->spec.mask != NULL);
     for (int i = 0; i < c->n; i++)
         r[i] = (struct ranked){c->text.p + c->piece[i].at, c->piece[i].count};
     qsort(r, (size_t)c->n, sizeof *r, by_count);
     if (o->tokenizer == TOKENIZER_CHARACTERS) {
         for (int i = 0; i < c->n; i++)
-            left |= r[i].count < o->min_count || i >= o->vocab_size - 2;
+            left |= r[i].count < o->min_count || i >= most;
         if (!left)
             c->spec.unk = NULL; /* nothing to stand in for */
     }
     if (c->spec.unk != NULL)
         entry[n++] = c->spec.unk;
     entry[n++] = c->spec.eos;
+    if (c->spec.mask != NULL)
+        entry[n++] = c->spec.mask;
     for (int i = 0; i < c->n && n < o->vocab_size; i++)
         if (r[i].count >= o->min_count && !is_special(&c->spec, r[i].text))
             entry[n++] = r[i].text;
@@ -163,13 +166,14 @@ int vocab_build(const struct options *o, const struct data_format *f,
                                  .unk = "<unk>",
                                  .bos = "</s>",
                                  .eos = "</s>",
+                                 .mask = f->masked ? "<mask>" : NULL,
                                  .add_bos = !f->labelled}};
     buf_init(&c.text, (size_t)1 << 30);
     int rc = data_each(o->data, f->labelled ? RECORD_LINE : f->record, share,
                        &n_files, count_record, &c, e);
     if (rc == 0) {
         struct ranked *r = mem_array((size_t)c.n + 1, sizeof *r);
-        const char **entry = mem_array((size_t)c.n + 2, sizeof *entry);
+        const char **entry = mem_array((size_t)c.n + 3, sizeof *entry);
         rc = r == NULL || entry == NULL ? err_nomem(e)
                                         : write_vocab(&c, o, r, entry, out, e);
         mem_free(r);

@@ -14,7 +14,8 @@
     X(gemma3, "gemma3_text", NULL)                                             \
     X(gpt_neox, "gptneox", NULL)                                               \
     X(qwen3, NULL)                                                             \
-    X(bert, "distilbert", "roberta", "xlm-roberta", NULL)
+    X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
+      "albert", "mpnet", NULL)
 
 #define DECLARE(id, ...) extern const struct model_arch id##_arch;
 TRANSFORMERS(DECLARE)

@@ -1,9 +1,11 @@
 /* bert: the encoder of Devlin et al. 2019 and its kin: DistilBERT (Sanh et al.
- * 2019: no token types) and RoBERTa (Liu et al. 2019: positions begin behind
- * the padding token's). Whole inputs, every token sees every other one; a
- * norm behind each sum:
+ * 2019: no token types), RoBERTa (Liu et al. 2019: positions begin behind the
+ * padding token's), ELECTRA (Clark et al. 2020), ALBERT (Lan et al. 2020:
+ * layers share their weights) and MPNet (Song et al. 2020: scores of keys
+ * depend on how far they are). Whole inputs, every token sees every other one;
+ * a norm behind each sum:
  *
- *   x = norm(word + type + position)
+ *   x = norm(word + type + position), (x W + b where it is narrower)
  *   x = norm(x + attention(x Wq + b, x Wk + b, x Wv + b) Wo + b)   each layer
  *   x = norm(x + act(x Wup + b) Wdown + b)
  *
@@ -19,107 +21,29 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/transformer/bert.h"
 #include "models/transformer/heads.h"
 #include "models/transformer/sentence.h"
 
-enum { QKV, OUT, NORM_1, UP, DOWN, NORM_2 };
-enum { DENSE = TF_TOP, DENSE_NORM };
-#define SCORES MORE_ROWS
+enum { DENSE = TF_TOP, DENSE_NORM, PROJECT };
+#define NARROW MORE_ROWS
 
 static const struct tensor_row TOP_ROWS[] = {
     {EMBEDDING, "embeddings.word_embeddings", "token_embd", .n = VOCAB,
-     .k = WIDTH, .how = TABLE},
+     .k = EMBED_WIDTH, .how = TABLE},
     {EMBED_POSITION, "embeddings.position_embeddings", "position_embd",
-     .n = POSITIONS, .k = WIDTH, .how = TABLE},
+     .n = POSITIONS, .k = EMBED_WIDTH, .how = TABLE},
     {EMBED_TYPE, "embeddings.token_type_embeddings", "token_types", .n = TYPES,
-     .k = WIDTH, .how = TABLE},
-    {EMBED_NORM, "embeddings.LayerNorm", "token_embd_norm", .n = WIDTH,
+     .k = EMBED_WIDTH, .how = TABLE},
+    {EMBED_NORM, "embeddings.LayerNorm", "token_embd_norm", .n = EMBED_WIDTH,
      .bias = ALWAYS},
     TENSORS_END};
-
-static const struct tensor_row BLOCK[] = {
-    {QKV, "attention.self.query", "attn_q", HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.self.key", "attn_k", HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.self.value", "attn_v", HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {OUT, "attention.output.dense", "attn_output", WIDTH, HEADS_DIM,
-     .bias = ALWAYS},
-    {NORM_1, "attention.output.LayerNorm", "attn_output_norm", WIDTH,
-     .bias = ALWAYS},
-    {UP, "intermediate.dense", "ffn_up", INNER, WIDTH, .bias = ALWAYS},
-    {DOWN, "output.dense", "ffn_down", WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "output.LayerNorm", "layer_output_norm", WIDTH, .bias = ALWAYS},
-    TENSORS_END};
-
-static const struct tensor_row DISTIL_BLOCK[] = {
-    {QKV, "attention.q_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.k_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.v_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {OUT, "attention.out_lin", NULL, WIDTH, HEADS_DIM, .bias = ALWAYS},
-    {NORM_1, "sa_layer_norm", NULL, WIDTH, .bias = ALWAYS},
-    {UP, "ffn.lin1", NULL, INNER, WIDTH, .bias = ALWAYS},
-    {DOWN, "ffn.lin2", NULL, WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "output_layer_norm", NULL, WIDTH, .bias = ALWAYS},
-    TENSORS_END};
-
-static const struct names_key DISTIL_KEYS[] = {
-    {VOCAB, "vocab_size", NULL},
-    {WIDTH, "dim", NULL},
-    {LAYERS, "n_layers", NULL},
-    {HEADS, "n_heads", NULL},
-    {INNER, "hidden_dim", NULL},
-    {POSITIONS, "max_position_embeddings", NULL},
-    KEYS_END};
-
-/* A head: two products, for masked words with a norm between them. */
-struct head {
-    const char *dense, *norm, *out, *out_bias;
-    unsigned dense_how;
-    enum tf_act act;
-    int own_act; /* `act` is not the model's own */
-};
-
-static const struct family {
-    const char *type, *prefix, *layers;
-    const struct tensor_row *block;
-    const struct names_key *keys;
-    const char *act, *eps; /* keys; NULL: none */
-    struct head words, labels;
-} FAMILIES[] = {
-    {"bert",
-     "bert.",
-     "encoder.layer.",
-     BLOCK,
-     names_keys,
-     "hidden_act",
-     "layer_norm_eps",
-     {"cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
-      "cls.predictions.decoder", "cls.predictions.bias", BARE, GELU, 0},
-     {"pooler.dense", NULL, "classifier", NULL, 0, TANH, 1}},
-    {"distilbert",
-     "distilbert.",
-     "transformer.layer.",
-     DISTIL_BLOCK,
-     DISTIL_KEYS,
-     "activation",
-     NULL,
-     {"vocab_transform", "vocab_layer_norm", "vocab_projector",
-      "vocab_projector.bias", BARE, GELU, 0},
-     {"pre_classifier", NULL, "classifier", NULL, BARE, RELU, 1}},
-    {"roberta", /* and xlm-roberta */
-     "roberta.",
-     "encoder.layer.",
-     BLOCK,
-     names_keys,
-     "hidden_act",
-     "layer_norm_eps",
-     {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias",
-      BARE, GELU, 1},
-     {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE, TANH, 1}}};
 
 struct bert {
-    const struct family *f;
+    const struct bert_family *f;
     enum tf_act act, head_act;
-    struct tensor_row head[4];
+    int project; /* there is a product between the embedding and the layers */
+    struct tensor_row head[5];
     struct sentence sentence;
 };
 
@@ -130,27 +54,35 @@ static int read_act(struct bert *m, const struct names *n, struct err *e)
     static const char *const names[] = {"gelu", "gelu_new", "gelu_pytorch_tanh",
                                         "relu", NULL};
     static const enum tf_act acts[] = {GELU, GELU_TANH, GELU_TANH, RELU};
-    int act, rc = names_choice(n, m->f->act, names, "gelu", &act, e);
+    int act, rc = names_choice(n, m->f->act, names, m->f->act_dflt, &act, e);
 
     m->act = acts[act];
     return rc;
 }
 
-/* Sizes that GGUF leaves to the tensors, and where positions begin. */
+/* The embedding's width, sizes that GGUF leaves to the tensors, and where
+ * positions begin. */
 static int read_tables(struct stack *s, const struct names *n, struct err *e)
 {
-    const struct bert *m = s->own;
-    int pad = -1;
+    struct bert *m = s->own;
+    int pad = m->f->places == BEHIND_ONE ? 1 : -1;
 
+    s->dim[EMBED_WIDTH] = s->dim[WIDTH];
+    if (m->f->project &&
+        names_int(n, (struct name){"embedding_size", NULL}, 1, 65536,
+                  m->f->embedding_dflt, &s->dim[EMBED_WIDTH], e))
+        return -1;
+    m->project = m->f->project &&
+                 (m->f->project_when || s->dim[EMBED_WIDTH] != s->dim[WIDTH]);
     if (n->gguf) {
         s->dim[POSITIONS] = names_rows(n, &TOP_ROWS[EMBED_POSITION]);
         s->dim[TYPES] = names_rows(n, &TOP_ROWS[EMBED_TYPE]);
-    } else if (m->f->block == BLOCK &&
+    } else if (m->f->types &&
                names_int(n, (struct name){"type_vocab_size", NULL}, 0, 255, 2,
                          &s->dim[TYPES], e)) {
         return -1;
     }
-    if (m->f == &FAMILIES[2] && !n->gguf &&
+    if (m->f->places == BEHIND_PAD && !n->gguf &&
         names_int(n, (struct name){"pad_token_id", NULL}, 0,
                   s->dim[POSITIONS] - 2, 1, &pad, e))
         return -1;
@@ -159,6 +91,26 @@ static int read_tables(struct stack *s, const struct names *n, struct err *e)
     return s->max_len > 0 ? 0
                           : err_set(e, ERR_FORMAT, "%s: %d positions", n->label,
                                     s->dim[POSITIONS]);
+}
+
+/* ALBERT: layers in a row share a set of weights. */
+static int read_groups(struct stack *s, const struct names *n, struct err *e)
+{
+    const struct bert *m = s->own;
+    int inner;
+
+    if (!m->f->groups)
+        return 0;
+    if (names_int(n, (struct name){m->f->groups, NULL}, 1, s->dim[LAYERS], 1,
+                  &s->blocks, e) ||
+        names_int(n, (struct name){"inner_group_num", NULL}, 1, 1, 1, &inner,
+                  e))
+        return -1;
+    if (s->dim[LAYERS] % s->blocks)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: config.json: '%s' %d does not divide the %d layers",
+                       n->label, m->f->groups, s->blocks, s->dim[LAYERS]);
+    return 0;
 }
 
 static int read_shape(struct stack *s, const struct names *n, struct err *e)
@@ -175,13 +127,14 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
     s->dim[POSITIONS] = n->gguf ? names_rows(n, &TOP_ROWS[EMBED_POSITION]) : 0;
     s->eps = 1e-12;
     if (names_dims(n, m->f->keys, s, e) || read_tables(s, n, e) ||
-        read_act(m, n, e) ||
+        read_groups(s, n, e) || read_act(m, n, e) ||
         names_choice(n, "position_embedding_type", places, "absolute", &only,
                      e) ||
         names_refuse(n, refused, e) ||
         ((n->gguf || eps.hf) && names_float(n, eps, 0, 1, s->eps, &s->eps, e)))
         return -1;
-    if (s->dim[KV_HEADS] != s->dim[HEADS] || (n->gguf && m->f != FAMILIES))
+    if (s->dim[KV_HEADS] != s->dim[HEADS] ||
+        (n->gguf && strcmp(n->type, "bert")))
         return err_set(e, ERR_UNSUPPORTED, "%s: '%.40s' with %d heads of keys",
                        n->label, n->type, s->dim[KV_HEADS]);
     if (n->n_tokenizer > s->dim[VOCAB])
@@ -192,50 +145,57 @@ static int read_shape(struct stack *s, const struct names *n, struct err *e)
     return 0;
 }
 
+/* The stack's tensors besides TOP_ROWS. */
 static int read_head(struct stack *s, const struct names *n, struct err *e)
 {
     struct bert *m = s->own;
-    const struct head *h = s->output == LOGITS ? &m->f->words : &m->f->labels;
+    int words = s->output == LOGITS;
+    const struct bert_head *h = words ? &m->f->words : &m->f->labels;
+    enum tf_dim width = words ? EMBED_WIDTH : WIDTH;
     struct tensor_row *row = m->head;
 
+    s->head_rows = m->head;
+    if (m->project)
+        *row++ = (struct tensor_row){PROJECT, m->f->project, NULL,
+                                     WIDTH,   EMBED_WIDTH,   .bias = ALWAYS};
+    if (s->output == POOLED)
+        return 0;
     *row++ = (struct tensor_row){
-        DENSE,          h->dense,           NULL, WIDTH, WIDTH,
+        DENSE,          h->dense,           NULL, width, WIDTH,
         .bias = ALWAYS, .how = h->dense_how};
     if (h->norm)
-        *row++ = (struct tensor_row){DENSE_NORM, h->norm, .n = WIDTH,
+        *row++ = (struct tensor_row){DENSE_NORM, h->norm, .n = width,
                                      .bias = ALWAYS, .how = BARE};
     *row = (struct tensor_row){.part = OUTPUT,
                                .hf = h->out,
-                               .n = s->output == LOGITS ? VOCAB : LABELS,
-                               .k = WIDTH,
+                               .n = words ? VOCAB : LABELS,
+                               .k = width,
                                .bias = ALWAYS,
                                .how = BARE,
                                .hf_bias = h->out_bias};
-    s->head_rows = m->head;
     m->head_act = h->own_act ? h->act : m->act;
-    return s->output == LOGITS ? names_read_tied(n, 1, &s->tied, e)
-                               : heads_read_labels(s, n, row, e);
+    return words ? names_read_tied(n, 1, &s->tied, e)
+                 : heads_read_labels(s, n, row, e);
 }
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     struct bert *m = s->own;
     struct tensor_row labels = {.how = BARE};
-    int family = 0;
 
-    while (family < 2 && strcmp(FAMILIES[family].type, n->type))
-        family++;
-    m->f = &FAMILIES[family];
+    m->f = bert_family_of(n->type);
     labels.hf = m->f->labels.out;
     s->block_rows = m->f->block;
     names_set_prefix(n, m->f->prefix, m->f->layers, TOP_ROWS);
     s->output = POOLED;
     if (read_shape(s, n, e) || sentence_read(n, &m->sentence, e) ||
         (!m->sentence.stated &&
-         heads_find(n, &labels, m->f->words.out_bias, &s->output, e)))
+         heads_find(n, &labels, m->f->words.out_bias, &s->output, e)) ||
+        read_head(s, n, e) ||
+        (m->f->near && bert_read_near(s, n, m->f->near, e)))
         return -1;
     if (s->output != POOLED)
-        return read_head(s, n, e);
+        return 0;
     s->note = m->sentence.note;
     if (m->sentence.max_length > 0 && m->sentence.max_length < s->max_len)
         s->context = (int)m->sentence.max_length;
@@ -246,10 +206,16 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 
 static void embed(struct tf *t)
 {
-    lookup(t, EMBEDDING, X);
-    lookup_add(t, EMBED_TYPE, X);
-    lookup_add(t, EMBED_POSITION, X);
-    norm(t, tf_stack(t)->top, EMBED_NORM, X, X);
+    const struct stack *s = tf_stack(t);
+    const struct bert *m = s->own;
+    int rows = m->project ? NARROW : X;
+
+    lookup(t, EMBEDDING, rows);
+    lookup_add(t, EMBED_TYPE, rows);
+    lookup_add(t, EMBED_POSITION, rows);
+    norm(t, s->top, EMBED_NORM, rows, rows);
+    if (m->project)
+        linear(t, s->top, PROJECT, NARROW, X);
 }
 
 static void block(struct tf *t, const struct weight *w, int i)
@@ -291,7 +257,6 @@ static void head(struct tf *t)
 const struct stack_kind bert_kind = {.prefix = "bert.",
                                      .layers = "encoder.layer.",
                                      .top = TOP_ROWS,
-                                     .block = BLOCK,
                                      .whole = 1,
                                      .own_bytes = sizeof(struct bert),
                                      .read_config = read_config,

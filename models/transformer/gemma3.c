@@ -147,6 +147,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 
     s->dim[HEAD_DIM] = 256;
     s->plus_one = !n->gguf;
+    s->padding = 1; /* token 0 where the file names none */
     return names_refuse(n, REFUSED, e) ||
            names_choice(n, "hidden_activation", ACTS, "gelu_pytorch_tanh", &act,
                         e) ||

@@ -15,12 +15,28 @@ static int ends_with(const char *s, const char *end)
     return n >= k && !strcmp(s + n - k, end);
 }
 
-int heads_find(const struct names *n, const struct tensor_row *labels,
-               const char *words, enum tf_output *out, struct err *e)
+/* config.json's first `architectures`, or NULL. */
+static const char *class_of(const struct names *n)
 {
     const struct json *list = hparams_json(n->h, "architectures");
     const struct json *first = list ? json_child(list) : NULL;
-    const char *name = first ? json_string(first) : NULL;
+
+    return first && !n->gguf ? json_string(first) : NULL;
+}
+
+static int refuse(const struct names *n, const char *name, const char *expected,
+                  struct err *e)
+{
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: config.json: 'architectures' is \"%.60s\", expected a "
+                   "model for %s",
+                   n->label, name, expected);
+}
+
+int heads_find(const struct names *n, const struct tensor_row *labels,
+               const char *words, enum tf_output *out, struct err *e)
+{
+    const char *name = class_of(n);
 
     *out = POOLED;
     if (n->gguf)
@@ -30,17 +46,71 @@ int heads_find(const struct names *n, const struct tensor_row *labels,
                : weights_find(n->w, words)           ? LOGITS
                                                      : POOLED;
     else if (ends_with(name, "ForMaskedLM") ||
-             ends_with(name, "ForPreTraining"))
+             (ends_with(name, "ForPreTraining") &&
+              strcmp(name, "ElectraForPreTraining") != 0)) /* finds fakes */
         *out = LOGITS;
     else if (ends_with(name, "ForSequenceClassification"))
         *out = CLASS;
-    else if (!ends_with(name, "Model"))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: config.json: 'architectures' is \"%.40s\", "
-                       "expected a model for masked words, sequence "
-                       "classification or embeddings",
-                       n->label, name);
+    else if (!ends_with(name, "Model") || ends_with(name, "LMHeadModel"))
+        return refuse(n, name,
+                      "masked words, sequence classification or embeddings", e);
     return 0;
+}
+
+static const struct tensor_row SCORE[] = {
+    {OUTPUT, "score", .n = LABELS, .k = WIDTH, .how = BARE}, TENSORS_END};
+
+/* The matrix of a decoder's words; NULL: it is the embedding's. */
+static const struct tensor_row *words_of(const struct stack *s)
+{
+    const struct tensor_row *row = s->top_rows;
+
+    while (row->hf && row->part != OUTPUT)
+        row++;
+    return row->hf && !s->tied ? row : NULL;
+}
+
+/* A decoder for next words, by name (NULL: it has none). */
+static int check_words(const struct stack *s, const struct names *n,
+                       const char *name, struct err *e)
+{
+    const struct tensor_row *words = words_of(s);
+    int base = name && ends_with(name, "Model") &&
+               !ends_with(name, "LMHeadModel") &&
+               !ends_with(name, "DoubleHeadsModel");
+
+    if (base && words && !names_exists(n, -1, words, "weight"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: config.json: 'architectures' is \"%.60s\", which "
+                       "has no head, and there is no tensor '%s.weight'",
+                       n->label, name, words->hf);
+    if (!name || base || ends_with(name, "LMHeadModel") ||
+        ends_with(name, "ForCausalLM") ||
+        ends_with(name, "ForConditionalGeneration"))
+        return 0;
+    return refuse(n, name, "next words or sequence classification", e);
+}
+
+int heads_read_decoder(struct stack *s, const struct names *n, struct err *e)
+{
+    const char *name = class_of(n);
+    const struct tensor_row *words = words_of(s);
+    int64_t padding;
+
+    if (n->gguf)
+        return 0;
+    if (name ? !ends_with(name, "ForSequenceClassification")
+             : (words && names_exists(n, -1, words, "weight")) ||
+                   !names_exists(n, -1, SCORE, "weight"))
+        return check_words(s, n, name, e);
+    s->output = CLASS;
+    s->tied = 0;
+    s->head_rows = SCORE;
+    if (hparams_int_or(n->h, "pad_token_id", -1, INT32_MAX - 1, s->padding - 1,
+                       &padding, e))
+        return -1;
+    s->padding = (int)padding + 1;
+    return heads_read_labels(s, n, SCORE, e);
 }
 
 /* "LABEL_0" and so on where config.json has none: transformers writes it only

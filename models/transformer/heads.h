@@ -1,4 +1,4 @@
-/* heads: what an encoder of Hugging Face's is for, and its labels.
+/* heads: what a Transformer of Hugging Face's is for, and its labels.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_HEADS_H
@@ -10,7 +10,8 @@
 
 /* heads_find: LOGITS of masked words, CLASS or POOLED, by the name in
  * config.json's `architectures`; where it has none, by the tensors that are
- * there: the labels' matrix, or one of the name `words`. */
+ * there: the labels' matrix, or one of the name `words`. ERR_UNSUPPORTED names
+ * another head, as heads_read_decoder does. */
 int heads_find(const struct names *n, const struct tensor_row *labels,
                const char *words, enum tf_output *out, struct err *e);
 
@@ -18,5 +19,10 @@ int heads_find(const struct names *n, const struct tensor_row *labels,
  * id2label and problem_type. */
 int heads_read_labels(struct stack *s, const struct names *n,
                       const struct tensor_row *out, struct err *e);
+
+/* heads_read_decoder: what a decoder of Hugging Face's is for, in the same way:
+ * next words, or labels by a product `score` over the last token; then output
+ * is CLASS, and the head's rows, labels and padding are set. */
+int heads_read_decoder(struct stack *s, const struct names *n, struct err *e);
 
 #endif

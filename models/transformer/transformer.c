@@ -193,19 +193,33 @@ static enum err_code check_item(const struct tf_run *t,
 
 /* --- rows --- */
 
-/* POOLED keeps the slot's last row, CLASS its first: the token that stands for
- * all. */
+/* The row of a slot that stands for all: an encoder's first, a decoder's last
+ * that is not padding. */
+static int row_of_all(const struct tf_run *t, const struct tf_slot *s)
+{
+    const int32_t *id = t->b->item[s->item].in.p;
+    int last = s->n - 1;
+
+    if (t->s->kind->whole)
+        return s->row0;
+    while (last > 0 && id[last] == t->s->padding - 1)
+        last--;
+    return s->row0 + last; /* all padding: the first, as transformers does */
+}
+
+/* POOLED keeps the slot's last row. */
 static void list_want(struct tf_run *t, struct tf_slot *s, int slot,
                       const struct want *w)
 {
     enum tf_output o = output_of(w);
-    int row = s->row0;
+    int row;
 
     if (o == TF_OUTPUTS) {
         s->show = w->dst;
         return;
     }
-    row += o == LOGITS || o == HIDDEN ? w->from : o == POOLED ? s->n - 1 : 0;
+    row = o == CLASS ? row_of_all(t, s)
+                     : s->row0 + (o == POOLED ? s->n - 1 : w->from);
     for (int i = 0; i < rows_of(w); i++)
         t->out[o][t->n_out[o]++] =
             (struct tf_out){.dst = w->dst + (size_t)i * w->ld,
@@ -307,11 +321,22 @@ static void rope_table(const struct tf *t, int rope)
     }
 }
 
+/* The set of weights that a layer has. */
+static size_t block_of(const struct stack *s, int layer)
+{
+    return (size_t)(s->blocks ? layer / (s->dim[LAYERS] / s->blocks) : layer);
+}
+
 static void decoder_head(struct tf *t)
 {
-    gather(t, LOGITS, FINAL_NORM, X, TOP);
+    gather(t, t->s->output, FINAL_NORM, X, TOP);
     answer_hidden(t, FINAL_NORM, X);
-    answer_logits(t, OUTPUT, TOP, t->s->out_cap);
+    if (t->s->output == LOGITS) {
+        answer_logits(t, OUTPUT, TOP, t->s->out_cap);
+        return;
+    }
+    linear(t, t->s->top, OUTPUT, TOP, SCORES);
+    answer_class(t, SCORES);
 }
 
 void tf_compute(struct tf *t)
@@ -325,7 +350,7 @@ void tf_compute(struct tf *t)
     else
         lookup(t, EMBEDDING, X);
     for (int i = 0; i < s->dim[LAYERS]; i++)
-        s->kind->run(t, s->layer + (size_t)i * (size_t)s->n_parts, i);
+        s->kind->run(t, s->layer + block_of(s, i) * (size_t)s->n_parts, i);
     if (s->kind->head)
         s->kind->head(t);
     else

@@ -54,6 +54,7 @@ enum tf_dim {
     LABELS,
     HEADS_DIM,
     KV_DIM,
+    EMBED_WIDTH, /* of tables that are narrower than the layers */
     N_DIMS
 };
 
@@ -157,6 +158,7 @@ enum {
     AFTER, /* what a product gives that is normed before it is added */
     TOP,
     MID,
+    SCORES, /* of labels */
     MORE_ROWS,
     TF_TMP = 14,   /* the verbs' own */
     TF_PAGES = 15, /* keys and values */
@@ -176,15 +178,23 @@ struct stack {
     /* read_config states: */
     int dim[N_DIMS];
     double eps;
-    int plus_one;              /* weights of norms are 1 + w */
-    int tied;                  /* OUTPUT is the embedding's matrix */
-    unsigned has;              /* ALWAYS and bits of the architecture's own */
-    double scale;              /* of attention scores; 0: 1 / sqrt(HEAD_DIM) */
+    int plus_one; /* weights of norms are 1 + w */
+    int tied;     /* OUTPUT is the embedding's matrix */
+    unsigned has; /* ALWAYS and bits of the architecture's own */
+    double scale; /* of attention scores; 0: 1 / sqrt(HEAD_DIM) */
+    struct {
+        float *add; /* [HEADS][2 reach + 1] what is added to the score of a key
+                       that is so far from the query, from -reach on; farther
+                       ones count as that far. NULL: none; the frame frees it */
+        int reach;
+    } near;
     float cap;                 /* 0, or scores are cap * tanh(score / cap) */
     float out_cap;             /* the same of logits */
     int window[TF_MAX_LAYERS]; /* 0: none */
     struct tf_rope rope[TF_MAX_ROPES];
     enum tf_output output; /* besides HIDDEN */
+    int blocks;            /* sets of weights, each of LAYERS / blocks layers
+                              in a row; 0: LAYERS, one for each */
     int max_len;           /* positions: longer items fail; 0: POSITIONS */
     int context;           /* advertised limit, 0: max_len */
     struct {
@@ -192,14 +202,16 @@ struct stack {
         char own[24];
     } * label; /* CLASS: [LABELS]; the frame frees it */
     enum { ONE_OF, ANY_OF, NUMBERS } scores; /* of CLASS */
-    const char *note;                        /* ends the summary, or NULL */
-    int first_place; /* RoBERTa: positions begin here, behind that of the
+    int padding;      /* CLASS of decoders: 1 + the id of the token that does
+                         not count at the end of a text, 0: none */
+    const char *note; /* ends the summary, or NULL */
+    int first_place;  /* RoBERTa: positions begin here, behind that of the
                         padding token (first_place - 1), which keeps its own */
     const struct tensor_row *top_rows, *block_rows; /* kind's, or others */
     const struct tensor_row *head_rows; /* more of the stack's own, or NULL */
     void *own;                          /* kind->own_bytes, zero */
     /* the frame's */
-    struct weight *top, *layer; /* [n_top], [LAYERS][n] */
+    struct weight *top, *layer; /* [n_top], [blocks][n_parts] */
     int n_top, n_parts;
     struct tf_set set[TF_SETS];
     int syncs; /* of a step */
@@ -222,7 +234,8 @@ struct stack_kind {
     int (*read_config)(struct stack *s, struct names *n, struct err *e);
     void (*embed)(struct tf *t); /* NULL: rows of EMBEDDING */
     void (*run)(struct tf *t, const struct weight *w, int layer);
-    void (*head)(struct tf *t); /* NULL: logits of FINAL_NORM, OUTPUT */
+    void (*head)(struct tf *t); /* NULL: logits, or scores of labels, of
+                                   FINAL_NORM, OUTPUT */
 };
 
 /* --- verbs: for embed, block and head --- */

@@ -222,6 +222,22 @@ static void show(const struct tf_run *t, const struct tf_attn *a,
         dst[base + (size_t)j] = p[j];
 }
 
+/* What a head adds to the scores of pair i by the distance of keys. */
+static void add_near(const struct tf_run *t, const struct tf_lane *lane,
+                     const struct tile *l, int i, float *p)
+{
+    int64_t at = t->pos[tile_row(l, i)] - l->block0 * ATTN_KEYS;
+    int64_t reach = t->s->near.reach;
+    const float *add = t->s->near.add + tile_head(l, i) * (2 * reach + 1);
+
+    for (int j = lane->lo[i]; j < lane->hi[i]; j++) {
+        int64_t away = j - at;
+
+        away = away < -reach ? -reach : away;
+        p[j] += add[(away > reach ? reach : away) + reach];
+    }
+}
+
 static void tile_run(const struct tf_run *t, const struct tf_attn *a,
                      struct tf_lane *lane, const struct tile *l)
 {
@@ -235,6 +251,8 @@ static void tile_run(const struct tf_run *t, const struct tf_attn *a,
     for (int i = 0; i < l->m; i++) {
         float *p = lane->s + (size_t)i * lds;
 
+        if (t->s->near.add)
+            add_near(t, lane, l, i, p);
         k->attn_softmax(lane->lo[i], lane->hi[i], a->cap, p);
         if (l->slot->show)
             show(t, a, lane, l, i, p);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "models/transformer/names.h"
+#include "models/transformer/heads.h"
 #include "models/transformer/transformer_impl.h"
 
 struct loader {
@@ -21,6 +21,8 @@ struct loader {
 
 static int row_is_there(const struct stack *s, const struct tensor_row *row)
 {
+    if (s->output == CLASS && row->part == OUTPUT && row->n == VOCAB)
+        return 0; /* its words' matrix is not in the file */
     return !row->when || row->when & s->has;
 }
 
@@ -134,23 +136,23 @@ static int load_tensors(struct loader *l, struct err *e)
         s->n_top = n_parts(s->head_rows);
     s->n_top = s->n_top > TF_TOP ? s->n_top : TF_TOP;
     s->top = mem_zarray((size_t)s->n_top, sizeof *s->top);
-    s->layer = mem_zarray((size_t)s->dim[LAYERS] * (size_t)s->n_parts,
-                          sizeof *s->layer);
+    s->layer =
+        mem_zarray((size_t)s->blocks * (size_t)s->n_parts, sizeof *s->layer);
     if (!s->top || !s->layer)
         return err_nomem(e);
     l->layer = -1;
     if (load_rows(l, s->top_rows, s->top, e) ||
         (s->head_rows && load_rows(l, s->head_rows, s->top, e)))
         return -1;
-    for (l->layer = 0; l->layer < s->dim[LAYERS]; l->layer++)
+    for (l->layer = 0; l->layer < s->blocks; l->layer++)
         if (load_rows(l, s->block_rows, s->layer + l->layer * s->n_parts, e))
             return -1;
     if (s->kind->ignored)
         return names_all_read(&l->n, s->kind->ignored, e);
-    if (names_exists(&l->n, s->dim[LAYERS], s->block_rows, "weight"))
+    if (names_exists(&l->n, s->blocks, s->block_rows, "weight"))
         return err_set(e, ERR_FORMAT,
                        "%s: %d layers are stated, but the file has a layer %d",
-                       l->n.label, s->dim[LAYERS], s->dim[LAYERS]);
+                       l->n.label, s->blocks, s->blocks);
     return 0;
 }
 
@@ -190,6 +192,7 @@ static void fill_class(const struct stack *s, struct model_info *info)
                                             [NUMBERS] = SCORE_RAW};
 
     info->cols[OUT_CLASS] = s->dim[LABELS];
+    info->class_padding = s->padding;
     info->scores = kinds[s->scores];
     for (int i = 0; i < s->dim[LABELS]; i++)
         info->labels[i] = s->label[i].name;
@@ -222,7 +225,7 @@ static void fill_info(struct loader *l, struct model_info *info)
     info->token_flops = (uint64_t)(2 * s->token_macs);
     info->row_flops = s->output == LOGITS ? (uint64_t)(2 * s->row_macs) : 0;
     info->memory_bytes = sizeof *s + weight_bytes(s->top, s->n_top) +
-                         weight_bytes(s->layer, dim[LAYERS] * s->n_parts);
+                         weight_bytes(s->layer, s->blocks * s->n_parts);
     info->summary = s->summary;
 }
 
@@ -239,10 +242,11 @@ void tf_unload(void *self)
 {
     struct stack *s = self;
 
+    mem_free(s->near.add);
     mem_free(s->label);
     mem_free(s->own);
     free_weights(s->top, s->n_top);
-    free_weights(s->layer, s->dim[LAYERS] * s->n_parts);
+    free_weights(s->layer, s->blocks * s->n_parts);
     for (int i = 0; i < TF_MAX_ROPES; i++)
         tf_rope_fini(&s->rope[i]);
     mem_free(s);
@@ -262,8 +266,10 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
     if (names_open(&l->n, c, e))
         return -1;
     names_set_prefix(&l->n, kind->prefix, kind->layers, kind->top);
-    if (kind->read_config(s, &l->n, e))
+    if (kind->read_config(s, &l->n, e) ||
+        (!kind->whole && heads_read_decoder(s, &l->n, e)))
         return -1;
+    s->blocks = s->blocks ? s->blocks : s->dim[LAYERS];
     s->max_len = s->max_len ? s->max_len : s->dim[POSITIONS];
     s->context = s->context ? s->context : s->max_len;
     if (s->scale == 0.0)

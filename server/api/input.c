@@ -255,20 +255,22 @@ static int encode_item(struct request *r, const struct json *text, int i,
 {
     struct item *it = &r->items[i];
     int limit = model_max_tokens(r->model, PORT_TARGET), before, after;
-    int whole = model_get_info(r->model)->state.port[PORT_TARGET].whole;
+    const struct model_info *info = model_get_info(r->model);
+    /* A text goes on where it stops, but not one that is read as it is. */
+    int ends = info->state.port[PORT_TARGET].whole || info->cols[OUT_CLASS];
     struct err e = ERR_INIT;
     char param[32];
     input_param(r, i, param);
     find_around(r, &before, &after);
     unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
                      (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
-    int most = limit + (whole ? 0 : after);
+    int most = limit + (ends ? 0 : after);
     if (encode_text(r, text, flags, p->truncate ? INT_MAX : most, &e) < 0) {
         if (e.code != ERR_TOO_LARGE)
             return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
         return too_long(r, param, limit);
     }
-    if (!whole) { /* a text goes on where it stops */
+    if (!ends) {
         r->tokens.n -= after;
         after = 0;
     }

@@ -3,10 +3,11 @@
 """Make tests/golden/bert/: small random encoders as transformers saves them,
 with what transformers says about them.
 
-    python3 tests/golden/make_bert_fixtures.py [OUT]
+    python3 tests/golden/make_bert_fixtures.py [OUT [NAME ...]]
 
-Needs transformers 4.35, torch, tokenizers, safetensors and gguf from PyPI or
-Debian. Each fixture is a directory with config.json, model.safetensors and
+Needs transformers, torch, tokenizers, safetensors and gguf from PyPI or Debian.
+Those of CASES were made by transformers 4.35, those of KIN by 4.57 (torch 2.5,
+tokenizers 0.22); expected.json says so. NAME: these fixtures only. Each fixture is a directory with config.json, model.safetensors and
 tokenizer.json (weights are rounded to the stored type first), for sentence
 embeddings also modules.json and 1_Pooling/config.json, and expected.json:
 
@@ -83,6 +84,41 @@ CASES = {
                                norm=True, dtype="BF16"),
 }
 
+KIN = {
+    "camembert-class": dict(cls="CamembertForSequenceClassification",
+                            id2label={0: "non", 1: "oui"}),
+    "xlmr-fill": dict(cls="XLMRobertaForMaskedLM", dtype="F16"),
+    "xlmr-embed-mean": dict(cls="XLMRobertaModel", pool="mean_tokens",
+                            norm=True),
+    "electra-class": dict(cls="ElectraForSequenceClassification",
+                          embedding_size=24,
+                          id2label={0: "bad", 1: "so so", 2: "good"}),
+    "electra-class-narrow": dict(cls="ElectraForSequenceClassification",
+                                 embedding_size=12, dtype="BF16",
+                                 hidden_act="relu",
+                                 id2label={0: "no", 1: "yes"}),
+    "electra-fill": dict(cls="ElectraForMaskedLM", embedding_size=12,
+                         hidden_act="relu"),
+    "electra-embed-cls": dict(cls="ElectraModel", embedding_size=12,
+                              pool="cls_token"),
+    "albert-class": dict(cls="AlbertForSequenceClassification",
+                         embedding_size=12,
+                         id2label={0: "bad", 1: "so so", 2: "good"}),
+    "albert-class-groups": dict(cls="AlbertForSequenceClassification",
+                                embedding_size=24, num_hidden_groups=2,
+                                hidden_act="gelu", dtype="BF16",
+                                id2label={0: "no", 1: "yes"}),
+    "albert-fill": dict(cls="AlbertForMaskedLM", embedding_size=12),
+    "albert-embed-mean": dict(cls="AlbertModel", embedding_size=12,
+                              pool="mean_tokens", norm=True),
+    "mpnet-class": dict(cls="MPNetForSequenceClassification",
+                        id2label={0: "bad", 1: "so so", 2: "good"}),
+    "mpnet-fill": dict(cls="MPNetForMaskedLM", dtype="F16"),
+    "mpnet-embed-mean": dict(cls="MPNetModel", pool="mean_tokens", norm=True),
+}
+CASES.update(KIN)
+PIECED = ("Camembert", "XLMRoberta")  # pieces of SentencePiece
+
 
 def wordpiece():
     t = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)},
@@ -116,6 +152,30 @@ def byte_pairs():
     return t
 
 
+def unigram(split):
+    """As transformers converts CamemBERT's, or (split) XLM-R's, but for the
+    table of characters."""
+    t = Tokenizer(models.Unigram())
+    t.normalizer = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+    t.pre_tokenizer = pre_tokenizers.Metaspace()
+    t.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=90, show_progress=False, unk_token="<unk>",
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
+    t.train_from_iterator(["the film was very good and the music is bad, " * 4,
+                           "a film, the music! very bad. the good film",
+                           LETTERS, LETTERS.upper()] * 2, trainer)
+    if split:
+        t.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), t.pre_tokenizer])
+    t.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True,
+                                                normalized=False)])
+    t.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)])
+    return t
+
+
 def make_config(name, spec, n_vocab):
     more = {k: v for k, v in spec.items()
             if k not in ("cls", "pool", "norm", "dtype", "gamma")}
@@ -126,10 +186,13 @@ def make_config(name, spec, n_vocab):
             more["activation"] = more.pop("hidden_act")
         return tf.DistilBertConfig(vocab_size=n_vocab, pad_token_id=0,
                                    **SMALL_DISTIL, **more)
-    if spec["cls"].startswith("Roberta"):
-        return tf.RobertaConfig(vocab_size=n_vocab, type_vocab_size=1,
+    if spec["cls"].startswith(("Roberta",) + PIECED):
+        kind = spec["cls"].split("For")[0].removesuffix("Model") + "Config"
+        return getattr(tf, kind)(vocab_size=n_vocab, type_vocab_size=1,
                                 layer_norm_eps=1e-5, **SMALL, **more)
-    return tf.BertConfig(vocab_size=n_vocab, **SMALL, **more)
+    kind = next((k for k in ("Electra", "Albert", "MPNet")
+                 if spec["cls"].startswith(k)), "Bert")
+    return getattr(tf, kind + "Config")(vocab_size=n_vocab, **SMALL, **more)
 
 
 def randomize(model, dtype):
@@ -342,8 +405,10 @@ def save_wordpiece(path):
 
 def make(path, name, spec, seed):
     torch.manual_seed(seed)
-    roberta = spec["cls"].startswith("Roberta")
-    tok = byte_pairs() if roberta else wordpiece()
+    pieced = spec["cls"].startswith(PIECED)
+    roberta = pieced or spec["cls"].startswith("Roberta")
+    tok = (unigram(spec["cls"].startswith("XLM")) if pieced else
+           byte_pairs() if roberta else wordpiece())
     n = tok.get_vocab_size()
     specials = set(range(4)) | {n - 1} if roberta else set(range(5))
     mask = n - 1 if roberta else 4
@@ -388,8 +453,10 @@ def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else
                 Path(__file__).parent / "bert")
     for i, (name, spec) in enumerate(CASES.items()):
-        make(root / name, name, spec, 100 + i)
-    save_wordpiece(root.parent / "wordpiece.json")
+        if not sys.argv[2:] or name in sys.argv[2:]:
+            make(root / name, name, spec, 100 + i)
+    if not sys.argv[2:]:
+        save_wordpiece(root.parent / "wordpiece.json")
 
 
 main()

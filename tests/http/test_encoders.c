@@ -14,14 +14,21 @@
 #define LIMIT 40 /* tokens: max_seq_length of the fixtures */
 
 static const char *const models[] = {
-    "bert-embed-mean",  "bert-embed-cls",
-    "bert-embed-max",   "distilbert-embed-sqrt",
-    "bert-gguf",        "roberta-embed-mean",
-    "bert-fill",        "bert-fill-untied",
-    "distilbert-fill",  "roberta-fill",
-    "bert-class",       "bert-class-many",
-    "bert-class-one",   "bert-regression",
-    "distilbert-class", "roberta-class"};
+    "bert-embed-mean",     "bert-embed-cls",
+    "bert-embed-max",      "distilbert-embed-sqrt",
+    "bert-gguf",           "roberta-embed-mean",
+    "bert-fill",           "bert-fill-untied",
+    "distilbert-fill",     "roberta-fill",
+    "bert-class",          "bert-class-many",
+    "bert-class-one",      "bert-regression",
+    "distilbert-class",    "roberta-class",
+    "camembert-class",     "xlmr-fill",
+    "xlmr-embed-mean",     "electra-class",
+    "electra-fill",        "electra-class-narrow",
+    "electra-embed-cls",   "albert-class",
+    "albert-class-groups", "albert-fill",
+    "albert-embed-mean",   "mpnet-class",
+    "mpnet-fill",          "mpnet-embed-mean"};
 #define N_MODELS ((int)(COUNT(models)))
 
 static struct {
@@ -31,7 +38,7 @@ static struct {
 
 static int up(void **state)
 {
-    char args[2048] = "";
+    char args[4096] = "";
     for (int i = 0, n = 0; i < N_MODELS; i++)
         n += snprintf(args + n, sizeof args - (size_t)n,
                       " --model %s=" GOLDEN "%s", models[i], models[i]);

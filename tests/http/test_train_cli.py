@@ -13,10 +13,12 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.request
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 TRAIN = os.path.abspath(os.environ.get("SEQD_TRAIN",
                                        TOP + "/build/release/seqd-train"))
+SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
 EPOCHS = "60"
 
 
@@ -78,6 +80,47 @@ def test_train_cli_eval_prints_one_line_of_json(folder):
     assert set(json.loads(lines[0])) == {"tokens", "nats", "perplexity",
                                          "unk_share"}
     assert json.loads(lines[0])["tokens"] == 400 * 7
+
+
+def ask(folder, model, path, body):
+    """One answer of a server of the model."""
+    port = os.path.join(folder, "port")
+    child = subprocess.Popen([SEQD, "--model", "m=" + model, "--port", "0",
+                              "--port-file", port, "--log-level", "warn"])
+    try:
+        for _ in range(2000):
+            if os.path.exists(port) and os.path.getsize(port):
+                break
+            time.sleep(0.01)
+        with open(port) as f:
+            url = f"http://127.0.0.1:{int(f.read())}"
+        for _ in range(2000):
+            try:
+                urllib.request.urlopen(url + "/readyz").close()
+                break
+            except OSError:
+                time.sleep(0.01)
+        with urllib.request.urlopen(url + path,
+                                    json.dumps(body).encode()) as r:
+            return json.load(r)
+    finally:
+        child.terminate()
+        child.wait(timeout=60)
+
+
+def test_train_cli_masked_model_fills_in_a_word_when_served(folder):
+    write_text(folder)
+    out = os.path.join(folder, "masked")
+    text = os.path.join(folder, "text.txt")
+    r = run("train", "--data", text, "--valid", text, "--out", out, "--arch",
+            "bert", "--embedding", "16", "--heads", "2", "--layers", "1",
+            "--context", "10", "--bptt", "10", "--batch", "16", "--threads",
+            "1", "--epochs", "20", "--lr", "0.01", "--mask-rate", "0.3")
+    assert r.returncode == 0, r.stderr
+    a = ask(folder, out, "/predict",
+            {"input": "the <mask> sees the zebra .", "top_k": 5})
+    words = {p["text"] for p in a["data"][0]["predictions"]}
+    assert words == {"cat", "dog", "bird", "fox", "hen"}, words
 
 
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):

@@ -440,6 +440,10 @@ static void expect_refused(const struct model_arch *arch, const char *name,
     }
 
 static const struct refusal gpt2_refuses[] = {
+    WITH("architectures", "[\"GPT2ForTokenClassification\"]",
+         "\"GPT2ForTokenClassification\", expected"),
+    WITH("architectures", "[\"GPT2DoubleHeadsModel\"]",
+         "\"GPT2DoubleHeadsModel\", expected"),
     WITH("activation_function", "\"relu\"", "'activation_function' is 'relu'"),
     WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
     WITH("add_cross_attention", "true", "add_cross_attention"),
@@ -457,6 +461,12 @@ static const struct refusal gpt2_refuses[] = {
     WITH("n_positions", "1e30", "'n_positions'"),
     {0}};
 static const struct refusal llama_refuses[] = {
+    WITH("architectures", "[\"LlamaForTokenClassification\"]",
+         "\"LlamaForTokenClassification\", expected"),
+    WITH("architectures", "[\"LlamaForQuestionAnswering\"]",
+         "\"LlamaForQuestionAnswering\", expected a model for next words"),
+    WITH("architectures", "[\"LlamaForSequenceClassification\"]",
+         "'score.weight' with 1..1024 rows"),
     WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
     WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
     WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
@@ -488,6 +498,8 @@ static const struct refusal llama_refuses[] = {
     OF("qwen2-window", "layer_types", "[\"full_attention\"]", "3 entries"),
     {0}};
 static const struct refusal gemma3_refuses[] = {
+    WITH("architectures", "[\"Gemma3TextForTokenClassification\"]",
+         "\"Gemma3TextForTokenClassification\", expected"),
     WITH("hidden_activation", "\"gelu\"", "'hidden_activation' is 'gelu'"),
     WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
     WITH("use_bidirectional_attention", "true", "use_bidirectional_attention"),
@@ -501,6 +513,8 @@ static const struct refusal gemma3_refuses[] = {
     WITH("query_pre_attn_scalar", "0", "query_pre_attn_scalar"),
     {0}};
 static const struct refusal gpt_neox_refuses[] = {
+    WITH("architectures", "[\"GPTNeoXForTokenClassification\"]",
+         "\"GPTNeoXForTokenClassification\", expected"),
     WITH("hidden_act", "\"silu\"", "'hidden_act' is 'silu'"),
     WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
     WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
@@ -525,6 +539,8 @@ static const struct refusal gpt_neox_refuses[] = {
        "query_key_value.bias"),
     {0}};
 static const struct refusal qwen3_refuses[] = {
+    WITH("architectures", "[\"Qwen3ForTokenClassification\"]",
+         "\"Qwen3ForTokenClassification\", expected"),
     WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
     WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
     WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",

@@ -19,7 +19,7 @@
 
 #define START_MS 30000 /* sanitizers on a busy machine are slow */
 #define END_MS 40000
-#define MAX_WORDS 4096
+#define MAX_WORDS 8192
 
 double now_s(void)
 {

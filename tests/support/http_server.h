@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SEQD_MAX_ARGS 40
+#define SEQD_MAX_ARGS 80
 
 struct seqd {
     pid_t pid;

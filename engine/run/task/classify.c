@@ -12,6 +12,7 @@
 
 struct classify {
     struct classify_result res;
+    int last; /* token whose row has the scores */
     float scores[];
 };
 
@@ -20,9 +21,18 @@ static int classify_init(struct job *j, const void *params, struct err *e)
     const struct classify_params *p = params;
     size_t n = (size_t)j->model->info.cols[OUT_CLASS];
 
-    j->own = mem_zalloc(sizeof(struct classify) + n * sizeof(float));
-    if (!j->own)
+    struct classify *c =
+        mem_zalloc(sizeof(struct classify) + n * sizeof(float));
+    int pad = j->model->info.class_padding - 1;
+
+    j->own = c;
+    if (!c)
         return err_nomem(e);
+    c->last = j->n_tokens - 1;
+    while (c->last > 0 && pad >= 0 && j->tokens[c->last] == pad)
+        c->last--;
+    /* A known prefix may reach past that token, whose row is wanted. */
+    j->unshared |= c->last != j->n_tokens - 1;
     return p && p->attention ? task_show_attention(j, e) : 0;
 }
 
@@ -33,7 +43,13 @@ static void classify_fini(struct job *j)
 
 static int classify_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    return task_plan_input(j, budget, p, OUT_CLASS);
+    const struct classify *c = j->own;
+    int port;
+    struct span in = task_span(j, budget, p, &port);
+    struct want w = {.kind = OUT_CLASS, .from = in.n - 1, .n = 1};
+    int wants = port == PORT_TARGET && j->pos[port] + in.n > c->last;
+
+    return in.n > 0 ? batch_add(p, j, j->seq, port, &in, &w, wants) : 0;
 }
 
 static void to_scores(const struct task_ctx *x, const float *row, int n,

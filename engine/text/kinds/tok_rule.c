@@ -66,6 +66,7 @@ int tok_rule_load(struct tokenizer *t, const struct tok_source *s)
         tok_named(s, t, s->model, "unk_token", &t->unk) ||
         tok_named(s, t, own, "bos", &t->bos) ||
         tok_named(s, t, own, "eos", &t->eos) ||
+        tok_named(s, t, own, "mask", &t->mask) ||
         tok_flag(s, own, "add_bos", 0, &t->add_bos))
         return -1;
     t->newline = -1;

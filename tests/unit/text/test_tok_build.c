@@ -115,6 +115,7 @@ static void test_tokenizer_build_refuses(void **state)
         {{.normalizer = "seqd-english", .unk = "<unk>"}, "a", ERR_INVALID},
         {{.normalizer = "seqd-english", .bos = "<s>"}, "a", ERR_INVALID},
         {{.normalizer = "seqd-english", .eos = "<s>"}, "a", ERR_INVALID},
+        {{.normalizer = "seqd-english", .mask = "<mask>"}, "a", ERR_INVALID},
         {{.normalizer = "seqd-whitespace", .newline = "x"}, "a", ERR_INVALID},
         {{.normalizer = "seqd-english"}, "", ERR_INVALID},
         {{.normalizer = "seqd-english"}, "a\xff", ERR_INVALID},

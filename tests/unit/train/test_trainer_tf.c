@@ -94,16 +94,16 @@ static void test_an_encoder_learns_an_order_of_words(void **state)
 }
 
 /* What a step fed: 30 % of the tokens chosen, none of them special, 80 % of
- * those unknown now, 10 % drawn anew (one in V as it was), 10 % as they were.
- * */
-static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
+ * those masked now, 10 % drawn anew (one in V as it was), 10 % as they were.
+ * `own`: the vocabulary has an entry for masks, else the unknown one serves. */
+static void expect_share_masked(const struct options *o, int own)
 {
     struct err e = ERR_INIT;
-    char out[128];
-    int special = 0, unknown = 0, same = 0, steps = 0, tokens = 0, picks = 0;
-    struct options o =
-        lm("--arch bert --batch 32 --mask-rate 0.3", out, "masked");
-    struct trainer *t = train_rig_trainer(&o);
+    int special = 0, masked = 0, same = 0, steps = 0, tokens = 0, picks = 0;
+    struct trainer *t = train_rig_trainer(o);
+    int32_t mask = tokenizer_mask(t->tokenizer);
+    assert_int_equal(mask >= 0, own);
+    mask = own ? mask : tokenizer_unk(t->tokenizer);
     assert_int_equal(trainer_begin_epoch(t, &e), 0);
     for (; t->at.in_epoch < t->epoch.steps; t->at.in_epoch++, t->at.step++) {
         const struct feed *f = &t->worker[0].feed;
@@ -114,7 +114,7 @@ static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
         for (int i = 0; i < f->batch.n_target; i++) {
             int32_t now = f->batch.ids[f->batch.pick[i]];
             special += tokenizer_is_special(t->tokenizer, f->batch.target[i]);
-            unknown += now == tokenizer_unk(t->tokenizer);
+            masked += now == mask;
             same += now == f->batch.target[i];
         }
         picks += f->batch.n_target;
@@ -125,9 +125,22 @@ static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
     assert_int_equal(special, 0);
     /* a fifth of the text is ends of sentences; 4 deviations about each */
     assert_true(abs(picks - tokens * 24 / 100) < 100);
-    assert_true(abs(unknown - picks * 81 / 100) < picks * 7 / 100);
+    assert_true(abs(masked - picks * 81 / 100) < picks * 7 / 100);
     assert_true(abs(same - picks * 11 / 100) < picks * 5 / 100);
     train_rig_free(t);
+}
+
+static void test_a_masked_model_is_asked_for_a_share_of_the_tokens(void **state)
+{
+    char out[128], from[128];
+    struct options o =
+        lm("--arch bert --batch 32 --mask-rate 0.3", out, "masked");
+    expect_share_masked(&o, 1);
+    o = lm("--arch gpt2 --epochs 1", from, "no-mask");
+    train_rig_train(&o);
+    o = lm("--arch bert --batch 32 --mask-rate 0.3", out, "masked-by-unk");
+    o.vocab_from = from;
+    expect_share_masked(&o, 0);
 }
 
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)

@@ -47,6 +47,9 @@ struct weights {
     const struct tensor **list;    /* [n] by part, in the file's order */
     const struct tensor **by_name; /* [n] */
     int n;
+    atomic_uchar *finite; /* [n] as by_name: known to be */
+    struct tensor *bare;  /* [n] without what wrappers put in front, or NULL */
+    char wrapped[32];     /* what that was */
     pthread_mutex_t digest_lock;
     char digest[DIGEST_BYTES]; /* "" until the first request */
 };
@@ -158,6 +161,42 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
+/* Prefixes of modules that wrap a whole net, and do not change it. */
+static const char *const WRAPPERS[] = {"module.", "_orig_mod.", NULL};
+
+static int all_begin(const struct weights *w, size_t skip, const char *prefix)
+{
+    for (int i = 0; i < w->n; i++)
+        if (strncmp(w->list[i]->name + skip, prefix, strlen(prefix)) != 0)
+            return 0;
+    return w->n > 0;
+}
+
+/* Names that all begin like a wrapper's lose that beginning. */
+static int unwrap_names(struct weights *w, struct err *e)
+{
+    size_t skip = 0;
+    for (int i = 0; WRAPPERS[i]; i++) {
+        size_t n = strlen(WRAPPERS[i]);
+        if (skip + n >= sizeof w->wrapped || !all_begin(w, skip, WRAPPERS[i]))
+            continue;
+        memcpy(w->wrapped + skip, WRAPPERS[i], n);
+        skip += n;
+        i = -1; /* one wrapper in another */
+    }
+    if (!skip)
+        return 0;
+    w->bare = mem_array((size_t)w->n, sizeof *w->bare);
+    if (!w->bare)
+        return err_nomem(e);
+    for (int i = 0; i < w->n; i++) {
+        w->bare[i] = *w->list[i];
+        w->bare[i].name += skip;
+        w->list[i] = &w->bare[i];
+    }
+    return 0;
+}
+
 static int build_names(struct weights *w, struct err *e)
 {
     size_t total = 0;
@@ -165,11 +204,14 @@ static int build_names(struct weights *w, struct err *e)
         total += (size_t)part_count(&w->part[i]);
     w->list = mem_array(total + 1, sizeof(struct tensor *));
     w->by_name = mem_array(total + 1, sizeof(struct tensor *));
-    if (!w->list || !w->by_name)
+    w->finite = mem_zarray(total + 1, sizeof *w->finite);
+    if (!w->list || !w->by_name || !w->finite)
         return err_nomem(e);
     for (int i = 0; i < w->n_parts; i++)
         for (int k = 0; k < part_count(&w->part[i]); k++)
             w->list[w->n++] = part_at(&w->part[i], k);
+    if (unwrap_names(w, e))
+        return -1;
     memcpy((void *)w->by_name, (void *)w->list, total * sizeof *w->list);
     qsort((void *)w->by_name, total, sizeof(struct tensor *), by_name);
     return 0;
@@ -234,6 +276,8 @@ void weights_close(struct weights *w)
     mem_free(w->part);
     mem_free((void *)w->list);
     mem_free((void *)w->by_name);
+    mem_free(w->bare);
+    mem_free(w->finite);
     mem_free(w->label);
     mem_free(w);
 }
@@ -254,12 +298,36 @@ static int compare_name(const void *name, const void *at)
     return strcmp(name, (*t)->name);
 }
 
+static const struct tensor *const *search(const struct weights *w,
+                                          const char *name)
+{
+    return bsearch(name, (const void *)w->by_name, (size_t)w->n,
+                   sizeof *w->by_name, compare_name);
+}
+
+/* The place in by_name, or -1. */
+static int find_at(const struct weights *w, const char *name)
+{
+    size_t skip = strlen(w->wrapped);
+    const struct tensor *const *t = search(w, name);
+    if (!t && skip && strncmp(name, w->wrapped, skip) == 0)
+        t = search(w, name + skip);
+    return t ? (int)(t - w->by_name) : -1;
+}
+
 const struct tensor *weights_find(const struct weights *w, const char *name)
 {
-    const struct tensor *const *t =
-        bsearch(name, (const void *)w->by_name, (size_t)w->n,
-                sizeof *w->by_name, compare_name);
-    return t ? *t : NULL;
+    int at = find_at(w, name);
+    return at < 0 ? NULL : w->by_name[at];
+}
+
+/* A tied matrix is needed twice and large: it is looked through once. */
+static int is_finite(const struct weights *w, const char *name)
+{
+    int at = find_at(w, name);
+    if (!atomic_load(&w->finite[at]) && tensor_finite(w->by_name[at]))
+        atomic_store(&w->finite[at], 1);
+    return atomic_load(&w->finite[at]);
 }
 
 uint64_t weights_parameters(const struct weights *w)
@@ -392,6 +460,12 @@ const struct tensor *weights_need(const struct weights *w, const char *name,
                 "%s: tensor '%s' is %s, expected F32, F16, BF16, F64 or "
                 "blocks",
                 w->label, name, dtype_name(t->dtype));
+        return NULL;
+    }
+    if (!is_finite(w, name)) {
+        err_set(e, ERR_FORMAT,
+                "%s: tensor '%s' holds a number that is not finite", w->label,
+                name);
         return NULL;
     }
     return t;

@@ -38,6 +38,9 @@ void weights_close(struct weights *w);
 
 int weights_count(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, int i);
+/* weights_find: names are those of the net itself: a prefix that a wrapper put
+ * in front of all of them (DataParallel's "module.", torch.compile's
+ * "_orig_mod.") is taken away, and may be there in `name` or not. */
 const struct tensor *weights_find(const struct weights *w, const char *name);
 uint64_t weights_parameters(const struct weights *w); /* elements of all */
 /* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
@@ -58,9 +61,10 @@ void weights_drop_pages(const struct weights *w, const struct tensor *t);
 const char *weights_digest(const struct weights *w);
 
 /* weights_need: the tensor of this name and exactly this shape (n_dims 1 or 2;
- * d1 is ignored for 1) of a floating or
- * block-quantised dtype, or ERR_FORMAT: "tensor
- * 'rnn.weight_ih_l0' is [512,65], expected [512,128]". */
+ * d1 is ignored for 1) of a floating or block-quantised dtype, all of whose
+ * numbers are finite (a NaN would fail every answer), or ERR_FORMAT: "tensor
+ * 'rnn.weight_ih_l0' is [512,65], expected [512,128]". Reads all of it: who
+ * keeps it in the file calls weights_drop_pages. */
 const struct tensor *weights_need(const struct weights *w, const char *name,
                                   int n_dims, int64_t d0, int64_t d1,
                                   struct err *e);

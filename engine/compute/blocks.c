@@ -216,3 +216,27 @@ void blocks_read(enum dtype d, const uint8_t *p, size_t first, size_t n,
         n -= take;
     }
 }
+
+/* Where a block keeps its halves. */
+static const struct {
+    uint8_t at, count;
+} halves[N_DTYPES] = {
+    [DT_Q8_0] = {0, 1},   [DT_Q4_0] = {0, 1},   [DT_Q4_1] = {0, 2},
+    [DT_Q5_0] = {0, 1},   [DT_Q5_1] = {0, 2},   [DT_Q2_K] = {80, 2},
+    [DT_Q3_K] = {108, 1}, [DT_Q4_K] = {0, 2},   [DT_Q5_K] = {0, 2},
+    [DT_Q6_K] = {208, 1}, [DT_IQ4_NL] = {0, 1},
+};
+
+int blocks_finite(enum dtype d, const uint8_t *p, size_t n)
+{
+    const size_t bytes = dtype_block_bytes(d);
+    const size_t second = halves[d].count > 1 ? 2 : 0;
+    uint32_t carried = 0;
+    p += halves[d].at;
+    for (size_t i = 0; i < n; i++, p += bytes) {
+        /* all five exponent bits set: the sum reaches the sign's place */
+        carried |= (uint32_t)(p[1] & 0x7c) + 4;
+        carried |= (uint32_t)(p[second + 1] & 0x7c) + 4;
+    }
+    return (carried & 0x80) == 0;
+}

@@ -20,4 +20,7 @@
 void blocks_read(enum dtype d, const uint8_t *p, size_t first, size_t n,
                  float *dst);
 
+/* blocks_finite: are the scales (and offsets) of n blocks finite numbers. */
+int blocks_finite(enum dtype d, const uint8_t *p, size_t n);
+
 #endif

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/tensor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/compute/blocks.h"
@@ -99,5 +100,56 @@ void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst)
     default: /* DT_F32 */
         memcpy(dst, p, n * sizeof(float));
         break;
+    }
+}
+
+/* Numbers of one size in words of 8 bytes: a number is not finite when all its
+ * exponent bits are set, and adding the lowest of them then carries into the
+ * bit above, the sign's, which `exponent` has cleared. */
+static int words_finite(const uint8_t *p, size_t n_bytes, uint64_t exponent,
+                        uint64_t lowest)
+{
+    const uint64_t signs = exponent + lowest;
+    uint64_t carried = 0, v;
+    size_t i = 0;
+    for (; i + sizeof v <= n_bytes; i += sizeof v) {
+        memcpy(&v, p + i, sizeof v);
+        carried |= (v & exponent) + lowest;
+    }
+    v = 0;
+    memcpy(&v, p + i, n_bytes - i);
+    carried |= (v & exponent) + lowest;
+    return (carried & signs) == 0;
+}
+
+static int doubles_fit(const uint8_t *p, size_t n)
+{
+    int all = 1;
+    for (size_t i = 0; i < n; i++) {
+        double v;
+        memcpy(&v, p + i * sizeof v, sizeof v);
+        all &= isfinite((float)v) != 0;
+    }
+    return all;
+}
+
+int tensor_finite(const struct tensor *t)
+{
+    switch (t->dtype) {
+    case DT_F32:
+        return words_finite(t->data, t->bytes, 0x7f8000007f800000u,
+                            0x0080000000800000u);
+    case DT_F16:
+        return words_finite(t->data, t->bytes, 0x7c007c007c007c00u,
+                            0x0400040004000400u);
+    case DT_BF16:
+        return words_finite(t->data, t->bytes, 0x7f807f807f807f80u,
+                            0x0080008000800080u);
+    case DT_F64:
+        return doubles_fit(t->data, t->bytes / sizeof(double));
+    default:
+        return !dtype_quantised(t->dtype) ||
+               blocks_finite(t->dtype, t->data,
+                             t->bytes / dtype_block_bytes(t->dtype));
     }
 }

@@ -49,6 +49,11 @@ struct tensor {
  * from any element of a block). Unaligned data is fine. */
 void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst);
 
+/* tensor_finite: 0 when a number of a floating type, or a scale of a block, is
+ * a NaN, an infinity, or larger than fp32 can hold (F64). Whole numbers are
+ * finite. Reads all bytes once, as fast as memory gives them. */
+int tensor_finite(const struct tensor *t);
+
 const char *dtype_name(enum dtype d); /* "F32", "BF16" ... */
 size_t dtype_bytes(enum dtype d);     /* of an element; 0 for block types */
 int dtype_block(enum dtype d); /* elements of a block; 1 for plain types */

@@ -15,6 +15,8 @@ const struct option engine_option_rows[] = {
      "products with quantised weights: activations in 8 bits, or in fp32"},
     {"--bf16", OPT_BOOL(bf16),
      "bf16 products with BF16 weights, where the CPU has them"},
+    {"--ignore-tensors", OPT_TEXT(ignore_tensors, "LIST"),
+     "names, or ends of names, of tensors that may go unread; with commas"},
     {"--spin-us", OPT_INT(spin_us, "-1", -1, 100000),
      "time that idle compute threads spin before they sleep; -1: built-in"},
     {.kind = OPTION_END},

@@ -28,6 +28,8 @@ struct engine_options {
     size_t fold_bytes;   /* most bytes of folded tables a model; 0: none */
     int exact;           /* fp32 activations over block-quantised weights */
     int bf16;            /* bf16 products over BF16 weights */
+    const char *ignore_tensors; /* "fc1.weight,.bias": tensors of checkpoints
+                                   that may go unread; NULL: none */
     /* flush: called by a runner after it delivered all events of one step: one
      * wake per step. ctx is passed back. May be NULL. */
     void (*flush)(void *ctx);

@@ -116,18 +116,41 @@ static int pack_bias(const struct cell_kind *kind, const struct cell_params *p,
     return 0;
 }
 
+/* W_hr with zero rows behind R. */
+static int pack_shrink(const struct cell_params *p, struct cell *w,
+                       struct err *e)
+{
+    size_t n = (size_t)w->R * (size_t)w->H;
+    float *tmp;
+    int rc;
+
+    if (!p->W_hr)
+        return 0;
+    tmp = mem_zarray((size_t)w->Rp * (size_t)w->H, sizeof *tmp);
+    if (!tmp)
+        return err_nomem(e);
+    memcpy(tmp, p->W_hr, n * sizeof *tmp);
+    rc = pack_new(tmp, (size_t)w->H, w->Rp, w->H, NULL, &w->hr, e);
+    mem_free(tmp);
+    return rc;
+}
+
 int cell_pack(const struct cell_kind *kind, const struct cell_params *p,
               struct cell *w, struct err *e)
 {
-    struct cell_params hh = {.n_parts = 1, .part = p->H, .part_stride = p->H};
+    int R = p->R ? p->R : p->H;
+    struct cell_params hh = {.n_parts = 1, .part = R, .part_stride = R};
 
     memset(w, 0, sizeof *w);
     w->I = (p->n_parts - 1) * p->part_stride + p->part;
     w->H = p->H;
     w->Hp = cell_pad(p->H);
+    w->R = R;
+    w->Rp = cell_pad(R);
     w->G = kind->G;
     if (pack_matrix(w, p->W_ih, p, &w->ih, e) ||
-        pack_matrix(w, p->W_hh, &hh, &w->hh, e) || pack_bias(kind, p, w, e)) {
+        pack_matrix(w, p->W_hh, &hh, &w->hh, e) || pack_shrink(p, w, e) ||
+        pack_bias(kind, p, w, e)) {
         cell_fini(w);
         return -1;
     }
@@ -138,6 +161,7 @@ void cell_fini(struct cell *w)
 {
     pack_fini(&w->ih);
     pack_fini(&w->hh);
+    pack_fini(&w->hr);
     mem_aligned_free(w->bias_x);
     mem_aligned_free(w->bias_h);
     memset(w, 0, sizeof *w);
@@ -147,7 +171,8 @@ size_t cell_bytes(const struct cell *w)
 {
     size_t bias = (size_t)w->G * (size_t)w->Hp * sizeof(float);
 
-    return w->ih.bytes + w->hh.bytes + bias + (w->bias_h ? bias : 0);
+    return w->ih.bytes + w->hh.bytes + w->hr.bytes + bias +
+           (w->bias_h ? bias : 0);
 }
 
 void cell_project(const struct kernels *k, const struct cell *w, int m, int j0,
@@ -158,6 +183,13 @@ void cell_project(const struct kernels *k, const struct cell *w, int m, int j0,
         rows[r] = w->bias_x;
     k->gemm_rows(&w->ih, w->G * j0, w->G * j1, m, x, ldx, rows, y,
                  (size_t)w->G * (size_t)w->Hp);
+}
+
+void cell_shrink(const struct kernels *k, const struct cell *w, int m, int n0,
+                 int n1, const float *x, size_t ldx, float *y, size_t ldy)
+{
+    if (n1 > n0)
+        k->gemm_rows(&w->hr, n0, n1, m, x, ldx, NULL, y, ldy);
 }
 
 void cell_fetch(const float *const *a, int m, int n)

@@ -27,11 +27,14 @@
 #define UNIT_BLOCK PACK_COLS /* units of a block */
 
 /* Weights of one layer and direction. I inputs, H units, Hp = H rounded up to
- * whole blocks, G gates. Columns of ih may have gaps (see cell_pack). */
+ * whole blocks, G gates; R numbers of the state h, Rp of whole blocks: H and Hp
+ * but for an LSTM with proj_size. Columns of ih may have gaps (see cell_pack).
+ */
 struct cell {
-    int I, H, Hp, G;
+    int I, H, Hp, G, R, Rp;
     struct packed ih; /* [G*Hp, I], block order */
-    struct packed hh; /* [G*Hp, H], block order */
+    struct packed hh; /* [G*Hp, R], block order */
+    struct packed hr; /* [Rp, H], zero rows behind R; no data: h is as made */
     float *bias_x;    /* [G*Hp]: b_ih, and b_hh but for the GRU */
     float *bias_h;    /* [G*Hp]: b_hh for the GRU, else NULL */
 };
@@ -41,9 +44,9 @@ struct cell {
 struct cell_step {
     int m, j0, j1;
     const float *const *a; /* m rows: input part [G*Hp], block order */
-    const float *h_in;     /* [m][>= H] */
+    const float *h_in;     /* [m][>= R] */
     size_t ld_in;
-    float *h_out; /* [m][Hp] */
+    float *h_out; /* [m][Hp], before cell_shrink */
     size_t ld_out;
     float *c; /* [m][Hp], updated in place; LSTM only */
     size_t ldc;
@@ -66,9 +69,10 @@ extern const struct cell_kind cell_lstm, cell_gru;
 /* Raw parameters in PyTorch's shapes and gate order. */
 struct cell_params {
     const float *W_ih;        /* [G*H, I] */
-    const float *W_hh;        /* [G*H, H] */
+    const float *W_hh;        /* [G*H, R] */
+    const float *W_hr;        /* [R, H], or NULL: R is H */
     const float *b_ih, *b_hh; /* [G*H], or NULL both */
-    int I, H;
+    int I, H, R;              /* R 0: H */
     /* The input is laid out in n_parts pieces of part floats (I = n_parts *
      * part), each followed by padding up to part_stride: the columns of ih
      * get zero weights there. part == part_stride: no gaps. */
@@ -86,6 +90,13 @@ size_t cell_bytes(const struct cell *w);
 void cell_project(const struct kernels *k, const struct cell *w, int m, int j0,
                   int j1, const float *x, size_t ldx, float *y,
                   const float **rows);
+
+/* cell_shrink: what an LSTM with proj_size makes of its units, numbers n0 <= n
+ * < n1 (multiples of UNIT_BLOCK) of m rows: y[r][n] = x[r] W_hr', units
+ * ascending from 0. x [m][ldx >= H], y [m][ldy >= Rp]; what is behind R is 0.
+ * All units of x are there: the threads that own them have met. */
+void cell_shrink(const struct kernels *k, const struct cell *w, int m, int n0,
+                 int n1, const float *x, size_t ldx, float *y, size_t ldy);
 
 /* cell_fetch: bring what the first tile of a product starts from nearer, the
  * first columns from n on of the first of m rows; the product fetches the rest

@@ -3,7 +3,7 @@
  *
  *     i, f, g, o = W_ih x + b_ih + W_hh h + b_hh
  *     c <- s(f) c + s(i) tanh(g)
- *     h <- s(o) tanh(c)
+ *     h <- s(o) tanh(c)             or, with proj_size, W_hr (s(o) tanh(c))
  *
  * Gate order i, f, g, o. See cell.h for the order of additions.
  *
@@ -13,8 +13,9 @@
 #define GATES 4
 
 /* lstm_forward: one time step for m rows and units j0..j1. a [m][4Hp] the
- * input part (bias included); h_in [m][H]; c [m][Hp] in place; h_out [m][Hp].
- * Cannot fail. Thread-safe. 2*m*4*(j1-j0)*H flop. */
+ * input part (bias included); h_in [m][R]; c [m][Hp] in place; h_out [m][Hp],
+ * s(o) tanh(c): cell_shrink is the caller's, once all units are there. Cannot
+ * fail. Thread-safe. 2*m*4*(j1-j0)*R flop. */
 static void lstm_forward(const struct kernels *k, const struct cell *w,
                          const struct cell_step *s)
 {

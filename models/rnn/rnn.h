@@ -1,13 +1,14 @@
 /* rnn: stacked recurrent nets (Elman, LSTM, GRU) as next-token models and
  * classifiers; models/README.md has the checkpoint's layout. rnn.c loads,
- * folds and frees; rnn_step.c is the step.
+ * folds and frees (rnn_config.c: config.json); rnn_step.c is the step.
  *
  * Dimensions: V vocabulary, E embedding, H hidden (Hp: whole unit blocks), L
- * layers, D directions, G gates, P projection, C labels, W = D*Hp.
+ * layers, D directions, G gates, R numbers of h (H but for an LSTM with
+ * proj_size; Rp: whole blocks), P projection, C labels, W = D*Rp.
  *
  * State of a sequence (fixed_bytes), fp32: for each layer h [W] and, for the
- * LSTM, c [W]; then the pooling accumulator [W] of a classifier that pools by
- * mean (running sum) or max, in time order. All zero is the empty sequence.
+ * LSTM, c [D*Hp]; then the pooling accumulator [W] of a classifier that pools
+ * by mean (running sum) or max, in time order. All zero is the empty sequence.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RNN_H
@@ -19,6 +20,7 @@
 #include "models/rnn/cell.h"
 
 #define RNN_MAX_LAYERS 8
+#define RNN_NAME_BYTES 256
 #define RNN_MAX_CHAIN 16 /* time steps of an item in one step */
 
 enum rnn_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
@@ -26,24 +28,29 @@ enum rnn_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
 struct rnn {
     const struct cell_kind *kind;
     int V, E, H, Hp, L, D, P; /* P 0: no projection */
-    int n_out;                /* V, or C for a classifier */
+    int R, Rp;
+    int n_out; /* V, or C for a classifier */
     int classifier;
     enum rnn_pooling pooling;
     const struct tensor *embedding; /* [V, E], in the mapping */
     struct cell cell[RNN_MAX_LAYERS][2];
-    struct packed projection; /* [P, D*H] */
+    struct packed projection; /* [P, D*R] */
     float *projection_bias;   /* [P] */
-    struct packed output;     /* [n_out, P or D*H] */
+    struct packed output;     /* [n_out, P or D*R] */
     float *output_bias;       /* [n_out], zeros when the checkpoint has none */
     size_t fold_bytes;        /* most bytes of folded tables */
     /* Folded input of layer 0, table[d][token] = bias_x + W_ih e(token),
      * [V][G*Hp] in block order: written by warm() before `folded` is set. */
     float *table[2];
     atomic_int folded;
+    char no_name[RNN_NAME_BYTES]; /* of a label that the file leaves out */
     char summary[64];
 };
 
 extern const struct model_arch rnn_arch;
+
+/* rnn_shrinks: an LSTM with proj_size. */
+int rnn_shrinks(const struct rnn *m);
 
 /* rnn_fold_bytes: size of all folded tables. */
 size_t rnn_fold_bytes(const struct rnn *m);

@@ -18,27 +18,27 @@
 #define MIN_PANELS 4
 
 /* Top states of row r, directions one after the other, without padding; or
- * the pooled ones. x [D*H] */
+ * the pooled ones. x [D*R] */
 static void read_row(const struct rnn_run *s, const struct out_row *r, float *x)
 {
     const struct rnn *m = s->m;
     const struct batch_item *it = &s->b->item[r->item];
     const float *state = it->fixed_out;
-    size_t H = (size_t)m->H, Hp = (size_t)m->Hp;
+    size_t R = (size_t)m->R, Rp = (size_t)m->Rp;
     float count = (float)(it->seq->len[0] + it->in.n);
 
-    for (int d = 0; d < m->D; d++, x += H) {
+    for (int d = 0; d < m->D; d++, x += R) {
         const float *from;
 
         if (r->pos[d] >= 0)
-            from = rnn_states(s, m->L - 1, d) + (size_t)r->pos[d] * Hp;
+            from = rnn_states(s, m->L - 1, d) + (size_t)r->pos[d] * Rp;
         else if (m->pooling == POOL_LAST)
-            from = state + rnn_state_h(m, m->L - 1) + (size_t)d * Hp;
+            from = state + rnn_state_h(m, m->L - 1) + (size_t)d * Rp;
         else
-            from = state + rnn_state_pool(m) + (size_t)d * Hp;
-        memcpy(x, from, H * sizeof *x);
+            from = state + rnn_state_pool(m) + (size_t)d * Rp;
+        memcpy(x, from, R * sizeof *x);
         if (r->pos[d] < 0 && m->pooling == POOL_MEAN)
-            s->x->k->divide((int)H, count, x);
+            s->x->k->divide((int)R, count, x);
     }
 }
 
@@ -111,7 +111,7 @@ void rnn_head_run(struct rnn_run *s, int tid)
 {
     const struct rnn *m = s->m;
     const struct lane_mem *mem = &s->lane[tid];
-    size_t K = (size_t)m->D * (size_t)m->H;
+    size_t K = (size_t)m->D * (size_t)m->R;
     int by_columns = m->n_out >= MIN_PANELS * PACK_COLS * s->n;
     int range[4] = {0, 0, 0, m->n_out};
 
@@ -152,7 +152,7 @@ void rnn_head_finish(struct rnn_run *s)
                 fail_item(s, s->product[r].item);
     }
     for (int i = 0; i < s->n_copy; i++)
-        if (!k->all_finite(m->D * m->H, s->copy[i].dst))
+        if (!k->all_finite(m->D * m->R, s->copy[i].dst))
             fail_item(s, s->copy[i].item);
     for (int i = 0; i < s->n_slots; i++) {
         const struct batch_item *it = &s->b->item[s->order[i]];

@@ -30,7 +30,7 @@ static int block_rows(int n_items)
 
 static int x_cols(const struct rnn *m)
 {
-    int W = m->D == 2 && m->L > 1 ? m->D * m->Hp : 0;
+    int W = m->D == 2 && m->L > 1 ? m->D * m->Rp : 0;
 
     return cell_pad(m->E > W ? m->E : W);
 }
@@ -66,7 +66,8 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
                           size_t tokens, size_t rows)
 {
     const struct rnn *m = s->m;
-    size_t Hp = (size_t)m->Hp, D = (size_t)m->D, L = (size_t)m->L, at = 0;
+    size_t Hp = (size_t)m->Hp, Rp = (size_t)m->Rp, D = (size_t)m->D;
+    size_t L = (size_t)m->L, at = 0;
     char *base = scratch;
 
     s->block_rows = block_rows((int)items);
@@ -75,13 +76,14 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
     s->len = place(base, &at, items, sizeof(int));
     s->row_of = place(base, &at, 2 * items, sizeof(int));
     s->off = place(base, &at, tokens + RNN_MAX_THREADS, sizeof(int));
-    s->h0 = place(base, &at, L * items * D * Hp, sizeof(float));
+    s->h0 = place(base, &at, L * items * D * Rp, sizeof(float));
     s->c = place(base, &at, m->kind->has_c ? L * items * D * Hp : 0,
                  sizeof(float));
-    s->y = place(base, &at, 2 * D * tokens * Hp, sizeof(float));
+    s->y = place(base, &at, 2 * D * tokens * Rp, sizeof(float));
+    s->u = place(base, &at, rnn_shrinks(m) ? D * items * Hp : 0, sizeof(float));
     s->product = place(base, &at, rows, sizeof *s->product);
     s->copy = place(base, &at, rows, sizeof *s->copy);
-    s->ox = place(base, &at, rows * D * (size_t)m->H, sizeof(float));
+    s->ox = place(base, &at, rows * D * (size_t)m->R, sizeof(float));
     s->op = place(base, &at, rows * (size_t)m->P, sizeof(float));
     for (int i = 0; i < s->n; i++)
         map_lane(s, &s->lane[i], base, &at, rows);
@@ -139,10 +141,12 @@ static int item_is_valid(const struct rnn *m, const struct batch_item *it)
 static double work(const struct rnn_run *s)
 {
     const struct rnn *m = s->m;
-    double G = m->kind->G, Hp = m->Hp, D = m->D;
-    double token = G * Hp * D * (Hp + (s->folded ? 0.0 : m->E));
+    double G = m->kind->G, Hp = m->Hp, Rp = m->Rp, D = m->D;
+    double token = G * Hp * D * (Rp + (s->folded ? 0.0 : m->E));
 
-    token += (m->L - 1) * G * Hp * D * (Hp + D * Hp);
+    token += (m->L - 1) * G * Hp * D * (Rp + D * Rp);
+    if (rnn_shrinks(m))
+        token += m->L * Hp * D * Rp;
     return token * s->n_tokens + (double)m->n_out * m->output.K * s->n_product;
 }
 

@@ -18,19 +18,31 @@ struct lane {
     const struct group *g;
     int layer, d;
     int j0, j1;  /* units */
+    int r0, r1;  /* numbers of h: the units' but for proj_size */
     int barrier; /* other threads own the other units of this direction */
 };
 
-static size_t layer_at(const struct rnn_run *s, int layer, int slot)
+/* Of rows of D * width floats, for each layer and slot. */
+static size_t layer_at(const struct rnn_run *s, int layer, int slot, int width)
 {
-    size_t W = (size_t)s->m->D * (size_t)s->m->Hp;
+    size_t W = (size_t)s->m->D * (size_t)width;
 
     return ((size_t)layer * (size_t)s->n_slots + (size_t)slot) * W;
 }
 
+static float *h0_at(const struct rnn_run *s, int layer, int slot)
+{
+    return s->h0 + layer_at(s, layer, slot, s->m->Rp);
+}
+
+static float *c_at(const struct rnn_run *s, int layer, int slot)
+{
+    return s->c + layer_at(s, layer, slot, s->m->Hp);
+}
+
 float *rnn_states(const struct rnn_run *s, int layer, int d)
 {
-    size_t plane = (size_t)s->n_tokens * (size_t)s->m->Hp;
+    size_t plane = (size_t)s->n_tokens * (size_t)s->m->Rp;
 
     return s->y + (size_t)(layer % 2 * s->m->D + d) * plane;
 }
@@ -52,20 +64,20 @@ static int32_t token_at(const struct lane *l, int r, int t)
     return ((const int32_t *)it->in.p)[time_of(l, slot, t)];
 }
 
-/* Both directions of the layer below at the time of step t, row r. x [2Hp] */
+/* Both directions of the layer below at the time of step t, row r. x [2Rp] */
 static void gather_pair(const struct lane *l, int r, int t, float *x)
 {
     const struct rnn_run *s = l->s;
     const struct group *g = l->g;
     int slot = g->first + r, time = time_of(l, slot, t);
-    size_t Hp = (size_t)s->m->Hp;
+    size_t Rp = (size_t)s->m->Rp;
     int fwd = g->base + g->off[time] + r;
     int bwd = g->base + g->off[s->len[slot] - 1 - time] + r;
 
-    memcpy(x, rnn_states(s, l->layer - 1, 0) + (size_t)fwd * Hp,
-           Hp * sizeof *x);
-    memcpy(x + Hp, rnn_states(s, l->layer - 1, 1) + (size_t)bwd * Hp,
-           Hp * sizeof *x);
+    memcpy(x, rnn_states(s, l->layer - 1, 0) + (size_t)fwd * Rp,
+           Rp * sizeof *x);
+    memcpy(x + Rp, rnn_states(s, l->layer - 1, 1) + (size_t)bwd * Rp,
+           Rp * sizeof *x);
 }
 
 /* Input rows of steps t0..t1, [rows][*ld]. */
@@ -77,7 +89,7 @@ static const float *gather(const struct lane *l, int t0, int t1, size_t *ld)
     float *x = l->mem->x;
 
     if (l->layer && m->D == 1) {
-        *ld = (size_t)m->Hp;
+        *ld = (size_t)m->Rp;
         return rnn_states(s, l->layer - 1, 0) +
                (size_t)(g->base + g->off[t0]) * *ld;
     }
@@ -129,12 +141,13 @@ static void load_state(struct rnn_run *s, int slot)
 {
     const struct rnn *m = s->m;
     const float *in = s->b->item[s->order[slot]].fixed_in;
-    size_t bytes = (size_t)m->D * (size_t)m->Hp * sizeof *in;
+    size_t h = (size_t)m->D * (size_t)m->Rp * sizeof *in;
+    size_t c = (size_t)m->D * (size_t)m->Hp * sizeof *in;
 
     for (int i = 0; i < m->L; i++) {
-        memcpy(s->h0 + layer_at(s, i, slot), in + rnn_state_h(m, i), bytes);
+        memcpy(h0_at(s, i, slot), in + rnn_state_h(m, i), h);
         if (m->kind->has_c)
-            memcpy(s->c + layer_at(s, i, slot), in + rnn_state_c(m, i), bytes);
+            memcpy(c_at(s, i, slot), in + rnn_state_c(m, i), c);
     }
 }
 
@@ -144,21 +157,24 @@ static void store_states(const struct lane *l)
     const struct rnn_run *s = l->s;
     const struct rnn *m = s->m;
     const struct group *g = l->g;
-    size_t Hp = (size_t)m->Hp, unit = (size_t)l->d * Hp + (size_t)l->j0;
-    size_t bytes = (size_t)(l->j1 - l->j0) * sizeof(float);
+    size_t Rp = (size_t)m->Rp;
+    size_t at_h = (size_t)l->d * Rp + (size_t)l->r0;
+    size_t at_c = (size_t)l->d * (size_t)m->Hp + (size_t)l->j0;
     const float *y = rnn_states(s, l->layer, l->d);
 
     for (int r = 0; r < g->m; r++) {
         int slot = g->first + r, len = s->len[slot];
         float *out = s->b->item[s->order[slot]].fixed_out;
-        const float *h = s->h0 + layer_at(s, l->layer, slot) + unit;
+        const float *h = h0_at(s, l->layer, slot) + at_h;
 
         if (len)
-            h = y + (size_t)(g->base + g->off[len - 1] + r) * Hp + l->j0;
-        memcpy(out + rnn_state_h(m, l->layer) + unit, h, bytes);
+            h = y + (size_t)(g->base + g->off[len - 1] + r) * Rp + l->r0;
+        memcpy(out + rnn_state_h(m, l->layer) + at_h, h,
+               (size_t)(l->r1 - l->r0) * sizeof *h);
         if (m->kind->has_c)
-            memcpy(out + rnn_state_c(m, l->layer) + unit,
-                   s->c + layer_at(s, l->layer, slot) + unit, bytes);
+            memcpy(out + rnn_state_c(m, l->layer) + at_c,
+                   c_at(s, l->layer, slot) + at_c,
+                   (size_t)(l->j1 - l->j0) * sizeof *h);
     }
 }
 
@@ -169,10 +185,10 @@ static void pool_states(const struct lane *l)
     const struct rnn *m = s->m;
     const struct kernels *k = s->x->k;
     const struct group *g = l->g;
-    size_t Hp = (size_t)m->Hp;
-    size_t at = rnn_state_pool(m) + (size_t)l->d * Hp + (size_t)l->j0;
-    int n = l->j1 - l->j0;
-    const float *y = rnn_states(s, l->layer, l->d) + l->j0;
+    size_t Rp = (size_t)m->Rp;
+    size_t at = rnn_state_pool(m) + (size_t)l->d * Rp + (size_t)l->r0;
+    int n = l->r1 - l->r0;
+    const float *y = rnn_states(s, l->layer, l->d) + l->r0;
 
     for (int r = 0; r < g->m; r++) {
         int slot = g->first + r;
@@ -182,7 +198,7 @@ static void pool_states(const struct lane *l)
         memcpy(acc, (const float *)it->fixed_in + at,
                (size_t)n * sizeof(float));
         for (int t = 0; t < s->len[slot]; t++) {
-            const float *h = y + (size_t)(g->base + g->off[t] + r) * Hp;
+            const float *h = y + (size_t)(g->base + g->off[t] + r) * Rp;
 
             if (m->pooling == POOL_MEAN)
                 k->add_to(n, h, acc);
@@ -207,26 +223,52 @@ static int block_end(const struct lane *l, int t0)
     return t;
 }
 
+/* One time step of the lane's units, and of its numbers of h. h [m][Rp] */
+static void run_step(const struct lane *l, struct cell_step *step, float *h)
+{
+    const struct rnn_run *s = l->s;
+    const struct rnn *m = s->m;
+    const struct cell *w = &m->cell[l->layer][l->d];
+
+    step->h_out = h;
+    step->ld_out = (size_t)m->Rp;
+    if (rnn_shrinks(m)) {
+        int row = l->d * s->n_slots + l->g->first;
+
+        step->h_out = s->u + (size_t)row * (size_t)m->Hp;
+        step->ld_out = (size_t)m->Hp;
+    }
+    m->kind->forward(s->x->k, w, step);
+    if (rnn_shrinks(m)) {
+        if (l->barrier)
+            pool_barrier(s->x->pool);
+        cell_shrink(s->x->k, w, step->m, l->r0, l->r1, step->h_out,
+                    step->ld_out, h, (size_t)m->Rp);
+    }
+    step->h_in = h;
+    step->ld_in = (size_t)m->Rp;
+    if (l->barrier)
+        pool_barrier(s->x->pool);
+}
+
 static void run_lane(const struct lane *l)
 {
     struct rnn_run *s = l->s;
     const struct rnn *m = s->m;
     const struct group *g = l->g;
-    size_t Hp = (size_t)m->Hp, W = (size_t)m->D * Hp;
-    size_t first = layer_at(s, l->layer, g->first) + (size_t)l->d * Hp;
-    float *y = rnn_states(s, l->layer, l->d) + (size_t)g->base * Hp;
+    size_t Rp = (size_t)m->Rp, Hp = (size_t)m->Hp, d = (size_t)l->d;
+    float *y = rnn_states(s, l->layer, l->d) + (size_t)g->base * Rp;
     struct cell_step step = {.j0 = l->j0,
                              .j1 = l->j1,
-                             .h_in = s->h0 + first,
-                             .ld_in = W,
-                             .ld_out = Hp,
-                             .ldc = W,
+                             .h_in = h0_at(s, l->layer, g->first) + d * Rp,
+                             .ld_in = (size_t)m->D * Rp,
+                             .ldc = (size_t)m->D * Hp,
                              .gates = l->mem->gates,
                              .rows = l->mem->rows};
     int end = 0, start = 0;
 
     if (m->kind->has_c)
-        step.c = s->c + first;
+        step.c = c_at(s, l->layer, g->first) + d * Hp;
     for (int t = 0; t < g->T; t++) {
         if (t == end) {
             start = t;
@@ -235,12 +277,7 @@ static void run_lane(const struct lane *l)
         }
         step.m = g->off[t + 1] - g->off[t];
         step.a = l->mem->inputs + (g->off[t] - g->off[start]);
-        step.h_out = y + (size_t)g->off[t] * Hp;
-        m->kind->forward(s->x->k, &m->cell[l->layer][l->d], &step);
-        step.h_in = step.h_out;
-        step.ld_in = Hp;
-        if (l->barrier)
-            pool_barrier(s->x->pool);
+        run_step(l, &step, y + (size_t)g->off[t] * Rp);
     }
     store_states(l);
     if (l->layer == m->L - 1 && m->classifier && m->pooling != POOL_LAST)
@@ -255,6 +292,7 @@ static void run_layer(struct rnn_run *s, int layer, int tid)
     if (!s->by_units) {
         l.g = &s->group[tid];
         l.j1 = m->Hp;
+        l.r1 = m->Rp;
         for (l.d = 0; l.d < m->D; l.d++)
             run_lane(&l);
         return;
@@ -266,6 +304,7 @@ static void run_layer(struct rnn_run *s, int layer, int tid)
         l.d = tid / team;
         l.barrier = team > 1;
         rnn_share(m->Hp, UNIT_BLOCK, team, tid % team, &l.j0, &l.j1);
+        rnn_share(m->Rp, UNIT_BLOCK, team, tid % team, &l.r0, &l.r1);
         run_lane(&l);
         if (!l.barrier) /* the next layer reads both directions */
             pool_barrier(s->x->pool);

@@ -68,13 +68,14 @@ struct rnn_run {
     struct group group[RNN_MAX_THREADS];
     int *off;  /* memory of group.off */
     float *h0; /* [L][n_slots][W] */
-    float *c;  /* [L][n_slots][W] */
-    float *y;  /* [2][D][n_tokens][Hp] */
+    float *c;  /* [L][n_slots][D*Hp] */
+    float *y;  /* [2][D][n_tokens][Rp] */
+    float *u;  /* [D][n_slots][Hp]: units before cell_shrink */
     struct lane_mem lane[RNN_MAX_THREADS];
     /* Outputs: products (logits and scores) and copies (states). */
     struct out_row *product, *copy;
     int n_product, n_copy;
-    float *ox;   /* [n_product][D*H] */
+    float *ox;   /* [n_product][D*R] */
     float *op;   /* [n_product][P] */
     int uniform; /* products' dst are dst0 + i * ld */
     size_t uniform_ld;

@@ -10,7 +10,6 @@
  *   x = norm(x + act(x Wup + b) Wdown + b)
  *
  * and on top of the last layer, as the checkpoint is for:
- *
  *   masked words       norm(act(x W + b)) Wout + b, Wout often the embedding
  *   labels             act(x W + b) Wout + b of the first token
  *   sentences          a pool over all tokens (sentence.h)
@@ -257,6 +256,7 @@ static void head(struct tf *t)
 const struct stack_kind bert_kind = {.prefix = "bert.",
                                      .layers = "encoder.layer.",
                                      .top = TOP_ROWS,
+                                     .ignored = heads_ignored,
                                      .whole = 1,
                                      .own_bytes = sizeof(struct bert),
                                      .read_config = read_config,

@@ -8,6 +8,33 @@
 
 #include "engine/base/mem.h"
 
+const char *const heads_ignored[] = {
+    "embeddings.position_ids", "embeddings.token_type_ids",
+    /* BertForPreTraining, and what was made from it */
+    "pooler.dense.weight", "pooler.dense.bias", "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+    /* heads for masked words: BERT, DistilBERT, RoBERTa */
+    "cls.predictions.bias", "cls.predictions.transform.dense.weight",
+    "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight",
+    "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.transform.LayerNorm.gamma",
+    "cls.predictions.transform.LayerNorm.beta",
+    "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
+    "vocab_transform.weight", "vocab_transform.bias", "vocab_layer_norm.weight",
+    "vocab_layer_norm.bias", "vocab_projector.weight", "vocab_projector.bias",
+    "lm_head.bias", "lm_head.dense.weight", "lm_head.dense.bias",
+    "lm_head.layer_norm.weight", "lm_head.layer_norm.bias",
+    "lm_head.decoder.weight", "lm_head.decoder.bias",
+    /* ALBERT, ELECTRA */
+    "pooler.weight", "pooler.bias", "sop_classifier.classifier.weight",
+    "sop_classifier.classifier.bias", "predictions.bias",
+    "predictions.LayerNorm.weight", "predictions.LayerNorm.bias",
+    "predictions.dense.weight", "predictions.dense.bias",
+    "predictions.decoder.weight", "predictions.decoder.bias",
+    "generator_lm_head.weight", "generator_lm_head.bias",
+    "dense_prediction.weight", "dense_prediction.bias", NULL};
+
 static int ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), k = strlen(end);

@@ -8,6 +8,12 @@
 
 #define HEADS_MAX_LABELS 1024
 
+/* Ends of names of tensors that encoders' files carry and that may go unread:
+ * buffers, and heads for another use than the one the file states (of masked
+ * words, of the next sentence, the pooler). A classifier's are not among them.
+ */
+extern const char *const heads_ignored[];
+
 /* heads_find: LOGITS of masked words, CLASS or POOLED, by the name in
  * config.json's `architectures`; where it has none, by the tensors that are
  * there: the labels' matrix, or one of the name `words`. ERR_UNSUPPORTED names

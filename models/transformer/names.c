@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/mem.h"
-
 /* --- opening --- */
 
 /* A row's tensor in this file. */
@@ -38,14 +36,12 @@ int names_open(struct names *n, struct checkpoint *c, struct err *e)
     n->gguf = hparams_form(n->h) == HPARAMS_GGUF;
     if (hparams_string(n->h, "model_type", &n->type, e))
         return -1;
-    n->used = mem_zalloc((size_t)weights_count(n->w) + 1);
-    return n->used ? 0 : err_nomem(e);
+    return tally_open(&n->read, n->w, e);
 }
 
 void names_close(struct names *n)
 {
-    mem_free(n->used);
-    n->used = NULL;
+    tally_close(&n->read);
 }
 
 void names_set_prefix(struct names *n, const char *prefix, const char *layers,
@@ -406,22 +402,11 @@ int names_layer_types(const struct names *n, int layers, int width, int *window,
 
 /* --- tensors --- */
 
-static void mark(struct names *n, const char *name)
-{
-    const struct tensor *t = weights_find(n->w, name);
-    int i = 0, count = weights_count(n->w);
-
-    while (t && i < count && weights_at(n->w, i) != t)
-        i++;
-    if (t && i < count)
-        n->used[i] = 1;
-}
-
 const char *names_tensor(struct names *n, int layer,
                          const struct tensor_row *row, const char *end,
                          char out[NAMES_BYTES])
 {
-    mark(n, name_of(n, layer, row, end, out));
+    tally_mark(&n->read, name_of(n, layer, row, end, out));
     return out;
 }
 
@@ -433,27 +418,14 @@ int names_exists(const struct names *n, int layer, const struct tensor_row *row,
     return weights_find(n->w, name_of(n, layer, row, end, name)) != NULL;
 }
 
-static int ends_like(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 int names_all_read(const struct names *n, const char *const *ignored,
                    struct err *e)
 {
-    for (int i = 0; i < weights_count(n->w); i++) {
-        const char *name = weights_at(n->w, i)->name;
-        int known = n->used[i];
+    const struct tensor *t = tally_unread(&n->read, ignored, n->ignore);
 
-        for (int k = 0; ignored[k] && !known; k++)
-            known = ends_like(name, ignored[k]);
-        if (!known)
-            return err_set(e, ERR_UNSUPPORTED,
-                           "%s: tensor '%.100s' is not part of what %s "
-                           "describes",
-                           n->label, name, n->gguf ? n->type : "config.json");
-    }
-    return 0;
+    if (!t)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: tensor '%.100s' is not part of what %s describes",
+                   n->label, t->name, n->gguf ? n->type : "config.json");
 }

@@ -16,6 +16,7 @@
 #define SEQD_NAMES_H
 
 #include "engine/checkpoint/checkpoint.h"
+#include "engine/checkpoint/tally.h"
 #include "models/transformer/transformer.h"
 
 #define NAMES_BYTES 160
@@ -36,11 +37,12 @@ struct names {
     const char *prefix; /* HF: "model." or "", in front of all but BARE rows */
     const char *layers; /* HF: "layers." */
     int n_tokenizer;    /* entries of the tokenizer, 0: none */
-    unsigned char *used;
+    const char *ignore; /* --ignore-tensors, or NULL */
+    struct tally read;
 };
 
-/* names_open: label and n_tokenizer are the caller's. names_close is due
- * in any case. */
+/* names_open: label, n_tokenizer and ignore are the caller's. names_close is
+ * due in any case. */
 int names_open(struct names *n, struct checkpoint *c, struct err *e);
 void names_close(struct names *n);
 /* names_set_prefix: `prefix` when the tensor of `first` has it in the file, and
@@ -111,7 +113,8 @@ const char *names_tensor(struct names *n, int layer,
 int names_exists(const struct names *n, int layer, const struct tensor_row *row,
                  const char *end);
 /* names_all_read: ERR_UNSUPPORTED names a tensor that nobody asked for, but
- * for those whose names end like one of `ignored` (NULL-terminated). */
+ * for those whose names end like one of `ignored` (NULL-terminated, or NULL)
+ * or of --ignore-tensors. */
 int names_all_read(const struct names *n, const char *const *ignored,
                    struct err *e);
 

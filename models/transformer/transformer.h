@@ -227,7 +227,7 @@ struct stack_kind {
     const char *layers; /* HF: "layers." of "model.layers.0.mlp..." */
     const struct tensor_row *top, *block;
     const char *const *ignored; /* ends of names of tensors that no step needs;
-                                   NULL: others than the table's may be there */
+                                   NULL: there are none */
     int rms;                    /* norms are RMSNorm, else LayerNorm */
     int whole; /* encoders: whole inputs, no pages; else a decoder's pages */
     size_t own_bytes;

@@ -67,8 +67,10 @@ static int add_parts(struct loader *l, const struct tensor_row *row,
         names_tensor(&l->n, -1, &s->top_rows[EMBEDDING], "weight", weight);
     if (biased)
         names_tensor(&l->n, l->layer, row, "bias", bias);
-    if (biased && row->hf_bias && weights_find(l->n.w, row->hf_bias))
+    if (biased && row->hf_bias && weights_find(l->n.w, row->hf_bias)) {
         snprintf(bias, NAMES_BYTES, "%s", row->hf_bias);
+        tally_mark(&l->n.read, bias);
+    }
     for (int i = 0; i < n; i++)
         part[i] =
             (struct tf_part){.name = weight,
@@ -91,7 +93,12 @@ static int load_table(struct loader *l, const struct tensor_row *row,
     if (!dim[row->n])
         return 0;
     *out = weights_need(l->n.w, name, 2, dim[row->n], dim[row->k], e);
-    return *out ? 0 : -1;
+    if (!*out)
+        return -1;
+    /* A step touches few of its rows. A tied one is read again for OUTPUT. */
+    if (!l->s->tied || row->part != EMBEDDING)
+        weights_drop_pages(l->n.w, *out);
+    return 0;
 }
 
 /* The rows from *row on that are one part; *row is then the last of them. */
@@ -147,13 +154,7 @@ static int load_tensors(struct loader *l, struct err *e)
     for (l->layer = 0; l->layer < s->blocks; l->layer++)
         if (load_rows(l, s->block_rows, s->layer + l->layer * s->n_parts, e))
             return -1;
-    if (s->kind->ignored)
-        return names_all_read(&l->n, s->kind->ignored, e);
-    if (names_exists(&l->n, s->blocks, s->block_rows, "weight"))
-        return err_set(e, ERR_FORMAT,
-                       "%s: %d layers are stated, but the file has a layer %d",
-                       l->n.label, s->blocks, s->blocks);
-    return 0;
+    return names_all_read(&l->n, s->kind->ignored, e);
 }
 
 /* --- measure --- */
@@ -296,6 +297,7 @@ int tf_load(const struct stack_kind *kind, const struct load_opts *o,
     s->kind = kind;
     l.n.label = o->label;
     l.n.n_tokenizer = o->n_vocab_tokenizer;
+    l.n.ignore = o->options->ignore_tensors;
     rc = load_stack(&l, c, e);
     if (!rc) {
         fill_info(&l, info);

@@ -3,9 +3,9 @@
 """Make tests/golden/rnn/: small recurrent checkpoints in seqd's layout with
 what PyTorch says about them.
 
-    /usr/bin/python3 tests/golden/make_rnn_fixtures.py [OUT]
+    /usr/bin/python3 tests/golden/make_rnn_fixtures.py [OUT [CASE...]]
 
-Needs Debian's python3-torch. Each fixture is a directory with config.json,
+Needs Debian's python3-torch (those with proj_size or one output: 2.5.1). Each fixture is a directory with config.json,
 tokenizer.json, model.safetensors (weights rounded to the stored type first)
 and expected.json: versions, and per sequence its ids, the logits of all
 positions or the class scores, the top hidden states' last row and the final
@@ -25,7 +25,8 @@ LENGTHS = (1, 2, 5, 16, 17, 33)
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 DEFAULTS = dict(cell="lstm", nonlinearity="tanh", layers=1, directions=1,
                 head="lm", pooling="last", projection=0, tie=False, bias=True,
-                output_bias=True, dtype="F32", V=V, E=E, H=H, C=3, prefix=None)
+                output_bias=True, dtype="F32", V=V, E=E, H=H, C=3, prefix=None,
+                proj_size=0, module=False)
 CASES = {
     "elman-tanh": dict(cell="elman"),
     "elman-relu-2-bf16": dict(cell="elman", nonlinearity="relu", layers=2,
@@ -61,6 +62,20 @@ CASES = {
                                  pooling="mean"),
     "class-elman-max-projection": dict(head="classifier", cell="elman",
                                        pooling="max", projection=9),
+    "lstm-proj": dict(proj_size=7),
+    "lstm-proj-3-tied-f16": dict(proj_size=13, layers=3, tie=True,
+                                 dtype="F16"),
+    "lstm-proj-2-nobias": dict(proj_size=33, H=50, layers=2, bias=False),
+    "class-lstm-proj-mean-2": dict(head="classifier", proj_size=5, layers=2,
+                                   pooling="mean"),
+    "class-bi-lstm-proj-last-2": dict(head="classifier", proj_size=11, H=40,
+                                      directions=2, layers=2),
+    "class-bi-lstm-proj-max-3": dict(head="classifier", proj_size=16, H=17,
+                                     directions=2, layers=3, pooling="max",
+                                     projection=6, dtype="BF16"),
+    "class-lstm-one": dict(head="classifier", C=1, module=True),
+    "class-bi-gru-one-projection": dict(head="classifier", cell="gru", C=1,
+                                        directions=2, projection=5),
 }
 
 
@@ -71,11 +86,13 @@ class Net(nn.Module):
         kind = dict(elman=nn.RNN, lstm=nn.LSTM, gru=nn.GRU)[c["cell"]]
         extra = dict(nonlinearity=c["nonlinearity"]) \
             if c["cell"] == "elman" else {}
+        if c["proj_size"]:
+            extra["proj_size"] = c["proj_size"]
         self.embedding = nn.Embedding(c["V"], c["E"])
         self.rnn = kind(c["E"], c["H"], c["layers"], bias=c["bias"],
                         bidirectional=c["directions"] == 2, batch_first=True,
                         **extra)
-        width = c["H"] * c["directions"]
+        width = (c["proj_size"] or c["H"]) * c["directions"]
         if c["projection"]:
             self.projection = nn.Linear(width, c["projection"])
             width = c["projection"]
@@ -135,7 +152,8 @@ def config_of(c):
         out["tie_word_embeddings"] = True
     if c["head"] == "classifier":
         out["pooling"] = c["pooling"]
-        out["id2label"] = {str(i): f"label-{i}" for i in range(c["C"])}
+        out["id2label"] = {str(i): f"label-{i}"
+                           for i in range(max(c["C"], 2))}
     if c["prefix"]:
         out["tensor_prefix"] = c["prefix"]
     return out
@@ -159,7 +177,7 @@ def tensors_of(net, c):
     for name, t in net.named_parameters():
         part, rest = name.split(".", 1)
         if not (c["tie"] and name == "output.weight"):
-            out.append((prefix[part] + rest, t))
+            out.append(("module." * c["module"] + prefix[part] + rest, t))
     return out
 
 
@@ -221,7 +239,8 @@ def main():
                Path(__file__).parent / "rnn")
     torch.set_num_threads(1)
     for i, (name, case) in enumerate(CASES.items()):
-        make(name, case, out, 1000 + i)
+        if not sys.argv[2:] or name in sys.argv[2:]:
+            make(name, case, out, 1000 + i)
 
 
 if __name__ == "__main__":

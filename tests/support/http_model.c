@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "tests/support/http_model.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,9 +74,10 @@ static int write_config(const char *dir, const struct http_model *m)
 {
     char text[512];
     snprintf(text, sizeof text,
-             "{\"model_type\":\"rnn\",\"cell\":\"lstm\",\"vocab_size\":%d,"
+             "{\"model_type\":\"rnn\",\"cell\":%s,\"vocab_size\":%d,"
              "\"embedding_dim\":%d,\"hidden_size\":%d,\"num_layers\":%d,"
              "\"bidirectional\":%s,\"head\":\"%s\"%s}",
+             m->bad ? "\"elman\",\"nonlinearity\":\"relu\"" : "\"lstm\"",
              N_WORDS, m->hidden, m->hidden, m->layers ? m->layers : 1,
              m->bidirectional ? "true" : "false",
              m->classifier ? "classifier" : "lm",
@@ -116,25 +118,29 @@ static float *add_tensor(struct tensors *s, const char *name, int rows,
 static void add_layer(struct tensors *s, const struct http_model *m, int l,
                       int reverse)
 {
-    int H = m->hidden, in = l ? H * (1 + m->bidirectional) : H;
+    int H = m->hidden, GH = m->bad ? H : 4 * H,
+        in = l ? H * (1 + m->bidirectional) : H;
     double k = 1.0 / sqrt((double)H);
     const char *tail = reverse ? "_reverse" : "";
     char name[64];
     snprintf(name, sizeof name, "rnn.weight_ih_l%d%s", l, tail);
-    add_tensor(s, name, 4 * H, in, k);
+    add_tensor(s, name, GH, in, k);
     snprintf(name, sizeof name, "rnn.weight_hh_l%d%s", l, tail);
-    add_tensor(s, name, 4 * H, H, k);
+    add_tensor(s, name, GH, H, k);
     snprintf(name, sizeof name, "rnn.bias_ih_l%d%s", l, tail);
-    add_tensor(s, name, 4 * H, 0, k);
+    add_tensor(s, name, GH, 0, k);
     snprintf(name, sizeof name, "rnn.bias_hh_l%d%s", l, tail);
-    add_tensor(s, name, 4 * H, 0, k);
+    add_tensor(s, name, GH, 0, k);
 }
 
-static void poison(float *embedding, const struct http_model *m)
+/* Finite weights over which the first unit has no finite value: w [H] are its
+ * own, and each term is as large as it can be, and positive. */
+static void poison(float *embedding, const float *w, const struct http_model *m)
 {
-    for (int i = 0; m->bad && i < N_WORDS; i++)
-        if (!strcmp(vocabulary[i], m->bad))
-            embedding[(size_t)i * (size_t)m->hidden] = NAN;
+    size_t H = (size_t)m->hidden;
+    for (size_t i = 0; m->bad && i < N_WORDS; i++)
+        for (size_t k = 0; !strcmp(vocabulary[i], m->bad) && k < H; k++)
+            embedding[i * H + k] = copysignf(FLT_MAX, w[k]);
 }
 
 static int write_weights(const char *dir, const struct http_model *m)
@@ -154,7 +160,7 @@ static int write_weights(const char *dir, const struct http_model *m)
     float *bias = add_tensor(&s, "output.bias", out, 0, 0.1);
     int rc = -1;
     if (embedding && bias) {
-        poison(embedding, m);
+        poison(embedding, s.t[1].data, m);
         if (!m->classifier)
             bias[2] = -1000.0f; /* </s> */
         snprintf(path, sizeof path, "%s/model.safetensors", dir);

@@ -12,7 +12,8 @@ struct http_model {
     int layers;
     int bidirectional;
     int no_bos;      /* no begin token */
-    const char *bad; /* this word's embedding is NaN; NULL: none */
+    const char *bad; /* this word's answer is not finite (an Elman net with
+                        ReLU then); NULL: none */
 };
 
 /* http_model_make: write a checkpoint into the new folder `dir`. Language

@@ -13,7 +13,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/safetensors.h"
 
-#define MAX_TENSORS 80
+#define MAX_TENSORS 90
 
 struct maker {
     struct save_tensor t[MAX_TENSORS];
@@ -59,19 +59,23 @@ static void add_layers(struct maker *k, const struct rnn_shape *s)
     int GH = s->H * (strcmp(s->cell, "lstm") == 0  ? 4
                      : strcmp(s->cell, "gru") == 0 ? 3
                                                    : 1);
+    int R = s->R ? s->R : s->H;
     float scale = 1.0f / sqrtf((float)s->H);
     for (int l = 0; l < s->L; l++) {
         for (int d = 0; d < s->D; d++) {
             const char *end = d ? "_reverse" : "";
             char name[64];
             snprintf(name, sizeof name, "rnn.weight_ih_l%d%s", l, end);
-            add(k, name, GH, l ? s->D * s->H : s->E, scale);
+            add(k, name, GH, l ? s->D * R : s->E, scale);
             snprintf(name, sizeof name, "rnn.weight_hh_l%d%s", l, end);
-            add(k, name, GH, s->H, scale);
+            add(k, name, GH, R, scale);
             snprintf(name, sizeof name, "rnn.bias_ih_l%d%s", l, end);
             add(k, name, GH, 0, scale);
             snprintf(name, sizeof name, "rnn.bias_hh_l%d%s", l, end);
             add(k, name, GH, 0, scale);
+            snprintf(name, sizeof name, "rnn.weight_hr_l%d%s", l, end);
+            if (s->R)
+                add(k, name, R, s->H, scale);
         }
     }
 }
@@ -107,7 +111,7 @@ int rnn_random_write(const struct rnn_shape *s, uint64_t seed, char *dir)
     struct maker *k = mem_zalloc(sizeof *k);
     struct err e = ERR_INIT;
     char path[128];
-    int rc, width = s->P ? s->P : s->D * s->H;
+    int R = s->R ? s->R : s->H, rc, width = s->P ? s->P : s->D * R;
     float scale = 1.0f / sqrtf((float)s->H);
     snprintf(dir, 64, "/tmp/seqd-rnn-XXXXXX");
     if (!k || !mkdtemp(dir)) {
@@ -119,7 +123,7 @@ int rnn_random_write(const struct rnn_shape *s, uint64_t seed, char *dir)
     add(k, "embedding.weight", s->V, s->E, 1.0f);
     add_layers(k, s);
     if (s->P) {
-        add(k, "projection.weight", s->P, s->D * s->H, scale);
+        add(k, "projection.weight", s->P, s->D * R, scale);
         add(k, "projection.bias", s->P, 0, scale);
     }
     add(k, "output.weight", s->classifier ? s->C : s->V, width, scale);

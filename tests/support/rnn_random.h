@@ -15,6 +15,7 @@ struct rnn_shape {
     int classifier, C;
     const char *pooling; /* NULL: default */
     int P;
+    int R;    /* proj_size, 0: none */
     int bf16; /* store BF16 */
 };
 

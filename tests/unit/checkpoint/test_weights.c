@@ -69,6 +69,55 @@ static void test_weights_need_names_both_shapes(void **state)
     temp_dir_drop(f.dir);
 }
 
+static void test_weights_need_refuses_what_is_not_finite(void **state)
+{
+    struct folder f;
+    struct err e = ERR_INIT;
+    make_folder(&f);
+    values[77] = -INFINITY;
+    const struct save_tensor t[] = {
+        {"a", DT_BF16, 1, {100}, values},
+        {"b", DT_F32, 1, {77}, values},
+    };
+    assert_int_equal(safetensors_save(f.path, t, 2, NULL, 0, &e), 0);
+    struct weights *w = open_or_fail(&f);
+    for (int i = 0; i < 2; i++) { /* the second time, too */
+        err_clear(&e);
+        assert_non_null(weights_need(w, "b", 1, 77, 0, &e));
+        assert_null(weights_need(w, "a", 1, 100, 0, &e));
+        assert_int_equal(e.code, ERR_FORMAT);
+        assert_string_equal(e.msg, "m/model.safetensors: tensor 'a' holds a "
+                                   "number that is not finite");
+    }
+    weights_close(w);
+    temp_dir_drop(f.dir);
+}
+
+static void test_weights_take_a_wrappers_prefix_away(void **state)
+{
+    static const struct {
+        const char *a, *b, *first;
+    } row[] = {{"module.a", "module.b", "a"},
+               {"_orig_mod.module.a", "_orig_mod.module.b", "a"},
+               {"module.a", "b", "module.a"},
+               {"modules.a", "modules.b", "modules.a"},
+               {"module.module.a", "module.b", "module.a"}};
+    for (size_t i = 0; i < COUNT(row); i++) {
+        struct folder f;
+        struct err e = ERR_INIT;
+        make_folder(&f);
+        const struct save_tensor t[] = {{row[i].a, DT_F32, 1, {9}, values},
+                                        {row[i].b, DT_F32, 1, {9}, values}};
+        assert_int_equal(safetensors_save(f.path, t, 2, NULL, 0, &e), 0);
+        struct weights *w = open_or_fail(&f);
+        assert_string_equal(weights_at(w, 0)->name, row[i].first);
+        assert_ptr_equal(weights_find(w, row[i].first), weights_at(w, 0));
+        assert_ptr_equal(weights_find(w, row[i].a), weights_at(w, 0));
+        weights_close(w);
+        temp_dir_drop(f.dir);
+    }
+}
+
 static void test_weights_lists_and_finds(void **state)
 {
     struct folder f;
@@ -235,6 +284,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_need_names_both_shapes),
+        cmocka_unit_test(test_weights_need_refuses_what_is_not_finite),
+        cmocka_unit_test(test_weights_take_a_wrappers_prefix_away),
         cmocka_unit_test(test_weights_lists_and_finds),
         cmocka_unit_test(test_weights_digest_is_the_files),
         cmocka_unit_test(test_weights_overwritten_while_served),

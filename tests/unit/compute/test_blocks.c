@@ -2,6 +2,8 @@
  * does (tests/golden/make_blocks.py), at any position and alignment.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "engine/base/json.h"
 #include "engine/checkpoint/weights.h"
 #include "tests/support/unit.h"
@@ -97,6 +99,83 @@ static void test_blocks_read_any_part_of_a_row(void **state)
     json_free(all);
 }
 
+/* An infinite scale or offset is found in any block, wherever its halves lie;
+ * codes may be any bytes. */
+static void test_blocks_finite_looks_at_every_scale(void **state)
+{
+    static struct sample s;
+    static uint8_t bytes[MAX_VALUES * 2];
+    struct json *all = open_samples();
+    for (int d = DT_Q8_0; d < N_DTYPES; d++) {
+        load(all, (enum dtype)d, &s);
+        assert_true(s.t.bytes <= sizeof bytes);
+        assert_true(tensor_finite(&s.t));
+        size_t found = 0, size = dtype_block_bytes((enum dtype)d);
+        struct tensor t = s.t;
+        for (size_t at = 0; at + 1 < t.bytes; at++) {
+            float got[MAX_VALUES];
+            int bad = 0;
+            memcpy(bytes, s.t.data, t.bytes);
+            t.data = bytes;
+            bytes[at] = 0;
+            bytes[at + 1] = 0x7c | (bytes[at + 1] & 0x80); /* infinity */
+            tensor_read(&t, 0, s.n, got);
+            for (size_t i = 0; i < s.n; i++)
+                bad |= !isfinite(got[i]);
+            if (tensor_finite(&t) == bad)
+                fail_msg("%s: byte %zu of %zu", dtype_name((enum dtype)d), at,
+                         size);
+            found += (size_t)bad;
+        }
+        assert_true(found >= t.bytes / size);
+    }
+    json_free(all);
+}
+
+static void test_tensor_finite_of_plain_types(void **state)
+{
+    static const float f32[] = {0, -1, 3.4028235e38f, 1e-45f, 7};
+    static const double f64[] = {1, -3.4e38, 1e-300};
+    float f[19];
+    double v[3];
+    uint16_t h[21];
+    struct tensor t = {.name = "t", .n_dims = 1, .data = f};
+    for (int bad = 0; bad < 19; bad++) {
+        for (int i = 0; i < 19; i++)
+            f[i] = f32[i % 5];
+        t.dtype = DT_F32;
+        t.bytes = sizeof f;
+        assert_true(tensor_finite(&t));
+        f[bad] = bad % 2 ? -INFINITY : NAN;
+        assert_false(tensor_finite(&t));
+    }
+    t.data = h;
+    t.bytes = sizeof h;
+    for (int bad = 0; bad < 21; bad++) {
+        for (int i = 0; i < 21; i++)
+            h[i] = i % 2 ? 0x7bff : 0x83ff; /* the largest, a subnormal */
+        t.dtype = DT_F16;
+        assert_true(tensor_finite(&t));
+        h[bad] = bad % 2 ? 0x7c00 : 0xfe01;
+        assert_false(tensor_finite(&t));
+        t.dtype = DT_BF16; /* a number there */
+        assert_true(tensor_finite(&t));
+        h[bad] = bad % 2 ? 0xff80 : 0x7fc0;
+        assert_false(tensor_finite(&t));
+    }
+    t = (struct tensor){
+        .name = "t", .dtype = DT_F64, .data = v, .bytes = sizeof v};
+    memcpy(v, f64, sizeof v);
+    assert_true(tensor_finite(&t));
+    v[1] = 1e39; /* no float */
+    assert_false(tensor_finite(&t));
+    t.dtype = DT_I64;
+    assert_true(tensor_finite(&t));
+    t.bytes = 0;
+    t.dtype = DT_F32;
+    assert_true(tensor_finite(&t));
+}
+
 static void test_dtype_tables_know_blocks(void **state)
 {
     assert_int_equal(dtype_bytes(DT_F32), 4);
@@ -116,6 +195,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blocks_decode_bit_for_bit),
         cmocka_unit_test(test_blocks_read_any_part_of_a_row),
+        cmocka_unit_test(test_blocks_finite_looks_at_every_scale),
+        cmocka_unit_test(test_tensor_finite_of_plain_types),
         cmocka_unit_test(test_dtype_tables_know_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

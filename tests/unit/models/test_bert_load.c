@@ -18,13 +18,17 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
+#include "models/transformer/heads.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/extra_tensor.h"
 
 #define GOLDEN "tests/golden/bert/"
 
 /* A copy of a fixture in which `from` in one file is `to`. */
 static struct {
     char dir[64];
+    const char *extra, *ignore; /* a tensor more, --ignore-tensors */
+    const char *prefix;         /* in front of all names, or NULL */
 } t;
 
 static void path_of(char out[256], const char *dir, const char *file)
@@ -85,7 +89,16 @@ static int open_changed(const char *name, const char *file, const char *from,
     assert_int_equal(mkdir(sub, 0700), 0);
     for (int i = 0; i < N_FILES; i++)
         copy(name, files[i], file && !strcmp(file, files[i]) ? from : NULL, to);
-    int rc = rig_open(g, &bert_arch, t.dir, "generic", 1, 0, e);
+    if (t.extra || t.prefix) {
+        snprintf(sub, sizeof sub, GOLDEN "%s", name);
+        assert_int_equal(
+            extra_tensor_save(sub, t.dir, t.prefix ? t.prefix : "", t.extra),
+            0);
+        path_of(sub, t.dir, "1_Pooling");
+    }
+    struct engine_options options = {.ignore_tensors = t.ignore};
+    struct load_opts o = {.options = &options};
+    int rc = rig_open_with(g, &bert_arch, t.dir, "generic", 1, &o, e);
     for (int i = 0; i < N_FILES; i++) {
         char path[256];
         path_of(path, t.dir, files[i]);
@@ -125,7 +138,7 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
         {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 3",
          "layer.2"},
         {"bert-class", C, "hidden_layers\": 2", "hidden_layers\": 1",
-         "has a layer 1"},
+         "bert.encoder.layer.1."},
         {"bert-class", C, "\"2\": \"good\"", "\"5\": \"good\"", "id2label"},
         {"bert-class", C, ",\n    \"2\": \"good\"", "", "id2label"},
         {"bert-class-many", C, "multi_label_c", "x", "problem_type"},
@@ -157,7 +170,7 @@ static void test_bert_refuses_what_it_does_not_compute(void **state)
         {"electra-fill", C, "ForMaskedLM", "ForPreTraining",
          "ElectraForPreTraining"},
         {"albert-class-groups", C, "hidden_groups\": 2", "hidden_groups\": 1",
-         "has a layer 1"},
+         "layer_groups.1."},
         {"albert-class", C, "hidden_groups\": 1", "hidden_groups\": 2",
          "albert_layer_groups.1.albert_layers.0.attention.query"},
         {"albert-class", C, "hidden_groups\": 1", "hidden_groups\": 3",
@@ -215,6 +228,66 @@ static void test_bert_understands_what_is_left_out(void **state)
     }
 }
 
+static int open_more(const char *name, const char *extra, struct err *e)
+{
+    struct rig g;
+    t.extra = extra;
+    int rc = open_changed(name, NULL, NULL, NULL, &g, e);
+    t.extra = NULL;
+    if (rc == 0)
+        rig_close(&g);
+    return rc;
+}
+
+static void test_bert_refuses_a_tensor_that_nothing_reads(void **state)
+{
+    static const char *const bad[] = {
+        "classifier.1.weight", "fc1.weight", "norm.bias",
+        "bert.encoder.layer.0.attention.self.key.lora_A.weight"};
+    static const char *const names[] = {"bert-class", "bert-fill",
+                                        "bert-embed-mean", "distilbert-class",
+                                        "roberta-fill"};
+    struct err e;
+    (void)state;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            err_clear(&e);
+            if (open_more(names[k], bad[i], &e) == 0)
+                fail_msg("%s with %s is taken", names[k], bad[i]);
+            assert_int_equal(e.code, ERR_UNSUPPORTED);
+            if (!strstr(e.msg, bad[i]))
+                fail_msg("'%s' does not say '%s'", e.msg, bad[i]);
+        }
+    }
+    err_clear(&e);
+    t.ignore = "fc1.weight,fc1.bias";
+    if (open_more("bert-class", "fc1.weight", &e))
+        fail_msg("%s", e.msg);
+    t.ignore = NULL;
+}
+
+static void test_bert_leaves_buffers_and_other_heads(void **state)
+{
+    struct err e = ERR_INIT;
+    (void)state;
+    for (int i = 0; heads_ignored[i]; i++) {
+        char name[100];
+        snprintf(name, sizeof name, "bert.%s", heads_ignored[i]);
+        if (open_more("distilbert-class", name, &e) ||
+            open_more("roberta-embed-mean", name, &e))
+            fail_msg("%s", e.msg);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct rig g;
+        t.prefix = i ? "module." : "_orig_mod.";
+        if (open_changed(i ? "bert-fill" : "distilbert-class", NULL, NULL, NULL,
+                         &g, &e))
+            fail_msg("%s", e.msg);
+        rig_close(&g);
+        t.prefix = NULL;
+    }
+}
+
 static void test_bert_states_its_limits(void **state)
 {
     struct rig g;
@@ -242,6 +315,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bert_refuses_what_it_does_not_compute),
         cmocka_unit_test(test_bert_understands_what_is_left_out),
+        cmocka_unit_test(test_bert_refuses_a_tensor_that_nothing_reads),
+        cmocka_unit_test(test_bert_leaves_buffers_and_other_heads),
         cmocka_unit_test(test_bert_states_its_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,18 @@ static const struct rnn_shape class_max = {.cell = "elman",
                                            .classifier = 1,
                                            .C = 2,
                                            .pooling = "max"};
+static const struct rnn_shape lm_shrunk = {
+    .cell = "lstm", .V = 200, .E = 40, .H = 150, .L = 2, .D = 1, .R = 35};
+static const struct rnn_shape class_bi_shrunk = {.cell = "lstm",
+                                                 .V = 90,
+                                                 .E = 30,
+                                                 .H = 100,
+                                                 .L = 2,
+                                                 .D = 2,
+                                                 .R = 20,
+                                                 .classifier = 1,
+                                                 .C = 3,
+                                                 .pooling = "max"};
 static const struct rnn_shape class_bi = {.cell = "gru",
                                           .V = 90,
                                           .E = 30,
@@ -55,7 +67,8 @@ static const struct rnn_shape class_bi = {.cell = "gru",
                                           .C = 4,
                                           .pooling = "last"};
 static const struct rnn_shape *const shapes[] = {
-    &lm_lstm, &lm_gru_projection, &class_mean, &class_max, &class_bi};
+    &lm_lstm,   &lm_gru_projection, &class_mean, &class_max,
+    &lm_shrunk, &class_bi_shrunk,   &class_bi};
 struct work {
     struct rig g;
     struct rig_seq seq[MAX_ITEMS];
@@ -193,7 +206,9 @@ static void test_step_threads_and_batches_keep_the_bits(void **state)
 static void test_step_chunks_in_company_keep_the_bits(void **state)
 {
     (void)state;
-    for (size_t s = 0; s + 1 < sizeof shapes / sizeof *shapes; s++) {
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        if (shapes[s]->D == 2)
+            continue; /* comes in one piece */
         int at[MAX_ITEMS] = {0}, left = 1;
         open_shape(shapes[s]);
         open_work(&a, 1, 0);
@@ -280,12 +295,12 @@ static void test_step_row_that_is_not_finite_fails_alone(void **state)
     (void)state;
     for (int v = 0; v < 2; v++) {
         open_shape(&lm_lstm);
-        poison(17, lm_lstm.E, values[v]);
         for (int i = 0; i < MAX_ITEMS; i++)
             for (int k = 0; k < MAX_LEN; k++)
                 ids[i][k] = ids[i][k] == 17 ? 18 : ids[i][k];
         open_work(&a, 1, 0);
         open_work(&b, 2, 0);
+        poison(17, lm_lstm.E, values[v]); /* load would refuse it */
         run_alone(&a, 20);
         ids[9][0] = 17;
         for (int i = 0; i < 20; i++)

@@ -144,6 +144,8 @@ static const struct option rows[] = {
     {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
      "of the saved checkpoint"},
     {"--resume", OPT_BOOL(resume), "go on from the state in --out"},
+    {"--overwrite", OPT_BOOL(overwrite),
+     "replace the checkpoint that is in --out"},
     {"--save-minutes", OPT_REAL(save_minutes, "5", 0.01, 1e6),
      "write the training state this often"},
     {"--report-seconds", OPT_REAL(report_seconds, "10", 0.1, 1e6),

@@ -39,6 +39,9 @@ int save_config(const struct trainer *t, const char *dir, struct err *e)
     t->net.family->write(&t->net, t->tokenizer, &b);
     if (t->objective->labelled)
         add_labels(&b, &t->labels);
+    else if (t->say_record)
+        buf_addf(&b, ",\n  \"seqd_record\": \"%s\"",
+                 records_kind_name((enum record_kind)t->o.record));
     buf_add_str(&b, "\n}\n");
     int rc = save_file(dir, "config.json", &b, e);
     buf_fini(&b);

@@ -57,19 +57,36 @@ static void say_corpus(const struct trainer *t, const char *name,
                 100 * (double)c->unknown / (double)(c->n > 0 ? c->n : 1));
 }
 
+/* Labels and kind of record, where they are not given, are the data's. */
+static int look_at_data(struct trainer *t, struct err *e)
+{
+    enum record_kind kind = (enum record_kind)t->o.record;
+    if (t->objective->labelled)
+        return t->o.id2label != NULL
+                   ? labels_parse(&t->labels, t->o.id2label, e)
+                   : labels_find(&t->labels, t->o.data, e);
+    if (data_kind(t->o.data, &kind, e) != 0)
+        return -1;
+    t->say_record = t->o.record != RECORD_AUTO || kind != RECORD_LINE;
+    if (t->o.record == RECORD_AUTO && kind == RECORD_PARAGRAPH)
+        trainer_say(t, "the text is wrapped: lines are joined to paragraphs "
+                       "(--record line takes each line by itself)\n");
+    t->o.record = (int)kind;
+    return 0;
+}
+
 static int open_data(struct trainer *t, struct err *e)
 {
+    if (look_at_data(t, e) != 0)
+        return -1;
     struct data_format f = {.labelled = t->objective->labelled,
-                            .record = t->o.record,
+                            .record = (enum record_kind)t->o.record,
                             .max_len = t->o.max_len,
                             .reverse = t->o.reverse,
-                            .labels = &t->labels,
-                            .grow = t->o.id2label == NULL};
-    if (labels_parse(&t->labels, t->o.id2label, e) != 0 ||
-        open_tokenizer(t, &f, e) != 0 ||
+                            .labels = &t->labels};
+    if (open_tokenizer(t, &f, e) != 0 ||
         corpus_read(&t->train, t->o.data, &f, t->tokenizer, e) != 0)
         return -1;
-    f.grow = 0;
     if (corpus_read(&t->valid, t->o.valid, &f, t->tokenizer, e) != 0)
         return -1;
     trainer_say(t, "vocabulary: %d entries\n", tokenizer_size(t->tokenizer));

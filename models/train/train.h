@@ -67,6 +67,7 @@ struct trainer {
     struct buf vocab; /* tokenizer.json that is yet to be written */
     int out_fd;       /* --out, locked */
     struct labels labels;
+    int say_record; /* config.json says o.record */
     struct corpus train, valid;
     struct worker worker[OPTIM_MAX_WORKERS];
     int n_workers;
@@ -129,6 +130,9 @@ int resume_load(struct trainer *t, struct err *e);
 
 /* init.c: weights from other checkpoints. */
 int init_from(struct trainer *t, struct err *e);
+
+/* card.c: CARD.md. figures: what `seqd eval` says, or NULL. */
+int card_write(const struct trainer *t, const char *figures, struct err *e);
 
 /* curve.c */
 int curve_add(struct curve *c, const struct curve_point *p, struct err *e);

@@ -169,6 +169,10 @@ def test_train_cli_eval_is_seqd_eval(folder):
             r = run(*small(folder, out, "--arch", arch, "--record", record))
             assert r.returncode == 0, r.stderr
             figures = both(folder, out, "valid.txt")
+            # what the training says at its end is that number, too
+            said = [x for x in r.stderr.splitlines()
+                    if x.startswith("checkpoint: ")]
+            assert json.loads(said[0][12:]) == figures, (said, figures)
             own = record if record != "auto" else "paragraph"
             assert both(folder, out, "valid.txt", "--record", own) == figures
     # the file is too small to be seen as wrapped: the checkpoint knows

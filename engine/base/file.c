@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,4 +122,94 @@ int file_read_piped(const char *path, const char *label, size_t max,
 int file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
+}
+
+/* --- files that appear whole --- */
+
+static int cannot(const struct file_part *p, int why, struct err *e)
+{
+    return err_set(e, ERR_IO, "%s cannot be written: %s", p->path,
+                   strerror(why));
+}
+
+int file_part_open(struct file_part *p, const char *path, struct err *e)
+{
+    p->f = NULL;
+    if (strlen(path) >= sizeof p->path)
+        return err_set(e, ERR_INVALID, "a path of %zu bytes is too long",
+                       strlen(path));
+    snprintf(p->path, sizeof p->path, "%s", path);
+    snprintf(p->tmp, sizeof p->tmp, "%s.tmp-%ld", path, (long)getpid());
+    p->f = fopen(p->tmp, "wbe");
+    return p->f ? 0 : cannot(p, errno, e);
+}
+
+/* A name is durable when its directory is. File systems that cannot do that say
+ * EINVAL. */
+static int sync_dir(const char *path)
+{
+    char dir[FILE_PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+
+    snprintf(dir, sizeof dir, "%.*s", (int)n, path);
+    int fd = open(n       ? dir
+                  : slash ? "/"
+                          : ".",
+                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int rc = fsync(fd) && errno != EINVAL ? -1 : 0, why = errno;
+    close(fd);
+    errno = why;
+    return rc;
+}
+
+int file_part_commit(struct file_part *p, int ok, struct err *e)
+{
+    int bad = !ok, why = errno;
+
+    if (!bad && (fflush(p->f) || fsync(fileno(p->f)))) {
+        bad = 1;
+        why = errno;
+    }
+    if (fclose(p->f) && !bad) {
+        bad = 1;
+        why = errno;
+    }
+    p->f = NULL;
+    if (!bad && rename(p->tmp, p->path)) {
+        bad = 1;
+        why = errno;
+    }
+    if (bad) {
+        unlink(p->tmp);
+        return cannot(p, why, e);
+    }
+    return sync_dir(p->path) ? cannot(p, errno, e) : 0;
+}
+
+/* Is it NAME.tmp or NAME.tmp-PID? */
+static int is_part_of(const char *entry, const char *name)
+{
+    size_t n = strlen(name);
+
+    if (strncmp(entry, name, n) || strncmp(entry + n, ".tmp", 4))
+        return 0;
+    entry += n + 4;
+    return !*entry || (*entry == '-' && entry[1] &&
+                       strspn(entry + 1, "0123456789") == strlen(entry + 1));
+}
+
+int file_part_sweep(const char *dir, const char *name)
+{
+    DIR *d = opendir(dir);
+    int n = 0;
+
+    for (struct dirent *x; d && (x = readdir(d));)
+        if (is_part_of(x->d_name, name))
+            n += unlinkat(dirfd(d), x->d_name, 0) == 0;
+    if (d)
+        closedir(d);
+    return n;
 }

@@ -22,9 +22,9 @@ struct save_tensor {
     const float *data;
 };
 
-/* safetensors_save: write path atomically (temporary file, fsync, rename).
- * meta: n_meta pairs of key and value strings, may be NULL. ERR_IO, ERR_NOMEM.
- */
+/* safetensors_save: write path whole or not at all (engine/base/file.h).
+ * meta: n_meta pairs of key and value strings, may be NULL. ERR_INVALID,
+ * ERR_IO, ERR_NOMEM. */
 int safetensors_save(const char *path, const struct save_tensor *t, int n,
                      const char *const (*meta)[2], int n_meta, struct err *e);
 

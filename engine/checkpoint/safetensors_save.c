@@ -5,13 +5,11 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/checkpoint/safetensors.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/file.h"
 #include "engine/compute/dtype.h"
 
 #define BLOCK 4096 /* elements converted at a time */
@@ -116,39 +114,21 @@ static int write_data(FILE *f, const struct save_tensor *t)
     return 0;
 }
 
-/* Write the parts and make them durable; closes f. */
-static int write_file(FILE *f, const struct buf *h, const struct save_tensor *t,
-                      int n)
-{
-    int rc = fwrite(h->p, 1, h->len, f) == h->len ? 0 : -1;
-    for (int i = 0; i < n && rc == 0; i++)
-        rc = write_data(f, &t[i]);
-    if (rc == 0 && (fflush(f) || fsync(fileno(f))))
-        rc = -1;
-    return fclose(f) ? -1 : rc;
-}
-
 int safetensors_save(const char *path, const struct save_tensor *t, int n,
                      const char *const (*meta)[2], int n_meta, struct err *e)
 {
-    char tmp[PATH_MAX];
+    struct file_part p;
     struct buf h;
-    int len = snprintf(tmp, sizeof(tmp), "%s.tmp-%ld", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof(tmp))
-        return err_set(e, ERR_INVALID, "path too long");
+
     buf_init(&h, MAX_HEADER);
-    if (build_header(&h, t, n, meta, n_meta, e)) {
+    if (build_header(&h, t, n, meta, n_meta, e) ||
+        file_part_open(&p, path, e)) {
         buf_fini(&h);
         return -1;
     }
-    FILE *f = fopen(tmp, "wbe");
-    int rc = f ? write_file(f, &h, t, n) : -1;
+    int ok = fwrite(h.p, 1, h.len, p.f) == h.len;
+    for (int i = 0; i < n && ok; i++)
+        ok = write_data(p.f, &t[i]) == 0;
     buf_fini(&h);
-    if (rc == 0 && rename(tmp, path))
-        rc = -1;
-    if (rc) {
-        unlink(tmp);
-        return err_set(e, ERR_IO, "checkpoint cannot be written");
-    }
-    return 0;
+    return file_part_commit(&p, ok, e);
 }

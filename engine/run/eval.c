@@ -9,7 +9,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "engine/base/utf8.h"
+#include "engine/run/model.h"
 #include "engine/run/task/classify.h"
 #include "engine/run/task/score.h"
 
@@ -226,15 +226,6 @@ struct corpus_ids {
     int n_items, cap_items;
 };
 
-static int read_text(const char *path, struct buf *b, struct err *e)
-{
-    if (file_read_piped(path, "the data file", b->max, FILE_WAIT_FOREVER, &b->p,
-                        &b->len, e))
-        return -1;
-    b->cap = b->len + 1;
-    return 0;
-}
-
 static int grow(struct corpus_ids *c, int64_t more, struct err *e)
 {
     if (c->n + more > c->cap) {
@@ -258,30 +249,6 @@ static int grow(struct corpus_ids *c, int64_t more, struct err *e)
     return 0;
 }
 
-/* The label that begins the line, as the model names it or as its number; *n
- * is its length. -1: none. */
-static int label_of(const struct model_info *info, const char *s, size_t len,
-                    size_t *n)
-{
-    size_t k = 0;
-    int v = 0;
-
-    while (k < len && s[k] != ' ' && s[k] != '\t')
-        k++;
-    *n = k;
-    for (int i = 0; i < info->cols[OUT_CLASS]; i++)
-        if (strlen(info->labels[i]) == k && !memcmp(info->labels[i], s, k))
-            return i;
-    if (k < 1 || k > 4 || k == len)
-        return -1;
-    for (size_t i = 0; i < k; i++) {
-        if (s[i] < '0' || s[i] > '9')
-            return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return v < info->cols[OUT_CLASS] ? v : -1;
-}
-
 /* Keep the first tokens of a long text, and what ends it. */
 static void cut_item(const struct tokenizer *t, struct token_list *l, int max)
 {
@@ -294,22 +261,39 @@ static void cut_item(const struct tokenizer *t, struct token_list *l, int max)
     }
 }
 
-/* One text: behind the others, with `frame` (-1: none) after it. */
-static int add_text(struct corpus_ids *c, struct model *m, const char *s,
-                    size_t n, int label, int32_t frame, struct err *e)
+struct reader {
+    struct corpus_ids c;
+    struct model *m;
+    int labelled, max_len;
+    int32_t frame; /* after each text, -1: none */
+};
+
+/* One text: behind the others, with the frame after it. */
+static int add_text(void *arg, const struct record *x, struct err *e)
 {
-    const struct tokenizer *t = model_tokenizer(m);
+    struct reader *r = arg;
+    struct corpus_ids *c = &r->c;
+    const struct model_info *info = model_get_info(r->m);
+    const struct tokenizer *t = model_tokenizer(r->m);
     struct token_list list = {0};
-    int rc = tokenizer_encode(t, s, n, label >= 0 ? TOK_ADD_SPECIAL : 0,
-                              INT32_MAX, &list, e);
+    int n_labels = info->cols[OUT_CLASS], label = -1;
+
+    if (r->labelled) {
+        label = records_label(info->labels, n_labels, x->label, x->n_label);
+        if (label < 0)
+            return records_no_label(info->labels, n_labels, x, e);
+    }
+    int rc =
+        tokenizer_encode(t, x->text, x->n, r->labelled ? TOK_ADD_SPECIAL : 0,
+                         INT32_MAX, &list, e);
     rc = rc ? rc : grow(c, (int64_t)list.n + 1, e);
-    if (rc == 0 && label >= 0)
-        cut_item(t, &list, model_max_tokens(m, PORT_TARGET));
+    if (rc == 0 && r->labelled)
+        cut_item(t, &list, r->max_len);
     for (int i = 0; i < list.n && rc == 0; i++)
         c->ids[c->n++] = list.v[i].id;
     if (rc == 0 && list.n > 0) {
-        if (frame >= 0)
-            c->ids[c->n++] = frame;
+        if (r->frame >= 0)
+            c->ids[c->n++] = r->frame;
         c->label[c->n_items++] = label;
         c->start[c->n_items] = c->n;
     }
@@ -317,72 +301,88 @@ static int add_text(struct corpus_ids *c, struct model *m, const char *s,
     return rc;
 }
 
-static int add_lines(struct corpus_ids *c, struct model *m,
-                     const struct buf *text, int labelled, struct err *e)
+/* How the files are cut: as asked, as the checkpoint was trained (its trainer
+ * says so), as the first file looks. Sub-words: files as they are. */
+static enum record_kind kind_of(const struct model *m, const char *text,
+                                size_t n, enum record_kind kind)
 {
-    const struct model_info *info = model_get_info(m);
-    int32_t frame = labelled ? -1 : tokenizer_eos(model_tokenizer(m));
-    const char *p = text->p, *end = text->p + text->len;
+    const struct hparams *h = checkpoint_hparams(m->checkpoint, NULL);
+    const char *name = NULL;
 
-    if (frame >= 0)
-        c->ids[c->n++] = frame;
-    for (long long line = 1; p < end; line++) {
-        const char *lf = memchr(p, '\n', (size_t)(end - p));
-        size_t len = (size_t)((lf ? lf : end) - p), skip = 0;
-        int label = labelled ? label_of(info, p, len, &skip) : -1;
-        if (!utf8_valid(p, len))
-            return err_set(e, ERR_FORMAT, "line %lld is not UTF-8", line);
-        if (labelled && len > 0 && label < 0) {
-            return err_set(e, ERR_FORMAT,
-                           "line %lld: no label of the model before the text",
-                           line);
-        }
-        skip += skip > 0 && skip < len;
-        if (len > skip && add_text(c, m, p + skip, len - skip, label, frame, e))
-            return -1;
-        p += len + 1;
+    if (kind != RECORD_AUTO)
+        return kind;
+    if (tokenizer_level(m->tokenizer) == TOK_LEVEL_SUBWORD)
+        return RECORD_WHOLE;
+    int said = h && hparams_has(h, "seqd_record") &&
+                       hparams_string(h, "seqd_record", &name, NULL) == 0
+                   ? records_kind_find(name)
+                   : -1;
+    return said > RECORD_AUTO ? (enum record_kind)said
+                              : records_kind(kind, text, n);
+}
+
+static int read_file(struct reader *r, const char *path, enum record_kind *kind,
+                     struct err *e)
+{
+    char *text = NULL;
+    size_t n = 0;
+    int rc = file_read_piped(path, path, MAX_FILE_BYTES, FILE_WAIT_FOREVER,
+                             &text, &n, e);
+
+    if (rc == 0 && n == 0)
+        rc = err_set(e, ERR_FORMAT, "%s: the file is empty", path);
+    if (rc == 0) {
+        *kind = r->labelled ? RECORD_LINE : kind_of(r->m, text, n, *kind);
+        rc = records_each(path, text, n, *kind, r->labelled, add_text, r, e);
     }
-    return 0;
+    mem_free(text);
+    return rc;
 }
 
-static int read_corpus(struct corpus_ids *c, struct model *m,
-                       const struct buf *text, struct err *e)
+static int read_files(struct reader *r, const char *const *paths, int n,
+                      const struct eval_options *o, struct err *e)
 {
-    int labelled = model_can(m, &task_classify);
-    int words = tokenizer_level(model_tokenizer(m)) != TOK_LEVEL_SUBWORD;
+    int most = model_max_tokens(r->m, PORT_TARGET);
+    enum record_kind kind = o->record;
+    int rc = grow(&r->c, 1, e);
 
-    if (grow(c, 1, e))
-        return -1;
-    c->start[0] = 0;
-    if (labelled || words)
-        return add_lines(c, m, text, labelled, e);
-    if (!utf8_valid(text->p, text->len))
-        return err_set(e, ERR_FORMAT, "the data file is not UTF-8");
-    return add_text(c, m, text->p, text->len, -1, -1, e);
+    r->max_len = o->max_len > 0 && o->max_len < most ? o->max_len : most;
+    r->labelled = model_can(r->m, &task_classify);
+    r->frame =
+        r->labelled || tokenizer_level(r->m->tokenizer) == TOK_LEVEL_SUBWORD
+            ? -1
+            : tokenizer_eos(r->m->tokenizer);
+    if (rc == 0) {
+        r->c.start[0] = 0;
+        if (r->frame >= 0)
+            r->c.ids[r->c.n++] = r->frame;
+    }
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = read_file(r, paths[i], &kind, e);
+    if (rc == 0 && r->c.n_items == 0)
+        rc = err_set(e, ERR_FORMAT, "%s: no texts", paths[0]);
+    if (o->used)
+        *o->used = kind;
+    return rc;
 }
 
-int eval_file(struct engine *g, struct model *m, const char *path,
-              const struct eval_options *o, struct buf *out, struct err *e)
+int eval_files(struct engine *g, struct model *m, const char *const *paths,
+               int n, const struct eval_options *o, struct buf *out,
+               struct err *e)
 {
-    struct corpus_ids c = {0};
-    struct buf text;
+    struct reader r = {.m = m};
 
-    buf_init(&text, MAX_FILE_BYTES);
-    int rc = model_tokenizer(m)
-                 ? read_text(path, &text, e)
-                 : err_set(e, ERR_UNSUPPORTED, "the model reads no text");
-    if (rc == 0 && text.len == 0)
-        rc = err_set(e, ERR_FORMAT, "the data file is empty");
-    rc = rc ? rc : read_corpus(&c, m, &text, e);
-    buf_fini(&text);
-    if (rc == 0 && model_can(m, &task_classify)) {
-        struct eval_items d = {c.ids, c.start, c.label, c.n_items};
+    if (!model_tokenizer(m))
+        return err_set(e, ERR_UNSUPPORTED, "the model reads no text");
+    int rc = read_files(&r, paths, n, o, e);
+    if (rc == 0 && r.labelled) {
+        struct eval_items d = {r.c.ids, r.c.start, r.c.label, r.c.n_items};
         rc = eval_items(g, m, &d, o, out, e);
     } else if (rc == 0) {
-        rc = eval_stream(g, m, c.ids, c.n, o, out, e);
+        rc = eval_stream(g, m, r.c.ids, r.c.n, o, out, e);
     }
-    mem_free(c.ids);
-    mem_free(c.start);
-    mem_free(c.label);
+    mem_free(r.c.ids);
+    mem_free(r.c.start);
+    mem_free(r.c.label);
     return rc;
 }

@@ -17,6 +17,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/run/engine.h"
+#include "engine/text/records.h"
 
 /* Texts as tokens, one after the other: text i is ids[start[i]] ..
  * ids[start[i + 1] - 1], its label one of the model's. */
@@ -34,6 +35,9 @@ struct eval_options {
     int64_t window;     /* as eval_score's; 0: the model's context length, if
                            it has one */
     int64_t max_tokens; /* of the data, 0: all */
+    enum record_kind record;
+    enum record_kind *used; /* out: what RECORD_AUTO was; may be NULL */
+    int max_len; /* tokens of a labelled text, 0: what the model takes */
     eval_progress *progress;
     void *ctx;
 };
@@ -58,11 +62,15 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
 int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
                const struct eval_options *o, struct buf *out, struct err *e);
 
-/* eval_file: the text of a file. A sub-word model scores it as it stands, a
- * model of words or characters its lines, with the end token around each (as
- * it was trained); a classifier takes lines of a label (its name or number), a
- * space or tab, and a text. Besides: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT. */
-int eval_file(struct engine *g, struct model *m, const char *path,
-              const struct eval_options *o, struct buf *out, struct err *e);
+/* eval_files: the texts of files (engine/text/records.h), one after the other.
+ * A language model of words or characters scores them with the end token
+ * around each, as it was trained; RECORD_AUTO is what config.json's
+ * "seqd_record" says, else what the first file looks like. A sub-word model
+ * scores files as they stand unless a kind is given. A classifier takes
+ * labelled ones, of its labels' names or numbers. Besides: ERR_NOT_FOUND,
+ * ERR_IO, ERR_FORMAT, with file and line. */
+int eval_files(struct engine *g, struct model *m, const char *const *paths,
+               int n, const struct eval_options *o, struct buf *out,
+               struct err *e);
 
 #endif

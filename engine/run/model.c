@@ -64,32 +64,34 @@ static const char *main_dtype(const struct weights *w)
     return dtype_name((enum dtype)most);
 }
 
-/* Tokens that are never offered: unknown and special ones but the end (a
- * masked word is not the end either), and columns that the tokenizer has no
- * entry for. */
-static int list_forbidden(struct model *m, struct err *e)
+/* What becomes of a token of the output: 0 text; 1 never drawn: unknown and
+ * special ones (of a masked word the end, too) and columns that the tokenizer
+ * has no entry for; 2 special ones that end a text: drawn, never shown. */
+static int token_use(const struct model *m, int32_t id)
 {
     int ends = !m->info.state.port[PORT_TARGET].whole;
-    int V = m->info.cols[OUT_LOGITS], n_tok = tokenizer_size(m->tokenizer);
-    int32_t unk = tokenizer_unk(m->tokenizer);
+    int out = id >= tokenizer_size(m->tokenizer) ||
+              id == tokenizer_unk(m->tokenizer) ||
+              tokenizer_is_special(m->tokenizer, id);
 
-    for (int pass = 0; pass < 2; pass++) {
-        int n = 0;
-        for (int32_t id = 0; id < V; id++) {
-            int out = id >= n_tok || id == unk ||
-                      tokenizer_is_special(m->tokenizer, id);
-            if (out && !(ends && tokenizer_is_end(m->tokenizer, id))) {
-                if (pass == 1)
-                    m->forbid[n] = id;
-                n++;
-            }
-        }
-        if (pass == 0) {
-            m->forbid = mem_array((size_t)n, sizeof *m->forbid);
-            if (!m->forbid)
-                return err_nomem(e);
-        }
-        m->n_forbid = n;
+    return !out ? 0 : ends && tokenizer_is_end(m->tokenizer, id) ? 2 : 1;
+}
+
+/* Those of use 1, then those of use 2. */
+static int list_forbidden(struct model *m, struct err *e)
+{
+    int V = m->info.cols[OUT_LOGITS], n[3] = {0};
+
+    for (int32_t id = 0; id < V; id++)
+        n[token_use(m, id)]++;
+    m->forbid = mem_array((size_t)n[1] + (size_t)n[2], sizeof *m->forbid);
+    if (!m->forbid)
+        return err_nomem(e);
+    for (int use = 1; use <= 2; use++) {
+        for (int32_t id = 0; id < V; id++)
+            if (token_use(m, id) == use)
+                m->forbid[m->n_unseen++] = id;
+        m->n_forbid = use == 1 ? m->n_unseen : m->n_forbid;
     }
     return 0;
 }

@@ -30,8 +30,9 @@ struct model {
     double load_seconds;
     int max_tokens[MAX_PORTS]; /* input limits of an item */
     int n_ids;                 /* ids 0..n_ids-1 may be input */
-    int32_t *forbid;           /* [n_forbid] ids that are never offered */
-    int n_forbid;
+    int32_t *forbid; /* [n_unseen] ids that are never shown; the first n_forbid
+                        are never drawn, the rest are special ends of text */
+    int n_forbid, n_unseen;
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
     _Atomic size_t memory;
     pthread_t warm_thread;

@@ -3,12 +3,15 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/data.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "engine/base/utf8.h"
+
+#define DATA_MAX_BYTES ((size_t)4 << 30) /* of a file */
+#define MANY_LABELS 8                    /* more of them want two texts each */
 
 int labels_parse(struct labels *l, const char *text, struct err *e)
 {
@@ -33,123 +36,176 @@ void labels_fini(struct labels *l)
     l->n = 0;
 }
 
+static int add_label(struct labels *l, const char *s, size_t n, struct err *e)
+{
+    if (l->n == DATA_MAX_LABELS)
+        return err_set(e, ERR_FORMAT, "more than %d different labels",
+                       DATA_MAX_LABELS);
+    l->name[l->n] = mem_strndup(s, n);
+    return l->name[l->n++] == NULL ? (l->n--, err_nomem(e)) : 0;
+}
+
 /* The number of a label: its place among the names, or the number itself. */
-static int label_of(const struct data_format *f, const char *s, size_t n)
+static int label_of(const struct data_format *f, const struct record *r,
+                    int *label, struct err *e)
 {
-    struct labels *l = f->labels;
-    int v = 0;
-    for (int i = 0; i < l->n; i++)
-        if (strlen(l->name[i]) == n && memcmp(l->name[i], s, n) == 0)
-            return i;
-    if (n == 0 || n > 4)
+    const struct labels *l = f->labels;
+    *label =
+        records_label((const char *const *)l->name, l->n, r->label, r->n_label);
+    return *label >= 0
+               ? 0
+               : records_no_label((const char *const *)l->name, l->n, r, e);
+}
+
+char *data_first_file(const char *files, size_t *n, double *share,
+                      struct err *e)
+{
+    *n = strcspn(files, ",");
+    *share = 1;
+    char *path = mem_strndup(files, *n), *stop;
+    if (path == NULL) {
+        err_nomem(e);
+        return NULL;
+    }
+    char *colon = strrchr(path, ':');
+    double v = colon != NULL ? strtod(colon + 1, &stop) : 0;
+    if (colon != NULL && stop > colon + 1 && *stop == '\0' && v > 0 && v <= 1) {
+        *share = v;
+        *colon = '\0';
+    }
+    return path;
+}
+
+int data_kind(const char *files, enum record_kind *kind, struct err *e)
+{
+    char *text = NULL;
+    double share;
+    size_t n;
+    if (*kind != RECORD_AUTO)
+        return 0;
+    char *path = data_first_file(files, &n, &share, e);
+    if (path == NULL)
         return -1;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < '0' || s[i] > '9')
-            return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    if (v >= DATA_MAX_LABELS || (v >= l->n && !f->grow))
-        return -1;
-    while (l->n <= v) {
-        char name[16];
-        snprintf(name, sizeof name, "%d", l->n);
-        l->name[l->n] = mem_strdup(name);
-        if (l->name[l->n] == NULL)
-            return -1;
-        l->n++;
-    }
-    return v;
+    int rc = file_read(path, path, DATA_MAX_BYTES, &text, &n, e);
+    if (rc == 0)
+        *kind = records_kind(*kind, text, n);
+    mem_free(text);
+    mem_free(path);
+    return rc;
 }
 
-/* End of the record that starts at p: the line's, that of the last line before
- * a blank one, or the file's. *next is where the next record starts. */
-static const char *record_end(const char *p, const char *end, int record,
-                              const char **next)
+struct each {
+    data_fn *fn;
+    void *arg;
+    int file;
+};
+
+static int each_record(void *arg, const struct record *r, struct err *e)
 {
-    const char *last = p;
-    if (record == RECORD_WHOLE)
-        return *next = end;
-    for (;;) {
-        const char *lf = memchr(p, '\n', (size_t)(end - p));
-        last = lf == NULL ? end : lf;
-        p = lf == NULL ? end : lf + 1;
-        *next = p;
-        if (record == RECORD_LINE || p == end || *p == '\n')
-            return last;
-    }
+    const struct each *x = arg;
+    return x->fn(x->arg, x->file, r, e);
 }
 
-static int each_record(const char *path, const char *p, const char *end,
-                       int file, int record, data_fn *fn, void *arg,
-                       struct err *e)
+int data_each(const char *files, const struct data_format *f, double *share,
+              int *n_files, data_fn *fn, void *arg, struct err *e)
 {
-    int64_t line = 1;
-    while (p < end) {
-        if (record == RECORD_BLANK && *p == '\n') {
-            p++;
-            line++;
-            continue;
-        }
-        const char *next, *stop = record_end(p, end, record, &next);
-        size_t n = (size_t)(stop - p);
-        if (!utf8_valid(p, n))
-            return err_set(e, ERR_FORMAT, "%s: line %lld is not UTF-8", path,
-                           (long long)line);
-        struct err inner = ERR_INIT;
-        if (n > 0 && fn(arg, file, line, p, n, &inner) != 0)
-            return err_set(e, inner.code, "%s: line %lld: %s", path,
-                           (long long)line, inner.msg);
-        for (; p < next; p++)
-            line += *p == '\n';
-    }
-    return 0;
-}
-
-size_t data_label(const char *text, size_t n)
-{
-    size_t k = 0;
-    while (k < n && text[k] != ' ' && text[k] != '\t')
-        k++;
-    return k;
-}
-
-int data_each(const char *files, int record, double *share, int *n_files,
-              data_fn *fn, void *arg, struct err *e)
-{
+    struct each x = {fn, arg, 0};
     int rc = 0;
-    *n_files = 0;
-    while (rc == 0 && *files != '\0') {
-        size_t n = strcspn(files, ",");
-        char *path = mem_strndup(files, n);
-        if (path == NULL)
-            return err_nomem(e);
-        if (*n_files == DATA_MAX_FILES) {
-            mem_free(path);
+    for (*n_files = 0; rc == 0 && *files != '\0'; *n_files = ++x.file) {
+        char *text = NULL;
+        size_t size, n;
+        if (x.file == DATA_MAX_FILES)
             return err_set(e, ERR_TOO_LARGE, "more than %d files",
                            DATA_MAX_FILES);
-        }
-        share[*n_files] = 1;
-        char *colon = strrchr(path, ':'), *stop;
-        double v = colon != NULL ? strtod(colon + 1, &stop) : 0;
-        if (colon != NULL && stop > colon + 1 && *stop == '\0' && v > 0 &&
-            v <= 1) {
-            share[*n_files] = v;
-            *colon = '\0';
-        }
-        char *text = NULL;
-        size_t size;
-        rc = file_read_piped(path, path, (size_t)4 << 30, FILE_WAIT_FOREVER,
-                             &text, &size, e);
+        char *path = data_first_file(files, &n, &share[x.file], e);
+        if (path == NULL)
+            return -1;
+        rc = file_read(path, path, DATA_MAX_BYTES, &text, &size, e);
         if (rc == 0)
-            rc = each_record(path, text, text + size, *n_files, record, fn, arg,
-                             e);
+            rc = records_each(path, text, size, f->record, f->labelled,
+                              each_record, &x, e);
         mem_free(text);
         mem_free(path);
-        *n_files += 1;
         files += n + (files[n] == ',');
     }
     return rc;
 }
+
+/* --- labels that the data has --- */
+
+struct finder {
+    struct labels *l;
+    int64_t n_records;
+    int numbers;     /* all of them so far */
+    int most_number; /* the largest */
+};
+
+static int number_of(const char *s, size_t n)
+{
+    int v = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (n > 4 || s[i] < '0' || s[i] > '9')
+            return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v;
+}
+
+static int find_label(void *arg, int file, const struct record *r,
+                      struct err *e)
+{
+    struct finder *f = arg;
+    int v = number_of(r->label, r->n_label);
+    (void)file;
+    f->n_records++;
+    f->numbers = f->numbers && v >= 0 && v < DATA_MAX_LABELS;
+    f->most_number = v > f->most_number ? v : f->most_number;
+    for (int i = 0; i < f->l->n; i++)
+        if (strlen(f->l->name[i]) == r->n_label &&
+            memcmp(f->l->name[i], r->label, r->n_label) == 0)
+            return 0;
+    return add_label(f->l, r->label, r->n_label, e);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Labels 0 to the largest number, also those that no text has. */
+static int name_numbers(struct labels *l, int most, struct err *e)
+{
+    char name[16];
+    int rc = 0;
+    labels_fini(l);
+    for (int i = 0; i <= most && rc == 0; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        rc = add_label(l, name, strlen(name), e);
+    }
+    return rc;
+}
+
+int labels_find(struct labels *l, const char *files, struct err *e)
+{
+    struct data_format f = {.labelled = 1};
+    struct finder x = {.l = l, .numbers = 1, .most_number = -1};
+    double share[DATA_MAX_FILES];
+    int n_files;
+    if (data_each(files, &f, share, &n_files, find_label, &x, e) != 0)
+        return -1;
+    if (x.numbers)
+        return name_numbers(l, x.most_number, e);
+    if (l->n > MANY_LABELS && l->n > x.n_records / 2)
+        return err_set(e, ERR_FORMAT,
+                       "%s: %d different first words in %lld lines are no "
+                       "labels: expected a label, a space or tab, and a text "
+                       "in each line, or a header that names both columns",
+                       files, l->n, (long long)x.n_records);
+    qsort(l->name, (size_t)l->n, sizeof *l->name, by_name);
+    return 0;
+}
+
+/* --- records --- */
 
 struct reader {
     struct corpus *c;
@@ -183,28 +239,20 @@ static int grow_corpus(struct corpus *c, int more, struct err *e)
     return 0;
 }
 
-static int add_record(void *arg, int file, int64_t line, const char *text,
-                      size_t n, struct err *e)
+static int add_record(void *arg, int file, const struct record *x,
+                      struct err *e)
 {
     struct reader *r = arg;
     struct corpus *c = r->c;
     int label = 0;
-    (void)line;
-    if (r->f->labelled) {
-        size_t k = data_label(text, n);
-        label = k < n ? label_of(r->f, text, k) : -1;
-        if (label < 0)
-            return err_set(e, ERR_FORMAT,
-                           "no label of the list before the "
-                           "text");
-        text += k + 1;
-        n -= k + 1;
-    }
+    if (r->f->labelled && label_of(r->f, x, &label, e) != 0)
+        return -1;
     r->list.n = 0;
     r->list.n_unknown = 0;
     unsigned flags =
         r->f->labelled && tokenizer_add_bos(r->t) ? TOK_ADD_SPECIAL : 0u;
-    if (tokenizer_encode(r->t, text, n, flags, INT32_MAX, &r->list, e) != 0)
+    if (tokenizer_encode(r->t, x->text, x->n, flags, INT32_MAX, &r->list, e) !=
+        0)
         return -1;
     int m = r->list.n;
     if (r->f->labelled && m > r->f->max_len)
@@ -233,8 +281,7 @@ int corpus_read(struct corpus *c, const char *files,
 {
     struct reader r = {.c = c, .f = f, .t = t};
     memset(c, 0, sizeof *c);
-    int rc = data_each(files, f->labelled ? RECORD_LINE : f->record, c->share,
-                       &c->n_files, add_record, &r, e);
+    int rc = data_each(files, f, c->share, &c->n_files, add_record, &r, e);
     token_list_fini(&r.list);
     if (rc == 0 && c->n_records == 0)
         rc = err_set(e, ERR_FORMAT, "%s: no records", files);

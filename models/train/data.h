@@ -11,6 +11,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/base/rng.h"
+#include "engine/text/records.h"
 #include "engine/text/tokenizer.h"
 #include "models/train/train_options.h"
 
@@ -23,6 +24,9 @@ struct labels {
 };
 /* labels_parse: "negative,positive". */
 int labels_parse(struct labels *l, const char *text, struct err *e);
+/* labels_find: those of the files: 0 to the largest if all are numbers, else
+ * their names by bytes. ERR_FORMAT also when they look like no labels. */
+int labels_find(struct labels *l, const char *files, struct err *e);
 void labels_fini(struct labels *l);
 
 struct corpus {
@@ -39,13 +43,12 @@ struct corpus {
 
 /* How files are cut into records. */
 struct data_format {
-    int labelled;          /* label, space or tab, text */
-    int masked;            /* the vocabulary has an entry for masked tokens */
-    int record;            /* RECORD_LINE ... */
-    int max_len;           /* labelled: tokens kept */
-    int reverse;           /* not labelled: each record from its end */
-    struct labels *labels; /* labelled; grows with numeric labels */
-    int grow;              /* new numeric labels may appear */
+    int labelled;            /* records have labels */
+    int masked;              /* the vocabulary has an entry for masked tokens */
+    enum record_kind record; /* of what is not labelled */
+    int max_len;             /* labelled: tokens kept */
+    int reverse;             /* not labelled: each record from its end */
+    struct labels *labels;   /* labelled */
 };
 
 /* corpus_read: files "A,B:0.3". The message of an error names file and line.
@@ -75,11 +78,14 @@ int vocab_build(const struct options *o, const struct data_format *f,
                 struct buf *out, struct err *e);
 
 /* data_each: fn for every record of the files, with file index and share. */
-typedef int data_fn(void *arg, int file, int64_t line, const char *text,
-                    size_t n, struct err *e);
-int data_each(const char *files, int record, double *share, int *n_files,
-              data_fn *fn, void *arg, struct err *e);
-/* data_label: length of the label that a labelled record begins with. */
-size_t data_label(const char *text, size_t n);
+typedef int data_fn(void *arg, int file, const struct record *r, struct err *e);
+int data_each(const char *files, const struct data_format *f, double *share,
+              int *n_files, data_fn *fn, void *arg, struct err *e);
+/* data_first_file: the first of files "A,B:0.3": its path (mem_free), the bytes
+ * that it takes there, and the share of its records. NULL: ERR_NOMEM. */
+char *data_first_file(const char *files, size_t *n, double *share,
+                      struct err *e);
+/* data_kind: what RECORD_AUTO is for the first of the files. */
+int data_kind(const char *files, enum record_kind *kind, struct err *e);
 
 #endif

@@ -147,7 +147,7 @@ static int validate(struct trainer *t, double lr, struct err *e)
                 right ? "accuracy" : "perplexity", right ? 4 : 2,
                 right ? p.accuracy : exp(nll),
                 t->at.since_best == 0 ? "  best" : "");
-    return curve_write(t, e);
+    return curve_write(t, e) != 0 ? -1 : card_write(t, NULL, e);
 }
 
 /* Learning rates of what came from --init, by epoch. */

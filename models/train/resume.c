@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
@@ -71,7 +72,8 @@ static int move_blocks(struct trainer *t, FILE *f, move_fn *move)
 
 int resume_save(struct trainer *t, struct err *e)
 {
-    char path[4096], part[4100];
+    char path[FILE_PATH_BYTES];
+    struct file_part p;
     struct head h = head_of(t);
     struct progress at = t->at;
     uint8_t flags[N_FLAGS] = {0};
@@ -80,18 +82,14 @@ int resume_save(struct trainer *t, struct err *e)
     for (int i = 0; i < t->net.n_tensors; i++)
         flags[i] = (uint8_t)t->net.t[i].from_start;
     snprintf(path, sizeof path, "%s/state.bin", t->o.out);
-    snprintf(part, sizeof part, "%s.tmp", path);
-    FILE *f = fopen(part, "wb");
-    if (f == NULL)
-        return err_set(e, ERR_IO, "%s cannot be written", path);
+    if (file_part_open(&p, path, e) != 0)
+        return -1;
+    FILE *f = p.f;
     int bad = put(f, &h, sizeof h) != 0 || put(f, flags, sizeof flags) != 0 ||
               put(f, &at, sizeof at) != 0 ||
               put(f, t->curve.v, (size_t)h.n_curve * sizeof *t->curve.v) != 0 ||
               move_blocks(t, f, put) != 0;
-    bad |= fclose(f) != 0;
-    if (bad || rename(part, path) != 0)
-        return err_set(e, ERR_IO, "%s cannot be written", path);
-    return 0;
+    return file_part_commit(&p, !bad, e);
 }
 
 static int check_head(const struct trainer *t, const struct head *h,
@@ -140,7 +138,7 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
 
 int resume_load(struct trainer *t, struct err *e)
 {
-    char path[4096];
+    char path[FILE_PATH_BYTES];
     snprintf(path, sizeof path, "%s/state.bin", t->o.out);
     FILE *f = fopen(path, "rb");
     if (f == NULL)

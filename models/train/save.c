@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
-#include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/checkpoint/safetensors.h"
 #include "models/train/train.h"
@@ -11,18 +11,15 @@
 int save_file(const char *dir, const char *name, const struct buf *b,
               struct err *e)
 {
-    char path[4096], part[4100];
+    char path[FILE_PATH_BYTES];
+    struct file_part p;
     if (b->failed)
         return err_nomem(e);
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    snprintf(part, sizeof part, "%s.tmp", path);
-    FILE *f = fopen(part, "wbe");
-    int bad = f == NULL || fwrite(b->p, 1, b->len, f) != b->len ||
-              fflush(f) != 0 || fsync(fileno(f)) != 0;
-    bad |= f != NULL && fclose(f) != 0;
-    if (bad || rename(part, path) != 0)
-        return err_set(e, ERR_IO, "%s cannot be written", path);
-    return 0;
+    if (file_part_open(&p, path, e) != 0)
+        return -1;
+    int ok = fwrite(b->p, 1, b->len, p.f) == b->len;
+    return file_part_commit(&p, ok, e);
 }
 
 static void add_labels(struct buf *b, const struct labels *l)
@@ -42,6 +39,9 @@ int save_config(const struct trainer *t, const char *dir, struct err *e)
     t->net.family->write(&t->net, t->tokenizer, &b);
     if (t->objective->labelled)
         add_labels(&b, &t->labels);
+    else if (t->say_record)
+        buf_addf(&b, ",\n  \"seqd_record\": \"%s\"",
+                 records_kind_name((enum record_kind)t->o.record));
     buf_add_str(&b, "\n}\n");
     int rc = save_file(dir, "config.json", &b, e);
     buf_fini(&b);
@@ -53,7 +53,7 @@ int save_weights(const struct trainer *t, const real *w, const char *dir,
 {
     static const enum dtype dtypes[] = {DT_F32, DT_BF16, DT_F16};
     struct save_tensor s[NET_MAX_TENSORS];
-    char path[4096];
+    char path[FILE_PATH_BYTES];
     float *f = mem_floats(t->net.n);
     if (f == NULL)
         return err_nomem(e);

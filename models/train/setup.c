@@ -1,9 +1,6 @@
 /* setup: opens what lasts for a whole training (train.h).
  *
  * SPDX-License-Identifier: MIT */
-#include <errno.h>
-#include <sys/stat.h>
-
 #include "engine/base/clock.h"
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
@@ -26,29 +23,30 @@ static int copy_vocab(const struct options *o, struct buf *b, struct err *e)
     return rc;
 }
 
+/* The tokenizer of a training that goes on is in --out; that of a new one is
+ * kept as text until there is nothing left to refuse (write_new). */
 static int open_tokenizer(struct trainer *t, const struct data_format *f,
                           struct err *e)
 {
     struct checkpoint *out;
-    struct buf b;
     int rc;
-    if (!t->o.resume) {
-        buf_init(&b, (size_t)1 << 28);
-        if (t->o.vocab_from != NULL)
-            rc = copy_vocab(&t->o, &b, e);
-        else
-            rc = vocab_build(&t->o, f, &b, e);
-        if (rc == 0)
-            rc = save_file(t->o.out, "tokenizer.json", &b, e);
-        buf_fini(&b);
-        if (rc != 0)
+    if (t->o.resume) {
+        if (checkpoint_open(t->o.out, "tokenizer", &out, e) != 0)
             return -1;
+        rc = tokenizer_open(out, &t->tokenizer, e);
+        checkpoint_close(out);
+        return rc;
     }
-    if (checkpoint_open(t->o.out, "tokenizer", &out, e) != 0)
-        return -1;
-    rc = tokenizer_open(out, &t->tokenizer, e);
-    checkpoint_close(out);
-    return rc;
+    buf_init(&t->vocab, (size_t)1 << 28);
+    if (t->o.vocab_from != NULL)
+        rc = copy_vocab(&t->o, &t->vocab, e);
+    else
+        rc = vocab_build(&t->o, f, &t->vocab, e);
+    if (rc == 0 && t->vocab.failed)
+        rc = err_nomem(e);
+    return rc != 0 ? rc
+                   : tokenizer_parse(t->vocab.p, t->vocab.len, "tokenizer",
+                                     &t->tokenizer, e);
 }
 
 static void say_corpus(const struct trainer *t, const char *name,
@@ -59,20 +57,37 @@ static void say_corpus(const struct trainer *t, const char *name,
                 100 * (double)c->unknown / (double)(c->n > 0 ? c->n : 1));
 }
 
+/* Labels and kind of record, where they are not given, are the data's. */
+static int look_at_data(struct trainer *t, struct err *e)
+{
+    enum record_kind kind = (enum record_kind)t->o.record;
+    if (t->objective->labelled)
+        return t->o.id2label != NULL
+                   ? labels_parse(&t->labels, t->o.id2label, e)
+                   : labels_find(&t->labels, t->o.data, e);
+    if (data_kind(t->o.data, &kind, e) != 0)
+        return -1;
+    t->say_record = t->o.record != RECORD_AUTO || kind != RECORD_LINE;
+    if (t->o.record == RECORD_AUTO && kind == RECORD_PARAGRAPH)
+        trainer_say(t, "the text is wrapped: lines are joined to paragraphs "
+                       "(--record line takes each line by itself)\n");
+    t->o.record = (int)kind;
+    return 0;
+}
+
 static int open_data(struct trainer *t, struct err *e)
 {
+    if (look_at_data(t, e) != 0)
+        return -1;
     struct data_format f = {.labelled = t->objective->labelled,
                             .masked = t->objective == &masked_model,
-                            .record = t->o.record,
+                            .record = (enum record_kind)t->o.record,
                             .max_len = t->o.max_len,
                             .reverse = t->o.reverse,
-                            .labels = &t->labels,
-                            .grow = t->o.id2label == NULL};
-    if (labels_parse(&t->labels, t->o.id2label, e) != 0 ||
-        open_tokenizer(t, &f, e) != 0 ||
+                            .labels = &t->labels};
+    if (open_tokenizer(t, &f, e) != 0 ||
         corpus_read(&t->train, t->o.data, &f, t->tokenizer, e) != 0)
         return -1;
-    f.grow = 0;
     if (corpus_read(&t->valid, t->o.valid, &f, t->tokenizer, e) != 0)
         return -1;
     trainer_say(t, "vocabulary: %d entries\n", tokenizer_size(t->tokenizer));
@@ -189,10 +204,22 @@ static int open_weights(struct trainer *t, struct err *e)
     return t->o.resume ? 0 : init_from(t, e);
 }
 
+/* What a checkpoint has beside its weights, in place of what was there. */
+static int write_new(struct trainer *t, struct err *e)
+{
+    if (t->o.overwrite && outdir_clear(t, e) != 0)
+        return -1;
+    if (save_file(t->o.out, "tokenizer.json", &t->vocab, e) != 0)
+        return -1;
+    buf_fini(&t->vocab);
+    return save_config(t, t->o.out, e);
+}
+
 int trainer_open(struct trainer *t, const struct options *o, struct err *e)
 {
     memset(t, 0, sizeof *t);
     t->o = *o;
+    t->out_fd = -1;
     t->objective = trainables[o->arch]->objective(o);
     t->n_workers = count_workers(o);
     t->at.best = 1e30;
@@ -200,17 +227,16 @@ int trainer_open(struct trainer *t, const struct options *o, struct err *e)
     t->started_us = clock_now_us();
     if (o->data == NULL || o->valid == NULL || o->out == NULL)
         return err_set(e, ERR_INVALID, "train needs --data, --valid and --out");
-    if (mkdir(o->out, 0777) != 0 && errno != EEXIST)
-        return err_set(e, ERR_IO, "%s cannot be made", o->out);
-    if (blas_open(&t->blas, e) != 0 || open_data(t, e) != 0 ||
-        plan(t, e) != 0 || open_weights(t, e) != 0 || open_optim(t, e) != 0 ||
-        open_noise(t, e) != 0 || open_workers(t, e) != 0)
+    if (outdir_open(t, e) != 0 || blas_open(&t->blas, e) != 0 ||
+        open_data(t, e) != 0 || plan(t, e) != 0 || open_weights(t, e) != 0 ||
+        open_optim(t, e) != 0 || open_noise(t, e) != 0 ||
+        open_workers(t, e) != 0)
         return -1;
     trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
                 t->net.name, t->net.n, t->n_workers, t->blas.core, REAL_NAME);
     if (o->resume)
         return resume_load(t, e);
-    return save_config(t, o->out, e);
+    return write_new(t, e);
 }
 
 void trainer_close(struct trainer *t)
@@ -231,5 +257,7 @@ void trainer_close(struct trainer *t)
     mem_free(t->curve.v);
     if (t->tokenizer != NULL)
         tokenizer_close(t->tokenizer);
+    buf_fini(&t->vocab);
     blas_close(&t->blas);
+    outdir_close(t);
 }

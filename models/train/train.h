@@ -64,7 +64,10 @@ struct trainer {
     struct blas blas;
     struct pool *pool;
     struct tokenizer *tokenizer;
+    struct buf vocab; /* tokenizer.json that is yet to be written */
+    int out_fd;       /* --out, locked */
     struct labels labels;
+    int say_record; /* config.json says o.record */
     struct corpus train, valid;
     struct worker worker[OPTIM_MAX_WORKERS];
     int n_workers;
@@ -104,6 +107,15 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows);
 int trainer_validate(struct trainer *t, const struct corpus *c, real *w,
                      struct score_sum *s, struct err *e);
 
+/* outdir.c: --out. outdir_open makes it if need be, takes it for this run and
+ * removes what runs that were killed left half-written. ERR_IO, ERR_BUSY
+ * (another run has it), ERR_INVALID (a checkpoint that is neither resumed nor
+ * overwritten). */
+int outdir_open(struct trainer *t, struct err *e);
+/* outdir_clear: remove the old checkpoint. */
+int outdir_clear(const struct trainer *t, struct err *e);
+void outdir_close(struct trainer *t);
+
 /* save.c */
 int save_config(const struct trainer *t, const char *dir, struct err *e);
 int save_weights(const struct trainer *t, const real *w, const char *dir,
@@ -118,6 +130,9 @@ int resume_load(struct trainer *t, struct err *e);
 
 /* init.c: weights from other checkpoints. */
 int init_from(struct trainer *t, struct err *e);
+
+/* card.c: CARD.md. figures: what `seqd eval` says, or NULL. */
+int card_write(const struct trainer *t, const char *figures, struct err *e);
 
 /* curve.c */
 int curve_add(struct curve *c, const struct curve_point *p, struct err *e);

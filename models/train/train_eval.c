@@ -8,79 +8,62 @@
 #include "models/registry.h"
 #include "models/train/data.h"
 
-static int eval_lm(struct engine *g, struct model *m, const struct corpus *c,
-                   struct buf *out, struct err *e)
-{
-    const struct tokenizer *tok = model_tokenizer(m);
-    int32_t *order = mem_array((size_t)c->n_records, sizeof *order);
-    int32_t *stream = NULL;
-    int64_t n = 0;
-    struct eval_options o = {0};
-    if (order == NULL)
-        return err_nomem(e);
-    int n_order = corpus_order(c, 0, NULL, order);
-    int rc =
-        corpus_stream(c, order, n_order, tokenizer_eos(tok), &stream, &n, e);
-    mem_free(order);
-    if (rc == 0)
-        rc = eval_stream(g, m, stream, n, &o, out, e);
-    mem_free(stream);
-    return rc;
-}
+#define MAX_ITEM_TOKENS (1 << 20)
 
-static int eval_classifier(struct engine *g, struct model *m,
-                           const struct corpus *c, struct buf *out,
-                           struct err *e)
+/* "A,B:0.3" as paths; all of each file counts. */
+static int split_paths(const char *files, char **path, int *n, struct err *e)
 {
-    struct eval_items d = {c->ids, c->start, c->label, c->n_records};
-    struct eval_options o = {0};
-    return eval_items(g, m, &d, &o, out, e);
+    double share;
+    size_t k;
+    for (*n = 0; *files != '\0'; files += k + (files[k] == ',')) {
+        if (*n == DATA_MAX_FILES)
+            return err_set(e, ERR_TOO_LARGE, "more than %d files",
+                           DATA_MAX_FILES);
+        path[*n] = data_first_file(files, &k, &share, e);
+        if (path[*n] == NULL)
+            return -1;
+        *n += 1;
+    }
+    return *n > 0 ? 0 : err_set(e, ERR_INVALID, "--data names no file");
 }
 
 static int eval_model(struct engine *g, struct model *m,
-                      const struct options *o, struct buf *out, struct err *e)
+                      const struct options *o, const char *data,
+                      struct buf *out, struct err *e)
 {
-    const struct model_info *info = model_get_info(m);
-    struct labels labels = {.n = 0};
-    struct corpus c;
-    struct data_format f = {.labelled = info->cols[OUT_CLASS] > 0,
-                            .record = o->record,
-                            .max_len = o->max_len,
-                            .labels = &labels};
-    int rc = 0;
-    if (model_tokenizer(m) == NULL)
-        return err_set(e, ERR_UNSUPPORTED, "the checkpoint has no tokenizer");
-    for (int i = 0; i < info->cols[OUT_CLASS] && rc == 0; i++) {
-        labels.name[i] = mem_strdup(info->labels[i]);
-        rc = labels.name[i] != NULL ? 0 : err_nomem(e);
-        labels.n += rc == 0;
-    }
+    char *path[DATA_MAX_FILES];
+    int n = 0;
+    struct eval_options eo = {.record = (enum record_kind)o->record,
+                              .max_len = o->cut ? o->max_len : 0};
+    int rc = split_paths(data, path, &n, e);
     if (rc == 0)
-        rc = corpus_read(&c, o->data, &f, model_tokenizer(m), e);
-    if (rc == 0) {
-        rc = f.labelled ? eval_classifier(g, m, &c, out, e)
-                        : eval_lm(g, m, &c, out, e);
-        corpus_fini(&c);
-    }
-    labels_fini(&labels);
+        rc = eval_files(g, m, (const char *const *)path, n, &eo, out, e);
+    for (int i = 0; i < n; i++)
+        mem_free(path[i]);
     return rc;
 }
 
 int eval_run(const struct options *o, struct buf *out, struct err *e)
 {
+    if (o->model == NULL || o->data == NULL)
+        return err_set(e, ERR_INVALID, "eval needs --model and --data");
+    return eval_checkpoint(o, o->model, o->data, out, e);
+}
+
+int eval_checkpoint(const struct options *o, const char *model,
+                    const char *data, struct buf *out, struct err *e)
+{
     struct engine_options eo = o->engine;
     struct engine *g = NULL;
     struct model *m = NULL;
-    if (o->model == NULL || o->data == NULL)
-        return err_set(e, ERR_INVALID, "eval needs --model and --data");
-    eo.max_item_tokens = 1 << 20;
+    eo.max_item_tokens = MAX_ITEM_TOKENS;
     int rc = engine_open(&eo, registry_archs, &g, e);
     if (rc == 0)
-        rc = engine_load(g, "eval", o->model, e);
+        rc = engine_load(g, "eval", model, e);
     if (rc == 0)
         rc = engine_model(g, "eval", NULL, &m, e);
     if (rc == 0)
-        rc = eval_model(g, m, o, out, e);
+        rc = eval_model(g, m, o, data, out, e);
     if (m != NULL)
         model_release(m);
     if (g != NULL)

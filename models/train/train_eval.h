@@ -8,11 +8,11 @@
 #include "engine/base/buf.h"
 #include "models/train/train_options.h"
 
-/* eval_run: one line of JSON into out. Language models: tokens, nats,
- * perplexity, unk_share (of the tokens scored). The records are framed by the
- * end token as in training and scored as one text. Classifiers: items,
- * accuracy, nll (nats), ece (expected calibration error over 15 equal bins;
- * Guo et al. 2017). */
+/* eval_run: one line of JSON into out, that of `seqd eval` (engine/run/eval.h)
+ * for the same files. */
 int eval_run(const struct options *o, struct buf *out, struct err *e);
+/* eval_checkpoint: the same for a checkpoint and files that o does not name. */
+int eval_checkpoint(const struct options *o, const char *model,
+                    const char *data, struct buf *out, struct err *e);
 
 #endif

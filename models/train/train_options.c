@@ -32,14 +32,16 @@ static const struct option rows[] = {
      "entries rarer than this are left out"},
     {"--vocab-from", OPT_TEXT(vocab_from, NULL),
      "take the tokenizer.json of this directory"},
-    {"--record", OPT_CHOICE(record, "line", "line|blank|whole"),
-     "lm: a record is a line, what stands between blank lines, or the file"},
+    {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
+     "lm: a record is a line, a paragraph whose lines are joined, what stands "
+     "between blank lines as it is, or the file; auto: paragraphs where the "
+     "training text is wrapped, else lines"},
     {"--shuffle", OPT_INT(shuffle, "0", 0, 1),
      "lm: new order of the records in each epoch"},
     {"--reverse", OPT_BOOL(reverse),
      "lm: read each record from its end, to start a second direction from"},
     {"--max-len", OPT_INT(max_len, "256", 1, 100000),
-     "classifier: cut texts to this many tokens"},
+     "classifier: cut texts to this many tokens; eval: only if it is given"},
     {.kind = OPTION_SECTION, .help = "Net"},
     {"--arch", OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert"),
      "recurrent; Transformer decoder (lm); Transformer encoder (classifier; "
@@ -144,6 +146,8 @@ static const struct option rows[] = {
     {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
      "of the saved checkpoint"},
     {"--resume", OPT_BOOL(resume), "go on from the state in --out"},
+    {"--overwrite", OPT_BOOL(overwrite),
+     "replace the checkpoint that is in --out"},
     {"--save-minutes", OPT_REAL(save_minutes, "5", 0.01, 1e6),
      "write the training state this often"},
     {"--report-seconds", OPT_REAL(report_seconds, "10", 0.1, 1e6),
@@ -211,6 +215,8 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
     memset(o, 0, sizeof *o);
     int rc = options_parse(&train_table, o, argc, argv, e);
     o->threads = o->engine.n_threads;
+    for (int i = 1; i < argc; i++)
+        o->cut |= strncmp(argv[i], "--max-len", 9) == 0;
     if (rc < 0)
         return -1;
     if (rc > 0 || argc < 2)

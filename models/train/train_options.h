@@ -11,6 +11,7 @@
 
 #include "engine/base/err.h"
 #include "engine/run/engine_options.h"
+#include "engine/text/records.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
 enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
@@ -20,7 +21,6 @@ enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
 enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
 enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL };
 enum { TOKENIZER_ENGLISH, TOKENIZER_WHITESPACE, TOKENIZER_CHARACTERS };
-enum { RECORD_LINE, RECORD_BLANK, RECORD_WHOLE };
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
@@ -48,10 +48,11 @@ struct options {
     int softmax, samples, noise, average, average_from;
     double noise_power, average_decay;
     /* run */
-    int seed, precision, resume;
+    int seed, precision, resume, overwrite;
     int threads; /* the engine's: workers of a training, too */
     double save_minutes, report_seconds;
     struct engine_options engine;
+    int cut;   /* not an option: --max-len was given */
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 

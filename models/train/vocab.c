@@ -15,7 +15,6 @@ struct piece {
 
 struct counter {
     struct tokenizer_spec spec;
-    const struct data_format *f;
     struct buf text;
     struct piece *piece;
     int n, cap;
@@ -91,19 +90,12 @@ static int count_piece(void *arg, const char *s, size_t n, uint32_t start,
     return 0;
 }
 
-static int count_record(void *arg, int file, int64_t line, const char *text,
-                        size_t n, struct err *e)
+static int count_record(void *arg, int file, const struct record *r,
+                        struct err *e)
 {
     struct counter *c = arg;
     (void)file;
-    (void)line;
-    if (c->f->labelled) {
-        size_t k = data_label(text, n);
-        k += k < n;
-        text += k;
-        n -= k;
-    }
-    if (tokenizer_split(&c->spec, text, n, count_piece, c, e) != 0)
+    if (tokenizer_split(&c->spec, r->text, r->n, count_piece, c, e) != 0)
         return -1;
     return c->failed ? err_nomem(e) : 0;
 }
@@ -160,8 +152,7 @@ int vocab_build(const struct options *o, const struct data_format *f,
                                              "seqd-characters"};
     double share[DATA_MAX_FILES];
     int n_files;
-    struct counter c = {.f = f,
-                        .spec = {.normalizer = normalizer[o->tokenizer],
+    struct counter c = {.spec = {.normalizer = normalizer[o->tokenizer],
                                  .lowercase = o->lowercase,
                                  .unk = "<unk>",
                                  .bos = "</s>",
@@ -169,8 +160,7 @@ int vocab_build(const struct options *o, const struct data_format *f,
                                  .mask = f->masked ? "<mask>" : NULL,
                                  .add_bos = !f->labelled}};
     buf_init(&c.text, (size_t)1 << 30);
-    int rc = data_each(o->data, f->labelled ? RECORD_LINE : f->record, share,
-                       &n_files, count_record, &c, e);
+    int rc = data_each(o->data, f, share, &n_files, count_record, &c, e);
     if (rc == 0) {
         struct ranked *r = mem_array((size_t)c.n + 1, sizeof *r);
         const char **entry = mem_array((size_t)c.n + 3, sizeof *entry);

@@ -16,6 +16,7 @@
 
 struct eval_args {
     const char *model, *data;
+    int record;
     struct eval_options eval;
     struct engine_options engine;
 };
@@ -27,7 +28,14 @@ static const struct option rows[] = {
      "directory of a checkpoint, or a .gguf file"},
     {"--data", OPTION_NEEDED | OPT_TEXT(data, "FILE"),
      "text; a classifier's has a label, a space or tab and a text in each "
-     "line"},
+     "line, or is CSV or TSV with a header"},
+    {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
+     "what is scored as one text: a line, a paragraph whose lines are joined, "
+     "what stands between blank lines as it is, the file; auto: as the "
+     "checkpoint was trained, else paragraphs where the text is wrapped and "
+     "lines where not"},
+    {"--max-len", OPT_INT(eval.max_len, NULL, 1, 1 << 30),
+     "classifier: cut texts to this many tokens; else as many as it takes"},
     {"--window", OPT_INT(eval.window, NULL, 1, 1 << 30),
      "score in pieces of so many tokens; else as many as the model takes"},
     {"--max-tokens", OPT_INT(eval.max_tokens, NULL, 1, 1LL << 40),
@@ -68,6 +76,9 @@ static int run(struct eval_args *a, const struct model_arch *const *archs,
     struct report r = {clock_now_us(), clock_now_us(), isatty(2)};
     a->eval.progress = tell;
     a->eval.ctx = &r;
+    enum record_kind used = RECORD_LINE;
+    a->eval.record = (enum record_kind)a->record;
+    a->eval.used = &used;
     struct engine *g = NULL;
     struct model *m = NULL;
     int rc = engine_open(&a->engine, archs, &g, e);
@@ -76,7 +87,11 @@ static int run(struct eval_args *a, const struct model_arch *const *archs,
     if (rc == 0)
         rc = engine_model(g, "eval", NULL, &m, e);
     if (rc == 0)
-        rc = eval_file(g, m, a->data, &a->eval, out, e);
+        rc = eval_files(g, m, &a->data, 1, &a->eval, out, e);
+    if (rc == 0 && a->record == RECORD_AUTO && used == RECORD_PARAGRAPH)
+        fputs("lines are joined to paragraphs (--record line takes each line "
+              "by itself)\n",
+              stderr);
     if (r.terminal && r.told_us > r.begun_us)
         fputc('\n', stderr);
     model_release(m);

@@ -83,14 +83,15 @@ static void test_predict_offers_all_but_unknown_and_special(void **state)
     char path[64];
     post("/predict", "{\"input\":\"the old man\",\"top_k\":1000}", &a);
     assert_string_equal(answer_text(&a, "model"), "words");
-    /* 64 entries, without <unk> and <s>; the end is offered. */
-    assert_int_equal(json_size(answer_at(&a, "data.0.predictions")), 62);
-    for (int i = 0; i < 62; i++) {
+    /* 64 entries, without <unk>, <s> and </s> */
+    assert_int_equal(json_size(answer_at(&a, "data.0.predictions")), 61);
+    for (int i = 0; i < 61; i++) {
         snprintf(path, sizeof path, "data.0.predictions.%d", i);
         const struct json *p = answer_at(&a, path);
         double prob = json_number(json_at(p, "prob"));
         const char *text = json_string(json_at(p, "text"));
-        assert_true(strcmp(text, "<unk>") && strcmp(text, "<s>"));
+        assert_true(strcmp(text, "<unk>") && strcmp(text, "<s>") &&
+                    strcmp(text, "</s>"));
         assert_true(prob <= last);
         if (prob > 0)
             assert_true(fabs(log(prob) - json_number(json_at(p, "logprob"))) <
@@ -419,7 +420,7 @@ static void test_a_large_answer_arrives_whole(void **state)
     memcpy(body + n, "]}", 3);
     post("/predict", body, &a);
     assert_int_equal(json_size(answer_at(&a, "data")), 200);
-    assert_int_equal(json_size(answer_at(&a, "data.199.predictions")), 62);
+    assert_int_equal(json_size(answer_at(&a, "data.199.predictions")), 61);
     assert_true(answer_number(&a, "data.199.index") == 199);
     answer_free(&a);
 }

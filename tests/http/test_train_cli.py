@@ -5,12 +5,15 @@ lines.
 
 SPDX-License-Identifier: MIT
 """
+import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 import urllib.request
@@ -121,6 +124,146 @@ def test_train_cli_masked_model_fills_in_a_word_when_served(folder):
             {"input": "the <mask> sees the zebra .", "top_k": 5})
     words = {p["text"] for p in a["data"][0]["predictions"]}
     assert words == {"cat", "dog", "bird", "fox", "hen"}, words
+
+
+def write_book(path, seed, paragraphs):
+    """Paragraphs of a small grammar, wrapped at 68 columns, CRLF."""
+    rng = random.Random(seed)
+    nouns = ["cat", "dog", "bird", "fox", "hen", "old man", "river"]
+    with open(path, "w", newline="\r\n") as f:
+        for _ in range(paragraphs):
+            text = " ".join(
+                f"The {rng.choice(nouns)} sees the {rng.choice(nouns)} near "
+                f"the {rng.choice(nouns)}." for _ in range(6))
+            f.write("\n".join(textwrap.wrap(text, 68)) + "\n\n")
+
+
+def small(folder, out, *more):
+    return ["train", "--data", folder + "/train.txt", "--valid",
+            folder + "/valid.txt", "--out", f"{folder}/{out}", "--embedding",
+            "16", "--hidden", "16", "--heads", "2", "--batch", "8", "--bptt",
+            "16", "--context", "32", "--threads", "1", "--epochs", "3", *more]
+
+
+def predict(folder, model, text):
+    port = folder + "/port"
+    child = subprocess.Popen([SEQD, "--model", "m=" + model, "--port", "0",
+                              "--port-file", port], stderr=subprocess.DEVNULL)
+    body = json.dumps({"input": text, "top_k": 1000}).encode()
+    try:
+        for _ in range(400):
+            try:
+                with open(port) as f:
+                    url = f"http://127.0.0.1:{int(f.read())}/predict"
+                with urllib.request.urlopen(
+                        urllib.request.Request(url, body), timeout=30) as r:
+                    return json.load(r)
+            except (OSError, ValueError):
+                assert child.poll() is None
+                time.sleep(0.05)
+        raise AssertionError("not ready in time")
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(timeout=30)
+
+
+def test_train_cli_joins_the_lines_of_a_wrapped_book(folder):
+    write_book(folder + "/train.txt", 1, 120)
+    write_book(folder + "/valid.txt", 2, 6)
+    r = run(*small(folder, "book"))
+    assert r.returncode == 0, r.stderr
+    assert "lines are joined to paragraphs (--record line" in r.stderr
+    assert "training: 120 records" in r.stderr, r.stderr
+    assert "validation: 6 records" in r.stderr, r.stderr
+    r = run(*small(folder, "lines", "--record", "line"))
+    assert r.returncode == 0 and "joined" not in r.stderr, r.stderr
+    assert "training: 120 records" not in r.stderr
+    # no special token of the vocabulary is offered
+    with open(folder + "/book/tokenizer.json") as f:
+        tokenizer = json.load(f)
+    special = {t["content"] for t in tokenizer["added_tokens"]}
+    assert special == {"<unk>", "</s>"}
+    offered = {p["text"] for p in predict(folder, folder + "/book", "The cat")
+               ["data"][0]["predictions"]}
+    assert offered == set(tokenizer["model"]["vocab"]) - special
+
+
+def both(folder, model, data, *more):
+    """The line of `seqd eval` and of `seqd-train eval`: one and the same."""
+    args = ["eval", "--model", f"{folder}/{model}", "--data",
+            f"{folder}/{data}", *more]
+    ours = run(*args)
+    theirs = subprocess.run([SEQD, *args], capture_output=True, text=True,
+                            timeout=120)
+    assert ours.returncode == 0, ours.stderr
+    assert theirs.returncode == 0, theirs.stderr
+    assert ours.stdout == theirs.stdout, (ours.stdout, theirs.stdout)
+    return json.loads(ours.stdout)
+
+
+def test_train_cli_eval_is_seqd_eval(folder):
+    write_book(folder + "/train.txt", 1, 120)
+    write_book(folder + "/valid.txt", 2, 6)
+    for arch in ("rnn", "gpt2"):
+        for record in ("auto", "line", "blank", "whole"):
+            out = f"{arch}-{record}"
+            r = run(*small(folder, out, "--arch", arch, "--record", record))
+            assert r.returncode == 0, r.stderr
+            figures = both(folder, out, "valid.txt")
+            # what the training says at its end is that number, too
+            said = [x for x in r.stderr.splitlines()
+                    if x.startswith("checkpoint: ")]
+            assert json.loads(said[0][12:]) == figures, (said, figures)
+            own = record if record != "auto" else "paragraph"
+            assert both(folder, out, "valid.txt", "--record", own) == figures
+    # the file is too small to be seen as wrapped: the checkpoint knows
+    assert (both(folder, "rnn-auto", "valid.txt")["tokens"] !=
+            both(folder, "rnn-line", "valid.txt")["tokens"])
+
+
+def test_train_cli_reads_tables_and_finds_labels(folder):
+    rng = random.Random(3)
+    for name, n in (("train", 300), ("valid", 40)):
+        with open(f"{folder}/{name}.csv", "w", newline="") as f:
+            w = csv.writer(f)
+            w.writerow(["id", "Review", "Sentiment"])
+            for i in range(n):
+                word, label = rng.choice([("good", "up"), ("bad", "down"),
+                                          ("so, so", "flat")])
+                w.writerow([i, f'it is "{word}",\nsay I' + " yes" * (i % 5),
+                            label])
+    args = ["train", "--task", "classifier", "--data", folder + "/train.csv",
+            "--valid", folder + "/valid.csv", "--out", folder + "/c",
+            "--embedding", "16", "--hidden", "16", "--threads", "1",
+            "--pooling", "max", "--lr", "0.02"]
+    r = run(*args)
+    assert r.returncode == 0, r.stderr
+    with open(folder + "/c/config.json") as f:
+        assert json.load(f)["id2label"] == {"0": "down", "1": "flat",
+                                            "2": "up"}
+    figures = both(folder, "c", "valid.csv")
+    assert figures["items"] == 40 and figures["accuracy"] > 0.95, figures
+    # long texts are not cut unless asked
+    with open(folder + "/long.tsv", "w") as f:
+        f.write("text\tlabel\n" + "yes " * 400 + "good\tup\n")
+    assert (both(folder, "c", "long.tsv", "--max-len", "256")["nll"] !=
+            both(folder, "c", "long.tsv")["nll"])
+    with open(folder + "/bad.tsv", "w") as f:
+        f.write("text\tlabel\nfine\tneutral\n")
+    bad = folder + "/bad.tsv"
+    want = bad + ": line 2: 'neutral' is no label, expected down, flat, up"
+    for program in (TRAIN, SEQD):
+        r = subprocess.run([program, "eval", "--model", folder + "/c",
+                            "--data", bad], capture_output=True, text=True)
+        assert r.returncode == 1 and want in r.stderr, r.stderr
+    r = run(*args, "--overwrite", "--valid", bad)
+    assert r.returncode == 1 and want in r.stderr, r.stderr
+    # prose is no labelled text
+    write_book(folder + "/train.txt", 1, 60)
+    with open(folder + "/prose.txt", "w") as f:
+        f.writelines(f"w{i} is a word\n" for i in range(50))
+    r = run(*args, "--overwrite", "--data", folder + "/prose.txt")
+    assert r.returncode == 1 and "are no labels: expected" in r.stderr
 
 
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):

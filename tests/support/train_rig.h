@@ -86,16 +86,26 @@ static inline struct options train_rig_options(const char *base,
     return o;
 }
 
+/* A trainer that is only opened; in place of what an earlier test left. */
+static inline struct trainer *train_rig_trainer(const struct options *o)
+{
+    struct err e = ERR_INIT;
+    struct options own = *o;
+    struct trainer *t = mem_zalloc(sizeof *t);
+    assert_non_null(t);
+    own.overwrite = !own.resume;
+    if (trainer_open(t, &own, &e) != 0)
+        fail_msg("%s", e.msg);
+    return t;
+}
+
 /* The last validation of a training. */
 static inline struct curve_point train_rig_run(const struct options *o,
                                                const atomic_int *stop)
 {
     struct err e = ERR_INIT;
     struct curve_point last = {0};
-    struct trainer *t = mem_zalloc(sizeof *t);
-    assert_non_null(t);
-    if (trainer_open(t, o, &e) != 0)
-        fail_msg("%s", e.msg);
+    struct trainer *t = train_rig_trainer(o);
     t->stop = stop;
     if (trainer_run(t, &e) != 0)
         fail_msg("%s", e.msg);
@@ -109,17 +119,6 @@ static inline struct curve_point train_rig_run(const struct options *o,
 static inline struct curve_point train_rig_train(const struct options *o)
 {
     return train_rig_run(o, &train_rig.never);
-}
-
-/* A trainer that is only opened. */
-static inline struct trainer *train_rig_trainer(const struct options *o)
-{
-    struct err e = ERR_INIT;
-    struct trainer *t = mem_zalloc(sizeof *t);
-    assert_non_null(t);
-    if (trainer_open(t, o, &e) != 0)
-        fail_msg("%s", e.msg);
-    return t;
 }
 
 static inline void train_rig_free(struct trainer *t)

@@ -1,6 +1,7 @@
 /* next: the distribution of the next token. Probabilities are those of
- * the whole softmax of logits / temperature; unknown and special tokens but
- * the end are left out of the list and of the covered mass, not of the sum.
+ * the whole softmax of logits / temperature; unknown and special tokens, the
+ * end of text too, are left out of the list and of the covered mass, not of the
+ * sum.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/run/task/next.h"
@@ -93,8 +94,8 @@ static double take_out(const struct next *t, const struct task_ctx *x,
     float part[PART];
     double sum = 0;
 
-    for (int i = 0; i < m->n_forbid; i += PART) {
-        int n = m->n_forbid - i < PART ? m->n_forbid - i : PART;
+    for (int i = 0; i < m->n_unseen; i += PART) {
+        int n = m->n_unseen - i < PART ? m->n_unseen - i : PART;
         for (int k = 0; k < n; k++) {
             float *p = &row[m->forbid[i + k]];
             part[k] = scaled(*p, max, t->temperature);

@@ -20,8 +20,8 @@ struct prediction {
 };
 
 /* Offered tokens, best first (equal: lowest id first); unknown and special
- * tokens but the end are never offered; covered_mass is the probability of all
- * that were eligible. */
+ * tokens (the end of text too) are never offered; covered_mass is the
+ * probability of all that were eligible. */
 struct next_result {
     const struct prediction *prediction;
     int n;

@@ -220,7 +220,8 @@ static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
         a ? subwords_state(a->text, (size_t)a->bytes) : WORD_OPEN;
 
     for (int i = 0; i < V; i++) {
-        int goes_on = a ? subwords_goes_on(at, kind[i]) : kind[i] != WORD_NEVER;
+        int goes_on = a ? subwords_goes_on(at, kind[i])
+                        : kind[i] != WORD_NEVER && kind[i] != WORD_END;
         if (!goes_on) {
             end += kind[i] == WORD_NEVER ? 0 : (double)e[i];
             row[i] = -INFINITY;
@@ -233,11 +234,7 @@ static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
     for (int i = 0; i < found; i++) {
         int32_t id = s->best[i].id;
         double p = (a ? a->p : 1.0) * ((double)e[id] / sum);
-        int rc =
-            kind[id] == WORD_END
-                ? add_word(j, s, tokenizer_text(x->model->tokenizer, id), id, p)
-                : add_path(j, s, a, id, p);
-        if (rc)
+        if (add_path(j, s, a, id, p))
             return -1;
     }
     return 0;

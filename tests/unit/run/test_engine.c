@@ -55,7 +55,8 @@ static void check_next(const struct flat_result *r, double temperature, int k)
         sum += p[v];
     }
     for (int v = 0; v < V; v++) {
-        p[v] = v == FAKE_UNK || v == FAKE_BOS ? -1 : p[v] / sum;
+        p[v] =
+            v == FAKE_UNK || v == FAKE_BOS || v == FAKE_EOS ? -1 : p[v] / sum;
         covered += p[v] > 0 ? p[v] : 0;
     }
     assert_int_equal(r->n_predictions, k);

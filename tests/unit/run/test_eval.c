@@ -30,10 +30,11 @@ static int eval_text(struct fix *f, const char *text,
 {
     char path[PATH_BYTES];
     struct buf b;
+    const char *file = path;
     write_data(path, text);
     buf_init(&b, 4096);
     *out = NULL;
-    int rc = eval_file(f->g, f->m, path, o, &b, e);
+    int rc = eval_files(f->g, f->m, &file, 1, o, &b, e);
     if (rc == 0) {
         assert_true(b.len > 0 && strchr(b.p, '\n') == b.p + b.len - 1);
         assert_int_equal(json_parse(b.p, b.len, NULL, out, e), 0);
@@ -171,7 +172,8 @@ static void test_eval_of_labels_counts_right_ones(void **state)
     assert_true(fabs(number(j, "nll") - nll / 3) < 1e-5);
     json_free(j);
     assert_int_equal(eval_text(&f, "zero w10\nfive w11\n", &o, &j, &e), -1);
-    assert_non_null(strstr(e.msg, "line 2"));
+    assert_non_null(strstr(e.msg, "line 2: 'five' is no label, expected zero, "
+                                  "one, two"));
     fix_close(&f);
 }
 
@@ -207,9 +209,11 @@ static void test_eval_tells_progress_and_errors(void **state)
     assert_int_equal(eval_text(&f, "w10\n\xff\xfe\n", &o, &j, &e), -1);
     assert_int_equal(e.code, ERR_FORMAT);
     err_clear(&e);
+    const char *none = "/tmp/seqd_none";
     buf_init(&out, 4096);
-    assert_int_equal(eval_file(f.g, f.m, "/tmp/seqd_none", &o, &out, &e), -1);
+    assert_int_equal(eval_files(f.g, f.m, &none, 1, &o, &out, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_string_equal(e.msg, "/tmp/seqd_none: no such file");
     buf_fini(&out);
     fix_close(&f);
 }

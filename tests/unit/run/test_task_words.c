@@ -174,8 +174,6 @@ static void try_all(struct brute *b, uint32_t h, const char *text, size_t n,
     }
     if (depth > 0)
         add(b, text, n, p * end);
-    else
-        add(b, "</s>", 4, q[FAKE_EOS]);
 }
 
 static void brute_force(struct brute *b, const struct entry *v, int n,

@@ -131,7 +131,8 @@ static void test_labels_are_numbers_or_names(void **state)
     corpus_fini(&c);
     write_text(path_a, "0 a\nugly b\n");
     assert_int_equal(corpus_read(&c, path_a, &f, t, &e), -1);
-    assert_non_null(strstr(e.msg, "line 2"));
+    assert_non_null(strstr(e.msg, "a.txt: line 2: 'ugly' is no label, expected "
+                                  "bad, good"));
     tokenizer_close(t);
     labels_fini(&labels);
 }

@@ -146,6 +146,96 @@ static void test_resuming_another_net_is_refused(void **state)
     train_rig_refuse(&o, "state.bin is of another net");
 }
 
+static void put_file(const char *dir, const char *name)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fclose(f);
+}
+
+static int is_there(const char *dir, const char *name)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return file_exists(path);
+}
+
+static void test_a_checkpoint_is_replaced_only_when_asked(void **state)
+{
+    char a[128], b[128];
+    struct options o = lm("--epochs 1", a, "first");
+    train_rig_train(&o);
+    o.out = train_rig_path(b, "kept");
+    train_rig_train(&o);
+    o.seed = 2;
+    train_rig_refuse(&o, "kept holds a checkpoint (state.bin): --resume");
+    assert_true(train_rig_same(a, b));
+    o.resume = o.overwrite = 1;
+    train_rig_refuse(&o, "one of them");
+    /* what is wrong with the new one leaves the old one as it was */
+    o.resume = 0;
+    o.valid = "none.txt";
+    train_rig_refuse(&o, "none.txt: no such file");
+    assert_true(train_rig_same(a, b));
+    o.valid = o.data;
+    struct trainer *t = train_rig_trainer(&o);
+    assert_false(is_there(b, "state.bin"));
+    assert_false(is_there(b, "model.safetensors"));
+    train_rig_free(t);
+    /* another program's */
+    put_file(b, "pytorch_model.bin");
+    o.overwrite = 0;
+    train_rig_refuse(&o, "holds a checkpoint (pytorch_model.bin)");
+}
+
+static void test_what_killed_runs_left_goes_at_the_next_start(void **state)
+{
+    static const char *const stale[] = {"state.bin.tmp", "state.bin.tmp-17",
+                                        "model.safetensors.tmp-4194303",
+                                        "curve.svg.tmp-1"};
+    static const char *const others[] = {"notes.tmp", "state.bin.tmp-old",
+                                         "state.bin.tmpx"};
+    char a[128];
+    struct options o = lm("--epochs 1", a, "stale");
+    struct trainer *t = train_rig_trainer(&o);
+    for (size_t i = 0; i < COUNT(stale); i++)
+        put_file(a, stale[i]);
+    for (size_t i = 0; i < COUNT(others); i++)
+        put_file(a, others[i]);
+    /* while that run lives nobody else may clean up or write there */
+    train_rig_refuse(&o, "stale: another training writes there");
+    assert_true(is_there(a, stale[0]));
+    train_rig_free(t);
+    t = train_rig_trainer(&o);
+    for (size_t i = 0; i < COUNT(stale); i++)
+        assert_false(is_there(a, stale[i]));
+    for (size_t i = 0; i < COUNT(others); i++)
+        assert_true(is_there(a, others[i]));
+    train_rig_free(t);
+}
+
+static void test_what_cannot_be_written_says_where_and_why(void **state)
+{
+    char a[128], path[160];
+    struct err e = ERR_INIT;
+    struct options o = lm("--epochs 1", a, "unwritable");
+    struct trainer *t = train_rig_trainer(&o);
+    snprintf(path, sizeof path, "%s/state.bin", a);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(resume_save(t, &e), -1);
+    assert_non_null(strstr(e.msg, "unwritable/state.bin cannot be written: "
+                                  "Is a directory"));
+    snprintf(path, sizeof path, "state.bin.tmp-%ld", (long)getpid());
+    assert_false(is_there(a, path));
+    train_rig_free(t);
+    o.out = train_rig_path(a, "none/deeper");
+    train_rig_refuse(&o, "deeper cannot be made: No such file");
+    o.out = words;
+    train_rig_refuse(&o, "words.txt cannot be opened: Not a directory");
+}
+
 /* Rows of the embedding follow their words into another vocabulary, the
  * recurrent layer comes along, the output is new. */
 static void test_a_language_model_starts_a_classifier(void **state)
@@ -270,6 +360,9 @@ int main(void)
         cmocka_unit_test(test_one_seed_gives_one_checkpoint),
         cmocka_unit_test(test_a_training_in_pieces_ends_like_one_in_one_go),
         cmocka_unit_test(test_resuming_another_net_is_refused),
+        cmocka_unit_test(test_a_checkpoint_is_replaced_only_when_asked),
+        cmocka_unit_test(test_what_killed_runs_left_goes_at_the_next_start),
+        cmocka_unit_test(test_what_cannot_be_written_says_where_and_why),
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),

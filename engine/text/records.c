@@ -1,0 +1,346 @@
+/* records: see records.h.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/text/records.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/utf8.h"
+#include "engine/text/table.h"
+
+/* Wrapped text: so many lines that another follows, paragraphs, columns; the
+ * share of those lines that are full, and how far from it a full one may be. */
+#define LEAST_INNER 12
+#define LEAST_PARAGRAPHS 3
+#define LEAST_COLUMNS 40
+#define MOST_COLUMNS 120
+#define LEAST_FULL 0.75
+#define SLACK 10
+
+static const char *const kind_names[] = {"auto", "line", "paragraph", "blank",
+                                         "whole"};
+
+const char *records_kind_name(enum record_kind kind)
+{
+    return kind_names[kind];
+}
+
+int records_kind_find(const char *name)
+{
+    for (int i = 0; i <= RECORD_WHOLE; i++)
+        if (strcmp(name, kind_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+/* --- lines --- */
+
+struct line {
+    const char *p;
+    size_t n; /* without white space at both ends */
+};
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The line at *p, which goes on to the next one. */
+static struct line take_line(const char **p, const char *end)
+{
+    const char *lf = memchr(*p, '\n', (size_t)(end - *p));
+    const char *from = *p, *to = lf ? lf : end;
+
+    *p = lf ? lf + 1 : end;
+    while (from < to && is_blank(*from))
+        from++;
+    while (to > from && is_blank(to[-1]))
+        to--;
+    return (struct line){from, (size_t)(to - from)};
+}
+
+static int columns(const char *s, size_t n)
+{
+    int k = 0;
+
+    for (size_t i = 0; i < n && k <= MOST_COLUMNS; i++)
+        k += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return k;
+}
+
+static int first_word(struct line l)
+{
+    size_t n = 0;
+
+    while (n < l.n && !is_blank(l.p[n]))
+        n++;
+    return columns(l.p, n);
+}
+
+/* --- wrapped text --- */
+
+struct shape {
+    int64_t inner, paragraphs, full;
+    int64_t by_columns[MOST_COLUMNS + 2]; /* inner lines; the last: longer */
+};
+
+/* Inner lines are those that another follows in their paragraph. full counts
+ * those that have no room up to `width` for the next one's first word. */
+static void measure(const char *p, const char *end, int width, struct shape *s)
+{
+    struct line last = {NULL, 0};
+
+    memset(s, 0, sizeof *s);
+    while (p < end) {
+        struct line l = take_line(&p, end);
+        s->paragraphs += l.n > 0 && last.n == 0;
+        if (l.n > 0 && last.n > 0) {
+            int n = columns(last.p, last.n);
+            s->inner++;
+            s->by_columns[n]++;
+            s->full += n + 1 + first_word(l) > width - SLACK;
+        }
+        last = l;
+    }
+}
+
+int records_wrapped(const char *text, size_t n)
+{
+    struct shape s;
+    int width = 0;
+
+    measure(text, text + n, 0, &s);
+    if (s.inner < LEAST_INNER || s.paragraphs < LEAST_PARAGRAPHS ||
+        s.inner * 2 < s.paragraphs)
+        return 0;
+    /* 19 of 20 lines are no longer than the width. */
+    for (int64_t k = s.by_columns[0]; k * 20 < s.inner * 19;)
+        k += s.by_columns[++width];
+    if (width < LEAST_COLUMNS || width > MOST_COLUMNS)
+        return 0;
+    measure(text, text + n, width, &s);
+    return (double)s.full >= LEAST_FULL * (double)s.inner;
+}
+
+enum record_kind records_kind(enum record_kind kind, const char *text, size_t n)
+{
+    if (kind != RECORD_AUTO)
+        return kind;
+    return records_wrapped(text, n) ? RECORD_PARAGRAPH : RECORD_LINE;
+}
+
+/* --- records --- */
+
+struct walk {
+    const char *label;
+    record_fn *fn;
+    void *arg;
+    int labelled;
+};
+
+/* Hand on a record, whose errors get file and line. */
+static int hand_on(const struct walk *w, const struct record *r, struct err *e)
+{
+    struct err inner = ERR_INIT;
+
+    if (r->n == 0 && !w->labelled)
+        return 0;
+    if (!utf8_valid(r->text, r->n) ||
+        (r->n_label > 0 && !utf8_valid(r->label, r->n_label)))
+        return err_set(e, ERR_FORMAT, "%s: line %lld is not UTF-8", w->label,
+                       (long long)r->line);
+    if (w->fn(w->arg, r, &inner))
+        return err_set(e, inner.code, "%s: line %lld: %s", w->label,
+                       (long long)r->line, inner.msg);
+    return 0;
+}
+
+/* "label text" [n]. */
+static int split_label(struct record *r, const char *p, size_t n)
+{
+    size_t k = 0;
+
+    while (k < n && p[k] != ' ' && p[k] != '\t')
+        k++;
+    r->label = p;
+    r->n_label = k;
+    r->text = p + k + (k < n);
+    r->n = n - k - (k < n);
+    return k > 0 && k < n;
+}
+
+static int each_line(const struct walk *w, const char *p, const char *end,
+                     struct err *e)
+{
+    struct record r = {.line = 1};
+
+    for (; p < end; r.line++) {
+        const char *lf = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((lf ? lf : end) - p);
+        r.text = p;
+        r.n = n;
+        if (n > 0 && w->labelled && !split_label(&r, p, n))
+            return err_set(e, ERR_FORMAT,
+                           "%s: line %lld: expected a label, a space or tab, "
+                           "and a text",
+                           w->label, (long long)r.line);
+        if (n > 0 && hand_on(w, &r, e))
+            return -1;
+        p = lf ? lf + 1 : end;
+    }
+    return 0;
+}
+
+static int each_paragraph(const struct walk *w, const char *p, const char *end,
+                          struct err *e)
+{
+    struct record r = {.line = 1};
+    int64_t line = 1;
+    struct buf b;
+    int rc = 0;
+
+    buf_init(&b, (size_t)(end - p) + 2);
+    while (rc == 0 && p < end) {
+        struct line l = take_line(&p, end);
+        if (b.len == 0)
+            r.line = line;
+        else if (l.n > 0)
+            buf_add_char(&b, ' ');
+        buf_add(&b, l.p, l.n);
+        line++;
+        if ((l.n > 0 && p < end) || b.len == 0)
+            continue;
+        r.text = b.p;
+        r.n = b.len;
+        rc = b.failed ? err_nomem(e) : hand_on(w, &r, e);
+        buf_clear(&b);
+    }
+    buf_fini(&b);
+    return rc;
+}
+
+/* Lines up to a blank one as they are. */
+static int each_block(const struct walk *w, const char *p, const char *end,
+                      struct err *e)
+{
+    int64_t line = 1;
+
+    while (p < end) {
+        if (*p == '\n') {
+            p++;
+            line++;
+            continue;
+        }
+        const char *q = p, *stop = end;
+        struct record r = {.line = line, .text = p};
+        while (stop == end && (q = memchr(q, '\n', (size_t)(end - q)))) {
+            line++;
+            if (++q == end || *q == '\n')
+                stop = q - 1;
+        }
+        r.n = (size_t)(stop - p);
+        if (hand_on(w, &r, e))
+            return -1;
+        p = stop == end ? end : stop + 1;
+    }
+    return 0;
+}
+
+static int each_row(const struct walk *w, struct table *t, struct err *e)
+{
+    struct record r;
+    int more;
+
+    while ((more = table_row(t, e)) > 0) {
+        r = (struct record){t->line, t->label.p, t->text.p, t->label.len,
+                            t->text.len};
+        if (r.n_label == 0)
+            return err_set(e, ERR_FORMAT, "%s: line %lld: no label", w->label,
+                           (long long)r.line);
+        if (hand_on(w, &r, e))
+            return -1;
+    }
+    return more;
+}
+
+static int each_labelled(const struct walk *w, const char *p, const char *end,
+                         struct err *e)
+{
+    struct table t;
+    int is = table_open(&t, w->label, p, (size_t)(end - p), e), rc = is;
+
+    if (is > 0)
+        rc = each_row(w, &t, e);
+    else if (is == 0)
+        rc = each_line(w, p, end, e);
+    table_close(&t);
+    return rc;
+}
+
+int records_each(const char *label, const char *text, size_t n,
+                 enum record_kind kind, int labelled, record_fn *fn, void *arg,
+                 struct err *e)
+{
+    struct walk w = {label, fn, arg, labelled};
+    const char *end = text + n;
+
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        text += 3;
+    if (labelled)
+        return each_labelled(&w, text, end, e);
+    switch (records_kind(kind, text, (size_t)(end - text))) {
+    case RECORD_PARAGRAPH:
+        return each_paragraph(&w, text, end, e);
+    case RECORD_BLANK:
+        return each_block(&w, text, end, e);
+    case RECORD_WHOLE: {
+        struct record r = {.line = 1, .text = text};
+        r.n = (size_t)(end - text);
+        return hand_on(&w, &r, e);
+    }
+    default:
+        return each_line(&w, text, end, e);
+    }
+}
+
+/* --- labels --- */
+
+int records_label(const char *const *names, int n_names, const char *s,
+                  size_t n)
+{
+    int v = 0;
+
+    for (int i = 0; i < n_names; i++)
+        if (strlen(names[i]) == n && memcmp(names[i], s, n) == 0)
+            return i;
+    if (n < 1 || n > 4)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return -1;
+        v = v * 10 + (s[i] - '0');
+    }
+    return v < n_names ? v : -1;
+}
+
+int records_no_label(const char *const *names, int n_names,
+                     const struct record *r, struct err *e)
+{
+    char list[128] = "";
+    size_t at = 0;
+    int n = (int)utf8_whole(r->label, r->n_label < 40 ? r->n_label : 40);
+
+    for (int i = 0; i < n_names && at < sizeof list - 4; i++) {
+        size_t left = sizeof list - 4 - at, len = strlen(names[i]);
+        if (len + 2 > left) {
+            memcpy(list + at, "...", 4);
+            break;
+        }
+        at +=
+            (size_t)snprintf(list + at, left, "%s%s", i ? ", " : "", names[i]);
+    }
+    return err_set(e, ERR_FORMAT, "'%.*s' is no label, expected %s", n,
+                   r->label, list);
+}

@@ -1,0 +1,186 @@
+/* card: CARD.md of a checkpoint, for whoever finds it: what it is, what it was
+ * made from, how good it is and how it is served. No times and no paths: one
+ * training gives one text.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "models/train/train.h"
+
+/* Where things are on this machine, what does not change the result, and what
+ * has a row of its own. */
+static const char *const left_out[] = {
+    "--data",   "--valid",     "--out",          "--model",
+    "--resume", "--overwrite", "--save-minutes", "--report-seconds",
+    "--seed",   "--threads",   "--record",       NULL};
+
+static const char *base_name(const char *path, size_t *n)
+{
+    while (*n > 1 && path[*n - 1] == '/')
+        --*n;
+    for (size_t i = *n; i > 0; i--) {
+        if (path[i - 1] == '/' && i < *n) {
+            *n -= i;
+            return path + i;
+        }
+    }
+    return path;
+}
+
+/* The base names of "A,B:0.3". */
+static void add_files(struct buf *b, const char *files)
+{
+    for (const char *sep = ""; *files != '\0'; sep = ", ") {
+        size_t k = strcspn(files, ","), n = k;
+        const char *p = base_name(files, &n);
+        buf_addf(b, "%s`%.*s`", sep, (int)n, p);
+        files += k + (files[k] == ',');
+    }
+}
+
+static void add_word(struct buf *b, const char *words, int i)
+{
+    while (i-- > 0)
+        words += strcspn(words, "|") + 1;
+    buf_add(b, words, strcspn(words, "|"));
+}
+
+static void add_value(struct buf *b, const struct option *o, const void *at)
+{
+    const char *text;
+    size_t n;
+    switch (o->kind & OPTION_KIND) {
+    case OPTION_CHOICE:
+        add_word(b, o->form, *(const int *)at);
+        break;
+    case OPTION_REAL:
+        buf_addf(b, "%g", *(const double *)at);
+        break;
+    case OPTION_TEXT:
+        text = *(const char *const *)at;
+        n = strlen(text);
+        text = base_name(text, &n);
+        buf_add(b, text, n);
+        break;
+    default:
+        buf_addf(b, "%d", *(const int *)at);
+    }
+}
+
+static int is_left_out(const struct option *o)
+{
+    if (o->flag == NULL || o->flag[0] != '-')
+        return 1;
+    for (int i = 0; left_out[i] != NULL; i++)
+        if (strcmp(o->flag, left_out[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* What differs from the defaults; the engine's options have no part in it. */
+static int add_options(struct buf *b, const struct options *mine, struct err *e)
+{
+    char *argv[] = {"seqd-train"};
+    struct options plain;
+    const struct option *o;
+    size_t at;
+    memset(&plain, 0, sizeof plain);
+    if (options_parse(&train_table, &plain, 1, argv, e) != 0)
+        return -1;
+    buf_add_str(b, "| Options that differ from the defaults |");
+    size_t before = b->len;
+    for (int i = 0; (o = options_row(&train_table, i, &at)) != NULL; i++) {
+        const char *a = (const char *)mine + at;
+        if (is_left_out(o) || at >= offsetof(struct options, engine) ||
+            memcmp(a, (const char *)&plain + at, o->size) == 0)
+            continue;
+        buf_addf(b, " `%s ", o->flag);
+        add_value(b, o, a);
+        buf_add_char(b, '`');
+    }
+    buf_add_str(b, b->len == before ? " none |\n" : " |\n");
+    return 0;
+}
+
+static void add_corpus(struct buf *b, const char *name, const char *files,
+                       const struct corpus *c)
+{
+    buf_addf(b, "| %s | ", name);
+    add_files(b, files);
+    buf_addf(b, ": %d records, %lld tokens, %.2f %% unknown |\n", c->n_records,
+             (long long)c->n, 100 * (double)c->unknown / (double)c->n);
+}
+
+static void add_scores(struct buf *b, const struct trainer *t,
+                       const char *figures)
+{
+    const struct curve_point *best = t->curve.v;
+    int right = t->objective->labelled && t->o.keep != KEEP_NLL;
+    for (int i = 1; i < t->curve.n; i++) {
+        const struct curve_point *p = &t->curve.v[i];
+        double a = right ? p->accuracy - 1e-6 * p->valid : -p->valid;
+        double z = right ? best->accuracy - 1e-6 * best->valid : -best->valid;
+        best = a > z ? p : best;
+    }
+    if (t->curve.n > 0) {
+        buf_addf(b, "| Best validation | step %lld: %.4f nats",
+                 (long long)best->step, best->valid);
+        if (t->objective->labelled)
+            buf_addf(b, ", accuracy %.4f", best->accuracy);
+        else
+            buf_addf(b, " a token, perplexity %.2f", exp(best->valid));
+        buf_add_str(b, " |\n");
+    }
+    if (figures != NULL)
+        buf_addf(b, "| `seqd eval` on the validation data | `%.*s` |\n",
+                 (int)strcspn(figures, "\n"), figures);
+}
+
+static void add_use(struct buf *b, const struct trainer *t)
+{
+    size_t n = strlen(t->o.out);
+    const char *name = base_name(t->o.out, &n);
+    int masked = t->objective->choose != NULL;
+    buf_addf(b,
+             "\nThe weights are those of the best validation. To serve them, "
+             "beside this folder:\n\n    seqd --model my-model=%.*s\n    curl "
+             "-s localhost:8080/%s -d '{\"input\": \"%s\"}'\n",
+             (int)n, name, t->objective->labelled ? "sentiment" : "predict",
+             masked ? "a <unk> b" : "some words");
+}
+
+int card_write(const struct trainer *t, const char *figures, struct err *e)
+{
+    struct buf b;
+    size_t n = strlen(t->o.out);
+    const char *name = base_name(t->o.out, &n);
+    buf_init(&b, 1 << 20);
+    buf_addf(&b, "# %.*s\n\n%s, trained by `seqd-train`.\n\n| | |\n|---|---|\n",
+             (int)n, name,
+             t->objective->labelled         ? "A classifier of texts"
+             : t->objective->choose != NULL ? "A model of masked words"
+                                            : "A language model");
+    buf_addf(&b, "| Net | %s; %zu parameters, %d entries |\n", t->net.name,
+             t->net.n, tokenizer_size(t->tokenizer));
+    if (t->objective->labelled)
+        buf_add_str(&b, "| Labels |");
+    for (int i = 0; i < t->labels.n; i++)
+        buf_addf(&b, "%s %s%s", i > 0 ? "," : "", t->labels.name[i],
+                 i + 1 == t->labels.n ? " |\n" : "");
+    add_corpus(&b, "Training data", t->o.data, &t->train);
+    add_corpus(&b, "Validation data", t->o.valid, &t->valid);
+    if (!t->objective->labelled)
+        buf_addf(&b, "| Record | %s |\n",
+                 records_kind_name((enum record_kind)t->o.record));
+    int rc = add_options(&b, &t->o, e);
+    buf_addf(&b, "| Steps | %lld, %lld tokens |\n| Seed | %d, %d worker%s |\n",
+             (long long)t->at.step, (long long)t->at.tokens, t->o.seed,
+             t->n_workers, t->n_workers > 1 ? "s" : "");
+    add_scores(&b, t, figures);
+    add_use(&b, t);
+    if (rc == 0)
+        rc = save_file(t->o.out, "CARD.md", &b, e);
+    buf_fini(&b);
+    return rc;
+}

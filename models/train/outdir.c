@@ -1,0 +1,79 @@
+/* outdir: the directory of a training. One run at a time has it, which a lock
+ * on it says; so what other runs left half-written is nobody's and goes. A
+ * checkpoint that is there is replaced only when asked.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/file.h"
+#include "models/train/train.h"
+
+/* What a training writes; its state first, so that nothing resumes from a
+ * checkpoint that is half gone. */
+static const char *const ours[] = {
+    "state.bin", "model.safetensors", "curve.csv",     "curve.svg",
+    "CARD.md",   "config.json",       "tokenizer.json"};
+
+/* Any of these is a checkpoint, of whatever program. */
+static const char *const signs[] = {"state.bin", "model.safetensors",
+                                    "model.safetensors.index.json",
+                                    "pytorch_model.bin"};
+
+static int refuse_old(const struct options *o, struct err *e)
+{
+    char path[FILE_PATH_BYTES];
+    if (o->resume && o->overwrite)
+        return err_set(e, ERR_INVALID,
+                       "--resume goes on with a training, --overwrite replaces "
+                       "it: one of them");
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", o->out, signs[i]);
+        if (!o->resume && !o->overwrite && file_exists(path))
+            return err_set(e, ERR_INVALID,
+                           "%s holds a checkpoint (%s): --resume goes on with "
+                           "it, --overwrite replaces it",
+                           o->out, signs[i]);
+    }
+    return 0;
+}
+
+int outdir_open(struct trainer *t, struct err *e)
+{
+    const char *out = t->o.out;
+    if (mkdir(out, 0777) != 0 && errno != EEXIST)
+        return err_set(e, ERR_IO, "%s cannot be made: %s", out,
+                       strerror(errno));
+    t->out_fd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (t->out_fd < 0)
+        return err_set(e, ERR_IO, "%s cannot be opened: %s", out,
+                       strerror(errno));
+    int locked = flock(t->out_fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno == EWOULDBLOCK)
+        return err_set(e, ERR_BUSY, "%s: another training writes there", out);
+    /* without locks (some network file systems) nobody knows whose it is */
+    for (size_t i = 0; locked && i < sizeof ours / sizeof ours[0]; i++)
+        file_part_sweep(out, ours[i]);
+    return refuse_old(&t->o, e);
+}
+
+int outdir_clear(const struct trainer *t, struct err *e)
+{
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (unlinkat(t->out_fd, ours[i], 0) != 0 && errno != ENOENT)
+            return err_set(e, ERR_IO, "%s/%s cannot be removed: %s", t->o.out,
+                           ours[i], strerror(errno));
+    return 0;
+}
+
+void outdir_close(struct trainer *t)
+{
+    if (t->out_fd >= 0)
+        close(t->out_fd);
+    t->out_fd = -1;
+}

@@ -38,9 +38,10 @@ struct points {
 
 static uint32_t point_at(struct points *p, uint32_t byte)
 {
-    if (byte < p->byte)
-        p->byte = p->point = 0;
-    p->point += (uint32_t)utf8_count(p->text + p->byte, byte - p->byte);
+    if (byte < p->byte) /* a little way back */
+        p->point -= (uint32_t)utf8_count(p->text + byte, p->byte - byte);
+    else
+        p->point += (uint32_t)utf8_count(p->text + p->byte, byte - p->byte);
     p->byte = byte;
     return p->point;
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write engine/text/unicode/unicode_class.c and unicode_decomp.c: the tables of the
-Unicode character database that the tokenizers need.
+"""Write engine/text/unicode/unicode_class.c, unicode_decomp.c,
+unicode_compat.c and unicode_parts.c: the tables of the Unicode character
+database that the tokenizers need.
 
     pip install unicodedata2==16.0.0
-    tools/make_unicode.py && clang-format-14 -i engine/text/unicode/unicode_class.c \
-        engine/text/unicode/unicode_decomp.c
+    tools/make_unicode.py && clang-format-14 -i engine/text/unicode/unicode_*.c
 
 Unicode 16.0, because that is what the reference (Hugging Face tokenizers
 0.23.3, its regular expressions) classifies by. Run by Python 3.11, whose own
@@ -157,6 +157,22 @@ def decompositions():
     return out
 
 
+def write_compat(f, parts_file):
+    """The full compatibility decompositions that are not canonical ones."""
+    rows = [(c, ud.normalize("NFKD", chr(c))) for c in range(END)
+            if not 0xD800 <= c < 0xE000
+            and ud.normalize("NFKD", chr(c)) != ud.normalize("NFD", chr(c))]
+    at, pool = [0], []
+    for _, parts in rows:
+        pool += map(ord, parts)
+        at.append(len(pool))
+    assert len(pool) < 1 << 16 and max(len(d) for _, d in rows) == 18
+    array(f, "uint32_t", "uni_compat", ["0x%x" % c for c, _ in rows])
+    array(f, "uint16_t", "uni_compat_at", at, False)
+    array(parts_file, "uint32_t", "uni_compat_parts",
+          ["0x%x" % c for c in pool], False)
+
+
 def class_of_combining():
     runs, last = [], 0
     for c in range(END):
@@ -221,6 +237,13 @@ def main():
         write_decompositions(f)
         array(f, "uint32_t", "uni_ccc_runs",
               ["0x%x" % (c << 8 | k) for c, k in class_of_combining()])
+    with open("engine/text/unicode/unicode_compat.c", "w") as f, \
+            open("engine/text/unicode/unicode_parts.c", "w") as g:
+        f.write(HEAD % ("unicode_compat", VERSION, "Which code\n"
+                        " * points have compatibility decompositions."))
+        g.write(HEAD % ("unicode_parts", VERSION, "\n"
+                        " * Compatibility decompositions, in full."))
+        write_compat(f, g)
 
 
 main()

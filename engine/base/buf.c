@@ -26,7 +26,7 @@ void buf_fini(struct buf *b)
 void buf_clear(struct buf *b)
 {
     b->len = 0;
-    b->failed = 0;
+    b->failed = b->full = 0;
     if (b->p)
         b->p[0] = 0;
 }
@@ -45,7 +45,7 @@ static int reserve(struct buf *b, size_t n)
     if (b->failed)
         return -1;
     if (n > b->max || b->len > b->max - n) {
-        b->failed = 1;
+        b->failed = b->full = 1;
         return -1;
     }
     size_t need = b->len + n + 1;

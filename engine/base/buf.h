@@ -13,6 +13,7 @@ struct buf {
     char *p; /* NUL-terminated when not NULL */
     size_t len, cap, max;
     int failed; /* 0, or 1 after out of memory or over max */
+    int full;   /* 1: it was over max */
 };
 
 void buf_init(struct buf *b, size_t max);

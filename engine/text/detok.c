@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/utf8.h"
+#include "engine/text/pipe/pipe.h"
 #include "engine/text/tokenizer_impl.h"
 
 #define QUOTE_DOUBLE 1u
@@ -214,10 +215,14 @@ static int step(const struct tokenizer *t, struct detok *d, int32_t id,
     size_t n;
     if (id < 0 || id >= t->n)
         return 0;
+    if (tokenizer_is_special(t, id) && t->pipe)
+        return 0; /* as if it were not there */
     if (tokenizer_is_special(t, id))
         return skip_control(t, d, id, out);
     int rc;
-    if (t->ops->detok) {
+    if (t->pipe) {
+        rc = pipe_detok(t, d, id, out);
+    } else if (t->ops->detok) {
         rc = t->ops->detok(t, d, id, out);
     } else {
         const char *s = tokenizer_piece(t, id, &n);

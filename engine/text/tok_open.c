@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/gguf.h"
+#include "engine/text/pipe/pipe.h"
 #include "engine/text/tokenizer_impl.h"
 
 #define FILE_NAME "tokenizer.json"
@@ -40,13 +41,29 @@ static const struct kind gguf_kinds[] = {
     {"t5", tok_unigram_load},
 };
 
-static int load_as(const struct kind *kinds, size_t n, const char *name,
-                   struct tokenizer *t, const struct tok_source *s)
+#define N_JSON_KINDS (sizeof(json_kinds) / sizeof(json_kinds[0]))
+
+/* The same behind a pipeline that no kind knows as a whole (pipe.h). */
+static const struct kind pipe_kinds[] = {
+    {"WordLevel", tok_lookup_load},    {"BPE", tok_chars_load},
+    {"WordPiece", tok_wordpiece_load}, {"Unigram", tok_unigram_load},
+    {SPM_BPE, tok_chars_load},
+};
+
+static const struct kind *find(const struct kind *kinds, size_t n,
+                               const char *name)
 {
     for (size_t i = 0; name && i < n; i++)
         if (strcmp(name, kinds[i].name) == 0)
-            return kinds[i].load(t, s);
-    return tok_refuse(s, "model type", name);
+            return &kinds[i];
+    return NULL;
+}
+
+static int load_as(const struct kind *kinds, size_t n, const char *name,
+                   struct tokenizer *t, const struct tok_source *s)
+{
+    const struct kind *k = find(kinds, n, name);
+    return k ? k->load(t, s) : tok_refuse(s, "model type", name);
 }
 
 /* The model's type. Files from before it was written down are told by what
@@ -68,8 +85,9 @@ static int load_files(struct tokenizer *t, const struct tok_source *s)
     const char *type = s->merges  ? "BPE"
                        : s->lines ? "WordPiece"
                                   : model_type(s->root, s->model);
-    return load_as(json_kinds, sizeof(json_kinds) / sizeof(json_kinds[0]), type,
-                   t, s) ||
+    const struct kind *kinds = t->pipe ? pipe_kinds : json_kinds;
+    return load_as(kinds, N_JSON_KINDS, type, t, s) ||
+                   (t->pipe && pipe_pieces(t, s)) ||
                    (!json_get(s->root, OWN) && tok_special_json(t, s))
                ? -1
                : 0;
@@ -90,19 +108,37 @@ static int load_gguf(struct tokenizer *t, const struct tok_source *s)
                : 0;
 }
 
-static int make(const struct tok_source *s, struct tokenizer **out)
+static int make_as(const struct tok_source *s, int piped,
+                   struct tokenizer **out)
 {
     struct tokenizer *t = mem_zalloc(sizeof *t);
     if (!t)
         return err_nomem(s->e);
     t->unk = t->bos = t->eos = t->mask = t->newline = -1;
-    if ((s->gguf ? load_gguf(t, s) : load_files(t, s)) ||
+    if ((piped && pipe_open(s, &t->pipe)) ||
+        (s->gguf ? load_gguf(t, s) : load_files(t, s)) ||
         tok_added_index(t, s)) {
         tokenizer_close(t);
         return -1;
     }
     *out = t;
     return 0;
+}
+
+/* A kind that knows the file as a whole, else the file's own pipeline. */
+static int make(const struct tok_source *s, struct tokenizer **out)
+{
+    struct err why = ERR_INIT;
+    struct tok_source first = *s;
+    if (s->gguf || !s->model || json_get(s->root, OWN))
+        return make_as(s, 0, out);
+    first.e = &why;
+    if (make_as(&first, 0, out) == 0)
+        return 0;
+    if (why.code == ERR_UNSUPPORTED &&
+        find(pipe_kinds, N_JSON_KINDS, model_type(s->root, s->model)))
+        return make_as(s, 1, out);
+    return err_set(s->e, why.code, "%s", why.msg);
 }
 
 static void take_root(struct tok_source *s, const struct json *root)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/text/pipe/pipe.h"
 #include "engine/text/pretok/regex.h"
 #include "engine/text/tokenizer_impl.h"
 
@@ -23,6 +24,7 @@ void tokenizer_close(struct tokenizer *t)
         return;
     if (t->self && t->ops && t->ops->close)
         t->ops->close(t->self);
+    pipe_close(t->pipe);
     mem_free(t->arena);
     mem_free((void *)t->text);
     mem_free(t->len);
@@ -146,8 +148,8 @@ int tok_push(struct tok_encoder *c, int32_t id, size_t start, size_t end)
     if (c->out->n == c->out->cap && grow(c))
         return -1;
     if (c->map) {
+        end = c->map_end && end > start ? c->map_end[end - 1] : c->map[end];
         start = c->map[start];
-        end = c->map[end];
     }
     c->out->v[c->out->n++] =
         (struct token){id, c->base + (uint32_t)start, c->base + (uint32_t)end};
@@ -158,7 +160,10 @@ static int encode_segment(struct tok_encoder *c, size_t from, size_t to)
 {
     c->base = (uint32_t)from;
     c->map = NULL;
-    int rc = to > from ? c->t->ops->encode(c, c->text + from, to - from) : 0;
+    if (to <= from)
+        return 0;
+    int rc = c->t->pipe ? pipe_encode(c, c->text + from, to - from)
+                        : c->t->ops->encode(c, c->text + from, to - from);
     c->map = NULL;
     return rc;
 }

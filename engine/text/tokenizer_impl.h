@@ -46,11 +46,13 @@ struct tok_index {
 #define TOK_MAX_AROUND 8
 
 struct tok_ops;
+struct pipe;
 
 struct tokenizer {
     const struct tok_ops *ops;
-    void *self;     /* of the kind, or NULL */
-    int covers_all; /* no text holds what the vocabulary lacks */
+    void *self;        /* of the kind, or NULL */
+    struct pipe *pipe; /* a pipeline before the model (pipe.h), or NULL */
+    int covers_all;    /* no text holds what the vocabulary lacks */
     /* of words and characters (tok_rule.c) */
     int rule; /* enum tok_rule */
     int lowercase;
@@ -110,7 +112,9 @@ struct tok_encoder {
     const uint32_t *map; /* byte of the segment for each byte of what the kind
                             encodes instead (after a normalizer); NULL: the
                             same. tok_push goes through it */
-    int64_t steps;       /* left of regex_steps, for all of the text */
+    const uint32_t *map_end; /* with map: where the byte's character ends in the
+                                segment; NULL: where the next one begins */
+    int64_t steps;           /* left of regex_steps, for all of the text */
     struct err *e;
 };
 
@@ -120,6 +124,10 @@ struct tok_ops {
     /* encode: the segment s [n], valid UTF-8, no added tokens in it; calls
      * tok_push with offsets in s. 0 or -1 (what tok_push returned). */
     int (*encode)(struct tok_encoder *c, const char *s, size_t n);
+    /* pieces: instead of encode where there is a pipeline, which has made the
+     * text s [n] and cut it (pipe_end, CUT_DROP). */
+    int (*pieces)(struct tok_encoder *c, const char *s, size_t n,
+                  const uint8_t *cut);
     /* detok: the text of token id (not a control token) after d->last; out
      * may be NULL. NULL: tokenizer_piece, held back to whole code points. */
     int (*detok)(const struct tokenizer *t, struct detok *d, int32_t id,
@@ -246,5 +254,7 @@ tok_load_fn tok_bpe_load;       /* byte-level BPE, from any source */
 tok_load_fn tok_wordpiece_load; /* WordPiece, from any source */
 tok_load_fn tok_spm_load;       /* SentencePiece's BPE */
 tok_load_fn tok_unigram_load;   /* SentencePiece's unigram model */
+tok_load_fn tok_chars_load;     /* BPE of a pipeline */
+tok_load_fn tok_lookup_load;    /* WordLevel of a pipeline */
 
 #endif

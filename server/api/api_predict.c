@@ -18,6 +18,8 @@
 #include "server/api/reply.h"
 #include "server/api/input.h"
 
+#define MAX_WORD ((size_t)64 << 20) /* a vocabulary in one entry */
+
 struct predict_params {
     struct input_params in;
     int64_t top_k;
@@ -123,7 +125,7 @@ static void write_filled(struct request *r, int32_t id)
     const struct tokenizer *t = model_tokenizer(r->model);
     struct detok d;
     struct buf b;
-    buf_init(&b, UINT16_MAX);
+    buf_init(&b, MAX_WORD);
     detok_init(&d);
     if (detok_next(t, &d, id, &b) < 0 || detok_finish(t, &d, &b) < 0)
         r->out.failed = 1;

@@ -12,6 +12,7 @@
 
 /* Tokens in one answer: some 10 MB of JSON. */
 #define MAX_LISTED 262144
+#define MAX_TEXT ((size_t)64 << 20) /* of a list of tokens */
 
 struct tokenize_params {
     const char *model;
@@ -37,9 +38,10 @@ struct points {
 
 static uint32_t point_at(struct points *p, uint32_t byte)
 {
-    if (byte < p->byte)
-        p->byte = p->point = 0;
-    p->point += (uint32_t)utf8_count(p->text + p->byte, byte - p->byte);
+    if (byte < p->byte) /* a little way back */
+        p->point -= (uint32_t)utf8_count(p->text + byte, p->byte - byte);
+    else
+        p->point += (uint32_t)utf8_count(p->text + p->byte, byte - p->byte);
     p->byte = byte;
     return p->point;
 }
@@ -143,6 +145,15 @@ static int bad_tokens(struct request *r, const char *msg)
                       msg);
 }
 
+/* The text could not be written: it is too long, or there is no memory. */
+static int no_text(struct request *r, const struct buf *text)
+{
+    if (!text->full)
+        return err_nomem(&r->err);
+    return err_set_at(&r->err, ERR_TOO_LARGE, "batch_too_large", "tokens",
+                      "the text has more than %zu bytes", MAX_TEXT);
+}
+
 /* A list of ids as {"index":i,"text":"..."}; text is scratch. */
 static int detokenize_list(struct request *r, const struct json *list,
                            int index, struct buf *text)
@@ -156,11 +167,11 @@ static int detokenize_list(struct request *r, const struct json *list,
         if (json_int(v, &id) < 0 || id < 0 || id >= tokenizer_size(t))
             return bad_tokens(r, "a token is not an id of the vocabulary");
         if (detok_next(t, &d, (int32_t)id, text) < 0)
-            return err_nomem(&r->err);
+            return no_text(r, text);
         r->prompt_tokens++;
     }
     if (detok_finish(t, &d, text) < 0)
-        return err_nomem(&r->err);
+        return no_text(r, text);
     buf_add_str(&r->out, index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(&r->out, index);
     buf_add_str(&r->out, ",\"text\":");
@@ -174,7 +185,7 @@ static int detokenize_all(struct request *r, const struct json *tokens)
     struct buf text;
     int rc = 0, i = 0;
     const struct json *v = json_child(tokens);
-    buf_init(&text, (size_t)64 << 20);
+    buf_init(&text, MAX_TEXT);
     if (!v || json_type(v) != JSON_ARRAY)
         rc = detokenize_list(r, tokens, 0, &text);
     else

@@ -5,30 +5,13 @@
 
 #include <string.h>
 
-#include "engine/base/utf8.h"
-
 void piece_write(const struct tokenizer *t, int32_t id, struct buf *out)
 {
-    static const char wrong[] = "\xef\xbf\xbd";
     const char *p = tokenizer_text(t, id);
     size_t n = p ? strlen(p) : 0;
-    struct buf b;
-    uint32_t cp;
     if (tokenizer_level(t) == TOK_LEVEL_SUBWORD)
         p = tokenizer_piece(t, id, &n);
-    if (!p || utf8_valid(p, n)) {
-        buf_add_json_string(out, p ? p : "", p ? n : 0);
-        return;
-    }
-    buf_init(&b, 0);
-    for (size_t at = 0; at < n;) {
-        int len = utf8_next(p + at, n - at, &cp);
-        buf_add(&b, len ? p + at : wrong, len ? (size_t)len : 3);
-        at += len ? (size_t)len : 1;
-    }
-    out->failed |= b.failed;
-    buf_add_json_string(out, b.p ? b.p : "", b.len);
-    buf_fini(&b);
+    buf_add_json_string(out, p ? p : "", p ? n : 0);
 }
 
 /* One head: n rows of n numbers. */

@@ -131,6 +131,9 @@ void reply_error(struct request *r)
 
 int reply_done(struct request *r, int status, const char *content_type)
 {
+    if (r->out.full)
+        return err_set_at(&r->err, ERR_TOO_LARGE, "batch_too_large", NULL,
+                          "the answer has more than %zu bytes", r->out.max);
     if (r->out.failed)
         return err_set_at(&r->err, ERR_NOMEM, "out_of_memory", NULL,
                           "out of memory for the answer");

@@ -78,6 +78,26 @@ static void test_predict_searches_for_whole_words(void **state)
     answer_free(&tokens);
 }
 
+/* One entry of the vocabulary is the first byte of two. */
+static void test_predict_offers_parts_of_a_code_point(void **state)
+{
+    struct answer a;
+    int n, found = 0;
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":\"the cat s\",\"level\":\"token\","
+         "\"top_k\":61,\"attention\":true}",
+         "PredictAnswer", &a);
+    n = json_size(answer_at(&a, "data.0.predictions"));
+    assert_int_equal(n, 61);
+    for (int i = 0; i < n; i++) {
+        char at[64];
+        snprintf(at, sizeof at, "data.0.predictions.%d.text", i);
+        found += strcmp(answer_text(&a, at), "\xef\xbf\xbd") == 0;
+    }
+    assert_int_equal(found, 1);
+    answer_free(&a);
+}
+
 /* Each row of each head sums to 1; none looks ahead when it may not. */
 static void check_heads(const struct answer *a, int layers, int heads,
                         int causal)
@@ -197,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_predict_searches_for_whole_words),
+        cmocka_unit_test(test_predict_offers_parts_of_a_code_point),
         cmocka_unit_test(test_attention_is_shown),
         cmocka_unit_test(test_attention_that_is_not_there_is_refused),
         cmocka_unit_test(test_attention_does_not_change_the_answer),

@@ -42,9 +42,9 @@ static int write_letters(const char *dir, int n)
         buf_addf(&b, ",\"%c\":%d,\"\xc4\xa0%c\":%d", 'a' + i, 1 + i, 'a' + i,
                  27 + i);
     }
-    buf_add_str(&b, ",\"\xc4\xa0\":53");
-    for (int i = 54; i < n; i++)
-        buf_addf(&b, ",\"%c\":%d", '0' + i - 54, i);
+    buf_add_str(&b, ",\"\xc4\xa0\":53,\"\xc3\x83\":54");
+    for (int i = 55; i < n; i++)
+        buf_addf(&b, ",\"%c\":%d", '0' + i - 55, i);
     buf_add_str(&b, "},\"merges\":[");
     for (int i = 0; i < 26; i++)
         buf_addf(&b, "%s\"\xc4\xa0 %c\"", i ? "," : "", 'a' + i);

@@ -12,8 +12,8 @@
  * out is empty: use src. 0 or -1. */
 int model_dir_make(const char *src, char out[64]);
 /* model_dir_letters: the same with sub-words: id 0 is the end, then a to z, the
- * same with a space before them, a space, then digits, as far as the vocabulary
- * goes. */
+ * same with a space before them, a space, the byte 0xc3 (a part of a code
+ * point), then digits, as far as the vocabulary goes. */
 int model_dir_letters(const char *src, char out[64]);
 /* model_dir_config: the files of src with another config.json. */
 int model_dir_config(const char *src, const struct buf *config, char out[64]);

@@ -201,11 +201,19 @@ static void stream_text(struct job *j, struct generate *g, int all)
     g->sent += n;
 }
 
+/* The text could not be written: it is too long, or there is no memory. */
+static int no_text(struct job *j, const struct generate *g)
+{
+    return g->text.full ? job_fail(j, ERR_TOO_LARGE, "context_length_exceeded",
+                                   "the text has more than 64 MiB")
+                        : task_out_of_memory(j);
+}
+
 static int finish(struct job *j, struct generate *g, enum finish_reason why)
 {
     if (!g->cut && (detok_finish(j->model->tokenizer, &g->detok, &g->text) ||
                     g->text.failed))
-        return task_out_of_memory(j);
+        return no_text(j, g);
     if (!g->cut && cut_at_stop(g))
         why = FINISH_STOP;
     stream_text(j, g, 1);
@@ -228,7 +236,7 @@ static int keep_token(struct job *j, struct generate *g, int32_t id)
     sampler_see(&g->sampler, id);
     if (detok_next(j->model->tokenizer, &g->detok, id, &g->text) ||
         g->text.failed)
-        return task_out_of_memory(j);
+        return no_text(j, g);
     return 0;
 }
 

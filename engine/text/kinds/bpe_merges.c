@@ -64,18 +64,18 @@ static const struct bpe_merge *find(const struct bpe_merges *m, int32_t left,
 
 int bpe_merges_text(struct bpe_merges *m, const struct tokenizer *t,
                     const struct tok_source *s, const char *const part[2],
-                    const size_t len[2], uint32_t rank)
+                    const size_t len[2], size_t skip, uint32_t rank)
 {
     char both[1024], *text = both;
-    size_t n = len[0] + len[1];
+    size_t more = len[1] > skip ? len[1] - skip : 0, n = len[0] + more;
     struct bpe_merge merge = {.rank = rank, .to = -1};
-    if (n > t->max_len)
+    if (n > t->max_len || more == 0)
         n = 0; /* no entry is as long */
     else if (n > sizeof(both) && !(text = mem_alloc(n)))
         return err_nomem(s->e);
     if (n > 0) {
         memcpy(text, part[0], len[0]);
-        memcpy(text + len[0], part[1], len[1]);
+        memcpy(text + len[0], part[1] + skip, more);
     }
     merge.left = tokenizer_lookup(t, part[0], len[0]);
     merge.right = tokenizer_lookup(t, part[1], len[1]);

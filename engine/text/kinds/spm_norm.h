@@ -53,6 +53,9 @@ struct spm_norm {
 
 /* spm_norm_json: ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
 int spm_norm_json(struct spm_norm *m, const struct tok_source *s);
+/* spm_norm_chars: one more step, of a Precompiled normalizer. */
+int spm_norm_chars(struct spm_norm *m, const struct tok_source *s,
+                   const struct json *j);
 /* spm_norm_add: another step. */
 int spm_norm_add(struct spm_norm *m, const struct tok_source *s,
                  enum spm_kind kind, uint32_t arg);

@@ -74,8 +74,8 @@ static int64_t decode64(const char *s, size_t n, uint8_t *out)
     return len;
 }
 
-static int read_charsmap(struct spm_norm *m, const struct tok_source *s,
-                         const struct json *j)
+int spm_norm_chars(struct spm_norm *m, const struct tok_source *s,
+                   const struct json *j)
 {
     const struct json *text = json_get(j, "precompiled_charsmap");
     size_t n = json_string_len(text);
@@ -137,7 +137,7 @@ static int read_normalizer(struct spm_norm *m, const struct tok_source *s,
     if (strcmp(type, "Strip") == 0)
         return read_strip(m, s, j);
     if (strcmp(type, "Precompiled") == 0)
-        return read_charsmap(m, s, j);
+        return spm_norm_chars(m, s, j);
     return tok_refuse(s, "normalizer", type);
 }
 
@@ -217,10 +217,13 @@ static int read_pre(struct spm_norm *m, const struct tok_source *s,
 /* ----------------------------------------------------------------- decoder */
 
 /* A decoder of several parts takes the prefix away if it has a Strip. */
-static void read_decoder(struct spm_norm *m, const struct json *j)
+static int read_decoder(struct spm_norm *m, const struct tok_source *s,
+                        const struct json *j)
 {
+    if (is_null(j) || strcmp(type_of(j), "Metaspace") == 0)
+        return 0;
     if (strcmp(type_of(j), "Sequence") != 0)
-        return;
+        return tok_refuse(s, "decoder", type_of(j));
     m->strips = 0;
     j = json_child(json_get(j, "decoders"));
     for (; j; j = json_next(j)) {
@@ -231,6 +234,7 @@ static void read_decoder(struct spm_norm *m, const struct json *j)
         if (strcmp(type_of(j), "Metaspace") == 0 && m->prefix != SPM_NEVER)
             m->strips = 1;
     }
+    return 0;
 }
 
 int spm_norm_json(struct spm_norm *m, const struct tok_source *s)
@@ -246,6 +250,5 @@ int spm_norm_json(struct spm_norm *m, const struct tok_source *s)
     }
     if (read_pre(m, s, json_get(s->root, "pre_tokenizer")))
         return -1;
-    read_decoder(m, json_get(s->root, "decoder"));
-    return 0;
+    return read_decoder(m, s, json_get(s->root, "decoder"));
 }

@@ -68,7 +68,7 @@ int spm_load(struct tokenizer *t, const struct tok_source *s)
     if (m->fallback)
         find_bytes(&m->bytes, t);
     t->covers_all = m->bytes.all;
-    return tok_pieces(t, s, piece_of);
+    return t->pipe ? 0 : tok_pieces(t, s, piece_of);
 }
 
 void spm_fini(struct spm *m)

@@ -248,6 +248,8 @@ int tok_bpe_load(struct tokenizer *t, const struct tok_source *s)
     int n_missing = find_bytes(b, t);
     if (n_missing == 256)
         return tok_bad(s, "the vocabulary of byte-level BPE holds no byte");
+    if (n_missing && b->fuses && b->missing >= 0)
+        return tok_refuse(s, "model", "BPE with fuse_unk");
     t->covers_all = n_missing == 0;
     return tok_pieces(t, s, piece_of);
 }

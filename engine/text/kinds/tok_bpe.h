@@ -23,11 +23,12 @@ struct bpe_merges {
 /* bpe_merges_open: room for n merges. */
 int bpe_merges_open(struct bpe_merges *m, size_t n, struct err *e);
 void bpe_merges_fini(struct bpe_merges *m);
-/* bpe_merges_text: rank `rank` joins the entries a [n_a] and b [n_b]. -1 when
- * one of the three is not in the vocabulary (the message names it). */
+/* bpe_merges_text: rank `rank` joins the entries part[0] and part[1], the
+ * second without its first `skip` bytes. -1 when one of the three is not in
+ * the vocabulary (the message names it). */
 int bpe_merges_text(struct bpe_merges *m, const struct tokenizer *t,
                     const struct tok_source *s, const char *const part[2],
-                    const size_t len[2], uint32_t rank);
+                    const size_t len[2], size_t skip, uint32_t rank);
 
 /* A word while it is merged: symbol i begins at byte i of the word. */
 struct bpe_node {
@@ -62,6 +63,7 @@ struct bpe {
     int32_t byte_id[256]; /* -1: the vocabulary lacks it */
     int32_t missing;      /* what such a byte becomes; -1: nothing */
     int ignore_merges;    /* a word that is a token needs no merges */
+    int fuses;            /* missing bytes side by side are one token */
     int closes_gaps;      /* symbols around a missing byte may merge */
     int prefix_space;     /* a text begins with a space */
     int form;             /* enum uni_form + 1; 0: no normalizer */
@@ -74,8 +76,9 @@ int bpe_read_files(struct bpe *b, struct tokenizer *t,
                    const struct tok_source *s);
 int bpe_read_gguf(struct bpe *b, struct tokenizer *t,
                   const struct tok_source *s);
-/* bpe_read_json_merges: "merges" of tokenizer.json's model. */
+/* bpe_read_json_merges: "merges" of tokenizer.json's model; skip: bytes of the
+ * mark on continuations. */
 int bpe_read_json_merges(struct bpe_merges *m, const struct tokenizer *t,
-                         const struct tok_source *s);
+                         const struct tok_source *s, size_t skip);
 
 #endif

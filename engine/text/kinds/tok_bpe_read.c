@@ -188,7 +188,7 @@ static int check_decoder(const struct tok_source *s)
 /* One entry of "merges": "a b", or ["a", "b"] in newer files. */
 static int read_merge(struct bpe_merges *m, const struct tokenizer *t,
                       const struct tok_source *s, const struct json *j,
-                      uint32_t rank)
+                      size_t skip, uint32_t rank)
 {
     const struct json *a = json_child(j);
     const char *text = json_string(j);
@@ -204,16 +204,16 @@ static int read_merge(struct bpe_merges *m, const struct tokenizer *t,
         part[1] = json_string(json_next(a));
         len[0] = part[0] ? strlen(part[0]) : 0;
     }
-    if (!part[0] || !part[1] || strchr(part[1], ' ')) {
+    if (!part[0] || !part[1] || (text && strchr(part[1], ' '))) {
         return err_set(s->e, ERR_FORMAT, "%s: merge %u is not two entries",
                        s->label, rank);
     }
     len[1] = strlen(part[1]);
-    return bpe_merges_text(m, t, s, part, len, rank);
+    return bpe_merges_text(m, t, s, part, len, skip, rank);
 }
 
 int bpe_read_json_merges(struct bpe_merges *m, const struct tokenizer *t,
-                         const struct tok_source *s)
+                         const struct tok_source *s, size_t skip)
 {
     const struct json *list = json_get(s->model, "merges");
     uint32_t rank = 0;
@@ -222,7 +222,7 @@ int bpe_read_json_merges(struct bpe_merges *m, const struct tokenizer *t,
     if (bpe_merges_open(m, (size_t)json_size(list), s->e))
         return -1;
     for (const struct json *j = json_child(list); j; j = json_next(j))
-        if (read_merge(m, t, s, j, rank++))
+        if (read_merge(m, t, s, j, skip, rank++))
             return -1;
     return 0;
 }
@@ -235,7 +235,8 @@ int bpe_read_json(struct bpe *b, struct tokenizer *t,
         read_normalizer(b, s, json_get(s->root, "normalizer")) ||
         read_pre_all(b, s, json_get(s->root, "pre_tokenizer")) ||
         tok_flag(s, s->model, "ignore_merges", 0, &b->ignore_merges) ||
-        tok_vocab_json(t, s, 1) || bpe_read_json_merges(&b->merges, t, s) ||
+        tok_flag(s, s->model, "fuse_unk", 0, &b->fuses) ||
+        tok_vocab_json(t, s, 1) || bpe_read_json_merges(&b->merges, t, s, 0) ||
         tok_named(s, t, s->model, "unk_token", &b->missing))
         return -1;
     t->unk = b->missing;
@@ -317,7 +318,7 @@ static int merge_line(struct bpe *b, const struct tokenizer *t,
     const char *part[2] = {line, space + 1};
     const size_t len[2] = {(size_t)(space - line),
                            n - (size_t)(space + 1 - line)};
-    return bpe_merges_text(&b->merges, t, s, part, len, rank);
+    return bpe_merges_text(&b->merges, t, s, part, len, 0, rank);
 }
 
 static int read_lines(struct bpe *b, const struct tokenizer *t,

@@ -303,6 +303,9 @@ static int load_json(struct spm_bpe *m, struct tokenizer *t,
 {
     if (json_number(json_get(s->model, "dropout")) > 0)
         return tok_refuse(s, "model", "BPE with dropout");
+    if (json_string_len(json_get(s->model, "continuing_subword_prefix")) ||
+        json_string_len(json_get(s->model, "end_of_word_suffix")))
+        return tok_refuse(s, "model", "BPE with marks on words");
     return spm_norm_json(&m->base.norm, s) ||
                    tok_flag(s, s->model, "byte_fallback", 0,
                             &m->base.fallback) ||
@@ -310,7 +313,7 @@ static int load_json(struct spm_bpe *m, struct tokenizer *t,
                    tok_flag(s, s->model, "ignore_merges", 0,
                             &m->ignore_merges) ||
                    tok_vocab_json(t, s, 1) ||
-                   bpe_read_json_merges(&m->merges, t, s) ||
+                   bpe_read_json_merges(&m->merges, t, s, 0) ||
                    tok_named(s, t, s->model, "unk_token", &t->unk)
                ? -1
                : 0;

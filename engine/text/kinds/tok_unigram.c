@@ -12,6 +12,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/text/kinds/spm_norm.h"
+#include "engine/text/pipe/pipe.h"
 
 #define UNKNOWN_PENALTY 10.0 /* sentencepiece, unigram_model.cc */
 
@@ -140,6 +141,20 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
     return rc;
 }
 
+static int pieces(struct tok_encoder *c, const char *s, size_t n,
+                  const uint8_t *cut)
+{
+    struct coder k = {.base = {c, c->t->self, s, SIZE_MAX}};
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0;) {
+        size_t j = pipe_end(cut, i);
+        rc = cut[i] & CUT_DROP ? 0 : word(&k.base, i, j);
+        i = j;
+    }
+    mem_free(k.best);
+    return rc;
+}
+
 /* ----------------------------------------------------------------- loading */
 
 static void close_unigram(void *self)
@@ -153,6 +168,7 @@ static void close_unigram(void *self)
 static const struct tok_ops ops = {.name = "Unigram",
                                    .level = TOK_LEVEL_SUBWORD,
                                    .encode = encode,
+                                   .pieces = pieces,
                                    .detok = spm_detok,
                                    .close = close_unigram};
 
@@ -238,7 +254,7 @@ static int load_json(struct unigram *m, struct tokenizer *t,
 {
     const struct json *unk = json_get(s->model, "unk_id");
     int64_t id = -1;
-    if (spm_norm_json(&m->base.norm, s) || json_vocab(m, t, s) ||
+    if ((!t->pipe && spm_norm_json(&m->base.norm, s)) || json_vocab(m, t, s) ||
         tok_flag(s, s->model, "byte_fallback", 0, &m->base.fallback))
         return -1;
     if (unk && json_type(unk) != JSON_NULL &&

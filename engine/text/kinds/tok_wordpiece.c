@@ -16,6 +16,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/kinds/wordnorm.h"
+#include "engine/text/pipe/pipe.h"
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode/unicode.h"
 
@@ -46,8 +47,11 @@ static void add_piece(struct wordpiece *w, const struct tokenizer *t, int id)
 {
     int marked = has_mark(w, t->text[id], t->len[id]);
     struct tok_index *l = marked == w->mark_starts ? &w->start : &w->more;
-    if (t->len[id] > 0 && !(t->attr[id] & TOK_CONTROL))
-        tok_index_add(l, t, id, marked ? (uint32_t)w->n_mark : 0);
+    if (t->len[id] == 0 || (t->attr[id] & TOK_CONTROL))
+        return;
+    tok_index_add(l, t, id, marked ? (uint32_t)w->n_mark : 0);
+    if (t->pipe && l == &w->more) /* what a word may begin with, mark and all */
+        tok_index_add(&w->start, t, id, 0);
 }
 
 static int make_lists(struct wordpiece *w, const struct tokenizer *t,
@@ -130,6 +134,21 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
     return rc;
 }
 
+static int pieces(struct tok_encoder *c, const char *s, size_t n,
+                  const uint8_t *cut)
+{
+    for (size_t i = 0; i < n;) {
+        size_t j = pipe_end(cut, i);
+        int chars = 0;
+        for (size_t k = i; k < j && chars <= MAX_WORD; k++)
+            chars += ((unsigned char)s[k] & 0xc0) != 0x80;
+        if (!(cut[i] & CUT_DROP) && encode_word(c, s, i, j, chars))
+            return -1;
+        i = j;
+    }
+    return 0;
+}
+
 /* Words are joined by spaces, but for closing marks; a continuation that
  * begins a text keeps its mark, so that it is seen as one. */
 static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
@@ -161,6 +180,7 @@ static void close_self(void *self)
 static const struct tok_ops ops = {.name = "WordPiece",
                                    .level = TOK_LEVEL_SUBWORD,
                                    .encode = encode,
+                                   .pieces = pieces,
                                    .detok = detok,
                                    .close = close_self};
 
@@ -244,8 +264,10 @@ static void put_around(struct tokenizer *t)
 static int load_json(struct tokenizer *t, struct wordpiece *w,
                      const struct tok_source *s)
 {
-    return read_model(w, s) || read_parts(w, s) || tok_vocab_json(t, s, 0) ? -1
-                                                                           : 0;
+    return read_model(w, s) || (!t->pipe && read_parts(w, s)) ||
+                   tok_vocab_json(t, s, t->pipe != NULL)
+               ? -1
+               : 0;
 }
 
 static int load_lines(struct tokenizer *t, struct wordpiece *w,

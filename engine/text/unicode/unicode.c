@@ -1,5 +1,5 @@
 /* unicode: look-ups in the generated tables by binary search, and the
- * normalisation forms NFC and NFD (UAX #15). A run of combining marks is
+ * normalisation forms (UAX #15). A run of combining marks is
  * sorted by counting, so that a text of nothing else costs no more than
  * another.
  *
@@ -168,6 +168,27 @@ static int decompose(uint32_t cp, uint32_t out[4])
     return n;
 }
 
+/* The same for either kind of form; returns the number of *parts, which may be
+ * `own`. */
+static int decompose_as(enum uni_form form, uint32_t cp, uint32_t own[4],
+                        const uint32_t **parts)
+{
+    if (form >= UNI_NFKC && cp >= 0xa0) {
+        int i = last_upto(uni_compat, n_uni_compat, cp);
+        if (i >= 0 && uni_compat[i] == cp) {
+            *parts = uni_compat_parts + uni_compat_at[i];
+            return uni_compat_at[i + 1] - uni_compat_at[i];
+        }
+    }
+    *parts = own;
+    return decompose(cp, own);
+}
+
+static int composes(enum uni_form form)
+{
+    return form == UNI_NFC || form == UNI_NFKC;
+}
+
 /* The code point whose parts are uni_decomp[i]. */
 static uint32_t point_at(uint32_t i)
 {
@@ -263,11 +284,12 @@ int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e)
     return uni_text_end(u, (uint32_t)n, e);
 }
 
-/* ------------------------------------------------------------ NFC and NFD */
+/* ------------------------------------------------------------------- forms */
 
 struct mark {
     uint32_t cp;
     int ccc;
+    uint32_t at; /* the byte of the input; ascends, whatever is sorted */
 };
 
 /* A starter and the marks after it, decomposed: what is normalised at a time.
@@ -275,7 +297,6 @@ struct mark {
 struct cluster {
     struct mark *v, *tmp;
     size_t n, cap;
-    uint32_t at; /* where it begins */
 };
 
 static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
@@ -293,8 +314,7 @@ static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
         c->tmp = tmp;
         c->cap = cap;
     }
-    c->at = c->n ? c->at : at;
-    c->v[c->n++] = (struct mark){cp, combining_class(cp)};
+    c->v[c->n++] = (struct mark){cp, combining_class(cp), at};
     return 0;
 }
 
@@ -313,6 +333,8 @@ static void cluster_sort(struct cluster *c)
         at[k + 1] += at[k];
     for (size_t i = 0; i < c->n; i++)
         c->tmp[at[c->v[i].ccc]++] = c->v[i];
+    for (size_t i = 0; i < c->n; i++)
+        c->tmp[i].at = c->v[i].at;
     memcpy(c->v, c->tmp, c->n * sizeof *c->v);
 }
 
@@ -341,7 +363,7 @@ static void cluster_compose(struct cluster *c)
 static int cluster_flush(struct cluster *c, struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (uni_text_put(out, c->v[i].cp, c->at, e))
+        if (uni_text_put(out, c->v[i].cp, c->v[i].at, e))
             return -1;
     c->n = 0;
     return 0;
@@ -351,7 +373,7 @@ static int cluster_flush(struct cluster *c, struct uni_text *out, struct err *e)
  * signs): only when no mark stands between. */
 static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp)
 {
-    if (form != UNI_NFC || c->n != 1 || c->v[0].ccc != 0)
+    if (!composes(form) || c->n != 1 || c->v[0].ccc != 0)
         return 0;
     uint32_t both = compose(c->v[0].cp, cp);
     if (both)
@@ -364,7 +386,7 @@ static int add_point(struct cluster *c, enum uni_form form, uint32_t cp,
 {
     if (combining_class(cp) == 0 && c->n > 0) {
         cluster_sort(c);
-        if (form == UNI_NFC)
+        if (composes(form))
             cluster_compose(c);
         if (joins_starter(c, form, cp))
             return 0;
@@ -378,17 +400,18 @@ static int normalize(struct cluster *c, enum uni_form form, const char *s,
                      size_t n, struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < n;) {
-        uint32_t cp, part[4];
+        uint32_t cp, own[4];
+        const uint32_t *part;
         size_t used = (unsigned char)s[i] ? tok_decode(s, n, i, &cp) : 1;
         cp = s[i] ? cp : 0;
-        int k = decompose(cp, part);
+        int k = decompose_as(form, cp, own, &part);
         for (int m = 0; m < k; m++)
             if (add_point(c, form, part[m], (uint32_t)i, out, e))
                 return -1;
         i += used;
     }
     cluster_sort(c);
-    if (form == UNI_NFC)
+    if (composes(form))
         cluster_compose(c);
     return cluster_flush(c, out, e) || uni_text_end(out, (uint32_t)n, e) ? -1
                                                                          : 0;

@@ -78,7 +78,7 @@ uint32_t uni_stand_in(uint32_t cp);
  * holds some, but not all. */
 int uni_stand_splits(uint32_t lo, uint32_t hi);
 
-enum uni_form { UNI_NFC, UNI_NFD };
+enum uni_form { UNI_NFC, UNI_NFD, UNI_NFKC, UNI_NFKD };
 
 /* A text after a step of normalisation: p [n], and for each byte, and for the
  * end, the byte of the input that it comes from: at [n + 1], ascending. */

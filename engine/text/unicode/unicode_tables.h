@@ -47,6 +47,12 @@ extern const int n_uni_seconds;
 /* Places in uni_decomp of the pairs that compose, by (first, second). */
 extern const uint16_t uni_comp[];
 extern const int n_uni_comp;
+/* Code points, ascending, whose NFKD is not their NFD: uni_compat_parts from
+ * uni_compat_at[i] to uni_compat_at[i + 1]. */
+extern const uint32_t uni_compat[];
+extern const int n_uni_compat;
+extern const uint16_t uni_compat_at[];
+extern const uint32_t uni_compat_parts[];
 /* first << 8 | canonical combining class; before the first run: 0. */
 extern const uint32_t uni_ccc_runs[];
 extern const int n_uni_ccc_runs;

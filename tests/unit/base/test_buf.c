@@ -12,6 +12,7 @@ static void test_buf_refuses_to_pass_its_cap(void **state)
     assert_int_equal(buf_add_str(&b, "abc"), 0);
     assert_int_equal(buf_add_str(&b, "def"), -1);
     assert_int_equal(b.failed, 1);
+    assert_int_equal(b.full, 1);
     assert_string_equal(b.p, "abc");
     assert_int_equal(buf_add_str(&b, "d"), -1); /* failed stays */
     buf_clear(&b);

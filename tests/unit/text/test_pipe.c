@@ -1,0 +1,250 @@
+/* pipe: random pipelines of a tokenizer.json give the ids, the places and the
+ * texts of Hugging Face tokenizers (tests/golden/make_pipeline_fixtures.py);
+ * long texts take time linear in them, whatever the steps; what is not known
+ * is refused by its name.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/buf.h"
+#include "engine/base/clock.h"
+#include "engine/base/json.h"
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+#include "engine/text/tokenizer.h"
+#include "tests/support/unit.h"
+
+#define FIXTURE "tests/golden/tokenizer/pipelines.json"
+#define LONG ((size_t)2 << 20)
+#define MAX_TOKENS (16 << 20)
+#define MOST_S 20 /* of 2 MB; linear takes below 3 s with sanitizers */
+
+static struct json *rows;
+
+static int up(void **state)
+{
+    const struct json_limits lim = {(size_t)8 << 20, 16, (size_t)1 << 20};
+    FILE *f = fopen(FIXTURE, "rb");
+    char *text = mem_alloc((size_t)8 << 20);
+    size_t n = f && text ? fread(text, 1, (size_t)8 << 20, f) : 0;
+    int rc = n ? json_parse_file(text, n, FIXTURE, &lim, &rows, NULL) : -1;
+    if (f)
+        fclose(f);
+    mem_free(text);
+    return rc;
+}
+
+static int down(void **state)
+{
+    json_free(rows);
+    return 0;
+}
+
+static int check_ids(const struct token_list *l, const struct json *want)
+{
+    const struct json *j = json_child(want);
+    int i = 0;
+    for (; j && i < l->n; j = json_next(j), i++)
+        if (json_number(j) != l->v[i].id)
+            return 0;
+    return !j && i == l->n;
+}
+
+/* The places of a code point's parts are the kinds' own. */
+static int check_places(const struct token_list *l, const char *text,
+                        const struct json *want)
+{
+    const struct json *j = json_child(want);
+    for (int i = 0; i < l->n; i++) {
+        const struct token *k = &l->v[i];
+        int whole = utf8_valid(text, k->start) && utf8_valid(text, k->end);
+        if (whole &&
+            (json_number(j) != (double)utf8_count(text, k->start) ||
+             json_number(json_next(j)) != (double)utf8_count(text, k->end)))
+            return 0;
+        j = json_next(json_next(j));
+    }
+    return j == NULL;
+}
+
+static int check_text(const struct tokenizer *t, const struct token_list *l,
+                      const char *want)
+{
+    struct detok d;
+    struct buf out;
+    detok_init(&d);
+    buf_init(&out, 1 << 20);
+    buf_add_str(&out, "");
+    for (int i = 0; i < l->n; i++)
+        assert_int_equal(detok_next(t, &d, l->v[i].id, &out), 0);
+    assert_int_equal(detok_finish(t, &d, &out), 0);
+    int same = strcmp(out.p, want) == 0;
+    buf_fini(&out);
+    return same;
+}
+
+/* What is kept of a fixture's tokenizer, by the words in it: characters that
+ * are no entry and fall away move the reference's places; files without a
+ * decoder for what they hold are joined as a kind that knows them has it. */
+static int has(const char *file, const char *words)
+{
+    return strstr(file, words) != NULL;
+}
+
+static int check_row(const struct json *row, int at)
+{
+    const char *file = json_string(json_get(row, "tokenizer"));
+    int drops = has(file, "\"BPE\"") && has(file, "\"unk_token\":null");
+    int joins =
+        !has(file, "\"decoder\":null") &&
+        (!has(file, "\"byte_fallback\":true") || has(file, "\"ByteFallback\""));
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    int n = 0;
+    if (tokenizer_parse(file, strlen(file), "row", &t, &e))
+        fail_msg("row %d: %s", at, e.msg);
+    for (const struct json *c = json_child(json_get(row, "cases")); c;
+         c = json_next(c), n++) {
+        const struct json *text = json_child(c), *ids = json_next(text);
+        const struct json *places = json_next(ids);
+        const char *s = json_string(text);
+        struct token_list l = {0};
+        assert_int_equal(tokenizer_encode(t, s, strlen(s), TOK_PARSE_SPECIAL,
+                                          MAX_TOKENS, &l, &e),
+                         0);
+        if (!check_ids(&l, ids))
+            fail_msg("row %d, '%s': other ids", at, s);
+        if (!drops && !check_places(&l, s, places))
+            fail_msg("row %d, '%s': other places", at, s);
+        if (joins && !check_text(t, &l, json_string(json_next(places))))
+            fail_msg("row %d, '%s': another text", at, s);
+        token_list_fini(&l);
+    }
+    tokenizer_close(t);
+    return n;
+}
+
+static void test_pipe_equals_the_reference(void **state)
+{
+    int n = 0, n_rows = 0;
+    for (const struct json *j = json_child(rows); j; j = json_next(j))
+        n += check_row(j, n_rows++);
+    assert_true(n_rows >= 100 && n >= 500);
+}
+
+#define MODEL                                                                  \
+    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,"      \
+    "\"a\":1,\"b\":2,\"aa\":3,\"\xc4\xa0\":4},\"merges\":[\"a a\"]}"
+
+static int parse(const char *norm, const char *pre, const char *more,
+                 struct tokenizer **t, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    buf_addf(&b, "{\"normalizer\":%s,", norm);
+    buf_addf(&b, "\"pre_tokenizer\":%s,", pre);
+    buf_addf(&b, "%s", more);
+    buf_add_str(&b, MODEL "}");
+    int rc = tokenizer_parse(b.p, b.len, "file", t, e);
+    buf_fini(&b);
+    return rc;
+}
+
+static void refused(const char *norm, const char *pre, const char *more,
+                    const char *why)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    assert_int_equal(parse(norm, pre, more, &t, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    if (!strstr(e.msg, why))
+        fail_msg("%s", e.msg);
+}
+
+static void test_pipe_refuses_by_name(void **state)
+{
+    refused("{\"type\":\"Rot13\"}", "null", "", "normalizer 'Rot13'");
+    refused("null", "{\"type\":\"UnicodeScripts\"}", "",
+            "pre_tokenizer 'UnicodeScripts'");
+    refused("null", "null", "\"decoder\":{\"type\":\"CTC\"},", "decoder 'CTC'");
+    refused("{\"type\":\"Lowercase\"}", "null",
+            "\"added_tokens\":[{\"id\":5,\"content\":\"Foo\","
+            "\"normalized\":true}],",
+            "normalized added token 'Foo'");
+    refused("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a)\\\\1\"},"
+            "\"content\":\"\"}",
+            "null", "", "(a)\\1");
+}
+
+static void test_pipe_bounds_what_a_text_becomes(void **state)
+{
+    static const char grow[] = "{\"type\":\"Replace\",\"pattern\":{\"String\":"
+                               "\"a\"},\"content\":\"aaaaaaaaaa\"}";
+    char norm[512];
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    snprintf(norm, sizeof norm,
+             "{\"type\":\"Sequence\",\"normalizers\":[%s,%s,%s]}", grow, grow,
+             grow);
+    assert_int_equal(parse(norm, "null", "", &t, &e), 0);
+    assert_int_equal(tokenizer_encode(t, "aaaaaaaa", 8, 0, MAX_TOKENS, &l, &e),
+                     -1);
+    assert_int_equal(e.code, ERR_TOO_LARGE);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
+/* 2 MB of `unit`, once over. */
+static void takes_little(const char *norm, const char *pre, const char *unit)
+{
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    size_t k = strlen(unit), n = LONG / k * k;
+    char *s = mem_alloc(n);
+    assert_non_null(s);
+    for (size_t i = 0; i < n; i += k)
+        memcpy(s + i, unit, k);
+    if (parse(norm, pre, "", &t, &e))
+        fail_msg("%s", e.msg);
+    int64_t from = clock_now_us();
+    int rc = tokenizer_encode(t, s, n, 0, MAX_TOKENS, &l, &e);
+    if (rc && e.code != ERR_INVALID && e.code != ERR_TOO_LARGE)
+        fail_msg("%s", e.msg);
+    assert_true(clock_now_us() - from < (int64_t)MOST_S * 1000000);
+    token_list_fini(&l);
+    tokenizer_close(t);
+    mem_free(s);
+}
+
+static void test_pipe_takes_linear_time(void **state)
+{
+    static const char *const norms[] = {
+        "null",
+        "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKD\"},{\"type\":"
+        "\"StripAccents\"},{\"type\":\"Lowercase\"},{\"type\":\"Strip\"}]}",
+        "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s*\"},\"content\":"
+        "\"-\"}"};
+    static const char *const pres[] = {
+        "{\"type\":\"Whitespace\"}",
+        "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\","
+        "\"individual_digits\":true},{\"type\":\"Split\",\"pattern\":{"
+        "\"String\":\"ab\"},\"behavior\":\"MergedWithNext\",\"invert\":true},"
+        "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\"},"
+        "{\"type\":\"ByteLevel\"}]}"};
+    static const char *const units[] = {"a", "a ", " ", "\xcc\x81", "ab1,"};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < 2; j++)
+            for (size_t k = 0; k < 5; k++)
+                takes_little(norms[i], pres[j], units[k]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pipe_equals_the_reference),
+        cmocka_unit_test(test_pipe_refuses_by_name),
+        cmocka_unit_test(test_pipe_bounds_what_a_text_becomes),
+        cmocka_unit_test(test_pipe_takes_linear_time),
+    };
+    return cmocka_run_group_tests(tests, up, down);
+}

@@ -1,6 +1,6 @@
-/* file: a whole file into memory, and one that appears whole or not at all. What
- * lies at a path is not trusted to be a file: a pipe without an end or a device
- * would keep a start for ever.
+/* file: a whole file into memory, and one that appears whole or not at all.
+ * What lies at a path is not trusted to be a file: a pipe without an end or a
+ * device would keep a start for ever.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_FILE_H

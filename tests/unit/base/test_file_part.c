@@ -1,5 +1,5 @@
-/* test_file_part: files that appear whole or not at all. fsync and rename are this
- * program's, so that their order is seen.
+/* test_file_part: files that appear whole or not at all. fsync and rename are
+ * this program's, so that their order is seen.
  *
  * SPDX-License-Identifier: MIT */
 #include <dirent.h>

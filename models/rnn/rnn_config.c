@@ -124,6 +124,16 @@ static int rows_of(const struct rnn_loader *l, const char *prefix,
     return t && t->n_dims == 2 && t->dim[0] <= MAX_DIM ? (int)t->dim[0] : 0;
 }
 
+/* nn.LSTM's default is true; a file without any says false by itself. */
+static int read_bias(struct rnn_loader *l, struct err *e)
+{
+    char full[RNN_TENSOR_BYTES];
+
+    snprintf(full, sizeof full, "%sbias_ih_l0", l->p_rnn);
+    return hparams_bool_or(l->h, "bias", weights_find(l->w, full) != NULL,
+                           &l->bias, e);
+}
+
 static int read_head(struct rnn_loader *l, struct err *e)
 {
     struct rnn *m = l->m;
@@ -230,8 +240,7 @@ int rnn_read_config(struct rnn_loader *l, struct err *e)
         read_dim(l->h, "hidden_size", MAX_DIM, &m->H, e) ||
         hparams_int_or(l->h, "num_layers", 1, RNN_MAX_LAYERS, 1, &layers, e) ||
         hparams_int_or(l->h, "projection_dim", 1, MAX_DIM, 0, &projection, e) ||
-        hparams_bool_or(l->h, "bias", 1, &l->bias, e) || read_proj_size(l, e) ||
-        read_head(l, e))
+        read_bias(l, e) || read_proj_size(l, e) || read_head(l, e))
         return -1;
     m->L = (int)layers;
     m->P = (int)projection;

@@ -4,10 +4,14 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/base/log.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +22,8 @@
 
 static atomic_int log_level = LOG_INFO;
 static atomic_int log_json;
+static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t lost, lost_unsaid; /* lines; under write_lock */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -96,8 +102,27 @@ static const char *value_end(const char *s)
     return *s ? s + 1 : s;
 }
 
-/* "k=v k="v w"" to ,"k":"v","k":"v w". All values are strings: a reader of
- * logs should not have to care about 64-bit numbers. */
+/* A number of JSON that a double holds: what looks like one, up to 15 digits.
+ * Names stay texts whatever they look like. */
+static int is_number(const char *key, size_t n_key, const char *v, size_t n)
+{
+    static const char *const texts[] = {"id", "model", "client", "version"};
+    size_t minus = n > 0 && *v == '-', i = minus, digits = 0, dots = 0;
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+        if (strlen(texts[k]) == n_key && memcmp(texts[k], key, n_key) == 0)
+            return 0;
+    for (; i < n; i++) {
+        digits += v[i] >= '0' && v[i] <= '9';
+        dots += v[i] == '.';
+    }
+    if (digits + dots + minus != n || digits == 0 || digits > 15 || dots > 1)
+        return 0;
+    v += minus;
+    n -= minus;
+    return *v != '.' && v[n - 1] != '.' && (*v != '0' || n == 1 || v[1] == '.');
+}
+
+/* "k=v k="v w"" to ,"k":1,"k":"v w". */
 static void add_json_fields(struct line *l, const char *s)
 {
     while (*(s += strspn(s, " "))) {
@@ -116,6 +141,8 @@ static void add_json_fields(struct line *l, const char *s)
         add(l, ":", 1);
         if (*v == '"' && end - v >= 2 && end[-1] == '"')
             add(l, v, (size_t)(end - v)); /* quoted by the caller */
+        else if (is_number(s, key, v, (size_t)(end - v)))
+            add(l, v, (size_t)(end - v));
         else
             add_quoted(l, v, (size_t)(end - v));
         s = end;
@@ -135,10 +162,67 @@ static void add_json_head(struct line *l, const char *level, const char *module,
     add_quoted(l, event, strlen(event));
 }
 
-static void write_all(const char *p, size_t n)
+/* A pipe that nobody reads must not stop who logs: 1 when the line is out or
+ * can never be (there is no place to report that), 0 when there is no room for
+ * it now. A pipe with room has a page of it, which is more than a line. */
+static int write_now(const char *p, size_t n)
 {
+    struct pollfd fd = {STDERR_FILENO, POLLOUT, 0};
+    if (send(STDERR_FILENO, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        return 1;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return 0;
+    if (poll(&fd, 1, 0) == 0)
+        return 0;
     ssize_t done = write(STDERR_FILENO, p, n);
-    (void)done; /* there is no place to report that logging failed */
+    return done >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+/* A line of what happened, without its end. */
+static void make_line(struct line *l, const char *level, const char *module,
+                      const char *event, const char *fields)
+{
+    const char *const part[] = {level, module, event, fields};
+    l->len = 0;
+    if (atomic_load_explicit(&log_json, memory_order_relaxed)) {
+        add_json_head(l, level, module, event);
+        add_json_fields(l, fields);
+        add_str(l, "}");
+    } else {
+        add_time(l);
+        for (int i = 0; i < 4; i++) {
+            if (part[i][0]) {
+                add_str(l, " ");
+                add_str(l, part[i]);
+            }
+        }
+    }
+    l->p[l->len++] = '\n';
+}
+
+static void write_line(const struct line *l)
+{
+    char text[32];
+    struct line said;
+    pthread_mutex_lock(&write_lock);
+    if (lost_unsaid > 0) {
+        snprintf(text, sizeof text, "n=%llu", (unsigned long long)lost_unsaid);
+        make_line(&said, "warn", "log", "lines_lost", text);
+        lost_unsaid = write_now(said.p, said.len) ? 0 : lost_unsaid;
+    }
+    if (lost_unsaid > 0 || !write_now(l->p, l->len)) {
+        lost++;
+        lost_unsaid++;
+    }
+    pthread_mutex_unlock(&write_lock);
+}
+
+uint64_t log_lost(void)
+{
+    pthread_mutex_lock(&write_lock);
+    uint64_t n = lost;
+    pthread_mutex_unlock(&write_lock);
+    return n;
 }
 
 void log_event(enum log_level level, const char *module, const char *event,
@@ -157,22 +241,6 @@ void log_event(enum log_level level, const char *module, const char *event,
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' '; /* one event is one line, whatever a client sent */
     struct line l;
-    l.len = 0;
-    const char *name = level_names[(unsigned)level & 3];
-    if (atomic_load_explicit(&log_json, memory_order_relaxed)) {
-        add_json_head(&l, name, module, event);
-        add_json_fields(&l, text);
-        add_str(&l, "}");
-    } else {
-        add_time(&l);
-        const char *const part[] = {name, module, event, text};
-        for (int i = 0; i < 4; i++) {
-            if (part[i][0]) {
-                add_str(&l, " ");
-                add_str(&l, part[i]);
-            }
-        }
-    }
-    l.p[l.len++] = '\n';
-    write_all(l.p, l.len);
+    make_line(&l, level_names[(unsigned)level & 3], module, event, text);
+    write_line(&l);
 }

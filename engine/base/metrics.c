@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics_process.h"
 
@@ -311,6 +312,8 @@ static void put_series(struct buf *out, const struct metric_def *d,
 
 int metrics_write(struct buf *out)
 {
+    metric_set(metrics_series(METRIC_LOG_LOST, NULL, NULL, NULL),
+               (double)log_lost());
     for (int m = 0; m < N_METRICS; m++) {
         const struct metric_def *d = &defs[m];
         struct family *f = &families[m];

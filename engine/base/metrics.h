@@ -43,6 +43,8 @@
       "Bytes of weights, packed weights and tables")                           \
     X(MODEL_LOAD, GAUGE, "model_load_duration_seconds", "model", NONE,         \
       "Time that loading took")                                                \
+    X(LOG_LOST, COUNTER, "log_lines_lost_total", "", NONE,                     \
+      "Lines of the log that nobody read in time")                             \
     X(BUILD_INFO, GAUGE, "build_info", "version,kernels", NONE,                \
       "Always 1; the labels say what runs")
 

@@ -73,6 +73,12 @@ static const struct reason *find_reason(const struct err *e)
     return by_code ? by_code : internal;
 }
 
+const char *reply_code(const struct request *r)
+{
+    return r->err.code == ERR_NONE ? "client_closed_request"
+                                   : find_reason(&r->err)->code;
+}
+
 /* The client is told nothing about it: here is the place to look. */
 static void log_internal(const struct request *r, const struct err *e)
 {

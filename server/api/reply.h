@@ -33,6 +33,10 @@ void reply_usage(struct request *r, struct buf *out);
  * ,"truncated":b} */
 void reply_item_tail(struct request *r, const struct item *it, struct buf *out);
 
+/* reply_code: what the answer of a request that failed is called; of one
+ * without an answer that its client left. */
+const char *reply_code(const struct request *r);
+
 /* reply_headers: all but Content-Length, Date and Connection; borrowed from
  * r and static text. Returns the count. */
 int reply_headers(const struct request *r, struct header h[MAX_HEADERS]);

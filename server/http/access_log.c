@@ -9,6 +9,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/metrics.h"
+#include "server/api/reply.h"
 #include "server/api/route.h"
 
 void access_init(struct access *a)
@@ -71,10 +72,17 @@ void access_note(struct access *a, const struct request *r)
     count(a, r, us);
     if (!log_enabled(level))
         return;
+    static const char *const methods[] = {"GET", "HEAD", "POST", "OPTIONS",
+                                          "other"};
     log_event(level, "http", "request",
-              "id=%s route=%s status=%d bytes=%zu tokens=%d queue_us=%lld "
-              "run_us=%lld total_us=%lld",
-              r->id, r->route ? r->route->path : "none", status_of(r), r->bytes,
+              "id=%s client=%s method=%s route=%s task=%s model=%s status=%d "
+              "code=%s bytes=%zu tokens=%d queue_us=%lld run_us=%lld "
+              "total_us=%lld",
+              r->id, r->client, methods[r->method],
+              r->route ? r->route->path : "none",
+              r->route ? r->route->task : "none",
+              r->model ? model_name(r->model) : "none", status_of(r),
+              status_of(r) < 400 ? "none" : reply_code(r), r->bytes,
               r->prompt_tokens + r->completion_tokens, (long long)r->queue_us,
               (long long)r->run_us, (long long)us);
 }

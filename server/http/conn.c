@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "server/http/conn.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -52,6 +53,24 @@ static void enter(struct conn *c, enum conn_state state)
     conn_list_add(list_of(c), c);
 }
 
+/* Who is at the other end, without the port. */
+static void name_client(struct conn *c)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } a;
+    socklen_t n = sizeof a;
+    snprintf(c->client, sizeof c->client, "unknown");
+    if (getpeername(c->fd, &a.any, &n))
+        return;
+    if (a.any.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, c->client, sizeof c->client);
+    else if (a.any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &a.v4.sin_addr, c->client, sizeof c->client);
+}
+
 struct conn *conn_open(struct loop *l, int fd, int spare)
 {
     const int one = 1;
@@ -67,6 +86,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
     c->fd = fd;
     c->events = EPOLLIN;
     c->spare = spare;
+    name_client(c);
     c->since_us = clock_now_us();
     buf_init(&c->out, 1 << 20);
     conn_list_add(&l->idle, c);
@@ -371,6 +391,7 @@ static struct request *begin(struct conn *c)
     r->loop = l;
     r->conn = c;
     r->arrived_us = clock_now_us();
+    memcpy(r->client, c->client, sizeof r->client);
     atomic_fetch_add(&l->n_live, 1);
     return r;
 }

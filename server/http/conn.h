@@ -31,6 +31,7 @@ struct conn {
     struct conn *prev, *next; /* of the loop: idle ones by age, or the others */
     struct loop *loop;
     int fd;
+    char client[48]; /* address */
     unsigned events; /* that epoll looks for */
     enum conn_state state;
     int spare;  /* beyond the limit: it may only ask for probes */

@@ -71,6 +71,7 @@ struct request {
     const char *arg;           /* what {m} of the path stands for */
     struct message_head head;
     char id[MAX_REQUEST_ID + 1];
+    char client[48]; /* address, for the log */
     int64_t arrived_us, complete_us, answered_us, sent_us;
     int64_t deadline_us; /* 0: none */
 

@@ -5,6 +5,7 @@ server that many are talking to. Prints cmocka's lines.
 
 SPDX-License-Identifier: MIT
 """
+import json
 import os
 import signal
 import socket
@@ -276,6 +277,58 @@ def test_clients_of_a_server_that_ends_are_answered():
             assert code == 0, log
     print("%(answered)d answered, %(unanswered)d not, %(reset)d reset" % sums)
     assert sums["reset"] == 0 and sums["unanswered"] == 0, sums
+
+
+def test_clients_are_served_while_nobody_reads_the_log():
+    read, write = os.pipe()
+    folder = tempfile.TemporaryDirectory()
+    port_file = os.path.join(folder.name, "port")
+    child = subprocess.Popen(
+        [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
+         "--log-format", "json", "--log-level", "info", "--model",
+         "m=" + MODELS + "next-word-lstm"], stderr=write)
+    os.close(write)
+    try:
+        while not os.path.exists(port_file):
+            time.sleep(0.01)
+        with open(port_file) as f:
+            c = socket.create_connection(("127.0.0.1", int(f.read())), 10)
+
+        def ask(path):
+            c.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            got = b""
+            while b"\r\n\r\n" not in got:
+                got += c.recv(65536)
+            top, _, body = got.partition(b"\r\n\r\n")
+            n = int(top.lower().split(b"content-length:")[1].split()[0])
+            while len(body) < n:
+                body += c.recv(65536)
+            return body.decode()
+        for _ in range(2000):  # some 400 KB of lines; a pipe holds 64
+            ask(b"/version")
+        lost = float(ask(b"/metrics").split("\nseqd_log_lines_lost_total ")[1]
+                     .split()[0])
+        assert lost > 500, lost
+        log = os.read(read, 1 << 20)
+        ask(b"/version")
+        ask(b"/version")  # the lines of the one before it are written
+        log += os.read(read, 1 << 20)
+        lines = [json.loads(x) for x in log.decode().splitlines()]
+        said = [x for x in lines if x["event"] == "lines_lost"]
+        assert len(said) == 1 and said[0]["n"] >= lost, said
+        last = lines[-1]
+        assert last["method"] == "GET" and last["status"] == 200, last
+        assert last["client"] == "127.0.0.1" and last["code"] == "none", last
+        for _ in range(2000):
+            ask(b"/version")
+        start = time.time()
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == 0
+        assert time.time() - start < 3
+    finally:
+        child.kill()
+        os.close(read)
+        folder.cleanup()
 
 
 def main():

@@ -259,6 +259,7 @@ static void put_answer(struct conn *c)
     put_head(c, r);
     r->stage = STAGE_SENT;
     r->answered_us = r->sent_us = clock_now_us();
+    c->streams = r->stream;
     if (!r->stream) {
         c->body = r->fixed ? r->fixed : r->out.p;
         r->bytes = c->n_body = r->fixed ? r->fixed_len : r->out.len;
@@ -283,7 +284,7 @@ static int put_stream(struct conn *c)
     if (ended) {
         if (chunked)
             buf_add_str(&c->out, "0\r\n\r\n");
-        r->stream = 0; /* nothing follows */
+        c->streams = 0;
     }
     return n > 0 || ended;
 }
@@ -334,7 +335,7 @@ static int answer(struct conn *c)
             look_for(c, EPOLLOUT);
             return 0;
         }
-        if (!c->req->stream)
+        if (!c->streams)
             break;
         if (!put_stream(c)) {
             park(c);

@@ -51,6 +51,7 @@ struct conn {
     int64_t body_left;
     struct request *req;
 
+    int streams;    /* the answer goes on after what is in `out` */
     struct buf out; /* head of the answer; parts of a stream */
     size_t out_at;
     const char *body; /* the request's own memory */

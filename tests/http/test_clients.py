@@ -224,6 +224,10 @@ def test_clients_that_close_their_side_get_their_answer():
         start = time.time()
         code, log = s.stop()
         assert code == 0 and time.time() - start < 3, log
+        # the time of a stream is all of it
+        line = [x for x in log.splitlines() if "route=/generate" in x][0]
+        us = dict(x.split("=") for x in line.split() if "_us=" in x)
+        assert int(us["total_us"]) >= int(us["run_us"]) > 1000, line
 
 
 def talk(server, counts, lock, over):

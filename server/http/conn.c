@@ -27,6 +27,8 @@
 #define FIRST_IN 4096
 #define MAX_HEAD 32768
 #define STREAM_BLOCK 16384 /* of a stream, in one chunk */
+#define MAX_OUT (1 << 20)
+#define TURN 16 /* steps, reads of a body or sends before others have theirs */
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* --- life --- */
@@ -88,7 +90,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
     c->spare = spare;
     name_client(c);
     c->since_us = clock_now_us();
-    buf_init(&c->out, 1 << 20);
+    buf_init(&c->out, MAX_OUT);
     conn_list_add(&l->idle, c);
     return c;
 }
@@ -179,6 +181,10 @@ static void drop_used(struct conn *c)
         c->n_in = c->cap_in = c->n_ahead;
         c->ahead = NULL;
         c->n_ahead = 0;
+    }
+    if (c->out.cap > FIRST_IN) {
+        buf_fini(&c->out);
+        buf_init(&c->out, MAX_OUT);
     }
 }
 
@@ -289,20 +295,23 @@ static int put_stream(struct conn *c)
     return n > 0 || ended;
 }
 
-/* Send what there is. 1: all of it is out, 0: the socket is full, -1: lost. */
+/* Send what there is. 1: all of it is out, 0: the socket is full, or others
+ * have waited long enough, -1: lost. */
 static int flush(struct conn *c)
 {
-    while (c->out_at < c->out.len || c->body_at < c->n_body) {
+    for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
         struct iovec v[2] = {{c->out.p + c->out_at, c->out.len - c->out_at},
                              {(void *)(uintptr_t)(c->body + c->body_at),
                               c->n_body - c->body_at}};
         struct msghdr m = {.msg_iov = v[0].iov_len ? v : v + 1,
                            .msg_iovlen = v[0].iov_len && v[1].iov_len ? 2 : 1};
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        ssize_t n = i < TURN ? sendmsg(c->fd, &m, MSG_NOSIGNAL) : 0;
+        if (n == 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
+            return 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+            return -1;
         size_t head = v[0].iov_len < (size_t)n ? v[0].iov_len : (size_t)n;
         c->out_at += head;
         c->body_at += (size_t)n - head;
@@ -535,12 +544,12 @@ static int read_body(struct conn *c)
     long n = read_some(c, c->in + c->at, c->n_in - c->at, &end);
     if (n >= 0)
         c->at += (size_t)n;
-    while (n >= 0 && !end) {
+    for (int i = 0; n >= 0 && !end; i++) {
         char *p = c->loop->scratch;
         size_t room = SCRATCH;
         if (!c->req->head.chunked && c->body_left < SCRATCH)
             room = (size_t)c->body_left;
-        ssize_t got = take(c, p, room);
+        ssize_t got = i < TURN ? take(c, p, room) : 0;
         if (got < 0 || (got == 0 && c->ended)) {
             conn_close(c); /* half a request is none */
             return 0;
@@ -591,11 +600,16 @@ static int fill(struct conn *c)
     return 0;
 }
 
-/* Whatever can be done without waiting. c may be closed behind it. */
+/* What can be done without waiting, up to a turn's worth: who sends without an
+ * end must not keep the loop. c may be closed behind it. */
 static void go_on(struct conn *c)
 {
-    for (;;) {
+    for (int i = 0;; i++) {
         int more = 1;
+        if (c->state == CONN_HEAD && i >= TURN) {
+            look_for(c, EPOLLOUT); /* there may be bytes in `in`: go on soon */
+            return;
+        }
         if (c->state == CONN_HEAD) {
             more = read_head(c);
             more = more == 0 ? fill(c) : more > 0;

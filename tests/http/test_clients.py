@@ -138,6 +138,44 @@ def test_clients_get_one_json_error_for_what_is_not_http():
         assert s.stop()[0] == 0
 
 
+def test_clients_that_ask_without_an_end_do_not_keep_others_out():
+    with Server("--log-level", "warn") as s:
+        c, over = s.open(), threading.Event()
+        block = (GET + b"\r\n") * 20000
+
+        def say():
+            try:
+                while not over.is_set():
+                    c.sendall(block)
+            except OSError:
+                pass  # it was closed
+
+        def hear():
+            try:
+                while c.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+        threads = [threading.Thread(target=f) for f in (say, hear)]
+        for t in threads:
+            t.start()
+        try:
+            time.sleep(0.1)
+            slowest = 0
+            for _ in range(20):
+                start = time.time()
+                got = s.ask(GET + b"Connection: close\r\n\r\n")
+                slowest = max(slowest, time.time() - start)
+                assert got.startswith(b"HTTP/1.1 200 "), got
+            assert slowest < 0.5, slowest
+        finally:
+            over.set()
+            c.shutdown(socket.SHUT_RDWR)
+            for t in threads:
+                t.join()
+            c.close()
+
+
 def test_clients_cannot_make_up_a_name():
     def status(s, host, more=b""):
         return s.ask(b"GET /version HTTP/1.1\r\nHost: " + host +

@@ -417,6 +417,7 @@ static int refuse_head(struct conn *c, const struct message_head *h,
     }
     if (h)
         r->head = *h;
+    r->method = route_method(r->head.method);
     set_id(c->loop, r);
     err_set_at(&r->err, ERR_INVALID, code, NULL, "%s", why);
     refuse(c);

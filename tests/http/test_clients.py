@@ -135,7 +135,17 @@ def test_clients_get_one_json_error_for_what_is_not_http():
         assert s.ask(CHUNKED.replace(b"Host", b"Connection: close\r\nHost") +
                      b"f;x=y\r\n" + BODY + b"\r\n0\r\nA: b\r\n\r\n"
                      ).startswith(b"HTTP/1.1 200 ")
-        assert s.stop()[0] == 0
+        got = s.ask(b"HEAD /version HTTP/1.1\r\n\r\n")  # no body, then
+        assert got.startswith(b"HTTP/1.1 400 "), got
+        assert got.endswith(b"\r\n\r\n"), got
+        got = s.ask(b"M-SEARCH /version HTTP/1.1\r\nHost: localhost\r\n"
+                    b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 405 "), got
+        got = s.ask(b"G@T / HTTP/1.1\r\nX-Request-Id: last\r\n\r\n")
+        code, log = s.stop()
+        assert code == 0
+        line = [x for x in log.splitlines() if "status=400" in x][-1]
+        assert "method=other" in line and "code=invalid_request" in line, line
 
 
 def test_clients_that_ask_without_an_end_do_not_keep_others_out():
@@ -177,16 +187,20 @@ def test_clients_that_ask_without_an_end_do_not_keep_others_out():
 
 
 def test_clients_cannot_make_up_a_name():
-    def status(s, host, more=b""):
-        return s.ask(b"GET /version HTTP/1.1\r\nHost: " + host +
+    def status(s, host, more=b"", url=b""):
+        return s.ask(b"GET " + url + b"/version HTTP/1.1\r\nHost: " + host +
                      b"\r\nConnection: close\r\n" + more + b"\r\n")[9:12]
     with Server("--host-name", "front.example",
                 "--cors-origin", "https://app.example") as s:
+        # the host of a whole URL counts, whatever the header says
+        assert status(s, b"localhost", url=b"http://evil.example") == b"403"
+        assert status(s, b"evil.example", url=b"http://localhost:1") == b"200"
         for host in [b"localhost", b"LOCALHOST:1", b"127.0.0.1", b"[::1]:80",
-                     b"front.example", b"10.0.0.1:8080"]:
+                     b"front.example", b"10.0.0.1:8080", b"localhost.",
+                     b"front.example.:80"]:
             assert status(s, host) == b"200", host
         for host in [b"evil.example", b"localhost.evil.example", b"",
-                     b"127.0.0.1.evil.example"]:
+                     b"127.0.0.1.evil.example", b"evil.example.", b"."]:
             assert status(s, host) == b"403", host
         for origin, want in [(b"http://evil.example", b"403"),
                              (b"null", b"403"),

@@ -92,6 +92,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
     c->since_us = clock_now_us();
     buf_init(&c->out, MAX_OUT);
     conn_list_add(&l->idle, c);
+    l->n_spare += spare;
     return c;
 }
 
@@ -118,12 +119,19 @@ void conn_close(struct conn *c)
     struct loop *l = c->loop;
     let_request_go(c, 0);
     conn_list_drop(list_of(c), c);
+    l->n_spare -= c->spare;
     close(c->fd);
     buf_fini(&c->out);
     mem_free(c->in);
     mem_free(c->ahead);
     mem_free(c);
     loop_freed(l);
+}
+
+int conn_is_silent(const struct conn *c)
+{
+    char b;
+    return !(c->events & EPOLLOUT) && recv(c->fd, &b, 1, MSG_PEEK) <= 0;
 }
 
 void conn_linger(struct conn *c)
@@ -435,7 +443,7 @@ static void begin_body(struct conn *c)
                    "the body is larger than %lld bytes", (long long)max);
     r->body_over = r->err.code != ERR_NONE;
     int awaits = r->head.expect && (c->body_left > 0 || r->head.chunked);
-    if (r->body_over && (awaits || c->body_left > max)) {
+    if (r->body_over && (c->spare || awaits || c->body_left > max)) {
         refuse(c); /* no byte of the body is asked for */
         return;
     }

@@ -34,11 +34,11 @@ struct conn {
     char client[48]; /* address */
     unsigned events; /* that epoll looks for */
     enum conn_state state;
-    int spare;  /* beyond the limit: it may only ask for probes */
-    int closes; /* no request is read after this one */
-    int ended;  /* all that the client sends has been read */
-    int half;   /* it has shut down its side, or it is gone */
-    int probed;
+    int spare;        /* beyond the limit: it may only ask for probes */
+    int closes;       /* no request is read after this one */
+    int ended;        /* all that the client sends has been read */
+    int half;         /* it has shut down its side, or it is gone */
+    int probed;       /* with this request */
     int64_t since_us; /* begin of the state; ANSWER: of the last byte sent */
     int64_t half_us;
 
@@ -68,6 +68,8 @@ void conn_event(struct conn *c, unsigned events);
 void conn_resume(struct conn *c);
 /* conn_tend: now and then: what is late. It may close c. */
 void conn_tend(struct conn *c, int64_t now);
+/* conn_is_silent: in HEAD: nothing has come that is not read yet. */
+int conn_is_silent(const struct conn *c);
 /* conn_linger: no more answers: the client may read what it has in peace. */
 void conn_linger(struct conn *c);
 

@@ -243,9 +243,19 @@ def test_clients_at_work_leave_room_for_probes():
         for c in busy:
             c.sendall(POST + b"Content-Length: 15\r\n\r\n" + BODY[:-1])
         time.sleep(0.3)
-        got = s.ask(GET.replace(b"version", b"livez") + b"\r\n")
-        assert got.startswith(b"HTTP/1.1 200 "), got
+        # the room of one is not another's
+        probes = [s.open() for _ in range(8)]
+        time.sleep(0.1)
+        for c in probes:
+            c.sendall(GET.replace(b"version", b"livez") + b"\r\n")
+        for c in probes:
+            got = c.recv(65536)
+            assert got.startswith(b"HTTP/1.1 200 "), got
+            c.close()
         got = s.ask(GET + b"\r\n")
+        assert got.startswith(b"HTTP/1.1 429 "), got
+        # of the rest of such a request nothing is waited for
+        got = s.ask(POST + b"Content-Length: 15\r\n\r\n")
         assert got.startswith(b"HTTP/1.1 429 "), got
         for c in busy:
             c.sendall(BODY[-1:])
@@ -257,6 +267,23 @@ def test_clients_at_work_leave_room_for_probes():
                 break
             time.sleep(0.02)
         assert got.startswith(b"HTTP/1.1 200 "), got
+
+
+def test_clients_whose_request_waits_are_not_sent_away():
+    with Server("--max-connections", "300") as s:
+        old = [s.open() for _ in range(300)]
+        for c in old[-1], old[0]:  # all are accepted, and one has spoken
+            c.sendall(GET + b"\r\n")
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        s.child.send_signal(signal.SIGSTOP)
+        new = [s.open() for _ in range(40)]
+        for c in old:  # more than one round of the loop
+            c.sendall(GET + b"\r\n")
+        s.child.send_signal(signal.SIGCONT)
+        for c in old:
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for c in old + new:
+            c.close()
 
 
 def test_clients_that_close_their_side_get_their_answer():

@@ -408,7 +408,8 @@ static struct request *begin(struct conn *c)
     c->req = r;
     r->loop = l;
     r->conn = c;
-    r->arrived_us = clock_now_us();
+    r->arrived_us = c->half_us = clock_now_us();
+    c->probed = 0;
     memcpy(r->client, c->client, sizeof r->client);
     atomic_fetch_add(&l->n_live, 1);
     return r;

@@ -40,7 +40,7 @@ struct conn {
     int half;         /* it has shut down its side, or it is gone */
     int probed;       /* with this request */
     int64_t since_us; /* begin of the state; ANSWER: of the last byte sent */
-    int64_t half_us;
+    int64_t half_us;  /* since when, or since this request */
 
     char *in; /* [cap_in]: the head, then what came with it or behind it */
     size_t n_in, cap_in, seen;

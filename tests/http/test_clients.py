@@ -309,6 +309,31 @@ def test_clients_that_close_their_side_get_their_answer():
         assert int(us["total_us"]) >= int(us["run_us"]) > 1000, line
 
 
+def test_clients_that_leave_their_second_request_stop_it():
+    def generate(more):
+        body = b'{"model":"endless","input":"a","max_tokens":1048576%s}' % more
+        return (POST.replace(b"predict", b"generate") +
+                b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    with Server("--max-output-tokens", "1048576", "--model",
+                f"endless={TOP}/tests/golden/rnn/lstm-32") as s:
+        c = s.open()
+        c.sendall(generate(b',"timeout_ms":700') + generate(b""))
+        c.shutdown(socket.SHUT_WR)
+        got = c.recv(65536)
+        while got.startswith(b"HTTP/1.1 100 ") and got.count(b"HTTP/1.") < 2:
+            got += c.recv(65536)
+        assert b"HTTP/1.1 504 " in got, got
+        c.close()
+        start = time.time()
+        while time.time() - start < 5:
+            if b'{reason="client_gone"} 1' in s.ask(
+                    GET.replace(b"version", b"metrics") +
+                    b"Connection: close\r\n\r\n"):
+                break
+            time.sleep(0.05)
+        assert time.time() - start < 5
+
+
 def talk(server, counts, lock, over):
     """Ask on one connection until it closes; then on a new one."""
     while not over.is_set():

@@ -649,10 +649,10 @@ static void drop_input(struct conn *c)
 
 void conn_event(struct conn *c, unsigned events)
 {
-    if (events & (EPOLLERR | EPOLLHUP)) {
+    if (c->state == CONN_LINGER) {
+        drop_input(c); /* all of it, even behind the end: see conn.h */
+    } else if (events & (EPOLLERR | EPOLLHUP)) {
         conn_close(c);
-    } else if (c->state == CONN_LINGER) {
-        drop_input(c);
     } else if (c->state == CONN_PARKED) {
         c->half = 1; /* EPOLLRDHUP: it may still read */
         c->half_us = clock_now_us();

@@ -7,8 +7,9 @@
  *   PARKED  others work on it (or a stream has nothing to say); what the client
  *           sends stays in the socket
  *   ANSWER  bytes of the answer are waiting for room in the socket
- *   LINGER  the last answer is sent; what still comes is dropped for a while,
- *           so that a reset does not take the answer from the client
+ *   LINGER  the last answer is sent; what still comes is dropped for a while:
+ *           a socket that is closed with unread bytes in it resets its client,
+ *           which may lose the answer by it
  *
  * A client that shuts its side down but goes on reading gets its answer. One
  * that is gone looks the same until something is sent: after PROBE_US it gets
@@ -62,7 +63,7 @@ struct conn {
 struct conn *conn_open(struct loop *l, int fd, int spare);
 /* conn_close: at once; a request in it loses its connection. */
 void conn_close(struct conn *c);
-/* conn_event: what epoll has seen (0: look for yourself). It may close c. */
+/* conn_event: what epoll has seen. It may close c. */
 void conn_event(struct conn *c, unsigned events);
 /* conn_resume: others have worked on its request. It may close c. */
 void conn_resume(struct conn *c);

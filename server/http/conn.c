@@ -96,7 +96,8 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
     return c;
 }
 
-/* The connection is done with its request. */
+/* The connection is done with its request. Where the worker has it still, the
+ * bytes of its head are the request's from now on. */
 static void let_request_go(struct conn *c, int ok)
 {
     struct request *r = c->req;
@@ -110,8 +111,13 @@ static void let_request_go(struct conn *c, int ok)
     r->suspended = 0;
     atomic_fetch_sub(&l->n_live, 1);
     access_note(&l->access, r);
-    if (request_leave(r, ok))
+    if (request_leave(r, ok)) {
         loop_recycle(l, r);
+    } else if (!ok) {
+        r->head_bytes = c->in;
+        c->in = NULL;
+        c->n_in = c->cap_in = c->at = 0;
+    }
 }
 
 void conn_close(struct conn *c)

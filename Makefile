@@ -162,10 +162,12 @@ SUB := $(MAKE) --no-print-directory
 JOBS := $(shell nproc 2>/dev/null || echo 1)
 HOST ?= 127.0.0.1
 PORT ?= 8080
+# Sanitizers look for faults, not for time: as many programs as processors.
 ASAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1 \
-  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TEST_TIMEOUT=900
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TEST_TIMEOUT=900 \
+  TEST_JOBS=$(JOBS)
 TSAN_ENV := TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
-  TEST_TIMEOUT=900
+  TEST_TIMEOUT=900 TEST_JOBS=$(JOBS)
 
 .PHONY: run test asan tsan gradcheck layers style lint cross bench \
   docker check install uninstall help

@@ -424,7 +424,7 @@ def test_clients_of_a_server_that_ends_are_answered():
                        for _ in range(16)]
             for t in threads:
                 t.start()
-            time.sleep(0.3)
+            time.sleep(0.15)
             code, log = s.stop()
             over.set()
             for t in threads:

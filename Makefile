@@ -162,6 +162,7 @@ SUB := $(MAKE) --no-print-directory
 JOBS := $(shell nproc 2>/dev/null || echo 1)
 HOST ?= 127.0.0.1
 PORT ?= 8080
+# Sanitizers look for faults, not for time: as many programs as processors.
 ASAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1 \
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TEST_TIMEOUT=900 \
   TEST_JOBS=$(JOBS)
@@ -227,16 +228,22 @@ FUZZ_SECONDS ?= 30
 FUZZ_TARGETS := json safetensors torch gguf hparams tokenizer bpe vocabulary
 FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/% \
   $(addprefix engine/compute/,tensor.c blocks.c dtype.c), \
-  $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c) \
-  tests/fuzz/fuzz_main.c
+  $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c)
+FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
 FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
   -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
 .PHONY: fuzz
-fuzz: $(FUZZ_TARGETS:%=fuzz-%) ## libFuzzer on each reader (FUZZ_SECONDS=30)
-build/fuzz/fuzz_%: $(FUZZ_SRC) $(wildcard engine/*/*.h engine/*/*/*.h)
+.PHONY: fuzz-build
+fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30)
 	@tools/install-deps.sh run fuzz
+	@$(SUB) -s -j$(JOBS) fuzz-build
+	@$(SUB) -s $(FUZZ_TARGETS:%=fuzz-%)
+fuzz-build: $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
+build/fuzz/%.o: %.c Makefile $(wildcard engine/*/*.h engine/*/*/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_FLAGS) -DFUZZ_TARGET=fuzz_$* -o $@ $(FUZZ_SRC) $(ENGINE_LIBS)
+	clang $(FUZZ_FLAGS) -c -o $@ $<
+build/fuzz/fuzz_%: tests/fuzz/fuzz_main.c $(FUZZ_OBJ)
+	clang $(FUZZ_FLAGS) -DFUZZ_TARGET=fuzz_$* -o $@ $^ $(ENGINE_LIBS)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
 	@echo "fuzz $*: $(FUZZ_SECONDS) s"

@@ -24,5 +24,5 @@ if [ -f build/cross/seqd ]; then
     tools/start-time.py --seqd build/cross/seqd-run --runs 1 \
         --limit-ms 20000 --model small=tests/golden/rnn/class-lstm-last
 fi
-export TEST_TIMEOUT=300 TEST_RUNNER="$run" TEST_JOBS=$(nproc)
+export TEST_TIMEOUT=300 TEST_RUNNER="$run" TEST_JOBS="$(nproc)"
 make_cross cross-unit

@@ -91,14 +91,20 @@ static void add_time(struct line *l)
     add(l, text, n);
 }
 
-/* The end of a value that starts at s: the closing quote, or white space. */
+/* The end, or " key=". */
+static int is_next(const char *s)
+{
+    return !*s || (*s == ' ' && s[1 + strcspn(s + 1, " =\"")] == '=');
+}
+
+/* The end of a value that starts at s: white space, or the closing quote. What
+ * is between quotes is as it came, with quotes of its own. */
 static const char *value_end(const char *s)
 {
     if (*s != '"')
         return s + strcspn(s, " ");
-    for (s++; *s && *s != '"'; s++)
-        if (*s == '\\' && s[1])
-            s++;
+    for (s++; *s && (*s != '"' || !is_next(s + 1)); s++)
+        continue;
     return *s ? s + 1 : s;
 }
 
@@ -106,7 +112,8 @@ static const char *value_end(const char *s)
  * Names stay texts whatever they look like. */
 static int is_number(const char *key, size_t n_key, const char *v, size_t n)
 {
-    static const char *const texts[] = {"id", "model", "client", "version"};
+    static const char *const texts[] = {"id", "model", "client", "host",
+                                        "version"};
     size_t minus = n > 0 && *v == '-', i = minus, digits = 0, dots = 0;
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
         if (strlen(texts[k]) == n_key && memcmp(texts[k], key, n_key) == 0)
@@ -140,7 +147,7 @@ static void add_json_fields(struct line *l, const char *s)
         add_quoted(l, s, key);
         add(l, ":", 1);
         if (*v == '"' && end - v >= 2 && end[-1] == '"')
-            add(l, v, (size_t)(end - v)); /* quoted by the caller */
+            add_quoted(l, v + 1, (size_t)(end - v) - 2);
         else if (is_number(s, key, v, (size_t)(end - v)))
             add(l, v, (size_t)(end - v));
         else

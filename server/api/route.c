@@ -55,17 +55,13 @@ static int matches(const struct route *row, const char *path, const char **arg)
     return 1;
 }
 
-static enum method parse_method(const char *s)
+enum method route_method(const char *s)
 {
-    if (!strcmp(s, "GET"))
-        return METHOD_GET;
-    if (!strcmp(s, "POST"))
-        return METHOD_POST;
-    if (!strcmp(s, "HEAD"))
-        return METHOD_HEAD;
-    if (!strcmp(s, "OPTIONS"))
-        return METHOD_OPTIONS;
-    return METHOD_OTHER;
+    static const char *const names[] = {"GET", "HEAD", "POST", "OPTIONS"};
+    int m = METHOD_GET;
+    while (m < METHOD_OTHER && (!s || strcmp(s, names[m])))
+        m++;
+    return (enum method)m;
 }
 
 static int method_fits(const struct request *r)
@@ -83,22 +79,10 @@ static int needs_key(const struct request *r)
              r->head.origin);
 }
 
-/* The path of a request target. Clients that take us for a proxy send
- * "http://host/path", and a server has to take it (RFC 9112, 3.2.2). */
-static const char *path_of(const char *target)
+void route_begin(struct request *r, const char *method, const char *path)
 {
-    size_t n = !strncasecmp(target, "http://", 7)    ? 7
-               : !strncasecmp(target, "https://", 8) ? 8
-                                                     : 0;
-    const char *path = n ? strchr(target + n, '/') : target;
-    return path ? path : "/";
-}
-
-void route_begin(struct request *r, const char *method, const char *target)
-{
-    const char *path = path_of(target);
     const struct config *cfg = r->sv->cfg;
-    r->method = parse_method(method);
+    r->method = route_method(method);
     for (int i = 0; i < N_ROUTES && !r->route; i++)
         if (matches(&routes[i], path, &r->arg))
             r->route = &routes[i];

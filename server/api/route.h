@@ -26,9 +26,10 @@ struct route {
 /* route_at: i-th row, NULL past the end. */
 const struct route *route_at(int i);
 
-/* route_begin: the header is complete: find the route, check method and key.
- * What is wrong is in r->err. */
-void route_begin(struct request *r, const char *method, const char *target);
+enum method route_method(const char *name); /* NULL: of a head without one */
+/* route_begin: the head is complete: find the route, check method and key. What
+ * is wrong is in r->err. */
+void route_begin(struct request *r, const char *method, const char *path);
 /* route_ready: the body is complete: media type, phase. -1 with r->err. */
 int route_ready(struct request *r);
 

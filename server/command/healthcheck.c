@@ -1,19 +1,21 @@
 /* healthcheck: see healthcheck.h. Plain HTTP/1.1, one request, one line of
- * the answer.
+ * the answer, and one deadline for all of it: who asks has one, too.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/command/healthcheck.h"
 
+#include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "server/config.h"
 
-#define WAIT_S 3
+#define WAIT_US 3000000
 
 struct target {
     char host[256], port[16], path[512];
@@ -37,9 +39,17 @@ static int parse_url(const char *url, struct target *t, struct err *e)
     snprintf(t->port, sizeof t->port, "80");
     if (*p == ':') {
         n = strcspn(++p, "/");
-        snprintf(t->port, sizeof t->port, "%.*s", (int)(n < 15 ? n : 15), p);
+        if (n == 0 || n != strspn(p, "0123456789") || n > 5)
+            return err_set(e, ERR_INVALID, "--url has a port that is none");
+        snprintf(t->port, sizeof t->port, "%.*s", (int)n, p);
         p += n;
     }
+    for (const char *c = p; *c; c++)
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c > '~')
+            return err_set(e, ERR_INVALID,
+                           "--url has a character that it may not have");
+    if (strlen(p) >= sizeof t->path)
+        return err_set(e, ERR_INVALID, "--url is too long");
     snprintf(t->path, sizeof t->path, "%s", *p == '/' ? p : "/readyz");
     return 0;
 }
@@ -56,40 +66,72 @@ static void own_server(const struct config *c, struct target *t)
     snprintf(t->path, sizeof t->path, "/readyz");
 }
 
-static int connect_to(const struct target *t, struct err *e)
+/* 1 when fd can be read or written, 0 when the time is over. */
+static int wait_for(int fd, short what, int64_t until)
+{
+    struct pollfd p = {fd, what, 0};
+    int64_t ms;
+    int n = 0;
+    while (n == 0 && (ms = (until - clock_now_us() + 999) / 1000) > 0) {
+        n = poll(&p, 1, (int)ms);
+        if (n < 0 && errno == EINTR)
+            n = 0;
+    }
+    return n > 0;
+}
+
+static int connect_at(const struct addrinfo *a, int64_t until)
+{
+    int why = 0;
+    socklen_t n = sizeof why;
+    int fd =
+        socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    if (connect(fd, a->ai_addr, a->ai_addrlen) == 0)
+        return fd;
+    if (errno == EINPROGRESS && wait_for(fd, POLLOUT, until) &&
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0 && why == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* A name may have more than one address: localhost has two. */
+static int connect_to(const struct target *t, int64_t until, struct err *e)
 {
     const struct addrinfo want = {.ai_socktype = SOCK_STREAM};
-    const struct timeval wait = {WAIT_S, 0};
-    struct addrinfo *a = NULL;
-    if (getaddrinfo(t->host, t->port, &want, &a))
+    struct addrinfo *list = NULL;
+    int fd = -1;
+    if (getaddrinfo(t->host, t->port, &want, &list))
         return err_set(e, ERR_INVALID, "no such host: %.100s", t->host);
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    }
-    if (fd < 0 || connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-        if (fd >= 0)
-            close(fd);
-        fd = err_set(e, ERR_IO, "nothing answers at %.100s port %.10s", t->host,
-                     t->port);
-    }
-    freeaddrinfo(a);
+    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+        fd = connect_at(a, until);
+    freeaddrinfo(list);
+    if (fd < 0)
+        err_set(e, ERR_IO, "nothing answers at %.100s port %.10s", t->host,
+                t->port);
     return fd;
 }
 
-/* The first bytes of the answer, at least the status line. */
-static size_t ask(int fd, const struct target *t, char *answer, size_t size)
+/* The first bytes of the answer, at least the status line. A socket of a new
+ * connection has room for a request. */
+static size_t ask(int fd, const struct target *t, int64_t until, char *answer,
+                  size_t size)
 {
     char text[1024];
     size_t got = 0;
+    int six = strchr(t->host, ':') != NULL;
     int n = snprintf(text, sizeof text,
-                     "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
-                     t->path, t->host);
+                     "GET %s HTTP/1.1\r\nHost: %s%s%s\r\n"
+                     "Connection: close\r\n\r\n",
+                     t->path, six ? "[" : "", t->host, six ? "]" : "");
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
         return 0;
-    while (got < size - 1) {
+    while (got < size - 1 && wait_for(fd, POLLIN, until)) {
         ssize_t more = recv(fd, answer + got, size - 1 - got, 0);
+        if (more < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
         if (more <= 0)
             break;
         got += (size_t)more;
@@ -101,15 +143,16 @@ static size_t ask(int fd, const struct target *t, char *answer, size_t size)
 static int check(const struct config *c, struct err *e)
 {
     struct target t;
-    char answer[64];
+    char answer[13]; /* "HTTP/1.1 200" */
+    int64_t until = clock_now_us() + WAIT_US;
     if (!c->url)
         own_server(c, &t);
     else if (parse_url(c->url, &t, e) < 0)
         return -1;
-    int fd = connect_to(&t, e);
+    int fd = connect_to(&t, until, e);
     if (fd < 0)
         return -1;
-    size_t n = ask(fd, &t, answer, sizeof answer);
+    size_t n = ask(fd, &t, until, answer, sizeof answer);
     close(fd);
     if (n < 12 || strncmp(answer, "HTTP/1.", 7))
         return err_set(e, ERR_IO, "the server does not answer");

@@ -22,6 +22,6 @@ struct access {
 };
 
 void access_init(struct access *a);
-void access_note(struct access *a, const struct request *r);
+void access_note(struct access *a, struct request *r);
 
 #endif

@@ -27,6 +27,8 @@
 #define FIRST_IN 4096
 #define MAX_HEAD 32768
 #define STREAM_BLOCK 16384 /* of a stream, in one chunk */
+#define MAX_OUT (1 << 20)
+#define TURN 16 /* steps, reads of a body or sends before others have theirs */
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* --- life --- */
@@ -88,12 +90,14 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
     c->spare = spare;
     name_client(c);
     c->since_us = clock_now_us();
-    buf_init(&c->out, 1 << 20);
+    buf_init(&c->out, MAX_OUT);
     conn_list_add(&l->idle, c);
+    l->n_spare += spare;
     return c;
 }
 
-/* The connection is done with its request. */
+/* The connection is done with its request. Where the worker has it still, the
+ * bytes of its head are the request's from now on. */
 static void let_request_go(struct conn *c, int ok)
 {
     struct request *r = c->req;
@@ -107,8 +111,13 @@ static void let_request_go(struct conn *c, int ok)
     r->suspended = 0;
     atomic_fetch_sub(&l->n_live, 1);
     access_note(&l->access, r);
-    if (request_leave(r, ok))
+    if (request_leave(r, ok)) {
         loop_recycle(l, r);
+    } else if (!ok) {
+        r->head_bytes = c->in;
+        c->in = NULL;
+        c->n_in = c->cap_in = c->at = 0;
+    }
 }
 
 void conn_close(struct conn *c)
@@ -116,12 +125,19 @@ void conn_close(struct conn *c)
     struct loop *l = c->loop;
     let_request_go(c, 0);
     conn_list_drop(list_of(c), c);
+    l->n_spare -= c->spare;
     close(c->fd);
     buf_fini(&c->out);
     mem_free(c->in);
     mem_free(c->ahead);
     mem_free(c);
     loop_freed(l);
+}
+
+int conn_is_silent(const struct conn *c)
+{
+    char b;
+    return !(c->events & EPOLLOUT) && recv(c->fd, &b, 1, MSG_PEEK) <= 0;
 }
 
 void conn_linger(struct conn *c)
@@ -179,6 +195,10 @@ static void drop_used(struct conn *c)
         c->n_in = c->cap_in = c->n_ahead;
         c->ahead = NULL;
         c->n_ahead = 0;
+    }
+    if (c->out.cap > FIRST_IN) {
+        buf_fini(&c->out);
+        buf_init(&c->out, MAX_OUT);
     }
 }
 
@@ -289,20 +309,23 @@ static int put_stream(struct conn *c)
     return n > 0 || ended;
 }
 
-/* Send what there is. 1: all of it is out, 0: the socket is full, -1: lost. */
+/* Send what there is. 1: all of it is out, 0: the socket is full, or others
+ * have waited long enough, -1: lost. */
 static int flush(struct conn *c)
 {
-    while (c->out_at < c->out.len || c->body_at < c->n_body) {
+    for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
         struct iovec v[2] = {{c->out.p + c->out_at, c->out.len - c->out_at},
                              {(void *)(uintptr_t)(c->body + c->body_at),
                               c->n_body - c->body_at}};
         struct msghdr m = {.msg_iov = v[0].iov_len ? v : v + 1,
                            .msg_iovlen = v[0].iov_len && v[1].iov_len ? 2 : 1};
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        ssize_t n = i < TURN ? sendmsg(c->fd, &m, MSG_NOSIGNAL) : 0;
+        if (n == 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
+            return 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+            return -1;
         size_t head = v[0].iov_len < (size_t)n ? v[0].iov_len : (size_t)n;
         c->out_at += head;
         c->body_at += (size_t)n - head;
@@ -391,7 +414,8 @@ static struct request *begin(struct conn *c)
     c->req = r;
     r->loop = l;
     r->conn = c;
-    r->arrived_us = clock_now_us();
+    r->arrived_us = c->half_us = clock_now_us();
+    c->probed = 0;
     memcpy(r->client, c->client, sizeof r->client);
     atomic_fetch_add(&l->n_live, 1);
     return r;
@@ -408,6 +432,7 @@ static int refuse_head(struct conn *c, const struct message_head *h,
     }
     if (h)
         r->head = *h;
+    r->method = route_method(r->head.method);
     set_id(c->loop, r);
     err_set_at(&r->err, ERR_INVALID, code, NULL, "%s", why);
     refuse(c);
@@ -425,7 +450,7 @@ static void begin_body(struct conn *c)
                    "the body is larger than %lld bytes", (long long)max);
     r->body_over = r->err.code != ERR_NONE;
     int awaits = r->head.expect && (c->body_left > 0 || r->head.chunked);
-    if (r->body_over && (awaits || c->body_left > max)) {
+    if (r->body_over && (c->spare || awaits || c->body_left > max)) {
         refuse(c); /* no byte of the body is asked for */
         return;
     }
@@ -535,12 +560,12 @@ static int read_body(struct conn *c)
     long n = read_some(c, c->in + c->at, c->n_in - c->at, &end);
     if (n >= 0)
         c->at += (size_t)n;
-    while (n >= 0 && !end) {
+    for (int i = 0; n >= 0 && !end; i++) {
         char *p = c->loop->scratch;
         size_t room = SCRATCH;
         if (!c->req->head.chunked && c->body_left < SCRATCH)
             room = (size_t)c->body_left;
-        ssize_t got = take(c, p, room);
+        ssize_t got = i < TURN ? take(c, p, room) : 0;
         if (got < 0 || (got == 0 && c->ended)) {
             conn_close(c); /* half a request is none */
             return 0;
@@ -591,11 +616,16 @@ static int fill(struct conn *c)
     return 0;
 }
 
-/* Whatever can be done without waiting. c may be closed behind it. */
+/* What can be done without waiting, up to a turn's worth: who sends without an
+ * end must not keep the loop. c may be closed behind it. */
 static void go_on(struct conn *c)
 {
-    for (;;) {
+    for (int i = 0;; i++) {
         int more = 1;
+        if (c->state == CONN_HEAD && i >= TURN) {
+            look_for(c, EPOLLOUT); /* there may be bytes in `in`: go on soon */
+            return;
+        }
         if (c->state == CONN_HEAD) {
             more = read_head(c);
             more = more == 0 ? fill(c) : more > 0;
@@ -625,10 +655,10 @@ static void drop_input(struct conn *c)
 
 void conn_event(struct conn *c, unsigned events)
 {
-    if (events & (EPOLLERR | EPOLLHUP)) {
+    if (c->state == CONN_LINGER) {
+        drop_input(c); /* all of it, even behind the end: see conn.h */
+    } else if (events & (EPOLLERR | EPOLLHUP)) {
         conn_close(c);
-    } else if (c->state == CONN_LINGER) {
-        drop_input(c);
     } else if (c->state == CONN_PARKED) {
         c->half = 1; /* EPOLLRDHUP: it may still read */
         c->half_us = clock_now_us();

@@ -7,8 +7,9 @@
  *   PARKED  others work on it (or a stream has nothing to say); what the client
  *           sends stays in the socket
  *   ANSWER  bytes of the answer are waiting for room in the socket
- *   LINGER  the last answer is sent; what still comes is dropped for a while,
- *           so that a reset does not take the answer from the client
+ *   LINGER  the last answer is sent; what still comes is dropped for a while:
+ *           a socket that is closed with unread bytes in it resets its client,
+ *           which may lose the answer by it
  *
  * A client that shuts its side down but goes on reading gets its answer. One
  * that is gone looks the same until something is sent: after PROBE_US it gets
@@ -34,13 +35,13 @@ struct conn {
     char client[48]; /* address */
     unsigned events; /* that epoll looks for */
     enum conn_state state;
-    int spare;  /* beyond the limit: it may only ask for probes */
-    int closes; /* no request is read after this one */
-    int ended;  /* all that the client sends has been read */
-    int half;   /* it has shut down its side, or it is gone */
-    int probed;
+    int spare;        /* beyond the limit: it may only ask for probes */
+    int closes;       /* no request is read after this one */
+    int ended;        /* all that the client sends has been read */
+    int half;         /* it has shut down its side, or it is gone */
+    int probed;       /* with this request */
     int64_t since_us; /* begin of the state; ANSWER: of the last byte sent */
-    int64_t half_us;
+    int64_t half_us;  /* since when, or since this request */
 
     char *in; /* [cap_in]: the head, then what came with it or behind it */
     size_t n_in, cap_in, seen;
@@ -62,12 +63,14 @@ struct conn {
 struct conn *conn_open(struct loop *l, int fd, int spare);
 /* conn_close: at once; a request in it loses its connection. */
 void conn_close(struct conn *c);
-/* conn_event: what epoll has seen (0: look for yourself). It may close c. */
+/* conn_event: what epoll has seen. It may close c. */
 void conn_event(struct conn *c, unsigned events);
 /* conn_resume: others have worked on its request. It may close c. */
 void conn_resume(struct conn *c);
 /* conn_tend: now and then: what is late. It may close c. */
 void conn_tend(struct conn *c, int64_t now);
+/* conn_is_silent: in HEAD: nothing has come that is not read yet. */
+int conn_is_silent(const struct conn *c);
 /* conn_linger: no more answers: the client may read what it has in peace. */
 void conn_linger(struct conn *c);
 

@@ -11,11 +11,15 @@ static int is(const char *s, size_t n, const char *name)
     return strlen(name) == n && strncasecmp(s, name, n) == 0;
 }
 
-/* "localhost", an address in digits, what we listen on, what was told. */
+/* "localhost", an address in digits, what we listen on, what was told; a dot
+ * behind a name says that it is a whole one. */
 static int is_ours(const struct config *cfg, const char *host)
 {
     size_t n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-    if (*host == '[' || (n > 0 && strspn(host, "0123456789.") >= n))
+    if (n > 1 && host[n - 1] == '.')
+        n--;
+    if (*host == '[' ||
+        (*host >= '0' && *host <= '9' && strspn(host, "0123456789.") >= n))
         return 1;
     if (is(host, n, "localhost") || is(host, n, cfg->host))
         return 1;

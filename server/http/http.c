@@ -29,6 +29,7 @@
 #define EVENTS 256         /* of a round */
 #define ACCEPT_AT_ONCE 64  /* of a round */
 #define SPARE 16           /* connections beyond the limit, for probes */
+#define MAY_GO 64          /* idle ones looked at when room is needed */
 #define OTHER_FILES 64     /* descriptors that are no connections */
 #define FAREWELL_US 250000 /* clients may read the end of their connections */
 #define SILENT_US 1000000
@@ -166,32 +167,50 @@ void loop_freed(struct loop *l)
         listen_now(l, 1);
 }
 
-/* The connection that has been silent for longest makes room. */
-static int close_idle(struct loop *l)
+/* The connection that has been silent for longest makes room, of the spare
+ * ones or of the others; not one whose request waits in its socket. */
+static int close_idle(struct loop *l, int spare)
 {
-    if (!l->idle.first)
-        return 0;
-    conn_close(l->idle.first);
-    return 1;
+    struct conn *c = l->idle.first;
+    for (int asked = 0; c && asked < MAY_GO; c = c->next) {
+        if (c->spare != spare)
+            continue;
+        asked++;
+        if (conn_is_silent(c)) {
+            conn_close(c);
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* Who waits for longest without a request has to go first; when all are at
  * work, a few more are heard, so that probes get an answer. */
+static void take_in(struct loop *l, int fd)
+{
+    int others = l->idle.n + l->busy.n - l->n_spare;
+    int spare = others >= l->limit && !close_idle(l, 0);
+    if (spare && l->n_spare >= SPARE && !close_idle(l, 1))
+        close(fd); /* all of them have just begun to speak */
+    else
+        conn_open(l, fd, spare);
+}
+
 static void accept_some(struct loop *l)
 {
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        int open = l->idle.n + l->busy.n;
-        if (open >= l->limit + SPARE && !l->idle.first) {
+        if (l->idle.n + l->busy.n >= l->limit + SPARE && !l->idle.first) {
             listen_now(l, 0); /* until one of them ends */
             return;
         }
         int fd =
             accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            conn_open(l, fd, open >= l->limit && !close_idle(l));
+            take_in(l, fd);
             continue;
         }
-        if ((errno == EMFILE || errno == ENFILE) && close_idle(l))
+        if ((errno == EMFILE || errno == ENFILE) &&
+            (close_idle(l, 0) || close_idle(l, 1)))
             continue;
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
             errno == ENOBUFS)
@@ -320,9 +339,10 @@ static int limit_of(const struct config *cfg)
 {
     struct rlimit lim;
     int64_t most = cfg->max_connections;
+    int64_t others = OTHER_FILES + SPARE * cfg->http_threads;
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0 &&
-        (int64_t)lim.rlim_cur - OTHER_FILES - SPARE < most)
-        most = (int64_t)lim.rlim_cur - OTHER_FILES - SPARE;
+        (int64_t)lim.rlim_cur - others < most)
+        most = (int64_t)lim.rlim_cur - others;
     most = (most + cfg->http_threads - 1) / cfg->http_threads;
     return most > 1 ? (int)most : 1;
 }

@@ -31,6 +31,7 @@ struct loop {
     int limit;             /* connections */
     struct conn_list idle; /* HEAD: the longest idle first */
     struct conn_list busy; /* all others */
+    int n_spare;           /* of both: beyond the limit */
     struct request *pool;  /* recycled */
     int n_pool;
     uint64_t id_seed, id_next; /* request ids */

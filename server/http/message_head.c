@@ -9,14 +9,13 @@
 /* 10^18 - 1 fits into int64_t. */
 #define MAX_LENGTH_DIGITS 18
 #define MAX_CHUNK_DIGITS 15
-#define MAX_METHOD 32
-#define MAX_CHUNK_LINE 4096 /* a size with its extensions; trailers */
+#define MAX_EXTRA 4096 /* of a body: extensions and trailers, in all */
 
-/* What two headers say that frame a body, and how often they stand there. */
+/* What headers say that may stand there once, and how often they do. */
 struct scan {
     struct message_head *head;
     int n_length, n_encoding, n_host, n_authorization, n_origin, n_type;
-    const char *length, *encoding;
+    const char *length, *encoding, *host;
 };
 
 static int is_letter(unsigned char c)
@@ -28,6 +27,29 @@ static int is_token_char(unsigned char c)
 {
     return (c >= '0' && c <= '9') || is_letter(c) ||
            (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static int is_control(unsigned char c)
+{
+    return (c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+/* uri-host [ ":" port ] (RFC 3986, 3.2.2); empty where there is none. */
+static int is_host(const char *s, size_t len)
+{
+    size_t n = 0;
+    if (len > 0 && *s == '[') {
+        n = 1 + strspn(s + 1, "0123456789abcdefABCDEF:.");
+        if (n < 3 || n >= len || s[n++] != ']')
+            return 0;
+    }
+    for (; *s != '[' && n < len && s[n] != ':'; n++)
+        if (!(is_letter((unsigned char)s[n]) ||
+              strchr("0123456789-._~!$&'()*+,;=%", s[n])))
+            return 0;
+    if (n == len)
+        return 1;
+    return s[n] == ':' && strspn(s + n + 1, "0123456789") == len - n - 1;
 }
 
 /* --- where it ends --- */
@@ -43,7 +65,7 @@ static long find_end(const char *p, size_t n, size_t *seen, const char **wrong)
             *wrong = "a line that does not end with CR LF";
             return -1;
         }
-        if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) {
+        if (is_control(c) && c != '\r' && c != '\n') {
             *wrong = "a control character";
             return -1;
         }
@@ -67,17 +89,39 @@ static char *cut(char **at, char stop)
     return word;
 }
 
+/* Clients that take us for a proxy send "http://host/path": the Host header
+ * says nothing then (RFC 9112, 3.2.2). The host moves a byte to the left, so
+ * that both texts have an end. */
+static const char *split_target(char *target, struct message_head *h)
+{
+    size_t n = !strncasecmp(target, "http://", 7)    ? 7
+               : !strncasecmp(target, "https://", 8) ? 8
+                                                     : 0;
+    h->target = target;
+    if (n == 0)
+        return NULL;
+    char *host = target + n - 1;
+    size_t len = strcspn(host + 1, "/");
+    if (len == 0 || !is_host(host + 1, len))
+        return "a target with a host that is no name or address of a host";
+    h->target = host[1 + len] ? host + 1 + len : "/";
+    h->host = memmove(host, host + 1, len);
+    host[len] = 0;
+    return NULL;
+}
+
 static const char *read_request_line(char *line, struct message_head *h)
 {
     char *method = cut(&line, ' ');
     char *target = method ? cut(&line, ' ') : NULL;
     if (!target)
         return "a request line without a method, a target and a version";
-    for (const char *c = method; *c; c++)
-        if (!is_letter((unsigned char)*c) || c - method >= MAX_METHOD)
-            return "a method of other characters than letters";
     if (!*method || !*target)
         return "a request line without a method, a target and a version";
+    for (const char *c = method; *c; c++)
+        if (!is_token_char((unsigned char)*c))
+            return "a character that a method may not have";
+    h->method = method;
     for (const char *c = target; *c; c++)
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c > 0x7e || *c == '#')
             return "a character that a target may not have";
@@ -85,33 +129,11 @@ static const char *read_request_line(char *line, struct message_head *h)
         return "a version of HTTP other than 1.1 and 1.0";
     char *query = target;
     h->query = cut(&query, '?') ? query : NULL;
-    h->method = method;
-    h->target = target;
     h->minor = line[7] - '0';
-    return NULL;
+    return split_target(target, h);
 }
 
 /* --- header lines --- */
-
-/* uri-host [ ":" port ] (RFC 3986, 3.2.2); empty where there is none. */
-static int is_host(const char *s)
-{
-    size_t n;
-    if (*s == '[') {
-        n = strspn(s + 1, "0123456789abcdefABCDEF:.");
-        if (n < 2 || s[n + 1] != ']')
-            return 0;
-        n += 2;
-    } else {
-        for (n = 0; s[n] && s[n] != ':'; n++)
-            if (!(is_letter((unsigned char)s[n]) ||
-                  strchr("0123456789-._~!$&'()*+,;=%", s[n])))
-                return 0;
-    }
-    if (!s[n])
-        return 1;
-    return s[n] == ':' && strspn(s + n + 1, "0123456789") == strlen(s + n + 1);
-}
 
 /* Is `word` one of a list with commas? */
 static int lists(const char *value, const char *word)
@@ -138,7 +160,7 @@ static void take_header(struct scan *s, const char *name, const char *value)
         s->encoding = value;
     } else if (!strcasecmp(name, "Host")) {
         s->n_host++;
-        h->host = value;
+        s->host = value;
     } else if (!strcasecmp(name, "Connection")) {
         h->closes |= lists(value, "close");
         if (h->minor == 0 && lists(value, "keep-alive"))
@@ -221,8 +243,10 @@ static const char *check_framing(struct scan *s)
     h->chunked = s->n_encoding > 0;
     if (s->n_host == 0 && h->minor > 0)
         return "a request without a Host header";
-    if (h->host && !is_host(h->host))
+    if (s->host && !is_host(s->host, strlen(s->host)))
         return "a Host header that is no name or address of a host";
+    if (!h->host)
+        h->host = s->host;
     if (s->n_encoding && s->n_length)
         return "both Content-Length and Transfer-Encoding";
     if (s->n_encoding && strcasecmp(s->encoding, "chunked") != 0)
@@ -265,7 +289,19 @@ long message_head_read(char *p, size_t n, size_t *seen, struct message_head *h,
 
 /* --- chunks --- */
 
-enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER };
+enum {
+    SIZE, /* a chunk begins */
+    EXTENSION,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILER, /* a line begins behind the last chunk */
+    TRAILER_NAME,
+    TRAILER_VALUE,
+    TRAILER_LF,
+    LAST_LF
+};
 
 static int hex_of(char c)
 {
@@ -280,50 +316,51 @@ static const char *take_size(struct chunks *c, char b)
 {
     int digit = hex_of(b);
     if (c->state == SIZE && digit >= 0) {
-        if (++c->line > MAX_CHUNK_DIGITS)
+        if (++c->digits > MAX_CHUNK_DIGITS)
             return "a chunk that is too large";
         c->left = c->left * 16 + (unsigned)digit;
     } else if (c->state == SIZE_LF) {
         if (b != '\n')
             return "a line of a chunk that does not end with CR LF";
-        c->line = 0;
         c->state = c->left ? DATA : TRAILER;
-    } else if (c->line == 0) {
+    } else if (c->digits == 0) {
         return "a chunk without a size";
     } else if (b == '\r') {
         c->state = SIZE_LF;
     } else if (c->state == SIZE && b != ';') {
         return "a size of a chunk that is not a number";
-    } else if (((unsigned char)b < 0x20 && b != '\t') || b == 0x7f) {
+    } else if (is_control((unsigned char)b)) {
         return "a control character in a chunk's extension";
     } else {
         c->state = EXTENSION;
-        if (++c->line > MAX_CHUNK_LINE)
-            return "a chunk's extension that is too long";
+        if (++c->extra > MAX_EXTRA)
+            return "extensions of chunks that are too long";
     }
     return NULL;
 }
 
 /* A byte behind the last chunk: lines that nobody asked for, dropped, then an
- * empty one. `line`: bytes so far; `left`: of the present line, CR as 2^32. */
+ * empty one. */
 static const char *take_trailer(struct chunks *c, char b, int *end)
 {
-    const uint64_t cr = (uint64_t)1 << 32;
-    if (++c->line > MAX_CHUNK_LINE)
+    if (++c->extra > MAX_EXTRA)
         return "trailers that are too long";
-    if (c->left >= cr) {
+    if (c->state == TRAILER_LF || c->state == LAST_LF) {
         if (b != '\n')
             return "a trailer that does not end with CR LF";
-        *end = c->left == cr;
-        c->left = 0;
-    } else if (b == '\r') {
-        c->left += cr;
-    } else if (((unsigned char)b < 0x20 && b != '\t') || b == 0x7f) {
-        return "a control character in a trailer";
-    } else if (c->left == 0 && !is_token_char((unsigned char)b)) {
-        return "a trailer without a name";
+        *end = c->state == LAST_LF;
+        c->state = TRAILER;
+    } else if (b == '\r' && c->state != TRAILER_NAME) {
+        c->state = c->state == TRAILER ? LAST_LF : TRAILER_LF;
+    } else if (c->state == TRAILER_VALUE) {
+        if (is_control((unsigned char)b))
+            return "a control character in a trailer";
+    } else if (b == ':' && c->state == TRAILER_NAME) {
+        c->state = TRAILER_VALUE;
+    } else if (is_token_char((unsigned char)b)) {
+        c->state = TRAILER_NAME;
     } else {
-        c->left++;
+        return "a trailer without a name";
     }
     return NULL;
 }
@@ -331,14 +368,14 @@ static const char *take_trailer(struct chunks *c, char b, int *end)
 /* A byte that is not data. */
 static const char *take_byte(struct chunks *c, char b, int *end)
 {
-    if (c->state == TRAILER)
+    if (c->state >= TRAILER)
         return take_trailer(c, b, end);
     if (c->state != DATA_CR && c->state != DATA_LF)
         return take_size(c, b);
     if (b != (c->state == DATA_CR ? '\r' : '\n'))
         return "a chunk that does not end with CR LF";
     c->state = c->state == DATA_CR ? DATA_LF : SIZE;
-    c->line = 0;
+    c->digits = 0;
     return NULL;
 }
 

@@ -1,5 +1,5 @@
 /* message_head: the head of a request, read strictly (RFC 9112, sections 2.2,
- * 3, 5, 6 and 9.3): whatever a proxy before us could read in another way is
+ * 3, 5, 6, 7 and 9.3): whatever a proxy before us could read in another way is
  * refused, and what a later version may bring is unknown, so it is refused too.
  * Pure: no sockets.
  *
@@ -12,9 +12,10 @@
 
 /* The parts we care about; they point into the bytes that were read. */
 struct message_head {
-    const char *method, *target; /* the target without its query */
+    const char *method, *target; /* without scheme, host and query */
     const char *query;           /* NULL: none */
-    const char *host;            /* with its port; NULL: none (HTTP/1.0) */
+    const char *host; /* of the target or the header, with its port; NULL: none
+                         (HTTP/1.0) */
     const char *content_type, *authorization, *origin;
     const char *preflight; /* Access-Control-Request-Method */
     const char *request_id;
@@ -36,7 +37,8 @@ long message_head_read(char *p, size_t n, size_t *seen, struct message_head *h,
 struct chunks {
     int state;
     uint64_t left; /* of the present chunk */
-    size_t line;   /* bytes of the present line; of all trailers */
+    int digits;    /* of its size */
+    size_t extra;  /* bytes of extensions and trailers so far */
 };
 
 /* chunks_read: one piece of what p [n] begins with: bytes used, of which the

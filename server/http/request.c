@@ -71,6 +71,7 @@ static void drop_work(struct request *r)
         model_release(r->model);
     json_free(r->json);
     mem_free(r->sse_head);
+    mem_free(r->head_bytes);
 }
 
 /* Everything between `stage` and `mu` that is not a kept buffer starts at
@@ -116,8 +117,6 @@ int request_body(struct request *r, const char *p, size_t n, size_t max)
     if (n > max || r->body_len > max - n)
         return err_set_at(&r->err, ERR_TOO_LARGE, "body_too_large", NULL,
                           "the body is larger than %zu bytes", max);
-    if (r->body_over)
-        return 0;
     if (r->body_len + n > r->body_cap) {
         size_t cap = r->body_cap ? r->body_cap * 2 : 1024;
         if (r->head.content_length > (int64_t)cap)
@@ -163,6 +162,14 @@ void request_unhold(struct request *r)
     note(r);
     pthread_mutex_unlock(&r->mu);
     http_flush(h);
+}
+
+int request_is_held(struct request *r)
+{
+    pthread_mutex_lock(&r->mu);
+    int held = r->held;
+    pthread_mutex_unlock(&r->mu);
+    return held;
 }
 
 void request_handle(struct request *r)

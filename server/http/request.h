@@ -70,6 +70,7 @@ struct request {
     const struct route *route; /* NULL: no such path */
     const char *arg;           /* what {m} of the path stands for */
     struct message_head head;
+    char *head_bytes; /* what it points into, once the connection is gone */
     char id[MAX_REQUEST_ID + 1];
     char client[48]; /* address, for the log */
     int64_t arrived_us, complete_us, answered_us, sent_us;
@@ -139,6 +140,7 @@ int request_run(struct request *r);
 /* request_hold / request_unhold: a handler starts and ends on some thread. */
 void request_hold(struct request *r);
 void request_unhold(struct request *r);
+int request_is_held(struct request *r);
 /* request_handle: run the route's handler and turn its error into an answer;
  * then the hold ends. Worker thread. */
 void request_handle(struct request *r);

@@ -43,13 +43,14 @@ class Server:
             time.sleep(0.01)
         with open(port_file) as f:
             self.port = int(f.read())
+        self.host = "::1" if "::1" in args else "127.0.0.1"
         while b" 200 " not in self.ask(
                 b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
                 b"Connection: close\r\n\r\n"):
             time.sleep(0.01)
 
     def open(self):
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        s = socket.create_connection((self.host, self.port), timeout=10)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
@@ -135,20 +136,72 @@ def test_clients_get_one_json_error_for_what_is_not_http():
         assert s.ask(CHUNKED.replace(b"Host", b"Connection: close\r\nHost") +
                      b"f;x=y\r\n" + BODY + b"\r\n0\r\nA: b\r\n\r\n"
                      ).startswith(b"HTTP/1.1 200 ")
-        assert s.stop()[0] == 0
+        got = s.ask(b"HEAD /version HTTP/1.1\r\n\r\n")  # no body, then
+        assert got.startswith(b"HTTP/1.1 400 "), got
+        assert got.endswith(b"\r\n\r\n"), got
+        got = s.ask(b"M-SEARCH /version HTTP/1.1\r\nHost: localhost\r\n"
+                    b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 405 "), got
+        got = s.ask(b"G@T / HTTP/1.1\r\nX-Request-Id: last\r\n\r\n")
+        code, log = s.stop()
+        assert code == 0
+        line = [x for x in log.splitlines() if "status=400" in x][-1]
+        assert "method=other" in line and "code=invalid_request" in line, line
+
+
+def test_clients_that_ask_without_an_end_do_not_keep_others_out():
+    with Server("--log-level", "warn") as s:
+        c, over = s.open(), threading.Event()
+        block = (GET + b"\r\n") * 20000
+
+        def say():
+            try:
+                while not over.is_set():
+                    c.sendall(block)
+            except OSError:
+                pass  # it was closed
+
+        def hear():
+            try:
+                while c.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+        threads = [threading.Thread(target=f) for f in (say, hear)]
+        for t in threads:
+            t.start()
+        try:
+            time.sleep(0.1)
+            slowest = 0
+            for _ in range(20):
+                start = time.time()
+                got = s.ask(GET + b"Connection: close\r\n\r\n")
+                slowest = max(slowest, time.time() - start)
+                assert got.startswith(b"HTTP/1.1 200 "), got
+            assert slowest < 0.5, slowest
+        finally:
+            over.set()
+            c.shutdown(socket.SHUT_RDWR)
+            for t in threads:
+                t.join()
+            c.close()
 
 
 def test_clients_cannot_make_up_a_name():
-    def status(s, host, more=b""):
-        return s.ask(b"GET /version HTTP/1.1\r\nHost: " + host +
+    def status(s, host, more=b"", url=b""):
+        return s.ask(b"GET " + url + b"/version HTTP/1.1\r\nHost: " + host +
                      b"\r\nConnection: close\r\n" + more + b"\r\n")[9:12]
     with Server("--host-name", "front.example",
                 "--cors-origin", "https://app.example") as s:
+        # the host of a whole URL counts, whatever the header says
+        assert status(s, b"localhost", url=b"http://evil.example") == b"403"
+        assert status(s, b"evil.example", url=b"http://localhost:1") == b"200"
         for host in [b"localhost", b"LOCALHOST:1", b"127.0.0.1", b"[::1]:80",
-                     b"front.example", b"10.0.0.1:8080"]:
+                     b"front.example", b"10.0.0.1:8080", b"localhost.",
+                     b"front.example.:80"]:
             assert status(s, host) == b"200", host
         for host in [b"evil.example", b"localhost.evil.example", b"",
-                     b"127.0.0.1.evil.example"]:
+                     b"127.0.0.1.evil.example", b"evil.example.", b"."]:
             assert status(s, host) == b"403", host
         for origin, want in [(b"http://evil.example", b"403"),
                              (b"null", b"403"),
@@ -191,9 +244,19 @@ def test_clients_at_work_leave_room_for_probes():
         for c in busy:
             c.sendall(POST + b"Content-Length: 15\r\n\r\n" + BODY[:-1])
         time.sleep(0.3)
-        got = s.ask(GET.replace(b"version", b"livez") + b"\r\n")
-        assert got.startswith(b"HTTP/1.1 200 "), got
+        # the room of one is not another's
+        probes = [s.open() for _ in range(8)]
+        time.sleep(0.1)
+        for c in probes:
+            c.sendall(GET.replace(b"version", b"livez") + b"\r\n")
+        for c in probes:
+            got = c.recv(65536)
+            assert got.startswith(b"HTTP/1.1 200 "), got
+            c.close()
         got = s.ask(GET + b"\r\n")
+        assert got.startswith(b"HTTP/1.1 429 "), got
+        # of the rest of such a request nothing is waited for
+        got = s.ask(POST + b"Content-Length: 15\r\n\r\n")
         assert got.startswith(b"HTTP/1.1 429 "), got
         for c in busy:
             c.sendall(BODY[-1:])
@@ -205,6 +268,69 @@ def test_clients_at_work_leave_room_for_probes():
                 break
             time.sleep(0.02)
         assert got.startswith(b"HTTP/1.1 200 "), got
+
+
+def test_clients_whose_request_waits_are_not_sent_away():
+    with Server("--max-connections", "300") as s:
+        old = [s.open() for _ in range(300)]
+        for c in old[-1], old[0]:  # all are accepted, and one has spoken
+            c.sendall(GET + b"\r\n")
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        s.child.send_signal(signal.SIGSTOP)
+        new = [s.open() for _ in range(40)]
+        for c in old:  # more than one round of the loop
+            c.sendall(GET + b"\r\n")
+        s.child.send_signal(signal.SIGCONT)
+        for c in old:
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for c in old + new:
+            c.close()
+
+
+def healthcheck(*args):
+    return subprocess.run([SEQD, "healthcheck", *args], timeout=30,
+                          stderr=subprocess.DEVNULL).returncode
+
+
+def test_clients_of_healthcheck_have_one_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        start = time.time()
+        child = subprocess.Popen([
+            SEQD, "healthcheck", "--url",
+            f"http://127.0.0.1:{slow.getsockname()[1]}"],
+            stderr=subprocess.DEVNULL)
+        c, _ = slow.accept()
+        with c:
+            for b in b"HTTP/1.1 200 OK\r\n\r\n" * 2:
+                try:
+                    c.sendall(bytes([b]))
+                except OSError:
+                    break
+                try:
+                    child.wait(timeout=0.5)
+                    break
+                except subprocess.TimeoutExpired:
+                    pass
+        assert child.wait() == 1
+        assert time.time() - start < 4
+
+
+def test_clients_of_healthcheck_find_their_server():
+    with Server() as s:
+        assert healthcheck("--port", str(s.port)) == 0
+        # a name with more than one address
+        assert healthcheck("--url", f"http://localhost:{s.port}/livez") == 0
+    if not socket.has_ipv6:
+        return
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        return  # this machine has no IPv6
+    with Server("--host", "::1") as s:
+        assert healthcheck("--host", "::1", "--port", str(s.port)) == 0
+        assert healthcheck("--url", f"http://[::1]:{s.port}") == 0
+        assert healthcheck("--url", f"http://[::1]:{s.port}/none") == 1
 
 
 def test_clients_that_close_their_side_get_their_answer():
@@ -228,6 +354,31 @@ def test_clients_that_close_their_side_get_their_answer():
         line = [x for x in log.splitlines() if "route=/generate" in x][0]
         us = dict(x.split("=") for x in line.split() if "_us=" in x)
         assert int(us["total_us"]) >= int(us["run_us"]) > 1000, line
+
+
+def test_clients_that_leave_their_second_request_stop_it():
+    def generate(more):
+        body = b'{"model":"endless","input":"a","max_tokens":1048576%s}' % more
+        return (POST.replace(b"predict", b"generate") +
+                b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    with Server("--max-output-tokens", "1048576", "--model",
+                f"endless={TOP}/tests/golden/rnn/lstm-32") as s:
+        c = s.open()
+        c.sendall(generate(b',"timeout_ms":700') + generate(b""))
+        c.shutdown(socket.SHUT_WR)
+        got = c.recv(65536)
+        while got.startswith(b"HTTP/1.1 100 ") and got.count(b"HTTP/1.") < 2:
+            got += c.recv(65536)
+        assert b"HTTP/1.1 504 " in got, got
+        c.close()
+        start = time.time()
+        while time.time() - start < 5:
+            if b'{reason="client_gone"} 1' in s.ask(
+                    GET.replace(b"version", b"metrics") +
+                    b"Connection: close\r\n\r\n"):
+                break
+            time.sleep(0.05)
+        assert time.time() - start < 5
 
 
 def talk(server, counts, lock, over):
@@ -273,7 +424,7 @@ def test_clients_of_a_server_that_ends_are_answered():
                        for _ in range(16)]
             for t in threads:
                 t.start()
-            time.sleep(0.3)
+            time.sleep(0.15)
             code, log = s.stop()
             over.set()
             for t in threads:
@@ -335,19 +486,29 @@ def test_clients_are_served_while_nobody_reads_the_log():
         folder.cleanup()
 
 
+def run(name, failed):
+    print(f"[ RUN      ] {name}", flush=True)
+    try:
+        globals()[name]()
+        print(f"[       OK ] {name}", flush=True)
+    except Exception:  # whatever it is, the others run
+        traceback.print_exc()
+        print(f"[  FAILED  ] {name}", flush=True)
+        failed.append(name)
+
+
 def main():
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
+    tests = [n for n in globals() if n.startswith("test_")]
     failed = []
     print(f"[==========] Running {len(tests)} test(s).")
-    for name, f in tests:
-        print(f"[ RUN      ] {name}", flush=True)
-        try:
-            f()
-            print(f"[       OK ] {name}", flush=True)
-        except Exception:  # whatever it is, the others run
-            traceback.print_exc()
-            print(f"[  FAILED  ] {name}", flush=True)
-            failed.append(name)
+    # This one only waits: it may do so beside the others.
+    waits = "test_clients_of_healthcheck_have_one_deadline"
+    beside = threading.Thread(target=run, args=(waits, failed))
+    beside.start()
+    for name in tests:
+        if name != waits:
+            run(name, failed)
+    beside.join()
     print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
     if failed:
         print(f"[  FAILED  ] {len(failed)} test(s), listed below:")

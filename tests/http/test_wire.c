@@ -87,7 +87,6 @@ static void test_ambiguous_framing_is_refused_and_closed(void **state)
             fprintf(stderr, "case %zu: %.200s\n", i, out);
             bad = 1;
         }
-        /* The library's own error pages carry no X-Request-Id. */
         char *id = strstr(out, "X-Request-Id:");
         if (strstr(out, "not_found") || (id && strstr(id + 1, "X-Request-Id")))
             bad = 1;
@@ -258,7 +257,7 @@ static void test_a_header_that_drips_is_closed_too(void **state)
     raw_say(fd, "GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
     double end = now_s() + 8;
     while (!closed && now_s() < end) {
-        raw_say(fd, "x"); /* each would begin the library's timeout anew */
+        raw_say(fd, "x"); /* the timeout is that of the whole head */
         raw_hear(fd, out, sizeof out, NULL, 100, &closed);
     }
     raw_close(fd);
@@ -276,6 +275,31 @@ static void test_a_client_that_leaves_stops_its_work(void **state)
     assert_true(metric_value(rig.s.port, HTTP_GONE) == before);
     raw_close(fd);
     http_wait_metric(rig.s.port, HTTP_GONE, before + 2);
+    assert_true(http_healthy(rig.s.port));
+}
+
+/* The worker has long texts to read, and behind them requests whose clients are
+ * gone: nothing that it looks at is the connection's. */
+static void test_clients_that_leave_the_worker_harm_nobody(void **state)
+{
+    enum { N = 8 };
+    static char body[90000];
+    int n = snprintf(body, sizeof body, "{\"model\":\"words\",\"input\":\"");
+    for (size_t i = (size_t)n; i < sizeof body - 3; i += 2)
+        memcpy(body + i, "a ", 2);
+    memcpy(body + sizeof body - 3, "\"}", 3);
+    for (int k = 0; k < 3; k++) {
+        int fd[2 * N];
+        for (int i = 0; i < N; i++)
+            fd[i] = raw_post(rig.s.port, "/tokenize", body);
+        for (int i = N; i < 2 * N; i++) {
+            fd[i] = raw_open(rig.s.port);
+            raw_say(fd[i], "GET /v1/models/words HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        sleep_ms(3 * k);
+        for (int i = 0; i < 2 * N; i++)
+            raw_reset(fd[i]);
+    }
     assert_true(http_healthy(rig.s.port));
 }
 
@@ -314,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_an_idle_connection_is_closed),
         cmocka_unit_test(test_a_header_that_drips_is_closed_too),
         cmocka_unit_test(test_a_client_that_leaves_stops_its_work),
+        cmocka_unit_test(test_clients_that_leave_the_worker_harm_nobody),
         cmocka_unit_test(test_garbage_harms_nobody),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -277,6 +277,13 @@ void raw_close(int fd)
     close(fd);
 }
 
+void raw_reset(int fd)
+{
+    const struct linger now = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}
+
 size_t raw_ask(int port, const char *text, char *out, size_t size)
 {
     int fd = raw_open(port);

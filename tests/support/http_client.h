@@ -61,6 +61,7 @@ int raw_post(int port, const char *path, const char *json);
 size_t raw_hear(int fd, char *out, size_t size, const char *until, int ms,
                 int *closed);
 void raw_close(int fd);
+void raw_reset(int fd); /* closes with a reset: the server sees it at once */
 /* raw_ask: open, say, hear until closed or 2 s of nothing, close. */
 size_t raw_ask(int port, const char *text, char *out, size_t size);
 

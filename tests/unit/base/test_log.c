@@ -94,6 +94,24 @@ static void test_log_json_line_is_json(void **state)
     json_free(j);
 }
 
+/* A message holds what a client sent, or a pattern of a tokenizer. */
+static void test_log_json_keeps_quotes_and_backslashes_of_a_text(void **state)
+{
+    static const char msg[] = "piece \"a b\" of \\p{L}\\";
+    struct json *j = NULL;
+    struct err e = ERR_INIT;
+    capture();
+    log_configure(LOG_INFO, 1);
+    log_event(LOG_ERROR, "m", "e", "msg=\"%s\" host=%s n=%d", msg, "0", 7);
+    const char *s = release();
+    if (json_parse(s, strlen(s), NULL, &j, &e))
+        fail_msg("%s in %s", e.msg, s);
+    assert_string_equal(json_string(json_get(j, "msg")), msg);
+    assert_string_equal(json_string(json_get(j, "host")), "0");
+    assert_true(json_number(json_get(j, "n")) == 7);
+    json_free(j);
+}
+
 /* Bytes of every kind, at every length up to the cut: always one JSON value,
  * unless a client sends bytes that are not UTF-8. */
 static void test_log_json_survives_long_and_odd_values(void **state)
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_log_level_decides),
         cmocka_unit_test(test_log_line_breaks_do_not_forge_lines),
         cmocka_unit_test(test_log_json_line_is_json),
+        cmocka_unit_test(test_log_json_keeps_quotes_and_backslashes_of_a_text),
         cmocka_unit_test(test_log_json_survives_long_and_odd_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

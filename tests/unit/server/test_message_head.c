@@ -28,6 +28,8 @@ static const struct {
     {BYTES(GET "Host: [::1]:80\r\n\r\n"), 1, -1},
     {BYTES(GET "Host:\r\n\r\n"), 1, -1},
     {BYTES("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), 1, -1},
+    {BYTES("M-SEARCH / HTTP/1.1\r\n" HOST "\r\n"), 1, -1},
+    {BYTES("GET http://[::1]:80/ HTTP/1.1\r\n" HOST "\r\n"), 1, -1},
     /* what frames a body, twice or in another way */
     {BYTES(GET HOST "Content-Length: 1000000000000000000\r\n\r\n"), 0, 0},
     {BYTES(GET HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), 0, 0},
@@ -83,6 +85,10 @@ static const struct {
     {BYTES("GET / HTTP/1.2\r\n" HOST "\r\n"), 0, 0},
     {BYTES("GET / HTTP/2.0\r\n" HOST "\r\n"), 0, 0},
     {BYTES("GET / http/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("GET http:///x HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("GET http://a@b/ HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("GET http://a:b@c/ HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("GET http://[::1/ HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
     {BYTES("\r\n\r\n"), 0, 0},
 };
 
@@ -137,6 +143,31 @@ static void test_head_keeps_what_handlers_need(void **state)
     assert_string_equal(h.authorization, "Bearer x");
     assert_string_equal(h.request_id, "id");
     assert_true(h.expect && h.closes && !h.chunked && h.minor == 1);
+}
+
+/* The host that a target names counts, not the header (RFC 9112, 3.2.2). */
+static void test_head_takes_the_host_of_a_whole_url(void **state)
+{
+    static const struct {
+        const char *target, *host, *path;
+    } rows[] = {{"/a", "a", "/a"},
+                {"http://b/a", "b", "/a"},
+                {"HTTPS://b.c:8080/a/b", "b.c:8080", "/a/b"},
+                {"http://[::1]:1?x", "[::1]:1", "/"},
+                {"http://b", "b", "/"},
+                {"ftp://b/a", "a", "ftp://b/a"}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct message_head h;
+        const char *wrong;
+        char text[256];
+        size_t seen = 0;
+        int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" HOST "\r\n",
+                         rows[i].target);
+        assert_int_equal(message_head_read(text, (size_t)n, &seen, &h, &wrong),
+                         n);
+        assert_string_equal(h.host, rows[i].host);
+        assert_string_equal(h.target, rows[i].path);
+    }
 }
 
 static void test_head_of_the_old_version_closes(void **state)
@@ -216,6 +247,11 @@ static void test_chunks_are_read_strictly(void **state)
         {BYTES("5;\0\r\nhello\r\n0\r\n\r\n"), -1},
         {BYTES("0\r\nX: a\nY: b\r\n\r\n"), -1},
         {BYTES("0\r\n X: a\r\n\r\n"), -1},
+        {BYTES("0\r\nX: a\r\nY:\r\n\r\n"), 0},
+        {BYTES("0\r\nX\r\n\r\n"), -1},
+        {BYTES("0\r\n: a\r\n\r\n"), -1},
+        {BYTES("0\r\nX : a\r\n\r\n"), -1},
+        {BYTES("0\r\nX: a\r\n b\r\n\r\n"), -1},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (size_t step = 1; step <= rows[i].n; step++) {
@@ -246,6 +282,13 @@ static void test_chunks_have_bounds(void **state)
     n = snprintf(text, sizeof text, "0\r\nX: ");
     memset(text + n, 'a', sizeof text - (size_t)n);
     assert_int_equal(body_of(text, sizeof text, 64, body, &used), -1);
+    /* of all chunks together: many short ones are no way around them */
+    static const char chunk[] = "1;aaaaaaaaaaaaaaaa\r\nx\r\n";
+    static char many[512], whole[512 * sizeof chunk];
+    size_t size = sizeof chunk - 1, k;
+    for (k = 0; k < 512; k++)
+        memcpy(whole + k * size, chunk, size);
+    assert_int_equal(body_of(whole, 512 * size, 4096, many, &used), -1);
 }
 
 int main(void)
@@ -253,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_head_is_read_strictly),
         cmocka_unit_test(test_head_keeps_what_handlers_need),
+        cmocka_unit_test(test_head_takes_the_host_of_a_whole_url),
         cmocka_unit_test(test_head_of_the_old_version_closes),
         cmocka_unit_test(test_chunks_are_read_strictly),
         cmocka_unit_test(test_chunks_have_bounds),

@@ -24,11 +24,24 @@
 #include "engine/checkpoint/shards.h"
 #include "engine/checkpoint/torch_state.h"
 
-#define FILE_NAME "model.safetensors"
 #define DIGEST_BYTES 72
+#define MIN_BYTES 4 /* of a file: enough to say what is wrong with it */
 
-/* What a folder without model.safetensors or shards may have instead. */
-static const char *const torch_names[] = {"model.pt", "pytorch_model.bin"};
+/* The weights of a folder: a file, or the index of files that end so. The first
+ * of these that is there is taken. */
+struct form {
+    const char *file;
+    const char *shards; /* NULL: the file itself */
+    int torch;
+};
+
+static const struct form forms[] = {
+    {"model.safetensors", NULL, 0},
+    {"model.safetensors.index.json", ".safetensors", 0},
+    {"model.pt", NULL, 1},
+    {"pytorch_model.bin", NULL, 1},
+    {"pytorch_model.bin.index.json", ".bin", 1},
+};
 
 /* One mapped file: the index of a safetensors file, a state dict of torch, or
  * a GGUF file, which is the checkpoint's and holds its own mapping. */
@@ -80,55 +93,38 @@ static int make_parts(struct weights *w, const char *label, int n,
     return 0;
 }
 
-static int open_part(struct part *p, const struct place *at, struct err *e)
+static int open_part(struct part *p, const struct place *at, int torch,
+                     struct err *e)
 {
-    p->file = &p->own;
-    return mapped_open(&p->own, at->path, 8, at->name, e) ||
-                   safetensors_parse(p->own.p, p->own.bytes, at->name,
-                                     &p->index, e)
-               ? -1
-               : 0;
-}
-
-/* A file of torch.save. */
-static int open_torch(struct weights *w, const char *dir, const char *label,
-                      const char *file, struct err *e)
-{
-    struct place at;
-    if (place_set(&at, dir, label, file, e) || make_parts(w, at.name, 1, e))
+    struct mapped *m = p->file = &p->own;
+    if (mapped_open(m, at->path, MIN_BYTES, at->name, e))
         return -1;
-    struct part *p = &w->part[0];
-    p->file = &p->own;
-    return mapped_open(&p->own, at.path, 4, at.name, e) ||
-                   torch_state_parse(p->own.p, p->own.bytes, at.name, &p->state,
-                                     e)
-               ? -1
-               : 0;
+    return torch ? torch_state_parse(m->p, m->bytes, at->name, &p->state, e)
+                 : safetensors_parse(m->p, m->bytes, at->name, &p->index, e);
 }
 
-static const char *find_torch(const char *dir)
+/* The form that the folder has; what is not there is missing as the first. */
+static const struct form *find_form(const char *dir)
 {
-    for (size_t i = 0; i < sizeof torch_names / sizeof *torch_names; i++)
-        if (place_exists(dir, torch_names[i]))
-            return torch_names[i];
-    return NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (place_exists(dir, forms[i].file))
+            return &forms[i];
+    return forms;
 }
 
-/* model.safetensors, or the shards of its index. A message about one of them
- * names it; w->label is the index. */
-static int open_safetensors(struct weights *w, const char *dir,
-                            const char *label, struct err *e)
+/* A message about one of several shards names it; w->label is the index. */
+static int open_form(struct weights *w, const char *dir, const char *label,
+                     const struct form *f, struct err *e)
 {
     struct shards *s = NULL;
     struct place p;
-    if (!place_exists(dir, FILE_NAME) && place_exists(dir, SHARDS_FILE) &&
-        shards_open(dir, label, &s, e))
+    if (f->shards && shards_open(dir, label, f->file, f->shards, &s, e))
         return -1;
-    place_name(label, s ? SHARDS_FILE : FILE_NAME, p.name);
+    place_name(label, f->file, p.name);
     int rc = make_parts(w, p.name, s ? shards_count(s) : 1, e);
     for (int i = 0; i < w->n_parts && rc == 0; i++) {
-        rc = place_set(&p, dir, label, s ? shards_name(s, i) : FILE_NAME, e) ||
-             open_part(&w->part[i], &p, e);
+        rc = place_set(&p, dir, label, s ? shards_name(s, i) : f->file, e) ||
+             open_part(&w->part[i], &p, f->torch, e);
         for (int k = 0; rc == 0 && s && k < part_count(&w->part[i]); k++)
             rc = shards_seen(s, i, part_at(&w->part[i], k)->name, e);
     }
@@ -220,11 +216,8 @@ static int build_names(struct weights *w, struct err *e)
 static int open_folder(struct weights *w, const char *dir, const char *label,
                        const char *file, struct err *e)
 {
-    if (!file && !place_exists(dir, FILE_NAME) &&
-        !place_exists(dir, SHARDS_FILE))
-        file = find_torch(dir);
-    return file ? open_torch(w, dir, label, file, e)
-                : open_safetensors(w, dir, label, e);
+    const struct form named = {file, NULL, 1};
+    return open_form(w, dir, label, file ? &named : find_form(dir), e);
 }
 
 /* Of a GGUF file, or (g NULL) of a folder. */

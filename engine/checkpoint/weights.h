@@ -1,11 +1,11 @@
 /* weights: the tensors of a checkpoint, whatever container they came in
  * (safetensors, in one file or in shards, a state dict of torch, or GGUF).
  * Data stays in the read-only mapping of the file; a model widens or packs what
- * it needs. Everything in the file is hostile until checked: see safetensors.c
- * for the rules enforced. A mapped file that is cut short while served must not
- * kill the process: weights registers its mappings with the SIGBUS guard
- * (guard.c), which maps zero pages over the range and marks the weights
- * damaged.
+ * it needs. Everything in the file is hostile until checked: see safetensors.h
+ * and torch_state.h for the rules enforced. A mapped file that is cut short
+ * while served must not kill the process: weights registers its mappings with
+ * the SIGBUS guard (guard.c), which maps zero pages over the range and marks
+ * the weights damaged.
  * Immutable after open, so any thread may read.
  *
  * SPDX-License-Identifier: MIT */
@@ -22,9 +22,10 @@ struct weights;
 
 /* What checkpoint.c opens. weights_open: a folder's model.safetensors, or
  * model.safetensors.index.json with its shards, or model.pt, or
- * pytorch_model.bin, the first of them that is there. `label` stands for the
- * folder in messages (the model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
- * ERR_UNSUPPORTED (a dtype or a form that we do not read), ERR_NOMEM.
+ * pytorch_model.bin, or pytorch_model.bin.index.json with its shards, the first
+ * of them that is there. `label` stands for the folder in messages (the model's
+ * name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (a dtype or a form
+ * that we do not read), ERR_NOMEM.
  * weights_open_torch: this file of the folder, which torch.save wrote.
  * weights_gguf: the tensors of g, which must live longer. ERR_UNSUPPORTED (one
  * of several files), ERR_NOMEM. */

@@ -8,7 +8,8 @@ same tensors.
 Needs torch and safetensors (versions.json says which ones made what is there).
 Read: every.pt (each type, views, a transposed and a strided tensor, a shared
 storage), lstm.pt (the net of tests/golden/rnn/lstm), training.pt (the same
-under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt.
+under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt,
+shards/ (that net in two files with an index, as transformers wrote large ones).
 Refused: those of REFUSED, by the words of their row in test_torch_state.c.
 small.pt is what hostile files are made of.
 """
@@ -95,6 +96,20 @@ def repack(data, change, method=zipfile.ZIP_STORED):
     return out.getvalue()
 
 
+def shards(net):
+    names = list(net)
+    parts = [names[:len(names) // 2], names[len(names) // 2:]]
+    index = {"metadata": {"total_size": sum(t.nbytes for t in net.values())},
+             "weight_map": {}}
+    (OUT / "shards").mkdir(exist_ok=True)
+    for i, part in enumerate(parts, 1):
+        file = f"pytorch_model-{i:05d}-of-{len(parts):05d}.bin"
+        save({name: net[name] for name in part}, "shards/" + file)
+        index["weight_map"].update(dict.fromkeys(part, file))
+    (OUT / "shards/pytorch_model.bin.index.json").write_text(
+        json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
 class Whole(torch.nn.Linear):
     """A module that is saved as a whole, by its class."""
 
@@ -133,6 +148,7 @@ def main():
         OUT / "every.safetensors")
     net = safetensors.torch.load_file(HERE / "rnn/lstm/model.safetensors")
     save(net, "lstm.pt")
+    shards(net)
     torch.manual_seed(2)
     linear = torch.nn.Linear(3, 2)
     adam = torch.optim.Adam(linear.parameters())

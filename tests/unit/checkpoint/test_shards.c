@@ -2,15 +2,16 @@
  * that does not tell the truth about them is refused.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/checkpoint/safetensors.h"
-#include "engine/checkpoint/shards.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define N 3000
+#define SHARDS_FILE "model.safetensors.index.json"
 #define ONE "model-00001-of-00002.safetensors"
 #define TWO "model-00002-of-00002.safetensors"
 #define WHOLE "model.safetensors"

@@ -50,7 +50,8 @@ struct part {
     struct safetensors_index *index;
     struct torch_state *state;
     const struct gguf *gguf;
-    struct mapped *file; /* &own or the GGUF file's; NULL: not open */
+    struct mapped *file;   /* &own or the GGUF file's; NULL: not open */
+    enum mapped_news news; /* the watcher's */
 };
 
 struct weights {
@@ -380,23 +381,34 @@ static int same_digest(struct weights *w)
     return strcmp(now, w->digest) == 0;
 }
 
+/* same: a suspect's bytes are what they were. */
+static void take_news(struct mapped *m, enum mapped_news news, int same)
+{
+    if (news == MAPPED_SUSPECT && same) {
+        mapped_accept(m);
+    } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
+        atomic_store(&m->damaged, 1);
+        if (mapped_tell(m, MAPPED_CHANGED))
+            log_event(LOG_ERROR, "checkpoint", "file_changed", "file=\"%s\"",
+                      m->name);
+    } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
+        log_event(LOG_WARN, "checkpoint", "file_replaced",
+                  "file=\"%s\" served=old", m->name);
+    }
+}
+
+/* All are looked at before any is read: the digest is of all shards, so that
+ * one reading of them answers for all that were touched. */
 void weights_watch(struct weights *w)
 {
+    int suspects = 0;
     for (int i = 0; i < w->n_parts; i++) {
-        struct mapped *m = w->part[i].file;
-        enum mapped_news news = mapped_look(m);
-        if (news == MAPPED_SUSPECT && same_digest(w)) {
-            mapped_accept(m);
-        } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
-            atomic_store(&m->damaged, 1);
-            if (mapped_tell(m, MAPPED_CHANGED))
-                log_event(LOG_ERROR, "checkpoint", "file_changed",
-                          "file=\"%s\"", m->name);
-        } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
-            log_event(LOG_WARN, "checkpoint", "file_replaced",
-                      "file=\"%s\" served=old", m->name);
-        }
+        w->part[i].news = mapped_look(w->part[i].file);
+        suspects += w->part[i].news == MAPPED_SUSPECT;
     }
+    int same = suspects && same_digest(w);
+    for (int i = 0; i < w->n_parts; i++)
+        take_news(w->part[i].file, w->part[i].news, same);
 }
 
 const char *weights_digest(const struct weights *w)

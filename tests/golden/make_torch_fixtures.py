@@ -139,6 +139,58 @@ def refused(small):
     (OUT / "refused-script.pt").write_bytes(program.getvalue())
 
 
+def number(n):
+    return b"\x8a\x08" + struct.pack("<q", n)  # LONG1
+
+
+def text(s):
+    return b"X" + struct.pack("<I", len(s)) + s.encode()
+
+
+def numbers(values):
+    return b"(" + b"".join(map(number, values)) + b"t"
+
+
+def tensor(offset, size, stride):
+    """What torch writes for a view of storage 0 of small.pt, 6 floats."""
+    storage = (b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") +
+               text("cpu") + number(6) + b"tQ")
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage +
+            number(offset) + numbers(size) + numbers(stride) +
+            b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def lies(small):
+    """Pickles and directories that do not tell the truth."""
+    most = 2 ** 63 - 1
+
+    def put(name, items, memo=b""):
+        pickle = b"\x80\x02}" + memo + b"(" + b"".join(
+            text(key) + value for key, value in items) + b"u."
+        (OUT / f"refused-{name}.pt").write_bytes(
+            repack(small, {"data.pkl": pickle}))
+
+    fits = tensor(0, (2, 3), (3, 1))
+    put("past", [("a", tensor(1, (2, 3), (3, 1)))])
+    put("start", [("a", tensor(-1, (2, 3), (3, 1)))])
+    put("sum", [("a", tensor(0, (2, 2, 2), (most, most, most)))])
+    put("product", [("a", tensor(0, (2 ** 32, 2 ** 31, 2), (0, 0, 0)))])
+    put("empty", [("a", tensor(most, (0, 3), (3, 1)))])
+    put("backwards", [("a", tensor(5, (6,), (-1,)))])
+    put("nine", [("a", tensor(0, (1,) * 9, (1,) * 9))])
+    put("again", [("a", fits), ("a", fits)])
+    put("hole", [("a", fits)], memo=b"q\x05")
+    data = bytearray(small)
+    directory = data.index(b"PK\1\2")
+    size = struct.unpack_from("<I", data, directory + 24)[0]
+    for at in (20, 24):
+        struct.pack_into("<I", data, directory + at, size + len(data))
+    (OUT / "refused-longer.pt").write_bytes(data)
+    # data/1 becomes data/0, in its header and in the directory
+    (OUT / "refused-entry.pt").write_bytes(
+        small.replace(b"/data/1", b"/data/0"))
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     state = every_type()
@@ -167,6 +219,7 @@ def main():
     assert torch.load(OUT / "zip64.pt", weights_only=True)["bias"].equal(
         linear.bias)
     refused(small)
+    lies(small)
     (OUT / "versions.json").write_text(json.dumps(
         {"python": sys.version.split()[0], "torch": torch.__version__,
          "safetensors": safetensors.__version__}, indent=1) + "\n")

@@ -104,6 +104,17 @@ static void test_torch_state_refuses_by_name(void **state)
         {"refused-compressed.pt", ERR_UNSUPPORTED, "is compressed"},
         {"refused-length.pt", ERR_FORMAT, "a storage of another length"},
         {"refused-script.pt", ERR_UNSUPPORTED, "is a TorchScript program"},
+        {"refused-past.pt", ERR_FORMAT, "'a' reaches past its storage"},
+        {"refused-start.pt", ERR_UNSUPPORTED, "'a' is not rebuilt in the"},
+        {"refused-sum.pt", ERR_FORMAT, "'a' is too large"},
+        {"refused-product.pt", ERR_FORMAT, "'a' is too large"},
+        {"refused-empty.pt", ERR_FORMAT, "'a' reaches past its storage"},
+        {"refused-backwards.pt", ERR_FORMAT, "a bad dimension or stride"},
+        {"refused-nine.pt", ERR_FORMAT, "has more than 8 dimensions"},
+        {"refused-again.pt", ERR_FORMAT, "tensor 'a' is there twice"},
+        {"refused-hole.pt", ERR_FORMAT, "a memo with a hole"},
+        {"refused-longer.pt", ERR_FORMAT, "reaches past the end of the file"},
+        {"refused-entry.pt", ERR_FORMAT, "data/0' is there twice"},
         {"versions.json", ERR_FORMAT, "not a file of torch.save"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {

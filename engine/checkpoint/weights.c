@@ -61,6 +61,7 @@ struct weights {
     const struct tensor **list;    /* [n] by part, in the file's order */
     const struct tensor **by_name; /* [n] */
     int n;
+    uint64_t parameters;
     atomic_uchar *finite; /* [n] as by_name: known to be */
     struct tensor *bare;  /* [n] without what wrappers put in front, or NULL */
     char wrapped[32];     /* what that was */
@@ -158,6 +159,27 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
+static int by_data(const void *a, const void *b)
+{
+    const struct tensor *const *x = a, *const *y = b;
+    uintptr_t p = (uintptr_t)(*x)->data, q = (uintptr_t)(*y)->data;
+    return p == q ? ((*x)->bytes > (*y)->bytes) - ((*x)->bytes < (*y)->bytes)
+                  : (p > q) - (p < q);
+}
+
+/* Elements of all, tied ones once: in a file of torch two names may stand for
+ * the same bytes. Sorts by_name otherwise. */
+static void count_parameters(struct weights *w)
+{
+    qsort((void *)w->by_name, (size_t)w->n, sizeof(struct tensor *), by_data);
+    for (int i = 0; i < w->n; i++) {
+        const struct tensor *t = w->by_name[i];
+        if (i == 0 || by_data(&w->by_name[i - 1], &w->by_name[i]) != 0)
+            w->parameters += t->bytes / dtype_block_bytes(t->dtype) *
+                             (uint64_t)dtype_block(t->dtype);
+    }
+}
+
 /* Prefixes of modules that wrap a whole net, and do not change it. */
 static const char *const WRAPPERS[] = {"module.", "_orig_mod.", NULL};
 
@@ -210,6 +232,7 @@ static int build_names(struct weights *w, struct err *e)
     if (unwrap_names(w, e))
         return -1;
     memcpy((void *)w->by_name, (void *)w->list, total * sizeof *w->list);
+    count_parameters(w);
     qsort((void *)w->by_name, total, sizeof(struct tensor *), by_name);
     return 0;
 }
@@ -326,13 +349,7 @@ static int is_finite(const struct weights *w, const char *name)
 
 uint64_t weights_parameters(const struct weights *w)
 {
-    uint64_t sum = 0;
-    for (int i = 0; i < w->n; i++) {
-        enum dtype d = w->list[i]->dtype;
-        sum +=
-            w->list[i]->bytes / dtype_block_bytes(d) * (uint64_t)dtype_block(d);
-    }
-    return sum;
+    return w->parameters;
 }
 
 int weights_damaged(const struct weights *w)

@@ -43,7 +43,8 @@ const struct tensor *weights_at(const struct weights *w, int i);
  * in front of all of them (DataParallel's "module.", torch.compile's
  * "_orig_mod.") is taken away, and may be there in `name` or not. */
 const struct tensor *weights_find(const struct weights *w, const char *name);
-uint64_t weights_parameters(const struct weights *w); /* elements of all */
+/* weights_parameters: elements of all, those that two names share once. */
+uint64_t weights_parameters(const struct weights *w);
 /* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
  * a file was written to. */
 int weights_damaged(const struct weights *w);

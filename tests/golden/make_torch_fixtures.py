@@ -9,6 +9,7 @@ Needs torch and safetensors (versions.json says which ones made what is there).
 Read: every.pt (each type, views, a transposed and a strided tensor, a shared
 storage), lstm.pt (the net of tests/golden/rnn/lstm), training.pt (the same
 under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt,
+tied.pt (two names of one matrix),
 shards/ (that net in two files with an index, as transformers wrote large ones).
 Refused: those of REFUSED, by the words of their row in test_torch_state.c.
 small.pt is what hostile files are made of.
@@ -214,6 +215,7 @@ def main():
         {k: v.detach() for k, v in linear.named_parameters()},
         OUT / "parameters.safetensors")
     save(linear.state_dict(), "small.pt")
+    save({"a": linear.weight.data, "b": linear.weight.data}, "tied.pt")
     small = (OUT / "small.pt").read_bytes()
     (OUT / "zip64.pt").write_bytes(repack_zip64(small))
     assert torch.load(OUT / "zip64.pt", weights_only=True)["bias"].equal(

@@ -69,6 +69,19 @@ static void test_torch_state_holds_the_bits_of_its_safetensors(void **state)
     same_as("training.pt", "tests/golden/rnn/lstm/model.safetensors");
 }
 
+/* torch.nn.Linear(3, 2).weight under two names is one matrix of 6. */
+static void test_weights_count_tied_tensors_once(void **state)
+{
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    if (weights_open_torch(DIR, "m", "tied.pt", &w, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(weights_count(w), 2);
+    assert_ptr_equal(weights_find(w, "a")->data, weights_find(w, "b")->data);
+    assert_int_equal(weights_parameters(w), 6);
+    weights_close(w);
+}
+
 static void test_torch_state_reads_zip64(void **state)
 {
     struct weights *a, *b;
@@ -328,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torch_state_holds_the_bits_of_its_safetensors),
+        cmocka_unit_test(test_weights_count_tied_tensors_once),
         cmocka_unit_test(test_torch_state_reads_zip64),
         cmocka_unit_test(test_torch_state_refuses_by_name),
         cmocka_unit_test(test_torch_state_refuses_a_tar),

@@ -132,6 +132,8 @@ static int cannot(const struct file_part *p, int why, struct err *e)
                    strerror(why));
 }
 
+/* O_EXCL: in a folder that others write to, a link of theirs in the place of
+ * our file would have it written through, to where they like. */
 int file_part_open(struct file_part *p, const char *path, struct err *e)
 {
     p->f = NULL;
@@ -140,8 +142,16 @@ int file_part_open(struct file_part *p, const char *path, struct err *e)
                        strlen(path));
     snprintf(p->path, sizeof p->path, "%s", path);
     snprintf(p->tmp, sizeof p->tmp, "%s.tmp-%ld", path, (long)getpid());
-    p->f = fopen(p->tmp, "wbe");
-    return p->f ? 0 : cannot(p, errno, e);
+    if (unlink(p->tmp) && errno != ENOENT) /* of a run with this number */
+        return cannot(p, errno, e);
+    int fd = open(p->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    p->f = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (p->f)
+        return 0;
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    return cannot(p, why, e);
 }
 
 /* A name is durable when its directory is. File systems that cannot do that say

@@ -37,8 +37,9 @@ struct file_part {
 /* file_part_open: ERR_INVALID (too long a path), ERR_IO. */
 int file_part_open(struct file_part *p, const char *path, struct err *e);
 /* file_part_commit: ok 0 says that writing to p->f failed, errno why. Flushes,
- * synchronises, renames, synchronises the directory. ERR_IO: the place is as it
- * was, the temporary file is gone. */
+ * synchronises, renames, synchronises the directory. ERR_IO: the temporary file
+ * is gone and the place is as it was, or, where only the directory could not be
+ * synchronised, has the new file. */
 int file_part_commit(struct file_part *p, int ok, struct err *e);
 /* file_part_sweep: remove what runs that are no more left beside the file
  * dir/name: name.tmp-PID and name.tmp. The caller knows that nobody else writes

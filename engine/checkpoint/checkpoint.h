@@ -6,8 +6,8 @@
  *                config.json
  *   a folder:    config.json, the weights and the files of a tokenizer. The
  *                weights are model.safetensors or its shards, or a state dict
- *                of torch: model.pt or pytorch_model.bin, or the file of torch
- *                that is named in place of its folder
+ *                of torch: model.pt, pytorch_model.bin or its shards, or the
+ *                file of torch that is named in place of its folder
  *
  * A view is made when it is asked for first, so that who wants a tokenizer
  * needs no weights to be there; from then on it cannot fail. Weights are

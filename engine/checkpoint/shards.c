@@ -23,6 +23,7 @@ struct entry {
 struct shards {
     struct json *root;
     char label[PLACE_NAME_BYTES];
+    const char *suffix;  /* of shards */
     struct entry *entry; /* [n_entries] by tensor */
     int n_entries;
     const char **name; /* [n] */
@@ -30,10 +31,9 @@ struct shards {
 };
 
 /* A file beside the index: no path, no hidden file. */
-static int is_file_name(const char *s)
+static int is_file_name(const char *s, const char *suffix)
 {
-    static const char suffix[] = ".safetensors";
-    size_t n = strlen(s), m = sizeof(suffix) - 1;
+    size_t n = strlen(s), m = strlen(suffix);
     return n > m && n <= MAX_NAME && s[0] != '.' && !strchr(s, '/') &&
            strcmp(s + n - m, suffix) == 0;
 }
@@ -68,11 +68,12 @@ static int read_map(struct shards *s, struct err *e)
         return err_nomem(e);
     for (const struct json *j = json_child(map); j; j = json_next(j)) {
         const char *shard = json_string(j);
-        if (!shard || !is_file_name(shard)) {
+        if (!shard || !is_file_name(shard, s->suffix)) {
             return err_set(e, ERR_FORMAT,
                            "%s: tensor '%.80s' is in '%.40s', expected the "
-                           "name of a .safetensors file beside it",
-                           s->label, json_key(j), shard ? shard : "");
+                           "name of a %s file beside it",
+                           s->label, json_key(j), shard ? shard : "",
+                           s->suffix);
         }
         s->name[s->n_entries] = shard;
         s->entry[s->n_entries++] = (struct entry){json_key(j), shard, 0};
@@ -95,18 +96,19 @@ static int sort_tables(struct shards *s, struct err *e)
     return 0;
 }
 
-int shards_open(const char *dir, const char *label, struct shards **out,
-                struct err *e)
+int shards_open(const char *dir, const char *label, const char *index,
+                const char *suffix, struct shards **out, struct err *e)
 {
     static const struct json_limits limits = {(size_t)32 << 20, 8,
                                               (size_t)2 * MAX_TENSORS};
     struct place p;
     *out = NULL;
-    if (place_set(&p, dir, label, SHARDS_FILE, e))
+    if (place_set(&p, dir, label, index, e))
         return -1;
     struct shards *s = mem_zalloc(sizeof *s);
     if (!s)
         return err_nomem(e);
+    s->suffix = suffix;
     memcpy(s->label, p.name, sizeof s->label);
     if (json_load(p.path, p.name, &limits, &s->root, e) || read_map(s, e) ||
         sort_tables(s, e)) {

@@ -24,11 +24,24 @@
 #include "engine/checkpoint/shards.h"
 #include "engine/checkpoint/torch_state.h"
 
-#define FILE_NAME "model.safetensors"
 #define DIGEST_BYTES 72
+#define MIN_BYTES 4 /* of a file: enough to say what is wrong with it */
 
-/* What a folder without model.safetensors or shards may have instead. */
-static const char *const torch_names[] = {"model.pt", "pytorch_model.bin"};
+/* The weights of a folder: a file, or the index of files that end so. The first
+ * of these that is there is taken. */
+struct form {
+    const char *file;
+    const char *shards; /* NULL: the file itself */
+    int torch;
+};
+
+static const struct form forms[] = {
+    {"model.safetensors", NULL, 0},
+    {"model.safetensors.index.json", ".safetensors", 0},
+    {"model.pt", NULL, 1},
+    {"pytorch_model.bin", NULL, 1},
+    {"pytorch_model.bin.index.json", ".bin", 1},
+};
 
 /* One mapped file: the index of a safetensors file, a state dict of torch, or
  * a GGUF file, which is the checkpoint's and holds its own mapping. */
@@ -37,7 +50,8 @@ struct part {
     struct safetensors_index *index;
     struct torch_state *state;
     const struct gguf *gguf;
-    struct mapped *file; /* &own or the GGUF file's; NULL: not open */
+    struct mapped *file;   /* &own or the GGUF file's; NULL: not open */
+    enum mapped_news news; /* the watcher's */
 };
 
 struct weights {
@@ -47,6 +61,7 @@ struct weights {
     const struct tensor **list;    /* [n] by part, in the file's order */
     const struct tensor **by_name; /* [n] */
     int n;
+    uint64_t parameters;
     atomic_uchar *finite; /* [n] as by_name: known to be */
     struct tensor *bare;  /* [n] without what wrappers put in front, or NULL */
     char wrapped[32];     /* what that was */
@@ -80,55 +95,38 @@ static int make_parts(struct weights *w, const char *label, int n,
     return 0;
 }
 
-static int open_part(struct part *p, const struct place *at, struct err *e)
+static int open_part(struct part *p, const struct place *at, int torch,
+                     struct err *e)
 {
-    p->file = &p->own;
-    return mapped_open(&p->own, at->path, 8, at->name, e) ||
-                   safetensors_parse(p->own.p, p->own.bytes, at->name,
-                                     &p->index, e)
-               ? -1
-               : 0;
-}
-
-/* A file of torch.save. */
-static int open_torch(struct weights *w, const char *dir, const char *label,
-                      const char *file, struct err *e)
-{
-    struct place at;
-    if (place_set(&at, dir, label, file, e) || make_parts(w, at.name, 1, e))
+    struct mapped *m = p->file = &p->own;
+    if (mapped_open(m, at->path, MIN_BYTES, at->name, e))
         return -1;
-    struct part *p = &w->part[0];
-    p->file = &p->own;
-    return mapped_open(&p->own, at.path, 4, at.name, e) ||
-                   torch_state_parse(p->own.p, p->own.bytes, at.name, &p->state,
-                                     e)
-               ? -1
-               : 0;
+    return torch ? torch_state_parse(m->p, m->bytes, at->name, &p->state, e)
+                 : safetensors_parse(m->p, m->bytes, at->name, &p->index, e);
 }
 
-static const char *find_torch(const char *dir)
+/* The form that the folder has; what is not there is missing as the first. */
+static const struct form *find_form(const char *dir)
 {
-    for (size_t i = 0; i < sizeof torch_names / sizeof *torch_names; i++)
-        if (place_exists(dir, torch_names[i]))
-            return torch_names[i];
-    return NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (place_exists(dir, forms[i].file))
+            return &forms[i];
+    return forms;
 }
 
-/* model.safetensors, or the shards of its index. A message about one of them
- * names it; w->label is the index. */
-static int open_safetensors(struct weights *w, const char *dir,
-                            const char *label, struct err *e)
+/* A message about one of several shards names it; w->label is the index. */
+static int open_form(struct weights *w, const char *dir, const char *label,
+                     const struct form *f, struct err *e)
 {
     struct shards *s = NULL;
     struct place p;
-    if (!place_exists(dir, FILE_NAME) && place_exists(dir, SHARDS_FILE) &&
-        shards_open(dir, label, &s, e))
+    if (f->shards && shards_open(dir, label, f->file, f->shards, &s, e))
         return -1;
-    place_name(label, s ? SHARDS_FILE : FILE_NAME, p.name);
+    place_name(label, f->file, p.name);
     int rc = make_parts(w, p.name, s ? shards_count(s) : 1, e);
     for (int i = 0; i < w->n_parts && rc == 0; i++) {
-        rc = place_set(&p, dir, label, s ? shards_name(s, i) : FILE_NAME, e) ||
-             open_part(&w->part[i], &p, e);
+        rc = place_set(&p, dir, label, s ? shards_name(s, i) : f->file, e) ||
+             open_part(&w->part[i], &p, f->torch, e);
         for (int k = 0; rc == 0 && s && k < part_count(&w->part[i]); k++)
             rc = shards_seen(s, i, part_at(&w->part[i], k)->name, e);
     }
@@ -159,6 +157,27 @@ static int by_name(const void *a, const void *b)
 {
     const struct tensor *const *x = a, *const *y = b;
     return strcmp((*x)->name, (*y)->name);
+}
+
+static int by_data(const void *a, const void *b)
+{
+    const struct tensor *const *x = a, *const *y = b;
+    uintptr_t p = (uintptr_t)(*x)->data, q = (uintptr_t)(*y)->data;
+    return p == q ? ((*x)->bytes > (*y)->bytes) - ((*x)->bytes < (*y)->bytes)
+                  : (p > q) - (p < q);
+}
+
+/* Elements of all, tied ones once: in a file of torch two names may stand for
+ * the same bytes. Sorts by_name otherwise. */
+static void count_parameters(struct weights *w)
+{
+    qsort((void *)w->by_name, (size_t)w->n, sizeof(struct tensor *), by_data);
+    for (int i = 0; i < w->n; i++) {
+        const struct tensor *t = w->by_name[i];
+        if (i == 0 || by_data(&w->by_name[i - 1], &w->by_name[i]) != 0)
+            w->parameters += t->bytes / dtype_block_bytes(t->dtype) *
+                             (uint64_t)dtype_block(t->dtype);
+    }
 }
 
 /* Prefixes of modules that wrap a whole net, and do not change it. */
@@ -213,6 +232,7 @@ static int build_names(struct weights *w, struct err *e)
     if (unwrap_names(w, e))
         return -1;
     memcpy((void *)w->by_name, (void *)w->list, total * sizeof *w->list);
+    count_parameters(w);
     qsort((void *)w->by_name, total, sizeof(struct tensor *), by_name);
     return 0;
 }
@@ -220,11 +240,8 @@ static int build_names(struct weights *w, struct err *e)
 static int open_folder(struct weights *w, const char *dir, const char *label,
                        const char *file, struct err *e)
 {
-    if (!file && !place_exists(dir, FILE_NAME) &&
-        !place_exists(dir, SHARDS_FILE))
-        file = find_torch(dir);
-    return file ? open_torch(w, dir, label, file, e)
-                : open_safetensors(w, dir, label, e);
+    const struct form named = {file, NULL, 1};
+    return open_form(w, dir, label, file ? &named : find_form(dir), e);
 }
 
 /* Of a GGUF file, or (g NULL) of a folder. */
@@ -332,13 +349,7 @@ static int is_finite(const struct weights *w, const char *name)
 
 uint64_t weights_parameters(const struct weights *w)
 {
-    uint64_t sum = 0;
-    for (int i = 0; i < w->n; i++) {
-        enum dtype d = w->list[i]->dtype;
-        sum +=
-            w->list[i]->bytes / dtype_block_bytes(d) * (uint64_t)dtype_block(d);
-    }
-    return sum;
+    return w->parameters;
 }
 
 int weights_damaged(const struct weights *w)
@@ -387,23 +398,34 @@ static int same_digest(struct weights *w)
     return strcmp(now, w->digest) == 0;
 }
 
+/* same: a suspect's bytes are what they were. */
+static void take_news(struct mapped *m, enum mapped_news news, int same)
+{
+    if (news == MAPPED_SUSPECT && same) {
+        mapped_accept(m);
+    } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
+        atomic_store(&m->damaged, 1);
+        if (mapped_tell(m, MAPPED_CHANGED))
+            log_event(LOG_ERROR, "checkpoint", "file_changed", "file=\"%s\"",
+                      m->name);
+    } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
+        log_event(LOG_WARN, "checkpoint", "file_replaced",
+                  "file=\"%s\" served=old", m->name);
+    }
+}
+
+/* All are looked at before any is read: the digest is of all shards, so that
+ * one reading of them answers for all that were touched. */
 void weights_watch(struct weights *w)
 {
+    int suspects = 0;
     for (int i = 0; i < w->n_parts; i++) {
-        struct mapped *m = w->part[i].file;
-        enum mapped_news news = mapped_look(m);
-        if (news == MAPPED_SUSPECT && same_digest(w)) {
-            mapped_accept(m);
-        } else if (news == MAPPED_SUSPECT || news == MAPPED_CHANGED) {
-            atomic_store(&m->damaged, 1);
-            if (mapped_tell(m, MAPPED_CHANGED))
-                log_event(LOG_ERROR, "checkpoint", "file_changed",
-                          "file=\"%s\"", m->name);
-        } else if (news == MAPPED_REPLACED && mapped_tell(m, news)) {
-            log_event(LOG_WARN, "checkpoint", "file_replaced",
-                      "file=\"%s\" served=old", m->name);
-        }
+        w->part[i].news = mapped_look(w->part[i].file);
+        suspects += w->part[i].news == MAPPED_SUSPECT;
     }
+    int same = suspects && same_digest(w);
+    for (int i = 0; i < w->n_parts; i++)
+        take_news(w->part[i].file, w->part[i].news, same);
 }
 
 const char *weights_digest(const struct weights *w)

@@ -1,11 +1,11 @@
 /* weights: the tensors of a checkpoint, whatever container they came in
  * (safetensors, in one file or in shards, a state dict of torch, or GGUF).
  * Data stays in the read-only mapping of the file; a model widens or packs what
- * it needs. Everything in the file is hostile until checked: see safetensors.c
- * for the rules enforced. A mapped file that is cut short while served must not
- * kill the process: weights registers its mappings with the SIGBUS guard
- * (guard.c), which maps zero pages over the range and marks the weights
- * damaged.
+ * it needs. Everything in the file is hostile until checked: see safetensors.h
+ * and torch_state.h for the rules enforced. A mapped file that is cut short
+ * while served must not kill the process: weights registers its mappings with
+ * the SIGBUS guard (guard.c), which maps zero pages over the range and marks
+ * the weights damaged.
  * Immutable after open, so any thread may read.
  *
  * SPDX-License-Identifier: MIT */
@@ -22,9 +22,10 @@ struct weights;
 
 /* What checkpoint.c opens. weights_open: a folder's model.safetensors, or
  * model.safetensors.index.json with its shards, or model.pt, or
- * pytorch_model.bin, the first of them that is there. `label` stands for the
- * folder in messages (the model's name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
- * ERR_UNSUPPORTED (a dtype or a form that we do not read), ERR_NOMEM.
+ * pytorch_model.bin, or pytorch_model.bin.index.json with its shards, the first
+ * of them that is there. `label` stands for the folder in messages (the model's
+ * name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (a dtype or a form
+ * that we do not read), ERR_NOMEM.
  * weights_open_torch: this file of the folder, which torch.save wrote.
  * weights_gguf: the tensors of g, which must live longer. ERR_UNSUPPORTED (one
  * of several files), ERR_NOMEM. */
@@ -42,7 +43,8 @@ const struct tensor *weights_at(const struct weights *w, int i);
  * in front of all of them (DataParallel's "module.", torch.compile's
  * "_orig_mod.") is taken away, and may be there in `name` or not. */
 const struct tensor *weights_find(const struct weights *w, const char *name);
-uint64_t weights_parameters(const struct weights *w); /* elements of all */
+/* weights_parameters: elements of all, those that two names share once. */
+uint64_t weights_parameters(const struct weights *w);
 /* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
  * a file was written to. */
 int weights_damaged(const struct weights *w);

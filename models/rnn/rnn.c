@@ -169,7 +169,8 @@ static int check_all_read(const struct rnn_loader *l, struct err *e)
 }
 
 /* What load_output is going to ask for: a layer too many is named before its
- * width is missed in a shape. A tied output may have a copy in the file. */
+ * width is missed in a shape. A tied output may have a copy in the file
+ * (check_copy). */
 static void mark_head(struct rnn_loader *l)
 {
     static const char *const ends[] = {"weight", "bias"};
@@ -222,6 +223,25 @@ static int load_projection(struct rnn_loader *l, struct err *e)
     return m->projection_bias ? 0 : -1;
 }
 
+/* A tied output's own matrix is the embedding once more, or config.json does
+ * not tell the truth about this file. */
+static int check_copy(const struct rnn_loader *l, struct err *e)
+{
+    const struct tensor *x = l->m->embedding, *t;
+    char name[RNN_TENSOR_BYTES];
+
+    snprintf(name, sizeof name, "%sweight", l->p_output);
+    t = weights_find(l->w, name);
+    if (!t || (t->dtype == x->dtype && t->n_dims == x->n_dims &&
+               !memcmp(t->dim, x->dim, sizeof t->dim) &&
+               !memcmp(t->data, x->data, x->bytes)))
+        return 0;
+    return err_set(e, ERR_FORMAT,
+                   "%s: tensor '%.100s' is not the embedding, but "
+                   "config.json's 'tie_word_embeddings' is true",
+                   l->o->label, name);
+}
+
 static int load_output(struct rnn_loader *l, struct err *e)
 {
     struct rnn *m = l->m;
@@ -229,7 +249,7 @@ static int load_output(struct rnn_loader *l, struct err *e)
     char name[RNN_TENSOR_BYTES];
     float *W;
 
-    if (load_projection(l, e))
+    if (load_projection(l, e) || (l->tied && check_copy(l, e)))
         return -1;
     W = l->tied ? read_tensor(l, l->p_embedding, "weight", m->V, K, e)
                 : read_output(l, "weight", K, e);

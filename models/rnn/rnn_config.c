@@ -14,6 +14,9 @@ static const char *const CELLS[] = {"elman", "lstm", "gru", NULL};
 static const char *const NONLINEARITIES[] = {"tanh", "relu", NULL};
 static const char *const HEADS[] = {"lm", "classifier", NULL};
 static const char *const POOLINGS[] = {"last", "mean", "max", NULL};
+/* transformers' names; one output has no other way to be read. */
+static const char *const PROBLEMS[] = {"single_label_classification",
+                                       "multi_label_classification", NULL};
 
 static int read_dim(const struct hparams *h, const char *key, int max, int *v,
                     struct err *e)
@@ -76,14 +79,30 @@ static int name_two(struct rnn_loader *l, const struct json *map, int n,
     return 0;
 }
 
+/* How many entries id2label has; 0: it is not there, -1: it is no object. */
+static int count_labels(const struct rnn_loader *l, const struct json *map,
+                        struct err *e)
+{
+    if (!map || json_type(map) == JSON_NULL)
+        return 0;
+    if (json_type(map) == JSON_OBJECT)
+        return json_size(map);
+    return err_set(e, ERR_FORMAT,
+                   "%s: config.json: 'id2label' is %s, expected an object",
+                   l->o->label, json_type_name(json_type(map)));
+}
+
 /* id2label: {"0": "negative", ...}, every id from 0 to C - 1 once. */
 static int read_labels(struct rnn_loader *l, struct err *e)
 {
     const struct json *map = hparams_json(l->h, "id2label");
-    int n = map && json_type(map) == JSON_OBJECT ? json_size(map) : 0;
+    int n = count_labels(l, map, e), problem;
 
+    if (n < 0 || hparams_choice(l->h, "problem_type", PROBLEMS, PROBLEMS[0],
+                                &problem, e))
+        return -1;
     l->info->cols[OUT_CLASS] = l->m->n_out = l->one && n < 2 ? 2 : n;
-    l->info->scores = l->one ? SCORE_SIGMOID : SCORE_SOFTMAX;
+    l->info->scores = l->one || problem ? SCORE_SIGMOID : SCORE_SOFTMAX;
     if (l->one && n < 2)
         return name_two(l, map, n, e);
     if (n < 1 || n > MODEL_MAX_LABELS)

@@ -8,7 +8,9 @@ same tensors.
 Needs torch and safetensors (versions.json says which ones made what is there).
 Read: every.pt (each type, views, a transposed and a strided tensor, a shared
 storage), lstm.pt (the net of tests/golden/rnn/lstm), training.pt (the same
-under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt.
+under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt,
+tied.pt (two names of one matrix),
+shards/ (that net in two files with an index, as transformers wrote large ones).
 Refused: those of REFUSED, by the words of their row in test_torch_state.c.
 small.pt is what hostile files are made of.
 """
@@ -95,6 +97,20 @@ def repack(data, change, method=zipfile.ZIP_STORED):
     return out.getvalue()
 
 
+def shards(net):
+    names = list(net)
+    parts = [names[:len(names) // 2], names[len(names) // 2:]]
+    index = {"metadata": {"total_size": sum(t.nbytes for t in net.values())},
+             "weight_map": {}}
+    (OUT / "shards").mkdir(exist_ok=True)
+    for i, part in enumerate(parts, 1):
+        file = f"pytorch_model-{i:05d}-of-{len(parts):05d}.bin"
+        save({name: net[name] for name in part}, "shards/" + file)
+        index["weight_map"].update(dict.fromkeys(part, file))
+    (OUT / "shards/pytorch_model.bin.index.json").write_text(
+        json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
 class Whole(torch.nn.Linear):
     """A module that is saved as a whole, by its class."""
 
@@ -124,6 +140,58 @@ def refused(small):
     (OUT / "refused-script.pt").write_bytes(program.getvalue())
 
 
+def number(n):
+    return b"\x8a\x08" + struct.pack("<q", n)  # LONG1
+
+
+def text(s):
+    return b"X" + struct.pack("<I", len(s)) + s.encode()
+
+
+def numbers(values):
+    return b"(" + b"".join(map(number, values)) + b"t"
+
+
+def tensor(offset, size, stride):
+    """What torch writes for a view of storage 0 of small.pt, 6 floats."""
+    storage = (b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") +
+               text("cpu") + number(6) + b"tQ")
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage +
+            number(offset) + numbers(size) + numbers(stride) +
+            b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def lies(small):
+    """Pickles and directories that do not tell the truth."""
+    most = 2 ** 63 - 1
+
+    def put(name, items, memo=b""):
+        pickle = b"\x80\x02}" + memo + b"(" + b"".join(
+            text(key) + value for key, value in items) + b"u."
+        (OUT / f"refused-{name}.pt").write_bytes(
+            repack(small, {"data.pkl": pickle}))
+
+    fits = tensor(0, (2, 3), (3, 1))
+    put("past", [("a", tensor(1, (2, 3), (3, 1)))])
+    put("start", [("a", tensor(-1, (2, 3), (3, 1)))])
+    put("sum", [("a", tensor(0, (2, 2, 2), (most, most, most)))])
+    put("product", [("a", tensor(0, (2 ** 32, 2 ** 31, 2), (0, 0, 0)))])
+    put("empty", [("a", tensor(most, (0, 3), (3, 1)))])
+    put("backwards", [("a", tensor(5, (6,), (-1,)))])
+    put("nine", [("a", tensor(0, (1,) * 9, (1,) * 9))])
+    put("again", [("a", fits), ("a", fits)])
+    put("hole", [("a", fits)], memo=b"q\x05")
+    data = bytearray(small)
+    directory = data.index(b"PK\1\2")
+    size = struct.unpack_from("<I", data, directory + 24)[0]
+    for at in (20, 24):
+        struct.pack_into("<I", data, directory + at, size + len(data))
+    (OUT / "refused-longer.pt").write_bytes(data)
+    # data/1 becomes data/0, in its header and in the directory
+    (OUT / "refused-entry.pt").write_bytes(
+        small.replace(b"/data/1", b"/data/0"))
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     state = every_type()
@@ -133,6 +201,7 @@ def main():
         OUT / "every.safetensors")
     net = safetensors.torch.load_file(HERE / "rnn/lstm/model.safetensors")
     save(net, "lstm.pt")
+    shards(net)
     torch.manual_seed(2)
     linear = torch.nn.Linear(3, 2)
     adam = torch.optim.Adam(linear.parameters())
@@ -146,11 +215,13 @@ def main():
         {k: v.detach() for k, v in linear.named_parameters()},
         OUT / "parameters.safetensors")
     save(linear.state_dict(), "small.pt")
+    save({"a": linear.weight.data, "b": linear.weight.data}, "tied.pt")
     small = (OUT / "small.pt").read_bytes()
     (OUT / "zip64.pt").write_bytes(repack_zip64(small))
     assert torch.load(OUT / "zip64.pt", weights_only=True)["bias"].equal(
         linear.bias)
     refused(small)
+    lies(small)
     (OUT / "versions.json").write_text(json.dumps(
         {"python": sys.version.split()[0], "torch": torch.__version__,
          "safetensors": safetensors.__version__}, indent=1) + "\n")

@@ -70,9 +70,11 @@ static void add_layers(struct maker *k, const struct rnn_shape *s)
             snprintf(name, sizeof name, "rnn.weight_hh_l%d%s", l, end);
             add(k, name, GH, R, scale);
             snprintf(name, sizeof name, "rnn.bias_ih_l%d%s", l, end);
-            add(k, name, GH, 0, scale);
+            if (!s->no_bias)
+                add(k, name, GH, 0, scale);
             snprintf(name, sizeof name, "rnn.bias_hh_l%d%s", l, end);
-            add(k, name, GH, 0, scale);
+            if (!s->no_bias)
+                add(k, name, GH, 0, scale);
             snprintf(name, sizeof name, "rnn.weight_hr_l%d%s", l, end);
             if (s->R)
                 add(k, name, R, s->H, scale);

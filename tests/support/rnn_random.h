@@ -15,8 +15,9 @@ struct rnn_shape {
     int classifier, C;
     const char *pooling; /* NULL: default */
     int P;
-    int R;    /* proj_size, 0: none */
-    int bf16; /* store BF16 */
+    int R;       /* proj_size, 0: none */
+    int bf16;    /* store BF16 */
+    int no_bias; /* of the recurrent layers */
 };
 
 /* rnn_random_write: config.json and model.safetensors in a new directory,

@@ -96,6 +96,35 @@ static void test_file_part_that_fails_leaves_the_old_one(void **state)
                                "directory");
 }
 
+/* Somebody's link where the temporary file will be, and a file that a run with
+ * the same number has left there. */
+static void test_file_part_writes_through_no_link(void **state)
+{
+    char tmp[128], other[128];
+    struct stat s;
+    struct err e = ERR_INIT;
+    snprintf(tmp, sizeof tmp, "%s.tmp-%ld", path, (long)getpid());
+    snprintf(other, sizeof other, "%s/other", dir);
+    FILE *f = fopen(other, "w");
+    assert_true(f && fputs("theirs", f) >= 0 && fclose(f) == 0);
+    assert_int_equal(symlink(other, tmp), 0);
+    put("mine");
+    expect("mine");
+    assert_int_equal(lstat(path, &s), 0);
+    assert_true(S_ISREG(s.st_mode));
+    assert_int_equal(stat(other, &s), 0);
+    assert_int_equal(s.st_size, 6);
+    assert_int_equal(rename(other, tmp), 0);
+    put("again");
+    expect("again");
+    assert_int_equal(entries(), 1);
+    assert_int_equal(mkdir(tmp, 0700), 0);
+    struct file_part p;
+    assert_int_equal(file_part_open(&p, path, &e), -1);
+    assert_non_null(strstr(e.msg, "x cannot be written: "));
+    assert_int_equal(rmdir(tmp), 0);
+}
+
 static int make_dir(void **state)
 {
     snprintf(dir, sizeof dir, "/tmp/seqd-file-XXXXXX");
@@ -116,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file_part_is_durable_before_and_after_its_name),
         cmocka_unit_test(test_file_part_that_fails_leaves_the_old_one),
+        cmocka_unit_test(test_file_part_writes_through_no_link),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

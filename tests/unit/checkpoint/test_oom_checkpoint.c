@@ -5,7 +5,6 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/safetensors.h"
-#include "engine/checkpoint/shards.h"
 #include "tests/support/gguf_make.h"
 #include "tests/support/oom_sweep.h"
 #include "tests/support/temp_dir.h"
@@ -106,7 +105,7 @@ static void test_oom_shards(void **state)
     temp_dir_make(dir);
     snprintf(path, sizeof(path), "%s/x.safetensors", dir);
     assert_int_equal(safetensors_save(path, &t, 1, NULL, 0, &e), 0);
-    temp_file_text(dir, SHARDS_FILE,
+    temp_file_text(dir, "model.safetensors.index.json",
                    "{\"weight_map\":{\"a\":\"x.safetensors\"}}");
     assert_true(oom_sweep(open_weights, NULL) >= 15);
     temp_dir_drop(dir);

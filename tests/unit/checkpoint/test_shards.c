@@ -2,15 +2,16 @@
  * that does not tell the truth about them is refused.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/checkpoint/safetensors.h"
-#include "engine/checkpoint/shards.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 #define N 3000
+#define SHARDS_FILE "model.safetensors.index.json"
 #define ONE "model-00001-of-00002.safetensors"
 #define TWO "model-00002-of-00002.safetensors"
 #define WHOLE "model.safetensors"
@@ -110,6 +111,41 @@ static void test_shards_one_cut_short_while_served(void **state)
     weights_close(w);
 }
 
+/* Bytes that this process has read so far (proc_pid_io(5)). */
+static long long bytes_read(void)
+{
+    long long n = -1;
+    FILE *f = fopen("/proc/self/io", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "rchar: %lld", &n), 1);
+    fclose(f);
+    return n;
+}
+
+static void test_shards_that_were_touched_are_read_once(void **state)
+{
+    static const char *const names[] = {ONE, TWO};
+    char path[128];
+    long long size = 0, begin;
+    struct weights *w = open_or_fail();
+    struct stat st;
+    weights_digest(w);
+    for (int i = 0; i < 2; i++) {
+        path_of(names[i], path, sizeof path);
+        assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
+        assert_int_equal(stat(path, &st), 0);
+        size += st.st_size;
+    }
+    begin = bytes_read();
+    weights_watch(w);
+    assert_in_range(bytes_read() - begin, size, size + size / 4);
+    assert_int_equal(weights_damaged(w), 0);
+    begin = bytes_read();
+    weights_watch(w);
+    assert_in_range(bytes_read() - begin, 0, size / 4);
+    weights_close(w);
+}
+
 static void test_shards_untrue_index_is_refused(void **state)
 {
     static const struct {
@@ -165,6 +201,8 @@ int main(void)
                                         put_two, drop_all),
         cmocka_unit_test_setup_teardown(test_shards_one_cut_short_while_served,
                                         put_two, drop_all),
+        cmocka_unit_test_setup_teardown(
+            test_shards_that_were_touched_are_read_once, put_two, drop_all),
         cmocka_unit_test_setup_teardown(test_shards_untrue_index_is_refused,
                                         put_two, drop_all),
         cmocka_unit_test_setup_teardown(

@@ -25,7 +25,23 @@ static char *bytes_of(const char *path, size_t *n)
     return p;
 }
 
-/* dir/name.pt and of.safetensors hold the same bits under the same names. */
+/* The same bits under the same names. */
+static void same_tensors(const char *name, const struct weights *pt,
+                         const struct weights *want)
+{
+    assert_int_equal(weights_count(pt), weights_count(want));
+    for (int i = 0; i < weights_count(want); i++) {
+        const struct tensor *b = weights_at(want, i);
+        const struct tensor *a = weights_find(pt, b->name);
+        if (!a || a->dtype != b->dtype || a->n_dims != b->n_dims ||
+            memcmp(a->dim, b->dim, sizeof a->dim) != 0 || a->bytes != b->bytes)
+            fail_msg("%s: '%s' has another shape or type", name, b->name);
+        assert_memory_equal(a->data, b->data, b->bytes);
+    }
+    assert_int_equal(weights_parameters(pt), weights_parameters(want));
+}
+
+/* dir/name.pt and of.safetensors are the same. */
 static void same_as(const char *name, const char *of)
 {
     char dir[64];
@@ -39,16 +55,7 @@ static void same_as(const char *name, const char *of)
     if (weights_open_torch(DIR, "m", name, &pt, &e) ||
         weights_open(dir, "m", &want, &e))
         fail_msg("%s: %s", name, e.msg);
-    assert_int_equal(weights_count(pt), weights_count(want));
-    for (int i = 0; i < weights_count(want); i++) {
-        const struct tensor *b = weights_at(want, i);
-        const struct tensor *a = weights_find(pt, b->name);
-        if (!a || a->dtype != b->dtype || a->n_dims != b->n_dims ||
-            memcmp(a->dim, b->dim, sizeof a->dim) != 0 || a->bytes != b->bytes)
-            fail_msg("%s: '%s' has another shape or type", name, b->name);
-        assert_memory_equal(a->data, b->data, b->bytes);
-    }
-    assert_int_equal(weights_parameters(pt), weights_parameters(want));
+    same_tensors(name, pt, want);
     weights_close(pt);
     weights_close(want);
     temp_dir_drop(dir);
@@ -60,6 +67,19 @@ static void test_torch_state_holds_the_bits_of_its_safetensors(void **state)
     same_as("parameters.pt", DIR "/parameters.safetensors");
     same_as("lstm.pt", "tests/golden/rnn/lstm/model.safetensors");
     same_as("training.pt", "tests/golden/rnn/lstm/model.safetensors");
+}
+
+/* torch.nn.Linear(3, 2).weight under two names is one matrix of 6. */
+static void test_weights_count_tied_tensors_once(void **state)
+{
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    if (weights_open_torch(DIR, "m", "tied.pt", &w, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(weights_count(w), 2);
+    assert_ptr_equal(weights_find(w, "a")->data, weights_find(w, "b")->data);
+    assert_int_equal(weights_parameters(w), 6);
+    weights_close(w);
 }
 
 static void test_torch_state_reads_zip64(void **state)
@@ -97,6 +117,17 @@ static void test_torch_state_refuses_by_name(void **state)
         {"refused-compressed.pt", ERR_UNSUPPORTED, "is compressed"},
         {"refused-length.pt", ERR_FORMAT, "a storage of another length"},
         {"refused-script.pt", ERR_UNSUPPORTED, "is a TorchScript program"},
+        {"refused-past.pt", ERR_FORMAT, "'a' reaches past its storage"},
+        {"refused-start.pt", ERR_UNSUPPORTED, "'a' is not rebuilt in the"},
+        {"refused-sum.pt", ERR_FORMAT, "'a' is too large"},
+        {"refused-product.pt", ERR_FORMAT, "'a' is too large"},
+        {"refused-empty.pt", ERR_FORMAT, "'a' reaches past its storage"},
+        {"refused-backwards.pt", ERR_FORMAT, "a bad dimension or stride"},
+        {"refused-nine.pt", ERR_FORMAT, "has more than 8 dimensions"},
+        {"refused-again.pt", ERR_FORMAT, "tensor 'a' is there twice"},
+        {"refused-hole.pt", ERR_FORMAT, "a memo with a hole"},
+        {"refused-longer.pt", ERR_FORMAT, "reaches past the end of the file"},
+        {"refused-entry.pt", ERR_FORMAT, "data/0' is there twice"},
         {"versions.json", ERR_FORMAT, "not a file of torch.save"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -203,6 +234,71 @@ static void test_checkpoint_takes_a_file_of_torch(void **state)
     mem_free(data);
 }
 
+#define INDEX "pytorch_model.bin.index.json"
+
+/* As transformers wrote them: an index beside the files that it names. */
+static void test_weights_open_shards_of_torch_as_one(void **state)
+{
+    static const char one[] = "pytorch_model-00001-of-00002.bin";
+    static const char two[] = "pytorch_model-00002-of-00002.bin";
+    struct weights *w = NULL, *want = NULL;
+    struct err e = ERR_INIT;
+    char digest[72];
+    size_t n;
+    if (weights_open(DIR "/shards", "m", &w, &e) ||
+        weights_open("tests/golden/rnn/lstm", "m", &want, &e))
+        fail_msg("%s", e.msg);
+    same_tensors("shards", w, want);
+    assert_null(weights_need(w, "x", 1, 1, 1, &e));
+    assert_string_equal(e.msg, "m/" INDEX ": tensor 'x' is missing");
+    temp_file_digest(DIR "/shards", (const char *const[]){one, two, NULL},
+                     digest, &n);
+    assert_string_equal(weights_digest(w), digest);
+    weights_close(w);
+    weights_close(want);
+}
+
+static void test_weights_refuse_untrue_shards_of_torch(void **state)
+{
+    static const struct {
+        const char *index, *says;
+    } rows[] = {
+        {"{\"weight_map\":{\"bias\":\"x.bin\"}}",
+         "tensor 'weight' is in x.bin, but listed nowhere"},
+        {"{\"weight_map\":{\"bias\":\"x.bin\",\"weight\":\"x.bin\","
+         "\"more\":\"x.bin\"}}",
+         "tensor 'more' is listed for x.bin, which has no such tensor"},
+        {"{\"weight_map\":{\"bias\":\"x.safetensors\"}}",
+         "is in 'x.safetensors', expected the name of a .bin file beside it"},
+        {"{\"weight_map\":{\"bias\":\"../x.bin\"}}", "is in '../x.bin'"},
+        {"{\"weight_map\":{\"bias\":\"y.bin\"}}", "m/y.bin: no such file"},
+        {"{\"weight_map\":{\"bias\":\"z.bin\"}}",
+         "m/z.bin: does not begin as a zip"},
+    };
+    char dir[64];
+    size_t n;
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    char *data = bytes_of(DIR "/small.pt", &n);
+    temp_dir_make(dir);
+    temp_file_put(dir, "x.bin", data, n);
+    temp_file_text(dir, "z.bin", "{\"a\":1}");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        err_clear(&e);
+        temp_file_text(dir, INDEX, rows[i].index);
+        assert_int_equal(weights_open(dir, "m", &w, &e), -1);
+        if (!strstr(e.msg, rows[i].says))
+            fail_msg("'%s', expected '%s'", e.msg, rows[i].says);
+    }
+    /* The whole file comes before an index, which is not read then. */
+    temp_file_put(dir, "pytorch_model.bin", data, n);
+    if (weights_open(dir, "m", &w, &e))
+        fail_msg("%s", e.msg);
+    weights_close(w);
+    mem_free(data);
+    temp_dir_drop(dir);
+}
+
 static void test_torch_state_cut_while_open_is_damaged(void **state)
 {
     char dir[64], path[128];
@@ -245,12 +341,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torch_state_holds_the_bits_of_its_safetensors),
+        cmocka_unit_test(test_weights_count_tied_tensors_once),
         cmocka_unit_test(test_torch_state_reads_zip64),
         cmocka_unit_test(test_torch_state_refuses_by_name),
         cmocka_unit_test(test_torch_state_refuses_a_tar),
         cmocka_unit_test(test_torch_state_survives_every_cut),
         cmocka_unit_test(test_torch_state_survives_every_changed_byte),
         cmocka_unit_test(test_checkpoint_takes_a_file_of_torch),
+        cmocka_unit_test(test_weights_open_shards_of_torch_as_one),
+        cmocka_unit_test(test_weights_refuse_untrue_shards_of_torch),
         cmocka_unit_test(test_torch_state_cut_while_open_is_damaged),
         cmocka_unit_test(test_weights_prefer_safetensors),
     };

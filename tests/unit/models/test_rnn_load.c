@@ -36,6 +36,8 @@ static const struct rnn_shape classifier = {.cell = "gru",
     "\"cell\": \"gru\", \"head\": \"classifier\", \"projection_dim\": "        \
     "5, " SAME
 
+#define LABELS3 "\"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}"
+
 static struct engine_options options;
 static struct model_info info;
 static char label[2][40];
@@ -132,8 +134,7 @@ static void test_load_compares_the_tokenizer(void **state)
 
 static void test_load_refuses_a_second_direction_that_config_lacks(void **state)
 {
-    const char *config =
-        "{" GRU ", \"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}}";
+    const char *config = "{" GRU ", " LABELS3 "}";
     char dir[64];
     (void)state;
     assert_int_equal(rnn_random_write(&classifier, 3, dir), 0);
@@ -261,6 +262,98 @@ static void test_load_names_the_labels_of_one_output(void **state)
                    12, "has 3 entries, expected 2");
     expect_refused(dir, "{" GRU ", \"id2label\": {\"1\": \"a\"}}", 12,
                    "has no string \"0\"");
+    expect_refused(dir, "{" GRU ", \"id2label\": [\"a\", \"b\"]}", 12,
+                   "'id2label' is an array, expected an object");
+    rnn_random_remove(dir);
+}
+
+/* Labels that do not exclude each other have a sigmoid each. */
+static void test_load_reads_the_kind_of_problem(void **state)
+{
+    static const struct {
+        const char *type;
+        enum score_kind scores;
+    } row[] = {
+        {"", SCORE_SOFTMAX},
+        {", \"problem_type\": null", SCORE_SOFTMAX},
+        {", \"problem_type\": \"single_label_classification\"", SCORE_SOFTMAX},
+        {", \"problem_type\": \"multi_label_classification\"", SCORE_SIGMOID},
+    };
+    struct rnn_shape s = classifier;
+    struct err e = ERR_INIT;
+    char dir[64], config[400];
+    (void)state;
+    s.D = 1;
+    assert_int_equal(rnn_random_write(&s, 3, dir), 0);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        snprintf(config, sizeof config, "{" GRU ", " LABELS3 "%s}",
+                 row[i].type);
+        if (load_with(dir, config, 12, &e))
+            fail_msg("%s", e.msg);
+        assert_int_equal(info.scores, row[i].scores);
+    }
+    expect_refused(dir,
+                   "{" GRU ", " LABELS3 ", \"problem_type\": \"regression\"}",
+                   12, "'problem_type' is 'regression', expected single_");
+    rnn_random_remove(dir);
+}
+
+/* The commonest config.json says nothing of bias: the tensors do. */
+static void test_load_finds_that_there_are_no_biases(void **state)
+{
+    struct rnn_shape s = lm;
+    struct err e = ERR_INIT;
+    char from[64], dir[64];
+    (void)state;
+    s.no_bias = 1;
+    assert_int_equal(rnn_random_write(&s, 3, from), 0);
+    assert_int_equal(rnn_random_write(&s, 3, dir), 0);
+    if (load_with(dir, "{" LM2 "}", 12, &e) ||
+        load_with(dir, "{" LM2 ", \"bias\": null}", 12, &e) ||
+        load_with(dir, "{" LM2 ", \"bias\": false}", 12, &e))
+        fail_msg("%s", e.msg);
+    expect_refused(dir, "{" LM2 ", \"bias\": true}", 12,
+                   "tensor 'rnn.bias_ih_l0' is missing");
+    assert_int_equal(extra_tensor_save(from, dir, "", "rnn.bias_hh_l1"), 0);
+    expect_refused(dir, "{" LM2 "}", 12,
+                   "tensor 'rnn.bias_hh_l1' is not part of what config.json "
+                   "describes: num_layers 2, bidirectional false, bias false");
+    assert_int_equal(extra_tensor_save(from, dir, "", "rnn.bias_ih_l0"), 0);
+    expect_refused(dir, "{" LM2 "}", 12,
+                   "tensor 'rnn.bias_ih_l0' is [2], expected [72]");
+    rnn_random_remove(from);
+    rnn_random_remove(dir);
+}
+
+/* An output of its own beside "tie_word_embeddings" is another net's. */
+static void test_load_compares_the_copy_of_a_tied_output(void **state)
+{
+    static const struct rnn_shape s = {
+        .cell = "gru", .V = 12, .E = 18, .H = 18, .L = 1, .D = 1};
+    static const char config[] =
+        "{\"cell\": \"gru\", \"head\": \"lm\", \"vocab_size\": 12, "
+        "\"embedding_dim\": 18, \"hidden_size\": 18, "
+        "\"tie_word_embeddings\": true}";
+    enum { MATRIX = 4 * 12 * 18, BIAS = 4 * 12 };
+    unsigned char head[8], words[MATRIX];
+    struct err e = ERR_INIT;
+    char dir[64], path[128];
+    (void)state;
+    assert_int_equal(rnn_random_write(&s, 3, dir), 0);
+    expect_refused(dir, config, 12,
+                   "tensor 'output.weight' is not the embedding, but "
+                   "config.json's 'tie_word_embeddings' is true");
+    /* The embedding is the first in the file, the output's bias the last. */
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    FILE *f = fopen(path, "r+b");
+    assert_true(f && fread(head, 8, 1, f) == 1);
+    assert_int_equal(fseek(f, 8 + head[0] + 256 * head[1], SEEK_SET), 0);
+    assert_int_equal(fread(words, sizeof words, 1, f), 1);
+    assert_int_equal(fseek(f, -MATRIX - BIAS, SEEK_END), 0);
+    assert_int_equal(fwrite(words, sizeof words, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    if (load_with(dir, config, 12, &e))
+        fail_msg("%s", e.msg);
     rnn_random_remove(dir);
 }
 
@@ -406,6 +499,9 @@ int main(void)
         cmocka_unit_test(test_load_refuses_a_tensor_that_nothing_reads),
         cmocka_unit_test(test_load_understands_wrapped_nets),
         cmocka_unit_test(test_load_names_the_labels_of_one_output),
+        cmocka_unit_test(test_load_reads_the_kind_of_problem),
+        cmocka_unit_test(test_load_finds_that_there_are_no_biases),
+        cmocka_unit_test(test_load_compares_the_copy_of_a_tied_output),
         cmocka_unit_test(test_load_finds_proj_size),
         cmocka_unit_test(test_load_tells_the_engine_what_it_is),
         cmocka_unit_test(test_load_fails_cleanly_without_memory),

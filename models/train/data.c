@@ -140,22 +140,11 @@ struct finder {
     int most_number; /* the largest */
 };
 
-static int number_of(const char *s, size_t n)
-{
-    int v = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (n > 4 || s[i] < '0' || s[i] > '9')
-            return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return v;
-}
-
 static int find_label(void *arg, int file, const struct record *r,
                       struct err *e)
 {
     struct finder *f = arg;
-    int v = number_of(r->label, r->n_label);
+    int v = records_number(r->label, r->n_label);
     (void)file;
     f->n_records++;
     f->numbers = f->numbers && v >= 0 && v < DATA_MAX_LABELS;

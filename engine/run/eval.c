@@ -161,7 +161,7 @@ static int count_item(struct tally *t, const struct job *j, int32_t label,
     }
     double p = (double)r->scores[label];
     double sure = (double)r->scores[r->best];
-    int bin = sure > 0 ? (int)(fmin(sure, 1) * BINS) : 0; /* or a number */
+    int bin = (int)(sure * BINS);
     bin = bin < BINS ? bin : BINS - 1;
     t->items++;
     t->right += r->best == label;
@@ -192,6 +192,18 @@ static int run_group(struct engine *g, struct model *m,
     return rc;
 }
 
+/* What can be right: a regression and a single label never are. */
+static int check_scores(const struct model *m, struct err *e)
+{
+    const struct model_info *info = model_get_info(m);
+
+    if (info->scores != SCORE_RAW && info->cols[OUT_CLASS] > 1)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the model gives %s, there is no accuracy of that",
+                   info->scores == SCORE_RAW ? "numbers" : "a single label");
+}
+
 int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
                const struct eval_options *o, struct buf *out, struct err *e)
 {
@@ -199,6 +211,8 @@ int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
     double ece = 0;
 
     memset(&t, 0, sizeof(t));
+    if (check_scores(m, e))
+        return -1;
     for (int i = 0; i < d->n; i += GROUP) {
         int n = d->n - i < GROUP ? d->n - i : GROUP;
         if (run_group(g, m, d, i, n, &t, e))

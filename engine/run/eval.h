@@ -58,7 +58,8 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
                 int64_t n, const struct eval_options *o, struct buf *out,
                 struct err *e);
 /* eval_items: engine_submit's errors, those of a job, ERR_FORMAT for a label
- * that the model lacks. */
+ * that the model lacks, ERR_UNSUPPORTED for a model of numbers or of a single
+ * label. */
 int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
                const struct eval_options *o, struct buf *out, struct err *e);
 

@@ -7,6 +7,7 @@
 
 #include "engine/base/json.h"
 #include "engine/run/eval.h"
+#include "engine/run/model.h"
 #include "tests/support/engine_fix.h"
 #include "tests/support/unit.h"
 
@@ -185,6 +186,32 @@ static void count_calls(void *ctx, int64_t done, int64_t all)
     seen[1]++;
 }
 
+/* "accuracy": 1.0 of one label, or a likelihood of what is none, would be
+ * numbers without a meaning. */
+static void test_eval_counts_only_what_can_be_right(void **state)
+{
+    struct fix f;
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    fix_open(&f,
+             &(struct fake_config){
+                 .max_chain = 8, .n_labels = 1, .outputs = FAKE_CLASS},
+             NULL);
+    assert_int_equal(eval_text(&f, "0 w10\n", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "a single label"));
+    fix_close(&f);
+    err_clear(&e);
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
+             NULL);
+    f.m->info.scores = SCORE_RAW;
+    assert_int_equal(eval_text(&f, "0 w10\n", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "gives numbers"));
+    fix_close(&f);
+}
+
 static void test_eval_tells_progress_and_errors(void **state)
 {
     int64_t seen[2] = {0, 0};
@@ -224,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_eval_frames_lines_and_cuts_windows),
         cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
         cmocka_unit_test(test_eval_of_labels_counts_right_ones),
+        cmocka_unit_test(test_eval_counts_only_what_can_be_right),
         cmocka_unit_test(test_eval_tells_progress_and_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,36 @@ static void test_resuming_another_net_is_refused(void **state)
     train_rig_refuse(&o, "state.bin is of another net");
 }
 
+/* As many weights, another net: state.bin alone would not tell. */
+static void test_resuming_with_another_configuration_is_refused(void **state)
+{
+    char out[128], rows[128];
+    struct options o = classes("--epochs 1 --id2label bad,good", out, "labels");
+    train_rig_train(&o);
+    o.resume = 1;
+    o.epochs = 2;
+    o.id2label = "good,bad";
+    train_rig_refuse(&o, "config.json says something else for 'id2label'");
+    o.id2label = NULL; /* the data's: 0 and 1 */
+    train_rig_refuse(&o, "config.json says something else for 'id2label'");
+    o.id2label = "bad,good";
+    o.pooling--;
+    train_rig_refuse(&o, "config.json says something else for 'pooling'");
+    o.pooling++;
+    train_rig_train(&o);
+    /* a file of an older version, which did not say it */
+    o = lm("--arch gpt2 --heads 2 --context 12 --epochs 1", out, "records");
+    train_rig_train(&o);
+    o.resume = 1;
+    o.heads = 4;
+    train_rig_refuse(&o, "config.json says something else for 'n_head'");
+    o.heads = 2;
+    FILE *f = train_rig_file(rows, "records/config.json");
+    fputs("{\"model_type\": \"gpt2\", \"n_head\": 2}\n", f);
+    fclose(f);
+    train_rig_train(&o);
+}
+
 static void put_file(const char *dir, const char *name)
 {
     char path[320];
@@ -360,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_one_seed_gives_one_checkpoint),
         cmocka_unit_test(test_a_training_in_pieces_ends_like_one_in_one_go),
         cmocka_unit_test(test_resuming_another_net_is_refused),
+        cmocka_unit_test(test_resuming_with_another_configuration_is_refused),
         cmocka_unit_test(test_a_checkpoint_is_replaced_only_when_asked),
         cmocka_unit_test(test_what_killed_runs_left_goes_at_the_next_start),
         cmocka_unit_test(test_what_cannot_be_written_says_where_and_why),

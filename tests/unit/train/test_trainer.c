@@ -214,10 +214,19 @@ static void test_a_checkpoint_is_replaced_only_when_asked(void **state)
     assert_false(is_there(b, "state.bin"));
     assert_false(is_there(b, "model.safetensors"));
     train_rig_free(t);
-    /* another program's */
-    put_file(b, "pytorch_model.bin");
-    o.overwrite = 0;
-    train_rig_refuse(&o, "holds a checkpoint (pytorch_model.bin)");
+    /* another program's, of which nothing is left to be read with the new
+     * config.json */
+    static const char *const others[] = {"pytorch_model.bin", "model.pt",
+                                         "model.safetensors.index.json"};
+    for (size_t i = 0; i < COUNT(others); i++) {
+        char message[80];
+        put_file(b, others[i]);
+        o.overwrite = 0;
+        snprintf(message, sizeof message, "holds a checkpoint (%s)", others[i]);
+        train_rig_refuse(&o, message);
+        train_rig_free(train_rig_trainer(&o));
+        assert_false(is_there(b, others[i]));
+    }
 }
 
 static void test_what_killed_runs_left_goes_at_the_next_start(void **state)

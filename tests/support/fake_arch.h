@@ -42,6 +42,7 @@ struct fake_config {
     int window;     /* of the pages: rows depend on so many last tokens */
     int attention;  /* heads (of 2 layers) to look at; 0: none */
     int outputs;    /* FAKE_LOGITS, FAKE_CLASS; 0: both */
+    const char *record;       /* seqd_record; NULL: it is not said */
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */

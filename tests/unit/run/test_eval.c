@@ -141,6 +141,39 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
     fix_close(&f);
 }
 
+/* With its own cut and frame where seqd-train made the model. */
+static void test_eval_of_sub_words_cuts_as_config_says(void **state)
+{
+    static const char *const words[] = {"a", "b"};
+    static const int32_t ids[] = {FAKE_EOS, FAKE_WORD,     FAKE_WORD + 1,
+                                  FAKE_EOS, FAKE_WORD + 1, FAKE_EOS};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double nats = 0;
+    fix_open(&f,
+             &(struct fake_config){.max_chain = 8,
+                                   .bpe = 1,
+                                   .words = words,
+                                   .n_words = 2,
+                                   .record = "line",
+                                   .outputs = FAKE_LOGITS},
+             NULL);
+    for (int i = 1; i < 6; i++) {
+        uint32_t h = fake_state(ids, i);
+        double sum = 0;
+        for (int v = 0; v < FAKE_WORD + 2; v++)
+            sum += exp((double)fake_logit(h, v, 0, 0, FAKE_WORD + 2));
+        nats += log(sum) - (double)fake_logit(h, ids[i], 0, 0, FAKE_WORD + 2);
+    }
+    assert_int_equal(eval_text(&f, "ab\r\n\nb", &o, &j, &e), 0);
+    assert_true(number(j, "tokens") == 5);
+    assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
+    json_free(j);
+    fix_close(&f);
+}
+
 static void test_eval_of_labels_counts_right_ones(void **state)
 {
     struct eval_options o = {0};
@@ -250,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_eval_frames_lines_and_cuts_windows),
         cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
+        cmocka_unit_test(test_eval_of_sub_words_cuts_as_config_says),
         cmocka_unit_test(test_eval_of_labels_counts_right_ones),
         cmocka_unit_test(test_eval_counts_only_what_can_be_right),
         cmocka_unit_test(test_eval_tells_progress_and_errors),

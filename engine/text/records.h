@@ -62,7 +62,7 @@ int records_each(const char *label, const char *text, size_t n,
                  enum record_kind kind, int labelled, record_fn *fn, void *arg,
                  struct err *e);
 
-/* records_number: the number that a label of digits is, up to 9999; -1: none. */
+/* records_number: the number that a label of digits is, to 9999; -1: none. */
 int records_number(const char *s, size_t n);
 /* records_label: the place of s [n] among names, or the number that it is where
  * no name is the number of another place; -1. */

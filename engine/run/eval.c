@@ -161,7 +161,7 @@ static int count_item(struct tally *t, const struct job *j, int32_t label,
     }
     double p = (double)r->scores[label];
     double sure = (double)r->scores[r->best];
-    int bin = sure > 0 ? (int)(fmin(sure, 1) * BINS) : 0; /* or a number */
+    int bin = (int)(sure * BINS);
     bin = bin < BINS ? bin : BINS - 1;
     t->items++;
     t->right += r->best == label;
@@ -192,6 +192,18 @@ static int run_group(struct engine *g, struct model *m,
     return rc;
 }
 
+/* What can be right: a regression and a single label never are. */
+static int check_scores(const struct model *m, struct err *e)
+{
+    const struct model_info *info = model_get_info(m);
+
+    if (info->scores != SCORE_RAW && info->cols[OUT_CLASS] > 1)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the model gives %s, there is no accuracy of that",
+                   info->scores == SCORE_RAW ? "numbers" : "a single label");
+}
+
 int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
                const struct eval_options *o, struct buf *out, struct err *e)
 {
@@ -199,6 +211,8 @@ int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
     double ece = 0;
 
     memset(&t, 0, sizeof(t));
+    if (check_scores(m, e))
+        return -1;
     for (int i = 0; i < d->n; i += GROUP) {
         int n = d->n - i < GROUP ? d->n - i : GROUP;
         if (run_group(g, m, d, i, n, &t, e))
@@ -301,24 +315,35 @@ static int add_text(void *arg, const struct record *x, struct err *e)
     return rc;
 }
 
-/* How the files are cut: as asked, as the checkpoint was trained (its trainer
- * says so), as the first file looks. Sub-words: files as they are. */
-static enum record_kind kind_of(const struct model *m, const char *text,
-                                size_t n, enum record_kind kind)
+/* What the checkpoint's trainer says that a text was; RECORD_AUTO: nothing. */
+static enum record_kind said_kind(const struct model *m)
 {
     const struct hparams *h = checkpoint_hparams(m->checkpoint, NULL);
     const char *name = NULL;
-
-    if (kind != RECORD_AUTO)
-        return kind;
-    if (tokenizer_level(m->tokenizer) == TOK_LEVEL_SUBWORD)
-        return RECORD_WHOLE;
     int said = h && hparams_has(h, "seqd_record") &&
                        hparams_string(h, "seqd_record", &name, NULL) == 0
                    ? records_kind_find(name)
                    : -1;
-    return said > RECORD_AUTO ? (enum record_kind)said
-                              : records_kind(kind, text, n);
+
+    return said > RECORD_AUTO ? (enum record_kind)said : RECORD_AUTO;
+}
+
+/* A model of sub-words that another program trained, on texts as they are. */
+static int reads_as_is(const struct model *m)
+{
+    return tokenizer_level(m->tokenizer) == TOK_LEVEL_SUBWORD &&
+           said_kind(m) == RECORD_AUTO;
+}
+
+/* How the files are cut: as asked, as the checkpoint was trained, as the first
+ * file looks. */
+static enum record_kind kind_of(const struct model *m, const char *text,
+                                size_t n, enum record_kind kind)
+{
+    kind = kind == RECORD_AUTO ? said_kind(m) : kind;
+    if (kind == RECORD_AUTO && reads_as_is(m))
+        return RECORD_WHOLE;
+    return records_kind(kind, text, n);
 }
 
 static int read_file(struct reader *r, const char *path, enum record_kind *kind,
@@ -349,9 +374,7 @@ static int read_files(struct reader *r, const char *const *paths, int n,
     r->max_len = o->max_len > 0 && o->max_len < most ? o->max_len : most;
     r->labelled = model_can(r->m, &task_classify);
     r->frame =
-        r->labelled || tokenizer_level(r->m->tokenizer) == TOK_LEVEL_SUBWORD
-            ? -1
-            : tokenizer_eos(r->m->tokenizer);
+        r->labelled || reads_as_is(r->m) ? -1 : tokenizer_eos(r->m->tokenizer);
     if (rc == 0) {
         r->c.start[0] = 0;
         if (r->frame >= 0)

@@ -58,7 +58,8 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
                 int64_t n, const struct eval_options *o, struct buf *out,
                 struct err *e);
 /* eval_items: engine_submit's errors, those of a job, ERR_FORMAT for a label
- * that the model lacks. */
+ * that the model lacks, ERR_UNSUPPORTED for a model of numbers or of a single
+ * label. */
 int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
                const struct eval_options *o, struct buf *out, struct err *e);
 
@@ -66,7 +67,8 @@ int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
  * A language model of words or characters scores them with the end token
  * around each, as it was trained; RECORD_AUTO is what config.json's
  * "seqd_record" says, else what the first file looks like. A sub-word model
- * scores files as they stand unless a kind is given. A classifier takes
+ * without that key scores files as they stand unless a kind is given, and has
+ * no end token around them. A classifier takes
  * labelled ones, of its labels' names or numbers. Besides: ERR_NOT_FOUND,
  * ERR_IO, ERR_FORMAT, with file and line. */
 int eval_files(struct engine *g, struct model *m, const char *const *paths,

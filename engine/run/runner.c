@@ -17,6 +17,8 @@
 #define TAKE_WORTH_THREADS 65536
 /* Other runners hold the state budget: look again after this time. */
 #define BUDGET_RETRY_US 1000
+/* Sequences that there is scratch for from the beginning. */
+#define USUAL_LENGTH 4096
 
 /* --- events --- */
 
@@ -330,7 +332,8 @@ size_t runner_step_bytes(const struct runner *r, int rows)
     struct step_size most = {.items = r->plan.max_items,
                              .tokens = {n, n},
                              .rows = rows,
-                             .threads = r->n_threads};
+                             .threads = r->n_threads,
+                             .longest = r->longest};
     return r->model->arch->scratch_bytes(r->model->self, &most);
 }
 
@@ -366,7 +369,7 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
     for (int i = 0; i < m->info.state.n_ports; i++)
         if (m->info.state.port[i].page_tokens > 0)
             r->step_tokens = s->paged_step_tokens;
-    r->step_bytes = runner_step_bytes(r, s->o.max_rows);
+    r->longest = USUAL_LENGTH;
     find_metrics(r);
     *out = r;
     return 0;

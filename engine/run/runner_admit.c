@@ -167,8 +167,10 @@ static size_t alone_bytes(const struct runner *r, const struct job *j)
     for (int i = 0; i < m->info.state.n_ports; i++) {
         int whole =
             m->info.state.port[i].whole || (i == PORT_TARGET && j->uncut);
-        struct step_size size = {
-            .items = 1, .rows = j->most_rows, .threads = r->n_threads};
+        struct step_size size = {.items = 1,
+                                 .rows = j->most_rows,
+                                 .threads = r->n_threads,
+                                 .longest = r->longest};
         size.tokens[i] = j->in[i].n;
         if (!whole || j->in[i].n <= r->step_tokens)
             continue;
@@ -178,10 +180,39 @@ static size_t alone_bytes(const struct runner *r, const struct job *j)
     return most;
 }
 
+/* The longest sequence when this job runs, too; by doubling, so that memory is
+ * not asked for again and again. */
+static int64_t longest_with(const struct runner *r, const struct job *j)
+{
+    int64_t n[MAX_PORTS], longest = r->longest;
+
+    job_most(j, n);
+    while (longest < n[PORT_TARGET])
+        longest *= 2;
+    return longest;
+}
+
+/* Scratch of so many bytes at least. */
+static int grow_scratch(struct runner *r, size_t need, struct err *e)
+{
+    void *p;
+
+    if (need <= r->scratch_bytes)
+        return 0;
+    p = mem_aligned(need);
+    if (!p)
+        return err_nomem(e);
+    mem_aligned_free(r->scratch);
+    r->scratch = p;
+    r->scratch_bytes = need;
+    return 0;
+}
+
 /* The memory that this job's steps need beyond what there is. */
 static int grow_for(struct runner *r, const struct job *j, struct err *e)
 {
     int rows = j->most_rows, most = r->plan.max_items;
+    int64_t before = r->longest;
 
     for (int i = 0; i < r->n_active; i++)
         rows += r->active[i]->most_rows;
@@ -189,17 +220,13 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     rows = rows < most ? rows : most;
     if (batch_plan_rows(&r->plan, rows, e))
         return -1;
-    size_t need = r->step_bytes, alone = alone_bytes(r, j);
-    if (r->plan.cap_rows > r->plan.max_items)
-        need = runner_step_bytes(r, r->plan.cap_rows);
-    need = alone > need ? alone : need;
-    if (need > r->scratch_bytes) {
-        void *p = mem_aligned(need);
-        if (!p)
-            return err_nomem(e);
-        mem_aligned_free(r->scratch);
-        r->scratch = p;
-        r->scratch_bytes = need;
+    r->longest = longest_with(r, j);
+    rows = r->plan.max_items;
+    rows = r->plan.cap_rows > rows ? r->plan.cap_rows : rows;
+    size_t need = runner_step_bytes(r, rows), alone = alone_bytes(r, j);
+    if (grow_scratch(r, alone > need ? alone : need, e)) {
+        r->longest = before; /* the next job is not to need it, too */
+        return -1;
     }
     for (int t = 0; t < r->n_threads; t++)
         if (sampler_scratch_grow(&r->take_scratch[t], j->scratch_vocab, e))

@@ -48,7 +48,8 @@ struct runner {
     struct seq_store store;
     struct batch_plan plan;
     void *scratch;
-    size_t scratch_bytes, step_bytes;     /* held; enough for usual steps */
+    size_t scratch_bytes;
+    int64_t longest; /* sequence that there is scratch for */
     struct sampler_scratch *take_scratch; /* [n_threads] */
     int n_threads;
     struct pace pace;
@@ -57,7 +58,8 @@ struct runner {
 };
 
 /* runner.c */
-/* runner_step_bytes: scratch of usual steps with so many wanted rows. */
+/* runner_step_bytes: scratch of usual steps with so many wanted rows, whose
+ * sequences are no longer than r->longest. */
 size_t runner_step_bytes(const struct runner *r, int rows);
 void runner_end_job(struct runner *r, struct job *j, int64_t now);
 void runner_deliver(struct runner *r); /* events; jobs that ended leave */

@@ -39,7 +39,7 @@ int records_kind_find(const char *name)
 
 struct line {
     const char *p;
-    size_t n; /* without white space at both ends */
+    size_t n;
 };
 
 static int is_blank(char c)
@@ -47,18 +47,28 @@ static int is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The line at *p, which goes on to the next one. */
+/* The line at *p, which goes on to the next one; a carriage return at its end
+ * is no part of it. */
 static struct line take_line(const char **p, const char *end)
 {
     const char *lf = memchr(*p, '\n', (size_t)(end - *p));
-    const char *from = *p, *to = lf ? lf : end;
+    struct line l = {*p, (size_t)((lf ? lf : end) - *p)};
 
     *p = lf ? lf + 1 : end;
-    while (from < to && is_blank(*from))
-        from++;
-    while (to > from && is_blank(to[-1]))
-        to--;
-    return (struct line){from, (size_t)(to - from)};
+    l.n -= l.n > 0 && l.p[l.n - 1] == '\r';
+    return l;
+}
+
+/* The same without white space at both ends. */
+static struct line take_trimmed(const char **p, const char *end)
+{
+    struct line l = take_line(p, end);
+
+    for (; l.n > 0 && is_blank(*l.p); l.n--)
+        l.p++;
+    while (l.n > 0 && is_blank(l.p[l.n - 1]))
+        l.n--;
+    return l;
 }
 
 static int columns(const char *s, size_t n)
@@ -94,7 +104,7 @@ static void measure(const char *p, const char *end, int width, struct shape *s)
 
     memset(s, 0, sizeof *s);
     while (p < end) {
-        struct line l = take_line(&p, end);
+        struct line l = take_trimmed(&p, end);
         s->paragraphs += l.n > 0 && last.n == 0;
         if (l.n > 0 && last.n > 0) {
             int n = columns(last.p, last.n);
@@ -177,24 +187,24 @@ static int each_line(const struct walk *w, const char *p, const char *end,
     struct record r = {.line = 1};
 
     for (; p < end; r.line++) {
-        const char *lf = memchr(p, '\n', (size_t)(end - p));
-        size_t n = (size_t)((lf ? lf : end) - p);
-        r.text = p;
-        r.n = n;
-        if (n > 0 && w->labelled && !split_label(&r, p, n))
+        struct line l = take_line(&p, end);
+        r.text = l.p;
+        r.n = l.n;
+        if (l.n > 0 && w->labelled && !split_label(&r, l.p, l.n))
             return err_set(e, ERR_FORMAT,
                            "%s: line %lld: expected a label, a space or tab, "
                            "and a text",
                            w->label, (long long)r.line);
-        if (n > 0 && hand_on(w, &r, e))
+        if (l.n > 0 && hand_on(w, &r, e))
             return -1;
-        p = lf ? lf + 1 : end;
     }
     return 0;
 }
 
-static int each_paragraph(const struct walk *w, const char *p, const char *end,
-                          struct err *e)
+/* Lines up to a blank one: paragraphs, whose lines are joined by a space, or
+ * blocks as they are. */
+static int each_group(const struct walk *w, const char *p, const char *end,
+                      int as_is, struct err *e)
 {
     struct record r = {.line = 1};
     int64_t line = 1;
@@ -203,11 +213,11 @@ static int each_paragraph(const struct walk *w, const char *p, const char *end,
 
     buf_init(&b, (size_t)(end - p) + 2);
     while (rc == 0 && p < end) {
-        struct line l = take_line(&p, end);
+        struct line l = as_is ? take_line(&p, end) : take_trimmed(&p, end);
         if (b.len == 0)
             r.line = line;
         else if (l.n > 0)
-            buf_add_char(&b, ' ');
+            buf_add_char(&b, as_is ? '\n' : ' ');
         buf_add(&b, l.p, l.n);
         line++;
         if ((l.n > 0 && p < end) || b.len == 0)
@@ -219,33 +229,6 @@ static int each_paragraph(const struct walk *w, const char *p, const char *end,
     }
     buf_fini(&b);
     return rc;
-}
-
-/* Lines up to a blank one as they are. */
-static int each_block(const struct walk *w, const char *p, const char *end,
-                      struct err *e)
-{
-    int64_t line = 1;
-
-    while (p < end) {
-        if (*p == '\n') {
-            p++;
-            line++;
-            continue;
-        }
-        const char *q = p, *stop = end;
-        struct record r = {.line = line, .text = p};
-        while (stop == end && (q = memchr(q, '\n', (size_t)(end - q)))) {
-            line++;
-            if (++q == end || *q == '\n')
-                stop = q - 1;
-        }
-        r.n = (size_t)(stop - p);
-        if (hand_on(w, &r, e))
-            return -1;
-        p = stop == end ? end : stop + 1;
-    }
-    return 0;
 }
 
 static int each_row(const struct walk *w, struct table *t, struct err *e)
@@ -292,9 +275,9 @@ int records_each(const char *label, const char *text, size_t n,
         return each_labelled(&w, text, end, e);
     switch (records_kind(kind, text, (size_t)(end - text))) {
     case RECORD_PARAGRAPH:
-        return each_paragraph(&w, text, end, e);
+        return each_group(&w, text, end, 0, e);
     case RECORD_BLANK:
-        return each_block(&w, text, end, e);
+        return each_group(&w, text, end, 1, e);
     case RECORD_WHOLE: {
         struct record r = {.line = 1, .text = text};
         r.n = (size_t)(end - text);
@@ -307,14 +290,10 @@ int records_each(const char *label, const char *text, size_t n,
 
 /* --- labels --- */
 
-int records_label(const char *const *names, int n_names, const char *s,
-                  size_t n)
+int records_number(const char *s, size_t n)
 {
     int v = 0;
 
-    for (int i = 0; i < n_names; i++)
-        if (strlen(names[i]) == n && memcmp(names[i], s, n) == 0)
-            return i;
     if (n < 1 || n > 4)
         return -1;
     for (size_t i = 0; i < n; i++) {
@@ -322,7 +301,23 @@ int records_label(const char *const *names, int n_names, const char *s,
             return -1;
         v = v * 10 + (s[i] - '0');
     }
-    return v < n_names ? v : -1;
+    return v;
+}
+
+/* Where names are numbers of another place ("1" to "5"), a number is a name. */
+int records_label(const char *const *names, int n_names, const char *s,
+                  size_t n)
+{
+    int place = records_number(s, n);
+
+    for (int i = 0; i < n_names; i++) {
+        size_t len = strlen(names[i]);
+        int v = records_number(names[i], len);
+        if (len == n && memcmp(names[i], s, n) == 0)
+            return i;
+        place = v >= 0 && v != i ? -1 : place;
+    }
+    return place < n_names ? place : -1;
 }
 
 int records_no_label(const char *const *names, int n_names,

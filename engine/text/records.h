@@ -13,7 +13,8 @@
  * whose columns are found by name: text, sentence, review or content; label,
  * sentiment, class or target.
  *
- * A byte order mark at the start of a file is no text.
+ * A byte order mark at the start of a file is no text, nor is a carriage return
+ * at the end of a line (but of RECORD_WHOLE).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RECORDS_H
@@ -61,8 +62,10 @@ int records_each(const char *label, const char *text, size_t n,
                  enum record_kind kind, int labelled, record_fn *fn, void *arg,
                  struct err *e);
 
-/* records_label: the place of s [n] among names, or the number that it is; -1.
- */
+/* records_number: the number that a label of digits is, to 9999; -1: none. */
+int records_number(const char *s, size_t n);
+/* records_label: the place of s [n] among names, or the number that it is where
+ * no name is the number of another place; -1. */
 int records_label(const char *const *names, int n_names, const char *s,
                   size_t n);
 /* records_no_label: ERR_FORMAT: what was found, and which are expected. */

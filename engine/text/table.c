@@ -20,10 +20,12 @@ static int at_end(const struct table *t, const char *p)
 }
 
 /* The quoted field at p, which is its opening quote: what is after its closing
- * one, NULL when it has none where a field ends. */
+ * one, NULL when it has none where a field ends. In TSV one that would hold a
+ * tab and a line feed is rather two quotes in two rows. */
 static const char *quoted(const struct table *t, const char *p, struct buf *out,
                           int64_t *lines)
 {
+    int tabs = 0;
     *lines = 0;
     for (p++; p < t->end; p++) {
         if (*p == '"' && p + 1 < t->end && p[1] == '"')
@@ -31,6 +33,9 @@ static const char *quoted(const struct table *t, const char *p, struct buf *out,
         else if (*p == '"')
             return at_end(t, p + 1) ? p + 1 : NULL;
         *lines += *p == '\n';
+        tabs += *p == '\t';
+        if (t->sep == '\t' && tabs > 0 && *lines > 0)
+            return NULL;
         buf_add_char(out, *p);
     }
     return NULL;

@@ -13,7 +13,22 @@
 static const char *const left_out[] = {
     "--data",   "--valid",     "--out",          "--model",
     "--resume", "--overwrite", "--save-minutes", "--report-seconds",
-    "--seed",   "--threads",   "--record",       NULL};
+    "--seed",   "--threads",   "--record",       "--id2label",
+    NULL};
+
+/* What somebody else named, as code in a cell of a table: of one line, without
+ * what would end the code or the cell. */
+static void add_code(struct buf *b, const char *s, size_t n)
+{
+    buf_add_char(b, '`');
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i] == '`' ? '\'' : s[i];
+        if (c == '|')
+            buf_add_char(b, '\\');
+        buf_add_char(b, (unsigned char)c < ' ' ? ' ' : c);
+    }
+    buf_add_char(b, '`');
+}
 
 static const char *base_name(const char *path, size_t *n)
 {
@@ -34,7 +49,8 @@ static void add_files(struct buf *b, const char *files)
     for (const char *sep = ""; *files != '\0'; sep = ", ") {
         size_t k = strcspn(files, ","), n = k;
         const char *p = base_name(files, &n);
-        buf_addf(b, "%s`%.*s`", sep, (int)n, p);
+        buf_add_str(b, sep);
+        add_code(b, p, n);
         files += k + (files[k] == ',');
     }
 }
@@ -46,10 +62,14 @@ static void add_word(struct buf *b, const char *words, int i)
     buf_add(b, words, strcspn(words, "|"));
 }
 
-static void add_value(struct buf *b, const struct option *o, const void *at)
+/* `--flag value` */
+static void add_option(struct buf *out, const struct option *o, const void *at)
 {
     const char *text;
+    struct buf own, *b = &own;
     size_t n;
+    buf_init(b, 1 << 16);
+    buf_addf(b, "%s ", o->flag);
     switch (o->kind & OPTION_KIND) {
     case OPTION_CHOICE:
         add_word(b, o->form, *(const int *)at);
@@ -66,6 +86,9 @@ static void add_value(struct buf *b, const struct option *o, const void *at)
     default:
         buf_addf(b, "%d", *(const int *)at);
     }
+    add_code(out, b->p, b->len);
+    out->failed |= b->failed;
+    buf_fini(b);
 }
 
 static int is_left_out(const struct option *o)
@@ -95,9 +118,8 @@ static int add_options(struct buf *b, const struct options *mine, struct err *e)
         if (is_left_out(o) || at >= offsetof(struct options, engine) ||
             memcmp(a, (const char *)&plain + at, o->size) == 0)
             continue;
-        buf_addf(b, " `%s ", o->flag);
-        add_value(b, o, a);
-        buf_add_char(b, '`');
+        buf_add_char(b, ' ');
+        add_option(b, o, a);
     }
     buf_add_str(b, b->len == before ? " none |\n" : " |\n");
     return 0;
@@ -137,37 +159,79 @@ static void add_scores(struct buf *b, const struct trainer *t,
                  (int)strcspn(figures, "\n"), figures);
 }
 
-static void add_use(struct buf *b, const struct trainer *t)
+/* The folder's name where it is a plain word, else what stands for it. */
+static void add_name(struct buf *b, const struct trainer *t)
 {
     size_t n = strlen(t->o.out);
     const char *name = base_name(t->o.out, &n);
+    size_t plain = 0;
+    while (plain < n && ((unsigned char)name[plain] >= 0x80 ||
+                         strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+                                "abcdefghijklmnopqrstuvwxyz.",
+                                name[plain]) != NULL))
+        plain++;
+    if (plain == n && name[0] != '.' && name[0] != '-')
+        buf_add(b, name, n);
+    else
+        buf_add_str(b, "DIR");
+}
+
+/* A net that only starts others: it reads from the end, or has no mask. */
+static const char *starts(const struct trainer *t)
+{
+    if (t->objective->labelled)
+        return NULL;
+    if (t->o.reverse)
+        return "--init-reverse";
+    if (t->objective->choose != NULL)
+        return tokenizer_mask(t->tokenizer) < 0 ? "--init" : NULL;
+    return t->o.arch == ARCH_BERT ? "--init" : NULL;
+}
+
+static void add_use(struct buf *b, const struct trainer *t)
+{
     int masked = t->objective->choose != NULL;
+    buf_add_str(b, "\nThe weights are those of the best validation. ");
+    if (starts(t) != NULL) {
+        buf_addf(b,
+                 "They are not to be served: `seqd-train train %s` starts "
+                 "another net from them.\n",
+                 starts(t));
+        return;
+    }
+    buf_add_str(b, "To serve them, beside this folder:\n\n    seqd --model "
+                   "my-model=");
+    add_name(b, t);
     buf_addf(b,
-             "\nThe weights are those of the best validation. To serve them, "
-             "beside this folder:\n\n    seqd --model my-model=%.*s\n    curl "
-             "-s localhost:8080/%s -d '{\"input\": \"%s\"}'\n",
-             (int)n, name, t->objective->labelled ? "sentiment" : "predict",
-             masked ? "a <unk> b" : "some words");
+             "\n    curl -s localhost:8080/%s -d '{\"input\": \"some "
+             "%s\"}'\n",
+             t->objective->labelled ? "sentiment" : "predict",
+             masked ? tokenizer_text(t->tokenizer, tokenizer_mask(t->tokenizer))
+                    : "words");
+}
+
+static void add_labels(struct buf *b, const struct labels *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        buf_add_str(b, i == 0 ? "| Labels | " : ", ");
+        add_code(b, l->name[i], strlen(l->name[i]));
+    }
+    buf_add_str(b, l->n > 0 ? " |\n" : "");
 }
 
 int card_write(const struct trainer *t, const char *figures, struct err *e)
 {
     struct buf b;
-    size_t n = strlen(t->o.out);
-    const char *name = base_name(t->o.out, &n);
     buf_init(&b, 1 << 20);
-    buf_addf(&b, "# %.*s\n\n%s, trained by `seqd-train`.\n\n| | |\n|---|---|\n",
-             (int)n, name,
+    buf_add_str(&b, "# ");
+    add_name(&b, t);
+    buf_addf(&b, "\n\n%s, trained by `seqd-train`.\n\n| | |\n|---|---|\n",
              t->objective->labelled         ? "A classifier of texts"
              : t->objective->choose != NULL ? "A model of masked words"
                                             : "A language model");
     buf_addf(&b, "| Net | %s; %zu parameters, %d entries |\n", t->net.name,
              t->net.n, tokenizer_size(t->tokenizer));
-    if (t->objective->labelled)
-        buf_add_str(&b, "| Labels |");
-    for (int i = 0; i < t->labels.n; i++)
-        buf_addf(&b, "%s %s%s", i > 0 ? "," : "", t->labels.name[i],
-                 i + 1 == t->labels.n ? " |\n" : "");
+    add_labels(&b, &t->labels);
     add_corpus(&b, "Training data", t->o.data, &t->train);
     add_corpus(&b, "Validation data", t->o.valid, &t->valid);
     if (!t->objective->labelled)

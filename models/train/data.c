@@ -13,17 +13,34 @@
 #define DATA_MAX_BYTES ((size_t)4 << 30) /* of a file */
 #define MANY_LABELS 8                    /* more of them want two texts each */
 
+static int add_label(struct labels *l, const char *s, size_t n, struct err *e)
+{
+    if (l->n == DATA_MAX_LABELS)
+        return err_set(e, ERR_FORMAT, "more than %d different labels",
+                       DATA_MAX_LABELS);
+    l->name[l->n] = mem_strndup(s, n);
+    return l->name[l->n++] == NULL ? (l->n--, err_nomem(e)) : 0;
+}
+
+static int has_label(const struct labels *l, const char *s, size_t n)
+{
+    for (int i = 0; i < l->n; i++)
+        if (strlen(l->name[i]) == n && memcmp(l->name[i], s, n) == 0)
+            return 1;
+    return 0;
+}
+
 int labels_parse(struct labels *l, const char *text, struct err *e)
 {
     while (text != NULL && *text != '\0') {
         size_t n = strcspn(text, ",");
-        if (l->n == DATA_MAX_LABELS || n == 0)
-            return err_set(e, ERR_INVALID,
-                           "--id2label has an empty name or "
-                           "too many");
-        l->name[l->n] = mem_strndup(text, n);
-        if (l->name[l->n++] == NULL)
-            return err_nomem(e);
+        if (n == 0)
+            return err_set(e, ERR_INVALID, "--id2label has an empty name");
+        if (has_label(l, text, n))
+            return err_set(e, ERR_INVALID, "--id2label has '%.*s' twice",
+                           n < 64 ? (int)n : 64, text);
+        if (add_label(l, text, n, e) != 0)
+            return -1;
         text += n + (text[n] == ',');
     }
     return 0;
@@ -34,15 +51,6 @@ void labels_fini(struct labels *l)
     for (int i = 0; i < l->n; i++)
         mem_free(l->name[i]);
     l->n = 0;
-}
-
-static int add_label(struct labels *l, const char *s, size_t n, struct err *e)
-{
-    if (l->n == DATA_MAX_LABELS)
-        return err_set(e, ERR_FORMAT, "more than %d different labels",
-                       DATA_MAX_LABELS);
-    l->name[l->n] = mem_strndup(s, n);
-    return l->name[l->n++] == NULL ? (l->n--, err_nomem(e)) : 0;
 }
 
 /* The number of a label: its place among the names, or the number itself. */
@@ -140,31 +148,18 @@ struct finder {
     int most_number; /* the largest */
 };
 
-static int number_of(const char *s, size_t n)
-{
-    int v = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (n > 4 || s[i] < '0' || s[i] > '9')
-            return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return v;
-}
-
 static int find_label(void *arg, int file, const struct record *r,
                       struct err *e)
 {
     struct finder *f = arg;
-    int v = number_of(r->label, r->n_label);
+    int v = records_number(r->label, r->n_label);
     (void)file;
     f->n_records++;
     f->numbers = f->numbers && v >= 0 && v < DATA_MAX_LABELS;
     f->most_number = v > f->most_number ? v : f->most_number;
-    for (int i = 0; i < f->l->n; i++)
-        if (strlen(f->l->name[i]) == r->n_label &&
-            memcmp(f->l->name[i], r->label, r->n_label) == 0)
-            return 0;
-    return add_label(f->l, r->label, r->n_label, e);
+    return has_label(f->l, r->label, r->n_label)
+               ? 0
+               : add_label(f->l, r->label, r->n_label, e);
 }
 
 static int by_name(const void *a, const void *b)

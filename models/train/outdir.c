@@ -22,7 +22,7 @@ static const char *const ours[] = {
 
 /* Any of these is a checkpoint, of whatever program. */
 static const char *const signs[] = {"state.bin", "model.safetensors",
-                                    "model.safetensors.index.json",
+                                    "model.safetensors.index.json", "model.pt",
                                     "pytorch_model.bin"};
 
 static int refuse_old(const struct options *o, struct err *e)
@@ -62,13 +62,22 @@ int outdir_open(struct trainer *t, struct err *e)
     return refuse_old(&t->o, e);
 }
 
+static int clear(const struct trainer *t, const char *const *names, size_t n,
+                 struct err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        if (unlinkat(t->out_fd, names[i], 0) != 0 && errno != ENOENT)
+            return err_set(e, ERR_IO, "%s/%s cannot be removed: %s", t->o.out,
+                           names[i], strerror(errno));
+    return 0;
+}
+
 int outdir_clear(const struct trainer *t, struct err *e)
 {
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        if (unlinkat(t->out_fd, ours[i], 0) != 0 && errno != ENOENT)
-            return err_set(e, ERR_IO, "%s/%s cannot be removed: %s", t->o.out,
-                           ours[i], strerror(errno));
-    return 0;
+    return clear(t, ours, sizeof ours / sizeof ours[0], e) ||
+                   clear(t, signs, sizeof signs / sizeof signs[0], e)
+               ? -1
+               : 0;
 }
 
 void outdir_close(struct trainer *t)

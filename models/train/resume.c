@@ -5,8 +5,10 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
@@ -136,6 +138,64 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
     return 0;
 }
 
+/* --- config.json, which says what state.bin does not: heads, labels ... --- */
+
+static int same_scalar(const struct json *a, const struct json *b)
+{
+    const char *s = json_string(a);
+    if (json_type(a) != json_type(b))
+        return 0;
+    return s != NULL ? strcmp(s, json_string(b)) == 0
+                     : json_bool(a) == json_bool(b) &&
+                           !(json_number(a) < json_number(b)) &&
+                           !(json_number(a) > json_number(b));
+}
+
+/* A value, or a list or an object of such. */
+static int same_value(const struct json *a, const struct json *b)
+{
+    const struct json *y = json_child(b);
+    int named = json_type(a) == JSON_OBJECT;
+    if (!named && json_type(a) != JSON_ARRAY)
+        return same_scalar(a, b);
+    if (json_type(a) != json_type(b) || json_size(a) != json_size(b))
+        return 0;
+    for (const struct json *x = json_child(a); x != NULL; x = json_next(x)) {
+        const struct json *to = named ? json_get(b, json_key(x)) : y;
+        if (to == NULL || !same_scalar(x, to))
+            return 0;
+        y = named ? y : json_next(y);
+    }
+    return 1;
+}
+
+/* Keys that only one of the two has are of another version. */
+static int check_config(const struct trainer *t, struct err *e)
+{
+    char path[FILE_PATH_BYTES];
+    struct json *was = NULL, *is = NULL;
+    struct buf b;
+    snprintf(path, sizeof path, "%s/config.json", t->o.out);
+    buf_init(&b, 1 << 20);
+    save_config_text(t, &b);
+    int rc = json_load(path, path, NULL, &was, e);
+    if (rc == 0)
+        rc = b.failed ? err_nomem(e) : json_parse(b.p, b.len, NULL, &is, e);
+    for (const struct json *x = rc == 0 ? json_child(is) : NULL; x != NULL;
+         x = json_next(x)) {
+        const struct json *old = json_get(was, json_key(x));
+        if (rc == 0 && old != NULL && !same_value(x, old))
+            rc = err_set(e, ERR_INVALID,
+                         "%s says something else for '%s': give the options "
+                         "and the data of the first run",
+                         path, json_key(x));
+    }
+    json_free(was);
+    json_free(is);
+    buf_fini(&b);
+    return rc;
+}
+
 int resume_load(struct trainer *t, struct err *e)
 {
     char path[FILE_PATH_BYTES];
@@ -145,5 +205,5 @@ int resume_load(struct trainer *t, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "%s: nothing to resume", path);
     int rc = read_state(t, f, e);
     fclose(f);
-    return rc;
+    return rc != 0 ? rc : check_config(t, e);
 }

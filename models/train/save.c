@@ -31,18 +31,23 @@ static void add_labels(struct buf *b, const struct labels *l)
     buf_add_str(b, "}");
 }
 
+void save_config_text(const struct trainer *t, struct buf *b)
+{
+    buf_addf(b, "{\n  \"model_type\": \"%s\"", t->net.family->name);
+    t->net.family->write(&t->net, t->tokenizer, b);
+    if (t->objective->labelled)
+        add_labels(b, &t->labels);
+    else
+        buf_addf(b, ",\n  \"seqd_record\": \"%s\"",
+                 records_kind_name((enum record_kind)t->o.record));
+    buf_add_str(b, "\n}\n");
+}
+
 int save_config(const struct trainer *t, const char *dir, struct err *e)
 {
     struct buf b;
     buf_init(&b, 1 << 20);
-    buf_addf(&b, "{\n  \"model_type\": \"%s\"", t->net.family->name);
-    t->net.family->write(&t->net, t->tokenizer, &b);
-    if (t->objective->labelled)
-        add_labels(&b, &t->labels);
-    else if (t->say_record)
-        buf_addf(&b, ",\n  \"seqd_record\": \"%s\"",
-                 records_kind_name((enum record_kind)t->o.record));
-    buf_add_str(&b, "\n}\n");
+    save_config_text(t, &b);
     int rc = save_file(dir, "config.json", &b, e);
     buf_fini(&b);
     return rc;

@@ -67,7 +67,6 @@ static int look_at_data(struct trainer *t, struct err *e)
                    : labels_find(&t->labels, t->o.data, e);
     if (data_kind(t->o.data, &kind, e) != 0)
         return -1;
-    t->say_record = t->o.record != RECORD_AUTO || kind != RECORD_LINE;
     if (t->o.record == RECORD_AUTO && kind == RECORD_PARAGRAPH)
         trainer_say(t, "the text is wrapped: lines are joined to paragraphs "
                        "(--record line takes each line by itself)\n");

@@ -67,7 +67,6 @@ struct trainer {
     struct buf vocab; /* tokenizer.json that is yet to be written */
     int out_fd;       /* --out, locked */
     struct labels labels;
-    int say_record; /* config.json says o.record */
     struct corpus train, valid;
     struct worker worker[OPTIM_MAX_WORKERS];
     int n_workers;
@@ -116,7 +115,8 @@ int outdir_open(struct trainer *t, struct err *e);
 int outdir_clear(const struct trainer *t, struct err *e);
 void outdir_close(struct trainer *t);
 
-/* save.c */
+/* save.c. save_config_text: config.json of this net. */
+void save_config_text(const struct trainer *t, struct buf *b);
 int save_config(const struct trainer *t, const char *dir, struct err *e);
 int save_weights(const struct trainer *t, const real *w, const char *dir,
                  struct err *e);

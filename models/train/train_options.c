@@ -164,7 +164,8 @@ const struct option_table train_table = {
              "  seqd-train eval --model DIR --data FILE\n"
              "  seqd-train gradcheck\n\n"
              "A classifier's files have a label, a space or tab, and a text in "
-             "each line.\n\ntrain reads all options but --model and, under "
+             "each line, or\nare CSV or TSV with a header.\n\ntrain reads all "
+             "options but --model and, under "
              "Computing, --threads alone; eval\nreads --model, --data, "
              "--record, --max-len and those under Computing; gradcheck\n"
              "none. Others are refused.\n",

@@ -42,7 +42,7 @@ struct bert {
     const struct bert_family *f;
     enum tf_act act, head_act;
     int project; /* there is a product between the embedding and the layers */
-    struct tensor_row head[5];
+    struct tensor_row head[5], block[BERT_ROWS + 1]; /* zeros end them */
     struct sentence sentence;
 };
 
@@ -184,7 +184,8 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 
     m->f = bert_family_of(n->type);
     labels.hf = m->f->labels.out;
-    s->block_rows = m->f->block;
+    bert_block(m->f, m->block);
+    s->block_rows = m->block;
     names_set_prefix(n, m->f->prefix, m->f->layers, TOP_ROWS);
     s->output = POOLED;
     if (read_shape(s, n, e) || sentence_read(n, &m->sentence, e) ||

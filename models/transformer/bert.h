@@ -7,8 +7,9 @@
 
 #include "models/transformer/names.h"
 
-/* Parts of a layer. */
+/* Parts of a layer, and its tensors. */
 enum { QKV, OUT, NORM_1, UP, DOWN, NORM_2 };
+#define BERT_ROWS 8
 
 /* A head: two products, for masked words with a norm between them. Where the
  * embedding is narrower than the layers, the first product of masked words is
@@ -23,7 +24,7 @@ struct bert_head {
 struct bert_family {
     const char *type; /* model_type */
     const char *prefix, *layers;
-    const struct tensor_row *block;
+    const char *const *parts; /* [BERT_ROWS] tensors of a layer; NULL: BERT's */
     const struct names_key *keys;
     const char *act, *eps; /* keys; NULL: none */
     const char *act_dflt;
@@ -42,6 +43,8 @@ struct bert_family {
 
 /* bert_family_of: that of a model_type, also of another name for the same. */
 const struct bert_family *bert_family_of(const char *type);
+/* bert_block: the table of a layer's tensors, without its end. */
+void bert_block(const struct bert_family *f, struct tensor_row *row);
 
 /* bert_read_near: s->near from the tensor `table` [32, HEADS]. */
 int bert_read_near(struct stack *s, struct names *n, const char *table,

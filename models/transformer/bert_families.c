@@ -11,7 +11,8 @@
 
 #include "models/transformer/bert.h"
 
-static const struct tensor_row BLOCK[] = {
+/* A block as BERT's files call its parts, and as others do. */
+static const struct tensor_row BLOCK[BERT_ROWS] = {
     {QKV, "attention.self.query", "attn_q", HEADS_DIM, WIDTH, .bias = ALWAYS},
     {QKV, "attention.self.key", "attn_k", HEADS_DIM, WIDTH, .bias = ALWAYS},
     {QKV, "attention.self.value", "attn_v", HEADS_DIM, WIDTH, .bias = ALWAYS},
@@ -21,47 +22,24 @@ static const struct tensor_row BLOCK[] = {
      .bias = ALWAYS},
     {UP, "intermediate.dense", "ffn_up", INNER, WIDTH, .bias = ALWAYS},
     {DOWN, "output.dense", "ffn_down", WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "output.LayerNorm", "layer_output_norm", WIDTH, .bias = ALWAYS},
-    TENSORS_END};
+    {NORM_2, "output.LayerNorm", "layer_output_norm", WIDTH, .bias = ALWAYS}};
 
-static const struct tensor_row DISTIL_BLOCK[] = {
-    {QKV, "attention.q_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.k_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.v_lin", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {OUT, "attention.out_lin", NULL, WIDTH, HEADS_DIM, .bias = ALWAYS},
-    {NORM_1, "sa_layer_norm", NULL, WIDTH, .bias = ALWAYS},
-    {UP, "ffn.lin1", NULL, INNER, WIDTH, .bias = ALWAYS},
-    {DOWN, "ffn.lin2", NULL, WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "output_layer_norm", NULL, WIDTH, .bias = ALWAYS},
-    TENSORS_END};
+static const char *const DISTIL_PARTS[BERT_ROWS] = {
+    "attention.q_lin",   "attention.k_lin",  "attention.v_lin",
+    "attention.out_lin", "sa_layer_norm",    "ffn.lin1",
+    "ffn.lin2",          "output_layer_norm"};
 
-static const struct tensor_row ALBERT_BLOCK[] = {
-    {QKV, "albert_layers.0.attention.query", NULL, HEADS_DIM, WIDTH,
-     .bias = ALWAYS},
-    {QKV, "albert_layers.0.attention.key", NULL, HEADS_DIM, WIDTH,
-     .bias = ALWAYS},
-    {QKV, "albert_layers.0.attention.value", NULL, HEADS_DIM, WIDTH,
-     .bias = ALWAYS},
-    {OUT, "albert_layers.0.attention.dense", NULL, WIDTH, HEADS_DIM,
-     .bias = ALWAYS},
-    {NORM_1, "albert_layers.0.attention.LayerNorm", NULL, WIDTH,
-     .bias = ALWAYS},
-    {UP, "albert_layers.0.ffn", NULL, INNER, WIDTH, .bias = ALWAYS},
-    {DOWN, "albert_layers.0.ffn_output", NULL, WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "albert_layers.0.full_layer_layer_norm", NULL, WIDTH,
-     .bias = ALWAYS},
-    TENSORS_END};
+#define GROUP "albert_layers.0."
+static const char *const ALBERT_PARTS[BERT_ROWS] = {
+    GROUP "attention.query",     GROUP "attention.key",
+    GROUP "attention.value",     GROUP "attention.dense",
+    GROUP "attention.LayerNorm", GROUP "ffn",
+    GROUP "ffn_output",          GROUP "full_layer_layer_norm"};
 
-static const struct tensor_row MPNET_BLOCK[] = {
-    {QKV, "attention.attn.q", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.attn.k", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {QKV, "attention.attn.v", NULL, HEADS_DIM, WIDTH, .bias = ALWAYS},
-    {OUT, "attention.attn.o", NULL, WIDTH, HEADS_DIM, .bias = ALWAYS},
-    {NORM_1, "attention.LayerNorm", NULL, WIDTH, .bias = ALWAYS},
-    {UP, "intermediate.dense", NULL, INNER, WIDTH, .bias = ALWAYS},
-    {DOWN, "output.dense", NULL, WIDTH, INNER, .bias = ALWAYS},
-    {NORM_2, "output.LayerNorm", NULL, WIDTH, .bias = ALWAYS},
-    TENSORS_END};
+static const char *const MPNET_PARTS[BERT_ROWS] = {
+    "attention.attn.q", "attention.attn.k",    "attention.attn.v",
+    "attention.attn.o", "attention.LayerNorm", "intermediate.dense",
+    "output.dense",     "output.LayerNorm"};
 
 static const struct names_key DISTIL_KEYS[] = {
     {VOCAB, "vocab_size", NULL},
@@ -73,32 +51,32 @@ static const struct names_key DISTIL_KEYS[] = {
     KEYS_END};
 
 static const struct bert_family FAMILIES[] = {
-    {"bert", "bert.", "encoder.layer.", BLOCK, names_keys, "hidden_act",
+    {"bert", "bert.", "encoder.layer.", NULL, names_keys, "hidden_act",
      "layer_norm_eps", "gelu", .types = 1,
      .words = {"cls.predictions.transform.dense",
                "cls.predictions.transform.LayerNorm", "cls.predictions.decoder",
                "cls.predictions.bias", BARE, GELU, 0},
      .labels = {"pooler.dense", NULL, "classifier", NULL, 0, TANH, 1}},
-    {"distilbert", "distilbert.", "transformer.layer.", DISTIL_BLOCK,
+    {"distilbert", "distilbert.", "transformer.layer.", DISTIL_PARTS,
      DISTIL_KEYS, "activation", NULL, "gelu",
      .words = {"vocab_transform", "vocab_layer_norm", "vocab_projector",
                "vocab_projector.bias", BARE, GELU, 0},
      .labels = {"pre_classifier", NULL, "classifier", NULL, BARE, RELU, 1}},
-    {"electra", "electra.", "encoder.layer.", BLOCK, names_keys, "hidden_act",
+    {"electra", "electra.", "encoder.layer.", NULL, names_keys, "hidden_act",
      "layer_norm_eps", "gelu", .types = 1,
      .words = {"generator_predictions.dense", "generator_predictions.LayerNorm",
                "generator_lm_head", "generator_lm_head.bias", BARE, GELU, 1},
      .labels = {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE,
                 GELU, 1},
      .project = "embeddings_project", .embedding_dflt = 128},
-    {"albert", "albert.", "encoder.albert_layer_groups.", ALBERT_BLOCK,
+    {"albert", "albert.", "encoder.albert_layer_groups.", ALBERT_PARTS,
      names_keys, "hidden_act", "layer_norm_eps", "gelu_new", .types = 1,
      .words = {"predictions.dense", "predictions.LayerNorm",
                "predictions.decoder", "predictions.bias", BARE, GELU, 0},
      .labels = {"pooler", NULL, "classifier", NULL, 0, TANH, 1},
      .project = "encoder.embedding_hidden_mapping_in", .embedding_dflt = 128,
      .project_when = ALWAYS, .groups = "num_hidden_groups"},
-    {"mpnet", "mpnet.", "encoder.layer.", MPNET_BLOCK, names_keys, "hidden_act",
+    {"mpnet", "mpnet.", "encoder.layer.", MPNET_PARTS, names_keys, "hidden_act",
      "layer_norm_eps", "gelu", .places = BEHIND_ONE,
      .near = "encoder.relative_attention_bias",
      .words = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder",
@@ -106,7 +84,7 @@ static const struct bert_family FAMILIES[] = {
      .labels = {"classifier.dense", NULL, "classifier.out_proj", NULL, BARE,
                 TANH, 1}},
     {"roberta", /* and xlm-roberta, camembert */
-     "roberta.", "encoder.layer.", BLOCK, names_keys, "hidden_act",
+     "roberta.", "encoder.layer.", NULL, names_keys, "hidden_act",
      "layer_norm_eps", "gelu", .types = 1, .places = BEHIND_PAD,
      .words = {"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder",
                "lm_head.bias", BARE, GELU, 1},
@@ -122,4 +100,12 @@ const struct bert_family *bert_family_of(const char *type)
     while (i < N_FAMILIES - 1 && strcmp(FAMILIES[i].type, type))
         i++;
     return &FAMILIES[i];
+}
+
+void bert_block(const struct bert_family *f, struct tensor_row *row)
+{
+    for (int i = 0; i < BERT_ROWS; i++) {
+        row[i] = BLOCK[i];
+        row[i].hf = f->parts ? f->parts[i] : row[i].hf;
+    }
 }

@@ -122,6 +122,7 @@ int heads_read_decoder(struct stack *s, const struct names *n, struct err *e)
 {
     const char *name = class_of(n);
     const struct tensor_row *words = words_of(s);
+    const struct json *pad;
     int64_t padding;
 
     if (n->gguf)
@@ -133,6 +134,9 @@ int heads_read_decoder(struct stack *s, const struct names *n, struct err *e)
     s->output = CLASS;
     s->tied = 0;
     s->head_rows = SCORE;
+    pad = hparams_json(n->h, "pad_token_id");
+    if (pad && json_type(pad) == JSON_NULL) /* stated: none */
+        s->padding = 0;
     if (hparams_int_or(n->h, "pad_token_id", -1, INT32_MAX - 1, s->padding - 1,
                        &padding, e))
         return -1;

@@ -87,14 +87,15 @@ static void map_plan(struct tf_run *t, struct tf_arena *a, size_t items,
 }
 
 /* All arrays of a step, in scratch. */
-static void map(struct tf_run *t, struct tf_arena *a, int items, int tokens,
-                int rows, int threads)
+static void map(struct tf_run *t, struct tf_arena *a,
+                const struct step_size *size)
 {
     const struct stack *s = t->s;
+    int tokens = size->tokens[PORT_TARGET], rows = size->rows;
     int most = tokens > rows ? tokens : rows;
 
-    t->n = threads < TF_MAX_THREADS ? threads : TF_MAX_THREADS;
-    map_plan(t, a, (size_t)items, (size_t)tokens, (size_t)rows);
+    t->n = size->threads < TF_MAX_THREADS ? size->threads : TF_MAX_THREADS;
+    map_plan(t, a, (size_t)size->items, (size_t)tokens, (size_t)rows);
     t->lane = tf_take(a, (size_t)t->n, sizeof *t->lane);
     for (int i = 0; i < t->n; i++) {
         const float **init = tf_take(a, (size_t)most, sizeof *init);
@@ -102,7 +103,7 @@ static void map(struct tf_run *t, struct tf_arena *a, int items, int tokens,
         if (t->lane)
             t->lane[i].init = init;
     }
-    tf_attn_map(t, a, items, tokens);
+    tf_attn_map(t, a, size);
     if (s->output == LOGITS)
         t->spare = tf_take_rows(a, SPARE_ROWS, s->dim[VOCAB]);
     for (int i = 0; i < TF_SETS; i++)
@@ -121,9 +122,29 @@ size_t tf_scratch_bytes(const void *self, const struct step_size *most)
     struct tf_run t = {.s = self};
     struct tf_arena a = {0};
 
-    map(&t, &a, most->items, most->tokens[PORT_TARGET], most->rows,
-        most->threads);
+    map(&t, &a, most);
     return a.at;
+}
+
+/* What the step holds. Items that are too long will fail. */
+static struct step_size size_of(const struct stack *s, const struct batch *b,
+                                int threads)
+{
+    struct step_size size = {.items = b->n_item,
+                             .tokens = {b->n_tokens},
+                             .rows = b->n_rows,
+                             .threads = threads,
+                             .longest = 1};
+
+    for (int i = 0; i < b->n_item; i++) {
+        const struct batch_item *it = &b->item[i];
+        int64_t len = it->seq->len[PORT_TARGET];
+
+        if (len >= 0 && len <= s->max_len && it->in.n <= s->max_len - len &&
+            len + it->in.n > size.longest)
+            size.longest = len + it->in.n;
+    }
+    return size;
 }
 
 /* --- checks --- */
@@ -373,8 +394,9 @@ int tf_step(const void *self, const struct exec *x, struct batch *b,
 {
     struct tf_run t = {.s = self, .x = x, .k = x->k, .b = b};
     struct tf_arena a = {.base = x->scratch};
+    struct step_size size = size_of(t.s, b, x->n_threads);
 
-    map(&t, &a, b->n_item, b->n_tokens, b->n_rows, x->n_threads);
+    map(&t, &a, &size);
     if (plan(&t, e))
         return -1;
     if (t.n_slots > 0 && t.n == 1)

@@ -28,13 +28,16 @@ size_t tf_page_bytes(const struct stack *s)
 
 /* --- scratch and units --- */
 
-/* Blocks that the longest item of a step can have. */
-static size_t most_blocks(const struct stack *s, int max_tokens)
+/* Blocks that the longest sequence of a step can have. The context that a
+ * model states is no measure: memory for it may be more than there is. */
+static size_t most_blocks(const struct stack *s, const struct step_size *step)
 {
-    int64_t most = s->max_len;
+    int64_t most = s->max_len, tokens = step->tokens[PORT_TARGET];
 
-    if (s->kind->whole && max_tokens < most)
-        most = max_tokens;
+    if (step->longest > 0 && step->longest < most)
+        most = step->longest;
+    if (s->kind->whole && tokens < most)
+        most = tokens;
     return (size_t)most / ATTN_KEYS + 1;
 }
 
@@ -45,13 +48,14 @@ static int rows_of_unit(const struct stack *s)
     return rows > 0 ? rows : 1;
 }
 
-void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
-                 int max_tokens)
+void tf_attn_map(struct tf_run *t, struct tf_arena *a,
+                 const struct step_size *step)
 {
     const struct stack *s = t->s;
-    size_t blocks = most_blocks(s, max_tokens);
+    int tokens = step->tokens[PORT_TARGET];
+    size_t items = (size_t)step->items, blocks = most_blocks(s, step);
     size_t scores = blocks * ATTN_KEYS * TF_TILE_ROWS;
-    size_t all = (size_t)max_tokens / ATTN_KEYS + (size_t)max_items;
+    size_t all = (size_t)tokens / ATTN_KEYS + items;
 
     if (scores > TILE_SCORES)
         scores = TILE_SCORES;
@@ -71,8 +75,7 @@ void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
         t->lane[i] = l;
     }
     t->unit =
-        tf_take(a, (size_t)(max_tokens / rows_of_unit(s)) + (size_t)max_items,
-                sizeof *t->unit);
+        tf_take(a, (size_t)(tokens / rows_of_unit(s)) + items, sizeof *t->unit);
     t->blocks = NULL;
     if (s->kind->whole)
         t->blocks =

@@ -179,8 +179,8 @@ void tf_rope_fini(struct tf_rope *r);
 /* --- transformer_attn.c --- */
 
 /* tf_attn_map: scratch of attention. tf_attn_plan: units of this step. */
-void tf_attn_map(struct tf_run *t, struct tf_arena *a, int max_items,
-                 int max_tokens);
+void tf_attn_map(struct tf_run *t, struct tf_arena *a,
+                 const struct step_size *step);
 void tf_attn_plan(struct tf_run *t);
 size_t tf_page_bytes(const struct stack *s);
 

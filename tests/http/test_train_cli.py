@@ -145,28 +145,6 @@ def small(folder, out, *more):
             "16", "--context", "32", "--threads", "1", "--epochs", "3", *more]
 
 
-def predict(folder, model, text):
-    port = folder + "/port"
-    child = subprocess.Popen([SEQD, "--model", "m=" + model, "--port", "0",
-                              "--port-file", port], stderr=subprocess.DEVNULL)
-    body = json.dumps({"input": text, "top_k": 1000}).encode()
-    try:
-        for _ in range(400):
-            try:
-                with open(port) as f:
-                    url = f"http://127.0.0.1:{int(f.read())}/predict"
-                with urllib.request.urlopen(
-                        urllib.request.Request(url, body), timeout=30) as r:
-                    return json.load(r)
-            except (OSError, ValueError):
-                assert child.poll() is None
-                time.sleep(0.05)
-        raise AssertionError("not ready in time")
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.wait(timeout=30)
-
-
 def test_train_cli_joins_the_lines_of_a_wrapped_book(folder):
     write_book(folder + "/train.txt", 1, 120)
     write_book(folder + "/valid.txt", 2, 6)
@@ -183,8 +161,9 @@ def test_train_cli_joins_the_lines_of_a_wrapped_book(folder):
         tokenizer = json.load(f)
     special = {t["content"] for t in tokenizer["added_tokens"]}
     assert special == {"<unk>", "</s>"}
-    offered = {p["text"] for p in predict(folder, folder + "/book", "The cat")
-               ["data"][0]["predictions"]}
+    a = ask(folder, folder + "/book", "/predict",
+            {"input": "The cat", "top_k": 1000})
+    offered = {p["text"] for p in a["data"][0]["predictions"]}
     assert offered == set(tokenizer["model"]["vocab"]) - special
 
 
@@ -216,6 +195,13 @@ def test_train_cli_eval_is_seqd_eval(folder):
             assert json.loads(said[0][12:]) == figures, (said, figures)
             own = record if record != "auto" else "paragraph"
             assert both(folder, out, "valid.txt", "--record", own) == figures
+    # what was learned line by line is scored like that, whatever is scored
+    write_text(folder)
+    text = folder + "/text.txt"
+    r = run(*small(folder, "plain"), "--data", text, "--valid", text)
+    assert r.returncode == 0, r.stderr
+    assert (both(folder, "plain", "train.txt") ==
+            both(folder, "plain", "train.txt", "--record", "line"))
     # the file is too small to be seen as wrapped: the checkpoint knows
     assert (both(folder, "rnn-auto", "valid.txt")["tokens"] !=
             both(folder, "rnn-line", "valid.txt")["tokens"])

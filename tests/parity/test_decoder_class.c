@@ -11,10 +11,13 @@
 
 #include <cmocka.h>
 
+#include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/mem.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
+#include "tests/support/model_dir.h"
 
 /* fp32 sums of up to 50 terms in another order, over two layers. */
 #define TOLERANCE 1e-5
@@ -187,9 +190,52 @@ static void check_case(void **state)
     }
 }
 
+/* Gemma's padding is token 0 where its config.json says nothing, and there is
+ * none where it says null, as in transformers. */
+static void test_padding_that_is_null_is_none(void **state)
+{
+    static const struct {
+        const char *instead;
+        int padding; /* 1 + id */
+    } rows[] = {{"\"pad_token_id\": 7", 8},
+                {"\"x\": 7", 1},
+                {"\"pad_token_id\": null", 0},
+                {"\"pad_token_id\": -1", 0}};
+    static const char was[] = "\"pad_token_id\": 0", name[] = "gemma3-class";
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char path[200], dir[64], *text, *at;
+        struct err e = ERR_INIT;
+        struct buf b;
+        struct rig g;
+        size_t n;
+
+        snprintf(path, sizeof path, GOLDEN "%s/config.json", name);
+        assert_int_equal(file_read(path, path, 1 << 16, &text, &n, &e), 0);
+        at = memmem(text, n, was, sizeof was - 1);
+        assert_non_null(at);
+        buf_init(&b, 1 << 16);
+        buf_add(&b, text, (size_t)(at - text));
+        buf_add_str(&b, rows[i].instead);
+        at += sizeof was - 1;
+        buf_add(&b, at, (size_t)(text + n - at));
+        snprintf(path, sizeof path, GOLDEN "%s", name);
+        assert_int_equal(model_dir_config(path, &b, dir), 0);
+        if (rig_open(&g, &gemma3_arch, dir, "generic", 1, 0, &e))
+            fail_msg("%s: %s", rows[i].instead, e.msg);
+        assert_int_equal(g.info.class_padding, rows[i].padding);
+        rig_close(&g);
+        model_dir_remove(dir);
+        buf_fini(&b);
+        mem_free(text);
+    }
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[N_CASES] = {{0}};
+    struct CMUnitTest tests[N_CASES + 1] = {
+        [N_CASES] = cmocka_unit_test(test_padding_that_is_null_is_none)};
 
     for (int i = 0; i < N_CASES; i++) {
         tests[i].name = cases[i].name;

@@ -18,6 +18,7 @@ struct fake {
     int chain;
     int n_vocab, n_labels;
     int page, page_bytes, window;
+    int64_t longest; /* sequence that scratch was asked for */
     const struct tensor *t;
 };
 
@@ -90,6 +91,13 @@ static void require(int ok)
 {
     if (!ok)
         atomic_fetch_add(&fake_stats.violations, 1);
+}
+
+static void note_max(atomic_int *a, int v)
+{
+    int old = atomic_load(a);
+    while (v > old && !atomic_compare_exchange_weak(a, &old, v)) {
+    }
 }
 
 /* --- the architecture --- */
@@ -178,9 +186,14 @@ static void fake_warm(void *self, const struct exec *x, const int *stop,
     *memory_bytes = 1000;
 }
 
+/* What the engine asked scratch for; steps hold it to that. */
 static size_t fake_scratch(const void *self, const struct step_size *most)
 {
-    (void)self;
+    struct fake *f = (struct fake *)self;
+
+    if (most->longest > f->longest)
+        f->longest = most->longest;
+    note_max(&fake_stats.longest, (int)f->longest);
     return (size_t)(most->items + most->tokens[0] + most->rows +
                     most->threads) *
            4;
@@ -267,6 +280,7 @@ static void run_item(const struct fake *f, struct batch_item *it, float zero)
 
     require(it->in.unit == UNIT_TOKENS && it->port == 0 && it->in.n >= 1 &&
             it->status == 0);
+    require(f->longest == 0 || len + it->in.n <= f->longest);
     require(s.n > 0 || (s.h == 0 && s.last == 0 && s.bad == 0));
     require(f->info.max_chain == 0 || f->info.state.port[0].whole ||
             it->n_w > 1 || it->in.n <= f->info.max_chain);
@@ -313,13 +327,6 @@ static void run_part(void *arg, int tid, int n_threads)
     struct fake_work *w = arg;
     for (int i = tid; i < w->b->n_item; i += n_threads)
         run_item(w->f, &w->b->item[i], w->zero);
-}
-
-static void note_max(atomic_int *a, int v)
-{
-    int old = atomic_load(a);
-    while (v > old && !atomic_compare_exchange_weak(a, &old, v)) {
-    }
 }
 
 static int scan(const struct batch *b, struct err *e)
@@ -509,10 +516,11 @@ void fake_dir(const struct fake_config *c, char *path)
              "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
              "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
              "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
-             "\"eos_token_id\":2}",
+             "\"seqd_record\":\"%s\",\"eos_token_id\":2}",
              c->n_labels ? c->n_labels : 3, c->chain, c->max_chain, c->whole,
              c->context, c->flops ? c->flops : 1, c->page, c->page_bytes,
              c->window, c->attention,
-             c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS);
+             c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS,
+             c->record ? c->record : "");
     fake_files(c, text, path);
 }

@@ -42,6 +42,7 @@ struct fake_config {
     int window;     /* of the pages: rows depend on so many last tokens */
     int attention;  /* heads (of 2 layers) to look at; 0: none */
     int outputs;    /* FAKE_LOGITS, FAKE_CLASS; 0: both */
+    const char *record;       /* seqd_record; NULL: it is not said */
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */
@@ -69,6 +70,7 @@ float fake_score(uint32_t h, int label);
 /* What the steps saw since fake_reset. */
 struct fake_stats {
     atomic_int steps, max_items, max_tokens, violations, max_threads;
+    atomic_int longest; /* sequence that scratch was asked for */
     atomic_long tokens;
     atomic_int hold;    /* while 1, a step waits at its start for a permit */
     atomic_int permits; /* steps that may pass */

@@ -322,11 +322,12 @@ void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
     }
 }
 
-size_t tf_fake_scratch(const struct stack *s, int items, int tokens, int rows,
-                       int threads)
+size_t tf_fake_scratch(const struct stack *s, const struct batch *b,
+                       int threads, int64_t longest)
 {
-    return tf_scratch_bytes(s, &(struct step_size){.items = items,
-                                                   .tokens = {tokens},
-                                                   .rows = rows,
-                                                   .threads = threads});
+    return tf_scratch_bytes(s, &(struct step_size){.items = b->n_item,
+                                                   .tokens = {b->n_tokens},
+                                                   .rows = b->n_rows,
+                                                   .threads = threads,
+                                                   .longest = longest});
 }

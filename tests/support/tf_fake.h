@@ -44,8 +44,9 @@ void tf_fake_set_fast(struct tf_fake *f, int fast);
 void tf_fake_reference(const struct tf_fake *f, const int32_t *ids, int n,
                        double *logits, double *hidden, double *weights);
 
-/* tf_fake_scratch: tf_scratch_bytes of a step of this size. */
-size_t tf_fake_scratch(const struct stack *s, int items, int tokens, int rows,
-                       int threads);
+/* tf_fake_scratch: tf_scratch_bytes of a step with this batch, whose sequences
+ * have up to `longest` tokens then. */
+size_t tf_fake_scratch(const struct stack *s, const struct batch *b,
+                       int threads, int64_t longest);
 
 #endif

@@ -6,6 +6,9 @@
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
 
+/* Numbers of an attention that is shown: 256 MiB. */
+#define MOST_WEIGHTS ((size_t)1 << 26)
+
 /* Rows of a port that the job has, and is to feed. */
 static int rows_of(const struct job *j, int port)
 {
@@ -78,9 +81,15 @@ int task_show_attention(struct job *j, struct err *e)
                           "most %d",
                           j->n_tokens, MODEL_MAX_SHOWN);
     }
+    size_t all = n * n * (size_t)info->n_layers * (size_t)info->n_heads;
+    if (all > MOST_WEIGHTS) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "attention",
+                          "the attention of %d tokens in %d layers of %d heads "
+                          "is too much to be shown",
+                          j->n_tokens, info->n_layers, info->n_heads);
+    }
     j->uncut = j->unshared = 1;
-    j->attention =
-        mem_floats(n * n * (size_t)info->n_layers * (size_t)info->n_heads);
+    j->attention = mem_floats(all);
     j->res.attention = j->attention;
     return j->attention ? 0 : err_nomem(e);
 }

@@ -88,9 +88,12 @@ static void step(const struct tf_fake *f, const struct kernels *k,
     struct batch b = {.item = it, .n_item = n};
     struct exec x = {.k = k, .pool = pool, .n_threads = n_threads};
     struct err e = ERR_INIT;
+    int64_t longest = 0;
     memset(it, 0, sizeof it);
     for (int i = 0; i < n; i++) {
         const struct text *s = p[i].s;
+        int64_t end = s->state.len[0] + p[i].n;
+        longest = end > longest ? end : longest;
         w[i] = (struct want){OUT_LOGITS, 0, p[i].n, p[i].out, LD};
         it[i].seq = &p[i].s->state;
         it[i].in.p = s->ids + s->state.len[0];
@@ -101,8 +104,7 @@ static void step(const struct tf_fake *f, const struct kernels *k,
         for (int j = 0; j < it[i].n_w; j++)
             b.n_rows += it[i].w[j].kind == OUT_ATTENTION ? 0 : it[i].w[j].n;
     }
-    x.scratch =
-        mem_aligned(tf_fake_scratch(&f->s, n, b.n_tokens, b.n_rows, n_threads));
+    x.scratch = mem_aligned(tf_fake_scratch(&f->s, &b, n_threads, longest));
     assert_non_null(x.scratch);
     if (tf_step(&f->s, &x, &b, &e))
         fail_msg("step: %s", e.msg);
@@ -392,11 +394,29 @@ static void test_a_batch_that_lies_about_its_size_is_refused(void **state)
     text_open(&f, &s, 8, 1);
     it.in.p = s.ids;
     it.in.n = 8;
-    x.scratch = mem_aligned(tf_fake_scratch(&f.s, 1, 8, 7, 1));
+    x.scratch = mem_aligned(tf_fake_scratch(&f.s, &b, 1, 8));
     assert_int_equal(tf_step(&f.s, &x, &b, &e), -1);
     assert_int_equal(e.code, ERR_INTERNAL);
     mem_aligned_free(x.scratch);
     text_close(&s);
+    tf_fake_close(&f);
+}
+
+/* A file may state any context, and nobody sends a text of 2^24 tokens: scratch
+ * is for the sequences there are. `step` has exactly as much. */
+static void test_scratch_is_for_sequences_not_for_the_context(void **state)
+{
+    const struct batch b = {.n_item = 4, .n_tokens = 64, .n_rows = 4};
+    struct tf_fake f;
+    (void)state;
+    open_kind(&f, 0);
+    f.s.max_len = 1 << 24;
+    assert_true(tf_fake_scratch(&f.s, &b, 64, 100) < (size_t)4 << 20);
+    assert_true(tf_fake_scratch(&f.s, &b, 64, 4000) < (size_t)32 << 20);
+    assert_true(tf_fake_scratch(&f.s, &b, 64, 0) > (size_t)16 << 30);
+    f.s.max_len = FAKE_MAX;
+    assert_int_equal(tf_fake_scratch(&f.s, &b, 2, FAKE_MAX),
+                     tf_fake_scratch(&f.s, &b, 2, 1 << 20));
     tf_fake_close(&f);
 }
 
@@ -513,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_bad_items_fail_alone),
         cmocka_unit_test(test_an_encoder_takes_whole_texts_only),
         cmocka_unit_test(test_a_batch_that_lies_about_its_size_is_refused),
+        cmocka_unit_test(test_scratch_is_for_sequences_not_for_the_context),
         cmocka_unit_test(test_threads_meet_no_more_than_they_must),
         cmocka_unit_test(
             test_oom_every_allocation_of_loading_a_stack_fails_once),

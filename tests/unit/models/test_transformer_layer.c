@@ -110,7 +110,7 @@ static void step(struct stack *s, struct pool *pool, int n, float *out,
     it.in.n = M;
     tf_measure(s);
     s->token_macs = 1e9; /* threads, please */
-    x.scratch = mem_aligned(tf_fake_scratch(s, 1, M, M, n));
+    x.scratch = mem_aligned(tf_fake_scratch(s, &b, n, M));
     assert_non_null(x.scratch);
     assert_int_equal(tf_step(s, &x, &b, NULL), 0);
     assert_int_equal(it.status, 0);

@@ -7,6 +7,7 @@
 
 #include "engine/base/json.h"
 #include "engine/run/eval.h"
+#include "engine/run/model.h"
 #include "tests/support/engine_fix.h"
 #include "tests/support/unit.h"
 
@@ -140,6 +141,39 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
     fix_close(&f);
 }
 
+/* With its own cut and frame where seqd-train made the model. */
+static void test_eval_of_sub_words_cuts_as_config_says(void **state)
+{
+    static const char *const words[] = {"a", "b"};
+    static const int32_t ids[] = {FAKE_EOS, FAKE_WORD,     FAKE_WORD + 1,
+                                  FAKE_EOS, FAKE_WORD + 1, FAKE_EOS};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double nats = 0;
+    fix_open(&f,
+             &(struct fake_config){.max_chain = 8,
+                                   .bpe = 1,
+                                   .words = words,
+                                   .n_words = 2,
+                                   .record = "line",
+                                   .outputs = FAKE_LOGITS},
+             NULL);
+    for (int i = 1; i < 6; i++) {
+        uint32_t h = fake_state(ids, i);
+        double sum = 0;
+        for (int v = 0; v < FAKE_WORD + 2; v++)
+            sum += exp((double)fake_logit(h, v, 0, 0, FAKE_WORD + 2));
+        nats += log(sum) - (double)fake_logit(h, ids[i], 0, 0, FAKE_WORD + 2);
+    }
+    assert_int_equal(eval_text(&f, "ab\r\n\nb", &o, &j, &e), 0);
+    assert_true(number(j, "tokens") == 5);
+    assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
+    json_free(j);
+    fix_close(&f);
+}
+
 static void test_eval_of_labels_counts_right_ones(void **state)
 {
     struct eval_options o = {0};
@@ -185,6 +219,32 @@ static void count_calls(void *ctx, int64_t done, int64_t all)
     seen[1]++;
 }
 
+/* "accuracy": 1.0 of one label, or a likelihood of what is none, would be
+ * numbers without a meaning. */
+static void test_eval_counts_only_what_can_be_right(void **state)
+{
+    struct fix f;
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    fix_open(&f,
+             &(struct fake_config){
+                 .max_chain = 8, .n_labels = 1, .outputs = FAKE_CLASS},
+             NULL);
+    assert_int_equal(eval_text(&f, "0 w10\n", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "a single label"));
+    fix_close(&f);
+    err_clear(&e);
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
+             NULL);
+    f.m->info.scores = SCORE_RAW;
+    assert_int_equal(eval_text(&f, "0 w10\n", &o, &j, &e), -1);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "gives numbers"));
+    fix_close(&f);
+}
+
 static void test_eval_tells_progress_and_errors(void **state)
 {
     int64_t seen[2] = {0, 0};
@@ -223,7 +283,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_eval_frames_lines_and_cuts_windows),
         cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
+        cmocka_unit_test(test_eval_of_sub_words_cuts_as_config_says),
         cmocka_unit_test(test_eval_of_labels_counts_right_ones),
+        cmocka_unit_test(test_eval_counts_only_what_can_be_right),
         cmocka_unit_test(test_eval_tells_progress_and_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

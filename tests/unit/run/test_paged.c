@@ -424,6 +424,13 @@ static void test_paged_attention_is_the_items_own(void **state)
     s[0].attention = 1;
     fix_refused(&f, s, 1, j, ERR_INVALID, NULL, NULL);
     fix_close(&f);
+    /* 64 x 64 weights in 2 layers of 10,000 heads are 328 MB */
+    c.attention = 10000;
+    fix_open(&f, &c, NULL);
+    s[0] = fix_spec(&f, &task_next, many, MODEL_MAX_SHOWN);
+    s[0].attention = 1;
+    fix_refused(&f, s, 1, j, ERR_INVALID, "invalid_value", "attention");
+    fix_close(&f);
 }
 
 int main(void)

@@ -203,6 +203,29 @@ static void test_runner_uses_one_thread_for_little_work(void **state)
     }
 }
 
+/* The toy holds steps to the longest sequence that scratch was asked for; that
+ * is what jobs need, not what a context or a limit would allow. */
+static void test_runner_has_scratch_for_the_longest_sequence(void **state)
+{
+    struct fix f;
+    struct watched j[3] = {{0}};
+    fix_open(&f, &(struct fake_config){.max_chain = 64, .context = 1 << 20},
+             &(struct engine_options){.n_threads = 1});
+    struct flat_spec s[] = {fix_spec(&f, &task_next, fix_words, 100),
+                            fix_spec(&f, &task_generate, fix_words, 4090),
+                            fix_spec(&f, &task_classify, fix_words, 7000)};
+    s[1].max_tokens = 40;
+    fix_run(&f, s, 1, j);
+    assert_true(atomic_load(&fake_stats.longest) >= 100);
+    assert_true(atomic_load(&fake_stats.longest) <= 4096);
+    fix_run(&f, s + 1, 1, j + 1);
+    assert_true(atomic_load(&fake_stats.longest) >= 4129);
+    fix_run(&f, s + 2, 1, j + 2);
+    assert_true(atomic_load(&fake_stats.longest) >= 7000);
+    assert_true(atomic_load(&fake_stats.longest) < 2 * 7000);
+    fix_end(&f, j, 3);
+}
+
 static void test_runner_allocates_nothing_in_the_steady_state(void **state)
 {
     enum { N = 8 };
@@ -374,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_runner_gives_whole_inputs_uncut),
         cmocka_unit_test(test_runner_keeps_the_token_budget),
         cmocka_unit_test(test_runner_uses_one_thread_for_little_work),
+        cmocka_unit_test(test_runner_has_scratch_for_the_longest_sequence),
         cmocka_unit_test(test_runner_allocates_nothing_in_the_steady_state),
         cmocka_unit_test(test_runner_adds_little_to_a_step),
         cmocka_unit_test(test_runner_keeps_the_budget_of_states),

@@ -39,6 +39,10 @@ static void test_records_of_each_kind(void **state)
     expect("\n \na\nb", RECORD_PARAGRAPH, 0, "3:a b;");
     expect("\n\na\nb\n\n\nc\n", RECORD_BLANK, 0, "3:a\nb;7:c;");
     expect("a\n\nb", RECORD_WHOLE, 0, "1:a\n\nb;");
+    expect("a b\r\n\r\nc\r", RECORD_LINE, 0, "1:a b;3:c;");
+    expect("\r\n\na\r\nb\r\n\r\nc\r\n", RECORD_BLANK, 0, "3:a\nb;6:c;");
+    expect("a\n \nb", RECORD_BLANK, 0, "1:a\n \nb;");
+    expect("a\r\n", RECORD_WHOLE, 0, "1:a\r\n;");
     expect("", RECORD_AUTO, 0, "");
     expect("a\nb\xff\n", RECORD_PARAGRAPH, 0, "f: line 1 is not UTF-8");
     expect("a\n\nb\xff\n", RECORD_LINE, 0, "f: line 3 is not UTF-8");
@@ -47,10 +51,29 @@ static void test_records_of_each_kind(void **state)
 static void test_labelled_lines(void **state)
 {
     expect("1 a b\n\ngood\tc\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
+    expect("1 a b\r\n\r\ngood\tc\r\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
     expect("good a\nbad\n", RECORD_AUTO, 1,
            "f: line 2: expected a label, a space or tab, and a text");
     expect("good a\nugly b\n", RECORD_AUTO, 1,
            "f: line 2: 'ugly' is no label, expected bad, good");
+}
+
+static int label(const char *a, const char *b, const char *c, const char *s)
+{
+    return records_label((const char *const[]){a, b, c}, 3, s, strlen(s));
+}
+
+static void test_a_label_is_a_name_or_a_place(void **state)
+{
+    assert_int_equal(label("no", "so", "yes", "yes"), 2);
+    assert_int_equal(label("no", "so", "yes", "1"), 1);
+    assert_int_equal(label("no", "so", "yes", "3"), -1);
+    assert_int_equal(label("no", "so", "yes", ""), -1);
+    assert_int_equal(label("0", "1", "2", "02"), 2);
+    /* stars: 0 is none of them, and 1 is not the second */
+    assert_int_equal(label("1", "2", "3", "3"), 2);
+    assert_int_equal(label("1", "2", "3", "0"), -1);
+    assert_int_equal(label("1", "10", "x", "2"), -1);
 }
 
 static void test_tables_by_their_header(void **state)
@@ -62,6 +85,13 @@ static void test_tables_by_their_header(void **state)
            RECORD_AUTO, 1, "2:1|\"good\" he said;3:0|a\tb;4:1|c \"d;");
     expect("content\tclass\n\"open\t1\nb\t0\n", RECORD_AUTO, 1,
            "2:1|\"open;3:0|b;");
+    /* two quotes in two rows are no field */
+    expect("text\tlabel\n\"so it is\t1\nhe said no\"\t0\n", RECORD_AUTO, 1,
+           "2:1|\"so it is;3:0|he said no\";");
+    expect("label\ttext\n1\t\"so it is\n0\the said no\"\n", RECORD_AUTO, 1,
+           "2:1|\"so it is;3:0|he said no\";");
+    expect("text\tlabel\n\"two\nlines\"\t1\nb\t0\n", RECORD_AUTO, 1,
+           "2:1|two\nlines;4:0|b;");
     expect("text,label\n\"open,1\nb,0\n", RECORD_AUTO, 1,
            "f: line 2: a quote is not closed where its field ends");
     expect("text,target\na,1\nb, c,0\n", RECORD_AUTO, 1,
@@ -135,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records_of_each_kind),
         cmocka_unit_test(test_labelled_lines),
+        cmocka_unit_test(test_a_label_is_a_name_or_a_place),
         cmocka_unit_test(test_tables_by_their_header),
         cmocka_unit_test(test_wrapped_text_is_found),
     };

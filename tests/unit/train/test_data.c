@@ -117,6 +117,10 @@ static void test_labels_are_numbers_or_names(void **state)
     struct data_format f = {.labelled = 1, .max_len = 2, .labels = &labels};
     struct err e = ERR_INIT;
     struct corpus c;
+    assert_int_equal(labels_parse(&labels, "bad,so,bad", &e), -1);
+    assert_non_null(strstr(e.msg, "'bad' twice"));
+    labels_fini(&labels);
+    err_clear(&e);
     assert_int_equal(labels_parse(&labels, "bad,good", &e), 0);
     write_text(path_a, "1 a b c\ngood\ta\n0 b\nbad a b\n");
     struct tokenizer *t = vocabulary(path_a, TOKENIZER_WHITESPACE, 100, 1, &f);

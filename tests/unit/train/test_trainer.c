@@ -146,6 +146,36 @@ static void test_resuming_another_net_is_refused(void **state)
     train_rig_refuse(&o, "state.bin is of another net");
 }
 
+/* As many weights, another net: state.bin alone would not tell. */
+static void test_resuming_with_another_configuration_is_refused(void **state)
+{
+    char out[128], rows[128];
+    struct options o = classes("--epochs 1 --id2label bad,good", out, "labels");
+    train_rig_train(&o);
+    o.resume = 1;
+    o.epochs = 2;
+    o.id2label = "good,bad";
+    train_rig_refuse(&o, "config.json says something else for 'id2label'");
+    o.id2label = NULL; /* the data's: 0 and 1 */
+    train_rig_refuse(&o, "config.json says something else for 'id2label'");
+    o.id2label = "bad,good";
+    o.pooling--;
+    train_rig_refuse(&o, "config.json says something else for 'pooling'");
+    o.pooling++;
+    train_rig_train(&o);
+    /* a file of an older version, which did not say it */
+    o = lm("--arch gpt2 --heads 2 --context 12 --epochs 1", out, "records");
+    train_rig_train(&o);
+    o.resume = 1;
+    o.heads = 4;
+    train_rig_refuse(&o, "config.json says something else for 'n_head'");
+    o.heads = 2;
+    FILE *f = train_rig_file(rows, "records/config.json");
+    fputs("{\"model_type\": \"gpt2\", \"n_head\": 2}\n", f);
+    fclose(f);
+    train_rig_train(&o);
+}
+
 static void put_file(const char *dir, const char *name)
 {
     char path[320];
@@ -184,10 +214,19 @@ static void test_a_checkpoint_is_replaced_only_when_asked(void **state)
     assert_false(is_there(b, "state.bin"));
     assert_false(is_there(b, "model.safetensors"));
     train_rig_free(t);
-    /* another program's */
-    put_file(b, "pytorch_model.bin");
-    o.overwrite = 0;
-    train_rig_refuse(&o, "holds a checkpoint (pytorch_model.bin)");
+    /* another program's, of which nothing is left to be read with the new
+     * config.json */
+    static const char *const others[] = {"pytorch_model.bin", "model.pt",
+                                         "model.safetensors.index.json"};
+    for (size_t i = 0; i < COUNT(others); i++) {
+        char message[80];
+        put_file(b, others[i]);
+        o.overwrite = 0;
+        snprintf(message, sizeof message, "holds a checkpoint (%s)", others[i]);
+        train_rig_refuse(&o, message);
+        train_rig_free(train_rig_trainer(&o));
+        assert_false(is_there(b, others[i]));
+    }
 }
 
 static void test_what_killed_runs_left_goes_at_the_next_start(void **state)
@@ -234,6 +273,67 @@ static void test_what_cannot_be_written_says_where_and_why(void **state)
     train_rig_refuse(&o, "deeper cannot be made: No such file");
     o.out = words;
     train_rig_refuse(&o, "words.txt cannot be opened: Not a directory");
+}
+
+static char *card_of(const char *dir)
+{
+    struct err e = ERR_INIT;
+    char path[160], *text;
+    size_t n;
+    snprintf(path, sizeof path, "%s/%s", dir, "CARD.md");
+    if (file_read(path, path, 1 << 20, &text, &n, &e) != 0)
+        fail_msg("%s", e.msg);
+    return text;
+}
+
+static void expect_card(const char *dir, const char *has, const char *has_not)
+{
+    char *text = card_of(dir);
+    if (strstr(text, has) == NULL || strstr(text, has_not) != NULL)
+        fail_msg("'%s' and no '%s' in\n%s", has, has_not, text);
+    mem_free(text);
+}
+
+/* Labels and names are anybody's: they end no cell and no code. */
+static void test_a_card_keeps_its_form_whatever_things_are_called(void **state)
+{
+    char path[128], out[128];
+    FILE *f = train_rig_file(path, "a`b|c.csv");
+    fputs("text,label\n", f);
+    for (int i = 0; i < 40; i++)
+        fputs(i % 2 ? "so good,\"very|good\nindeed\"\n" : "so bad,<b>`\n", f);
+    fclose(f);
+    struct options o = train_rig_options(class_words, "--epochs 1", path,
+                                         train_rig_path(out, "my`card"));
+    train_rig_train(&o);
+    expect_card(out, "| Labels | `<b>'`, `very\\|good indeed` |\n", "my`card");
+    expect_card(out, "| Training data | `a'b\\|c.csv`: 40 records",
+                "--id2label");
+    char *text = card_of(out);
+    for (char *p = text, *end; (end = strchr(p, '\n')) != NULL; p = end + 1)
+        assert_true(p[0] != '|' || end[-1] == '|');
+    mem_free(text);
+}
+
+static void test_a_card_says_what_the_net_is_for(void **state)
+{
+    static const struct {
+        const char *options, *has, *has_not;
+    } rows[] = {
+        {"", "8080/predict -d '{\"input\": \"some words\"}'", "not to be"},
+        {"--reverse", "`seqd-train train --init-reverse`", "my-model"},
+        {"--arch bert --heads 2 --context 12", "\"some <mask>\"", "<unk>"},
+        {"--arch bert --heads 2 --context 12 --causal",
+         "`seqd-train train --init`", "my-model"},
+    };
+    char out[128];
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char more[128];
+        snprintf(more, sizeof more, "--epochs 1 %s", rows[i].options);
+        struct options o = lm(more, out, "card");
+        train_rig_train(&o);
+        expect_card(out, rows[i].has, rows[i].has_not);
+    }
 }
 
 /* Rows of the embedding follow their words into another vocabulary, the
@@ -360,9 +460,12 @@ int main(void)
         cmocka_unit_test(test_one_seed_gives_one_checkpoint),
         cmocka_unit_test(test_a_training_in_pieces_ends_like_one_in_one_go),
         cmocka_unit_test(test_resuming_another_net_is_refused),
+        cmocka_unit_test(test_resuming_with_another_configuration_is_refused),
         cmocka_unit_test(test_a_checkpoint_is_replaced_only_when_asked),
         cmocka_unit_test(test_what_killed_runs_left_goes_at_the_next_start),
         cmocka_unit_test(test_what_cannot_be_written_says_where_and_why),
+        cmocka_unit_test(test_a_card_keeps_its_form_whatever_things_are_called),
+        cmocka_unit_test(test_a_card_says_what_the_net_is_for),
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),

@@ -39,7 +39,7 @@ int records_kind_find(const char *name)
 
 struct line {
     const char *p;
-    size_t n; /* without white space at both ends */
+    size_t n;
 };
 
 static int is_blank(char c)
@@ -47,18 +47,27 @@ static int is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The line at *p, which goes on to the next one. */
+/* The line at *p without its end, LF or CR LF; *p goes on to the next one. */
 static struct line take_line(const char **p, const char *end)
 {
     const char *lf = memchr(*p, '\n', (size_t)(end - *p));
-    const char *from = *p, *to = lf ? lf : end;
+    struct line l = {*p, (size_t)((lf ? lf : end) - *p)};
 
     *p = lf ? lf + 1 : end;
-    while (from < to && is_blank(*from))
-        from++;
-    while (to > from && is_blank(to[-1]))
-        to--;
-    return (struct line){from, (size_t)(to - from)};
+    l.n -= l.n > 0 && l.p[l.n - 1] == '\r';
+    return l;
+}
+
+/* The same without white space at both ends. */
+static struct line take_words(const char **p, const char *end)
+{
+    struct line l = take_line(p, end);
+
+    for (; l.n > 0 && is_blank(*l.p); l.n--)
+        l.p++;
+    while (l.n > 0 && is_blank(l.p[l.n - 1]))
+        l.n--;
+    return l;
 }
 
 static int columns(const char *s, size_t n)
@@ -94,7 +103,7 @@ static void measure(const char *p, const char *end, int width, struct shape *s)
 
     memset(s, 0, sizeof *s);
     while (p < end) {
-        struct line l = take_line(&p, end);
+        struct line l = take_words(&p, end);
         s->paragraphs += l.n > 0 && last.n == 0;
         if (l.n > 0 && last.n > 0) {
             int n = columns(last.p, last.n);
@@ -177,18 +186,16 @@ static int each_line(const struct walk *w, const char *p, const char *end,
     struct record r = {.line = 1};
 
     for (; p < end; r.line++) {
-        const char *lf = memchr(p, '\n', (size_t)(end - p));
-        size_t n = (size_t)((lf ? lf : end) - p);
-        r.text = p;
-        r.n = n;
-        if (n > 0 && w->labelled && !split_label(&r, p, n))
+        struct line l = take_line(&p, end);
+        r.text = l.p;
+        r.n = l.n;
+        if (l.n > 0 && w->labelled && !split_label(&r, l.p, l.n))
             return err_set(e, ERR_FORMAT,
                            "%s: line %lld: expected a label, a space or tab, "
                            "and a text",
                            w->label, (long long)r.line);
-        if (n > 0 && hand_on(w, &r, e))
+        if (l.n > 0 && hand_on(w, &r, e))
             return -1;
-        p = lf ? lf + 1 : end;
     }
     return 0;
 }
@@ -203,7 +210,7 @@ static int each_paragraph(const struct walk *w, const char *p, const char *end,
 
     buf_init(&b, (size_t)(end - p) + 2);
     while (rc == 0 && p < end) {
-        struct line l = take_line(&p, end);
+        struct line l = take_words(&p, end);
         if (b.len == 0)
             r.line = line;
         else if (l.n > 0)
@@ -225,25 +232,21 @@ static int each_paragraph(const struct walk *w, const char *p, const char *end,
 static int each_block(const struct walk *w, const char *p, const char *end,
                       struct err *e)
 {
-    int64_t line = 1;
+    struct record r = {0};
 
-    while (p < end) {
-        if (*p == '\n') {
-            p++;
-            line++;
+    for (int64_t line = 1; p < end; line++) {
+        struct line l = take_line(&p, end);
+        if (l.n > 0 && !r.text) {
+            r.text = l.p;
+            r.line = line;
+        }
+        if (l.n > 0)
+            r.n = (size_t)(l.p + l.n - r.text);
+        if (!r.text || (l.n > 0 && p < end))
             continue;
-        }
-        const char *q = p, *stop = end;
-        struct record r = {.line = line, .text = p};
-        while (stop == end && (q = memchr(q, '\n', (size_t)(end - q)))) {
-            line++;
-            if (++q == end || *q == '\n')
-                stop = q - 1;
-        }
-        r.n = (size_t)(stop - p);
         if (hand_on(w, &r, e))
             return -1;
-        p = stop == end ? end : stop + 1;
+        r.text = NULL;
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 /* records: the texts of a file, one by one, for those who train and those who
  * score alike: what is a record is said here alone.
  *
- *   RECORD_LINE       a line
+ *   RECORD_LINE       a line, without its LF or CR LF
  *   RECORD_PARAGRAPH  lines up to a blank one, joined by a space; white space
  *                     at their ends goes. For text that was wrapped
  *   RECORD_BLANK      lines up to a blank one as they are, line feeds too

@@ -25,7 +25,8 @@ static const char *quoted(const struct table *t, const char *p, struct buf *out,
                           int64_t *lines)
 {
     *lines = 0;
-    for (p++; p < t->end; p++) {
+    buf_add(out, "", 0);
+    for (p++; p < t->end && (*p != '\n' || t->sep == ','); p++) {
         if (*p == '"' && p + 1 < t->end && p[1] == '"')
             p++;
         else if (*p == '"')

@@ -1,7 +1,7 @@
 /* table: the labelled texts of a CSV or TSV file with a header (records.h).
  * Fields are copied: quotes are taken off. In TSV a quote that does not close
- * where the field ends is text, as files of sentences have it; in CSV (RFC
- * 4180) it is an error.
+ * where the field ends, in its line, is text, as files of sentences have it;
+ * in CSV (RFC 4180) it is an error.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TABLE_H

@@ -39,6 +39,8 @@ static void test_records_of_each_kind(void **state)
     expect("\n \na\nb", RECORD_PARAGRAPH, 0, "3:a b;");
     expect("\n\na\nb\n\n\nc\n", RECORD_BLANK, 0, "3:a\nb;7:c;");
     expect("a\n\nb", RECORD_WHOLE, 0, "1:a\n\nb;");
+    expect("a b\r\n\r\nc\r", RECORD_LINE, 0, "1:a b;3:c;");
+    expect("a\r\nb\r\n\r\nc\r\n", RECORD_BLANK, 0, "1:a\r\nb;4:c;");
     expect("", RECORD_AUTO, 0, "");
     expect("a\nb\xff\n", RECORD_PARAGRAPH, 0, "f: line 1 is not UTF-8");
     expect("a\n\nb\xff\n", RECORD_LINE, 0, "f: line 3 is not UTF-8");
@@ -47,6 +49,7 @@ static void test_records_of_each_kind(void **state)
 static void test_labelled_lines(void **state)
 {
     expect("1 a b\n\ngood\tc\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
+    expect("1 a\r\n\r\ngood b\r\n", RECORD_AUTO, 1, "1:1|a;3:good|b;");
     expect("good a\nbad\n", RECORD_AUTO, 1,
            "f: line 2: expected a label, a space or tab, and a text");
     expect("good a\nugly b\n", RECORD_AUTO, 1,
@@ -60,6 +63,8 @@ static void test_tables_by_their_header(void **state)
            RECORD_AUTO, 1, "2:good|a, \"b\"\r\nc;4:bad|d;");
     expect("sentence\tlabel\n\"good\" he said\t1\n\"a\tb\"\t0\nc \"d\t1\n",
            RECORD_AUTO, 1, "2:1|\"good\" he said;3:0|a\tb;4:1|c \"d;");
+    expect("content\tclass\n\"open\t1\nb\t0\nclose\"\t1\n", RECORD_AUTO, 1,
+           "2:1|\"open;3:0|b;4:1|close\";");
     expect("content\tclass\n\"open\t1\nb\t0\n", RECORD_AUTO, 1,
            "2:1|\"open;3:0|b;");
     expect("text,label\n\"open,1\nb,0\n", RECORD_AUTO, 1,

@@ -22,11 +22,14 @@ OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 OPT_tsan := -O1 -g -fsanitize=thread
 OPT_double := -O2 -DREAL_DOUBLE $(HARDEN)
 OPT_cross := -O2 $(HARDEN)
+OPT_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+  -fno-sanitize-recover=undefined
 LINK_release := -pie -Wl,-z,relro,-z,now
 LINK_asan := -fsanitize=address,undefined
 LINK_tsan := -fsanitize=thread
 LINK_double := $(LINK_release)
 LINK_cross := -pie -Wl,-z,relro,-z,now
+LINK_fuzz := -fsanitize=fuzzer,address,undefined
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -ffp-contract=off -pthread -MMD -MP \
   $(WARN) $(OPT_$(FLAVOUR)) $(if $(NATIVE),-march=native) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(LINK_$(FLAVOUR)) $(LDFLAGS)
@@ -58,7 +61,7 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 ENGINE_LIB := $(B)/libengine.a
 MODELS_LIB := $(B)/libmodels.a
 TRAIN_LIB := $(B)/libtrain.a
-SUPPORT_OBJ := $(call obj,$(addprefix tests/support/,$(TEST_SUPPORT_SRC)))
+SUPPORT_LIB := $(B)/libsupport.a
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 PARITY_BIN := $(patsubst %.c,$(B)/%,$(PARITY_SRC))
 HTTP_BIN := $(patsubst %.c,$(B)/%,$(HTTP_SRC))
@@ -101,6 +104,10 @@ $(TRAIN_LIB): $(call obj,$(filter-out models/train/seqd_train.c,$(TRAIN_SRC)))
 	@mkdir -p $(@D); rm -f $@
 	$(AR) rcs $@ $^
 
+$(SUPPORT_LIB): $(call obj,$(addprefix tests/support/,$(TEST_SUPPORT_SRC)))
+	@mkdir -p $(@D); rm -f $@
+	$(AR) rcs $@ $^
+
 # The page and the contract become part of the binary.
 ASSETS := $(if $(wildcard server/embed.py),$(B)/gen/assets.o)
 $(B)/gen/assets.c: server/embed.py server/api/openapi.yaml $(wildcard server/web/*)
@@ -118,15 +125,15 @@ $(B)/seqd-train: $(B)/models/train/seqd_train.o $(TRAIN_LIB) $(MODELS_LIB) $(ENG
 # Unit tests see all libraries but link only what they use; the server's
 # objects, main.c apart, are there for tests of its tables.
 SERVER_LIB_OBJ := $(call obj,$(filter-out server/main.c,$(SERVER_SRC))) $(ASSETS)
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(ENGINE_LIBS)
-$(B)/tests/unit/train/%: $(B)/tests/unit/train/%.o $(SUPPORT_OBJ) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/tests/unit/train/%: $(B)/tests/unit/train/%.o $(SUPPORT_LIB) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(TRAIN_LIBS)
-$(B)/tests/unit/server/%: $(B)/tests/unit/server/%.o $(SUPPORT_OBJ) $(SERVER_LIB_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/tests/unit/server/%: $(B)/tests/unit/server/%.o $(SUPPORT_LIB) $(SERVER_LIB_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(SERVER_LIBS)
-$(B)/tests/parity/%: $(B)/tests/parity/%.o $(SUPPORT_OBJ) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/tests/parity/%: $(B)/tests/parity/%.o $(SUPPORT_LIB) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(TRAIN_LIBS)
-$(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_OBJ) $(MODELS_LIB) $(ENGINE_LIB)
+$(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(ENGINE_LIBS)
 
 .SECONDARY:
@@ -144,8 +151,13 @@ http-tests: all $(HTTP_BIN)
 	@$(RUN_ENV) tests/run.sh $(HTTP_BIN)
 script-tests: all
 	@$(RUN_ENV) tests/run.sh $(SCRIPT_TESTS)
+# A program that links no pthread_create starts no thread: the thread sanitizer
+# has nothing to see in it.
+SUITE_BIN = $(if $(filter tsan,$(FLAVOUR)),$(shell nm -uA $(UNIT_BIN) \
+  $(PARITY_BIN) | sed -n 's/^\([^:]*\):.* pthread_create\(@.*\)\{0,1\}$$/\1/p'), \
+  $(UNIT_BIN) $(PARITY_BIN))
 suite: tests-build
-	@$(RUN_ENV) tests/run.sh $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN) \
+	@$(RUN_ENV) tests/run.sh $(SUITE_BIN) $(HTTP_BIN) \
 	  $(if $(filter release,$(FLAVOUR)),$(SCRIPT_TESTS))
 
 # Under an emulator: no trainer (it wants OpenBLAS), no slow sweeps.
@@ -229,29 +241,22 @@ FUZZ_TARGETS := json safetensors torch gguf hparams tokenizer bpe vocabulary
 FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/% \
   $(addprefix engine/compute/,tensor.c blocks.c dtype.c), \
   $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c)
-FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
-FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -g -O1 -ffp-contract=off -pthread \
-  -fno-sanitize-recover=undefined -fsanitize=fuzzer,address,undefined
-.PHONY: fuzz
-.PHONY: fuzz-build
-fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30)
+.PHONY: fuzz fuzz-all
+fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30, FUZZ_TARGETS=json)
 	@tools/install-deps.sh run fuzz
-	@$(SUB) -s -j$(JOBS) fuzz-build
-	@$(SUB) -s $(FUZZ_TARGETS:%=fuzz-%)
-fuzz-build: $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
-build/fuzz/%.o: %.c Makefile $(wildcard engine/*/*.h engine/*/*/*.h)
-	@mkdir -p $(@D)
-	clang $(FUZZ_FLAGS) -c -o $@ $<
-build/fuzz/fuzz_%: tests/fuzz/fuzz_main.c $(FUZZ_OBJ)
-	clang $(FUZZ_FLAGS) -DFUZZ_TARGET=fuzz_$* -o $@ $^ $(ENGINE_LIBS)
+	@$(SUB) -s -j$(JOBS) FLAVOUR=fuzz CC=clang WARN= fuzz-all
+fuzz-all: $(FUZZ_TARGETS:%=fuzz-%)
+$(FUZZ_TARGETS:%=build/fuzz/fuzz_%): build/fuzz/fuzz_%: \
+  tests/fuzz/fuzz_main.c $(call obj,$(FUZZ_SRC))
+	$(CC) $(CFLAGS_ALL) $(LINK_fuzz) -DFUZZ_TARGET=fuzz_$* -o $@ \
+	  $(filter %.c %.o,$^) $(ENGINE_LIBS)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
-	@echo "fuzz $*: $(FUZZ_SECONDS) s"
 	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=25 -max_len=2048 \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
 	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \
 	  { tail -40 build/fuzz/$*.log; exit 1; }
-	@tail -1 build/fuzz/$*.log
+	@echo "fuzz $*: $$(tail -1 build/fuzz/$*.log)"
 
 layers: ## dependencies point one way: includes, links, names
 	@tools/install-deps.sh run train test

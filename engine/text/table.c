@@ -27,6 +27,7 @@ static const char *quoted(const struct table *t, const char *p, struct buf *out,
 {
     int tabs = 0;
     *lines = 0;
+    buf_add(out, "", 0); /* an empty one is a text, too */
     for (p++; p < t->end; p++) {
         if (*p == '"' && p + 1 < t->end && p[1] == '"')
             p++;

@@ -8,6 +8,8 @@
 
 static int is_cut(const struct tokenizer *t, int id)
 {
+    if (t->pipe && t->attr[id] & TOK_NORMAL) /* pipe_added.c */
+        return 0;
     return t->len[id] > 0 && (t->attr[id] & (TOK_CONTROL | TOK_ADDED));
 }
 
@@ -37,19 +39,13 @@ static uint32_t point_before(const char *s, size_t i)
     return 0;
 }
 
-static int is_word(uint32_t cp)
-{
-    return (uni_mask(cp) &
-            (UNI_LETTER | UNI_MARK | UNI_NUMBER | UNI_BIT(PC))) != 0;
-}
-
 /* Is no word character beside [start, end)? */
 static int stands_alone(const char *s, size_t n, size_t start, size_t end)
 {
     uint32_t cp;
-    if (start > 0 && is_word(point_before(s, start)))
+    if (start > 0 && uni_is_word(point_before(s, start)))
         return 0;
-    return !(end < n && utf8_next(s + end, n - end, &cp) && is_word(cp));
+    return !(end < n && utf8_next(s + end, n - end, &cp) && uni_is_word(cp));
 }
 
 static void take_space(const struct tokenizer *t, const char *s, size_t n,
@@ -73,10 +69,10 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
     }
 }
 
-int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
-                   size_t from, unsigned flags, struct tok_hit *hit)
+int tok_added_next(const struct tokenizer *t, const struct tok_index *x,
+                   const char *s, size_t n, size_t from, unsigned flags,
+                   struct tok_hit *hit)
 {
-    const struct tok_index *x = &t->added;
     unsigned but = (flags & TOK_PARSE_SPECIAL) ? 0 : TOK_CONTROL;
     for (size_t i = hit->resume; i < n;) {
         unsigned b = (unsigned char)s[i];

@@ -91,7 +91,7 @@ static int set_types(struct tokenizer *t, const struct tok_source *s)
         int64_t type = 0;
         if (gguf_int(s->gguf, key, (size_t)id, &type))
             return tok_bad(s, "tokenizer.ggml.token_type holds no integers");
-        t->attr[id] |= (uint8_t)attr_of(type);
+        t->attr[id] |= (uint16_t)attr_of(type);
     }
     return 0;
 }

@@ -36,7 +36,8 @@ static int by_bytes(const void *a, const void *b)
 {
     const struct tok_entry *x = a, *y = b;
     int c = memcmp(x->key, y->key, x->len < y->len ? x->len : y->len);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
+    c = c ? c : (x->len > y->len) - (x->len < y->len);
+    return c ? c : x->id - y->id;
 }
 
 int tok_index_end(struct tok_index *x, const struct tok_source *s)

@@ -87,7 +87,7 @@ static int load_files(struct tokenizer *t, const struct tok_source *s)
                                   : model_type(s->root, s->model);
     const struct kind *kinds = t->pipe ? pipe_kinds : json_kinds;
     return load_as(kinds, N_JSON_KINDS, type, t, s) ||
-                   (t->pipe && pipe_pieces(t, s)) ||
+                   (t->pipe && (pipe_added_index(t, s) || pipe_pieces(t, s))) ||
                    (!json_get(s->root, OWN) && tok_special_json(t, s))
                ? -1
                : 0;

@@ -61,7 +61,7 @@ int tok_vocab_begin(struct tokenizer *t, const struct tok_source *s,
     t->arena = mem_alloc(t->arena_cap);
     t->text = mem_zarray(n + 1, sizeof *t->text);
     t->len = mem_zarray(n + 1, sizeof *t->len);
-    t->attr = mem_zalloc(n + 1);
+    t->attr = mem_zarray(n + 1, sizeof *t->attr);
     if (!t->arena || !t->text || !t->len || !t->attr)
         return err_nomem(s->e);
     return 0;
@@ -180,13 +180,16 @@ int tok_added_json(struct tokenizer *t, const struct tok_source *s)
                            "%s: added token '%.40s' has the id of '%.40s'",
                            s->label, text, t->text[id]);
         }
-        if (!t->text[id] && tok_vocab_set(t, s, id, text, strlen(text)))
+        int beside = !t->text[id];
+        if (beside && tok_vocab_set(t, s, id, text, strlen(text)))
             return -1;
         int control = json_bool(json_get(j, "special"));
-        t->attr[id] = (uint8_t)((control ? TOK_CONTROL : TOK_ADDED) |
-                                bit_if(j, "lstrip", TOK_LSTRIP) |
-                                bit_if(j, "rstrip", TOK_RSTRIP) |
-                                bit_if(j, "single_word", TOK_WHOLE));
+        t->attr[id] = (uint16_t)((control ? TOK_CONTROL : TOK_ADDED) |
+                                 (beside ? TOK_BESIDE : 0) |
+                                 bit_if(j, "lstrip", TOK_LSTRIP) |
+                                 bit_if(j, "rstrip", TOK_RSTRIP) |
+                                 bit_if(j, "single_word", TOK_WHOLE) |
+                                 bit_if(j, "normalized", TOK_NORMAL));
     }
     return 0;
 }

@@ -168,12 +168,13 @@ static int encode_segment(struct tok_encoder *c, size_t from, size_t to)
     return rc;
 }
 
-static int encode_text(struct tok_encoder *c, size_t n, unsigned flags)
+static int encode_text(struct tok_encoder *c, size_t n)
 {
     const struct tokenizer *t = c->t;
     struct tok_hit h = {0};
     size_t from = 0;
-    while (t->added.n > 0 && tok_added_next(t, c->text, n, from, flags, &h)) {
+    while (t->added.n > 0 &&
+           tok_added_next(t, &t->added, c->text, n, from, c->flags, &h)) {
         if (encode_segment(c, from, h.start))
             return -1;
         size_t start = h.start > from ? h.start : from;
@@ -201,6 +202,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
     struct tok_encoder c = {.t = t,
                             .out = out,
                             .max_tokens = max_tokens > 0 ? max_tokens : 0,
+                            .flags = flags,
                             .text = text,
                             .steps = regex_steps(n),
                             .e = e};
@@ -209,7 +211,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
         return err_set(e, ERR_TOO_LARGE, "text of %zu bytes", n);
     if (around && push_all(&c, t->before, t->n_before, 0))
         return -1;
-    if (encode_text(&c, n, flags))
+    if (encode_text(&c, n))
         return -1;
     return around ? push_all(&c, t->after, t->n_after, n) : 0;
 }

@@ -41,6 +41,10 @@ struct tok_index {
 #define TOK_WHOLE 32u  /* only where no word character is beside it */
 #define TOK_BYTE 64u   /* one byte ("<0x0A>") */
 #define TOK_UNKNOWN 128u
+#define TOK_NORMAL 256u /* looked for in the normalised text of a pipeline */
+#define TOK_BESIDE 512u /* an added token that the model does not know */
+/* What the model does not make of plain text. */
+#define TOK_NOT_PLAIN (TOK_CONTROL | TOK_UNUSED | TOK_BESIDE)
 
 #define TOK_MAX_ENDS 32
 #define TOK_MAX_AROUND 8
@@ -61,7 +65,7 @@ struct tokenizer {
     int n;
     const char **text; /* [n], in arena; "" for a hole */
     uint32_t *len;     /* [n] */
-    uint8_t *attr;     /* [n] TOK_* bits */
+    uint16_t *attr;    /* [n] TOK_* bits */
     char *arena;
     size_t arena_used, arena_cap;
     size_t max_len; /* of an entry */
@@ -107,6 +111,7 @@ struct tok_encoder {
     const struct tokenizer *t;
     struct token_list *out;
     int max_tokens;
+    unsigned flags;
     const char *text;    /* the whole */
     uint32_t base;       /* where the segment begins in it */
     const uint32_t *map; /* byte of the segment for each byte of what the kind
@@ -215,7 +220,7 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 
 /* tok_added.c: index the added and control tokens. */
 int tok_added_index(struct tokenizer *t, const struct tok_source *s);
-/* tok_added_next: the first added token in s (with TOK_PARSE_SPECIAL, or
+/* tok_added_next: the first token of x in s (without TOK_PARSE_SPECIAL no
  * control token) that begins at or after hit->resume, with the span that it
  * takes, white space included, but nothing before `from`; 0 when there is none.
  * All begin as 0. The search goes on where the token's own text ends: the
@@ -226,8 +231,9 @@ struct tok_hit {
     size_t space; /* where the last white space that was taken ends: a token
                      inside of it need not look for that again */
 };
-int tok_added_next(const struct tokenizer *t, const char *s, size_t n,
-                   size_t from, unsigned flags, struct tok_hit *hit);
+int tok_added_next(const struct tokenizer *t, const struct tok_index *x,
+                   const char *s, size_t n, size_t from, unsigned flags,
+                   struct tok_hit *hit);
 
 /* tok_special.c: begin, end, mask and unknown token, the tokens around a text
  * and the ends of generation, from tokenizer.json's post_processor and the

@@ -12,7 +12,7 @@ import random
 import sys
 
 import tokenizers
-from tokenizers import Regex, Tokenizer, decoders as D, models as M
+from tokenizers import AddedToken, Regex, Tokenizer, decoders as D, models as M
 from tokenizers import normalizers as N, pre_tokenizers as P, trainers as T
 
 VERSION = "0.23.3"
@@ -27,7 +27,8 @@ BITS = ["hello", "world", "the", "low", "lower", "lowest", "new", " ", " ", " ",
         "\u2009", "\u3000", "UPPER", "MiXed", "\u0130st", "\u1e9e\u00df",
         "\u0661\u0662", "\u216b", "_", "x_y", "\u2581", "\u2581low", "##er",
         "e\u0323\u0301", "\u0085", "\u2028", "\x07", "\u00ad", "$5", "a+b",
-        "\u20ac", "\u201cq\u201d", "#", "@", "\u24b6", "\ufeff", "xx", "\u0e33"]
+        "\u20ac", "\u201cq\u201d", "#", "@", "\u24b6", "\ufeff", "xx", "\u0e33",
+        "a\u1ac0", "\u1cf2"]
 
 
 def text(r, n=8):
@@ -121,7 +122,17 @@ def model(r):
         vocab_size=80, special_tokens=special, show_progress=False)
 
 
-def pipeline(r):
+ADDED = ["Low", "the", "UPPER", "Caf\u00e9", "new w", "\u2460", "don't", "xy",
+         "\uff21", "lowest", "123", "\u0130st"]
+
+
+def added(r):
+    return [AddedToken(c, normalized=r.random() < .8, lstrip=r.random() < .3,
+                       rstrip=r.random() < .3, single_word=r.random() < .3)
+            for c in r.sample(ADDED, 5)]
+
+
+def pipeline(r, adds):
     while True:
         t, trainer = model(r)
         norm = sequence(r, normalizer, N.Sequence, 3)
@@ -137,8 +148,11 @@ def pipeline(r):
             t.train_from_iterator([text(r, 12) for _ in range(300)], trainer)
         except BaseException:  # panics are no Exception
             continue  # the trainer found nothing to train on
+        if adds:
+            t.add_tokens(added(r))
         j = json.loads(t.to_str())
-        j["added_tokens"] = j["added_tokens"][:2]  # without the bytes
+        j["added_tokens"] = [a for a in j["added_tokens"]  # without the bytes
+                             if not a["content"].startswith("<0x")]
         return json.dumps(j, separators=(",", ":"))
 
 
@@ -160,8 +174,8 @@ def main():
             len(sys.argv) - 1:])[:4]
     r = random.Random(int(seed))
     rows = []
-    while len(rows) < int(n):
-        t = pipeline(r)
+    while len(rows) < int(n) * 5 // 4:
+        t = pipeline(r, len(rows) >= int(n))  # the last have added tokens
         rows.append({"tokenizer": t, "cases": list(
             cases(r, Tokenizer.from_str(t), int(n_texts)))})
     with open(out, "w", encoding="utf-8") as f:

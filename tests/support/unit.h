@@ -22,4 +22,17 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define UNIT_SANITIZED 1
+#else
+#define UNIT_SANITIZED 0
+#endif
+
+/* unit_is_slow: under a sanitizer or an emulator (tests/run.sh), where what
+ * shows that time is linear can do with less. */
+static inline int unit_is_slow(void)
+{
+    return UNIT_SANITIZED || getenv("TEST_RUNNER") != NULL;
+}
+
 #endif

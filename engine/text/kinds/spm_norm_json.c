@@ -216,6 +216,14 @@ static int read_pre(struct spm_norm *m, const struct tok_source *s,
 
 /* ----------------------------------------------------------------- decoder */
 
+static int is_marks_to_spaces(const struct json *j)
+{
+    const char *what = json_string(json_get(json_get(j, "pattern"), "String"));
+    const char *with = json_string(json_get(j, "content"));
+    return what && with && strcmp(what, SPM_MARK_UTF8) == 0 &&
+           strcmp(with, " ") == 0;
+}
+
 /* A decoder of several parts takes the prefix away if it has a Strip. */
 static int read_decoder(struct spm_norm *m, const struct tok_source *s,
                         const struct json *j)
@@ -233,6 +241,8 @@ static int read_decoder(struct spm_norm *m, const struct tok_source *s,
             m->strips = 1;
         if (strcmp(type_of(j), "Metaspace") == 0 && m->prefix != SPM_NEVER)
             m->strips = 1;
+        if (strcmp(type_of(j), "Replace") == 0 && !is_marks_to_spaces(j))
+            return tok_refuse(s, "decoder", "Replace");
     }
     return 0;
 }

@@ -117,7 +117,7 @@ int spm_scores(const struct tokenizer *t, const struct tok_source *s,
 
 int spm_plain(const struct tokenizer *t, int32_t id)
 {
-    return !(t->attr[id] & (TOK_CONTROL | TOK_UNUSED | TOK_BYTE));
+    return !(t->attr[id] & (TOK_NOT_PLAIN | TOK_BYTE));
 }
 
 /* ---------------------------------------------------------------- encoding */

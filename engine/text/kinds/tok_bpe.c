@@ -14,52 +14,14 @@
 #include "engine/base/utf8.h"
 #include "engine/text/unicode/unicode.h"
 
-/* GPT-2's alphabet: bytes that print stand for themselves, the others for
- * U+0100 and on, in order. */
-static int is_plain_byte(unsigned b)
-{
-    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-}
-
-static void make_alphabet(struct byte_alphabet *a)
-{
-    unsigned n = 0;
-    for (unsigned b = 0; b < 256; b++) {
-        if (is_plain_byte(b)) {
-            a->char_of[b] = (uint16_t)b;
-        } else {
-            a->byte_of[n] = (uint8_t)b;
-            a->char_of[b] = (uint16_t)(256 + n++);
-        }
-    }
-}
-
-/* The byte that cp stands for, or -1. */
-static int byte_of(const struct byte_alphabet *a, uint32_t cp)
-{
-    if (cp >= 256 && cp < 256 + sizeof(a->byte_of))
-        return a->byte_of[cp - 256];
-    return cp < 256 && is_plain_byte(cp) ? (int)cp : -1;
-}
-
-/* What an entry stands for: its bytes when all of it is in the alphabet, else
- * itself. Added tokens are written as they are. */
+/* What an entry stands for; added tokens are written as they are. */
 static size_t piece_of(const struct tokenizer *t, int32_t id, char *out)
 {
     const struct bpe *self = t->self;
-    size_t n = 0, len = t->len[id];
-    int literal = t->attr[id] & (TOK_CONTROL | TOK_ADDED);
-    for (size_t i = 0; i < len && !literal;) {
-        uint32_t cp = 0;
-        int used = utf8_next(t->text[id] + i, len - i, &cp);
-        int b = used ? byte_of(&self->alphabet, cp) : -1;
-        literal = b < 0;
-        out[n++] = (char)b;
-        i += (size_t)(used ? used : 1);
-    }
-    if (literal)
-        memcpy(out, t->text[id], len);
-    return literal ? len : n;
+    if (!(t->attr[id] & (TOK_CONTROL | TOK_ADDED)))
+        return alphabet_read(&self->alphabet, t->text[id], t->len[id], out);
+    memcpy(out, t->text[id], t->len[id]);
+    return t->len[id];
 }
 
 static int find_bytes(struct bpe *b, const struct tokenizer *t)
@@ -111,7 +73,7 @@ static int32_t whole_word(const struct tokenizer *t, const char *s, size_t n,
         len += (size_t)utf8_put(cp, scratch + len);
     }
     int32_t id = tokenizer_lookup(t, scratch, len);
-    return id >= 0 && (t->attr[id] & TOK_CONTROL) ? -1 : id;
+    return id >= 0 && (t->attr[id] & TOK_NOT_PLAIN) ? -1 : id;
 }
 
 /* One call of encode: what it works with. */
@@ -239,7 +201,7 @@ int tok_bpe_load(struct tokenizer *t, const struct tok_source *s)
     t->self = b;
     t->ops = &ops;
     b->missing = -1;
-    make_alphabet(&b->alphabet);
+    alphabet_init(&b->alphabet);
     int rc = s->gguf   ? bpe_read_gguf(b, t, s)
              : s->root ? bpe_read_json(b, t, s)
                        : bpe_read_files(b, t, s);

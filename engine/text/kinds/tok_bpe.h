@@ -5,6 +5,7 @@
 #ifndef SEQD_TOK_BPE_H
 #define SEQD_TOK_BPE_H
 
+#include "engine/text/kinds/alphabet.h"
 #include "engine/text/pretok/pretok.h"
 #include "engine/text/tokenizer_impl.h"
 
@@ -49,15 +50,9 @@ int bpe_reserve(struct bpe_work *w, size_t n, struct err *e);
  * by the caller (id -1: never merged). */
 void bpe_run(const struct bpe_merges *m, struct bpe_work *w, int32_t first);
 
-/* GPT-2's alphabet: how vocabularies write bytes. */
-struct byte_alphabet {
-    uint16_t char_of[256];
-    uint8_t byte_of[68]; /* of U+0100 and on */
-};
-
 /* The private part of byte-level BPE. */
 struct bpe {
-    struct byte_alphabet alphabet;
+    struct alphabet alphabet;
     struct pretok pre;
     struct bpe_merges merges;
     int32_t byte_id[256]; /* -1: the vocabulary lacks it */

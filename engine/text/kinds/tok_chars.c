@@ -90,6 +90,12 @@ static void add_other(struct coder *k, const char *text, size_t n, size_t from,
     k->unk_to = to;
 }
 
+static int32_t plain(const struct tokenizer *t, const char *s, size_t n)
+{
+    int32_t id = tokenizer_lookup(t, s, n);
+    return id >= 0 && (t->attr[id] & TOK_NOT_PLAIN) ? -1 : id;
+}
+
 /* The symbols of the word s[from, to). */
 static void lay_out(struct coder *k, size_t from, size_t to)
 {
@@ -110,9 +116,7 @@ static void lay_out(struct coder *k, size_t from, size_t to)
             memcpy(text + n, m->suffix, m->n_suffix);
             n += m->n_suffix;
         }
-        int32_t id = tokenizer_lookup(k->c->t, text, n);
-        if (id >= 0 && k->c->t->attr[id] & TOK_CONTROL)
-            id = -1;
+        int32_t id = plain(k->c->t, text, n);
         if (id >= 0) {
             flush(k);
             add(k, id, i, i + len);
@@ -124,12 +128,6 @@ static void lay_out(struct coder *k, size_t from, size_t to)
     flush(k);
     if (k->n > 0)
         k->w.node[k->n - 1].next = -1;
-}
-
-static int32_t plain(const struct tokenizer *t, const char *s, size_t n)
-{
-    int32_t id = tokenizer_lookup(t, s, n);
-    return id >= 0 && (t->attr[id] & TOK_CONTROL) ? -1 : id;
 }
 
 static int word(struct coder *k, size_t from, size_t to)

@@ -328,5 +328,9 @@ int tok_spm_load(struct tokenizer *t, const struct tok_source *s)
     t->ops = &ops;
     if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
         return -1;
-    return spm_load(t, s);
+    if (spm_load(t, s))
+        return -1;
+    return !s->gguf && t->unk < 0 && !m->base.bytes.all
+               ? tok_refuse(s, "model", "BPE without unk_token")
+               : 0;
 }

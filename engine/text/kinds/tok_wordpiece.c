@@ -47,7 +47,7 @@ static void add_piece(struct wordpiece *w, const struct tokenizer *t, int id)
 {
     int marked = has_mark(w, t->text[id], t->len[id]);
     struct tok_index *l = marked == w->mark_starts ? &w->start : &w->more;
-    if (t->len[id] == 0 || (t->attr[id] & TOK_CONTROL))
+    if (t->len[id] == 0 || (t->attr[id] & TOK_NOT_PLAIN))
         return;
     tok_index_add(l, t, id, marked ? (uint32_t)w->n_mark : 0);
     if (t->pipe && l == &w->more) /* what a word may begin with, mark and all */

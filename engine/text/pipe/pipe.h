@@ -17,6 +17,7 @@
 #ifndef SEQD_PIPE_H
 #define SEQD_PIPE_H
 
+#include "engine/text/kinds/alphabet.h"
 #include "engine/text/kinds/spm_norm.h"
 #include "engine/text/kinds/wordnorm.h"
 #include "engine/text/pretok/pretok.h"
@@ -89,7 +90,10 @@ struct pipe {
     int n_dec;
     int joins; /* no decoder: a space between tokens */
     struct spm_norm chars;
-    uint16_t char_of[256]; /* GPT-2's alphabet */
+    struct alphabet alphabet;
+    struct tok_index added;  /* TOK_NORMAL ones, as the normalizers make them */
+    struct tok_entry *by_id; /* [added.n] the same, by their ids */
+    char *added_text;
 };
 
 /* pipe_open: the normalizer, pre_tokenizer and decoder of s->root. ERR_FORMAT,
@@ -101,6 +105,12 @@ int pipe_read_decoder(struct pipe *p, const struct tok_source *s);
 /* pipe_string: a string of obj into out [PIPE_MAX_TEXT + 1] and its length. */
 int pipe_string(const struct tok_source *s, const struct json *obj,
                 const char *key, char *out, size_t *n);
+
+/* pipe_added_index: the added tokens that are looked for behind the
+ * normalizers, once t has its vocabulary. ERR_UNSUPPORTED, ERR_NOMEM. */
+int pipe_added_index(struct tokenizer *t, const struct tok_source *s);
+/* pipe_added_text: such a token as it is there, NULL for others. */
+const struct tok_entry *pipe_added_text(const struct pipe *p, int32_t id);
 
 /* pipe_encode: ops->pieces on the pieces of the segment s [n]. */
 int pipe_encode(struct tok_encoder *c, const char *s, size_t n);
@@ -117,11 +127,17 @@ struct pipe_work {
     const struct pipe *pipe;
     struct pipe_text in, out;
     struct regex_work regex;
-    char *shown; /* in.p with stand-ins for PCRE2 */
-    int begins;  /* the segment begins the input */
+    const char *shown; /* in.p as PCRE2 sees it (pre_show) */
+    char *stand_ins;
+    int begins; /* the segment begins the input */
     int64_t *steps;
     struct err *e;
 };
+
+/* pipe_begin: w->in is the text s [n]; pipe_steps: steps [from, to) on it. */
+int pipe_begin(struct pipe_work *w, const char *s, size_t n);
+int pipe_steps(struct pipe_work *w, int from, int to);
+void pipe_work_fini(struct pipe_work *w);
 
 /* pipe_put: n bytes, all of one character or more with one origin; the first
  * of them has cut. ERR_TOO_LARGE beyond max, ERR_NOMEM. */

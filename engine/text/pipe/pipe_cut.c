@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/base/utf8.h"
 #include "engine/text/pipe/pipe.h"
 
 /* --------------------------------------------------------------- searching */
@@ -14,41 +13,27 @@ int pipe_show(struct pipe_work *w, const struct pipe_step *st)
 {
     if (!st->regex)
         return 0;
-    mem_free(w->shown);
-    w->shown = mem_alloc(w->in.n + 1);
-    if (!w->shown)
-        return err_nomem(w->e);
-    memcpy(w->shown, w->in.p, w->in.n);
-    for (size_t i = 0; i < w->in.n;) {
-        uint32_t cp;
-        size_t len = pipe_char(w->in.p, w->in.n, i, &cp);
-        if (len > 2)
-            utf8_put(uni_stand_in(cp), w->shown + i);
-        i += len;
-    }
-    return regex_work_begin(&w->regex, w->steps, w->e);
+    mem_free(w->stand_ins);
+    w->stand_ins = NULL;
+    w->shown = w->in.p;
+    return pre_show(&w->shown, w->in.n, &w->stand_ins, w->in.n, w->e) ||
+                   regex_work_begin(&w->regex, w->steps, w->e)
+               ? -1
+               : 0;
 }
 
 static int by_regex(struct pipe_work *w, const struct pipe_step *st,
                     size_t start, size_t stop, pipe_part_fn *fn, void *arg)
 {
     const char *s = w->shown + start;
-    size_t n = stop - start, from = 0, end = 0, at[2];
-    int any = 0, rc;
-    while ((rc = regex_find(st->regex, &w->regex, s, n, from, at, w->e)) > 0) {
-        if (at[0] == at[1] && any && at[1] == end) {
-            uint32_t cp;
-            int len = utf8_next(s + from, n - from, &cp);
-            if (len == 0)
-                break;
-            from += (size_t)len;
-            continue;
-        }
-        if ((at[0] > end && fn(arg, start + end, start + at[0], 0)) ||
-            fn(arg, start + at[0], start + at[1], 1))
+    struct regex_match m = {{0, 0}, 0};
+    size_t n = stop - start, end = 0;
+    int rc;
+    while ((rc = regex_next(st->regex, &w->regex, s, n, &m, w->e)) > 0) {
+        if ((m.at[0] > end && fn(arg, start + end, start + m.at[0], 0)) ||
+            fn(arg, start + m.at[0], start + m.at[1], 1))
             return -1;
-        any = 1;
-        from = end = at[1];
+        end = m.at[1];
     }
     if (rc < 0)
         return -1;
@@ -100,17 +85,6 @@ static int by_class(struct pipe_work *w, const struct pipe_step *st, size_t i,
     return end < stop ? fn(arg, end, stop, 0) : 0;
 }
 
-/* A word character as the reference's expressions have it. */
-static int is_word(uint32_t cp)
-{
-    uint32_t m = uni_mask(cp);
-    if (m & (UNI_LETTER | UNI_MARK | UNI_BIT(ND) | UNI_BIT(NL) | UNI_BIT(PC)))
-        return 1;
-    return cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) ||
-           (cp >= 0x1f130 && cp <= 0x1f149) ||
-           (cp >= 0x1f150 && cp <= 0x1f169) || (cp >= 0x1f170 && cp <= 0x1f189);
-}
-
 /* Runs of one kind; white space is no match. */
 static int by_words(struct pipe_work *w, size_t i, size_t stop,
                     pipe_part_fn *fn, void *arg)
@@ -120,7 +94,7 @@ static int by_words(struct pipe_work *w, size_t i, size_t stop,
     while (i < stop) {
         uint32_t cp;
         size_t len = pipe_char(w->in.p, stop, i, &cp);
-        int now = is_word(cp) ? 1 : is_of(cp, PIPE_SPACE) ? 0 : 2;
+        int now = uni_is_word(cp) ? 1 : is_of(cp, PIPE_SPACE) ? 0 : 2;
         if (now != kind && i > from && fn(arg, from, i, kind > 0))
             return -1;
         from = now != kind ? i : from;

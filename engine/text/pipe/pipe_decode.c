@@ -9,7 +9,8 @@
 #include "engine/base/utf8.h"
 #include "engine/text/pipe/pipe.h"
 
-#define MAX_GROWTH 32 /* of a token */
+#define MAX_GROWTH 8                   /* of a token */
+#define MAX_PIECES ((size_t)256 << 20) /* of all; a file has at most 64 MiB */
 
 /* ----------------------------------------------------------------- reading */
 
@@ -208,35 +209,6 @@ static void word_piece(struct buf *b, const struct pipe_decoder *d, int first)
         tidy(b);
 }
 
-/* The byte that a character of GPT-2's alphabet stands for, or -1. */
-static int byte_of(const struct pipe *p, uint32_t cp)
-{
-    for (int k = 0; k < 256; k++)
-        if (p->char_of[k] == cp)
-            return k;
-    return -1;
-}
-
-static void from_alphabet(struct buf *b, const struct pipe *p)
-{
-    size_t n = 0;
-    for (int write = 0; write < 2; write++) {
-        n = 0;
-        for (size_t i = 0; i < b->len;) {
-            uint32_t cp;
-            i += pipe_char(b->p, b->len, i, &cp);
-            int byte = byte_of(p, cp);
-            if (byte < 0)
-                return; /* all of it is text */
-            if (write)
-                b->p[n] = (char)byte;
-            n++;
-        }
-    }
-    b->len = n;
-    b->p[n] = 0;
-}
-
 static int hex(char c)
 {
     return c >= '0' && c <= '9'                 ? c - '0'
@@ -270,7 +242,8 @@ static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
 {
     switch (d->op) {
     case DEC_BYTES:
-        from_alphabet(b, p);
+        b->len = alphabet_read(&p->alphabet, b->p, b->len, b->p);
+        b->p[b->len] = 0;
         break;
     case DEC_MARKS:
         replace(b, d->pattern, d->n_pattern, " ", first && d->arg ? 0 : 1);
@@ -302,9 +275,11 @@ static void decode(const struct tokenizer *t, int32_t id, int first,
                    struct buf *b, int *ends)
 {
     const struct pipe *p = t->pipe;
+    const struct tok_entry *normal = pipe_added_text(p, id);
+    size_t n = normal ? normal->len : t->len[id];
     *ends = 0;
-    b->max = (size_t)t->len[id] * MAX_GROWTH + PIPE_MAX_TEXT;
-    buf_add(b, t->text[id], t->len[id]);
+    b->max = n * MAX_GROWTH + PIPE_MAX_TEXT;
+    buf_add(b, normal ? normal->key : t->text[id], n);
     for (int i = 0; i < p->n_dec && !b->failed; i++)
         apply(p, &p->dec[i], first, b, ends);
 }
@@ -331,22 +306,21 @@ int pipe_pieces(struct tokenizer *t, const struct tok_source *s)
     t->piece_at = mem_array((size_t)t->n + 1, sizeof *t->piece_at);
     if (!t->piece_at)
         return err_nomem(s->e);
-    buf_init(&all, UINT32_MAX);
+    buf_init(&all, MAX_PIECES);
     buf_init(&b, SIZE_MAX / 2);
     buf_add_str(&all, "");
-    for (int id = 0; id < t->n; id++) {
+    for (int id = 0; id < t->n && !failed; id++) {
         t->piece_at[id] = (uint32_t)all.len;
         buf_clear(&b);
         if (t->attr[id] & (TOK_CONTROL | TOK_ADDED))
             buf_add(&all, t->text[id], t->len[id]);
         else
             decode(t, id, 0, &b, &ends);
-        failed |= b.failed;
-        full |= b.full;
         buf_add(&all, b.p ? b.p : "", b.len);
+        failed = b.failed | all.failed;
+        full = b.full | all.full;
     }
     t->piece_at[t->n] = (uint32_t)all.len;
-    failed |= all.failed;
     buf_fini(&b);
     t->pieces = buf_take(&all);
     if (full)

@@ -333,41 +333,20 @@ static int read_all(struct pipe *p, const struct tok_source *s,
     return 0;
 }
 
-static void make_alphabet(struct pipe *p)
-{
-    unsigned n = 0;
-    for (unsigned b = 0; b < 256; b++) {
-        int plain =
-            (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-        p->char_of[b] = (uint16_t)(plain ? b : 256 + n++);
-    }
-}
-
-/* A token that the reference looks for in the normalised text. */
-static int check_added(const struct pipe *p, const struct tok_source *s)
-{
-    for (const struct json *j = json_child(s->added); j && p->n_norm;
-         j = json_next(j))
-        if (json_bool(json_get(j, "normalized")))
-            return tok_refuse(s, "normalized added token",
-                              json_string(json_get(j, "content")));
-    return 0;
-}
-
 int pipe_open(const struct tok_source *s, struct pipe **out)
 {
     struct pipe *p = mem_zalloc(sizeof *p);
     *out = p;
     if (!p)
         return err_nomem(s->e);
-    make_alphabet(p);
+    alphabet_init(&p->alphabet);
     if (read_all(p, s, json_get(s->root, "normalizer"), "normalizers",
                  read_norm))
         return -1;
     p->n_norm = p->n;
     return read_all(p, s, json_get(s->root, "pre_tokenizer"), "pretokenizers",
                     read_pre) ||
-                   check_added(p, s) || pipe_read_decoder(p, s)
+                   pipe_read_decoder(p, s)
                ? -1
                : 0;
 }
@@ -376,7 +355,11 @@ void pipe_close(struct pipe *p)
 {
     for (int i = 0; p && i < p->n; i++)
         regex_close(p->step[i].regex);
-    if (p)
+    if (p) {
         spm_norm_fini(&p->chars);
+        tok_index_fini(&p->added);
+        mem_free(p->by_id);
+        mem_free(p->added_text);
+    }
     mem_free(p);
 }

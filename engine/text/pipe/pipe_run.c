@@ -55,11 +55,10 @@ int pipe_put(struct pipe_text *x, const char *s, size_t n, uint32_t from,
     return 0;
 }
 
-int pipe_copy(struct pipe_work *w, size_t i, size_t j)
+static int copy(struct pipe_text *x, const struct pipe_text *in, size_t i,
+                size_t j, struct err *e)
 {
-    struct pipe_text *x = &w->out;
-    const struct pipe_text *in = &w->in;
-    if (text_room(x, j - i, w->e))
+    if (text_room(x, j - i, e))
         return -1;
     memcpy(x->p + x->n, in->p + i, j - i);
     memcpy(x->from + x->n, in->from + i, (j - i) * sizeof *x->from);
@@ -67,6 +66,11 @@ int pipe_copy(struct pipe_work *w, size_t i, size_t j)
     memcpy(x->cut + x->n, in->cut + i, j - i);
     x->n += j - i;
     return 0;
+}
+
+int pipe_copy(struct pipe_work *w, size_t i, size_t j)
+{
+    return copy(&w->out, &w->in, i, j, w->e);
 }
 
 size_t pipe_char(const char *s, size_t n, size_t i, uint32_t *cp)
@@ -111,15 +115,18 @@ static void turn(struct pipe_work *w)
     w->out.n = 0;
 }
 
-static int run(struct pipe_work *w, const char *s, size_t n)
+int pipe_begin(struct pipe_work *w, const char *s, size_t n)
 {
     size_t max = n < MAX_BYTES / MAX_GROWTH ? n * MAX_GROWTH : MAX_BYTES;
     w->in.max = w->out.max = max + PIPE_MAX_TEXT;
     if (n > MAX_BYTES)
         return err_set(w->e, ERR_TOO_LARGE, "text of %zu bytes", n);
-    if (begin(&w->in, s, n, w->e))
-        return -1;
-    for (int k = 0; k < w->pipe->n && w->in.n > 0; k++) {
+    return begin(&w->in, s, n, w->e);
+}
+
+int pipe_steps(struct pipe_work *w, int from, int to)
+{
+    for (int k = from; k < to && w->in.n > 0; k++) {
         const struct pipe_step *st = &w->pipe->step[k];
         if (st->op >= PIPE_SPLIT) {
             if (pipe_cut(w, st))
@@ -136,21 +143,75 @@ static int run(struct pipe_work *w, const char *s, size_t n)
     return 0;
 }
 
+void pipe_work_fini(struct pipe_work *w)
+{
+    text_fini(&w->in);
+    text_fini(&w->out);
+    regex_work_fini(&w->regex);
+    mem_free(w->stand_ins);
+}
+
+/* Where tokens lie: in x; NULL: in the segment itself. */
+static void set_map(struct tok_encoder *c, const struct pipe_text *x)
+{
+    c->map = x ? x->from : NULL;
+    c->map_end = x ? x->to : NULL;
+}
+
+/* The pre-tokenizers and the model on w->in, which is normalised. */
+static int finish(struct tok_encoder *c, struct pipe_work *w)
+{
+    if (pipe_steps(w, w->pipe->n_norm, w->pipe->n))
+        return -1;
+    set_map(c, &w->in);
+    int rc = w->in.n ? c->t->ops->pieces(c, w->in.p, w->in.n, w->in.cut) : 0;
+    set_map(c, NULL);
+    return rc;
+}
+
+static int finish_part(struct tok_encoder *c, struct pipe_work *w,
+                       const struct pipe_text *all, size_t i, size_t j)
+{
+    w->in.n = 0;
+    if (j <= i)
+        return 0;
+    if (copy(&w->in, all, i, j, w->e))
+        return -1;
+    w->in.cut[0] = w->in.cut[w->in.n] = CUT_PIECE;
+    return finish(c, w);
+}
+
+/* As the frame does it with the other added tokens (tokenizer.c). */
+static int finish_between(struct tok_encoder *c, struct pipe_work *w)
+{
+    struct pipe_text all = w->in;
+    struct tok_hit h = {0};
+    size_t from = 0;
+    int rc = 0;
+    w->in = (struct pipe_text){.max = all.max};
+    all.from[all.n] = all.n > 0 ? all.to[all.n - 1] : 0;
+    while (rc == 0 && tok_added_next(c->t, &w->pipe->added, all.p, all.n, from,
+                                     c->flags, &h)) {
+        size_t start = h.start > from ? h.start : from;
+        rc = finish_part(c, w, &all, from, h.start);
+        set_map(c, &all);
+        from = h.end > from ? h.end : from;
+        rc = rc || tok_push(c, h.id, start, from);
+    }
+    rc = rc || finish_part(c, w, &all, from, all.n);
+    set_map(c, NULL);
+    text_fini(&all);
+    return rc ? -1 : 0;
+}
+
 int pipe_encode(struct tok_encoder *c, const char *s, size_t n)
 {
-    struct pipe_work w = {.pipe = c->t->pipe,
-                          .begins = c->base == 0,
-                          .steps = &c->steps,
-                          .e = c->e};
-    int rc = run(&w, s, n);
-    c->map = w.in.from;
-    c->map_end = w.in.to;
-    if (rc == 0 && w.in.n > 0)
-        rc = c->t->ops->pieces(c, w.in.p, w.in.n, w.in.cut);
-    c->map = c->map_end = NULL;
-    text_fini(&w.in);
-    text_fini(&w.out);
-    regex_work_fini(&w.regex);
-    mem_free(w.shown);
-    return rc;
+    const struct pipe *p = c->t->pipe;
+    struct pipe_work w = {
+        .pipe = p, .begins = c->base == 0, .steps = &c->steps, .e = c->e};
+    int rc = pipe_begin(&w, s, n) || pipe_steps(&w, 0, p->n_norm);
+    if (rc == 0)
+        rc = p->added.n > 0 ? finish_between(c, &w) : finish(c, &w);
+    pipe_work_fini(&w);
+    return rc ? -1 : 0;
 }

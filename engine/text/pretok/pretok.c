@@ -62,9 +62,8 @@ static int reserve(struct pre_work *w, size_t n, struct err *e)
     return 0;
 }
 
-/* The text as PCRE2 has to see it: *s itself or, with stand-ins of the same
- * length, w->text. Most texts need none. */
-static int prepare(struct pre_work *w, const char **s, size_t n, struct err *e)
+/* Most texts need no stand-ins. */
+int pre_show(const char **s, size_t n, char **own, size_t room, struct err *e)
 {
     const char *from = *s;
     for (size_t i = 0; i < n;) {
@@ -78,45 +77,36 @@ static int prepare(struct pre_work *w, const char **s, size_t n, struct err *e)
             as = len == 2 ? cp : uni_stand_in(cp);
         if (len == 0 || as != cp) {
             if (*s == from) {
-                w->text = w->text ? w->text : mem_alloc(w->cap);
-                if (!w->text)
+                *own = *own ? *own : mem_alloc(room);
+                if (!*own)
                     return err_nomem(e);
-                memcpy(w->text, from, n);
-                *s = w->text;
+                memcpy(*own, from, n);
+                *s = *own;
             }
-            utf8_put(as, w->text + i);
+            utf8_put(as, *own + i);
         }
         i += (size_t)(len ? len : 1);
     }
     return 0;
 }
 
-/* One piece of the stage before: s [n], whose marks are cut [n]. A match of
- * nothing is a cut where no match ended. */
+/* One piece of the stage before: s [n], whose marks are cut [n]. */
 static int cut_piece(const struct pre_stage *st, struct pre_work *w,
                      const char *s, size_t n, uint8_t *cut, struct err *e)
 {
     const uint8_t gap =
         st->behavior == PRE_KEPT ? CUT_PIECE | CUT_DROP : CUT_PIECE;
-    size_t from = 0, end = 0, at[2]; /* end: of the match before, if any */
-    int any = 0, rc;
-    while ((rc = regex_find(st->regex, &w->regex, s, n, from, at, e)) > 0) {
-        if (at[0] == at[1] && any && at[1] == end) {
-            uint32_t cp;
-            int len = utf8_next(s + from, n - from, &cp);
-            if (len == 0)
-                break;
-            from += (size_t)len;
-            continue;
-        }
-        if (at[0] > end)
+    struct regex_match m = {{0, 0}, 0};
+    size_t end = 0; /* of the match before, if any */
+    int rc;
+    while ((rc = regex_next(st->regex, &w->regex, s, n, &m, e)) > 0) {
+        if (m.at[0] > end)
             cut[end] |= gap;
-        if (st->behavior != PRE_CONTIGUOUS || at[0] > end || !any)
-            cut[at[0]] |= CUT_PIECE;
-        if (st->behavior == PRE_REMOVED && at[1] > at[0])
-            cut[at[0]] |= CUT_DROP;
-        any = 1;
-        from = end = at[1];
+        if (st->behavior != PRE_CONTIGUOUS || m.at[0] > end)
+            cut[m.at[0]] |= CUT_PIECE;
+        if (st->behavior == PRE_REMOVED && m.at[1] > m.at[0])
+            cut[m.at[0]] |= CUT_DROP;
+        end = m.at[1];
     }
     if (end < n)
         cut[end] |= gap;
@@ -167,7 +157,7 @@ int pretok_run(const struct pretok *p, const char *s, size_t n, int64_t *steps,
                struct pre_work *w, struct err *e)
 {
     const char *text = s;
-    if (reserve(w, n, e) || prepare(w, &text, n, e) ||
+    if (reserve(w, n, e) || pre_show(&text, n, &w->text, w->cap, e) ||
         regex_work_begin(&w->regex, steps, e))
         return -1;
     memset(w->cut, 0, n + 1);

@@ -93,5 +93,8 @@ void pre_work_fini(struct pre_work *w);
  * ERR_INVALID when there are no steps left, ERR_NOMEM. */
 int pretok_run(const struct pretok *p, const char *s, size_t n, int64_t *steps,
                struct pre_work *w, struct err *e);
+/* pre_show: *s [n] as PCRE2 has to see it: itself or, with stand-ins of the
+ * same length, *own [room], which is allocated when it is NULL. ERR_NOMEM. */
+int pre_show(const char **s, size_t n, char **own, size_t room, struct err *e);
 
 #endif

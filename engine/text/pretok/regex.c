@@ -9,6 +9,7 @@
 #include <pcre2.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 
 #if PCRE2_MAJOR < 10 || (PCRE2_MAJOR == 10 && PCRE2_MINOR < 40)
 #error "PCRE2 10.40 at least: Unicode 14, script names"
@@ -143,8 +144,9 @@ int regex_work_begin(struct regex_work *w, int64_t *left, struct err *e)
     return 0;
 }
 
-int regex_find(const struct regex *r, struct regex_work *w, const char *s,
-               size_t n, size_t from, size_t at[2], struct err *e)
+/* The first match that begins at `from` or behind it. */
+static int find(const struct regex *r, struct regex_work *w, const char *s,
+                size_t n, size_t from, size_t at[2], struct err *e)
 {
     const uint32_t how = PCRE2_NO_UTF_CHECK;
     PCRE2_SPTR p = (PCRE2_SPTR)s;
@@ -166,5 +168,25 @@ int regex_find(const struct regex *r, struct regex_work *w, const char *s,
     const size_t *found = pcre2_get_ovector_pointer(w->data);
     at[0] = found[0];
     at[1] = found[1];
+    return 1;
+}
+
+int regex_next(const struct regex *r, struct regex_work *w, const char *s,
+               size_t n, struct regex_match *m, struct err *e)
+{
+    size_t from = m->at[1], at[2] = {0, 0};
+    for (;;) {
+        uint32_t cp;
+        int len, rc = find(r, w, s, n, from, at, e);
+        if (rc <= 0)
+            return rc;
+        if (at[0] != at[1] || !m->any || at[1] != m->at[1])
+            break;
+        len = utf8_next(s + from, n - from, &cp);
+        if (len == 0)
+            return 0;
+        from += (size_t)len;
+    }
+    *m = (struct regex_match){{at[0], at[1]}, 1};
     return 1;
 }

@@ -54,11 +54,16 @@ void regex_work_fini(struct regex_work *w);
  * ERR_NOMEM. */
 int regex_work_begin(struct regex_work *w, int64_t *left, struct err *e);
 
-/* regex_find: the first match in valid UTF-8 s [n] that begins at `from` or
- * behind it, as bytes at[0] to at[1]. 1, 0 without one, or -1:
- * ERR_INVALID when it takes too many steps, ERR_NOMEM. */
-int regex_find(const struct regex *r, struct regex_work *w, const char *s,
-               size_t n, size_t from, size_t at[2], struct err *e);
+/* A match: bytes at[0] to at[1]; none yet when all is 0. */
+struct regex_match {
+    size_t at[2];
+    int any;
+};
+/* regex_next: the next match in valid UTF-8 s [n] behind m, into m; a match of
+ * nothing where m ends is none. 1, 0 without one, or -1: ERR_INVALID when it
+ * takes too many steps, ERR_NOMEM. */
+int regex_next(const struct regex *r, struct regex_work *w, const char *s,
+               size_t n, struct regex_match *m, struct err *e);
 
 /* ------------------------------------------------------- between its files */
 

@@ -66,6 +66,17 @@ uint32_t uni_mask(uint32_t cp)
     return 1u << uni_category(cp);
 }
 
+/* Alphabetic beyond letters and marks: letters in circles and squares. */
+int uni_is_word(uint32_t cp)
+{
+    uint32_t m = uni_mask(cp);
+    if (m & (UNI_LETTER | UNI_MARK | UNI_BIT(ND) | UNI_BIT(NL) | UNI_BIT(PC)))
+        return 1;
+    return cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) ||
+           (cp >= 0x1f130 && cp <= 0x1f149) ||
+           (cp >= 0x1f150 && cp <= 0x1f169) || (cp >= 0x1f170 && cp <= 0x1f189);
+}
+
 uint32_t uni_lower(uint32_t cp)
 {
     if (cp < 0x80)

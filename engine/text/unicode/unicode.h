@@ -1,8 +1,8 @@
 /* unicode: what the tokenizers need of the Unicode character database (16.0,
  * the version that Hugging Face tokenizers 0.23 classifies by): general
- * categories, White_Space, lower case, canonical decomposition and composition
- * (UAX #15). The tables are made by tools/make_unicode.py. All functions are
- * pure; code points above U+10FFFF are unassigned.
+ * categories, White_Space, lower case, the normalisation forms (UAX #15). The
+ * tables are made by tools/make_unicode.py. All functions are pure; code points
+ * above U+10FFFF are unassigned.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_UNICODE_H
@@ -65,6 +65,10 @@ uint32_t uni_mask(uint32_t cp);
 #define UNI_SYMBOL (UNI_BIT(SM) | UNI_BIT(SC) | UNI_BIT(SK) | UNI_BIT(SO))
 #define UNI_SPACE (UNI_BIT(CW) | UNI_BIT(ZS) | UNI_BIT(ZL) | UNI_BIT(ZP))
 #define UNI_CONTROL (UNI_BIT(CC) | UNI_BIT(CW))
+
+/* uni_is_word: \w of the reference's expressions: what is alphabetic, marks,
+ * decimal digits, connectors, joiners; not fractions. */
+int uni_is_word(uint32_t cp);
 
 /* uni_lower: the simple lower case mapping (one code point). The full mapping
  * differs for U+0130 alone: "i" and U+0307. */

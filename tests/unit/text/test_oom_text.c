@@ -127,12 +127,41 @@ static void test_oom_tok_spm(void **state)
     }
 }
 
+/* A pipeline with each of the parts that allocate. */
+static const char piped[] =
+    "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,"
+    "\"<e>\":3},\"merges\":[\"a b\"]},\"normalizer\":{\"type\":\"Sequence\","
+    "\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Replace\",\"pattern\":{"
+    "\"Regex\":\"e+\"},\"content\":\"ee\"}]},"
+    "\"added_tokens\":[{\"id\":3,\"content\":\"<e>\",\"normalized\":true}],"
+    "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+    "{\"type\":\"Whitespace\"},{\"type\":\"Metaspace\",\"replacement\":"
+    "\"\xe2\x96\x81\"}]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{"
+    "\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"A\"},"
+    "{\"type\":\"Fuse\"}]}}";
+
+static void test_oom_pipe(void **state)
+{
+    struct buf text = {.p = (char *)(uintptr_t)piped, .len = strlen(piped)};
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    assert_true(oom_sweep(parse, &text) >= 60);
+    assert_int_equal(tokenizer_parse(piped, strlen(piped), "t", &t, &e), 0);
+    assert_true(oom_sweep(encode_marks, t) >= 20);
+    assert_int_equal(tokenizer_encode(t, "ab<e>", 5, 0, 9, &l, &e), 0);
+    assert_int_equal(l.v[l.n - 1].id, 3); /* as "<ee>" */
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oom_tokenizer),
         cmocka_unit_test(test_oom_tok_bpe),
         cmocka_unit_test(test_oom_tok_spm),
+        cmocka_unit_test(test_oom_pipe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

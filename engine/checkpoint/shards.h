@@ -1,8 +1,8 @@
 /* shards: model.safetensors.index.json or pytorch_model.bin.index.json, which
  * says what shard of a checkpoint holds which tensor (Hugging Face
- * transformers, "sharded checkpoints"). Internal to weights.c. The map must be true: each tensor of a shard is
- * listed for that shard, and each listed one is there.
- * One thread at a time.
+ * transformers, "sharded checkpoints"). Internal to weights.c. The map must be
+ * true: each tensor of a shard is listed for that shard, and each listed one is
+ * there. One thread at a time.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_SHARDS_H

@@ -3,9 +3,9 @@
  * Enforced: one disk, no encryption, each stored entry inside the file behind a
  * local header of the same name, names unique and without NUL, at most 131,072
  * entries, the end record at the end of the file. Sizes may be those of zip64.
- * Checksums are not compared, as torch does not, which can be told to write none
- * (torch.serialization.set_crc32_options).
- * Immutable after zip_file_parse; any thread may read.
+ * Checksums are not compared, as torch does not, which can be told to write
+ * none (torch.serialization.set_crc32_options). Immutable after zip_file_parse;
+ * any thread may read.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_ZIP_FILE_H

@@ -44,15 +44,16 @@ static float *read_tensor(struct rnn_loader *l, const char *prefix,
                 l->o->label);
         return NULL;
     }
-    t = weights_need(l->w, full, d1 ? 2 : 1, d0, d1, e);
+    t = weights_expect(l->w, full, d1 ? 2 : 1, d0, d1, e);
     if (!t)
         return NULL;
     data = mem_floats(elements(t));
-    if (!data) {
+    if (!data)
         err_nomem(e);
+    if (!data || weights_read(l->w, t, data, e)) {
+        mem_aligned_free(data);
         return NULL;
     }
-    tensor_read(t, 0, elements(t), data);
     tally_mark(&l->read, full);
     return data;
 }
@@ -256,11 +257,12 @@ static int load_tensors(struct rnn_loader *l, struct err *e)
         return err_set(e, ERR_FORMAT,
                        "%s: config.json: a tensor prefix is too long",
                        l->o->label);
-    m->embedding = weights_need(l->w, name, 2, m->V, m->E, e);
+    m->embedding = weights_expect(l->w, name, 2, m->V, m->E, e);
     if (!m->embedding)
         return -1;
     tally_mark(&l->read, name);
-    weights_drop_pages(l->w, m->embedding); /* a step touches few rows */
+    if (!l->tied && weights_check(l->w, m->embedding, e))
+        return -1; /* a tied one is read for the output */
     for (int i = 0; i < m->L; i++) {
         for (int d = 0; d < m->D; d++)
             if (load_cell(l, i, d, e))
@@ -364,6 +366,7 @@ static int rnn_load(const struct load_opts *o, struct checkpoint *c,
         rnn_unload(l.m);
         return -1;
     }
+    weights_drop_pages(l.w, NULL); /* a step touches a few rows of one */
     fill_info(&l);
     *self = l.m;
     return 0;

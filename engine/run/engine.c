@@ -87,6 +87,11 @@ int engine_open(const struct engine_options *o,
     resolve(&g->s.o);
     g->archs = archs;
     g->s.budget.limit = g->s.o.state_bytes;
+    g->s.tables = mem_budget_new(o->fold_bytes);
+    if (!g->s.tables) {
+        engine_close(g);
+        return err_nomem(e);
+    }
     if (init_sync(g, e) || kernels_pick(g->s.o.kernels, &g->s.k, e) ||
         pool_open(g->s.o.n_threads, g->s.o.spin_us, &g->s.pool, e)) {
         engine_close(g);
@@ -107,6 +112,7 @@ void engine_close(struct engine *g)
         lane_release(g->lane[i]);
     }
     pool_close(g->s.pool);
+    mem_budget_drop(g->s.tables);
     if (g->sync_ready) {
         pthread_mutex_destroy(&g->s.mu);
         pthread_cond_destroy(&g->s.idle);
@@ -177,8 +183,8 @@ static int open_lane(struct engine *g, const struct model_place *at,
                                 .dir = at->dir,
                                 .archs = g->archs,
                                 .k = g->s.k,
-                                .pool = g->s.pool,
-                                .options = &g->s.o};
+                                .options = &g->s.o,
+                                .tables = g->s.tables};
     struct model *m;
 
     if (find_lane(g, NULL, at->name))
@@ -286,6 +292,14 @@ int engine_load_all(struct engine *g, const struct model_place *list, int n,
             rc = publish_lane(g, l->lane[i], e);
     mem_free(l);
     return rc;
+}
+
+void engine_measure(struct engine *g)
+{
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
+    for (int i = 0; i < n; i++)
+        publish_memory(l[i]->model);
 }
 
 int engine_model(struct engine *g, const char *name, const struct task *task,

@@ -56,6 +56,9 @@ int engine_load_all(struct engine *g, const struct model_place *list, int n,
  * 0 when all ended by themselves, 1 when some were cancelled. */
 int engine_drain(struct engine *g, int timeout_ms);
 int engine_draining(const struct engine *g);
+/* engine_measure: the gauges that nobody sets as they change: the memory of
+ * the models. */
+void engine_measure(struct engine *g);
 int engine_threads(const struct engine *g);
 const struct kernels *engine_kernels(const struct engine *g);
 const struct engine_options *engine_get_options(const struct engine *g);

@@ -247,12 +247,13 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
     fix_close(&f);
 }
 
-static void test_engine_stops_background_work_on_close(void **state)
+static void test_engine_counts_the_tables_of_a_model(void **state)
 {
     struct fix f;
     fix_open(&f, &(struct fake_config){0}, NULL);
+    assert_int_equal(model_memory(f.m),
+                     model_get_info(f.m)->memory_bytes + FAKE_TABLE_BYTES);
     fix_close(&f);
-    assert_int_equal(atomic_load(&fake_stats.warm_stopped), 1);
 }
 
 static void test_engine_loads_a_list_in_its_order(void **state)
@@ -332,7 +333,7 @@ int main(void)
         cmocka_unit_test(test_score_refuses_what_it_cannot_do),
         cmocka_unit_test(test_engine_finds_models_by_name_and_task),
         cmocka_unit_test(test_engine_refuses_bad_names_and_checkpoints),
-        cmocka_unit_test(test_engine_stops_background_work_on_close),
+        cmocka_unit_test(test_engine_counts_the_tables_of_a_model),
         cmocka_unit_test(test_engine_loads_a_list_in_its_order),
         cmocka_unit_test(test_engine_tells_the_first_error_of_a_list),
         cmocka_unit_test(test_engine_resolves_its_options),

@@ -99,23 +99,36 @@ int lifecycle_announce(struct lifecycle *l, struct err *e)
 
 /* ---------------------------------------------------------------- loading */
 
-static int load_one(struct server *sv, const char *spec, struct err *e)
+/* The places of all models of the configuration; their names are cut off in
+ * copies of the specs. */
+static int list_models(const struct string_list *m, struct string_list *names,
+                       struct model_place *list, struct err *e)
 {
-    const char *eq = strchr(spec, '=');
-    char *name = mem_strndup(spec, (size_t)(eq - spec));
-    if (!name)
-        return err_nomem(e);
-    int rc = engine_load(sv->engine, name, eq + 1, e);
-    mem_free(name);
-    return rc;
+    for (int i = 0; i < m->n; i++) {
+        const char *eq = strchr(m->v[i], '=');
+        if (string_list_add(names, m->v[i], (size_t)(eq - m->v[i]), e) < 0)
+            return -1;
+        list[i].dir = eq + 1;
+    }
+    for (int i = 0; i < m->n; i++)
+        list[i].name = names->v[i];
+    return 0;
 }
 
-int lifecycle_load_models(struct server *sv, struct err *e)
+int lifecycle_load_models(struct server *sv, const atomic_int *stop,
+                          struct err *e)
 {
-    for (int i = 0; i < sv->cfg->models.n; i++)
-        if (load_one(sv, sv->cfg->models.v[i], e) < 0)
-            return -1;
-    return 0;
+    const struct string_list *m = &sv->cfg->models;
+    struct string_list names = {0};
+    struct model_place *list = mem_array((size_t)m->n, sizeof *list);
+    int rc = !list                                 ? err_nomem(e)
+             : list_models(m, &names, list, e) < 0 ? -1
+                                                   : 0;
+    if (rc == 0)
+        rc = engine_load_all(sv->engine, list, m->n, stop, e);
+    string_list_fini(&names);
+    mem_free(list);
+    return rc;
 }
 
 /* The digests that /v1/models shows, before anybody waits for them. */
@@ -133,14 +146,11 @@ static void compute_digests(struct lifecycle *l)
 static void *loader_main(void *arg)
 {
     struct lifecycle *l = arg;
-    const struct string_list *m = &l->sv->cfg->models;
     const uint64_t one = 1;
-    int rc = 0;
-    for (int i = 0; i < m->n && rc == 0 && !atomic_load(&l->stop); i++)
-        rc = load_one(l->sv, m->v[i], &l->load_error);
-    if (rc == 0) {
+    if (lifecycle_load_models(l->sv, &l->stop, &l->load_error) == 0) {
         server_phase_raise(l->sv, PHASE_READY);
-        log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld", m->n,
+        log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld",
+                  l->sv->cfg->models.n,
                   (long long)((clock_wall_us() - l->sv->started_us) / 1000));
         compute_digests(l);
     }

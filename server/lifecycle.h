@@ -21,7 +21,8 @@ int lifecycle_announce(struct lifecycle *l, struct err *e);
 int lifecycle_run(struct lifecycle *l, struct err *e);
 void lifecycle_close(struct lifecycle *l); /* NULL is fine */
 
-/* lifecycle_load_models: all of --model, in order. */
-int lifecycle_load_models(struct server *sv, struct err *e);
+/* lifecycle_load_models: all of --model (engine_load_all, with its stop). */
+int lifecycle_load_models(struct server *sv, const atomic_int *stop,
+                          struct err *e);
 
 #endif

@@ -60,7 +60,7 @@ static int check(struct config *c, struct err *e)
     struct server sv = {.cfg = c};
     if (config_models(c, e) < 0 || open_engine(&sv, e) < 0)
         return fail(e, 1);
-    int rc = lifecycle_load_models(&sv, e) < 0 ? fail(e, 1) : 0;
+    int rc = lifecycle_load_models(&sv, NULL, e) < 0 ? fail(e, 1) : 0;
     engine_close(sv.engine);
     if (rc == 0)
         printf("seqd: the configuration is good (%d models)\n", c->models.n);

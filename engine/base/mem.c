@@ -95,7 +95,8 @@ void mem_free(void *p)
     free(p);
 }
 
-void *mem_aligned(size_t bytes)
+/* Large blocks are fresh pages of the system. */
+static void *aligned_room(size_t bytes)
 {
     if (inject() || bytes > PTRDIFF_MAX - HUGE_BYTES)
         return NULL;
@@ -105,7 +106,14 @@ void *mem_aligned(size_t bytes)
         return NULL;
     if (huge)
         madvise(p, bytes, MADV_HUGEPAGE); /* a wish: failure is harmless */
-    memset(p, 0, bytes);
+    return p;
+}
+
+void *mem_aligned(size_t bytes)
+{
+    void *p = aligned_room(bytes);
+    if (p)
+        memset(p, 0, bytes);
     return p;
 }
 
@@ -120,4 +128,59 @@ float *mem_floats(size_t n)
     if (__builtin_mul_overflow(n, sizeof(float), &total))
         return NULL;
     return mem_aligned(total);
+}
+
+float *mem_room(size_t n)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, sizeof(float), &total))
+        return NULL;
+    return aligned_room(total);
+}
+
+int mem_reserve(_Atomic size_t *used, size_t limit, size_t bytes)
+{
+    size_t now = atomic_load_explicit(used, memory_order_relaxed);
+    do {
+        if (bytes > limit || now > limit - bytes)
+            return -1;
+    } while (!atomic_compare_exchange_weak(used, &now, now + bytes));
+    return 0;
+}
+
+void mem_unreserve(_Atomic size_t *used, size_t bytes)
+{
+    atomic_fetch_sub(used, bytes);
+}
+
+struct mem_budget *mem_budget_new(size_t limit)
+{
+    struct mem_budget *b = mem_zalloc(sizeof *b);
+    if (!b)
+        return NULL;
+    atomic_store(&b->refs, 1);
+    b->limit = limit;
+    return b;
+}
+
+void mem_budget_keep(struct mem_budget *b)
+{
+    if (b)
+        atomic_fetch_add(&b->refs, 1);
+}
+
+void mem_budget_drop(struct mem_budget *b)
+{
+    if (b && atomic_fetch_sub(&b->refs, 1) == 1)
+        mem_free(b);
+}
+
+int mem_budget_take(struct mem_budget *b, size_t bytes)
+{
+    return mem_reserve(&b->used, b->limit, bytes);
+}
+
+void mem_budget_give(struct mem_budget *b, size_t bytes)
+{
+    mem_unreserve(&b->used, bytes);
 }

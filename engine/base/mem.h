@@ -7,6 +7,7 @@
 #ifndef SEQD_MEM_H
 #define SEQD_MEM_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #define MEM_ALIGN 64 /* a cache line, and the widest vector */
@@ -28,6 +29,29 @@ void mem_aligned_free(void *p);
 
 /* mem_floats: n floats from mem_aligned (zeroed). */
 float *mem_floats(size_t n);
+
+/* mem_room: n floats like those of mem_floats, of undefined content. Nothing of
+ * a large block is touched: it is there once it is written. */
+float *mem_room(size_t n);
+
+/* mem_reserve: take bytes of a limit that several share: 0, or -1 when it would
+ * be passed; then nothing is taken. Any thread. */
+int mem_reserve(_Atomic size_t *used, size_t limit, size_t bytes);
+void mem_unreserve(_Atomic size_t *used, size_t bytes);
+
+/* Such a limit for those who may outlive each other: the last to drop it frees
+ * it. mem_budget_new: one reference, NULL without memory. mem_budget_take: as
+ * mem_reserve. NULL may be kept and dropped. */
+struct mem_budget {
+    atomic_int refs;
+    _Atomic size_t used;
+    size_t limit;
+};
+struct mem_budget *mem_budget_new(size_t limit);
+void mem_budget_keep(struct mem_budget *b);
+void mem_budget_drop(struct mem_budget *b);
+int mem_budget_take(struct mem_budget *b, size_t bytes);
+void mem_budget_give(struct mem_budget *b, size_t bytes);
 
 /* mem_fail_at: make the n-th allocation from now fail (1 = the next one);
  * 0 switches the injection off. mem_count: allocations since the last call. */

@@ -26,6 +26,7 @@
 
 #define DIGEST_BYTES 72
 #define MIN_BYTES 4 /* of a file: enough to say what is wrong with it */
+#define READ_CHUNK 4096 /* numbers: widened, they are looked at in the cache */
 
 /* The weights of a folder: a file, or the index of files that end so. The first
  * of these that is there is taken. */
@@ -338,13 +339,49 @@ const struct tensor *weights_find(const struct weights *w, const char *name)
     return at < 0 ? NULL : w->by_name[at];
 }
 
-/* A tied matrix is needed twice and large: it is looked through once. */
-static int is_finite(const struct weights *w, const char *name)
+/* What is known of a tensor of w; one that is large and needed twice is looked
+ * through once. */
+static atomic_uchar *known_finite(const struct weights *w,
+                                  const struct tensor *t)
 {
-    int at = find_at(w, name);
-    if (!atomic_load(&w->finite[at]) && tensor_finite(w->by_name[at]))
-        atomic_store(&w->finite[at], 1);
-    return atomic_load(&w->finite[at]);
+    return &w->finite[find_at(w, t->name)];
+}
+
+static int refuse_finite(const struct weights *w, const struct tensor *t,
+                         struct err *e)
+{
+    return err_set(e, ERR_FORMAT,
+                   "%s: tensor '%s' holds a number that is not finite",
+                   w->label, t->name);
+}
+
+int weights_check(const struct weights *w, const struct tensor *t,
+                  struct err *e)
+{
+    atomic_uchar *known = known_finite(w, t);
+    if (!atomic_load(known) && !tensor_finite(t))
+        return refuse_finite(w, t, e);
+    atomic_store(known, 1);
+    return 0;
+}
+
+int weights_read(const struct weights *w, const struct tensor *t, float *dst,
+                 struct err *e)
+{
+    atomic_uchar *known = known_finite(w, t);
+    size_t n =
+        t->bytes / dtype_block_bytes(t->dtype) * (size_t)dtype_block(t->dtype);
+    int look = !atomic_load(known);
+    for (size_t at = 0; at < n; at += READ_CHUNK) {
+        size_t some = n - at < READ_CHUNK ? n - at : READ_CHUNK;
+        const struct tensor piece = {
+            .dtype = DT_F32, .data = dst + at, .bytes = some * sizeof *dst};
+        tensor_read(t, at, some, dst + at);
+        if (look && !tensor_finite(&piece))
+            return refuse_finite(w, t, e);
+    }
+    atomic_store(known, 1);
+    return 0;
 }
 
 uint64_t weights_parameters(const struct weights *w)
@@ -458,9 +495,9 @@ static const char *shape_text(int n_dims, const int64_t *dim, char *out,
     return out;
 }
 
-const struct tensor *weights_need(const struct weights *w, const char *name,
-                                  int n_dims, int64_t d0, int64_t d1,
-                                  struct err *e)
+const struct tensor *weights_expect(const struct weights *w, const char *name,
+                                    int n_dims, int64_t d0, int64_t d1,
+                                    struct err *e)
 {
     const struct tensor *t = weights_find(w, name);
     const int64_t want[2] = {d0, d1};
@@ -484,11 +521,13 @@ const struct tensor *weights_need(const struct weights *w, const char *name,
                 w->label, name, dtype_name(t->dtype));
         return NULL;
     }
-    if (!is_finite(w, name)) {
-        err_set(e, ERR_FORMAT,
-                "%s: tensor '%s' holds a number that is not finite", w->label,
-                name);
-        return NULL;
-    }
     return t;
+}
+
+const struct tensor *weights_need(const struct weights *w, const char *name,
+                                  int n_dims, int64_t d0, int64_t d1,
+                                  struct err *e)
+{
+    const struct tensor *t = weights_expect(w, name, n_dims, d0, d1, e);
+    return t && weights_check(w, t, e) == 0 ? t : NULL;
 }

@@ -62,11 +62,24 @@ void weights_drop_pages(const struct weights *w, const struct tensor *t);
  * in the order of their names. Made on first use; thread-safe. */
 const char *weights_digest(const struct weights *w);
 
-/* weights_need: the tensor of this name and exactly this shape (n_dims 1 or 2;
- * d1 is ignored for 1) of a floating or block-quantised dtype, all of whose
- * numbers are finite (a NaN would fail every answer), or ERR_FORMAT: "tensor
- * 'rnn.weight_ih_l0' is [512,65], expected [512,128]". Reads all of it: who
- * keeps it in the file calls weights_drop_pages. */
+/* weights_expect: the tensor of this name and exactly this shape (n_dims 1 or
+ * 2; d1 is ignored for 1) of a floating or block-quantised dtype, or
+ * ERR_FORMAT: "tensor 'rnn.weight_ih_l0' is [512,65], expected [512,128]". Of
+ * its numbers none is read. All have to be finite (a NaN would fail every
+ * answer): who reads all of them by weights_read or packs them (matrix_pack)
+ * has that looked at on the way; others call weights_check or weights_need. */
+const struct tensor *weights_expect(const struct weights *w, const char *name,
+                                    int n_dims, int64_t d0, int64_t d1,
+                                    struct err *e);
+/* weights_check: all numbers of a tensor of w are finite, or ERR_FORMAT. Reads
+ * all of it once: who keeps it in the file calls weights_drop_pages. */
+int weights_check(const struct weights *w, const struct tensor *t,
+                  struct err *e);
+/* weights_read: all numbers of a tensor of w widened to dst (tensor_read), and
+ * weights_check's error. */
+int weights_read(const struct weights *w, const struct tensor *t, float *dst,
+                 struct err *e);
+/* weights_need: weights_expect and weights_check. */
 const struct tensor *weights_need(const struct weights *w, const char *name,
                                   int n_dims, int64_t d0, int64_t d1,
                                   struct err *e);

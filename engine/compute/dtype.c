@@ -33,11 +33,6 @@ float dtype_from_f16(uint16_t h)
     return float_of(sign | bits_of(float_of(one | x) - float_of(one)));
 }
 
-float dtype_from_bf16(uint16_t h)
-{
-    return float_of((uint32_t)h << 16);
-}
-
 uint16_t dtype_to_bf16(float f)
 {
     uint32_t u = bits_of(f);

@@ -57,7 +57,8 @@ void qrows_bind(struct qrows *q, void *mem, int m, int K);
 
 /* matrix_pack: rows row0 .. row0+N-1 of a 2-dimensional tensor [rows, K];
  * `transposed`: the tensor is [K, rows] (plain types only). F64 becomes fp32.
- * ERR_NOMEM, ERR_UNSUPPORTED. The caller has checked the shape. */
+ * ERR_NOMEM, ERR_UNSUPPORTED, ERR_FORMAT (a number of these rows, or a scale,
+ * is not finite: looked at on the way). The caller has checked the shape. */
 struct matrix_rows_of {
     const struct tensor *t;
     int64_t row0;

@@ -381,13 +381,32 @@ static size_t panel_bytes(enum dtype type, int K)
     return blocks * layout_code_bytes(l) + (meta + 63) / 64 * 64;
 }
 
-static void pack_part(const struct matrix_rows_of *from, int at,
-                      struct matrix *out)
+/* Packed numbers, or the file's blocks, that are in the cache by now. */
+static int is_finite(enum dtype type, const void *p, size_t bytes)
+{
+    const struct tensor t = {.dtype = type, .data = p, .bytes = bytes};
+
+    return tensor_finite(&t);
+}
+
+/* The scales of row `row`. */
+static int row_finite(const struct tensor *t, int64_t row, int K)
+{
+    size_t bytes =
+        (size_t)K / (size_t)dtype_block(t->dtype) * dtype_block_bytes(t->dtype);
+
+    return is_finite(t->dtype, (const uint8_t *)t->data + (size_t)row * bytes,
+                     bytes);
+}
+
+static int pack_part(const struct matrix_rows_of *from, int at,
+                     struct matrix *out, struct err *e)
 {
     const struct tensor *t = from->t;
     const size_t es = dtype_bytes(t->dtype);
     const size_t ldt =
         (size_t)(from->transposed ? t->dim[t->n_dims - 1] : from->K) * es;
+    int finite = 1;
 
     for (int n = 0; n < from->N; n++) {
         size_t row = (size_t)from->row0 + (size_t)n;
@@ -404,7 +423,21 @@ static void pack_part(const struct matrix_rows_of *from, int at,
         else
             pack_plain(t->dtype, out->type, p + row * ldt, es, from->K, c,
                        panel);
+        if (!is_plain(t->dtype))
+            finite &= row_finite(t, from->row0 + n, from->K);
+        else if (c == PACK_COLS - 1 || n == from->N - 1)
+            finite &= is_finite(out->type, panel, out->panel);
     }
+    return finite ? 0
+                  : err_set(e, ERR_FORMAT,
+                            "tensor '%.80s' holds a number that is not finite",
+                            t->name);
+}
+
+void matrix_fini(struct matrix *w)
+{
+    mem_aligned_free(w->data);
+    memset(w, 0, sizeof *w);
 }
 
 int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
@@ -441,8 +474,12 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
         memset(out, 0, sizeof *out);
         return err_nomem(e);
     }
-    for (int i = 0; i < n_from; i++)
-        pack_part(&from[i], at[i], out);
+    for (int i = 0; i < n_from; i++) {
+        if (pack_part(&from[i], at[i], out, e)) {
+            matrix_fini(out);
+            return -1;
+        }
+    }
     return 0;
 }
 
@@ -452,10 +489,4 @@ int matrix_pack(const struct matrix_rows_of *from, struct matrix *out,
     int at;
 
     return matrix_pack_all(from, 1, &at, out, e);
-}
-
-void matrix_fini(struct matrix *w)
-{
-    mem_aligned_free(w->data);
-    memset(w, 0, sizeof *w);
 }

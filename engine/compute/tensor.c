@@ -64,14 +64,17 @@ READER(read_i64, int64_t)
 READER(read_i32, int32_t)
 READER(read_u8, uint8_t)
 
-static void read_half(const uint8_t *p, size_t n, int bf16, float *dst)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint16_t v;
-        memcpy(&v, p + 2 * i, sizeof(v));
-        dst[i] = bf16 ? dtype_from_bf16(v) : dtype_from_f16(v);
+#define HALF_READER(name, widen)                                               \
+    static void name(const uint8_t *p, size_t n, float *dst)                   \
+    {                                                                          \
+        for (size_t i = 0; i < n; i++) {                                       \
+            uint16_t v;                                                        \
+            memcpy(&v, p + sizeof(v) * i, sizeof(v));                          \
+            dst[i] = widen(v);                                                 \
+        }                                                                      \
     }
-}
+HALF_READER(read_f16, dtype_from_f16)
+HALF_READER(read_bf16, dtype_from_bf16)
 
 void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst)
 {
@@ -82,8 +85,10 @@ void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst)
     const uint8_t *p = (const uint8_t *)t->data + first * dtype_bytes(t->dtype);
     switch (t->dtype) {
     case DT_F16:
+        read_f16(p, n, dst);
+        break;
     case DT_BF16:
-        read_half(p, n, t->dtype == DT_BF16, dst);
+        read_bf16(p, n, dst);
         break;
     case DT_F64:
         read_f64(p, n, dst);

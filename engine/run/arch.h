@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/compute/kernels.h"
 #include "engine/compute/threadpool.h"
@@ -168,7 +169,7 @@ struct model_info {
     uint64_t token_flops; /* work of one input token without wanted rows, for
                              the choice of threads; 0: 2 x parameters */
     uint64_t row_flops;   /* work of one wanted row (LOGITS: 2 V width) */
-    size_t memory_bytes;  /* packed weights and tables now held */
+    size_t memory_bytes;  /* packed weights held */
     const char *summary; /* "lstm 128-256x1" for logs and /info; static or owned
                             by self */
 };
@@ -176,7 +177,10 @@ struct model_info {
 struct load_opts {
     const char *label; /* the model's name, for messages */
     const struct kernels *k;
-    const struct engine_options *options; /* exact, bf16, fold_bytes ... */
+    const struct engine_options *options; /* exact, bf16 ... */
+    /* Bytes that the process has for tables that models make of their weights
+     * while they serve; NULL: none. What is taken is given back in unload. */
+    struct mem_budget *tables;
     int n_vocab_tokenizer; /* entries of the tokenizer, 0: none */
 };
 
@@ -187,13 +191,10 @@ struct model_arch {
     int (*load)(const struct load_opts *o, struct checkpoint *c,
                 struct model_info *info, void **self, struct err *e);
     void (*unload)(void *self);
-    /* warm: work that may follow after ready, in a background thread (folding
-     * a table). Publishes its result atomically; answers have the same bits
-     * before and after. *stop becomes 1 when the model is being unloaded: poll
-     * it with __atomic_load_n. x has one thread and no scratch. May be NULL.
-     * Adds to info's memory through *memory_bytes. */
-    void (*warm)(void *self, const struct exec *x, const int *stop,
-                 size_t *memory_bytes);
+    /* table_bytes: what is held of load_opts.tables now; any thread. NULL for
+     * architectures without tables. Steps fill them by need, and an answer has
+     * the same bits whether a row was there or not. */
+    size_t (*table_bytes)(const void *self);
     /* scratch_bytes: upper bound for steps up to this size. */
     size_t (*scratch_bytes)(const void *self, const struct step_size *most);
     /* step: 0 even when single items failed (their status says so); -1 when

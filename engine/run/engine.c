@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
+#include "engine/base/thread.h"
 #include "engine/run/job.h"
 #include "engine/run/lane.h"
 #include "engine/run/model.h"
@@ -86,6 +87,11 @@ int engine_open(const struct engine_options *o,
     resolve(&g->s.o);
     g->archs = archs;
     g->s.budget.limit = g->s.o.state_bytes;
+    g->s.tables = mem_budget_new(o->fold_bytes);
+    if (!g->s.tables) {
+        engine_close(g);
+        return err_nomem(e);
+    }
     if (init_sync(g, e) || kernels_pick(g->s.o.kernels, &g->s.k, e) ||
         pool_open(g->s.o.n_threads, g->s.o.spin_us, &g->s.pool, e)) {
         engine_close(g);
@@ -106,6 +112,7 @@ void engine_close(struct engine *g)
         lane_release(g->lane[i]);
     }
     pool_close(g->s.pool);
+    mem_budget_drop(g->s.tables);
     if (g->sync_ready) {
         pthread_mutex_destroy(&g->s.mu);
         pthread_cond_destroy(&g->s.idle);
@@ -162,41 +169,137 @@ static int add_lane(struct engine *g, struct lane *l, struct err *e)
     return rc;
 }
 
-static void publish_metrics(const struct model *m)
+static void publish_memory(const struct model *m)
 {
     metric_set(metrics_series(METRIC_MODEL_MEMORY, m->name, NULL, NULL),
                (double)model_memory(m));
-    metric_set(metrics_series(METRIC_MODEL_LOAD, m->name, NULL, NULL),
-               m->load_seconds);
 }
 
-int engine_load(struct engine *g, const char *name, const char *dir,
-                struct err *e)
+/* A loaded model in a lane that nobody knows of yet. */
+static int open_lane(struct engine *g, const struct model_place *at,
+                     struct lane **out, struct err *e)
 {
-    struct model_open_opts o = {.name = name,
-                                .dir = dir,
+    struct model_open_opts o = {.name = at->name,
+                                .dir = at->dir,
                                 .archs = g->archs,
                                 .k = g->s.k,
-                                .pool = g->s.pool,
-                                .options = &g->s.o};
+                                .options = &g->s.o,
+                                .tables = g->s.tables};
     struct model *m;
-    struct lane *l;
 
-    if (find_lane(g, NULL, name))
-        return err_set(e, ERR_INVALID, "model name '%.64s' is taken", name);
-    if (model_open(&o, &m, e) || lane_open(m, &g->s, &l, e))
-        return -1;
+    if (find_lane(g, NULL, at->name))
+        return err_set(e, ERR_INVALID, "model name '%.64s' is taken", at->name);
+    return model_open(&o, &m, e) || lane_open(m, &g->s, out, e) ? -1 : 0;
+}
+
+static void drop_lane(struct lane *l)
+{
+    lane_stop(l);
+    lane_release(l);
+}
+
+/* Make it known; takes it over. */
+static int publish_lane(struct engine *g, struct lane *l, struct err *e)
+{
+    const struct model *m = l->model;
+
     if (add_lane(g, l, e)) {
-        lane_stop(l);
-        lane_release(l);
+        drop_lane(l);
         return -1;
     }
-    publish_metrics(m);
+    publish_memory(m);
+    metric_set(metrics_series(METRIC_MODEL_LOAD, m->name, NULL, NULL),
+               m->load_seconds);
     log_event(LOG_INFO, "engine", "loaded",
               "model=%s arch=%s parameters=%llu seconds=%.3f", m->name,
               m->arch->name, (unsigned long long)m->info.parameters,
               m->load_seconds);
     return 0;
+}
+
+int engine_load(struct engine *g, const char *name, const char *dir,
+                struct err *e)
+{
+    const struct model_place at = {name, dir};
+    struct lane *l;
+
+    return open_lane(g, &at, &l, e) || publish_lane(g, l, e) ? -1 : 0;
+}
+
+/* A list of models that several threads load, each the next one. */
+struct loading {
+    struct engine *g;
+    const struct model_place *list;
+    int n;
+    const atomic_int *stop;
+    atomic_int next, failed;
+    struct lane *lane[MAX_MODELS];
+    struct err err[MAX_MODELS];
+};
+
+static void *load_some(void *arg)
+{
+    struct loading *l = arg;
+    int i;
+
+    while (!atomic_load(&l->failed) && !(l->stop && atomic_load(l->stop)) &&
+           (i = atomic_fetch_add(&l->next, 1)) < l->n)
+        if (open_lane(l->g, &l->list[i], &l->lane[i], &l->err[i]))
+            atomic_store(&l->failed, 1);
+    return NULL;
+}
+
+/* This thread and as many more as compute; with fewer it only takes longer. */
+static void load_on_threads(struct loading *l)
+{
+    pthread_t thread[MAX_MODELS];
+    int most = pool_threads(l->g->s.pool), n = 0;
+
+    while (n + 1 < most && n + 1 < l->n &&
+           thread_start(&thread[n], load_some, l) == 0)
+        n++;
+    load_some(l);
+    while (n > 0)
+        pthread_join(thread[--n], NULL);
+}
+
+int engine_load_all(struct engine *g, const struct model_place *list, int n,
+                    const atomic_int *stop, struct err *e)
+{
+    struct loading *l;
+    int rc = 0;
+
+    if (n > MAX_MODELS)
+        return err_set(e, ERR_TOO_LARGE, "at most %d models", MAX_MODELS);
+    l = mem_zalloc(sizeof *l);
+    if (!l)
+        return err_nomem(e);
+    l->g = g;
+    l->list = list;
+    l->n = n;
+    l->stop = stop;
+    load_on_threads(l);
+    for (int i = 0; i < n && !rc; i++) {
+        if (l->err[i].code != ERR_NONE) {
+            *e = l->err[i];
+            rc = -1;
+        }
+    }
+    for (int i = 0; i < n; i++)
+        if (rc && l->lane[i])
+            drop_lane(l->lane[i]);
+        else if (l->lane[i])
+            rc = publish_lane(g, l->lane[i], e);
+    mem_free(l);
+    return rc;
+}
+
+void engine_measure(struct engine *g)
+{
+    struct lane *l[MAX_MODELS];
+    int n = snapshot(g, l);
+    for (int i = 0; i < n; i++)
+        publish_memory(l[i]->model);
 }
 
 int engine_model(struct engine *g, const char *name, const struct task *task,

@@ -13,6 +13,7 @@
 #ifndef SEQD_ENGINE_H
 #define SEQD_ENGINE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,12 +41,24 @@ void engine_close(struct engine *g);
  * order of defaults. Names match [A-Za-z0-9._-]{1,64} and are unique. */
 int engine_load(struct engine *g, const char *name, const char *dir,
                 struct err *e);
+/* engine_load_all: the same for a list, several at a time, on as many threads
+ * as compute. They are usable together, in the list's order, once all are read;
+ * of several errors the first in the list is told. *stop (or NULL) turning 1:
+ * no further one is begun, and those that are there are kept. */
+struct model_place {
+    const char *name, *dir;
+};
+int engine_load_all(struct engine *g, const struct model_place *list, int n,
+                    const atomic_int *stop, struct err *e);
 
 /* engine_drain: refuse new jobs with ERR_DRAINING, wait until all running ones
  * ended; after timeout_ms cancel the rest (each still gets its final event).
  * 0 when all ended by themselves, 1 when some were cancelled. */
 int engine_drain(struct engine *g, int timeout_ms);
 int engine_draining(const struct engine *g);
+/* engine_measure: the gauges that nobody sets as they change: the memory of
+ * the models. */
+void engine_measure(struct engine *g);
 int engine_threads(const struct engine *g);
 const struct kernels *engine_kernels(const struct engine *g);
 const struct engine_options *engine_get_options(const struct engine *g);

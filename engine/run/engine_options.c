@@ -31,7 +31,7 @@ const struct option engine_serving_rows[] = {
     {"--max-item-tokens", OPT_INT(max_item_tokens, "8192", 1, 1 << 24),
      "longest item, for models without a context length of their own"},
     {"--fold-mb", OPTION_MIB, AT(fold_bytes), "64", 0, 1 << 16, NULL,
-     "most MiB of precomputed tables a model; 0: none"},
+     "most MiB of rows kept for the input of recurrent nets; 0: none"},
     {"--state-mb", OPTION_MIB, AT(state_bytes), "256", 1, 1 << 20, NULL,
      "most MiB of sequence states"},
     {.kind = OPTION_END},

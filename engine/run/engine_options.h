@@ -25,7 +25,7 @@ struct engine_options {
     int max_item_tokens; /* input limit for models without a context length;
                             0: 8192 */
     size_t state_bytes;  /* budget of sequence states; 0: 256 MiB */
-    size_t fold_bytes;   /* most bytes of folded tables a model; 0: none */
+    size_t fold_bytes;   /* most bytes of folded tables in all; 0: none */
     int exact;           /* fp32 activations over block-quantised weights */
     int bf16;            /* bf16 products over BF16 weights */
     const char *ignore_tensors; /* "fc1.weight,.bias": tensors of checkpoints

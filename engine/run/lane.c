@@ -23,11 +23,6 @@ int lane_open(struct model *m, struct run_shared *s, struct lane **out,
         lane_release(l);
         return -1;
     }
-    if (model_warm_start(m, s->pool, s->k, e)) {
-        lane_stop(l);
-        lane_release(l);
-        return -1;
-    }
     *out = l;
     return 0;
 }
@@ -35,7 +30,6 @@ int lane_open(struct model *m, struct run_shared *s, struct lane **out,
 void lane_stop(struct lane *l)
 {
     runner_stop(l->runner);
-    model_warm_stop(l->model);
 }
 
 void lane_retain(struct lane *l)

@@ -22,10 +22,10 @@ struct lane {
 };
 
 /* lane_open: takes over the caller's reference to m, also on failure; starts
- * the runner and the model's background work. One reference. */
+ * the runner. One reference. */
 int lane_open(struct model *m, struct run_shared *s, struct lane **out,
               struct err *e);
-/* lane_stop: all its jobs get their final event; no thread is left. */
+/* lane_stop: all its jobs get their final event; its thread ends. */
 void lane_stop(struct lane *l);
 void lane_retain(struct lane *l);
 void lane_release(struct lane *l);

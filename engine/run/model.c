@@ -7,8 +7,6 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "engine/base/metrics.h"
-#include "engine/base/thread.h"
 #include "engine/run/subwords.h"
 #include "engine/run/task/task.h"
 
@@ -110,6 +108,7 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
     struct load_opts lo = {.label = m->name,
                            .k = o->k,
                            .options = o->options,
+                           .tables = m->tables,
                            .n_vocab_tokenizer =
                                m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
     if (m->arch->load(&lo, m->checkpoint, &m->info, &m->self, e))
@@ -119,7 +118,6 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
         outputs += m->info.cols[i] > 0;
     if (outputs == 0 || m->info.state.n_ports < 1)
         return err_set(e, ERR_INTERNAL, "%s: no outputs", m->name);
-    atomic_store(&m->memory, m->info.memory_bytes);
     return 0;
 }
 
@@ -179,13 +177,13 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
 
 static void model_free(struct model *m)
 {
-    model_warm_stop(m);
     if (m->self)
         m->arch->unload(m->self);
     mem_free(m->forbid);
     mem_free(m->word_kind);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
+    mem_budget_drop(m->tables);
     mem_free(m);
 }
 
@@ -206,6 +204,8 @@ int model_open(const struct model_open_opts *o, struct model **out,
         return err_nomem(e);
     atomic_store(&m->refs, 1);
     memcpy(m->name, o->name, strlen(o->name));
+    m->tables = o->tables;
+    mem_budget_keep(m->tables);
     if (checkpoint_open(o->dir, m->name, &m->checkpoint, e) ||
         find_arch(m, o->archs, e) || load(m, o, e) ||
         set_limits(m, o->options->max_item_tokens, e)) {
@@ -216,42 +216,6 @@ int model_open(const struct model_open_opts *o, struct model **out,
     m->load_seconds = (double)(clock_now_us() - begin) * 1e-6;
     *out = m;
     return 0;
-}
-
-/* --- background work --- */
-
-static void *warm_main(void *arg)
-{
-    struct model *m = arg;
-    size_t bytes = 0;
-
-    kernels_enter_thread();
-    m->arch->warm(m->self, &m->warm_exec, &m->stop, &bytes);
-    atomic_fetch_add(&m->memory, bytes);
-    metric_set(metrics_series(METRIC_MODEL_MEMORY, m->name, NULL, NULL),
-               (double)model_memory(m));
-    return NULL;
-}
-
-int model_warm_start(struct model *m, struct pool *pool,
-                     const struct kernels *k, struct err *e)
-{
-    if (!m->arch->warm)
-        return 0;
-    m->warm_exec = (struct exec){.k = k, .pool = pool, .n_threads = 1};
-    if (thread_start(&m->warm_thread, warm_main, m))
-        return err_set(e, ERR_NOMEM, "%s: cannot start a thread", m->name);
-    m->warm_started = 1;
-    return 0;
-}
-
-void model_warm_stop(struct model *m)
-{
-    if (m->warm_started) {
-        __atomic_store_n(&m->stop, 1, __ATOMIC_RELEASE);
-        pthread_join(m->warm_thread, NULL);
-        m->warm_started = 0;
-    }
 }
 
 /* --- the handle (engine.h) --- */
@@ -304,7 +268,8 @@ int64_t model_created(const struct model *m)
 
 size_t model_memory(const struct model *m)
 {
-    return atomic_load(&((struct model *)m)->memory);
+    return m->info.memory_bytes +
+           (m->arch->table_bytes ? m->arch->table_bytes(m->self) : 0);
 }
 
 double model_load_seconds(const struct model *m)

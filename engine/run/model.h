@@ -1,7 +1,7 @@
 /* model: a loaded checkpoint behind a reference count: weights, hyper-
  * parameters, tokenizer and the architecture's own data. Immutable after
- * model_open but for the memory count and what warm() publishes atomically, so
- * any thread may read. Lanes and callers hold references; the last one frees
+ * model_open but for the tables that an architecture fills by itself, so any
+ * thread may read. Lanes and callers hold references; the last one frees
  * the model, engine or no engine.
  *
  * A model knows no runner: the engine puts both into a lane (lane.h).
@@ -10,7 +10,6 @@
 #ifndef SEQD_MODEL_H
 #define SEQD_MODEL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
@@ -24,6 +23,7 @@ struct model {
     struct checkpoint *checkpoint;
     struct tokenizer *tokenizer; /* NULL: no port takes tokens */
     struct model_info info;
+    struct mem_budget *tables; /* a reference */
     void *self;
     const char *dtype;
     int64_t created; /* wall clock, seconds */
@@ -34,29 +34,19 @@ struct model {
                         are never drawn, the rest are special ends of text */
     int n_forbid, n_unseen;
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
-    _Atomic size_t memory;
-    pthread_t warm_thread;
-    int warm_started;
-    int stop; /* for warm(): __atomic access */
-    struct exec warm_exec;
 };
 
 struct model_open_opts {
     const char *name, *dir;
     const struct model_arch *const *archs;
     const struct kernels *k;
-    struct pool *pool;
     const struct engine_options *options; /* resolved */
+    struct mem_budget *tables;            /* NULL: none */
 };
 
 /* model_open: one reference. ERR_INVALID (name), ERR_NOT_FOUND, ERR_FORMAT,
  * ERR_UNSUPPORTED (an architecture that is not linked), ERR_IO, ERR_NOMEM. */
 int model_open(const struct model_open_opts *o, struct model **out,
                struct err *e);
-/* model_warm_start: begin the background work, if the architecture has any. */
-int model_warm_start(struct model *m, struct pool *pool,
-                     const struct kernels *k, struct err *e);
-/* model_warm_stop: tell it to stop and wait for it. */
-void model_warm_stop(struct model *m);
 
 #endif

@@ -22,17 +22,12 @@ struct page {
 
 int state_reserve(struct state_budget *b, size_t bytes)
 {
-    size_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
-    do {
-        if (bytes > b->limit || used > b->limit - bytes)
-            return -1;
-    } while (!atomic_compare_exchange_weak(&b->used, &used, used + bytes));
-    return 0;
+    return mem_reserve(&b->used, b->limit, bytes);
 }
 
 void state_unreserve(struct state_budget *b, size_t bytes)
 {
-    atomic_fetch_sub(&b->used, bytes);
+    mem_unreserve(&b->used, bytes);
 }
 
 static struct page *page_of(const struct page_pool *p, const void *data)

@@ -37,9 +37,10 @@ struct run_shared {
     const struct kernels *k;
     struct pool *pool;
     struct state_budget budget;
-    int paged_step_tokens;  /* budget of a step for models with pages: a step
+    struct mem_budget *tables; /* load_opts.tables; a reference */
+    int paged_step_tokens;     /* budget of a step for models with pages: a step
                               of o.step_tokens would take too long */
-    struct runner *runners; /* all that run; under mu */
+    struct runner *runners;    /* all that run; under mu */
     /* Accepted jobs without their final event; drain waits for none. */
     atomic_long open_jobs;
     pthread_mutex_t mu;

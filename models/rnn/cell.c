@@ -75,15 +75,33 @@ static void reorder(const struct cell *w, const float *W,
     }
 }
 
+/* W [G*H, K] without gaps and padding, in block order. */
+static int pack_in_order(const struct cell *w, const float *W, int K,
+                         struct packed *out, struct err *e)
+{
+    int N = w->G * w->Hp, *row = mem_array((size_t)N, sizeof *row), rc;
+
+    if (!row)
+        return err_nomem(e);
+    for (int n = 0; n < N; n++)
+        row[n] = source_row(w, n);
+    rc = pack_new(W, (size_t)K, N, K, row, out, e);
+    mem_free(row);
+    return rc;
+}
+
 static int pack_matrix(const struct cell *w, const float *W,
                        const struct cell_params *p, struct packed *out,
                        struct err *e)
 {
     int K = (p->n_parts - 1) * p->part_stride + p->part;
     int N = w->G * w->Hp;
-    float *tmp = mem_zarray((size_t)N * (size_t)K, sizeof *tmp);
+    float *tmp;
     int rc;
 
+    if (w->H == w->Hp && p->part == p->part_stride)
+        return pack_in_order(w, W, K, out, e);
+    tmp = mem_zarray((size_t)N * (size_t)K, sizeof *tmp);
     if (!tmp)
         return err_nomem(e);
     reorder(w, W, p, K, tmp);

@@ -1,12 +1,12 @@
-/* rnn: loading a stacked recurrent net, its folded table and its state layout.
+/* rnn: loading a stacked recurrent net, and its state layout.
  *
  * All weight matrices are widened and packed once; the embedding is not: a
  * step widens the few rows that it needs from the mapped file (exact, so a
- * folded table made from the same rows gives the same bits). A tied output is
- * a packed copy, since a product needs panels and a look-up needs rows.
+ * folded row made from it gives the same bits). A tied output is a packed
+ * copy, since a product needs panels and a look-up needs rows.
  *
- * load and unload: the loader's thread. warm: a background thread of its own.
- * Afterwards everything but the table is immutable.
+ * load and unload: the loader's thread. Afterwards everything but the folded
+ * rows is immutable.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
@@ -15,8 +15,6 @@
 #include "models/rnn/rnn_load.h"
 
 #include "engine/base/mem.h"
-
-#define FOLD_ROWS 64 /* tokens folded between two looks at *stop */
 
 /* --- tensors --- */
 
@@ -44,15 +42,16 @@ static float *read_tensor(struct rnn_loader *l, const char *prefix,
                 l->o->label);
         return NULL;
     }
-    t = weights_need(l->w, full, d1 ? 2 : 1, d0, d1, e);
+    t = weights_expect(l->w, full, d1 ? 2 : 1, d0, d1, e);
     if (!t)
         return NULL;
-    data = mem_floats(elements(t));
-    if (!data) {
+    data = mem_room(elements(t));
+    if (!data)
         err_nomem(e);
+    if (!data || weights_read(l->w, t, data, e)) {
+        mem_aligned_free(data);
         return NULL;
     }
-    tensor_read(t, 0, elements(t), data);
     tally_mark(&l->read, full);
     return data;
 }
@@ -276,11 +275,12 @@ static int load_tensors(struct rnn_loader *l, struct err *e)
         return err_set(e, ERR_FORMAT,
                        "%s: config.json: a tensor prefix is too long",
                        l->o->label);
-    m->embedding = weights_need(l->w, name, 2, m->V, m->E, e);
+    m->embedding = weights_expect(l->w, name, 2, m->V, m->E, e);
     if (!m->embedding)
         return -1;
     tally_mark(&l->read, name);
-    weights_drop_pages(l->w, m->embedding); /* a step touches few rows */
+    if (!l->tied && weights_check(l->w, m->embedding, e))
+        return -1; /* a tied one is read for the output */
     for (int i = 0; i < m->L; i++) {
         for (int d = 0; d < m->D; d++)
             if (load_cell(l, i, d, e))
@@ -355,9 +355,17 @@ static void rnn_unload(void *self)
     pack_fini(&m->output);
     mem_aligned_free(m->projection_bias);
     mem_aligned_free(m->output_bias);
-    mem_aligned_free(m->table[0]);
-    mem_aligned_free(m->table[1]);
+    if (m->fold)
+        rnn_fold_close(m->fold);
+    mem_free(m->fold);
     mem_free(m);
+}
+
+static int open_fold(struct rnn_loader *l, struct err *e)
+{
+    l->m->fold = mem_zalloc(sizeof *l->m->fold);
+    return l->m->fold ? rnn_fold_open(l->m->fold, l->m, l->o->tables, e)
+                      : err_nomem(e);
 }
 
 /* ERR_FORMAT names the key or the tensor; ERR_NOMEM. */
@@ -376,78 +384,24 @@ static int rnn_load(const struct load_opts *o, struct checkpoint *c,
     l.m = mem_zalloc(sizeof *l.m);
     if (!l.m)
         return err_nomem(e);
-    l.m->fold_bytes = o->options->fold_bytes;
     rc = tally_open(&l.read, l.w, e) || rnn_read_config(&l, e) ||
-         load_tensors(&l, e);
+         load_tensors(&l, e) || open_fold(&l, e);
     tally_close(&l.read);
     if (rc) {
         rnn_unload(l.m);
         return -1;
     }
+    weights_drop_pages(l.w, NULL); /* a step touches a few rows of one */
     fill_info(&l);
     *self = l.m;
     return 0;
 }
 
-/* --- folded table --- */
-
-size_t rnn_fold_bytes(const struct rnn *m)
+static size_t rnn_table_bytes(const void *self)
 {
-    size_t row = (size_t)m->kind->G * (size_t)m->Hp * sizeof(float);
+    const struct rnn *m = self;
 
-    return row * (size_t)m->V * (size_t)m->D; /* < 2^24 * 2^20 * 2 bytes */
-}
-
-/* fold_direction: table[d], FOLD_ROWS tokens at a time. x [FOLD_ROWS][E].
- * 0, or 1 when stopped. */
-static int fold_direction(struct rnn *m, const struct kernels *k, int d,
-                          float *x, const int *stop)
-{
-    const struct cell *w = &m->cell[0][d];
-    size_t width = (size_t)w->G * (size_t)w->Hp, E = (size_t)m->E;
-    const float *rows[FOLD_ROWS];
-
-    for (int v = 0; v < m->V; v += FOLD_ROWS) {
-        int n = m->V - v < FOLD_ROWS ? m->V - v : FOLD_ROWS;
-
-        if (__atomic_load_n(stop, __ATOMIC_ACQUIRE))
-            return 1;
-        tensor_read(m->embedding, (size_t)v * E, (size_t)n * E, x);
-        cell_project(k, w, n, 0, w->Hp, x, E, m->table[d] + (size_t)v * width,
-                     rows);
-    }
-    return 0;
-}
-
-/* The order of additions is that of the unfolded path, by construction: both
- * call cell_project on the same rows. */
-static void rnn_warm(void *self, const struct exec *x, const int *stop,
-                     size_t *memory_bytes)
-{
-    struct rnn *m = self;
-    size_t bytes = rnn_fold_bytes(m);
-    float *rows = NULL;
-    int stopped = 0;
-
-    if (bytes > m->fold_bytes || atomic_load(&m->folded))
-        return;
-    rows = mem_floats(FOLD_ROWS * (size_t)m->E);
-    for (int d = 0; d < m->D && rows; d++) {
-        m->table[d] = mem_floats(bytes / sizeof(float) / (size_t)m->D);
-        if (!m->table[d])
-            stopped = 1; /* no memory: the unfolded path serves */
-    }
-    for (int d = 0; d < m->D && rows && !stopped; d++)
-        stopped = fold_direction(m, x->k, d, rows, stop);
-    if (rows && !stopped) {
-        atomic_store_explicit(&m->folded, 1, memory_order_release);
-        *memory_bytes += bytes;
-    } else {
-        mem_aligned_free(m->table[0]);
-        mem_aligned_free(m->table[1]);
-        m->table[0] = m->table[1] = NULL;
-    }
-    mem_aligned_free(rows);
+    return atomic_load(&m->fold->taken);
 }
 
 /* --- state --- */
@@ -493,7 +447,7 @@ const struct model_arch rnn_arch = {
     .aliases = ALIASES,
     .load = rnn_load,
     .unload = rnn_unload,
-    .warm = rnn_warm,
+    .table_bytes = rnn_table_bytes,
     .scratch_bytes = rnn_scratch_bytes,
     .step = rnn_step,
 };

@@ -1,6 +1,6 @@
 /* rnn: stacked recurrent nets (Elman, LSTM, GRU) as next-token models and
- * classifiers; models/README.md has the checkpoint's layout. rnn.c loads,
- * folds and frees (rnn_config.c: config.json); rnn_step.c is the step.
+ * classifiers; models/README.md has the checkpoint's layout. rnn.c loads
+ * and frees (rnn_config.c: config.json); rnn_step.c is the step.
  *
  * Dimensions: V vocabulary, E embedding, H hidden (Hp: whole unit blocks), L
  * layers, D directions, G gates, R numbers of h (H but for an LSTM with
@@ -14,10 +14,9 @@
 #ifndef SEQD_RNN_H
 #define SEQD_RNN_H
 
-#include <stdatomic.h>
-
 #include "engine/run/arch.h"
 #include "models/rnn/cell.h"
+#include "models/rnn/rnn_fold.h"
 
 #define RNN_MAX_LAYERS 8
 #define RNN_NAME_BYTES 256
@@ -38,11 +37,7 @@ struct rnn {
     float *projection_bias;   /* [P] */
     struct packed output;     /* [n_out, P or D*R] */
     float *output_bias;       /* [n_out], zeros when the checkpoint has none */
-    size_t fold_bytes;        /* most bytes of folded tables */
-    /* Folded input of layer 0, table[d][token] = bias_x + W_ih e(token),
-     * [V][G*Hp] in block order: written by warm() before `folded` is set. */
-    float *table[2];
-    atomic_int folded;
+    struct rnn_fold *fold;    /* what steps add to; the rest is read-only */
     char no_name[RNN_NAME_BYTES]; /* of a label that the file leaves out */
     char summary[64];
 };
@@ -51,9 +46,6 @@ extern const struct model_arch rnn_arch;
 
 /* rnn_shrinks: an LSTM with proj_size. */
 int rnn_shrinks(const struct rnn *m);
-
-/* rnn_fold_bytes: size of all folded tables. */
-size_t rnn_fold_bytes(const struct rnn *m);
 
 /* rnn_step.c */
 size_t rnn_scratch_bytes(const void *self, const struct step_size *most);

@@ -76,6 +76,7 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
     s->len = place(base, &at, items, sizeof(int));
     s->row_of = place(base, &at, 2 * items, sizeof(int));
     s->off = place(base, &at, tokens + RNN_MAX_THREADS, sizeof(int));
+    s->fresh = place(base, &at, tokens, sizeof *s->fresh);
     s->h0 = place(base, &at, L * items * D * Rp, sizeof(float));
     s->c = place(base, &at, m->kind->has_c ? L * items * D * Hp : 0,
                  sizeof(float));
@@ -142,12 +143,13 @@ static double work(const struct rnn_run *s)
 {
     const struct rnn *m = s->m;
     double G = m->kind->G, Hp = m->Hp, Rp = m->Rp, D = m->D;
-    double token = G * Hp * D * (Rp + (s->folded ? 0.0 : m->E));
+    double token = G * Hp * D * Rp, inputs = G * Hp * D * m->E * s->n_missing;
 
     token += (m->L - 1) * G * Hp * D * (Rp + D * Rp);
     if (rnn_shrinks(m))
         token += m->L * Hp * D * Rp;
-    return token * s->n_tokens + (double)m->n_out * m->output.K * s->n_product;
+    return token * s->n_tokens + inputs +
+           (double)m->n_out * m->output.K * s->n_product;
 }
 
 void rnn_share(int total, int unit, int n, int i, int *from, int *to)
@@ -352,6 +354,7 @@ int rnn_plan(struct rnn_run *s, struct err *e)
                        "the batch holds more than the %d tokens and %d rows "
                        "that it states",
                        b->n_tokens, b->n_rows);
+    s->n_missing = rnn_fold_missing(s);
     choose_threads(s, s->x->n_threads < RNN_MAX_THREADS ? s->x->n_threads
                                                         : RNN_MAX_THREADS);
     map_scratch(s, s->x->scratch, (size_t)b->n_item, (size_t)b->n_tokens,
@@ -367,5 +370,6 @@ int rnn_plan(struct rnn_run *s, struct err *e)
     deal_slots(s, s->row_of);
     fill_groups(s);
     list_rows(s);
+    rnn_fold_claim(s);
     return 0;
 }

@@ -3,7 +3,7 @@
  * rnn_plan has checked the batch.
  *
  * The input part of a block of time steps (up to RNN_BLOCK_ROWS rows) is made
- * by one product where no folded table serves, so that few long sequences read
+ * by one product where no folded rows serve, so that few long sequences read
  * the input weights once per block and not once per token.
  *
  * SPDX-License-Identifier: MIT */
@@ -80,7 +80,7 @@ static void gather_pair(const struct lane *l, int r, int t, float *x)
            Rp * sizeof *x);
 }
 
-/* Input rows of steps t0..t1, [rows][*ld]. */
+/* Input rows of steps t0..t1, not of layer 0: [rows][*ld]. */
 static const float *gather(const struct lane *l, int t0, int t1, size_t *ld)
 {
     const struct rnn_run *s = l->s;
@@ -88,46 +88,59 @@ static const float *gather(const struct lane *l, int t0, int t1, size_t *ld)
     const struct group *g = l->g;
     float *x = l->mem->x;
 
-    if (l->layer && m->D == 1) {
+    if (m->D == 1) {
         *ld = (size_t)m->Rp;
         return rnn_states(s, l->layer - 1, 0) +
                (size_t)(g->base + g->off[t0]) * *ld;
     }
     *ld = (size_t)s->x_cols;
-    for (int t = t0; t < t1; t++) {
-        for (int r = 0; r < g->off[t + 1] - g->off[t]; r++, x += *ld) {
-            if (l->layer)
-                gather_pair(l, r, t, x);
-            else
-                tensor_read(m->embedding,
-                            (size_t)token_at(l, r, t) * (size_t)m->E,
-                            (size_t)m->E, x);
-        }
-    }
+    for (int t = t0; t < t1; t++)
+        for (int r = 0; r < g->off[t + 1] - g->off[t]; r++, x += *ld)
+            gather_pair(l, r, t, x);
     return l->mem->x;
 }
 
-/* mem->inputs: the input part of each row of steps t0..t1, from the folded
- * table or by a product. */
-static void make_inputs(const struct lane *l, int t0, int t1)
+/* The input part of each row of steps t0..t1 of layer 0: folded rows where
+ * there are, else a product of those that have none. */
+static void make_first_inputs(const struct lane *l, int t0, int t1)
 {
     const struct rnn_run *s = l->s;
     const struct rnn *m = s->m;
     const struct group *g = l->g;
-    const struct cell *w = &m->cell[l->layer][l->d];
-    size_t width = (size_t)w->G * (size_t)w->Hp, ld;
-    const float *x;
-    int n = 0;
+    size_t width = m->fold->width, E = (size_t)m->E, ld = (size_t)s->x_cols;
+    int n = 0, made = 0;
 
-    if (l->layer == 0 && s->folded) {
-        for (int t = t0; t < t1; t++) {
-            for (int r = 0; r < g->off[t + 1] - g->off[t]; r++)
-                l->mem->inputs[n++] =
-                    m->table[l->d] + (size_t)token_at(l, r, t) * width;
+    for (int t = t0; t < t1; t++) {
+        for (int r = 0; r < g->off[t + 1] - g->off[t]; r++) {
+            int32_t token = token_at(l, r, t);
+            const float *a = rnn_fold_row(m->fold, l->d, token, s->n_fresh);
+
+            if (!a) {
+                tensor_read(m->embedding, (size_t)token * E, E,
+                            l->mem->x + (size_t)made * ld);
+                a = l->mem->a + (size_t)made++ * width;
+            }
+            l->mem->inputs[n++] = a;
         }
+    }
+    if (made)
+        cell_project(s->x->k, &m->cell[0][l->d], made, l->j0, l->j1, l->mem->x,
+                     ld, l->mem->a, l->mem->rows);
+}
+
+/* mem->inputs: the input part of each row of steps t0..t1. */
+static void make_inputs(const struct lane *l, int t0, int t1)
+{
+    const struct rnn_run *s = l->s;
+    const struct cell *w = &s->m->cell[l->layer][l->d];
+    size_t width = (size_t)w->G * (size_t)w->Hp, ld;
+    int n = l->g->off[t1] - l->g->off[t0];
+    const float *x;
+
+    if (!l->layer) {
+        make_first_inputs(l, t0, t1);
         return;
     }
-    n = g->off[t1] - g->off[t0];
     x = gather(l, t0, t1, &ld);
     cell_project(s->x->k, w, n, l->j0, l->j1, x, ld, l->mem->a, l->mem->rows);
     for (int i = 0; i < n; i++)
@@ -315,6 +328,11 @@ static void run_thread(void *arg, int tid, int n)
 {
     struct rnn_run *s = arg;
 
+    if (s->n_fresh) {
+        rnn_fold_fill(s, tid, n);
+        if (n > 1)
+            pool_barrier(s->x->pool);
+    }
     if (s->by_units) {
         for (int i = tid; i < s->n_slots; i += n)
             load_state(s, i);
@@ -337,13 +355,13 @@ int rnn_step(const void *self, const struct exec *x, struct batch *b,
 {
     struct rnn_run s = {.m = self, .x = x, .b = b};
 
-    s.folded = atomic_load_explicit(&s.m->folded, memory_order_acquire);
     if (rnn_plan(&s, e))
         return -1;
     if (s.n == 1)
         run_thread(&s, 0, 1);
     else
         pool_run(x->pool, s.n, run_thread, &s);
+    rnn_fold_publish(&s);
     rnn_head_finish(&s);
     return 0;
 }

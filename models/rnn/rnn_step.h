@@ -54,9 +54,11 @@ struct rnn_run {
     const struct rnn *m;
     const struct exec *x;
     struct batch *b;
-    int n;        /* threads */
-    int by_units; /* see above */
-    int folded;
+    int n;          /* threads */
+    int by_units;   /* see above */
+    int n_missing;  /* tokens without a folded row when the step began */
+    int32_t *fresh; /* [n_fresh] those that get one, at first_fresh and on */
+    int n_fresh, first_fresh;
     int block_rows; /* B = max(RNN_BLOCK_ROWS, items) */
     int x_cols;
     int n_slots; /* items that run */

@@ -18,8 +18,8 @@ static int find_part(struct weights *w, const struct tf_part *p, int K,
 {
     int rows = p->rows ? p->rows : p->N;
 
-    from->t = weights_need(w, p->name, 2, p->transposed ? K : rows,
-                           p->transposed ? rows : K, e);
+    from->t = weights_expect(w, p->name, 2, p->transposed ? K : rows,
+                             p->transposed ? rows : K, e);
     from->row0 = p->row0;
     from->N = p->N;
     from->K = K;
@@ -108,6 +108,22 @@ static int pack_parts(const struct matrix_rows_of *from, int n_part,
     return 0;
 }
 
+/* pack_parts of tensors `file` of w, whose name goes in front of what is said
+ * about numbers that are not finite. */
+static int pack_file(const struct weights *w, const struct tensor *const *file,
+                     const struct matrix_rows_of *from, int n_part,
+                     struct tf_linear *l, struct err *e)
+{
+    struct err own = ERR_INIT;
+
+    if (pack_parts(from, n_part, l, &own) == 0)
+        return 0;
+    for (int i = 0; i < n_part && own.code == ERR_FORMAT; i++)
+        if (weights_check(w, file[i], e))
+            return -1;
+    return err_set_at(e, own.code, own.reason, NULL, "%s", own.msg);
+}
+
 int tf_linear_load(struct weights *w, const struct load_opts *o,
                    const struct tf_part *part, int n_part, int K,
                    struct tf_linear *out, struct err *e)
@@ -131,7 +147,7 @@ int tf_linear_load(struct weights *w, const struct load_opts *o,
         out->N = out->at[i] + part[i].N;
         out->outputs += part[i].N;
     }
-    rc = rc || pack_parts(from, n_part, out, e) ||
+    rc = rc || pack_file(w, file, from, n_part, out, e) ||
          load_bias(w, part, n_part, out, e);
     for (int i = 0; i < n_part; i++) {
         mem_free(room[i]);

@@ -42,6 +42,7 @@ int api_readyz(struct request *r)
 int api_metrics(struct request *r)
 {
     buf_clear(&r->out);
+    engine_measure(r->sv->engine);
     if (metrics_write(&r->out) < 0)
         return err_nomem(&r->err);
     return reply_done(r, 200, "text/plain; version=0.0.4; charset=utf-8");

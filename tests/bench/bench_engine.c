@@ -270,7 +270,6 @@ int main(int argc, char **argv)
         return 1;
     }
     remove_checkpoint(dir);
-    usleep(300000); /* the input table is folded in the background */
     printf("kernels\tthreads\tclients\tengine/s\tstep/s\tratio\n");
     for (int i = 0; i < 3; i++) {
         double a = run_loop(g, m, &l, ids, clients[i], seconds);

@@ -4,10 +4,10 @@
  * cpu_ms and cpu_share are the same by the CPU time used per thread.
  *
  * chunk: tokens of a sequence in one step (the runner cuts at
- * model_info.max_chain, 16). folded: the input projection of the embedding
- * comes from the table. Only ratios within one run count. The machine may have
- * other users, so a figure is the sum of the best times of its single steps,
- * each shorter than a time slice where it is cut into chunks.
+ * model_info.max_chain, 16). folded: the input projections of the tokens have
+ * rows, which the first round makes. Only ratios within one run count. The
+ * machine may have other users, so a figure is the sum of the best times of its
+ * single steps, each shorter than a time slice where it is cut into chunks.
  *
  * usage: bench_step [family [CELL [HIDDEN [LAYERS]]]]
  *
@@ -66,8 +66,6 @@ static int open_bench(struct bench *b, const char *dir, const char *family,
         fprintf(stderr, "bench_step: %s\n", e.msg);
         return -1;
     }
-    if (fold && !rig_fold(&b->g))
-        return -1;
     for (int i = 0; i < MAX_B; i++) {
         if (rig_seq_open(&b->g, &b->seq[i]))
             return -1;

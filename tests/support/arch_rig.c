@@ -11,9 +11,13 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
              const char *kernels, int n_threads, size_t fold_bytes,
              struct err *e)
 {
-    struct load_opts o = {
-        .options = &(struct engine_options){.fold_bytes = fold_bytes}};
-    return rig_open_with(g, arch, dir, kernels, n_threads, &o, e);
+    struct load_opts o = {.options = &(struct engine_options){0},
+                          .tables = mem_budget_new(fold_bytes)};
+    if (!o.tables)
+        return err_nomem(e);
+    int rc = rig_open_with(g, arch, dir, kernels, n_threads, &o, e);
+    mem_budget_drop(o.tables);
+    return rc;
 }
 
 int rig_open_with(struct rig *g, const struct model_arch *arch,
@@ -25,6 +29,9 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
     o.label = "test";
     g->arch = arch;
     g->n_threads = n_threads;
+    g->tables = o.tables;
+    if (g->tables)
+        mem_budget_keep(g->tables);
     if (kernels_pick(kernels, &g->k, e) ||
         checkpoint_open(path, "test", &g->c, e) ||
         (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
@@ -48,16 +55,8 @@ void rig_close(struct rig *g)
     if (g->pool)
         pool_close(g->pool);
     mem_aligned_free(g->scratch);
+    mem_budget_drop(g->tables);
     memset(g, 0, sizeof *g);
-}
-
-size_t rig_fold(struct rig *g)
-{
-    struct exec x = {.k = g->k, .n_threads = 1};
-    size_t bytes = 0;
-    int stop = 0;
-    g->arch->warm(g->self, &x, &stop, &bytes);
-    return bytes;
 }
 
 int rig_seq_open(const struct rig *g, struct rig_seq *s)

@@ -16,6 +16,7 @@ struct rig {
     const struct kernels *k;
     struct pool *pool; /* NULL with one thread */
     int n_threads;
+    struct mem_budget *tables; /* a reference, or NULL */
     void *self;
     void *scratch;
     size_t scratch_bytes;
@@ -41,7 +42,8 @@ struct rig_item {
     enum err_code fail;
 };
 
-/* rig_open: 0, or -1 with the message in e. kernels: a family's name. */
+/* rig_open: 0, or -1 with the message in e. kernels: a family's name.
+ * fold_bytes: the budget of tables. */
 int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
              const char *kernels, int n_threads, size_t fold_bytes,
              struct err *e);
@@ -50,8 +52,6 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
                   const char *path, const char *kernels, int n_threads,
                   const struct load_opts *opts, struct err *e);
 void rig_close(struct rig *g);
-/* rig_fold: run warm() to its end; bytes that it reports. */
-size_t rig_fold(struct rig *g);
 
 int rig_seq_open(const struct rig *g, struct rig_seq *s);
 void rig_seq_close(struct rig_seq *s);

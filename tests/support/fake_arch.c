@@ -174,16 +174,10 @@ static void fake_unload(void *self)
     mem_free(self);
 }
 
-static void fake_warm(void *self, const struct exec *x, const int *stop,
-                      size_t *memory_bytes)
+static size_t fake_tables(const void *self)
 {
     (void)self;
-    if (x->n_threads != 1)
-        atomic_fetch_add(&fake_stats.violations, 1);
-    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
-        usleep(500);
-    atomic_fetch_add(&fake_stats.warm_stopped, 1);
-    *memory_bytes = 1000;
+    return FAKE_TABLE_BYTES;
 }
 
 /* What the engine asked scratch for; steps hold it to that. */
@@ -419,7 +413,7 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
 const struct model_arch fake_arch = {.name = "fake",
                                      .load = fake_load,
                                      .unload = fake_unload,
-                                     .warm = fake_warm,
+                                     .table_bytes = fake_tables,
                                      .scratch_bytes = fake_scratch,
                                      .step = fake_step};
 const struct model_arch *const fake_archs[] = {&fake_arch, NULL};

@@ -27,6 +27,8 @@ enum {
     FAKE_WORD      /* first ordinary word */
 };
 
+#define FAKE_TABLE_BYTES 1000
+
 enum { FAKE_LOGITS = 1, FAKE_CLASS = 2 };
 
 struct fake_config {
@@ -75,7 +77,6 @@ struct fake_stats {
     atomic_int hold;    /* while 1, a step waits at its start for a permit */
     atomic_int permits; /* steps that may pass */
     atomic_int at_hold; /* 1 when a step waits there */
-    atomic_int warm_stopped;
     atomic_long allocs; /* mem_count() over the steps from the third on */
     /* From the end of a step to the start of the next one: */
     _Atomic int64_t ended_us, between_us; /* the sum */

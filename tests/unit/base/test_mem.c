@@ -52,6 +52,38 @@ static void test_mem_aligned_is_aligned_and_zero(void **state)
     }
 }
 
+static void test_mem_room_is_aligned(void **state)
+{
+    float *p = mem_room(1000);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % MEM_ALIGN, 0);
+    p[999] = 1.0f;
+    mem_aligned_free(p);
+    assert_null(mem_room(SIZE_MAX / 2));
+    mem_fail_at(1);
+    assert_null(mem_room(1));
+}
+
+static void test_mem_budget_is_shared_up_to_its_limit(void **state)
+{
+    struct mem_budget *b = mem_budget_new(100);
+    assert_non_null(b);
+    assert_int_equal(mem_budget_take(b, 101), -1);
+    assert_int_equal(mem_budget_take(b, 60), 0);
+    mem_budget_keep(b);
+    assert_int_equal(mem_budget_take(b, 41), -1);
+    assert_int_equal(mem_budget_take(b, SIZE_MAX), -1);
+    assert_int_equal(mem_budget_take(b, 40), 0);
+    mem_budget_drop(b);
+    mem_budget_give(b, 60);
+    assert_int_equal(mem_budget_take(b, 61), -1);
+    assert_int_equal(mem_budget_take(b, 60), 0);
+    mem_budget_drop(b);
+    mem_budget_drop(NULL);
+    mem_fail_at(1);
+    assert_null(mem_budget_new(1));
+}
+
 static void test_mem_fail_at_hits_the_nth_allocation_only(void **state)
 {
     mem_count();
@@ -87,6 +119,8 @@ int main(void)
         cmocka_unit_test(test_mem_array_refuses_overflow),
         cmocka_unit_test(test_mem_grow_keeps_the_old_block_on_failure),
         cmocka_unit_test(test_mem_aligned_is_aligned_and_zero),
+        cmocka_unit_test(test_mem_room_is_aligned),
+        cmocka_unit_test(test_mem_budget_is_shared_up_to_its_limit),
         cmocka_unit_test(test_mem_fail_at_hits_the_nth_allocation_only),
         cmocka_unit_test(test_mem_strdup_copies),
     };

@@ -342,6 +342,30 @@ static void test_what_cannot_be_packed_is_refused(void **state)
     matrix_data_free(&f);
 }
 
+/* Each scale of the last block, or the last number, of a row. */
+static void test_what_is_not_finite_is_refused(void **state)
+{
+    for (int i = 0; i < N_MATRIX_TYPES; i++) {
+        enum dtype type = matrix_types[i];
+        struct matrix_rows_of from = {.N = 19, .K = 512};
+        struct tensor t;
+        uint8_t *last;
+
+        make(type, 40, 512, &t);
+        from.t = &t;
+        from.row0 = 20;
+        last = (uint8_t *)(uintptr_t)t.data + t.bytes / 40 * 39;
+        memset(last - dtype_block_bytes(type), 0xff, dtype_block_bytes(type));
+        refuse(&from, 1, ERR_FORMAT);
+        from.N = 18; /* the row before it */
+        struct matrix w;
+        struct err e = ERR_INIT;
+        assert_int_equal(matrix_pack(&from, &w, &e), 0);
+        matrix_fini(&w);
+        matrix_data_free(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_a_transposed_tensor_is_packed),
         cmocka_unit_test(test_several_tensors_are_packed_below_each_other),
         cmocka_unit_test(test_packed_blocks_are_about_as_large_as_in_the_file),
+        cmocka_unit_test(test_what_is_not_finite_is_refused),
         cmocka_unit_test(test_what_cannot_be_packed_is_refused),
     };
 

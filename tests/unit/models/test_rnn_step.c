@@ -202,7 +202,7 @@ static void test_step_threads_and_batches_keep_the_bits(void **state)
 }
 
 /* Chunks of changing size in changing company, with decoding steps between,
- * and the folded table appearing halfway. */
+ * and folded rows appearing for some of the tokens. */
 static void test_step_chunks_in_company_keep_the_bits(void **state)
 {
     (void)state;
@@ -213,13 +213,11 @@ static void test_step_chunks_in_company_keep_the_bits(void **state)
         open_shape(shapes[s]);
         open_work(&a, 1, 0);
         run_alone(&a, MAX_ITEMS);
-        open_work(&b, 2, (size_t)1 << 26);
+        open_work(&b, 2, (size_t)1 << 16);
         for (int round = 0; left; round++) {
             struct rig_item list[MAX_ITEMS];
             struct err e = ERR_INIT;
             int n = 0, item[MAX_ITEMS];
-            if (round == 2)
-                assert_int_equal(rig_fold(&b.g), rnn_fold_bytes(b.g.self));
             for (int i = 0; i < MAX_ITEMS; i++) {
                 int most = len[i] - at[i];
                 int want = (i + round) % 4 == 0 ? 1 : 1 + (i * round) % 16;
@@ -395,28 +393,6 @@ static void test_step_batch_that_understates_itself_is_refused(void **state)
     rnn_random_remove(dir);
 }
 
-static void test_warm_respects_its_limit_and_stops(void **state)
-{
-    struct exec x = {.n_threads = 1};
-    size_t bytes = 0, need;
-    int stop = 1;
-    (void)state;
-    open_shape(&class_bi);
-    open_work(&a, 1, (size_t)1 << 30);
-    need = rnn_fold_bytes(a.g.self);
-    assert_int_equal(need, (size_t)2 * 90 * 3 * 80 * sizeof(float));
-    x.k = a.g.k;
-    rnn_arch.warm(a.g.self, &x, &stop, &bytes);
-    assert_int_equal(bytes, 0);
-    assert_int_equal(rig_fold(&a.g), need);
-    assert_int_equal(rig_fold(&a.g), 0); /* once */
-    close_work(&a);
-    open_work(&a, 1, need - 1);
-    assert_int_equal(rig_fold(&a.g), 0);
-    close_work(&a);
-    rnn_random_remove(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,7 +403,6 @@ int main(void)
         cmocka_unit_test(test_step_invalid_items_fail_alone),
         cmocka_unit_test(test_step_item_without_tokens_keeps_its_state),
         cmocka_unit_test(test_step_batch_that_understates_itself_is_refused),
-        cmocka_unit_test(test_warm_respects_its_limit_and_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

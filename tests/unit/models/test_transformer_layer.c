@@ -4,6 +4,7 @@
  * integers, so that products are exact in any order.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,7 @@
 
 static char dir[] = "/tmp/seqd-tf-XXXXXX";
 static char path[64];
-static float values[64 * COLS];
+static float values[64 * COLS], not_finite[36 * COLS];
 static struct weights *w;
 
 static const struct save_tensor TENSORS[] = {
@@ -41,6 +42,10 @@ static const struct save_tensor TENSORS[] = {
     {"all.bias", DT_F32, 1, {40}, values + 60},
     {"norm", DT_BF16, 1, {COLS}, values + 1},
     {"norm.bias", DT_F32, 1, {COLS}, values + 2},
+    {"bad.q", DT_F32, 2, {18, COLS}, not_finite},
+    {"bad.v", DT_BF16, 2, {18, COLS}, not_finite},
+    {"bad.conv", DT_F16, 2, {COLS, 18}, not_finite},
+    {"bad.grouped", DT_F32, 2, {36, COLS}, not_finite},
 };
 
 static int open_file(void **state)
@@ -49,6 +54,7 @@ static int open_file(void **state)
     (void)state;
     for (int i = 0; i < 64 * COLS; i++)
         values[i] = (float)(i * 7 % 23 - 11);
+    not_finite[18 * COLS - 1] = -INFINITY; /* the last, of 18 rows */
     if (!mkdtemp(dir))
         return -1;
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
@@ -310,6 +316,29 @@ static void test_wrong_shapes_are_refused_by_name(void **state)
     refused(missing, 2, "'up'");
 }
 
+/* Seen while they are packed, and told by the name in the file. */
+static void test_numbers_that_are_not_finite_are_refused_by_name(void **state)
+{
+    static const struct tf_part parts[][3] = {
+        {{.name = "bad.q", .N = 18}},
+        {{.name = "q", .N = 18}, {.name = "bad.q", .N = 18}},
+        {{.name = "q", .N = 18}, {.name = "bad.v", .N = 18}},
+        {{.name = "bad.conv", .N = 18, .transposed = 1}},
+        {{.name = "bad.grouped", .N = 12, .rows = 36, .heads = 4},
+         {.name = "bad.grouped", .N = 12, .rows = 36, .row0 = 3, .heads = 4},
+         {.name = "bad.grouped", .N = 12, .rows = 36, .row0 = 6, .heads = 4}}};
+    static const int n[] = {1, 2, 2, 1, 3};
+    char message[120];
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        snprintf(message, sizeof message,
+                 "m/model.safetensors: tensor '%s' holds a number that is not "
+                 "finite",
+                 parts[i][n[i] == 2].name);
+        refused(parts[i], n[i], message);
+    }
+}
+
 static int load_all(void *arg, struct err *e)
 {
     static const struct tf_part parts[] = {
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_groups_of_heads_are_put_in_order),
         cmocka_unit_test(test_transposed_tensors_are_turned),
         cmocka_unit_test(test_wrong_shapes_are_refused_by_name),
+        cmocka_unit_test(test_numbers_that_are_not_finite_are_refused_by_name),
         cmocka_unit_test(test_oom_every_allocation_of_loading_fails_once),
         cmocka_unit_test(test_norms_can_store_one_plus_the_weight),
     };

@@ -247,12 +247,60 @@ static void test_engine_refuses_bad_names_and_checkpoints(void **state)
     fix_close(&f);
 }
 
-static void test_engine_stops_background_work_on_close(void **state)
+static void test_engine_counts_the_tables_of_a_model(void **state)
 {
     struct fix f;
     fix_open(&f, &(struct fake_config){0}, NULL);
+    assert_int_equal(model_memory(f.m),
+                     model_get_info(f.m)->memory_bytes + FAKE_TABLE_BYTES);
     fix_close(&f);
-    assert_int_equal(atomic_load(&fake_stats.warm_stopped), 1);
+}
+
+static void test_engine_loads_a_list_in_its_order(void **state)
+{
+    struct fix f;
+    struct model *m[9];
+    struct model_place list[8];
+    char name[8][8];
+    struct err e = ERR_INIT;
+    atomic_int stop = 1;
+    fix_open(&f, &(struct fake_config){0}, NULL);
+    for (int i = 0; i < 8; i++) {
+        snprintf(name[i], sizeof name[i], "m%d", 7 - i);
+        list[i] = (struct model_place){name[i], f.dir};
+    }
+    assert_int_equal(engine_load_all(f.g, list, 8, &stop, &e), 0);
+    assert_int_equal(engine_models(f.g, m, 0), 1);
+    assert_int_equal(engine_load_all(f.g, list, 8, NULL, &e), 0);
+    assert_int_equal(engine_models(f.g, m, 9), 9);
+    for (int i = 0; i < 9; i++) {
+        assert_string_equal(model_name(m[i]), i ? name[i - 1] : "fake");
+        model_release(m[i]);
+    }
+    fix_close(&f);
+}
+
+/* The first in the list, whichever thread met one first; and none stays. */
+static void test_engine_tells_the_first_error_of_a_list(void **state)
+{
+    struct fix f;
+    struct model *m[9];
+    struct err e = ERR_INIT;
+    fix_open(&f, &(struct fake_config){0}, NULL);
+    const struct model_place list[] = {
+        {"no name", f.dir}, {"one", "/nowhere"}, {"two", f.dir}};
+    const struct model_place twice[] = {{"one", f.dir}, {"one", f.dir}};
+    assert_int_equal(engine_load_all(f.g, list, 3, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_non_null(strstr(e.msg, "'no name'"));
+    assert_int_equal(engine_models(f.g, m, 0), 1);
+    err_clear(&e);
+    assert_int_equal(engine_load_all(f.g, list, 1000, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_TOO_LARGE);
+    err_clear(&e);
+    assert_int_equal(engine_load_all(f.g, twice, 2, NULL, &e), -1);
+    assert_string_equal(e.msg, "model name 'one' is taken");
+    fix_close(&f);
 }
 
 static void test_engine_resolves_its_options(void **state)
@@ -285,7 +333,9 @@ int main(void)
         cmocka_unit_test(test_score_refuses_what_it_cannot_do),
         cmocka_unit_test(test_engine_finds_models_by_name_and_task),
         cmocka_unit_test(test_engine_refuses_bad_names_and_checkpoints),
-        cmocka_unit_test(test_engine_stops_background_work_on_close),
+        cmocka_unit_test(test_engine_counts_the_tables_of_a_model),
+        cmocka_unit_test(test_engine_loads_a_list_in_its_order),
+        cmocka_unit_test(test_engine_tells_the_first_error_of_a_list),
         cmocka_unit_test(test_engine_resolves_its_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

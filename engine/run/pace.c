@@ -14,6 +14,12 @@
 #define TRY_FAR 256
 #define NEAR 0.8
 #define KEEP 0.75 /* of the old mean, when a new speed comes in */
+/* The same for what steps cost: slower, since one point stands for few. */
+#define KEEP_POINT 0.9
+/* Points of about one size say nothing about a and b. */
+#define NO_SPREAD 1e-3
+/* However little work costs beside the step itself. */
+#define MOST_BESIDE 1024.0
 
 double pace_work(const struct model_info *i, int n_tokens, int n_rows)
 {
@@ -62,4 +68,42 @@ void pace_note(struct pace *t, double work, int n, double us)
     s->since[with_all] = 0;
     if (s->since[!with_all] < TRY_FAR)
         s->since[!with_all]++;
+}
+
+void pace_see(struct pace *t, double work, double us)
+{
+    if (!(work >= 1.0) || !(us > 0.0))
+        return;
+    int k = ilogb(work);
+    struct pace_point *p = &t->point[k < PACE_POINTS ? k : PACE_POINTS - 1];
+    double keep = p->us == 0 ? 0 : KEEP_POINT;
+    p->work = keep * p->work + (1 - keep) * work;
+    p->us = keep * p->us + (1 - keep) * us;
+}
+
+double pace_beside(const struct pace *t, double work)
+{
+    /* The least squares of relative errors: weights 1 / us^2, so that small
+     * steps, which say what a is, count as much as large ones. */
+    double s0 = 0, sx = 0, sxx = 0, sy = 0, sxy = 0;
+
+    for (int i = 0; i < PACE_POINTS; i++) {
+        const struct pace_point *p = &t->point[i];
+        if (p->us == 0)
+            continue;
+        double w = 1 / (p->us * p->us);
+        s0 += w;
+        sx += w * p->work;
+        sxx += w * p->work * p->work;
+        sy += w * p->us;
+        sxy += w * p->work * p->us;
+    }
+    double det = s0 * sxx - sx * sx;
+    if (!(det > NO_SPREAD * s0 * sxx))
+        return work;
+    double a = (sxx * sy - sx * sxy) / det, b = (s0 * sxy - sx * sy) / det;
+    if (!(a > 0))
+        return work;
+    double most = b > 0 ? work + a / b : MOST_BESIDE * work;
+    return most < MOST_BESIDE * work ? most : MOST_BESIDE * work;
 }

@@ -60,6 +60,35 @@ static void test_threads_are_chosen_by_size(void **state)
     assert_true(play(&t, 1e9, 100, 5000, 2600) < 5);
 }
 
+/* A step costs 300 us and 20 us a row: 15 rows more double one of none. */
+static void test_threads_work_beside_is_what_doubles_the_step(void **state)
+{
+    struct pace t = {0};
+    for (int i = 0; i < 20; i++)
+        for (int rows = 1; rows <= 64; rows *= 2)
+            pace_see(&t, 1e6 * rows, 300 + 20 * rows);
+    for (int rows = 1; rows <= 8; rows++) {
+        double got = pace_beside(&t, 1e6 * rows) / 1e6;
+        if (got < rows + 14.9 || got > rows + 15.1)
+            fail_msg("%d rows: %g beside", rows, got);
+    }
+}
+
+static void test_threads_work_beside_is_as_much_when_nothing_is_known(void **st)
+{
+    struct pace t = {0};
+    assert_true(pace_beside(&t, 5) == 5);
+    pace_see(&t, 0, 10); /* no work, no time: no point */
+    pace_see(&t, 10, 0);
+    for (int i = 0; i < 100; i++)
+        pace_see(&t, 1e6, 40 + i % 3); /* one size says nothing */
+    assert_true(pace_beside(&t, 1e6) == 1e6);
+    pace_see(&t, 64e6, 64 * 41); /* rows share nothing */
+    double got = pace_beside(&t, 1e6);
+    if (got < 1e6 || got > 1.5e6)
+        fail_msg("%g beside", got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -67,6 +96,9 @@ int main(void)
         cmocka_unit_test(test_threads_work_is_estimated_from_parameters),
         cmocka_unit_test(test_threads_follow_the_faster_choice),
         cmocka_unit_test(test_threads_are_chosen_by_size),
+        cmocka_unit_test(test_threads_work_beside_is_what_doubles_the_step),
+        cmocka_unit_test(
+            test_threads_work_beside_is_as_much_when_nothing_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
  * the more rows it has: first the others' rows, then of the heavy ones so many
  * that the step may take twice that time (pace_beside), and one item at least.
  * So the light ones see steps of about their own length, and the heavy ones
- * keep at least half of their speed for the time that they get.
+ * still share readings of the weights.
  *
  * A job may have several items in a step, each of its own sequence. Pages for
  * the new rows are reserved here; an item that gets none waits.

@@ -16,10 +16,15 @@
 #define KEEP 0.75 /* of the old mean, when a new speed comes in */
 /* The same for what steps cost: slower, since one point stands for few. */
 #define KEEP_POINT 0.9
+#define MOST_RISE 0.02
 /* Points of about one size say nothing about a and b. */
 #define NO_SPREAD 1e-3
-/* However little work costs beside the step itself. */
-#define MOST_BESIDE 1024.0
+/* Steps after which a size that was not seen again is not believed. */
+#define STALE 512
+/* However much or little work costs beside the step itself: the next size of
+ * points, and what a guess of a machine in use may not go past. */
+#define LEAST_BESIDE 2.0
+#define MOST_BESIDE 8.0
 
 double pace_work(const struct model_info *i, int n_tokens, int n_rows)
 {
@@ -77,8 +82,18 @@ void pace_see(struct pace *t, double work, double us)
     int k = ilogb(work);
     struct pace_point *p = &t->point[k < PACE_POINTS ? k : PACE_POINTS - 1];
     double keep = p->us == 0 ? 0 : KEEP_POINT;
+    p->at = ++t->n_seen;
     p->work = keep * p->work + (1 - keep) * work;
-    p->us = keep * p->us + (1 - keep) * us;
+    /* A step that lost its core to another program takes many times as long,
+     * and says nothing: down fast, up slowly. */
+    double rise = KEEP_POINT * p->us + (1 - KEEP_POINT) * us;
+    double most = (1 + MOST_RISE) * p->us;
+    if (p->us == 0)
+        p->us = us;
+    else if (us < p->us)
+        p->us = (p->us + us) / 2;
+    else
+        p->us = rise < most ? rise : most;
 }
 
 double pace_beside(const struct pace *t, double work)
@@ -89,7 +104,7 @@ double pace_beside(const struct pace *t, double work)
 
     for (int i = 0; i < PACE_POINTS; i++) {
         const struct pace_point *p = &t->point[i];
-        if (p->us == 0)
+        if (p->us == 0 || t->n_seen - p->at > STALE)
             continue;
         double w = 1 / (p->us * p->us);
         s0 += w;
@@ -100,10 +115,11 @@ double pace_beside(const struct pace *t, double work)
     }
     double det = s0 * sxx - sx * sx;
     if (!(det > NO_SPREAD * s0 * sxx))
-        return work;
+        return LEAST_BESIDE * work;
     double a = (sxx * sy - sx * sxy) / det, b = (s0 * sxy - sx * sy) / det;
     if (!(a > 0))
-        return work;
+        return LEAST_BESIDE * work;
     double most = b > 0 ? work + a / b : MOST_BESIDE * work;
-    return most < MOST_BESIDE * work ? most : MOST_BESIDE * work;
+    most = most < MOST_BESIDE * work ? most : MOST_BESIDE * work;
+    return most > LEAST_BESIDE * work ? most : LEAST_BESIDE * work;
 }

@@ -29,12 +29,14 @@ struct pace_size {
 };
 
 struct pace_point {
-    double work, us; /* means; 0: none yet */
+    double work, us; /* about the usual; 0: none yet */
+    unsigned at;     /* the step that it was last seen in */
 };
 
 struct pace {
     struct pace_size size[PACE_SIZES];
     struct pace_point point[PACE_POINTS];
+    unsigned n_seen;
 };
 
 /* pace_work: estimated flops of a step. */
@@ -50,7 +52,7 @@ void pace_note(struct pace *t, double work, int n, double us);
 void pace_see(struct pace *t, double work, double us);
 /* pace_beside: the work that makes a step of `work` take twice its time, since
  * a step costs something by itself: a + b work microseconds, by the steps seen.
- * At least `work`. */
+ * At least twice `work`, so that steps of other sizes are seen, too. */
 double pace_beside(const struct pace *t, double work);
 
 #endif

@@ -35,6 +35,10 @@
       "Items whose text began with a shared prefix")                           \
     X(PREEMPTED, COUNTER, "preempted_total", "model", NONE,                    \
       "Times that an item gave its state up for others")                       \
+    X(YIELDED, COUNTER, "yielded_total", "model", NONE,                        \
+      "Times that an item let one of another client go first")                 \
+    X(CLIENTS, GAUGE, "clients", "model", NONE,                                \
+      "Clients with items that wait or run")                                   \
     X(STATE_PAGES, GAUGE, "state_pages", "model,kind", NONE,                   \
       "Pages of states: used by sequences, idle prefixes")                     \
     X(CANCELLED, COUNTER, "requests_cancelled_total", "reason", NONE,          \

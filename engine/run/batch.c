@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/run/flow.h"
 #include "engine/run/job.h"
 #include "engine/run/model.h"
+#include "engine/run/pace.h"
 #include "engine/run/task/task.h"
 
 #define ROW_ALIGN 16 /* floats: one AVX-512 register, one cache line */
@@ -29,7 +31,9 @@ int batch_plan_init(struct batch_plan *p, const struct model_info *info,
     p->seq = mem_zarray(n, sizeof(struct seq *));
     p->owner = mem_zarray(n, sizeof(struct job *));
     p->order = mem_zarray(n, sizeof(struct job *));
-    if (!p->b.item || !p->want || !p->owner || !p->order || !p->seq) {
+    p->key = mem_zarray(n, sizeof *p->key);
+    if (!p->b.item || !p->want || !p->owner || !p->order || !p->seq ||
+        !p->key) {
         batch_plan_fini(p);
         return err_nomem(e);
     }
@@ -42,6 +46,7 @@ void batch_plan_fini(struct batch_plan *p)
     mem_free(p->want);
     mem_free(p->owner);
     mem_free(p->order);
+    mem_free(p->key);
     mem_free(p->seq);
     mem_aligned_free(p->rows);
     memset(p, 0, sizeof *p);
@@ -162,17 +167,112 @@ static int decodes(const struct job *j)
     return pos >= j->n_tokens && j->n_all - pos <= 1;
 }
 
-/* One pass over the jobs that decode (or over those that do not). */
+/* One pass over the jobs that decode (or over those that do not); over all of
+ * them, or when the step is bounded over those of light clients. */
 static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
-                     int decode)
+                     int decode, int bounded)
 {
     for (int i = 0; i < n && p->b.n_item < p->max_items; i++) {
         struct job *j = jobs[i];
+        if (bounded && j->flow->heavy)
+            continue;
         if (decodes(j) == decode && j->end == JOB_OPEN &&
             (budget > 0 || p->b.n_item == 0))
             budget -= j->task->plan(j, budget, p);
     }
     return budget;
+}
+
+/* Heavy clients' jobs, while the step's work stays under `most`; of the first
+ * one an item in any case. What reads whole inputs is never cut. */
+static int plan_heavy(struct batch_plan *p, struct job **jobs, int n,
+                      int budget, double most, int n_most)
+{
+    int begin = p->b.n_item;
+
+    for (int i = 0; i < n && p->b.n_item - begin < n_most; i++) {
+        struct job *j = jobs[i];
+        const struct model_info *info = &j->model->info;
+        int first = p->b.n_item == begin, room = budget;
+        double left = most - pace_work(info, p->b.n_tokens, p->b.n_rows);
+        double token = pace_work(info, 1, 0);
+
+        if (!j->flow->heavy || j->end != JOB_OPEN || j->n_planned > 0)
+            continue;
+        if (p->b.n_item == p->max_items || (budget <= 0 && p->b.n_item > 0))
+            break;
+        if (!first && left < pace_work(info, 1, decodes(j)))
+            break;
+        int whole = info->state.port[PORT_TARGET].whole || j->uncut;
+        if (!(first && whole) && left < token * room)
+            room = left > token ? (int)(left / token) : 1;
+        budget -= j->task->plan(j, room, p);
+        if (first && p->b.n_item == begin && !j->starved)
+            break; /* it needs a step of its own: it is the next one's first */
+    }
+    return budget;
+}
+
+/* A step in which heavy clients' rows are bounded by those of the others. */
+static void plan_bounded(struct batch_plan *p, struct job **jobs, int n,
+                         int budget)
+{
+    const struct model_info *info = &jobs[0]->model->info;
+    double one = pace_work(info, 1, 1);
+
+    if (p->heavy_first)
+        budget = plan_heavy(p, jobs, n, budget, one, 1);
+    budget = plan_some(p, jobs, n, budget, 1, 1);
+    budget = plan_some(p, jobs, n, budget, 0, 1);
+    double light = pace_work(info, p->b.n_tokens, p->b.n_rows);
+    light = light > one ? light : one;
+    int before = p->b.n_item;
+    plan_heavy(p, jobs, n, budget,
+               light + (p->pace ? pace_beside(p->pace, light) : light),
+               p->heavy_first ? 0 : p->max_items);
+    p->heavy_first = !p->heavy_first && p->b.n_item == before;
+}
+
+/* --- the order of clients --- */
+
+/* Rows that the job can take of a step. */
+static int wants_of(const struct job *j, int budget)
+{
+    int left = 0, chain = j->model->info.max_chain;
+
+    for (int i = 0; i < j->model->info.state.n_ports; i++)
+        left += (i == PORT_TARGET ? j->n_all : j->in[i].n) - j->pos[i];
+    left = chain > 0 && left > chain ? chain : left;
+    return left < 1 ? 1 : left < budget ? left : budget;
+}
+
+/* The jobs in the order of what their clients have been served, with the jobs
+ * before them: the client with least comes first, and jobs of equal clients
+ * take turns. Stable, by insertion: from step to step little changes. 1 when
+ * the step has to be bounded. */
+static int order_clients(struct batch_plan *p, struct job **jobs, int n,
+                         int budget)
+{
+    int several = 0, heavy = 0;
+
+    for (int i = 0; i < n; i++) {
+        several |= jobs[i]->flow != jobs[0]->flow;
+        heavy |= jobs[i]->flow->heavy;
+        jobs[i]->flow->cost = 0;
+    }
+    for (int i = 0; several && i < n; i++) {
+        struct job *j = jobs[i];
+        uint64_t key = j->flow->served + j->flow->cost;
+        int at = i;
+        j->flow->cost += (uint64_t)wants_of(j, budget);
+        for (; at > 0 && p->key[at - 1] > key; at--) {
+            p->key[at] = p->key[at - 1];
+            jobs[at] = jobs[at - 1];
+        }
+        p->key[at] = key;
+        jobs[at] = j;
+    }
+    return heavy;
 }
 
 /* The job that got only what the others left of the budget: it has not been
@@ -196,11 +296,15 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
     p->n_floats = 0;
     for (int i = 0; i < n; i++)
         jobs[i]->n_planned = jobs[i]->starved = 0;
-    int left = plan_some(p, jobs, n, budget, 1);
-    int n_decode = p->b.n_item;
-    plan_some(p, jobs, n, left, 0);
-
-    struct job *cut = cut_short(p, n_decode, budget);
+    struct job *cut = NULL;
+    if (order_clients(p, jobs, n, budget)) {
+        plan_bounded(p, jobs, n, budget);
+    } else {
+        int left = plan_some(p, jobs, n, budget, 1, 0);
+        int n_decode = p->b.n_item;
+        plan_some(p, jobs, n, left, 0, 0);
+        cut = cut_short(p, n_decode, budget);
+    }
     int k = 0;
     for (int served = 0; served < 2; served++) {
         for (int i = 0; i < n; i++)

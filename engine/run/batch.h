@@ -3,6 +3,14 @@
  * room come first the next time, so prompts take turns. A port that must see
  * whole inputs gets them uncut: one that is over the budget runs alone.
  *
+ * Of several clients (flow.h) the one that was served least comes first, a
+ * client's own jobs as before. When some client has many times the jobs of
+ * another that is there (flow.heavy), a step is bounded, since it takes longer
+ * the more rows it has: first the others' rows, then of the heavy ones so many
+ * that the step may take twice that time (pace_beside), and one item at least.
+ * So the light ones see steps of about their own length, and the heavy ones
+ * still share readings of the weights.
+ *
  * A job may have several items in a step, each of its own sequence. Pages for
  * the new rows are reserved here; an item that gets none waits.
  *
@@ -17,16 +25,20 @@
 #include "engine/run/state.h"
 
 struct job;
+struct pace;
 
 #define BATCH_MAX_WANTS 4 /* of an item */
 
 struct batch_plan {
-    struct batch b;     /* what step() gets */
-    struct want *want;  /* [max_items][BATCH_MAX_WANTS] */
-    struct job **owner; /* [max_items] */
-    struct seq **seq;   /* [max_items] */
-    struct job **order; /* [max_items], whose place in line comes next */
-    int n_starved;      /* items that found no memory for their pages */
+    struct batch b;          /* what step() gets */
+    struct want *want;       /* [max_items][BATCH_MAX_WANTS] */
+    struct job **owner;      /* [max_items] */
+    struct seq **seq;        /* [max_items] */
+    struct job **order;      /* [max_items], whose place in line comes next */
+    uint64_t *key;           /* [max_items] while the clients' order is made */
+    const struct pace *pace; /* what steps cost; NULL: not known */
+    int heavy_first;         /* the last step had no room for heavy ones */
+    int n_starved;           /* items that found no memory for their pages */
     int max_items;
     float *rows;     /* [cap_rows][ld], 64-byte aligned */
     size_t ld;       /* floats, a multiple of 16 */

@@ -113,6 +113,7 @@ struct job_spec {
     struct span in[MAX_PORTS]; /* by port, copied; of tokens the begin token
                                   included by the caller; n 0: nothing */
     int64_t deadline_us;       /* clock_now_us() time; 0: none */
+    uint64_t client;           /* who asks: clients share a model fairly */
     /* on_event runs on the runner's thread: append, note, return; it must not
      * block, submit or release. */
     void (*on_event)(void *user, const struct job_event *ev);

@@ -107,6 +107,7 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
         return err_nomem(e);
     atomic_store(&j->refs, 1);
     j->model = spec->model;
+    j->client = spec->client;
     j->deadline_us = spec->deadline_us;
     j->on_event = spec->on_event;
     j->user = spec->user;

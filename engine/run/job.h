@@ -17,6 +17,8 @@
 #include "engine/run/engine.h"
 #include "engine/run/state.h"
 
+struct flow;
+
 enum job_end { JOB_OPEN, JOB_ENDED, JOB_BROKEN };
 
 struct job {
@@ -24,6 +26,8 @@ struct job {
     atomic_int cancel; /* set by job_cancel, read by the runner */
     struct job *next;  /* in the queue, then in the runner's pending list */
     struct lane *lane; /* for the submitter's reference */
+    uint64_t client;   /* who asks */
+    struct flow *flow; /* that client's at the runner */
     const struct model *model; /* the lane's */
     const struct task *task;
     void *own;          /* the task's state */
@@ -35,8 +39,9 @@ struct job {
     int cap_tokens;
     int pos[MAX_PORTS];  /* rows of each port that are in the state */
     int seen[MAX_PORTS]; /* of the input, the most that ever were */
-    struct seq *seq;     /* while it runs; its state is lost on the way when
-                            others need the memory: then pos is 0 again */
+    struct seq *seq;     /* while it runs, or waits for its turn to go on; its
+                            state is lost on the way when others need the
+                            memory: then pos is 0 again */
     struct seq **fork;   /* [n_forks] */
     int n_forks, cap_forks, n_dropped;
     uint64_t age;         /* the runner's count of jobs: lower is older */

@@ -7,6 +7,9 @@
  * and with all, uses the faster one, and tries the other now and then. Bits
  * never depend on the choice (decision 7).
  *
+ * It also learns what a step costs by itself and what by its work, so that the
+ * runner can say how much of others' work fits beside somebody's.
+ *
  * Belongs to one runner.
  *
  * SPDX-License-Identifier: MIT */
@@ -18,14 +21,22 @@
 #include "engine/run/arch.h"
 
 #define PACE_SIZES 16
+#define PACE_POINTS 48 /* powers of two of work */
 
 struct pace_size {
     double speed[2]; /* flops a microsecond with one, with all; 0: not known */
     int since[2];    /* steps since it was tried */
 };
 
+struct pace_point {
+    double work, us; /* about the usual; 0: none yet */
+    unsigned at;     /* the step that it was last seen in */
+};
+
 struct pace {
     struct pace_size size[PACE_SIZES];
+    struct pace_point point[PACE_POINTS];
+    unsigned n_seen;
 };
 
 /* pace_work: estimated flops of a step. */
@@ -36,5 +47,12 @@ int pace_most(double work, int most);
 int pace_pick(const struct pace *t, double work, int most);
 /* pace_note: a step of this work took us microseconds with n threads. */
 void pace_note(struct pace *t, double work, int n, double us);
+
+/* pace_see: a step of this work took us microseconds, whatever it had. */
+void pace_see(struct pace *t, double work, double us);
+/* pace_beside: the work that makes a step of `work` take twice its time, since
+ * a step costs something by itself: a + b work microseconds, by the steps seen.
+ * At least twice `work`, so that steps of other sizes are seen, too. */
+double pace_beside(const struct pace *t, double work);
 
 #endif

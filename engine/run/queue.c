@@ -7,8 +7,11 @@
 #include <time.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 #include "engine/base/relax.h"
 
+/* Queues of fewer items are too short to keep some for others. */
+#define LEAST_SHARED 64
 #define LOOKS_PER_CLOCK 16 /* reading the clock costs some 25 ns */
 
 int queue_init(struct queue *q, int max, struct err *e)
@@ -33,13 +36,58 @@ int queue_init(struct queue *q, int max, struct err *e)
 
 void queue_fini(struct queue *q)
 {
+    while (q->flows) {
+        struct flow *f = q->flows;
+        q->flows = f->next;
+        mem_free(f);
+    }
     pthread_mutex_destroy(&q->mu);
     pthread_cond_destroy(&q->cv);
 }
 
-/* With the lock held: is there room for n? */
-static int room(struct queue *q, int n, struct err *e)
+/* With the lock held: the client's flow, or NULL. */
+static struct flow *flow_of(struct queue *q, uint64_t client)
 {
+    struct flow *f = q->flows;
+
+    while (f && f->client != client)
+        f = f->next;
+    return f;
+}
+
+static struct flow *flow_new(struct queue *q, uint64_t client)
+{
+    struct flow *f = mem_zalloc(sizeof *f);
+
+    if (f) {
+        f->client = client;
+        f->next = q->flows;
+        q->flows = f;
+    }
+    return f;
+}
+
+int queue_forget(struct queue *q, struct flow *f)
+{
+    pthread_mutex_lock(&q->mu);
+    struct flow **at = &q->flows;
+    while (*at && *at != f)
+        at = &(*at)->next;
+    int idle = *at && atomic_load(&f->open) == 0;
+    if (idle)
+        *at = f->next;
+    pthread_mutex_unlock(&q->mu);
+    if (idle)
+        mem_free(f);
+    return idle;
+}
+
+/* With the lock held: is there room for n of a client that has `open`? */
+static int room(struct queue *q, int n, int open, struct err *e)
+{
+    int waiting = atomic_load(&q->waiting), max = q->max;
+    int part = max < LEAST_SHARED ? 0 : max / 8;
+
     if (q->closed) {
         return err_set_at(e, ERR_DRAINING, "draining", NULL,
                           "the server is shutting down");
@@ -48,7 +96,9 @@ static int room(struct queue *q, int n, struct err *e)
         return err_set_at(e, ERR_TOO_LARGE, "batch_too_large", "input",
                           "%d items, at most %d can wait", n, q->max);
     }
-    if (n > q->max - atomic_load(&q->waiting)) {
+    if (waiting > 0 && open + n > part)
+        max -= part;
+    if (n > max - waiting) {
         return err_set_at(e, ERR_BUSY, "queue_full", NULL,
                           "the queue of this model is full");
     }
@@ -59,11 +109,17 @@ int queue_push(struct queue *q, struct job *first, struct job *last, int n,
                struct err *e)
 {
     pthread_mutex_lock(&q->mu);
-    if (room(q, n, e)) {
+    struct flow *f = flow_of(q, first->client);
+    int full = room(q, n, f ? atomic_load(&f->open) : 0, e);
+    f = full || f ? f : flow_new(q, first->client);
+    if (full || !f) {
         pthread_mutex_unlock(&q->mu);
-        return -1;
+        return full ? -1 : err_nomem(e);
     }
     last->next = NULL;
+    for (struct job *j = first; j; j = j->next)
+        j->flow = f;
+    atomic_fetch_add(&f->open, n);
     if (q->tail)
         q->tail->next = first;
     else

@@ -65,6 +65,8 @@ void runner_end_job(struct runner *r, struct job *j, int64_t now)
     j->res.queue_us = start - j->submit_us;
     j->res.run_us = now - start;
     r->n_final++;
+    j->flow->left_us = now;
+    atomic_fetch_sub(&j->flow->open, 1);
     if (j->res.cached_tokens > 0) {
         metric_add(r->m.prefix, 1);
         metric_add(r->m.cached, j->res.cached_tokens);
@@ -128,10 +130,12 @@ void runner_deliver(struct runner *r)
             emit(r, j, JOB_TEXT);
             j->text_len = 0;
         }
-        if (j->end == JOB_OPEN)
+        if (j->end == JOB_OPEN) {
             r->active[k++] = j;
-        else
+        } else {
+            j->flow->n_active--;
             runner_end_job(r, j, now);
+        }
     }
     r->n_active = k;
     if (made > 0)
@@ -190,6 +194,7 @@ static void commit(struct runner *r)
                            : "the model failed on this input");
             continue;
         }
+        j->flow->served += (uint64_t)it->in.n;
         seq_commit(&r->store, r->plan.seq[i], it->port,
                    it->in.unit == UNIT_TOKENS ? it->in.p : NULL, it->in.n);
         if (r->plan.seq[i] == j->seq) {
@@ -248,10 +253,10 @@ static void step_once(struct runner *r)
     pool_acquire(r->s->pool);
     int64_t begin = clock_now_us();
     failed = m->arch->step(m->self, &x, b, &e);
-    if (pace_most(work, r->n_threads) > 1) {
-        pace_note(&r->pace, work, x.n_threads,
-                  (double)(clock_now_us() - begin));
-    }
+    double us = (double)(clock_now_us() - begin);
+    if (pace_most(work, r->n_threads) > 1)
+        pace_note(&r->pace, work, x.n_threads, us);
+    pace_see(&r->pace, work, us);
     if (!failed && checkpoint_damaged(m->checkpoint))
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
     if (!failed) {
@@ -274,9 +279,10 @@ static void *runner_main(void *arg)
         int64_t now = clock_now_us();
         runner_intake(r);
         if (atomic_exchange(&r->trim, 0))
-            seq_trim(&r->store);
+            runner_trim(r);
         runner_expire(r, now);
         runner_admit(r, now);
+        runner_weigh(r, now);
         if (r->n_active > 0) {
             step_once(r);
             runner_deliver(r);
@@ -290,12 +296,14 @@ static void *runner_main(void *arg)
             continue;
         }
         r->stuck = r->pause = 0;
-        if (atomic_load(&r->stop) && !r->head &&
+        if (r->n_pending == 0 && r->n_clients > 0)
+            metric_set(r->m.clients, r->n_clients = 0);
+        if (atomic_load(&r->stop) && r->n_pending == 0 &&
             atomic_load(&r->queue.fresh) == 0)
             return NULL;
-        if (!r->head || r->starved) {
+        if (r->n_pending == 0 || r->starved) {
             queue_wait(&r->queue, r->s->o.runner_spin_us,
-                       r->head ? BUDGET_RETRY_US : 0);
+                       r->n_pending ? BUDGET_RETRY_US : 0);
         }
     }
 }
@@ -318,6 +326,8 @@ static void find_metrics(struct runner *r)
     m->cached = metrics_series(METRIC_TOKENS, n, "cached", NULL);
     m->prefix = metrics_series(METRIC_PREFIX_HITS, n, NULL, NULL);
     m->preempted = metrics_series(METRIC_PREEMPTED, n, NULL, NULL);
+    m->clients = metrics_series(METRIC_CLIENTS, n, NULL, NULL);
+    m->yielded = metrics_series(METRIC_YIELDED, n, NULL, NULL);
     m->pages_used = metrics_series(METRIC_STATE_PAGES, n, "used", NULL);
     m->pages_idle = metrics_series(METRIC_STATE_PAGES, n, "idle", NULL);
     m->gone = metrics_series(METRIC_CANCELLED, "client_gone", NULL, NULL);
@@ -370,6 +380,7 @@ int runner_new(struct model *m, struct run_shared *s, struct runner **out,
         if (m->info.state.port[i].page_tokens > 0)
             r->step_tokens = s->paged_step_tokens;
     r->longest = USUAL_LENGTH;
+    r->plan.pace = &r->pace;
     find_metrics(r);
     *out = r;
     return 0;

@@ -8,7 +8,12 @@
  * company. Memory but pages grows in admission only, and growth that fails
  * fails the job that needed it.
  *
- * When the budget of states is full: new work waits; a running job that finds
+ * Whose work goes first among clients is runner_share.c's business: by places
+ * and by tokens, whatever each has asked for.
+ *
+ * When the budget of states is full: what waits with a state gives it up, then
+ * the client with most jobs that of its youngest for a client with few; else
+ * new work waits; a running job that finds
  * no pages waits for the others; a runner that is refused asks the others for
  * what they keep idle; and when none of its jobs can move, the youngest loses
  * its state and starts again later from its prompt and what it has made, with

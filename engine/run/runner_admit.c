@@ -58,34 +58,35 @@ static void ask_for_memory(struct runner *r)
 
 /* --- admit and expire --- */
 
+/* Among the pending ones of its client, by age. */
+static void pend(struct runner *r, struct job *j)
+{
+    flow_add(j->flow, j);
+    r->n_pending++;
+    r->n_parked += j->seq != NULL;
+    if (j->deadline_us && j->deadline_us < r->next_deadline)
+        r->next_deadline = j->deadline_us;
+}
+
+/* The oldest pending one of a client; it waits no more. */
+static struct job *unpend(struct runner *r, struct flow *f)
+{
+    struct job *j = flow_take(f);
+
+    r->n_pending -= j != NULL;
+    r->n_parked -= j && j->seq;
+    return j;
+}
+
 void runner_intake(struct runner *r)
 {
     for (struct job *j = queue_take(&r->queue), *next; j; j = next) {
         next = j->next;
         j->next = NULL;
         j->age = r->n_jobs++;
-        if (r->tail)
-            r->tail->next = j;
-        else
-            r->head = j;
-        r->tail = j;
-        if (j->deadline_us && j->deadline_us < r->next_deadline)
-            r->next_deadline = j->deadline_us;
+        runner_meet(r, j->flow);
+        pend(r, j);
     }
-}
-
-/* Back among the pending ones, by age. */
-static void pend_again(struct runner *r, struct job *j)
-{
-    struct job **at = &r->head;
-    while (*at && (*at)->age < j->age)
-        at = &(*at)->next;
-    j->next = *at;
-    *at = j;
-    if (!j->next)
-        r->tail = j;
-    if (j->deadline_us && j->deadline_us < r->next_deadline)
-        r->next_deadline = j->deadline_us;
 }
 
 /* 1 when the job may not go on; its failure is noted. */
@@ -118,6 +119,26 @@ static void unqueue(struct runner *r, const struct job *j)
     }
 }
 
+/* Look through those of one client. */
+static void expire_flow(struct runner *r, struct flow *f, int64_t now)
+{
+    struct job *list = f->head;
+
+    f->head = NULL;
+    for (struct job *j = list, *next; j; j = next) {
+        next = j->next;
+        j->next = NULL;
+        r->n_pending--;
+        r->n_parked -= j->seq != NULL;
+        if (must_end(r, j, now)) {
+            unqueue(r, j);
+            runner_end_job(r, j, now);
+        } else {
+            pend(r, j);
+        }
+    }
+}
+
 /* Look through the pending ones when one of them may have to go. */
 static void expire_pending(struct runner *r, int64_t now)
 {
@@ -128,24 +149,8 @@ static void expire_pending(struct runner *r, int64_t now)
         return;
     r->cancels_seen = cancels;
     r->next_deadline = INT64_MAX;
-    struct job *list = r->head;
-    r->head = r->tail = NULL;
-    for (struct job *j = list, *next; j; j = next) {
-        next = j->next;
-        j->next = NULL;
-        if (must_end(r, j, now)) {
-            unqueue(r, j);
-            runner_end_job(r, j, now);
-            continue;
-        }
-        if (j->deadline_us && j->deadline_us < r->next_deadline)
-            r->next_deadline = j->deadline_us;
-        if (r->tail)
-            r->tail->next = j;
-        else
-            r->head = j;
-        r->tail = j;
-    }
+    for (struct flow *f = r->flows; f; f = f->peer)
+        expire_flow(r, f, now);
 }
 
 void runner_expire(struct runner *r, int64_t now)
@@ -269,18 +274,46 @@ static int find_room(struct runner *r, struct job *j, struct err *e)
     return SEQ_WAIT;
 }
 
-/* 0 when the job runs or has failed, SEQ_WAIT when it has to wait. */
-static int admit_one(struct runner *r, struct job *j, int64_t now)
+static void lose_state(struct runner *r, struct job *j)
+{
+    job_lose_state(j, &r->store);
+    if (j->task->lost)
+        j->task->lost(j);
+    metric_add(r->m.preempted, 1);
+}
+
+void runner_stop_job(struct runner *r, int at, int keep)
+{
+    struct job *j = r->active[at];
+
+    r->n_active--;
+    memmove(&r->active[at], &r->active[at + 1],
+            (size_t)(r->n_active - at) * sizeof(struct job *));
+    j->flow->n_active--;
+    j->n_planned = 0;
+    if (keep)
+        metric_add(r->m.yielded, 1);
+    else
+        lose_state(r, j);
+    pend(r, j);
+}
+
+/* 0 when the client's oldest job runs or has failed, SEQ_WAIT when it has to
+ * wait. */
+static int admit_one(struct runner *r, struct flow *f, int64_t now)
 {
     struct err e = ERR_INIT;
-    int rc = -1;
+    struct job *j = f->head;
+    int rc = -1, parked = j->seq != NULL;
 
     if (!must_end(r, j, now)) {
-        rc = find_room(r, j, &e);
+        rc = parked ? 0 : find_room(r, j, &e);
         if (rc == SEQ_WAIT)
             return SEQ_WAIT;
         rc = rc ? rc : grow_for(r, j, &e);
     }
+    r->n_parked += !parked && j->seq; /* as unpend will count it */
+    unpend(r, f);
     unqueue(r, j);
     if (rc) {
         job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");
@@ -292,7 +325,60 @@ static int admit_one(struct runner *r, struct job *j, int64_t now)
         metric_observe(r->m.queue, (double)(now - j->submit_us) * 1e-6);
     }
     r->active[r->n_active++] = j;
+    f->n_active++;
     return 0;
+}
+
+/* The youngest parked job gives its state up; 0: none is parked. Those that
+ * have begun are older than those that have not. */
+static int unpark(struct runner *r)
+{
+    struct job *last = NULL;
+
+    if (r->n_parked == 0)
+        return 0;
+    for (struct flow *f = r->flows; f; f = f->peer)
+        for (struct job *j = f->head; j && j->start_us; j = j->next)
+            if (j->seq && (!last || j->age > last->age))
+                last = j;
+    if (!last)
+        return 0;
+    lose_state(r, last);
+    r->n_parked--;
+    return 1;
+}
+
+/* Others wait for memory: what no sequence that runs uses goes back. */
+void runner_trim(struct runner *r)
+{
+    while (unpark(r)) {
+    }
+    seq_trim(&r->store);
+}
+
+/* A place for a job of flow f, and memory. 0: there is none. */
+static int make_place(struct runner *r, const struct flow *f)
+{
+    int at = -1;
+
+    if (r->n_active == r->s->o.max_rows) {
+        at = runner_victim(r, f, 1);
+        if (at >= 0)
+            runner_stop_job(r, at, 1);
+    }
+    return r->n_active < r->s->o.max_rows;
+}
+
+static int make_room(struct runner *r, const struct flow *f)
+{
+    if (must_yield(r))
+        return 0;
+    if (unpark(r))
+        return 1;
+    int at = runner_victim(r, f, 0);
+    if (at >= 0)
+        runner_stop_job(r, at, 0);
+    return at >= 0;
 }
 
 void runner_admit(struct runner *r, int64_t now)
@@ -300,9 +386,14 @@ void runner_admit(struct runner *r, int64_t now)
     r->starved = 0;
     if (r->n_active > 0 && r->stuck > 0)
         return; /* what was given back is for those that it was taken for */
-    while (r->head && r->n_active < r->s->o.max_rows) {
-        struct job *j = r->head, *next = j->next;
-        if (admit_one(r, j, now)) {
+    struct flow *f;
+    while ((f = runner_next_flow(r)) && make_place(r, f)) {
+        struct job *j = f->head;
+        int rc;
+        do
+            rc = admit_one(r, f, now);
+        while (rc && make_room(r, f));
+        if (rc) {
             r->starved = r->n_active == 0;
             if (r->starved && !must_yield(r)) {
                 ask_for_memory(r);
@@ -312,9 +403,6 @@ void runner_admit(struct runner *r, int64_t now)
         }
         if (r->claimant == j)
             atomic_store(&r->s->budget.waiting, 0);
-        r->head = next;
-        if (!next)
-            r->tail = NULL;
     }
 }
 
@@ -326,16 +414,7 @@ static void preempt(struct runner *r)
     int at = 0;
     for (int i = 1; i < r->n_active; i++)
         at = r->active[i]->age > r->active[at]->age ? i : at;
-    struct job *j = r->active[at];
-    r->n_active--;
-    memmove(&r->active[at], &r->active[at + 1],
-            (size_t)(r->n_active - at) * sizeof(struct job *));
-    job_lose_state(j, &r->store);
-    if (j->task->lost)
-        j->task->lost(j);
-    j->n_planned = 0;
-    pend_again(r, j);
-    metric_add(r->m.preempted, 1);
+    runner_stop_job(r, at, 0);
 }
 
 static int any_ended(const struct runner *r)
@@ -358,6 +437,8 @@ void runner_get_unstuck(struct runner *r)
         runner_fail_batch(r, &e);
         return;
     }
+    if (unpark(r))
+        return;
     ask_for_memory(r);
     r->pause = 1; /* others may keep what they do not need */
     if (r->stuck++ > 0 && (r->n_active > 1 || !claim(r, r->active[0]))) {

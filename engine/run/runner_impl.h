@@ -1,7 +1,7 @@
-/* runner_impl: the runner's data, for runner.c (events, steps, life) and
- * runner_admit.c (who runs: admission, deadlines, the full budget). Everything
- * in struct runner but the queue and the atomics is touched by the runner's
- * thread only.
+/* runner_impl: the runner's data, for runner.c (events, steps, life),
+ * runner_admit.c (who runs: admission, deadlines, the full budget) and
+ * runner_share.c (whose turn it is among clients). Everything in struct runner
+ * but the queue and the atomics is touched by the runner's thread only.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RUNNER_IMPL_H
@@ -20,6 +20,7 @@ struct runner_metrics {
     struct metric_series *batch, *depth, *prompt, *completion, *cached;
     struct metric_series *gone, *deadline, *drain;
     struct metric_series *prefix, *preempted, *pages_used, *pages_idle;
+    struct metric_series *clients, *yielded;
 };
 
 struct runner {
@@ -34,9 +35,18 @@ struct runner {
     atomic_int trim;     /* others ask for what is idle here */
     struct runner *next; /* of all runners; under s->mu */
     int cancels_seen;
-    struct job *head, *tail; /* pending: taken, not yet admitted */
-    int64_t next_deadline;   /* of the pending ones; INT64_MAX: none */
-    struct job **active;     /* [max_rows] */
+    struct flow *flows;     /* of the clients that are or were just there */
+    int n_flows, n_clients; /* of those with open jobs, as last reported */
+    int n_pending;          /* taken, not yet admitted, or waiting again */
+    int n_parked;           /* of those, with their states */
+    /* For other runners: the clients here with the fewest jobs. */
+    struct runner_light {
+        _Atomic uint64_t client;
+        atomic_int open;
+        _Atomic int64_t until;
+    } light[2];
+    int64_t next_deadline; /* of the pending ones; INT64_MAX: none */
+    struct job **active;   /* [max_rows] */
     int n_active;
     int starved; /* nothing runs here, since others hold the state budget */
     int stuck;   /* steps in a row in which nobody found memory */
@@ -72,5 +82,20 @@ void runner_admit(struct runner *r, int64_t now);
 /* runner_get_unstuck: after a step without items. */
 void runner_get_unstuck(struct runner *r);
 void runner_unclaim(struct runner *r);
+/* runner_trim: give back what no running job uses. */
+void runner_trim(struct runner *r);
+/* runner_stop_job: an active job waits again, with its state or without. */
+void runner_stop_job(struct runner *r, int at, int keep);
+
+/* runner_share.c */
+void runner_meet(struct runner *r, struct flow *f); /* it has a new job */
+/* runner_next_flow: whose job is admitted next; NULL when none waits. */
+struct flow *runner_next_flow(const struct runner *r);
+/* runner_victim: the active job whose place flow f may have, or -1. keep: the
+ * job would keep its state. */
+int runner_victim(const struct runner *r, const struct flow *f, int keep);
+/* runner_weigh: before a step: which clients are heavy; flows that nobody needs
+ * any more go. */
+void runner_weigh(struct runner *r, int64_t now);
 
 #endif

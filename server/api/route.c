@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "server/api/api.h"
+#include "server/http/client_id.h"
 #include "server/http/hosts.h"
 #include "server/http/keys.h"
 
@@ -109,6 +110,8 @@ void route_begin(struct request *r, const char *method, const char *path)
     else if (!method_fits(r))
         err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
                    "this route does not take this method");
+    else if (cfg->keys.n > 0 && keys_match(&cfg->keys, r->head.authorization))
+        r->client_id = client_id_of_key(keys_text(r->head.authorization));
 }
 
 /* "application/json", with charset utf-8 at most; or what `curl -d` sends,

@@ -21,6 +21,7 @@
 #include "engine/base/rng.h"
 #include "server/api/reply.h"
 #include "server/api/route.h"
+#include "server/http/client_id.h"
 #include "server/http/http_impl.h"
 #include "server/http/request.h"
 
@@ -67,6 +68,7 @@ static void name_client(struct conn *c)
     snprintf(c->client, sizeof c->client, "unknown");
     if (getpeername(c->fd, &a.any, &n))
         return;
+    c->client_id = client_id_of_address(&a.any);
     if (a.any.sa_family == AF_INET6)
         inet_ntop(AF_INET6, &a.v6.sin6_addr, c->client, sizeof c->client);
     else if (a.any.sa_family == AF_INET)
@@ -417,6 +419,7 @@ static struct request *begin(struct conn *c)
     r->arrived_us = c->half_us = clock_now_us();
     c->probed = 0;
     memcpy(r->client, c->client, sizeof r->client);
+    r->client_id = c->client_id;
     atomic_fetch_add(&l->n_live, 1);
     return r;
 }

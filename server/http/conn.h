@@ -33,6 +33,7 @@ struct conn {
     struct loop *loop;
     int fd;
     char client[48]; /* address */
+    uint64_t client_id;
     unsigned events; /* that epoll looks for */
     enum conn_state state;
     int spare;        /* beyond the limit: it may only ask for probes */

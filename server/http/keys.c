@@ -61,15 +61,21 @@ static unsigned differs(const char *key, const char *given)
     return diff;
 }
 
-int keys_match(const struct string_list *l, const char *authorization)
+const char *keys_text(const char *authorization)
 {
-    unsigned ok = 0;
     if (!authorization || strncasecmp(authorization, "Bearer ", 7))
-        return 0;
+        return NULL;
     authorization += 7;
     while (*authorization == ' ')
         authorization++;
-    for (int i = 0; i < l->n; i++)
-        ok |= differs(l->v[i], authorization) == 0;
+    return authorization;
+}
+
+int keys_match(const struct string_list *l, const char *authorization)
+{
+    unsigned ok = 0;
+    const char *key = keys_text(authorization);
+    for (int i = 0; key && i < l->n; i++)
+        ok |= differs(l->v[i], key) == 0;
     return (int)ok;
 }

@@ -13,5 +13,7 @@ int keys_read(const char *path, struct string_list *l, struct err *e);
 
 /* keys_match: 1 when `authorization` is "Bearer KEY" with a known key. */
 int keys_match(const struct string_list *l, const char *authorization);
+/* keys_text: the key in it, or NULL. */
+const char *keys_text(const char *authorization);
 
 #endif

@@ -252,6 +252,7 @@ int request_submit(struct request *r, struct job_spec *specs)
         specs[i].on_event = on_event;
         specs[i].user = &r->items[i];
         specs[i].deadline_us = r->deadline_us;
+        specs[i].client = r->client_id;
     }
     pthread_mutex_lock(&r->mu);
     r->pending += n;

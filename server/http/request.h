@@ -72,7 +72,8 @@ struct request {
     struct message_head head;
     char *head_bytes; /* what it points into, once the connection is gone */
     char id[MAX_REQUEST_ID + 1];
-    char client[48]; /* address, for the log */
+    char client[48];    /* address, for the log */
+    uint64_t client_id; /* who asks: the key, or else the address */
     int64_t arrived_us, complete_us, answered_us, sent_us;
     int64_t deadline_us; /* 0: none */
 

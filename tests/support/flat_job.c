@@ -40,6 +40,7 @@ int flat_submit(struct engine *g, const struct flat_spec *specs, int n,
                                  .task = specs[i].task,
                                  .params = &p[i],
                                  .deadline_us = specs[i].deadline_us,
+                                 .client = specs[i].client,
                                  .on_event = specs[i].on_event,
                                  .user = specs[i].user};
         s[i].in[0] =

@@ -27,6 +27,7 @@ struct flat_spec {
     const char *const *stop;
     int n_stop, stream;
     int64_t deadline_us;
+    uint64_t client;
     void (*on_event)(void *user, const struct job_event *ev);
     void *user;
 };

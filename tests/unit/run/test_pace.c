@@ -60,6 +60,63 @@ static void test_threads_are_chosen_by_size(void **state)
     assert_true(play(&t, 1e9, 100, 5000, 2600) < 5);
 }
 
+/* A step costs 300 us and 20 us a row: 15 rows more double one of none. */
+static void test_threads_work_beside_is_what_doubles_the_step(void **state)
+{
+    struct pace t = {0};
+    for (int i = 0; i < 20; i++)
+        for (int rows = 1; rows <= 64; rows *= 2)
+            pace_see(&t, 1e6 * rows, 300 + 20 * rows);
+    for (int rows = 3; rows <= 8; rows++) {
+        double got = pace_beside(&t, 1e6 * rows) / 1e6;
+        if (got < rows + 14.9 || got > rows + 15.1)
+            fail_msg("%d rows: %g beside", rows, got);
+    }
+}
+
+/* Every twentieth step loses its core for a while. */
+static void test_threads_work_beside_is_not_misled_by_lost_cores(void **state)
+{
+    struct pace t = {0};
+    for (int i = 0; i < 400; i++)
+        for (int rows = 1; rows <= 64; rows *= 2) {
+            double us = 300 + 20 * rows;
+            pace_see(&t, 1e6 * rows, i % 20 == rows % 3 ? us + 60000 : us);
+        }
+    double got = pace_beside(&t, 4e6) / 1e6;
+    if (got < 17 || got > 21)
+        fail_msg("%g beside", got);
+}
+
+/* One slow step of a size that is not seen again is forgotten. */
+static void test_threads_work_beside_forgets_what_is_stale(void **state)
+{
+    struct pace t = {0};
+    pace_see(&t, 64e6, 16000);
+    for (int i = 0; i < 600; i++)
+        pace_see(&t, i % 2 ? 1e6 : 3e6, i % 2 ? 320 : 360);
+    /* 300 us and 20 a row; never more than 8 times the work. */
+    double got = pace_beside(&t, 3e6) / 1e6;
+    if (got < 17.9 || got > 18.1)
+        fail_msg("%g beside", got);
+    assert_true(pace_beside(&t, 1e6) == 8e6);
+}
+
+static void test_threads_work_beside_is_twice_when_nothing_is_known(void **st)
+{
+    struct pace t = {0};
+    assert_true(pace_beside(&t, 5) == 10);
+    pace_see(&t, 0, 10); /* no work, no time: no point */
+    pace_see(&t, 10, 0);
+    for (int i = 0; i < 100; i++)
+        pace_see(&t, 1e6, 40 + i % 3); /* one size says nothing */
+    assert_true(pace_beside(&t, 1e6) == 2e6);
+    pace_see(&t, 64e6, 64 * 41); /* rows share nothing */
+    double got = pace_beside(&t, 1e6);
+    if (got < 2e6 || got > 2.5e6)
+        fail_msg("%g beside", got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -67,6 +124,11 @@ int main(void)
         cmocka_unit_test(test_threads_work_is_estimated_from_parameters),
         cmocka_unit_test(test_threads_follow_the_faster_choice),
         cmocka_unit_test(test_threads_are_chosen_by_size),
+        cmocka_unit_test(test_threads_work_beside_is_what_doubles_the_step),
+        cmocka_unit_test(test_threads_work_beside_forgets_what_is_stale),
+        cmocka_unit_test(test_threads_work_beside_is_not_misled_by_lost_cores),
+        cmocka_unit_test(
+            test_threads_work_beside_is_twice_when_nothing_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,228 @@
+/* test_share: clients that share a model. Steps are counted, not timed: a
+ * newcomer's work is admitted within a few of them, whatever the others hold,
+ * and everybody's answers are those of a job alone.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/run/engine.h"
+#include "tests/support/engine_fix.h"
+#include "tests/support/unit.h"
+
+#define V 2000
+#define PAGE 16
+#define PAGE_COST 256 /* of the toy: see test_paged.c */
+
+/* Word i is followed by word i + 1. */
+static const struct fake_config chain = {
+    .n_vocab = V, .chain = 1, .max_chain = 8};
+
+/* n generations of `tokens` tokens, of prompts of `len` words. */
+static void writers(const struct fix *f, struct flat_spec *s, int n,
+                    uint64_t client, int len, int tokens)
+{
+    fix_specs(f, s, n, &task_generate, len, 0);
+    for (int i = 0; i < n; i++) {
+        s[i].client = client;
+        s[i].max_tokens = tokens;
+    }
+}
+
+static struct flat_spec asker(const struct fix *f, uint64_t client, int len)
+{
+    struct flat_spec s = fix_spec(f, &task_next, fix_words, len);
+    s.client = client;
+    return s;
+}
+
+static void cancel(struct watched *j, int n)
+{
+    for (int i = 0; i < n; i++)
+        job_cancel(j[i].job);
+}
+
+static void check_chain(const struct watched *j, int len, int tokens)
+{
+    const struct flat_result r = flat_result(j->job);
+    assert_int_equal(j->final, JOB_DONE);
+    assert_int_equal(r.n_tokens, tokens);
+    for (int i = 0; i < tokens; i++)
+        assert_int_equal(r.tokens[i], fix_words[len - 1] + 1 + i);
+}
+
+static void test_share_newcomer_gets_a_place_at_once(void **state)
+{
+    enum { HEAVY = 20, PLACES = 4, TOKENS = 1000 };
+    struct fix f;
+    struct flat_spec s[HEAVY], one;
+    struct watched j[HEAVY] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.max_rows = PLACES});
+    writers(&f, s, HEAVY, 1, 2, TOKENS);
+    fix_hold(&f, s, HEAVY, j, 10);
+    for (int i = 1; i <= 5; i++) {
+        one = asker(&f, 2, 5);
+        fix_submit(&f, &one, 1, &light);
+        fake_pass(4); /* the one that waits, and those of the newcomer */
+        assert_int_equal(f.w.n_final, i);
+        assert_int_equal(light.final, JOB_DONE);
+        watch_release(&light, 1);
+        memset(&light, 0, sizeof light);
+    }
+    cancel(j, HEAVY);
+    fix_go(&f, HEAVY + 5);
+    fix_end(&f, j, HEAVY);
+}
+
+static void test_share_who_gave_way_goes_on_with_the_same_answer(void **state)
+{
+    enum { HEAVY = 6, LIGHT = 12, PLACES = 4, TOKENS = 200 };
+    struct fix f;
+    struct flat_spec s[HEAVY], one;
+    struct watched j[HEAVY] = {{0}}, light[LIGHT] = {{0}};
+    fix_open(&f, &chain, &(struct engine_options){.max_rows = PLACES});
+    writers(&f, s, HEAVY, 1, 2, TOKENS);
+    fix_hold(&f, s, HEAVY, j, 10);
+    for (int i = 0; i < LIGHT; i++) {
+        one = asker(&f, 2 + (uint64_t)i % 3, 5);
+        fix_submit(&f, &one, 1, &light[i]);
+        fake_pass(2);
+    }
+    long before = atomic_load(&fake_stats.tokens);
+    fix_go(&f, HEAVY + LIGHT);
+    for (int i = 0; i < HEAVY; i++)
+        check_chain(&j[i], 2, TOKENS);
+    /* Nothing was computed twice. */
+    assert_true(atomic_load(&fake_stats.tokens) <=
+                HEAVY * (TOKENS + 1) + LIGHT * 5);
+    assert_true(before > 0);
+    watch_release(light, LIGHT);
+    fix_end(&f, j, HEAVY);
+}
+
+static void test_share_two_clients_get_equal_parts(void **state)
+{
+    enum { N = 12, PLACES = 4, TOKENS = 100 };
+    struct fix f;
+    struct flat_spec a[N], b[N];
+    struct watched ja[N] = {{0}}, jb[N] = {{0}};
+    int early = 0;
+    fix_open(&f, &chain, &(struct engine_options){.max_rows = PLACES});
+    writers(&f, a, N, 1, 2, TOKENS);
+    writers(&f, b, N, 2, 2, TOKENS);
+    fix_hold(&f, a, N, ja, 10);
+    fix_submit(&f, b, N, jb);
+    fix_go(&f, 2 * N);
+    /* Among the first half of the answers both have a part. */
+    for (int i = 0; i < N; i++)
+        early += jb[i].order < N;
+    if (early < N / 3 || early > 2 * N / 3)
+        fail_msg("%d of %d are of the second client", early, N);
+    for (int i = 0; i < N; i++)
+        check_chain(&jb[i], 2, TOKENS);
+    watch_release(ja, N);
+    fix_end(&f, jb, N);
+}
+
+static void test_share_more_clients_than_places_take_turns(void **state)
+{
+    enum { N = 6, PLACES = 2, TOKENS = 1500 };
+    struct fix f;
+    struct flat_spec s[N], one;
+    struct watched j[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.max_rows = PLACES});
+    atomic_store(&fake_stats.hold, 1);
+    for (int i = 0; i < N; i++) {
+        writers(&f, &s[i], 1, 1 + (uint64_t)i, 2, TOKENS);
+        fix_submit(&f, &s[i], 1, &j[i]);
+    }
+    fake_pass(5);
+    one = asker(&f, 100, 5);
+    fix_submit(&f, &one, 1, &light);
+    fix_go(&f, N + 1);
+    /* It waited for turns of the others, not for their ends. */
+    assert_true(light.stamp < TOKENS);
+    for (int i = 0; i < N; i++)
+        check_chain(&j[i], 2, TOKENS);
+    watch_release(&light, 1);
+    fix_end(&f, j, N);
+}
+
+static void test_share_newcomer_gets_memory_at_once(void **state)
+{
+    enum { HEAVY = 5, LEN = 140, TOKENS = 300, LIGHT = 40 };
+    struct fix f;
+    struct flat_spec s[HEAVY], one;
+    struct watched j[HEAVY] = {{0}}, light = {0};
+    struct fake_config paged = chain;
+    paged.page = PAGE;
+    fix_open(&f, &paged,
+             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
+    writers(&f, s, HEAVY, 1, LEN, TOKENS);
+    for (int i = 0; i < HEAVY; i++)
+        s[i].tokens = fix_words + i; /* no common beginning */
+    fix_hold(&f, s, HEAVY, j, LEN / 8 + 40);
+    one = asker(&f, 2, LIGHT);
+    one.tokens = fix_words + 20;
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(LIGHT / 8 + 4);
+    assert_int_equal(f.w.n_final, 1);
+    assert_int_equal(light.final, JOB_DONE);
+    fix_go(&f, HEAVY + 1);
+    for (int i = 0; i < HEAVY; i++) {
+        const struct flat_result r = flat_result(j[i].job);
+        assert_int_equal(j[i].final, JOB_DONE);
+        assert_int_equal(r.n_tokens, TOKENS);
+        for (int k = 0; k < TOKENS; k++)
+            assert_int_equal(r.tokens[k], fix_words[i + LEN - 1] + 1 + k);
+    }
+    watch_release(&light, 1);
+    fix_end(&f, j, HEAVY);
+}
+
+static void test_share_the_queue_keeps_room_for_others(void **state)
+{
+    enum { MOST = 64, FIRST = 30, THEN = 26, MORE = 8 };
+    struct fix f;
+    struct flat_spec s[MOST], one[2];
+    struct watched j[MOST] = {{0}}, light[2] = {{0}};
+    fix_open(&f, &chain,
+             &(struct engine_options){.max_rows = 1, .max_queue = MOST});
+    writers(&f, s, MOST, 1, 2, 100);
+    fix_hold(&f, s, FIRST, j, 1);
+    fix_submit(&f, s + FIRST, THEN, j + FIRST);
+    fix_refused(&f, s, MORE, j + FIRST + THEN, ERR_BUSY, "queue_full", NULL);
+    one[0] = asker(&f, 2, 5);
+    one[1] = asker(&f, 2, 6);
+    fix_submit(&f, one, 2, light);
+    cancel(j, FIRST + THEN);
+    fix_go(&f, FIRST + THEN + 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(light[i].final, JOB_DONE);
+    watch_release(light, 2);
+    fix_end(&f, j, FIRST + THEN);
+}
+
+/* A client alone may fill the queue in one go, as long as it is empty. */
+static void test_share_a_client_alone_may_fill_the_queue(void **state)
+{
+    enum { MOST = 64 };
+    struct fix f;
+    struct flat_spec s[MOST];
+    struct watched j[MOST] = {{0}};
+    fix_open(&f, &chain, &(struct engine_options){.max_queue = MOST});
+    writers(&f, s, MOST, 1, 2, 3);
+    fix_run(&f, s, MOST, j);
+    fix_end(&f, j, MOST);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_share_newcomer_gets_a_place_at_once),
+        cmocka_unit_test(test_share_who_gave_way_goes_on_with_the_same_answer),
+        cmocka_unit_test(test_share_two_clients_get_equal_parts),
+        cmocka_unit_test(test_share_more_clients_than_places_take_turns),
+        cmocka_unit_test(test_share_newcomer_gets_memory_at_once),
+        cmocka_unit_test(test_share_the_queue_keeps_room_for_others),
+        cmocka_unit_test(test_share_a_client_alone_may_fill_the_queue),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -20,6 +20,7 @@ packages_of() {
     cross) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
         qemu-user-static ;;
     torch) echo python3-torch ;;
+    page) echo chromium:chromium ;;
     bench) echo wrk:wrk nodejs:node npm:npm python3-torch ;;
     docker)
         if docker info >/dev/null 2>&1; then
@@ -36,7 +37,7 @@ missing=""
 for group in "$@"; do
     if ! list=$(packages_of "$group"); then
         echo "install-deps: no group '$group' (run train test style lint" \
-            "fuzz cross torch bench docker)" >&2
+            "fuzz cross torch page bench docker)" >&2
         exit 2
     fi
     for entry in $list; do

@@ -12,6 +12,7 @@
 #include "engine/text/tokenizer_impl.h"
 
 #define FILE_NAME "tokenizer.json"
+#define CHAT_NAME "chat_template.jinja"
 #define OWN "seqd" /* the key of files of our own */
 #define MAX_TEXT ((size_t)64 << 20)
 
@@ -121,6 +122,7 @@ static int make_as(const struct tok_source *s, int piped,
         tokenizer_close(t);
         return -1;
     }
+    tok_chat_read(t, s);
     *out = t;
     return 0;
 }
@@ -168,17 +170,20 @@ int tokenizer_parse(const char *text, size_t n, const char *label,
 /* What was read of a folder, to be freed; NULL where there is none. */
 struct files {
     struct json *root, *vocab, *setup, *generation;
-    char *text;
+    char *text, *chat;
 };
 
-/* What stands about special tokens beside the vocabulary. */
+/* What stands about special tokens and turns beside the vocabulary. */
 static int read_beside(struct checkpoint *c, struct files *f,
                        struct tok_source *s)
 {
     if (checkpoint_json(c, "tokenizer_config.json", &limits, &f->setup, s->e) ||
         checkpoint_json(c, "generation_config.json", &limits, &f->generation,
-                        s->e))
+                        s->e) ||
+        (checkpoint_has(c, CHAT_NAME) &&
+         checkpoint_file(c, CHAT_NAME, MAX_TEXT, &f->chat, &s->n_chat, s->e)))
         return -1;
+    s->chat = f->chat;
     s->setup = f->setup;
     s->ends = json_get(f->generation, "eos_token_id");
     if (!checkpoint_has(c, "config.json"))
@@ -249,5 +254,6 @@ int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e)
     json_free(f.setup);
     json_free(f.generation);
     mem_free(f.text);
+    mem_free(f.chat);
     return rc ? -1 : 0;
 }

@@ -1,7 +1,7 @@
 /* tokenizer: text to ids and back, behind one interface for words, characters
  * and sub-words. tokenizer_open finds the files of a checkpoint by itself:
  *
- *   a GGUF file:       its tokenizer.ggml.* metadata
+ *   a GGUF file:       its tokenizer.* metadata
  *   tokenizer.json     as Hugging Face tokenizers writes it, with what
  *                      tokenizer_config.json, generation_config.json and
  *                      config.json beside it say about special tokens
@@ -81,6 +81,11 @@ void tokenizer_around(const struct tokenizer *t, int *n_before, int *n_after);
 int tokenizer_is_end(const struct tokenizer *t, int32_t id);
 /* tokenizer_is_special: control tokens, and ids without an entry. */
 int tokenizer_is_special(const struct tokenizer *t, int32_t id);
+/* tokenizer_has_chat: 1 when the checkpoint has a chat template: its model was
+ * trained on turns with control tokens around them. tokenizer_is_turn: 1 for a
+ * token that the template names. */
+int tokenizer_has_chat(const struct tokenizer *t);
+int tokenizer_is_turn(const struct tokenizer *t, int32_t id);
 /* tokenizer_can_miss: 1 when a text can hold pieces that are not in the
  * vocabulary (so that answers report `unknown`). */
 int tokenizer_can_miss(const struct tokenizer *t);

@@ -48,6 +48,7 @@ struct tok_index {
 
 #define TOK_MAX_ENDS 32
 #define TOK_MAX_AROUND 8
+#define TOK_MAX_TURN 32
 
 struct tok_ops;
 struct pipe;
@@ -81,6 +82,9 @@ struct tokenizer {
     int n_end;
     int32_t before[TOK_MAX_AROUND], after[TOK_MAX_AROUND];
     int n_before, n_after;
+    int has_chat;               /* tok_chat.c */
+    int32_t turn[TOK_MAX_TURN]; /* [n_turn] tokens that its template names */
+    int n_turn;
     int add_bos;
     int add_eos, add_sep; /* GGUF: defaults of the kind, set by its loader */
 };
@@ -97,7 +101,9 @@ struct tok_source {
     const struct json *setup; /* tokenizer_config.json */
     const struct json *ends;  /* eos_token_id of generation_config.json */
     const struct json *model_ends; /* and of config.json */
-    const char *merges;            /* merges.txt [n_merges] */
+    const char *chat;              /* chat_template.jinja [n_chat] */
+    size_t n_chat;
+    const char *merges; /* merges.txt [n_merges] */
     size_t n_merges;
     const char *lines; /* vocab.txt [n_lines bytes] */
     size_t n_lines;
@@ -234,6 +240,9 @@ struct tok_hit {
 int tok_added_next(const struct tokenizer *t, const struct tok_index *x,
                    const char *s, size_t n, size_t from, unsigned flags,
                    struct tok_hit *hit);
+
+/* tok_chat.c: what the chat template says, if there is one; after the index. */
+void tok_chat_read(struct tokenizer *t, const struct tok_source *s);
 
 /* tok_special.c: begin, end, mask and unknown token, the tokens around a text
  * and the ends of generation, from tokenizer.json's post_processor and the

@@ -10,6 +10,7 @@
 #include "engine/base/rng.h"
 #include "engine/run/task/generate.h"
 #include "server/api/api.h"
+#include "server/api/hint.h"
 #include "server/api/reply.h"
 #include "server/http/sse.h"
 #include "server/api/input.h"
@@ -149,6 +150,7 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_str(out, sse_finish_reason(res->finish));
     buf_add_str(out, "\",\"seed\":");
     buf_add_int(out, (int64_t)r->seed);
+    hint_write(r, it, res, out);
     reply_item_tail(r, it, out);
 }
 

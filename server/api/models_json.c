@@ -39,6 +39,9 @@ void models_json_tasks(const struct model *m, struct buf *out)
     buf_add_char(out, ']');
 }
 
+/* By enum tokenizer_level. */
+static const char *const levels[] = {"word", "character", "subword"};
+
 /* By enum score_kind. */
 static const char *const score_kinds[] = {"softmax", "sigmoid", "raw"};
 
@@ -55,6 +58,8 @@ void model_json(const struct model *m, struct buf *out)
     add_text(out, "architecture", model_arch_name(m));
     buf_add_str(out, ",\"tasks\":");
     models_json_tasks(m, out);
+    if (model_tokenizer(m))
+        add_text(out, "level", levels[tokenizer_level(model_tokenizer(m))]);
     buf_add_str(out, ",\"context_length\":");
     if (info->state.port[PORT_TARGET].context_length > 0)
         buf_add_int(out, info->state.port[PORT_TARGET].context_length);

@@ -33,7 +33,7 @@ static const struct route routes[] = {
     {"/info", METHOD_GET, 0, "info", api_info, NULL},
     {"/version", METHOD_GET, 0, "version", api_version, NULL},
     {"/openapi.json", METHOD_GET, 0, "openapi", api_openapi, NULL},
-    {"/", METHOD_GET, 0, "page", api_page, NULL},
+    {"/", METHOD_GET, ROUTE_OPEN, "page", api_page, NULL},
 };
 
 #define N_ROUTES ((int)(sizeof routes / sizeof routes[0]))

@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "server/api/hint.h"
 #include "server/api/reply.h"
 
 int sse_begin(struct request *r)
@@ -53,6 +54,7 @@ void sse_finish(struct request *r, const struct item *it, const struct job *j,
     buf_add_str(&r->out, sse_finish_reason(res->finish));
     buf_add_str(&r->out, "\",\"seed\":");
     buf_add_int(&r->out, (int64_t)r->seed);
+    hint_write(r, it, res, &r->out);
     reply_item_tail(r, it, &r->out);
     buf_add_char(&r->out, ']');
     if (last) {

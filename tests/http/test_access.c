@@ -69,11 +69,11 @@ static void test_a_wrong_key_is_401(void **state)
     }
 }
 
-static void test_every_route_but_the_probes_asks_for_a_key(void **state)
+static void test_every_route_but_probes_and_page_asks_for_a_key(void **state)
 {
     static const char *const get[] = {
         "/metrics",         "/info",         "/version", "/v1/models",
-        "/v1/models/words", "/openapi.json", "/",        "/nothing"};
+        "/v1/models/words", "/openapi.json", "/nothing", "/app.js"};
     static const char *const send[] = {"/predict", "/sentiment", "/generate",
                                        "/tokenize", "/detokenize"};
     for (size_t i = 0; i < COUNT(get); i++)
@@ -83,6 +83,14 @@ static void test_every_route_but_the_probes_asks_for_a_key(void **state)
                      "missing_api_key", "");
     http_answered(rig.s.port, "/livez", NULL, NULL);
     http_answered(rig.s.port, "/readyz", NULL, NULL);
+    /* The page is what asks a person for the key: all of it comes without. */
+    struct answer a;
+    http_get(rig.s.port, "/", &a);
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(answer_header(&a, "Content-Security-Policy"),
+                           "default-src 'none'; script-src 'sha256-"));
+    assert_non_null(strstr(a.body, "id=\"key-text\""));
+    answer_free(&a);
 }
 
 static void test_keys_appear_nowhere(void **state)
@@ -198,7 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_known_key_opens),
         cmocka_unit_test(test_a_wrong_key_is_401),
-        cmocka_unit_test(test_every_route_but_the_probes_asks_for_a_key),
+        cmocka_unit_test(test_every_route_but_probes_and_page_asks_for_a_key),
         cmocka_unit_test(test_keys_appear_nowhere),
         cmocka_unit_test(test_a_preflight_of_a_listed_origin_is_allowed),
         cmocka_unit_test(test_an_answer_to_a_listed_origin_may_be_read),

@@ -308,6 +308,7 @@ static void test_models_are_listed_in_order(void **state)
     assert_string_equal(answer_text(&a, "data.0.id"), "words");
     assert_string_equal(answer_text(&a, "data.1.id"), "labels");
     assert_string_equal(answer_text(&a, "data.1.tasks.0"), "sentiment");
+    assert_string_equal(answer_text(&a, "data.0.level"), "word");
     assert_int_equal(json_type(answer_at(&a, "data.0.context_length")),
                      JSON_NULL);
     /* embedding, one LSTM layer with two biases, output with bias */
@@ -317,6 +318,9 @@ static void test_models_are_listed_in_order(void **state)
     assert_string_equal(answer_text(&one, "digest"),
                         answer_text(&a, "data.0.digest"));
     assert_int_equal(strncmp(answer_text(&one, "digest"), "sha256:", 7), 0);
+    answer_free(&one);
+    http_answered(rig.s.port, "/v1/models/chars", NULL, &one);
+    assert_string_equal(answer_text(&one, "level"), "character");
     answer_free(&one);
     answer_free(&a);
 }

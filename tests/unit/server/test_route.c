@@ -29,7 +29,7 @@ static void test_route_table_is_the_contract(void **state)
         assert_non_null(p);
         assert_non_null(json_get(p, r->method == METHOD_POST ? "post" : "get"));
         assert_int_equal(json_size(p), 1);
-        /* The probes say that they are open, nothing else does. */
+        /* The probes and the page say that they are open. */
         assert_int_equal(json_get(json_child(p), "security") != NULL,
                          (r->flags & ROUTE_OPEN) != 0);
     }

@@ -1,0 +1,766 @@
+#!/usr/bin/env python3
+"""The page at /, in a browser without a window: the key, texts that break off
+or are stopped, characters that are put together as they are, refusals, small
+screens, the keyboard, what a screen reader is told. Chromium is driven through
+a pipe (the DevTools protocol); without it all tests are skipped. Answers that
+no healthy server gives come from a stand-in that serves the same page with the
+same headers. Prints cmocka's lines.
+
+SPDX-License-Identifier: MIT
+"""
+import fcntl
+import http.server
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.request
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
+MODELS = TOP + "/models/checkpoints/"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+LIMIT = 30  # seconds that anything here may take
+CONTRAST = 4.5  # WCAG 2.1, 1.4.3 (AA)
+
+# ---------------------------------------------------------------- a browser
+
+
+class Browser:
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10)
+                for fd in os.pipe() + os.pipe()]
+
+        def wire():  # chromium reads 3 and writes 4
+            os.dup2(ends[0], 3)
+            os.dup2(ends[3], 4)
+        self.child = subprocess.Popen(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu",
+             "--disable-dev-shm-usage", "--remote-debugging-pipe",
+             "--user-data-dir=" + self.folder.name, "--no-first-run",
+             "--disable-background-networking", "about:blank"],
+            preexec_fn=wire, pass_fds=(3, 4), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        os.close(ends[0])
+        os.close(ends[3])
+        self.write, self.read = ends[1], ends[2]
+        self.rest, self.n, self.events = b"", 0, []
+
+    def message(self):
+        while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.read], [], [], LIMIT)
+            part = os.read(self.read, 1 << 20) if ready else b""
+            assert part, "the browser says nothing"
+            self.rest += part
+        one, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(one)
+
+    def call(self, method, session=None, **params):
+        self.n += 1
+        ask = {"id": self.n, "method": method, "params": params}
+        if session:
+            ask["sessionId"] = session
+        os.write(self.write, json.dumps(ask).encode() + b"\0")
+        while True:
+            got = self.message()
+            if got.get("id") == self.n:
+                assert "error" not in got, (method, got)
+                return got["result"]
+            self.events.append(got)
+
+    def close(self):
+        try:
+            self.call("Browser.close")
+            self.child.wait(timeout=LIMIT)
+        except (AssertionError, OSError, subprocess.TimeoutExpired):
+            self.child.kill()
+            self.child.wait()
+        os.close(self.write)
+        os.close(self.read)
+        shutil.rmtree(self.folder.name, ignore_errors=True)
+
+
+class Page:
+    """A tab at a URL; `with` fails when the page broke a rule of its own."""
+
+    def __init__(self, browser, url, wide=1200, high=900, dark=False):
+        self.b = browser
+        self.id = browser.call("Target.createTarget",
+                               url="about:blank")["targetId"]
+        self.session = browser.call("Target.attachToTarget", targetId=self.id,
+                                    flatten=True)["sessionId"]
+        for domain in "Runtime", "Log", "Page":
+            self.call(domain + ".enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=wide,
+                  height=high, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme",
+             "value": "dark" if dark else "light"}])
+        self.call("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete' && "
+                  "typeof boxes === 'object'")
+
+    def call(self, method, **params):
+        return self.b.call(method, self.session, **params)
+
+    def js(self, text):
+        got = self.call("Runtime.evaluate", expression=text,
+                        awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in got, (text, got)
+        return got["result"].get("value")
+
+    def wait(self, text, seconds=LIMIT):
+        end = time.time() + seconds
+        while True:
+            try:
+                got = self.js(f"!!({text})")
+            except AssertionError:  # between two documents
+                got = None
+            if got:
+                return got
+            assert time.time() < end, (text, self.js(
+                "document.body ? document.body.innerText : ''"))
+            time.sleep(0.02)
+
+    def filled(self):
+        self.wait("!boxes.generate.button.disabled || "
+                  "!boxes.predict.button.disabled")
+
+    def text(self, box):
+        return self.js(f"boxes.{box}.out.innerText")
+
+    def ask(self, box, text=None, model=None):
+        if model:
+            self.js(f"boxes.{box}.model.value = {json.dumps(model)};"
+                    f"boxes.{box}.model.dispatchEvent(new Event('change'))")
+        if text is not None:
+            self.js(f"boxes.{box}.text.value = {json.dumps(text)}")
+        self.js(f"boxes.{box}.form.requestSubmit()")
+
+    def done(self, box):
+        self.wait(f"boxes.{box}.out.getAttribute('aria-busy') === 'false'")
+
+    def shot(self, path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        import base64
+        with open(path, "wb") as f:
+            f.write(base64.b64decode(
+                self.call("Page.captureScreenshot")["data"]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if os.environ.get("PAGE_SHOTS"):
+            name = sys._getframe(1).f_code.co_name
+            self.shot(os.path.join(os.environ["PAGE_SHOTS"], name + ".png"))
+        self.js("0")  # what came before it has been read
+        wrong = [e for e in self.b.events
+                 if e["method"] == "Runtime.exceptionThrown" or
+                 (e["method"] == "Log.entryAdded" and
+                  e["params"]["entry"]["level"] == "error" and
+                  e["params"]["entry"]["source"] != "network")]
+        self.b.events = []
+        self.b.call("Target.closeTarget", targetId=self.id)
+        assert kind or not wrong, wrong
+
+
+# ------------------------------------------------------------------ servers
+
+
+class Seqd:
+    def __init__(self, *args):
+        self.folder = tempfile.TemporaryDirectory()
+        port_file = os.path.join(self.folder.name, "port")
+        self.child = subprocess.Popen(
+            [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
+             "--log-level", "warn", *args])
+        end = time.time() + LIMIT
+        while not os.path.exists(port_file):
+            assert self.child.poll() is None and time.time() < end
+            time.sleep(0.01)
+        with open(port_file) as f:
+            self.url = f"http://127.0.0.1:{int(f.read())}/"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            self.child.wait(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.folder.cleanup()
+
+
+def model(name, level, *tasks):
+    return {"id": name, "tasks": list(tasks), "level": level,
+            "attention": None}
+
+
+WORDS = model("words", "word", "predict", "sentiment", "generate")
+CHARS = model("music-like", "character", "predict", "generate")
+INFO = {"status": "ready", "threads": 1, "kernels": "portable",
+        "version": "0", "options": {"max_output_tokens": 2048}}
+
+
+class StandIn:
+    """The page of a real server, and answers of one's own: `say` maps a path
+    to (status, value or bytes, headers) or to a function of the handler."""
+
+    def __init__(self, page, **say):
+        self.asked, self.gone = [], threading.Event()
+        self.say = {"/readyz": (200, {"status": "ready"}),
+                    "/v1/models": (200, {"data": [WORDS, CHARS]}),
+                    "/info": (200, INFO), "/": page}
+        self.say.update({"/" + k.replace("__", "/"): v
+                         for k, v in say.items()})
+        stand_in = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                n = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(n)
+                stand_in.asked.append((self.path, body and json.loads(body)))
+                self.do_GET()
+
+            def do_GET(self):
+                said = stand_in.say.get(self.path, (404, b"nothing here"))
+                if callable(said):
+                    self.close_connection = True
+                    try:
+                        said(self)
+                    except OSError:
+                        stand_in.gone.set()
+                    return
+                status, value, headers = (*said, {})[:3]
+                if not isinstance(value, bytes):
+                    value = json.dumps(value).encode()
+                self.send_response(status)
+                for k, v in headers.items():
+                    self.send_header(k, v)
+                self.send_header("Content-Length", str(len(value)))
+                self.end_headers()
+                self.wfile.write(value)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0),
+                                                      Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,),
+                         daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def refused(status, code, message, **headers):
+    return (status, {"error": {"message": message, "type": "x", "param": None,
+                               "code": code, "request_id": "id-1"}}, headers)
+
+
+def event(text, **more):
+    value = {"data": [dict({"index": 0, "text": text}, **more)]}
+    if more:
+        value["usage"] = {"prompt_tokens": 1, "completion_tokens": 2,
+                          "total_tokens": 3}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+LAST = event("", finish_reason="stop", seed=7, truncated=False)
+DONE = b"data: [DONE]\n\n"
+
+
+def stream(*parts, end=True, pause=0):
+    """A stream of chunks; without `end` the connection drops."""
+    def say(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for part in parts:
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            handler.wfile.flush()
+            time.sleep(pause)
+        if end:
+            handler.wfile.write(b"0\r\n\r\n")
+    return say
+
+
+# -------------------------------------------------------------------- tests
+
+
+def test_page_asks_for_the_key_and_keeps_it_for_the_tab(b, page):
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as keys:
+        keys.write("right-k\u00e9y\n")
+        keys.flush()
+        with Seqd("--api-key-file", keys.name, "--model",
+                  "words=" + MODELS + "next-word-lstm") as s, \
+                Page(b, s.url) as p:
+            p.wait("!document.getElementById('key').hidden")
+            say = "document.getElementById('key-say').innerText"
+            assert p.js(say) == "This server asks for an API key."
+            assert p.js("document.activeElement.id") == "key-text"
+            assert p.js("boxes.predict.button.disabled")
+
+            def give(key):
+                p.js("document.getElementById('key-text').value = " +
+                     json.dumps(key) + "; document.querySelector("
+                     "'#key form').requestSubmit()")
+            give("wrong")
+            p.wait(say + " === 'The server does not know this key.'")
+            assert p.js("sessionStorage.length") == 0
+            give(" right-k\u00e9y ")
+            p.filled()
+            assert p.js("document.getElementById('key').hidden")
+            assert p.js("sessionStorage.getItem('seqd-key')") == \
+                "right-k\u00e9y"
+            assert p.js("localStorage.length") == 0
+            p.ask("predict", "This morning I took my cat for a")
+            p.wait("boxes.predict.out.querySelectorAll('.bar').length === 10")
+            p.js("document.querySelector('footer a[href=\"/info\"]').click()")
+            p.wait("document.getElementById('shown').innerText"
+                   ".includes('\"uptime_seconds\"')")
+            p.js("window.old = 1")
+            p.call("Page.reload")  # the tab still has it
+            p.wait("!window.old && typeof boxes === 'object' && "
+                   "!boxes.predict.button.disabled")
+            p.js("document.getElementById('forget').click()")
+            p.wait("!document.getElementById('key').hidden")
+            assert p.js(say) == "This server asks for an API key."
+            assert p.js("sessionStorage.length") == 0
+
+
+def test_page_asks_again_when_a_key_is_taken_back(b, page):
+    wrong = refused(401, "invalid_api_key", "the API key is not known")
+    with StandIn(page) as s, Page(b, s.url) as p:
+        p.filled()
+        s.say["/predict"] = wrong
+        p.js("keepKey('old')")
+        p.ask("predict")
+        p.wait("!document.getElementById('key').hidden")
+        assert "does not know this key" in p.text("predict")
+        assert p.js("sessionStorage.length") == 0
+
+
+def test_page_shows_a_text_that_broke_off(b, page):
+    failed = b'data: {"error": {"message": "the deadline passed"}}\n\n'
+    ended = "Broken off: the connection ended before the text did."
+    begin = event("Half a"), event(" text")
+    for say, want in (
+            (stream(*begin, end=False, pause=0.2), ended),
+            (stream(*begin), ended),
+            (stream(*begin, LAST), ended),
+            (stream(*begin, failed), "Broken off: the deadline passed."),
+            (stream(*begin, b"data: {oh\n\n"), "Broken off: ")):
+        with StandIn(page, generate=say) as s, Page(b, s.url) as p:
+            p.filled()
+            p.ask("generate", "Given.")
+            p.wait("boxes.generate.out.querySelector('.error')")
+            p.done("generate")
+            assert p.js("boxes.generate.out.querySelector('.story.broken')"
+                        ".textContent") == "Given.Half a text"
+            said = p.js("boxes.generate.out.querySelector("
+                        "'.error[role=alert]').innerText")
+            assert said.startswith(want), said
+
+
+def test_page_shows_a_text_that_ended(b, page):
+    with StandIn(page, generate=stream(event("All of"), event(" it"),
+                                       b": ping\n\n", LAST, DONE)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate", "Given.")
+        p.wait("boxes.generate.out.innerText.includes('seed 7')")
+        p.done("generate")
+        assert not p.js("boxes.generate.out.querySelector('.error')")
+        assert not p.js("boxes.generate.out.querySelector('.broken')")
+        assert p.js("boxes.generate.stop.hidden")
+
+
+def test_page_stops_a_text_when_told(b, page):
+    with StandIn(page, generate=stream(*[event("word ")] * 2000,
+                                       pause=0.02)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        assert p.js("boxes.generate.stop.hidden")
+        p.ask("generate", "Given.")
+        p.wait("boxes.generate.out.innerText.includes('word word')")
+        p.js("boxes.generate.stop.focus(); boxes.generate.stop.click()")
+        p.wait("boxes.generate.out.innerText.includes('Stopped.')")
+        p.done("generate")
+        assert "Given.word word" in p.text("generate")
+        assert not p.js("boxes.generate.out.querySelector('.error')")
+        assert p.js("boxes.generate.stop.hidden")
+        assert p.js("document.activeElement === boxes.generate.button")
+        assert s.gone.wait(LIMIT), "the server still writes"
+        s.say["/generate"] = stream(event("anew"), LAST, DONE)
+        p.ask("generate")
+        p.wait("boxes.generate.out.innerText.includes('anew')")
+        p.wait("boxes.generate.out.innerText.includes('seed 7')")
+        assert "word" not in p.text("generate")
+
+
+def test_page_sends_the_seed_that_is_given(b, page):
+    with StandIn(page, generate=stream(event("a"), LAST, DONE)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate")
+        p.wait("boxes.generate.out.querySelector('.note button')")
+        assert "seed" not in s.asked[-1][1]
+        p.js("boxes.generate.out.querySelector('.note button').click()")
+        assert p.js("boxes.generate.form.elements.seed.value") == "7"
+        p.ask("generate")
+        p.done("generate")
+        assert s.asked[-1][1]["seed"] == 7, s.asked
+        assert s.asked[-1][1]["max_tokens"] == 128, s.asked
+        n = len(s.asked)
+        p.js("boxes.generate.form.elements.seed.value = '-1'")
+        p.ask("generate")
+        assert p.js("!boxes.generate.form.checkValidity()")
+        assert len(s.asked) == n
+
+
+def test_page_puts_characters_together_as_they_are(b, page):
+    with Seqd("--model", "words=" + MODELS + "next-word-lstm",
+              "--model", "tunes=" + MODELS + "music-lstm") as s, \
+            Page(b, s.url) as p:
+        p.filled()
+
+        def click(box_model, text):
+            p.ask("predict", text, box_model)
+            p.done("predict")
+            p.wait("boxes.predict.out.querySelector('.bar')")
+            first = p.js("boxes.predict.out.querySelector('.bar b')"
+                         ".textContent")
+            p.js("boxes.predict.out.querySelector('.bar').focus();"
+                 "boxes.predict.out.querySelector('.bar').click()")
+            p.done("predict")
+            return first, p.js("boxes.predict.text.value")
+        first, text = click("tunes", "X:1\nM:4/4\n")
+        assert (first, text) == ("L", "X:1\nM:4/4\nL"), (first, text)
+        font = "getComputedStyle(boxes.predict.text).fontFamily"
+        assert "monospace" in p.js(font)
+        # whoever goes on by keyboard stays where the characters are
+        assert p.js("boxes.predict.out.contains(document.activeElement)")
+        first, text = click("words", "This morning I took my cat for a")
+        assert text == "This morning I took my cat for a " + first, text
+        assert "monospace" not in p.js(font)
+
+        p.ask("generate", "X:1\nM:4/4\nL:1/8\nK:D\n\u20ac", "tunes")
+        p.wait("boxes.generate.out.innerText.includes('seed')")
+        assert "One character is unknown" in p.text("generate")
+        style = ("getComputedStyle(boxes.generate.out.querySelector("
+                 "'.story'))")
+        assert p.js(style + ".whiteSpace") == "pre"
+        assert "monospace" in p.js(style + ".fontFamily")
+        p.ask("generate", "The old man", "words")
+        p.wait("boxes.generate.out.innerText.includes('seed')")
+        assert p.js(style + ".whiteSpace") == "pre-wrap"
+        assert "monospace" not in p.js(style + ".fontFamily")
+
+
+def test_page_joins_words_as_they_are_written(b, page):
+    with StandIn(page) as s, Page(b, s.url) as p:
+        for before, word, plain, want in (
+                ("a cat", "sat", False, "a cat sat"),
+                ("a cat ", "sat", False, "a cat sat"),
+                ("a cat", ",", False, "a cat,"),
+                ("a cat", "'s", False, "a cat's"),
+                ("we do", "n't", False, "we don't"),
+                ("was", "\u00e9", False, "was \u00e9"),
+                ("AB", "c", True, "ABc"), ("AB ", " ", True, "AB  "),
+                ("AB", "\n", True, "AB\n")):
+            got = p.js("joined(%s, %s, %s)" % tuple(
+                json.dumps(x) for x in (before, word, plain)))
+            assert got == want, (before, word, got)
+        for text, want in (("constructor", "constructor"), (" ", "\u2423"),
+                           ("\n", "\u21b5")):
+            assert p.js(f"visible({json.dumps(text)})") == want
+
+
+def test_page_says_what_a_refusal_means(b, page):
+    with StandIn(page) as s, Page(b, s.url) as p:
+        p.filled()
+        for said, want in (
+                (refused(429, "queue_full", "the queue is full",
+                         **{"Retry-After": "3"}),
+                 "The server is busy: the queue is full. Try again in 3 s."),
+                (refused(413, "body_too_large", "the body is larger"),
+                 "This is too much text: the body is larger."),
+                ((413, b"<html>too large</html>"),
+                 "This is too much text: status 413."),
+                (refused(500, "internal_error", "internal error"),
+                 "The server failed: internal error. Its log says why. "
+                 "Look for id-1."),
+                (refused(503, "loading", "the models are being loaded",
+                         **{"Retry-After": "1"}),
+                 "The server cannot answer now: the models are being loaded."
+                 " Try again in 1 s."),
+                (refused(504, "deadline_exceeded", "the deadline passed"),
+                 "It took too long: the deadline passed."),
+                (refused(400, "invalid_value", "the text is empty"),
+                 "the text is empty"),
+                ((502, b"bad gateway"), "status 502"),
+                (lambda handler: None, "The server does not answer.")):
+            for box in "predict", "sentiment", "generate":
+                s.say["/" + box] = said
+                p.ask(box, "a text")
+                p.done(box)
+                got = p.text(box).strip()
+                if callable(said) and box == "generate":
+                    want = "a text\n\nBroken off: " + want
+                assert got == want, (box, got, want)
+                assert p.js(f"!!boxes.{box}.out.querySelector("
+                            "'.error[role=alert]')")
+
+
+def test_page_says_that_an_answer_is_empty(b, page):
+    last = event("", finish_reason="stop", seed=7, truncated=True,
+                 hint="it wants <b>a template</b>")
+    none = {"data": [{"index": 0, "predictions": [], "covered_mass": 0,
+                      "truncated": False}]}
+    with StandIn(page, generate=stream(last, DONE),
+                 predict=(200, none)) as s, Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate", "What is a cup of tea?")
+        p.wait("boxes.generate.out.querySelector('.hint')")
+        got = p.text("generate")
+        assert "The model ended at once: there is no text." in got, got
+        assert "Hint: it wants <b>a template</b>." in got, got
+        assert "Only the end of the text was read" in got, got
+        p.ask("predict", "a")
+        p.done("predict")
+        assert p.text("predict") == "The model offers nothing here."
+
+
+def test_page_waits_for_the_models(b, page):
+    loading = refused(503, "loading", "the models are being loaded",
+                      **{"Retry-After": "1"})
+    with StandIn(page, readyz=loading) as s, Page(b, s.url) as p:
+        about = "document.getElementById('about').innerText"
+        p.wait(about + ".includes('the models are being loaded')")
+        assert p.js("boxes.generate.button.disabled")
+        s.say["/readyz"] = (200, {"status": "ready"})
+        p.filled()
+        p.wait(about + " === '2 models, 1 thread, portable kernels, "
+               "version 0'")
+
+
+def test_page_of_a_server_with_little_to_say(b, page):
+    about = "document.getElementById('about').innerText"
+    with StandIn(page, v1__models=(200, {"data": []})) as s, \
+            Page(b, s.url) as p:
+        p.wait(about + ".startsWith('0 models')")
+        assert p.text("predict") == "No model here does this."
+        assert p.js("boxes.predict.button.disabled")
+    # a proxy keeps probes and /info to itself
+    with StandIn(page, readyz=(404, b"no"), info=(404, b"no")) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.wait(about + " === '2 models'")
+    damaged = refused(500, "internal_error", "internal error")
+    with StandIn(page, readyz=damaged) as s, Page(b, s.url) as p:
+        p.filled()
+        p.wait(about + ".includes(\"A model's file was changed\")")
+    small = dict(INFO, options={"max_output_tokens": 100})
+    with StandIn(page, info=(200, small)) as s, Page(b, s.url) as p:
+        p.wait(about + ".includes('version')")
+        assert int(p.js("document.querySelector('[name=max_tokens]').value")
+                   ) <= 100
+
+
+def test_page_shows_the_last_of_two_questions(b, page):
+    def answer(text):
+        return {"data": [{"index": 0, "covered_mass": 1, "truncated": False,
+                          "predictions": [{"text": text, "prob": 1}]}]}
+
+    def slow(handler):
+        time.sleep(0.5)
+        value = json.dumps(answer("old")).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(value)))
+        handler.end_headers()
+        handler.wfile.write(value)
+    with StandIn(page, predict=slow) as s, Page(b, s.url) as p:
+        p.filled()
+        p.ask("predict", "one")
+        p.wait("boxes.predict.run !== null")
+        while not s.asked:
+            time.sleep(0.01)
+        s.say["/predict"] = (200, answer("new"))
+        p.ask("predict", "two")
+        p.done("predict")
+        time.sleep(0.7)
+        assert p.js("boxes.predict.out.querySelector('.bar b').textContent"
+                    ) == "new"
+        assert not p.js("boxes.predict.out.querySelector('.error')")
+
+
+def test_page_fits_a_narrow_screen(b, page):
+    long = "W" * 3000 + " word" * 2000
+    with StandIn(page, generate=stream(event("x" * 5000), LAST, DONE)) as s, \
+            Page(b, s.url, wide=320, high=640) as p:
+        p.filled()
+        for name in "words", "music-like":
+            p.ask("generate", long, name)
+            p.wait("boxes.generate.out.innerText.includes('seed 7')")
+            assert p.js("document.documentElement.scrollWidth") <= 320
+        p.js("wantKey('This server asks for an API key.')")
+        assert p.js("document.documentElement.scrollWidth") <= 320
+
+
+def test_page_works_by_keyboard(b, page):
+    with StandIn(page, generate=stream(event("by hand"), LAST, DONE)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.js("boxes.generate.text.focus()")
+
+        def enter(modifiers=0):
+            for kind in "keyDown", "keyUp":
+                p.call("Input.dispatchKeyEvent", type=kind, key="Enter",
+                       code="Enter", text="\r", modifiers=modifiers,
+                       windowsVirtualKeyCode=13)
+        before = p.js("boxes.generate.text.value")
+        enter(8)  # with shift: a line more
+        assert "\n" in p.js("boxes.generate.text.value"), before
+        assert s.asked == []
+        enter()
+        p.wait("boxes.generate.out.innerText.includes('by hand')")
+        assert p.js("boxes.generate.out.querySelector('.story').tabIndex"
+                    ) == 0
+
+
+def test_page_names_all_that_can_be_used(b, page):
+    with StandIn(page, generate=stream(event("a"), LAST, DONE)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate")
+        p.wait("boxes.generate.out.querySelector('.note button')")
+        p.js("document.getElementById('key').hidden = false")
+        roles = {"button", "textbox", "combobox", "slider", "spinbutton",
+                 "checkbox", "link", "region"}
+        nodes = p.call("Accessibility.getFullAXTree")["nodes"]
+        seen = [(n["role"]["value"], n.get("name", {}).get("value"))
+                for n in nodes
+                if not n["ignored"] and n["role"]["value"] in roles]
+        assert len(seen) > 15, seen
+        assert all(name for _, name in seen), seen
+        assert {"API key", "Next word", "Sentiment", "Continuation"} <= {
+            name for role, name in seen if role == "region"}, seen
+        assert any(n["role"]["value"] == "alert" for n in nodes)
+
+
+READABLE = """(() => {
+    const parse = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number);
+    const light = c => parse(c).map(v => v / 255).map(v =>
+        v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const under = e => {
+        for (; e; e = e.parentElement) {
+            const c = getComputedStyle(e).backgroundColor;
+            if (c !== "rgba(0, 0, 0, 0)")
+                return c;
+        }
+    };
+    return [...document.querySelectorAll("p, label, button, h1, h2, a," +
+        " .given, .bar span")].filter(e => e.innerText && !e.disabled &&
+        e.offsetParent).map(e => {
+            const a = light(getComputedStyle(e).color), b = light(under(e));
+            return [e.innerText.slice(0, 30), (Math.max(a, b) + 0.05) /
+                (Math.min(a, b) + 0.05)];
+        });
+})()"""
+
+
+def test_page_can_be_read_in_the_light_and_in_the_dark(b, page):
+    paper = []
+    for dark in False, True:
+        with StandIn(page, generate=stream(event("a"), end=False,
+                                           pause=0.2)) as s, \
+                Page(b, s.url, dark=dark) as p:
+            p.filled()
+            p.ask("generate")
+            p.wait("boxes.generate.out.querySelector('.error')")
+            p.js("wantKey('This server asks for an API key.');"
+                 "boxes.generate.stop.hidden = false")
+            paper.append(p.js("getComputedStyle(document.body)"
+                              ".backgroundColor"))
+            rows = p.js(READABLE)
+            assert len(rows) > 15, rows
+            weak = [r for r in rows if r[1] < CONTRAST]
+            assert not weak, (dark, weak)
+    assert paper[0] != paper[1]
+
+
+def test_page_runs_nothing_but_its_own_script(b, page):
+    assert "unsafe" not in page[2]["Content-Security-Policy"]
+    with StandIn(page) as s, Page(b, s.url) as p:
+        p.js("window.bad = 0; const x = document.createElement('script');"
+             "x.textContent = 'window.bad = 1'; document.body.append(x)")
+        p.js("document.body.insertAdjacentHTML('beforeend',"
+             "'<img src=x onerror=\"window.bad = 2\">')")
+        time.sleep(0.2)
+        assert p.js("window.bad") == 0
+        p.b.events = []  # it said so, too
+
+
+def fetch_page():
+    with Seqd("--model", "words=" + MODELS + "next-word-lstm") as s:
+        with urllib.request.urlopen(s.url, timeout=LIMIT) as r:
+            keep = "Content-Security-Policy", "Content-Type"
+            return 200, r.read(), {k: r.headers[k] for k in keep}
+
+
+def main():
+    only = sys.argv[1:]
+    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and
+             (not only or any(o in n for o in only))]
+    if not CHROMIUM:
+        print("skipped: no chromium to look at the page with\n"
+              f"[  SKIPPED ] page: {len(tests)} test(s), listed below:")
+        for name, _ in tests:
+            print(f"[  SKIPPED ] {name}")
+        return 0
+    failed = []
+    page, browser = fetch_page(), Browser()
+    print(f"[==========] Running {len(tests)} test(s).")
+    for name, f in tests:
+        print(f"[ RUN      ] {name}", flush=True)
+        try:
+            f(browser, page)
+            print(f"[       OK ] {name}", flush=True)
+        except Exception:  # whatever it is, the others run
+            traceback.print_exc(file=sys.stdout)
+            print(f"[  FAILED  ] {name}", flush=True)
+            failed.append(name)
+    browser.close()
+    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
+    if failed:
+        print(f"[  FAILED  ] page: {len(failed)} test(s), listed below:")
+        for name in failed:
+            print(f"[  FAILED  ] {name}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

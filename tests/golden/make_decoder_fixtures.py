@@ -152,6 +152,52 @@ SERVED = {
         config=dict(QWEN3, num_hidden_layers=1, tie_word_embeddings=True,
                     bos_token_id=None, eos_token_id=2)),
 }
+# Rotary scaling past the positions of the training.
+TINY = dict(vocab_size=37, max_position_embeddings=48, hidden_size=16,
+            num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+            intermediate_size=20, bos_token_id=0, eos_token_id=0)
+SCALED = {
+    "llama-yarn": dict(
+        kind="llama", dtype="BF16",
+        config=dict(TINY, head_dim=16, rope_theta=100.0,
+                    rope_scaling=dict(rope_type="yarn", factor=4.0,
+                                      original_max_position_embeddings=12))),
+    "llama-dynamic": dict(
+        kind="llama", dtype="BF16", gguf=False,
+        config=dict(TINY, rope_theta=100.0,
+                    rope_scaling=dict(rope_type="dynamic", factor=4.0,
+                                      original_max_position_embeddings=44))),
+    "qwen2-yarn": dict(
+        kind="qwen2", dtype="BF16", gguf=False,
+        config=dict(TINY, max_position_embeddings=24, hidden_size=24,
+                    rope_theta=100.0,
+                    rope_scaling=dict(type="yarn", factor=2.0, truncate=False,
+                                      beta_fast=1.5, beta_slow=0.25,
+                                      mscale=0.7, mscale_all_dim=1.3))),
+    "gemma3-yarn": dict(
+        kind="gemma3", dtype="BF16", gguf=False,
+        config=dict(GEMMA, vocab_size=37, max_position_embeddings=48,
+                    hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                    num_key_value_heads=1, intermediate_size=20,
+                    rope_theta=100.0, layer_types=["sliding_attention",
+                                                   "full_attention"],
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      original_max_position_embeddings=16))),
+    "gpt_neox-yarn": dict(
+        kind="gpt_neox", dtype="BF16",
+        config=dict(NEOX, vocab_size=37, max_position_embeddings=48,
+                    hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                    intermediate_size=40, rotary_pct=0.5, rotary_emb_base=50,
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      original_max_position_embeddings=16))),
+    "qwen3-yarn": dict(
+        kind="qwen3", dtype="BF16",
+        config=dict(TINY, head_dim=16, rope_theta=20.0,
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      attention_factor=1.25, beta_fast=1.0,
+                                      beta_slow=0.25,
+                                      original_max_position_embeddings=16))),
+}
 TEXTS = ("The daemon answers", "we've 2024 days;  Gr\u00fc\u00dfe",
          "int i = 0;\n    return")
 CONTINUED = 8  # tokens
@@ -278,6 +324,23 @@ def llama3_factors(c, d):
     return np.array(out, np.float32)
 
 
+def write_scaling(w, c):
+    s = getattr(c, "rope_scaling", None) or {}
+    if s.get("rope_type") == "linear":
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(s["factor"])
+    if s.get("rope_type") == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(s["factor"])
+        w.add_rope_scaling_orig_ctx_len(s["original_max_position_embeddings"])
+        if "beta_fast" in s:
+            w.add_rope_scaling_yarn_beta_fast(s["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(s["beta_slow"])
+        if "attention_factor" in s:  # llama.cpp multiplies its own
+            w.add_rope_scaling_attn_factors(
+                s["attention_factor"] / (0.1 * np.log(s["factor"]) + 1))
+
+
 def write_keys(w, kind, c):
     """What llama.cpp's converter writes."""
     if kind == "gpt2":
@@ -299,6 +362,7 @@ def write_keys(w, kind, c):
         w.add_rope_freq_base(c.rotary_emb_base)
         w.add_parallel_residual(c.use_parallel_residual)
         w.add_layer_norm_eps(c.layer_norm_eps)
+        write_scaling(w, c)
         return
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
@@ -312,9 +376,7 @@ def write_keys(w, kind, c):
         w.add_value_length(d)
     if getattr(c, "sliding_window", None) and kind != "qwen2":
         w.add_sliding_window(c.sliding_window)
-    if (getattr(c, "rope_scaling", None) or {}).get("rope_type") == "linear":
-        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        w.add_rope_scaling_factor(c.rope_scaling["factor"])
+    write_scaling(w, c)
 
 
 def write_gguf(path, model, case, change):
@@ -377,7 +439,8 @@ def write_hf(out, model, case):
 
 def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
-    for seed, (name, case) in enumerate({**CASES, **SERVED}.items(), 1):
+    for seed, (name, case) in enumerate(
+            {**CASES, **SERVED, **SCALED}.items(), 1):
         if len(sys.argv) > 2 and name not in sys.argv[2:]:
             continue
         run = make_served if name in SERVED else make

@@ -83,7 +83,8 @@ enum tensor_how {
     BARE = 2,       /* HF: no prefix in front of the name */
     TRANSPOSED = 4, /* HF: [k, n] (GPT-2's Conv1D) */
     THREE = 8,      /* one tensor [3 n, k]: query, key and value */
-    BY_HEAD = 16    /* HF, with THREE: head after head, each q, k, v */
+    BY_HEAD = 16,   /* HF, with THREE: head after head, each q, k, v */
+    FUSED = 32      /* the rows of a part are one tensor, one after the other */
 };
 
 /* Parts of a stack's own table; an architecture may go on from TF_TOP. */

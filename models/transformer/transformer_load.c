@@ -101,6 +101,19 @@ static int load_table(struct loader *l, const struct tensor_row *row,
     return 0;
 }
 
+/* Parts that are the rows of one tensor, one after the other. */
+static void fuse(struct tf_part *part, int n)
+{
+    int rows = 0;
+
+    for (int i = 0; i < n; i++) {
+        part[i].row0 = rows;
+        rows += part[i].N;
+    }
+    for (int i = 0; i < n; i++)
+        part[i].rows = rows;
+}
+
 /* The rows from *row on that are one part; *row is then the last of them. */
 static int load_part(struct loader *l, const struct tensor_row **row,
                      struct weight *w, struct err *e)
@@ -120,6 +133,8 @@ static int load_part(struct loader *l, const struct tensor_row **row,
         n += add_parts(l, x, weight[of], bias[of], &part[n]);
         of++;
     }
+    if ((*row)->how & FUSED)
+        fuse(part, n);
     *row += of - 1;
     return tf_linear_load(l->n.w, l->o, part, n, k, &w->linear, e);
 }

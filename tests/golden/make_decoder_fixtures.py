@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/{gpt2,llama,gemma3,gpt_neox,qwen3}/: small decoders with
+"""Make tests/golden/{gpt2,llama,gemma3,gpt_neox,qwen3,phi3}/: small decoders of
 random weights, as Hugging Face directories and GGUF files of the same weights,
 with what transformers says about them.
 
@@ -198,6 +198,35 @@ SCALED = {
                                       beta_slow=0.25,
                                       original_max_position_embeddings=16))),
 }
+NEAR = {
+    "smollm3": dict(
+        kind="smollm3", dtype="BF16",
+        config=dict(TINY, num_hidden_layers=4, rope_theta=100.0,
+                    pad_token_id=0, tie_word_embeddings=True)),
+    "smollm3-window": dict(
+        kind="smollm3", dtype="BF16", gguf=False,
+        config=dict(TINY, num_hidden_layers=2, rope_theta=100.0,
+                    pad_token_id=0, no_rope_layers=[0, 1],
+                    use_sliding_window=True, sliding_window=5,
+                    attention_bias=True, mlp_bias=True,
+                    rope_scaling=dict(rope_type="yarn", factor=4.0,
+                                      original_max_position_embeddings=12))),
+    "phi3": dict(
+        kind="phi3", dtype="BF16",
+        config=dict(TINY, hidden_size=32, num_attention_heads=4,
+                    num_key_value_heads=2, rope_theta=100.0, sliding_window=7,
+                    pad_token_id=0)),
+    "phi3-partial": dict(
+        kind="phi3", dtype="BF16",
+        config=dict(TINY, hidden_size=32, num_key_value_heads=2,
+                    rope_theta=100.0, partial_rotary_factor=0.75,
+                    pad_token_id=0, tie_word_embeddings=True)),
+    "phi3-q": dict(
+        kind="phi3", types=(T.Q8_0, T.Q4_0, T.Q5_1),
+        config=dict(TINY, hidden_size=64, num_attention_heads=4,
+                    num_key_value_heads=1, intermediate_size=32,
+                    pad_token_id=0, tie_word_embeddings=True)),
+}
 TEXTS = ("The daemon answers", "we've 2024 days;  Gr\u00fc\u00dfe",
          "int i = 0;\n    return")
 CONTINUED = 8  # tokens
@@ -209,8 +238,10 @@ MODELS = {
     "gemma3": (tr.Gemma3TextConfig, tr.Gemma3ForCausalLM),
     "gpt_neox": (tr.GPTNeoXConfig, tr.GPTNeoXForCausalLM),
     "qwen3": (tr.Qwen3Config, tr.Qwen3ForCausalLM),
+    "smollm3": (tr.SmolLM3Config, tr.SmolLM3ForCausalLM),
+    "phi3": (tr.Phi3Config, tr.Phi3ForCausalLM),
 }
-ARCHS = {"mistral": "llama", "qwen2": "llama"}  # ours, and GGUF's but one
+ARCHS = {"mistral": "llama", "qwen2": "llama", "smollm3": "llama"}  # ours, and GGUF's but one
 PARTS = {  # of a block: Hugging Face, GGUF
     "gpt2": (("ln_1", "attn_norm"), ("attn.c_attn", "attn_qkv"),
              ("attn.c_proj", "attn_output"), ("ln_2", "ffn_norm"),
@@ -218,6 +249,8 @@ PARTS = {  # of a block: Hugging Face, GGUF
     "llama": (("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k"),
               ("self_attn.v_proj", "attn_v"),
               ("self_attn.o_proj", "attn_output"),
+              ("self_attn.qkv_proj", "attn_qkv"),
+              ("mlp.gate_up_proj", "ffn_up"),
               ("self_attn.q_norm", "attn_q_norm"),
               ("self_attn.k_norm", "attn_k_norm"),
               ("input_layernorm", "attn_norm"),
@@ -277,7 +310,8 @@ def fill(model, kind, seed):
                 p.copy_(rand(p, 0.3))
             else:
                 sharp = 2.0 if any(s in name for s in (
-                    "c_attn", "q_proj", "k_proj", "query")) else 1.0
+                    "c_attn", "q_proj", "k_proj", "qkv_proj",
+                    "query")) else 1.0
                 p.copy_(rand(p, sharp / p.shape[-1] ** 0.5))
 
 
@@ -367,8 +401,9 @@ def write_keys(w, kind, c):
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(c.rope_theta)
-    if kind in ("llama", "mistral"):
-        w.add_rope_dimension_count(d)
+    if kind in ("llama", "mistral", "smollm3", "phi3"):
+        w.add_rope_dimension_count(
+            int(d * getattr(c, "partial_rotary_factor", 1.0)))
         w.add_vocab_size(c.vocab_size)
     if d != c.hidden_size // c.num_attention_heads or \
             kind in ("gemma3", "qwen3"):
@@ -397,9 +432,10 @@ def write_gguf(path, model, case, change):
             s in name for s in ("c_attn", "c_proj", "c_fc"))
         gname, a = gguf_name(kind, name), a.T if conv else a
         heads = 0
-        if arch == "llama" and "attn_q." in gname:
+        pairs = arch in ("llama", "smollm3")
+        if pairs and "attn_q." in gname:
             heads = c.num_attention_heads
-        if arch == "llama" and "attn_k." in gname:
+        if pairs and "attn_k." in gname:
             heads = c.num_key_value_heads
         if kind == "gemma3" and "norm" in gname:
             a = a + 1
@@ -440,7 +476,7 @@ def write_hf(out, model, case):
 def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
     for seed, (name, case) in enumerate(
-            {**CASES, **SERVED, **SCALED}.items(), 1):
+            {**CASES, **SERVED, **SCALED, **NEAR}.items(), 1):
         if len(sys.argv) > 2 and name not in sys.argv[2:]:
             continue
         run = make_served if name in SERVED else make

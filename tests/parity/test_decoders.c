@@ -563,6 +563,39 @@ static const struct refusal qwen3_refuses[] = {
     OF("qwen3-window", "layer_types",
        "[\"full_attention\", \"linear_attention\"]", "linear_attention"),
     {0}};
+static const struct refusal smollm3_refuses[] = {
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("no_rope_layers", "[1, 1, 1]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, 0, 1]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, 2]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, \"0\"]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "7", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layer_interval", "0", "'no_rope_layer_interval' is 0"),
+    WITH("num_hidden_layers", "5", "no list of 5 times 0 or 1"),
+    WITH("layer_types", "[\"full_attention\"]", "4 entries"),
+    WITH("attention_bias", "true", "bias"),
+    {0}};
+static const struct refusal phi3_refuses[] = {
+    WITH("architectures", "[\"Phi3ForTokenClassification\"]",
+         "\"Phi3ForTokenClassification\", expected"),
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("rope_scaling",
+         "{\"type\": \"longrope\", \"short_factor\": [1], "
+         "\"long_factor\": [2]}",
+         "'longrope', expected default"),
+    WITH("rope_scaling", "{\"type\": \"su\"}", "'su'"),
+    WITH("rope_scaling", "{\"type\": \"yarn\", \"factor\": 4}",
+         "positions of phi3 are scaled"),
+    WITH("partial_rotary_factor", "0.2", "1 rotary dimensions"),
+    WITH("partial_rotary_factor", "0.1", "0 rotary dimensions"),
+    WITH("num_key_value_heads", "4", "[64,32], expected [96,32]"),
+    WITH("num_key_value_heads", "3", "no multiple of 3"),
+    WITH("intermediate_size", "40", "[40,32], expected [80,32]"),
+    WITH("num_hidden_layers", "2", "layers.1."),
+    WITH("sliding_window", "-1", "'sliding_window' is -1"),
+    OF("phi3-partial", "tie_word_embeddings", "false", "lm_head.weight"),
+    {0}};
 /* Rotary scaling that makes no sense, or that programs read differently. */
 #define SCALED(type, rest, part)                                               \
     WITH("rope_scaling", "{\"rope_type\": \"" type "\"" rest "}", part)
@@ -676,6 +709,17 @@ static const struct decoder_case {
      HF | GGUF, NULL},
     {"test_qwen3_yarn_with_a_magnitude_of_its_own", &qwen3_arch, "qwen3-yarn",
      HF | GGUF, NULL},
+    {"test_llama_smollm3_one_layer_of_four_without_positions", &llama_arch,
+     "smollm3", HF | GGUF, NULL},
+    {"test_llama_smollm3_listed_layers_windows_and_yarn", &llama_arch,
+     "smollm3-window", HF, NULL},
+    {"test_phi3_fused_matrices_and_a_window", &phi3_arch, "phi3", HF | GGUF,
+     NULL},
+    {"test_phi3_three_quarters_of_each_head_turned", &phi3_arch, "phi3-partial",
+     HF | GGUF, NULL},
+    {"test_phi3_block_types_with_fp32_activations", &phi3_arch, "phi3-q", GGUF,
+     NULL},
+    {"test_phi3_block_types_the_fast_way", &phi3_arch, "phi3-q", FAST, NULL},
     {"test_gpt2_refuses_what_it_does_not_have", &gpt2_arch, "gpt2", 0,
      gpt2_refuses},
     {"test_llama_refuses_what_it_does_not_have", &llama_arch, "llama", 0,
@@ -686,6 +730,10 @@ static const struct decoder_case {
      0, gpt_neox_refuses},
     {"test_qwen3_refuses_what_it_does_not_have", &qwen3_arch, "qwen3", 0,
      qwen3_refuses},
+    {"test_llama_smollm3_refuses_what_it_does_not_have", &llama_arch, "smollm3",
+     0, smollm3_refuses},
+    {"test_phi3_refuses_what_it_does_not_have", &phi3_arch, "phi3", 0,
+     phi3_refuses},
     {"test_scaling_refuses_what_makes_no_sense", &llama_arch, "llama-yarn", 0,
      scaled_refuses},
 };

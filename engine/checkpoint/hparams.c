@@ -17,6 +17,7 @@
 #define MAX_ARRAY 4096
 #define MAX_STRING ((size_t)128 << 10)
 #define MODEL_TYPE "model_type"
+#define NOT_FINITE "not a finite number"
 #define GGUF_BYTES ((size_t)8 << 20) /* of its metadata as text */
 
 struct hparams {
@@ -71,14 +72,22 @@ static int string_fits(const struct gguf *g, int i, size_t at)
 
 static int is_wanted(const struct gguf *g, int i)
 {
-    double v;
     if (strcmp(gguf_key(g, i), MODEL_TYPE) == 0)
         return 0; /* ours */
     if (gguf_type(g, i) == GGUF_ARRAY)
         return gguf_len(g, i) <= MAX_ARRAY;
     if (gguf_type(g, i) == GGUF_STRING)
         return string_fits(g, i, 0);
-    return gguf_float(g, i, 0, &v) || isfinite(v);
+    return 1;
+}
+
+/* Where a number is expected, a string is refused. */
+static int write_not_finite(double v, struct buf *out)
+{
+    if (isfinite(v))
+        return 0;
+    buf_add_str(out, "\"" NOT_FINITE "\"");
+    return 1;
 }
 
 /* Any value, an array's element included; what JSON cannot hold is null. */
@@ -102,7 +111,8 @@ static void write_value(const struct gguf *g, int i, size_t at, struct buf *out)
         return;
     case GGUF_F32: /* the shortest text of the float: 1e-05, not 9.9999997e-6 */
         gguf_float(g, i, at, &v);
-        buf_add_float(out, (float)v);
+        if (!write_not_finite(v, out))
+            buf_add_float(out, (float)v);
         return;
     default:
         if (gguf_int(g, i, at, &whole) == 0) {
@@ -110,7 +120,8 @@ static void write_value(const struct gguf *g, int i, size_t at, struct buf *out)
             return;
         }
         gguf_float(g, i, at, &v); /* F64, or 2^63 and over */
-        buf_add_double(out, v);
+        if (!write_not_finite(v, out))
+            buf_add_double(out, v);
     }
 }
 
@@ -223,8 +234,10 @@ static int missing(const struct hparams *h, const char *key, struct err *e)
 static int wrong_type(const struct hparams *h, const char *key,
                       const struct json *j, const char *expected, struct err *e)
 {
+    const char *text = json_string(j);
+    int odd = h->form == HPARAMS_GGUF && text && strcmp(text, NOT_FINITE) == 0;
     return err_set(e, ERR_FORMAT, "%s: '%s' is %s, expected %s", h->label, key,
-                   json_type_name(json_type(j)), expected);
+                   odd ? NOT_FINITE : json_type_name(json_type(j)), expected);
 }
 
 static int read_int(const struct hparams *h, const char *key,

@@ -26,8 +26,8 @@ int hparams_parse(const char *text, size_t n, const char *label,
  * "llama.attention.head_count" is the path "llama.attention.head_count" (only
  * whole keys: there is no object "llama"), and "model_type" is added with the
  * value of general.architecture. Arrays of more than 4,096 elements
- * (vocabularies), strings of more than 128 KiB and values that are NaN or
- * infinite are left out; numbers have their nearest double. */
+ * (vocabularies) and strings of more than 128 KiB are left out; numbers have
+ * their nearest double, NaN and infinity are refused by who reads them. */
 int hparams_gguf(const struct gguf *g, struct hparams **out, struct err *e);
 void hparams_close(struct hparams *h);
 

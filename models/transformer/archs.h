@@ -10,10 +10,11 @@
 
 #define TRANSFORMERS(X)                                                        \
     X(gpt2, NULL)                                                              \
-    X(llama, "mistral", "qwen2", NULL)                                         \
+    X(llama, "mistral", "qwen2", "smollm3", NULL)                              \
     X(gemma3, "gemma3_text", NULL)                                             \
     X(gpt_neox, "gptneox", NULL)                                               \
     X(qwen3, NULL)                                                             \
+    X(phi3, NULL)                                                              \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
       "albert", "mpnet", NULL)
 

@@ -1,6 +1,7 @@
 /* llama: decoders with RMSNorm, rotary positions, grouped-query attention and
  * a gated feed-forward layer (SwiGLU): Llama 1 to 3, Mistral (sliding window),
- * Qwen2 (biases on query, key and value), SmolLM2, and the stories of llama2.c.
+ * Qwen2 (biases on query, key and value), SmolLM2, SmolLM3 (some layers do not
+ * turn), and the stories of llama2.c.
  *
  * A block, x the residual stream:
  *
@@ -9,12 +10,12 @@
  *   h = rms(x) w2;  x = x + (silu(h Wgate) * (h Wup)) Wdown
  *
  * and logits = rms(x) w Wout, Wout often the embedding. GGUF files of
- * architecture "llama" hold the rows of Wq and Wk permuted, so that rotary
- * pairs are neighbours (2i, 2i+1); all others pair i with i + d/2.
+ * architectures "llama" and "smollm3" hold the rows of Wq and Wk permuted, so
+ * that rotary pairs are neighbours (2i, 2i+1); all others pair i with i + d/2.
  *
  * Source: Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral), Yang et
  * al. 2024 (Qwen2), Shazeer 2020 (SwiGLU), Ainslie et al. 2023 (grouped
- * queries).
+ * queries), Kazemnejad et al. 2023 (layers without positions).
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -55,6 +56,11 @@ static const char *const IGNORED[] = {"rotary_emb.inv_freq", NULL};
 static const char *const REFUSED[] = {"quantization_config", NULL};
 static const char *const ACTS[] = {"silu", "swish", NULL};
 
+static int is(const struct names *n, const char *type)
+{
+    return strcmp(n->type, type) == 0;
+}
+
 static int refuse_gguf(const struct names *n, struct err *e)
 {
     static const char *const keys[] = {"expert_count",   "attention.scale",
@@ -75,23 +81,60 @@ static int refuse_gguf(const struct names *n, struct err *e)
     return 0;
 }
 
-/* Mistral: all layers; Qwen2: those from max_window_layers on, when
- * use_sliding_window says so. */
+/* The layers of SmolLM3 that do not turn: each fourth in GGUF. */
+static int read_still(struct stack *s, const struct names *n, struct err *e)
+{
+    static const struct name EVERY = {"no_rope_layer_interval", NULL};
+    const struct json *list = NULL, *x;
+    unsigned char *still = s->own;
+    int every = 4, i = 0;
+
+    if (!is(n, "smollm3"))
+        return 0;
+    if (!n->gguf) {
+        list = hparams_json(n->h, "no_rope_layers");
+        if (names_int(n, EVERY, 1, TF_MAX_LAYERS, 4, &every, e))
+            return -1;
+    }
+    for (int k = 0; k < s->dim[LAYERS]; k++)
+        still[k] = (k + 1) % every == 0;
+    if (!list || json_type(list) == JSON_NULL)
+        return 0;
+    for (x = json_child(list); x && i < s->dim[LAYERS]; x = json_next(x), i++) {
+        int64_t turns;
+
+        if (json_int(x, &turns) || turns < 0 || turns > 1)
+            break;
+        still[i] = !turns;
+    }
+    return !x && i == s->dim[LAYERS]
+               ? 0
+               : err_set(e, ERR_FORMAT,
+                         "%s: config.json: 'no_rope_layers' is no list of %d "
+                         "times 0 or 1",
+                         n->label, s->dim[LAYERS]);
+}
+
+/* Mistral: all layers; Qwen2: those from max_window_layers on, SmolLM3: those
+ * that do not turn, when use_sliding_window says so. */
 static int read_windows(struct stack *s, const struct names *n, struct err *e)
 {
     static const struct name WINDOW = {"sliding_window",
                                        "attention.sliding_window"};
-    int mistral = strcmp(n->type, "mistral") == 0;
-    int qwen2 = strcmp(n->type, "qwen2") == 0 && !n->gguf;
+    const unsigned char *still = is(n, "smollm3") ? s->own : NULL;
+    int qwen2 = is(n, "qwen2") && !n->gguf;
     int width = 0, use = 1, from = 0, rc;
 
-    if (!mistral && !qwen2 && !n->gguf)
+    if (is(n, "llama") && !n->gguf)
         return 0;
     /* A config.json that leaves the key out means the class's default; one
      * that says null means none. */
     if (names_int(n, WINDOW, 0, NAMES_MAX_LENGTH,
-                  n->gguf || hparams_json(n->h, WINDOW.hf) ? 0 : 4096, &width,
-                  e))
+                  n->gguf || still || hparams_json(n->h, WINDOW.hf) ? 0 : 4096,
+                  &width, e))
+        return -1;
+    if (still && !n->gguf &&
+        hparams_bool_or(n->h, "use_sliding_window", 0, &use, e))
         return -1;
     if (qwen2 && (hparams_bool_or(n->h, "use_sliding_window", 0, &use, e) ||
                   names_int(n, (struct name){"max_window_layers", NULL}, 0,
@@ -101,13 +144,13 @@ static int read_windows(struct stack *s, const struct names *n, struct err *e)
         width = 0;
     rc = names_layer_types(n, s->dim[LAYERS], width, s->window, e);
     for (int i = 0; i < s->dim[LAYERS] && !rc; i++)
-        s->window[i] = i >= from ? width : 0;
+        s->window[i] = i >= from && (!still || still[i]) ? width : 0;
     return rc < 0 ? -1 : 0;
 }
 
 static int read_biases(struct stack *s, const struct names *n, struct err *e)
 {
-    int attention = strcmp(n->type, "qwen2") == 0, mlp = 0;
+    int attention = is(n, "qwen2"), mlp = 0;
 
     for (const struct tensor_row *r = BLOCK; r->hf && n->gguf; r++)
         if (names_exists(n, 0, r, "bias"))
@@ -157,14 +200,15 @@ static int read_rope(struct stack *s, struct names *n, struct err *e)
     double part;
 
     if (hparams_float_or(n->h, "partial_rotary_factor", 0, 1, 1, &part, e) ||
-        names_read_rope(n, NULL, "rope_theta", 10000, s->dim[HEAD_DIM], &r, e))
+        names_read_rope(n, NULL, "rope_theta", is(n, "smollm3") ? 2e6 : 1e4,
+                        s->dim[HEAD_DIM], &r, e))
         return -1;
     if (part < 1)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: config.json: 'partial_rotary_factor' is %g, "
                        "expected 1",
                        n->label, part);
-    r.adjacent = n->gguf && strcmp(n->type, "llama") == 0;
+    r.adjacent = n->gguf && !is(n, "qwen2");
     return read_divide(n, &r, divide, e) || tf_rope_init(&s->rope[0], &r, e);
 }
 
@@ -174,13 +218,14 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
                                     "attention.layer_norm_rms_epsilon"};
     int act;
 
-    if (strcmp(n->type, "llama") == 0)
+    if (is(n, "llama"))
         s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
     return names_refuse(n, REFUSED, e) || refuse_gguf(n, e) ||
            names_choice(n, "hidden_act", ACTS, "silu", &act, e) ||
            names_dims(n, names_keys, s, e) ||
            names_float(n, EPS, 0, 1, 1e-6, &s->eps, e) ||
-           names_read_tied(n, 0, &s->tied, e) || read_biases(s, n, e) ||
+           names_read_tied(n, is(n, "smollm3"), &s->tied, e) ||
+           read_biases(s, n, e) || read_still(s, n, e) ||
            read_windows(s, n, e) || read_rope(s, n, e);
 }
 
@@ -188,10 +233,12 @@ static void block(struct tf *t, const struct weight *w, int i)
 {
     const struct attend a = {
         .layer = i, .causal = 1, .window = tf_stack(t)->window[i]};
+    const unsigned char *still = tf_stack(t)->own;
 
     norm(t, w, ATTN_NORM, X, IN);
     linear(t, w, QKV, IN, QKV_ROWS);
-    rotate(t, 0, QKV_ROWS);
+    if (!still[i])
+        rotate(t, 0, QKV_ROWS);
     attend(t, &a, QKV_ROWS, ATT);
     linear_add(t, w, OUT, ATT, X);
     norm(t, w, FFN_NORM, X, IN);
@@ -206,5 +253,6 @@ const struct stack_kind llama_kind = {.prefix = "model.",
                                       .block = BLOCK,
                                       .ignored = IGNORED,
                                       .rms = 1,
+                                      .own_bytes = TF_MAX_LAYERS, /* still */
                                       .read_config = read_config,
                                       .run = block};

@@ -21,7 +21,7 @@
 
 #define NAMES_BYTES 160
 #define NAMES_MAX_HEAD 1024
-#define NAMES_MAX_LENGTH (1 << 24) /* positions */
+#define NAMES_MAX_LENGTH TF_MAX_POSITIONS
 
 struct name {
     const char *hf, *gguf;

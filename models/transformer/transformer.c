@@ -324,7 +324,7 @@ static int plan(struct tf_run *t, struct err *e)
 
 /* --- threads --- */
 
-/* Cosines and sines of the own rows' positions. */
+/* Cosines and sines of the own rows' positions, times `magnitude`. */
 static void rope_table(const struct tf *t, int rope)
 {
     const struct tf_rope *p = &t->s->rope[rope];
@@ -336,8 +336,8 @@ static void rope_table(const struct tf *t, int rope)
         for (int i = 0; i < half; i++) {
             double angle = (double)t->r->pos[r] * p->freq[i];
 
-            at[i] = (float)cos(angle);
-            at[half + i] = (float)sin(angle);
+            at[i] = (float)(cos(angle) * p->magnitude);
+            at[half + i] = (float)(sin(angle) * p->magnitude);
         }
     }
 }

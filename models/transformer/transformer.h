@@ -33,6 +33,8 @@
 #define TF_MAX_PARTS 4 /* tensors of one linear layer */
 #define TF_MAX_LAYERS 512
 #define TF_MAX_ROPES 2
+#define TF_MAX_POSITIONS (1 << 24)
+#define TWO_PI 6.283185307179586 /* of a turn */
 
 struct names;
 struct tf;
@@ -81,7 +83,8 @@ enum tensor_how {
     BARE = 2,       /* HF: no prefix in front of the name */
     TRANSPOSED = 4, /* HF: [k, n] (GPT-2's Conv1D) */
     THREE = 8,      /* one tensor [3 n, k]: query, key and value */
-    BY_HEAD = 16    /* HF, with THREE: head after head, each q, k, v */
+    BY_HEAD = 16,   /* HF, with THREE: head after head, each q, k, v */
+    FUSED = 32      /* the rows of a part are one tensor, one after the other */
 };
 
 /* Parts of a stack's own table; an architecture may go on from TF_TOP. */
@@ -126,22 +129,34 @@ struct weight {
     const struct tensor *table;
 };
 
-enum tf_rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
+enum tf_rope_scaling {
+    ROPE_PLAIN,
+    ROPE_LINEAR,
+    ROPE_LLAMA3,
+    ROPE_YARN,
+    ROPE_DYNAMIC /* as ROPE_PLAIN, and no positions from original_length on */
+};
 
 struct tf_rope_spec {
     int n_rot;    /* dimensions of a head that turn: even, <= its size */
     int adjacent; /* pairs (2i, 2i+1), else (i, i + n_rot/2) */
     double base;  /* 10000 ... */
     enum tf_rope_scaling scaling;
-    double factor;                            /* LINEAR and LLAMA3 */
+    double factor;                            /* LINEAR, LLAMA3 and YARN */
     double low_freq_factor, high_freq_factor; /* LLAMA3 */
-    double original_length;                   /* LLAMA3 */
+    double original_length;                   /* LLAMA3, YARN and DYNAMIC */
+    double ramp[2];   /* YARN: pairs up to the first keep their frequency, those
+                         from the second on are slowed down by `factor` */
+    double magnitude; /* YARN: of queries and keys once turned */
     const float *divide; /* [n_rot/2] frequencies are divided by these (GGUF's
                             rope_freqs.weight), or NULL */
 };
 struct tf_rope {
     int n_rot, adjacent;
     double *freq; /* [n_rot / 2] */
+    double magnitude;
+    int stretched; /* YARN: positions that it is made for, else 0 */
+    int most;      /* DYNAMIC: positions that there are, else 0 */
 };
 int tf_rope_init(struct tf_rope *r, const struct tf_rope_spec *s,
                  struct err *e);

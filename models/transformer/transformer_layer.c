@@ -8,8 +8,6 @@
 #include "engine/base/mem.h"
 #include "models/transformer/transformer_impl.h"
 
-#define TWO_PI 6.283185307179586
-
 /* --- linear layers --- */
 
 /* The tensor of a part and the rows of it that are wanted. */
@@ -243,12 +241,30 @@ static double llama3_freq(const struct tf_rope_spec *s, double freq)
     return (1.0 - mix) * freq / s->factor + mix * freq;
 }
 
+/* YaRN (Peng et al. 2023, section 3.2): short waves stay, long ones are slowed
+ * down by `factor`, those between are mixed by the pair's number. */
+static double yarn_freq(const struct tf_rope_spec *s, int pair, double freq)
+{
+    double from = s->ramp[0], to = s->ramp[1], mix;
+
+    if (to - from < 1e-3)
+        to = from + 1e-3;
+    mix = fmin(fmax((pair - from) / (to - from), 0.0), 1.0);
+    return freq * (1.0 - mix) + freq / s->factor * mix;
+}
+
 int tf_rope_init(struct tf_rope *r, const struct tf_rope_spec *s, struct err *e)
 {
-    int half = s->n_rot / 2;
+    int half = s->n_rot / 2, yarn = s->scaling == ROPE_YARN;
+    double most = TF_MAX_POSITIONS;
 
-    r->n_rot = s->n_rot;
-    r->adjacent = s->adjacent;
+    *r = (struct tf_rope){.n_rot = s->n_rot,
+                          .adjacent = s->adjacent,
+                          .magnitude = yarn ? s->magnitude : 1.0};
+    if (yarn)
+        r->stretched = (int)fmin(s->original_length * s->factor, most);
+    if (s->scaling == ROPE_DYNAMIC)
+        r->most = (int)fmin(s->original_length, most);
     r->freq = mem_array((size_t)half, sizeof *r->freq);
     if (!r->freq)
         return err_nomem(e);
@@ -259,6 +275,8 @@ int tf_rope_init(struct tf_rope *r, const struct tf_rope_spec *s, struct err *e)
             freq /= s->factor;
         else if (s->scaling == ROPE_LLAMA3)
             freq = llama3_freq(s, freq);
+        else if (s->scaling == ROPE_YARN)
+            freq = yarn_freq(s, i, freq);
         if (s->divide)
             freq /= (double)s->divide[i];
         r->freq[i] = freq;

@@ -101,6 +101,19 @@ static int load_table(struct loader *l, const struct tensor_row *row,
     return 0;
 }
 
+/* Parts that are the rows of one tensor, one after the other. */
+static void fuse(struct tf_part *part, int n)
+{
+    int rows = 0;
+
+    for (int i = 0; i < n; i++) {
+        part[i].row0 = rows;
+        rows += part[i].N;
+    }
+    for (int i = 0; i < n; i++)
+        part[i].rows = rows;
+}
+
 /* The rows from *row on that are one part; *row is then the last of them. */
 static int load_part(struct loader *l, const struct tensor_row **row,
                      struct weight *w, struct err *e)
@@ -120,6 +133,8 @@ static int load_part(struct loader *l, const struct tensor_row **row,
         n += add_parts(l, x, weight[of], bias[of], &part[n]);
         of++;
     }
+    if ((*row)->how & FUSED)
+        fuse(part, n);
     *row += of - 1;
     return tf_linear_load(l->n.w, l->o, part, n, k, &w->linear, e);
 }
@@ -253,6 +268,26 @@ void tf_unload(void *self)
     mem_free(s);
 }
 
+/* Positions that a text may have. YaRN is made for more than the tables of a
+ * configuration often say (they state those of the training). Dynamic scaling
+ * turns all of a longer text in another way, and with each token again: what
+ * was said of its begin would be no more true, so there are none. */
+static void limit_positions(struct stack *s)
+{
+    if (!s->max_len)
+        s->max_len = s->dim[POSITIONS];
+    for (int i = 0; i < TF_MAX_ROPES; i++) {
+        const struct tf_rope *r = &s->rope[i];
+
+        if (r->stretched > s->max_len)
+            s->max_len = r->stretched;
+        if (r->most && r->most < s->max_len)
+            s->max_len = r->most;
+    }
+    if (!s->context)
+        s->context = s->max_len;
+}
+
 static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
 {
     struct stack *s = l->s;
@@ -271,8 +306,7 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
         (!kind->whole && heads_read_decoder(s, &l->n, e)))
         return -1;
     s->blocks = s->blocks ? s->blocks : s->dim[LAYERS];
-    s->max_len = s->max_len ? s->max_len : s->dim[POSITIONS];
-    s->context = s->context ? s->context : s->max_len;
+    limit_positions(s);
     if (s->scale == 0.0)
         s->scale = 1.0 / sqrt((double)s->dim[HEAD_DIM]);
     if (load_tensors(l, e))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/{gpt2,llama,gemma3,gpt_neox,qwen3}/: small decoders with
+"""Make tests/golden/{gpt2,llama,gemma3,gpt_neox,qwen3,phi3}/: small decoders of
 random weights, as Hugging Face directories and GGUF files of the same weights,
 with what transformers says about them.
 
@@ -152,6 +152,81 @@ SERVED = {
         config=dict(QWEN3, num_hidden_layers=1, tie_word_embeddings=True,
                     bos_token_id=None, eos_token_id=2)),
 }
+# Rotary scaling past the positions of the training.
+TINY = dict(vocab_size=37, max_position_embeddings=48, hidden_size=16,
+            num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+            intermediate_size=20, bos_token_id=0, eos_token_id=0)
+SCALED = {
+    "llama-yarn": dict(
+        kind="llama", dtype="BF16",
+        config=dict(TINY, head_dim=16, rope_theta=100.0,
+                    rope_scaling=dict(rope_type="yarn", factor=4.0,
+                                      original_max_position_embeddings=12))),
+    "llama-dynamic": dict(
+        kind="llama", dtype="BF16", gguf=False,
+        config=dict(TINY, rope_theta=100.0,
+                    rope_scaling=dict(rope_type="dynamic", factor=4.0,
+                                      original_max_position_embeddings=44))),
+    "qwen2-yarn": dict(
+        kind="qwen2", dtype="BF16", gguf=False,
+        config=dict(TINY, max_position_embeddings=24, hidden_size=24,
+                    rope_theta=100.0,
+                    rope_scaling=dict(type="yarn", factor=2.0, truncate=False,
+                                      beta_fast=1.5, beta_slow=0.25,
+                                      mscale=0.7, mscale_all_dim=1.3))),
+    "gemma3-yarn": dict(
+        kind="gemma3", dtype="BF16", gguf=False,
+        config=dict(GEMMA, vocab_size=37, max_position_embeddings=48,
+                    hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                    num_key_value_heads=1, intermediate_size=20,
+                    rope_theta=100.0, layer_types=["sliding_attention",
+                                                   "full_attention"],
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      original_max_position_embeddings=16))),
+    "gpt_neox-yarn": dict(
+        kind="gpt_neox", dtype="BF16",
+        config=dict(NEOX, vocab_size=37, max_position_embeddings=48,
+                    hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                    intermediate_size=40, rotary_pct=0.5, rotary_emb_base=50,
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      original_max_position_embeddings=16))),
+    "qwen3-yarn": dict(
+        kind="qwen3", dtype="BF16",
+        config=dict(TINY, head_dim=16, rope_theta=20.0,
+                    rope_scaling=dict(rope_type="yarn", factor=3.0,
+                                      attention_factor=1.25, beta_fast=1.0,
+                                      beta_slow=0.25,
+                                      original_max_position_embeddings=16))),
+}
+NEAR = {
+    "smollm3": dict(
+        kind="smollm3", dtype="BF16",
+        config=dict(TINY, num_hidden_layers=4, rope_theta=100.0,
+                    pad_token_id=0, tie_word_embeddings=True)),
+    "smollm3-window": dict(
+        kind="smollm3", dtype="BF16", gguf=False,
+        config=dict(TINY, num_hidden_layers=2, rope_theta=100.0,
+                    pad_token_id=0, no_rope_layers=[0, 1],
+                    use_sliding_window=True, sliding_window=5,
+                    attention_bias=True, mlp_bias=True,
+                    rope_scaling=dict(rope_type="yarn", factor=4.0,
+                                      original_max_position_embeddings=12))),
+    "phi3": dict(
+        kind="phi3", dtype="BF16",
+        config=dict(TINY, hidden_size=32, num_attention_heads=4,
+                    num_key_value_heads=2, rope_theta=100.0, sliding_window=7,
+                    pad_token_id=0)),
+    "phi3-partial": dict(
+        kind="phi3", dtype="BF16",
+        config=dict(TINY, hidden_size=32, num_key_value_heads=2,
+                    rope_theta=100.0, partial_rotary_factor=0.75,
+                    pad_token_id=0, tie_word_embeddings=True)),
+    "phi3-q": dict(
+        kind="phi3", types=(T.Q8_0, T.Q4_0, T.Q5_1),
+        config=dict(TINY, hidden_size=64, num_attention_heads=4,
+                    num_key_value_heads=1, intermediate_size=32,
+                    pad_token_id=0, tie_word_embeddings=True)),
+}
 TEXTS = ("The daemon answers", "we've 2024 days;  Gr\u00fc\u00dfe",
          "int i = 0;\n    return")
 CONTINUED = 8  # tokens
@@ -163,8 +238,10 @@ MODELS = {
     "gemma3": (tr.Gemma3TextConfig, tr.Gemma3ForCausalLM),
     "gpt_neox": (tr.GPTNeoXConfig, tr.GPTNeoXForCausalLM),
     "qwen3": (tr.Qwen3Config, tr.Qwen3ForCausalLM),
+    "smollm3": (tr.SmolLM3Config, tr.SmolLM3ForCausalLM),
+    "phi3": (tr.Phi3Config, tr.Phi3ForCausalLM),
 }
-ARCHS = {"mistral": "llama", "qwen2": "llama"}  # ours, and GGUF's but one
+ARCHS = {"mistral": "llama", "qwen2": "llama", "smollm3": "llama"}  # ours, and GGUF's but one
 PARTS = {  # of a block: Hugging Face, GGUF
     "gpt2": (("ln_1", "attn_norm"), ("attn.c_attn", "attn_qkv"),
              ("attn.c_proj", "attn_output"), ("ln_2", "ffn_norm"),
@@ -172,6 +249,8 @@ PARTS = {  # of a block: Hugging Face, GGUF
     "llama": (("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k"),
               ("self_attn.v_proj", "attn_v"),
               ("self_attn.o_proj", "attn_output"),
+              ("self_attn.qkv_proj", "attn_qkv"),
+              ("mlp.gate_up_proj", "ffn_up"),
               ("self_attn.q_norm", "attn_q_norm"),
               ("self_attn.k_norm", "attn_k_norm"),
               ("input_layernorm", "attn_norm"),
@@ -231,7 +310,8 @@ def fill(model, kind, seed):
                 p.copy_(rand(p, 0.3))
             else:
                 sharp = 2.0 if any(s in name for s in (
-                    "c_attn", "q_proj", "k_proj", "query")) else 1.0
+                    "c_attn", "q_proj", "k_proj", "qkv_proj",
+                    "query")) else 1.0
                 p.copy_(rand(p, sharp / p.shape[-1] ** 0.5))
 
 
@@ -278,6 +358,23 @@ def llama3_factors(c, d):
     return np.array(out, np.float32)
 
 
+def write_scaling(w, c):
+    s = getattr(c, "rope_scaling", None) or {}
+    if s.get("rope_type") == "linear":
+        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        w.add_rope_scaling_factor(s["factor"])
+    if s.get("rope_type") == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(s["factor"])
+        w.add_rope_scaling_orig_ctx_len(s["original_max_position_embeddings"])
+        if "beta_fast" in s:
+            w.add_rope_scaling_yarn_beta_fast(s["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(s["beta_slow"])
+        if "attention_factor" in s:  # llama.cpp multiplies its own
+            w.add_rope_scaling_attn_factors(
+                s["attention_factor"] / (0.1 * np.log(s["factor"]) + 1))
+
+
 def write_keys(w, kind, c):
     """What llama.cpp's converter writes."""
     if kind == "gpt2":
@@ -299,12 +396,14 @@ def write_keys(w, kind, c):
         w.add_rope_freq_base(c.rotary_emb_base)
         w.add_parallel_residual(c.use_parallel_residual)
         w.add_layer_norm_eps(c.layer_norm_eps)
+        write_scaling(w, c)
         return
     w.add_head_count_kv(c.num_key_value_heads)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     w.add_rope_freq_base(c.rope_theta)
-    if kind in ("llama", "mistral"):
-        w.add_rope_dimension_count(d)
+    if kind in ("llama", "mistral", "smollm3", "phi3"):
+        w.add_rope_dimension_count(
+            int(d * getattr(c, "partial_rotary_factor", 1.0)))
         w.add_vocab_size(c.vocab_size)
     if d != c.hidden_size // c.num_attention_heads or \
             kind in ("gemma3", "qwen3"):
@@ -312,9 +411,7 @@ def write_keys(w, kind, c):
         w.add_value_length(d)
     if getattr(c, "sliding_window", None) and kind != "qwen2":
         w.add_sliding_window(c.sliding_window)
-    if (getattr(c, "rope_scaling", None) or {}).get("rope_type") == "linear":
-        w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        w.add_rope_scaling_factor(c.rope_scaling["factor"])
+    write_scaling(w, c)
 
 
 def write_gguf(path, model, case, change):
@@ -335,9 +432,10 @@ def write_gguf(path, model, case, change):
             s in name for s in ("c_attn", "c_proj", "c_fc"))
         gname, a = gguf_name(kind, name), a.T if conv else a
         heads = 0
-        if arch == "llama" and "attn_q." in gname:
+        pairs = arch in ("llama", "smollm3")
+        if pairs and "attn_q." in gname:
             heads = c.num_attention_heads
-        if arch == "llama" and "attn_k." in gname:
+        if pairs and "attn_k." in gname:
             heads = c.num_key_value_heads
         if kind == "gemma3" and "norm" in gname:
             a = a + 1
@@ -377,7 +475,8 @@ def write_hf(out, model, case):
 
 def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
-    for seed, (name, case) in enumerate({**CASES, **SERVED}.items(), 1):
+    for seed, (name, case) in enumerate(
+            {**CASES, **SERVED, **SCALED, **NEAR}.items(), 1):
         if len(sys.argv) > 2 and name not in sys.argv[2:]:
             continue
         run = make_served if name in SERVED else make

@@ -21,6 +21,7 @@
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
 #include "tests/support/model_dir.h"
+#include "tests/support/temp_dir.h"
 
 /* fp32 sums of up to 160 terms of size 1, in another order. */
 #define TOLERANCE 4e-5
@@ -344,15 +345,16 @@ static void check(const struct model_arch *arch, const char *name,
 
 /* --- refusals --- */
 
-static char *file_text(const char *path)
+#define FILE_BYTES ((size_t)1 << 16)
+
+static char *file_bytes(const char *path, size_t *n)
 {
     FILE *f = fopen(path, "rb");
-    char *text = mem_zalloc(1 << 14);
-    size_t n;
+    char *text = mem_zalloc(FILE_BYTES);
     assert_non_null(f);
     assert_non_null(text);
-    n = fread(text, 1, (1 << 14) - 1, f);
-    assert_true(n > 2);
+    *n = fread(text, 1, FILE_BYTES - 1, f);
+    assert_true(*n > 2 && *n < FILE_BYTES - 1);
     fclose(f);
     return text;
 }
@@ -405,10 +407,11 @@ static void expect_refused(const struct model_arch *arch, const char *name,
     struct buf b;
     char path[PATH_BYTES], dir[64], *text;
     void *self = NULL;
+    size_t n;
     memset(&info, 0, sizeof info);
     snprintf(path, sizeof path, "tests/golden/%s/%s/hf/config.json", arch->name,
              name);
-    text = file_text(path);
+    text = file_bytes(path, &n);
     change(text, r->key, r->value, &b);
     snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
     assert_int_equal(kernels_pick("generic", &o.k, &e), 0);
@@ -468,10 +471,8 @@ static const struct refusal llama_refuses[] = {
     WITH("architectures", "[\"LlamaForSequenceClassification\"]",
          "'score.weight' with 1..1024 rows"),
     WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
-    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
-         "'yarn'"),
-    WITH("rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}",
-         "'dynamic'"),
+    WITH("rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}",
+         "'longrope', expected default, linear, llama3, yarn or dynamic"),
     WITH("partial_rotary_factor", "0.5", "partial_rotary_factor"),
     WITH("num_attention_heads", "5", "[24,24], expected [40,24]"),
     WITH("num_key_value_heads", "2", "no multiple of 2"),
@@ -500,8 +501,8 @@ static const struct refusal gemma3_refuses[] = {
     WITH("hidden_activation", "\"gelu\"", "'hidden_activation' is 'gelu'"),
     WITH("use_bidirectional_attention", "true", "use_bidirectional_attention"),
     WITH("attention_bias", "true", "attention_bias"),
-    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
-         "'yarn'"),
+    WITH("rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}",
+         "'longrope', expected default, linear, llama3, yarn or dynamic"),
     WITH("text_config", "{}", "text_config"),
     WITH("num_key_value_heads", "3", "no multiple of 3"),
     WITH("num_hidden_layers", "8", "8 entries"),
@@ -510,10 +511,8 @@ static const struct refusal gemma3_refuses[] = {
     {0}};
 static const struct refusal gpt_neox_refuses[] = {
     WITH("hidden_act", "\"silu\"", "'hidden_act' is 'silu'"),
-    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
-         "'yarn'"),
-    WITH("rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}",
-         "'dynamic'"),
+    WITH("rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}",
+         "'longrope', expected default, linear, llama3, yarn or dynamic"),
     WITH("rotary_pct", "0.2", "3 rotary dimensions"),
     WITH("rotary_pct", "0", "0 rotary dimensions"),
     WITH("rotary_pct", "1.5", "'rotary_pct' is 1.5"),
@@ -533,8 +532,8 @@ static const struct refusal gpt_neox_refuses[] = {
     {0}};
 static const struct refusal qwen3_refuses[] = {
     WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
-    WITH("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2.0}",
-         "'yarn'"),
+    WITH("rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}",
+         "'longrope', expected default, linear, llama3, yarn or dynamic"),
     WITH("partial_rotary_factor", "0.5", "partial_rotary_factor"),
     WITH("num_attention_heads", "3", "3 attention heads are no multiple of 2"),
     WITH("num_key_value_heads", "4", "[16,24], expected [32,24]"),
@@ -553,6 +552,79 @@ static const struct refusal qwen3_refuses[] = {
        "sliding_attention"),
     OF("qwen3-window", "layer_types",
        "[\"full_attention\", \"linear_attention\"]", "linear_attention"),
+    {0}};
+static const struct refusal smollm3_refuses[] = {
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("no_rope_layers", "[1, 1, 1]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, 0, 1]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, 2]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "[1, 1, 1, \"0\"]", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layers", "7", "no list of 4 times 0 or 1"),
+    WITH("no_rope_layer_interval", "0", "'no_rope_layer_interval' is 0"),
+    WITH("num_hidden_layers", "5", "no list of 5 times 0 or 1"),
+    WITH("layer_types", "[\"full_attention\"]", "4 entries"),
+    WITH("attention_bias", "true", "bias"),
+    {0}};
+static const struct refusal phi3_refuses[] = {
+    WITH("architectures", "[\"Phi3ForTokenClassification\"]",
+         "\"Phi3ForTokenClassification\", expected"),
+    WITH("hidden_act", "\"gelu\"", "'hidden_act' is 'gelu'"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("rope_scaling",
+         "{\"type\": \"longrope\", \"short_factor\": [1], "
+         "\"long_factor\": [2]}",
+         "'longrope', expected default"),
+    WITH("rope_scaling", "{\"type\": \"su\"}", "'su'"),
+    WITH("rope_scaling", "{\"type\": \"yarn\", \"factor\": 4}",
+         "positions of phi3 are scaled"),
+    WITH("partial_rotary_factor", "0.2", "1 rotary dimensions"),
+    WITH("partial_rotary_factor", "0.1", "0 rotary dimensions"),
+    WITH("num_key_value_heads", "4", "[64,32], expected [96,32]"),
+    WITH("num_key_value_heads", "3", "no multiple of 3"),
+    WITH("intermediate_size", "40", "[40,32], expected [80,32]"),
+    WITH("num_hidden_layers", "2", "layers.1."),
+    WITH("sliding_window", "-1", "'sliding_window' is -1"),
+    OF("phi3-partial", "tie_word_embeddings", "false", "lm_head.weight"),
+    {0}};
+/* Rotary scaling that makes no sense, or that programs read differently. */
+#define SCALED(type, rest, part)                                               \
+    WITH("rope_scaling", "{\"rope_type\": \"" type "\"" rest "}", part)
+#define BY(type, value)                                                        \
+    SCALED(type, ", \"factor\": " value, "'rope_scaling.factor' is ")
+#define YARN(rest, part) SCALED("yarn", ", \"factor\": 4.0, " rest, part)
+
+static const struct refusal scaled_refuses[] = {
+    SCALED("yarn", "", "'rope_scaling.factor' is missing"),
+    SCALED("dynamic", "", "'rope_scaling.factor' is missing"),
+    SCALED("linear", "", "'rope_scaling.factor' is missing"),
+    BY("yarn", "0"),
+    BY("yarn", "-2"),
+    BY("yarn", "0.5"),
+    BY("yarn", "1e9"),
+    BY("yarn", "\"4\""),
+    BY("dynamic", "0"),
+    BY("dynamic", "-1"),
+    BY("linear", "0"),
+    BY("llama3", "-8"),
+    SCALED("dynamic", ", \"factor\": 2.0, \"alpha\": 1000.0",
+           "'rope_scaling.alpha' is set"),
+    SCALED("dynamic",
+           ", \"factor\": 2.0, \"original_max_position_embeddings\": 0",
+           "original_max_position_embeddings' is 0"),
+    YARN("\"original_max_position_embeddings\": 0",
+         "original_max_position_embeddings' is 0"),
+    YARN("\"original_max_position_embeddings\": 1",
+         "goes from pair 0 to pair -3"),
+    YARN("\"beta_fast\": 0", "'rope_scaling.beta_fast' is 0"),
+    YARN("\"beta_slow\": -1", "'rope_scaling.beta_slow' is -1"),
+    YARN("\"beta_slow\": 1e30", "'rope_scaling.beta_slow' is 1e+30"),
+    YARN("\"beta_fast\": 0.01, \"beta_slow\": 8", "beta_fast 0.01"),
+    YARN("\"mscale\": -1", "'rope_scaling.mscale' is -1"),
+    YARN("\"mscale_all_dim\": 1e9", "'rope_scaling.mscale_all_dim' is"),
+    YARN("\"attention_factor\": 0", "'rope_scaling.attention_factor' is 0"),
+    YARN("\"attention_factor\": 1e9", "'rope_scaling.attention_factor' is"),
+    YARN("\"truncate\": 1", "'rope_scaling.truncate' is"),
+    WITH("rope_theta", "1", "yarn with a rotary base of 1"),
     {0}};
 enum { HF = 1, GGUF = 2, FAST = 4 }; /* FAST: model.gguf, 8-bit activations */
 static const struct decoder_case {
@@ -615,6 +687,29 @@ static const struct decoder_case {
     {"test_qwen3_block_types_with_fp32_activations", &qwen3_arch, "qwen3-q",
      GGUF, NULL},
     {"test_qwen3_block_types_the_fast_way", &qwen3_arch, "qwen3-q", FAST, NULL},
+    {"test_llama_yarn_past_the_training", &llama_arch, "llama-yarn", HF | GGUF,
+     NULL},
+    {"test_llama_dynamic_scaling_changes_nothing_before", &llama_arch,
+     "llama-dynamic", HF, NULL},
+    {"test_llama_qwen2_yarn_with_a_ramp_of_fractions", &llama_arch,
+     "qwen2-yarn", HF, NULL},
+    {"test_gemma3_yarn_in_global_layers_only", &gemma3_arch, "gemma3-yarn", HF,
+     NULL},
+    {"test_gptneox_yarn_on_half_of_each_head", &gpt_neox_arch, "gpt_neox-yarn",
+     HF | GGUF, NULL},
+    {"test_qwen3_yarn_with_a_magnitude_of_its_own", &qwen3_arch, "qwen3-yarn",
+     HF | GGUF, NULL},
+    {"test_llama_smollm3_one_layer_of_four_without_positions", &llama_arch,
+     "smollm3", HF | GGUF, NULL},
+    {"test_llama_smollm3_listed_layers_windows_and_yarn", &llama_arch,
+     "smollm3-window", HF, NULL},
+    {"test_phi3_fused_matrices_and_a_window", &phi3_arch, "phi3", HF | GGUF,
+     NULL},
+    {"test_phi3_three_quarters_of_each_head_turned", &phi3_arch, "phi3-partial",
+     HF | GGUF, NULL},
+    {"test_phi3_block_types_with_fp32_activations", &phi3_arch, "phi3-q", GGUF,
+     NULL},
+    {"test_phi3_block_types_the_fast_way", &phi3_arch, "phi3-q", FAST, NULL},
     {"test_gpt2_refuses_what_it_does_not_have", &gpt2_arch, "gpt2", 0,
      gpt2_refuses},
     {"test_llama_refuses_what_it_does_not_have", &llama_arch, "llama", 0,
@@ -625,6 +720,12 @@ static const struct decoder_case {
      0, gpt_neox_refuses},
     {"test_qwen3_refuses_what_it_does_not_have", &qwen3_arch, "qwen3", 0,
      qwen3_refuses},
+    {"test_llama_smollm3_refuses_what_it_does_not_have", &llama_arch, "smollm3",
+     0, smollm3_refuses},
+    {"test_phi3_refuses_what_it_does_not_have", &phi3_arch, "phi3", 0,
+     phi3_refuses},
+    {"test_scaling_refuses_what_makes_no_sense", &llama_arch, "llama-yarn", 0,
+     scaled_refuses},
 };
 
 static void check_case(void **state)
@@ -643,10 +744,106 @@ static void check_case(void **state)
         expect_refused(c->arch, c->name, r);
 }
 
+/* --- how far scaled positions reach --- */
+
+/* One token after `most` of them: the answer may not be another text's. */
+static void expect_reach(const struct model_arch *arch, const char *name,
+                         int most)
+{
+    struct err e = ERR_INIT;
+    struct golden t = {0};
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    int32_t ids[MAX_LEN] = {0};
+    struct rig_seq seq;
+    struct rig_item it = {.seq = &seq, .ids = ids, .n = most};
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
+    if (rig_open_with(&t.g, arch, path, "generic", 1, &o, &e))
+        fail_msg("%s: %s", path, e.msg);
+    assert_int_equal(t.g.info.state.port[PORT_TARGET].context_length, most);
+    assert_int_equal(rig_seq_open(&t.g, &seq), 0);
+    step(&t, &it, 1);
+    it.n = 1;
+    assert_int_equal(rig_step(&t.g, &it, 1, &e), 0);
+    assert_int_equal(it.status, -1);
+    assert_int_equal(it.fail, ERR_TOO_LARGE);
+    rig_seq_close(&seq);
+    rig_close(&t.g);
+}
+
+static void test_scaled_positions_end_where_the_answer_would_change(void **s)
+{
+    (void)s;
+    expect_reach(&llama_arch, "llama-dynamic", 44);
+    expect_reach(&llama_arch, "qwen2-yarn", 2 * 24); /* factor by training */
+    expect_reach(&llama_arch, "llama-yarn", 4 * 12);
+}
+
+/* --- GGUF with one number of its metadata changed --- */
+
+static void expect_gguf_refused(const char *key, const char *other, float v,
+                                const char *part)
+{
+    struct err e = ERR_INIT;
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    char path[PATH_BYTES], dir[64];
+    char *file, *at;
+    struct rig g;
+    size_t n;
+    file = file_bytes("tests/golden/qwen3/qwen3-yarn/model.gguf", &n);
+    at = memmem(file, n, key, strlen(key));
+    assert_non_null(at);
+    memcpy(at, other, strlen(key));
+    memcpy(at + strlen(key) + 4, &v, sizeof v); /* behind the type */
+    temp_dir_make(dir);
+    temp_file_put(dir, "model.gguf", file, n);
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    if (rig_open_with(&g, &qwen3_arch, path, "generic", 1, &o, &e) == 0)
+        fail_msg("%s = %g was loaded", other, (double)v);
+    if (!strstr(e.msg, part))
+        fail_msg("%s = %g: the message '%s' does not hold '%s'", other,
+                 (double)v, e.msg, part);
+    temp_dir_drop(dir);
+    mem_free(file);
+}
+
+static void test_scaling_of_gguf_that_makes_no_sense_is_refused(void **state)
+{
+    static const struct {
+        const char *key, *other; /* of the same length; NULL: the key stays */
+        float v;
+        const char *part;
+    } list[] = {
+        {"rope.scaling.factor", NULL, 0, "rope.scaling.factor' is 0"},
+        {"rope.scaling.factor", NULL, -4, "rope.scaling.factor' is -4"},
+        {"rope.scaling.factor", NULL, 1e30f, "rope.scaling.factor' is 1e+30"},
+        {"rope.scaling.factor", NULL, NAN,
+         "rope.scaling.factor' is not a finite number"},
+        {"rope.scaling.factor", "rope.scaling.fact.r", 3,
+         "rope.scaling.factor' is missing"},
+        {"rope.scaling.attn_factor", NULL, 0, "attn_factor' is 0"},
+        {"rope.scaling.attn_factor", NULL, INFINITY,
+         "attn_factor' is not a finite number"},
+        {"scaling.yarn_beta_fast", NULL, 0, "yarn_beta_fast' is 0"},
+        {"scaling.yarn_beta_slow", NULL, -1, "yarn_beta_slow' is -1"},
+        {"scaling.yarn_beta_slow", NULL, 9, "goes from pair"},
+        {"rope.freq_base", NULL, 1, "yarn with a rotary base of 1"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        expect_gguf_refused(list[i].key,
+                            list[i].other ? list[i].other : list[i].key,
+                            list[i].v, list[i].part);
+}
+
 int main(void)
 {
     enum { N = sizeof cases / sizeof *cases };
-    struct CMUnitTest tests[N] = {{0}};
+    struct CMUnitTest tests[N + 2] = {
+        [N] = cmocka_unit_test(
+            test_scaled_positions_end_where_the_answer_would_change),
+        [N + 1] = cmocka_unit_test(
+            test_scaling_of_gguf_that_makes_no_sense_is_refused)};
     for (int i = 0; i < N; i++) {
         tests[i].name = cases[i].what;
         tests[i].test_func = check_case;

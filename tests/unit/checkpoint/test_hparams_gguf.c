@@ -91,6 +91,8 @@ static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
     struct buf b;
     struct err e = ERR_INIT;
     const char *s = "";
+    int64_t whole;
+    double v;
     buf_init(&b, 4 << 20);
     gm_head(&b, 3, 0, 10);
     gm_kv_string(&b, "model_type", "not this");
@@ -116,8 +118,12 @@ static void test_hparams_gguf_leaves_out_what_json_cannot_hold(void **state)
     struct checkpoint *c = open_or_fail(&b, path, &h);
     assert_int_equal(hparams_string(h, "model_type", &s, &e), 0);
     assert_string_equal(s, "gpt2");
-    assert_null(hparams_json(h, "nan"));
-    assert_null(hparams_json(h, "inf"));
+    assert_int_equal(hparams_float_or(h, "nan", -1, 1, 0, &v, &e), -1);
+    assert_non_null(strstr(e.msg, "'nan' is not a finite number, expected"));
+    e = (struct err)ERR_INIT;
+    assert_int_equal(hparams_int_or(h, "inf", -1, 1, 0, &whole, &e), -1);
+    assert_non_null(strstr(e.msg, "'inf' is not a finite number, expected"));
+    e = (struct err)ERR_INIT;
     assert_null(hparams_json(h, "nul"));
     assert_null(hparams_json(h, "long"));
     assert_null(hparams_json(h, "vocabulary"));

@@ -505,6 +505,40 @@ static void test_llama3_scaling_slows_long_waves_only(void **state)
     tf_rope_fini(&r);
 }
 
+/* Qwen2.5 for 131072 positions: factor 4, 32768 positions of the training, base
+ * 1e6, 128 dimensions: pairs up to 23 stay, those from 40 on are 4 times
+ * slower, one in between is mixed by its number. */
+static void test_yarn_slows_long_waves_and_reaches_further(void **state)
+{
+    struct tf_rope_spec s = {.n_rot = 128,
+                             .base = 1e6,
+                             .scaling = ROPE_YARN,
+                             .factor = 4.0,
+                             .original_length = 32768.0,
+                             .ramp = {23, 40},
+                             .magnitude = 1.1386};
+    struct tf_rope r;
+    (void)state;
+    assert_int_equal(tf_rope_init(&r, &s, NULL), 0);
+    for (int i = 0; i < 64; i++) {
+        double f = pow(1e6, -i / 64.0), slow = (i - 23) / 17.0;
+        if (i <= 23)
+            slow = 0.0;
+        else if (i >= 40)
+            slow = 1.0;
+        if (fabs(r.freq[i] / f - (1.0 - 0.75 * slow)) > 1e-9)
+            fail_msg("pair %d: %.12g of the frequency", i, r.freq[i] / f);
+    }
+    assert_true(fabs(r.magnitude - 1.1386) < 1e-12);
+    assert_int_equal(r.stretched, 131072);
+    assert_int_equal(r.most, 0);
+    tf_rope_fini(&r);
+    s.factor = 1e6; /* 3e10 positions */
+    assert_int_equal(tf_rope_init(&r, &s, NULL), 0);
+    assert_int_equal(r.stretched, TF_MAX_POSITIONS);
+    tf_rope_fini(&r);
+}
+
 static void test_linear_scaling_and_factors_divide_the_frequency(void **state)
 {
     static const float divide[4] = {1.0f, 2.0f, 4.0f, 0.5f};
@@ -538,6 +572,7 @@ int main(void)
         cmocka_unit_test(
             test_oom_every_allocation_of_loading_a_stack_fails_once),
         cmocka_unit_test(test_llama3_scaling_slows_long_waves_only),
+        cmocka_unit_test(test_yarn_slows_long_waves_and_reaches_further),
         cmocka_unit_test(test_linear_scaling_and_factors_divide_the_frequency),
     };
     kernels_enter_thread();

@@ -27,11 +27,12 @@
 
 struct lifecycle {
     struct server *sv;
-    int signal_fd, loaded_fd;
-    pthread_t loader;
-    int loading;           /* the loader runs, or ran and is not joined */
-    atomic_int stop;       /* the loader shall not start another model */
-    struct err load_error; /* the loader's, until it is joined */
+    int signal_fd;
+    int loaded_fd, stop_fd; /* are readable from then on */
+    pthread_t keeper;
+    atomic_int loaded;     /* -1: failed, 1: the models are there */
+    atomic_int stop;       /* the keeper shall end */
+    struct err load_error; /* the keeper's, until it is joined */
 };
 
 int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
@@ -50,8 +51,9 @@ int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
     sigdelset(&set, SIGPIPE);
     l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     l->loaded_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     *out = l;
-    if (l->signal_fd < 0 || l->loaded_fd < 0)
+    if (l->signal_fd < 0 || l->loaded_fd < 0 || l->stop_fd < 0)
         return err_set(e, ERR_IO, "signalfd: %s", strerror(errno));
     return 0;
 }
@@ -64,6 +66,8 @@ void lifecycle_close(struct lifecycle *l)
         close(l->signal_fd);
     if (l->loaded_fd >= 0)
         close(l->loaded_fd);
+    if (l->stop_fd >= 0)
+        close(l->stop_fd);
     mem_free(l);
 }
 
@@ -97,7 +101,7 @@ int lifecycle_announce(struct lifecycle *l, struct err *e)
     return 0;
 }
 
-/* ---------------------------------------------------------------- loading */
+/* ------------------------------------------------------------- the keeper */
 
 /* The places of all models of the configuration; their names are cut off in
  * copies of the specs. */
@@ -138,52 +142,56 @@ static void compute_digests(struct lifecycle *l)
     int n = engine_models(l->sv->engine, m, MAX_LISTED_MODELS);
     for (int i = 0; i < n && i < MAX_LISTED_MODELS; i++) {
         if (!atomic_load(&l->stop))
-            model_digest(m[i]);
+            model_digest(m[i], &l->stop);
         model_release(m[i]);
     }
 }
 
-static void *loader_main(void *arg)
+static void raise_event(int event_fd)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(event_fd, &one, sizeof one);
+    (void)n;
+}
+
+/* All that reads whole files of models is done here, so that no signal waits
+ * for it: a touched file of many gigabytes takes many seconds. */
+static void *keeper_main(void *arg)
 {
     struct lifecycle *l = arg;
-    const uint64_t one = 1;
-    if (lifecycle_load_models(l->sv, &l->stop, &l->load_error) == 0) {
+    struct pollfd stop = {l->stop_fd, POLLIN, 0};
+    int rc = lifecycle_load_models(l->sv, &l->stop, &l->load_error);
+    if (rc == 0) {
         server_phase_raise(l->sv, PHASE_READY);
         log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld",
                   l->sv->cfg->models.n,
                   (long long)((clock_wall_us() - l->sv->started_us) / 1000));
-        compute_digests(l);
     }
-    ssize_t n = write(l->loaded_fd, &one, sizeof one);
-    (void)n;
+    atomic_store(&l->loaded, rc == 0 ? 1 : -1);
+    raise_event(l->loaded_fd);
+    if (rc < 0)
+        return NULL;
+    compute_digests(l);
+    while (!atomic_load(&l->stop)) {
+        poll(&stop, 1, WATCH_MS);
+        engine_watch(l->sv->engine, &l->stop);
+    }
     return NULL;
 }
 
 /* ---------------------------------------------------------------- waiting */
 
-/* The next signal within ms (-1: wait), 0 when there was none. With `loaded`,
- * the end of loading ends the wait too. */
-static int next_signal(struct lifecycle *l, int ms, int loaded)
+/* The next signal within ms (-1: wait), 0 when there was none. The end of
+ * loading ends the wait, too. */
+static int next_signal(struct lifecycle *l, int ms)
 {
     struct signalfd_siginfo info;
     struct pollfd fds[2] = {{l->signal_fd, POLLIN, 0},
                             {l->loaded_fd, POLLIN, 0}};
-    poll(fds, loaded ? 2 : 1, ms);
+    poll(fds, atomic_load(&l->loaded) > 0 ? 1 : 2, ms);
     if (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
         return (int)info.ssi_signo;
     return 0;
-}
-
-static int join_loader(struct lifecycle *l, struct err *e)
-{
-    atomic_store(&l->stop, 1);
-    if (l->loading)
-        pthread_join(l->loader, NULL);
-    l->loading = 0;
-    if (l->load_error.code == ERR_NONE)
-        return 0;
-    *e = l->load_error;
-    return -1;
 }
 
 /* Wait until no request is left, ms have passed or a signal comes (1). */
@@ -191,7 +199,7 @@ static int wait_for_requests(struct lifecycle *l, int64_t ms)
 {
     int64_t end = clock_now_us() + ms * 1000;
     while (http_live(l->sv->http) > 0 && clock_now_us() < end)
-        if (next_signal(l, DRAIN_LOOK_MS, 0))
+        if (next_signal(l, DRAIN_LOOK_MS))
             return 1;
     return 0;
 }
@@ -202,28 +210,40 @@ static void drain(struct lifecycle *l)
     server_phase_raise(sv, PHASE_DRAINING);
     int again = wait_for_requests(l, sv->cfg->drain_ms);
     int left = http_live(sv->http);
+    atomic_store(&sv->cut, 1);
     engine_drain(sv->engine, 0); /* cancels what is left */
     wait_for_requests(l, LAST_REPLIES_MS);
     log_event(LOG_INFO, "server", "drained", "cut=%d second_signal=%d", left,
               again);
 }
 
+/* The keeper starts no other model. It is joined later: it may wait for a
+ * digest that a client has asked for, which has until the end of the drain. */
+static int stop_loading(struct lifecycle *l)
+{
+    struct pollfd loaded = {l->loaded_fd, POLLIN, 0};
+    atomic_store(&l->stop, 1);
+    raise_event(l->stop_fd);
+    while (!atomic_load(&l->loaded))
+        poll(&loaded, 1, -1);
+    return atomic_load(&l->loaded) < 0 ? -1 : 0;
+}
+
 int lifecycle_run(struct lifecycle *l, struct err *e)
 {
     int sig = 0;
-    if (pthread_create(&l->loader, NULL, loader_main, l))
+    if (pthread_create(&l->keeper, NULL, keeper_main, l))
         return err_set(e, ERR_NOMEM, "the loader thread cannot be started");
-    l->loading = 1;
-    sig = next_signal(l, -1, 1);
-    if (!sig && join_loader(l, e) < 0)
-        return -1;
-    while (!sig) {
-        sig = next_signal(l, WATCH_MS, 0);
-        engine_watch(l->sv->engine);
-    }
-    log_event(LOG_INFO, "server", "draining", "signal=%d", sig);
-    if (join_loader(l, e) < 0)
-        return -1;
-    drain(l);
-    return 0;
+    while (!sig && atomic_load(&l->loaded) >= 0)
+        sig = next_signal(l, -1);
+    if (sig)
+        log_event(LOG_INFO, "server", "draining", "signal=%d", sig);
+    int rc = stop_loading(l);
+    if (rc == 0)
+        drain(l);
+    atomic_store(&l->sv->cut, 1);
+    pthread_join(l->keeper, NULL);
+    if (rc < 0)
+        *e = l->load_error;
+    return rc;
 }

@@ -19,11 +19,14 @@
 #include "engine/base/mem.h"
 #include "server/http/http.h"
 #include "server/api/models_json.h"
+#include "server/reload.h"
 #include "server/version.h"
 
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
 #define DRAIN_LOOK_MS 10
 #define WATCH_MS 1000 /* between looks at the files of the models */
+#define HANGUP_MS 500 /* between looks at the terminal after a SIGHUP */
+#define HANGUP_LOOKS 4
 
 struct lifecycle {
     struct server *sv;
@@ -33,7 +36,35 @@ struct lifecycle {
     atomic_int loaded;     /* -1: failed, 1: the models are there */
     atomic_int stop;       /* the keeper shall end */
     struct err load_error; /* the keeper's, until it is joined */
+    int on_terminal;       /* at the start */
+    int looks;             /* at the terminal, that are due */
 };
+
+/* Our controlling terminal: 1 it is there, 0 there is none (any more), -1
+ * nobody knows. */
+static int find_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENXIO || errno == EIO || errno == ENODEV ? 0 : -1;
+    close(fd);
+    return 1;
+}
+
+static int is_ignored(int sig)
+{
+    struct sigaction now;
+    return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+void lifecycle_defer(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    if (!is_ignored(SIGHUP))
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
 
 int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
 {
@@ -45,13 +76,18 @@ int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);  /* the terminal is gone: drain too */
+    if (!is_ignored(SIGHUP))
+        sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGPIPE); /* blocked is as good as ignored */
+    sigaddset(&set, SIGXFSZ); /* of a log file */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     sigdelset(&set, SIGPIPE);
+    sigdelset(&set, SIGXFSZ);
     l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     l->loaded_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->on_terminal = find_terminal() == 1;
+    reload_open();
     *out = l;
     if (l->signal_fd < 0 || l->loaded_fd < 0 || l->stop_fd < 0)
         return err_set(e, ERR_IO, "signalfd: %s", strerror(errno));
@@ -98,6 +134,9 @@ int lifecycle_announce(struct lifecycle *l, struct err *e)
               "version=%s host=%s port=%d threads=%d kernels=%s", SEQD_VERSION,
               c->host, port, engine_threads(l->sv->engine),
               engine_kernels(l->sv->engine)->name);
+    if (is_ignored(SIGHUP))
+        log_event(LOG_INFO, "server", "hangup_ignored",
+                  "why=\"SIGHUP was ignored at the start (nohup): no reload\"");
     return 0;
 }
 
@@ -183,14 +222,51 @@ static void *keeper_main(void *arg)
 
 /* The next signal within ms (-1: wait), 0 when there was none. The end of
  * loading ends the wait, too. */
-static int next_signal(struct lifecycle *l, int ms)
+static int next_signal(struct lifecycle *l, int ms,
+                       struct signalfd_siginfo *info)
 {
-    struct signalfd_siginfo info;
     struct pollfd fds[2] = {{l->signal_fd, POLLIN, 0},
                             {l->loaded_fd, POLLIN, 0}};
     poll(fds, atomic_load(&l->loaded) > 0 ? 1 : 2, ms);
-    if (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        return (int)info.ssi_signo;
+    if (read(l->signal_fd, info, sizeof *info) == (ssize_t)sizeof *info)
+        return (int)info->ssi_signo;
+    return 0;
+}
+
+/* Signals of one number do not queue: a shell's SIGHUP may be the only one that
+ * is seen of two, so the terminal is looked at, too. */
+static int is_hangup(const struct lifecycle *l,
+                     const struct signalfd_siginfo *info)
+{
+    return l->on_terminal &&
+           (info->ssi_code == SI_KERNEL || find_terminal() == 0);
+}
+
+/* SIGHUPs of others are told apart by whether the terminal outlives them. */
+static int terminal_went(struct lifecycle *l)
+{
+    if (l->looks == 0)
+        return 0;
+    l->looks--;
+    return find_terminal() == 0;
+}
+
+/* Until a signal says that it is the end: which one; SIGHUP: of the terminal. 0
+ * when the models cannot be loaded. */
+static int wait_for_end(struct lifecycle *l)
+{
+    struct signalfd_siginfo info;
+    while (atomic_load(&l->loaded) >= 0) {
+        int sig = next_signal(l, l->looks > 0 ? HANGUP_MS : -1, &info);
+        if (sig == SIGHUP && !is_hangup(l, &info)) {
+            l->looks = l->on_terminal ? HANGUP_LOOKS : 0;
+            reload_run(l->sv, (int)info.ssi_pid);
+        } else if (sig) {
+            return sig;
+        } else if (terminal_went(l)) {
+            return SIGHUP;
+        }
+    }
     return 0;
 }
 
@@ -198,9 +274,15 @@ static int next_signal(struct lifecycle *l, int ms)
 static int wait_for_requests(struct lifecycle *l, int64_t ms)
 {
     int64_t end = clock_now_us() + ms * 1000;
-    while (http_live(l->sv->http) > 0 && clock_now_us() < end)
-        if (next_signal(l, DRAIN_LOOK_MS))
+    struct signalfd_siginfo info;
+    while (http_live(l->sv->http) > 0 && clock_now_us() < end) {
+        int sig = next_signal(l, DRAIN_LOOK_MS, &info);
+        if (sig == SIGHUP)
+            log_event(LOG_WARN, "server", "reload_ignored",
+                      "phase=draining pid=%d", (int)info.ssi_pid);
+        else if (sig)
             return 1;
+    }
     return 0;
 }
 
@@ -231,13 +313,12 @@ static int stop_loading(struct lifecycle *l)
 
 int lifecycle_run(struct lifecycle *l, struct err *e)
 {
-    int sig = 0;
     if (pthread_create(&l->keeper, NULL, keeper_main, l))
         return err_set(e, ERR_NOMEM, "the loader thread cannot be started");
-    while (!sig && atomic_load(&l->loaded) >= 0)
-        sig = next_signal(l, -1);
+    int sig = wait_for_end(l);
     if (sig)
-        log_event(LOG_INFO, "server", "draining", "signal=%d", sig);
+        log_event(LOG_INFO, "server", "draining", "signal=%d%s", sig,
+                  sig == SIGHUP ? " why=terminal_closed" : "");
     int rc = stop_loading(l);
     if (rc == 0)
         drain(l);

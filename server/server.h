@@ -12,6 +12,7 @@
 #include "server/config.h"
 
 struct http;
+struct keyring;
 struct worker;
 
 enum phase { PHASE_LOADING, PHASE_READY, PHASE_DRAINING };
@@ -20,6 +21,7 @@ struct server {
     const struct config *cfg;
     struct engine *engine;
     struct http *http;
+    struct keyring *keys;  /* NULL: nobody is asked for a key */
     struct worker *worker; /* NULL once it is closed, at the end */
     atomic_int phase;      /* enum phase; only grows */
     atomic_int cut;        /* the drain is over: what still runs ends early */

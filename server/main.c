@@ -7,6 +7,7 @@
  * self-pipe, so there is no handler and no global.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -101,10 +102,22 @@ static int serve(struct config *c, struct err *e)
     return rc;
 }
 
+/* Descriptors 0 to 2 are taken, if by nothing: else a socket or a file of ours
+ * would get the number of standard error, and the log be written there. */
+static void fill_standard(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct config c;
     struct err e = ERR_INIT;
+    fill_standard();
     if (argc > 1 && !strcmp(argv[1], "tokenize"))
         return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
     if (argc > 1 && !strcmp(argv[1], "eval"))

@@ -25,7 +25,7 @@
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
 #define DRAIN_LOOK_MS 10
 #define WATCH_MS 1000 /* between looks at the files of the models */
-#define HANGUP_MS 500 /* between looks at the terminal after a SIGHUP */
+#define HANGUP_MS 500 /* between looks at the terminal */
 #define HANGUP_LOOKS 4
 
 struct lifecycle {
@@ -36,8 +36,9 @@ struct lifecycle {
     atomic_int loaded;     /* -1: failed, 1: the models are there */
     atomic_int stop;       /* the keeper shall end */
     struct err load_error; /* the keeper's, until it is joined */
-    int on_terminal;       /* at the start */
-    int looks;             /* at the terminal, that are due */
+    int on_terminal;       /* from the start, until it was outlived */
+    int looks;             /* that are due after a SIGHUP */
+    int gone;              /* looks that found no terminal, when none was due */
 };
 
 /* Our controlling terminal: 1 it is there, 0 there is none (any more), -1
@@ -242,13 +243,20 @@ static int is_hangup(const struct lifecycle *l,
            (info->ssi_code == SI_KERNEL || find_terminal() == 0);
 }
 
-/* SIGHUPs of others are told apart by whether the terminal outlives them. */
+/* SIGHUPs of others are told apart by whether the terminal outlives them: 1
+ * when it does not. Where the terminal went and nobody said so (disown), the
+ * server has outlived it, and all that comes later is a reload. */
 static int terminal_went(struct lifecycle *l)
 {
-    if (l->looks == 0)
-        return 0;
-    l->looks--;
-    return find_terminal() == 0;
+    int gone = l->on_terminal && find_terminal() == 0;
+    if (l->looks > 0) {
+        l->looks--;
+        return gone;
+    }
+    l->gone = gone ? l->gone + 1 : 0;
+    if (l->gone == HANGUP_LOOKS)
+        l->on_terminal = 0;
+    return 0;
 }
 
 /* Until a signal says that it is the end: which one; SIGHUP: of the terminal. 0
@@ -257,7 +265,7 @@ static int wait_for_end(struct lifecycle *l)
 {
     struct signalfd_siginfo info;
     while (atomic_load(&l->loaded) >= 0) {
-        int sig = next_signal(l, l->looks > 0 ? HANGUP_MS : -1, &info);
+        int sig = next_signal(l, l->on_terminal ? HANGUP_MS : -1, &info);
         if (sig == SIGHUP && !is_hangup(l, &info)) {
             l->looks = l->on_terminal ? HANGUP_LOOKS : 0;
             reload_run(l->sv, (int)info.ssi_pid);

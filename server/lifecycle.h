@@ -4,9 +4,10 @@
  * SIGHUP has two meanings. From a program (kill, a supervisor) it says: reload.
  * From a terminal that is closed it says: end. Which one it is: a server that
  * was started on a terminal takes the kernel's own SIGHUP for the second, and
- * anybody's when the terminal is gone by then or a little later (shells hand
- * their own on to their jobs). A server without a controlling terminal always
- * takes the first. Where SIGHUP was ignored at the start (nohup) it stays so.
+ * anybody's when the terminal has just gone or goes a little later (shells hand
+ * their own on to their jobs). A server without a controlling terminal, or one
+ * that has outlived it, always takes the first. Where SIGHUP was ignored at the
+ * start (nohup) it stays so.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_LIFECYCLE_H

@@ -235,6 +235,9 @@ def test_hangup_does_not_end_what_the_shell_let_go():
         t.must_stay()
         lost = t.ask("/metrics").split("\nseqd_log_lines_lost_total ")[1]
         assert float(lost.split()[0]) >= 20, lost.split()[0]
+        t.put_keys("second-key")  # it has outlived the terminal
+        os.kill(t.pid, signal.SIGHUP)
+        wait(lambda: " 200 " in t.ask(key="second-key"), "no reload", 5)
 
 
 def test_hangup_is_a_reload_without_a_terminal():

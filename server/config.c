@@ -31,7 +31,8 @@ static const struct option rows[] = {
      "connections open at a time"},
     {.kind = OPTION_SECTION, .help = "Access"},
     {"--api-key-file", OPTION_HIDDEN | OPT_TEXT(api_key_file, "FILE"),
-     "accepted keys, one a line (Authorization: Bearer KEY)"},
+     "accepted keys, one a line (Authorization: Bearer KEY); SIGHUP reads it "
+     "again"},
     {"--api-key", OPTION_ENV_ONLY | OPT_TEXT(api_key, "KEY"),
      "one accepted key (a flag would show it to other users)"},
     {"--no-auth", OPT_BOOL(no_auth),
@@ -57,7 +58,7 @@ static const struct option rows[] = {
     {"--ping-ms", OPT_INT(ping_ms, "15000", 1, DAY_MS),
      "a stream that is silent this long sends a comment"},
     {"--drain-ms", OPT_INT(drain_ms, "30000", 0, DAY_MS),
-     "time for running work after SIGTERM, SIGINT or SIGHUP"},
+     "time for running work after SIGTERM or SIGINT"},
     {"--janitor-ms", OPT_INT(janitor_ms, "250", 1, 10000),
      "how often deadlines and clients that left are looked for"},
     {.kind = OPTION_SECTION, .help = "Running"},
@@ -65,6 +66,8 @@ static const struct option rows[] = {
      "how much to log"},
     {"--log-format", OPT_CHOICE(log_json, "text", "text|json"),
      "one line an event, as text or JSON"},
+    {"--log-file", OPTION_HIDDEN | OPT_TEXT(log_file, "FILE"),
+     "append the log there, not to standard error; SIGHUP opens it anew"},
     {"--config", OPTION_FILE | OPTION_NOT << FROM_FILE, AT(file), NULL, 0, 0,
      NULL,
      "JSON object with these options ({\"max_body\": 65536, \"model\": "

@@ -15,6 +15,7 @@
 struct config {
     struct engine_options engine;
     const char *host, *port_file, *data_dir, *api_key_file, *api_key;
+    const char *log_file;
     const char *url; /* of healthcheck */
     struct option_file file;
     struct string_list models; /* NAME=DIR */
@@ -27,7 +28,7 @@ struct config {
     int log_level; /* enum log_level */
     int log_json;
     int check, version;      /* what to do instead of serving */
-    struct string_list keys; /* of api_key_file and api_key */
+    struct string_list keys; /* of api_key_file and api_key, at the start */
 };
 
 extern const struct option_table config_table;

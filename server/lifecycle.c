@@ -19,20 +19,53 @@
 #include "engine/base/mem.h"
 #include "server/http/http.h"
 #include "server/api/models_json.h"
+#include "server/reload.h"
 #include "server/version.h"
 
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
 #define DRAIN_LOOK_MS 10
 #define WATCH_MS 1000 /* between looks at the files of the models */
+#define HANGUP_MS 500 /* between looks at the terminal */
+#define HANGUP_LOOKS 4
 
 struct lifecycle {
     struct server *sv;
-    int signal_fd, loaded_fd;
-    pthread_t loader;
-    int loading;           /* the loader runs, or ran and is not joined */
-    atomic_int stop;       /* the loader shall not start another model */
-    struct err load_error; /* the loader's, until it is joined */
+    int signal_fd;
+    int loaded_fd, stop_fd; /* are readable from then on */
+    pthread_t keeper;
+    atomic_int loaded;     /* -1: failed, 1: the models are there */
+    atomic_int stop;       /* the keeper shall end */
+    struct err load_error; /* the keeper's, until it is joined */
+    int on_terminal;       /* from the start, until it was outlived */
+    int looks;             /* that are due after a SIGHUP */
+    int gone;              /* looks that found no terminal, when none was due */
 };
+
+/* Our controlling terminal: 1 it is there, 0 there is none (any more), -1
+ * nobody knows. */
+static int find_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENXIO || errno == EIO || errno == ENODEV ? 0 : -1;
+    close(fd);
+    return 1;
+}
+
+static int is_ignored(int sig)
+{
+    struct sigaction now;
+    return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+void lifecycle_defer(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    if (!is_ignored(SIGHUP))
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
 
 int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
 {
@@ -44,14 +77,20 @@ int lifecycle_open(struct server *sv, struct lifecycle **out, struct err *e)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);  /* the terminal is gone: drain too */
+    if (!is_ignored(SIGHUP))
+        sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGPIPE); /* blocked is as good as ignored */
+    sigaddset(&set, SIGXFSZ); /* of a log file */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     sigdelset(&set, SIGPIPE);
+    sigdelset(&set, SIGXFSZ);
     l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     l->loaded_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->on_terminal = find_terminal() == 1;
+    reload_open();
     *out = l;
-    if (l->signal_fd < 0 || l->loaded_fd < 0)
+    if (l->signal_fd < 0 || l->loaded_fd < 0 || l->stop_fd < 0)
         return err_set(e, ERR_IO, "signalfd: %s", strerror(errno));
     return 0;
 }
@@ -64,6 +103,8 @@ void lifecycle_close(struct lifecycle *l)
         close(l->signal_fd);
     if (l->loaded_fd >= 0)
         close(l->loaded_fd);
+    if (l->stop_fd >= 0)
+        close(l->stop_fd);
     mem_free(l);
 }
 
@@ -94,10 +135,13 @@ int lifecycle_announce(struct lifecycle *l, struct err *e)
               "version=%s host=%s port=%d threads=%d kernels=%s", SEQD_VERSION,
               c->host, port, engine_threads(l->sv->engine),
               engine_kernels(l->sv->engine)->name);
+    if (is_ignored(SIGHUP))
+        log_event(LOG_INFO, "server", "hangup_ignored",
+                  "why=\"SIGHUP was ignored at the start (nohup): no reload\"");
     return 0;
 }
 
-/* ---------------------------------------------------------------- loading */
+/* ------------------------------------------------------------- the keeper */
 
 /* The places of all models of the configuration; their names are cut off in
  * copies of the specs. */
@@ -138,61 +182,115 @@ static void compute_digests(struct lifecycle *l)
     int n = engine_models(l->sv->engine, m, MAX_LISTED_MODELS);
     for (int i = 0; i < n && i < MAX_LISTED_MODELS; i++) {
         if (!atomic_load(&l->stop))
-            model_digest(m[i]);
+            model_digest(m[i], &l->stop);
         model_release(m[i]);
     }
 }
 
-static void *loader_main(void *arg)
+static void raise_event(int event_fd)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(event_fd, &one, sizeof one);
+    (void)n;
+}
+
+/* All that reads whole files of models is done here, so that no signal waits
+ * for it: a touched file of many gigabytes takes many seconds. */
+static void *keeper_main(void *arg)
 {
     struct lifecycle *l = arg;
-    const uint64_t one = 1;
-    if (lifecycle_load_models(l->sv, &l->stop, &l->load_error) == 0) {
+    struct pollfd stop = {l->stop_fd, POLLIN, 0};
+    int rc = lifecycle_load_models(l->sv, &l->stop, &l->load_error);
+    if (rc == 0) {
         server_phase_raise(l->sv, PHASE_READY);
         log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld",
                   l->sv->cfg->models.n,
                   (long long)((clock_wall_us() - l->sv->started_us) / 1000));
-        compute_digests(l);
     }
-    ssize_t n = write(l->loaded_fd, &one, sizeof one);
-    (void)n;
+    atomic_store(&l->loaded, rc == 0 ? 1 : -1);
+    raise_event(l->loaded_fd);
+    if (rc < 0)
+        return NULL;
+    compute_digests(l);
+    while (!atomic_load(&l->stop)) {
+        poll(&stop, 1, WATCH_MS);
+        engine_watch(l->sv->engine, &l->stop);
+    }
     return NULL;
 }
 
 /* ---------------------------------------------------------------- waiting */
 
-/* The next signal within ms (-1: wait), 0 when there was none. With `loaded`,
- * the end of loading ends the wait too. */
-static int next_signal(struct lifecycle *l, int ms, int loaded)
+/* The next signal within ms (-1: wait), 0 when there was none. The end of
+ * loading ends the wait, too. */
+static int next_signal(struct lifecycle *l, int ms,
+                       struct signalfd_siginfo *info)
 {
-    struct signalfd_siginfo info;
     struct pollfd fds[2] = {{l->signal_fd, POLLIN, 0},
                             {l->loaded_fd, POLLIN, 0}};
-    poll(fds, loaded ? 2 : 1, ms);
-    if (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        return (int)info.ssi_signo;
+    poll(fds, atomic_load(&l->loaded) > 0 ? 1 : 2, ms);
+    if (read(l->signal_fd, info, sizeof *info) == (ssize_t)sizeof *info)
+        return (int)info->ssi_signo;
     return 0;
 }
 
-static int join_loader(struct lifecycle *l, struct err *e)
+/* Signals of one number do not queue: a shell's SIGHUP may be the only one that
+ * is seen of two, so the terminal is looked at, too. */
+static int is_hangup(const struct lifecycle *l,
+                     const struct signalfd_siginfo *info)
 {
-    atomic_store(&l->stop, 1);
-    if (l->loading)
-        pthread_join(l->loader, NULL);
-    l->loading = 0;
-    if (l->load_error.code == ERR_NONE)
-        return 0;
-    *e = l->load_error;
-    return -1;
+    return l->on_terminal &&
+           (info->ssi_code == SI_KERNEL || find_terminal() == 0);
+}
+
+/* SIGHUPs of others are told apart by whether the terminal outlives them: 1
+ * when it does not. Where the terminal went and nobody said so (disown), the
+ * server has outlived it, and all that comes later is a reload. */
+static int terminal_went(struct lifecycle *l)
+{
+    int gone = l->on_terminal && find_terminal() == 0;
+    if (l->looks > 0) {
+        l->looks--;
+        return gone;
+    }
+    l->gone = gone ? l->gone + 1 : 0;
+    if (l->gone == HANGUP_LOOKS)
+        l->on_terminal = 0;
+    return 0;
+}
+
+/* Until a signal says that it is the end: which one; SIGHUP: of the terminal. 0
+ * when the models cannot be loaded. */
+static int wait_for_end(struct lifecycle *l)
+{
+    struct signalfd_siginfo info;
+    while (atomic_load(&l->loaded) >= 0) {
+        int sig = next_signal(l, l->on_terminal ? HANGUP_MS : -1, &info);
+        if (sig == SIGHUP && !is_hangup(l, &info)) {
+            l->looks = l->on_terminal ? HANGUP_LOOKS : 0;
+            reload_run(l->sv, (int)info.ssi_pid);
+        } else if (sig) {
+            return sig;
+        } else if (terminal_went(l)) {
+            return SIGHUP;
+        }
+    }
+    return 0;
 }
 
 /* Wait until no request is left, ms have passed or a signal comes (1). */
 static int wait_for_requests(struct lifecycle *l, int64_t ms)
 {
     int64_t end = clock_now_us() + ms * 1000;
-    while (http_live(l->sv->http) > 0 && clock_now_us() < end)
-        if (next_signal(l, DRAIN_LOOK_MS, 0))
+    struct signalfd_siginfo info;
+    while (http_live(l->sv->http) > 0 && clock_now_us() < end) {
+        int sig = next_signal(l, DRAIN_LOOK_MS, &info);
+        if (sig == SIGHUP)
+            log_event(LOG_WARN, "server", "reload_ignored",
+                      "phase=draining pid=%d", (int)info.ssi_pid);
+        else if (sig)
             return 1;
+    }
     return 0;
 }
 
@@ -202,28 +300,39 @@ static void drain(struct lifecycle *l)
     server_phase_raise(sv, PHASE_DRAINING);
     int again = wait_for_requests(l, sv->cfg->drain_ms);
     int left = http_live(sv->http);
+    atomic_store(&sv->cut, 1);
     engine_drain(sv->engine, 0); /* cancels what is left */
     wait_for_requests(l, LAST_REPLIES_MS);
     log_event(LOG_INFO, "server", "drained", "cut=%d second_signal=%d", left,
               again);
 }
 
+/* The keeper starts no other model. It is joined later: it may wait for a
+ * digest that a client has asked for, which has until the end of the drain. */
+static int stop_loading(struct lifecycle *l)
+{
+    struct pollfd loaded = {l->loaded_fd, POLLIN, 0};
+    atomic_store(&l->stop, 1);
+    raise_event(l->stop_fd);
+    while (!atomic_load(&l->loaded))
+        poll(&loaded, 1, -1);
+    return atomic_load(&l->loaded) < 0 ? -1 : 0;
+}
+
 int lifecycle_run(struct lifecycle *l, struct err *e)
 {
-    int sig = 0;
-    if (pthread_create(&l->loader, NULL, loader_main, l))
+    if (pthread_create(&l->keeper, NULL, keeper_main, l))
         return err_set(e, ERR_NOMEM, "the loader thread cannot be started");
-    l->loading = 1;
-    sig = next_signal(l, -1, 1);
-    if (!sig && join_loader(l, e) < 0)
-        return -1;
-    while (!sig) {
-        sig = next_signal(l, WATCH_MS, 0);
-        engine_watch(l->sv->engine);
-    }
-    log_event(LOG_INFO, "server", "draining", "signal=%d", sig);
-    if (join_loader(l, e) < 0)
-        return -1;
-    drain(l);
-    return 0;
+    int sig = wait_for_end(l);
+    if (sig)
+        log_event(LOG_INFO, "server", "draining", "signal=%d%s", sig,
+                  sig == SIGHUP ? " why=terminal_closed" : "");
+    int rc = stop_loading(l);
+    if (rc == 0)
+        drain(l);
+    atomic_store(&l->sv->cut, 1);
+    pthread_join(l->keeper, NULL);
+    if (rc < 0)
+        *e = l->load_error;
+    return rc;
 }

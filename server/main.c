@@ -7,6 +7,7 @@
  * self-pipe, so there is no handler and no global.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "models/registry.h"
 #include "server/command/eval_command.h"
 #include "server/http/http.h"
+#include "server/http/keys.h"
 #include "server/command/healthcheck.h"
 #include "server/lifecycle.h"
 #include "server/server.h"
@@ -67,15 +69,24 @@ static int check(struct config *c, struct err *e)
     return rc;
 }
 
+/* What SIGHUP reads or opens again (reload.h). */
+static int open_files(struct server *sv, struct err *e)
+{
+    const struct config *c = sv->cfg;
+    if (c->log_file && log_open(c->log_file, e) < 0)
+        return -1;
+    return c->keys.n > 0 ? keyring_open(&c->keys, &sv->keys, e) : 0;
+}
+
 static int serve(struct config *c, struct err *e)
 {
     struct server sv = {.cfg = c, .started_us = clock_wall_us()};
     struct lifecycle *cycle = NULL;
     int rc = 0;
-    if (lifecycle_open(&sv, &cycle, e) < 0 || config_models(c, e) < 0 ||
-        open_engine(&sv, e) < 0 || worker_open(&sv.worker, e) < 0 ||
-        http_listen(&sv, e) < 0 || http_start(sv.http, e) < 0 ||
-        lifecycle_announce(cycle, e) < 0)
+    if (lifecycle_open(&sv, &cycle, e) < 0 || open_files(&sv, e) < 0 ||
+        config_models(c, e) < 0 || open_engine(&sv, e) < 0 ||
+        worker_open(&sv.worker, e) < 0 || http_listen(&sv, e) < 0 ||
+        http_start(sv.http, e) < 0 || lifecycle_announce(cycle, e) < 0)
         rc = fail(e, 1);
     else if (lifecycle_run(cycle, e) < 0) /* until a signal; drains */
         rc = fail(e, 1);
@@ -86,20 +97,34 @@ static int serve(struct config *c, struct err *e)
     if (sv.engine)
         engine_close(sv.engine);
     http_free(sv.http);
+    keyring_close(sv.keys);
     lifecycle_close(cycle);
     return rc;
+}
+
+/* Descriptors 0 to 2 are taken, if by nothing: else a socket or a file of ours
+ * would get the number of standard error, and the log be written there. */
+static void fill_standard(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
+        close(fd);
 }
 
 int main(int argc, char **argv)
 {
     struct config c;
     struct err e = ERR_INIT;
+    fill_standard();
     if (argc > 1 && !strcmp(argv[1], "tokenize"))
         return tokenize_command(argc - 1, argv + 1, stdin, stdout, stderr);
     if (argc > 1 && !strcmp(argv[1], "eval"))
         return eval_command(argc - 1, argv + 1, registry_archs);
     if (argc > 1 && !strcmp(argv[1], "healthcheck"))
         return healthcheck_command(argc - 1, argv + 1);
+    lifecycle_defer();
     int rc = config_load(&c, argc, argv, &e);
     log_configure((enum log_level)c.log_level, c.log_json);
     if (rc > 0) {

@@ -1,5 +1,5 @@
 /* server: what the parts of server/ share. One struct, made by main.c before
- * anything runs; after that only `phase` changes.
+ * anything runs; after that only `phase` and `cut` change.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_SERVER_H
@@ -12,6 +12,7 @@
 #include "server/config.h"
 
 struct http;
+struct keyring;
 struct worker;
 
 enum phase { PHASE_LOADING, PHASE_READY, PHASE_DRAINING };
@@ -20,8 +21,10 @@ struct server {
     const struct config *cfg;
     struct engine *engine;
     struct http *http;
+    struct keyring *keys;  /* NULL: nobody is asked for a key */
     struct worker *worker; /* NULL once it is closed, at the end */
     atomic_int phase;      /* enum phase; only grows */
+    atomic_int cut;        /* the drain is over: what still runs ends early */
     int64_t started_us;    /* wall clock */
 };
 

@@ -5,6 +5,7 @@
 #include "engine/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ static atomic_int log_level = LOG_INFO;
 static atomic_int log_json;
 static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t lost, lost_unsaid; /* lines; under write_lock */
+static int log_fd = STDERR_FILENO; /* likewise */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -169,20 +172,45 @@ static void add_json_head(struct line *l, const char *level, const char *module,
     add_quoted(l, event, strlen(event));
 }
 
-/* A pipe that nobody reads must not stop who logs: 1 when the line is out or
- * can never be (there is no place to report that), 0 when there is no room for
- * it now. A pipe with room has a page of it, which is more than a line. */
+/* Opening waits for nobody, should it be a pipe or a terminal: neither is
+ * taken. */
+int log_open(const char *path, struct err *e)
+{
+    struct stat st;
+    int fd = open(
+        path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+        0640);
+    if (fd < 0 && errno != ENXIO)
+        return err_set(e, ERR_IO, "the log file %.160s cannot be opened: %s",
+                       path, strerror(errno));
+    if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        if (fd >= 0)
+            close(fd);
+        return err_set(e, ERR_IO, "the log file %.160s is not a regular file",
+                       path);
+    }
+    pthread_mutex_lock(&write_lock);
+    int old = log_fd;
+    log_fd = fd;
+    pthread_mutex_unlock(&write_lock);
+    if (old != STDERR_FILENO)
+        close(old);
+    return 0;
+}
+
+/* A pipe that nobody reads must not stop who logs: 1 when the line is out, 0
+ * when there is no room for it now, or no place. A pipe with room has a page of
+ * it, which is more than a line. */
 static int write_now(const char *p, size_t n)
 {
-    struct pollfd fd = {STDERR_FILENO, POLLOUT, 0};
-    if (send(STDERR_FILENO, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-        return 1;
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return 0;
-    if (poll(&fd, 1, 0) == 0)
-        return 0;
-    ssize_t done = write(STDERR_FILENO, p, n);
-    return done >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+    struct pollfd fd = {log_fd, POLLOUT, 0};
+    if (log_fd == STDERR_FILENO) {
+        if (send(log_fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            return 1;
+        if (errno == EAGAIN || errno == EWOULDBLOCK || poll(&fd, 1, 0) == 0)
+            return 0;
+    }
+    return write(log_fd, p, n) == (ssize_t)n;
 }
 
 /* A line of what happened, without its end. */

@@ -48,7 +48,9 @@
     X(MODEL_LOAD, GAUGE, "model_load_duration_seconds", "model", NONE,         \
       "Time that loading took")                                                \
     X(LOG_LOST, COUNTER, "log_lines_lost_total", "", NONE,                     \
-      "Lines of the log that nobody read in time")                             \
+      "Lines of the log that nobody read in time, or no place took")           \
+    X(RELOADS, COUNTER, "reloads_total", "what,result", NONE,                  \
+      "What SIGHUP had read or opened again: api_keys, log_file; ok, failed")  \
     X(BUILD_INFO, GAUGE, "build_info", "version,kernels", NONE,                \
       "Always 1; the labels say what runs")
 

@@ -201,14 +201,15 @@ void checkpoint_name(const struct checkpoint *c, const char *file,
     place_name(c->label, file, out);
 }
 
-const char *checkpoint_digest(const struct checkpoint *c)
+const char *checkpoint_digest(const struct checkpoint *c,
+                              const atomic_int *stop)
 {
-    return weights_digest(c->weights);
+    return weights_digest(c->weights, stop);
 }
 
-void checkpoint_watch(const struct checkpoint *c)
+void checkpoint_watch(const struct checkpoint *c, const atomic_int *stop)
 {
-    weights_watch(c->weights);
+    weights_watch(c->weights, stop);
 }
 
 int checkpoint_damaged(const struct checkpoint *c)

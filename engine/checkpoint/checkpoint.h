@@ -60,8 +60,9 @@ void checkpoint_name(const struct checkpoint *c, const char *file,
                      char out[PLACE_NAME_BYTES]);
 
 /* Of the weights, once they have been asked for (weights.h). */
-const char *checkpoint_digest(const struct checkpoint *c);
+const char *checkpoint_digest(const struct checkpoint *c,
+                              const atomic_int *stop);
 int checkpoint_damaged(const struct checkpoint *c);
-void checkpoint_watch(const struct checkpoint *c);
+void checkpoint_watch(const struct checkpoint *c, const atomic_int *stop);
 
 #endif

@@ -144,20 +144,23 @@ int mapped_tell(struct mapped *m, enum mapped_news news)
     return is_new;
 }
 
-void mapped_hash(struct mapped *m, struct sha256_ctx *c)
+int mapped_hash(struct mapped *m, struct sha256_ctx *c, const atomic_int *stop)
 {
     uint8_t chunk[HASH_CHUNK];
     size_t at = 0;
     while (at < m->bytes) {
+        if (stop && atomic_load_explicit(stop, memory_order_relaxed))
+            return -1;
         size_t want = m->bytes - at < HASH_CHUNK ? m->bytes - at : HASH_CHUNK;
         ssize_t got = pread(m->fd, chunk, want, (off_t)at);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
             atomic_store(&m->damaged, 1);
-            return;
+            break;
         }
         sha256_update(c, (size_t)got, chunk);
         at += (size_t)got;
     }
+    return 0;
 }

@@ -64,7 +64,8 @@ void mapped_accept(struct mapped *m);
 int mapped_tell(struct mapped *m, enum mapped_news news);
 
 /* mapped_hash: add the file's bytes to c, nettle's. A file that was cut short
- * is marked damaged and gives the bytes that are left. */
-void mapped_hash(struct mapped *m, struct sha256_ctx *c);
+ * is marked damaged and gives the bytes that are left. -1: *stop (NULL: never)
+ * became true on the way; a file of many gigabytes takes many seconds. */
+int mapped_hash(struct mapped *m, struct sha256_ctx *c, const atomic_int *stop);
 
 #endif

@@ -407,23 +407,27 @@ void weights_drop_pages(const struct weights *w, const struct tensor *t)
     }
 }
 
-static void hash_parts(const struct weights *w, char out[DIGEST_BYTES])
+/* -1: stopped; out is as it was. */
+static int hash_parts(const struct weights *w, char out[DIGEST_BYTES],
+                      const atomic_int *stop)
 {
     struct sha256_ctx c;
     uint8_t raw[SHA256_DIGEST_SIZE];
     sha256_init(&c);
     for (int i = 0; i < w->n_parts; i++)
-        mapped_hash(w->part[i].file, &c);
+        if (mapped_hash(w->part[i].file, &c, stop))
+            return -1;
     sha256_digest(&c, sizeof raw, raw);
     memcpy(out, "sha256:", 7);
     base16_encode_update(out + 7, sizeof raw, raw);
     out[7 + 2 * sizeof raw] = 0;
+    return 0;
 }
 
 /* 1 when the bytes are those of the first digest: somebody touched the file,
  * or put the same bytes there. A digest that was made of changed bytes marked
- * the file as damaged, so it is not asked. */
-static int same_digest(struct weights *w)
+ * the file as damaged, so it is not asked. -1: stopped. */
+static int same_digest(struct weights *w, const atomic_int *stop)
 {
     char now[DIGEST_BYTES];
     pthread_mutex_lock(&w->digest_lock);
@@ -431,7 +435,8 @@ static int same_digest(struct weights *w)
     pthread_mutex_unlock(&w->digest_lock);
     if (!known || weights_damaged(w))
         return 0;
-    hash_parts(w, now);
+    if (hash_parts(w, now, stop))
+        return -1;
     return strcmp(now, w->digest) == 0;
 }
 
@@ -453,31 +458,31 @@ static void take_news(struct mapped *m, enum mapped_news news, int same)
 
 /* All are looked at before any is read: the digest is of all shards, so that
  * one reading of them answers for all that were touched. */
-void weights_watch(struct weights *w)
+void weights_watch(struct weights *w, const atomic_int *stop)
 {
     int suspects = 0;
     for (int i = 0; i < w->n_parts; i++) {
         w->part[i].news = mapped_look(w->part[i].file);
         suspects += w->part[i].news == MAPPED_SUSPECT;
     }
-    int same = suspects && same_digest(w);
-    for (int i = 0; i < w->n_parts; i++)
+    int same = suspects ? same_digest(w, stop) : 0;
+    for (int i = 0; same >= 0 && i < w->n_parts; i++)
         take_news(w->part[i].file, w->part[i].news, same);
 }
 
-const char *weights_digest(const struct weights *w)
+const char *weights_digest(const struct weights *w, const atomic_int *stop)
 {
     /* Filled once under its lock: immutable as far as callers can see. */
     struct weights *m = (struct weights *)(uintptr_t)w;
     pthread_mutex_lock(&m->digest_lock);
-    if (!m->digest[0]) {
-        hash_parts(w, m->digest);
+    if (!m->digest[0] && hash_parts(w, m->digest, stop) == 0) {
         for (int i = 0; i < m->n_parts; i++)
             if (mapped_is_other(m->part[i].file))
                 atomic_store(&m->part[i].file->damaged, 1);
     }
+    const char *made = m->digest[0] ? m->digest : NULL;
     pthread_mutex_unlock(&m->digest_lock);
-    return m->digest;
+    return made;
 }
 
 /* "[512,65]" */

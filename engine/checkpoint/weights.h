@@ -12,6 +12,7 @@
 #ifndef SEQD_WEIGHTS_H
 #define SEQD_WEIGHTS_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,15 +53,17 @@ int weights_damaged(const struct weights *w);
  * become of them. Another size, or other times and another digest: damaged. A
  * file that was replaced under its name stays mapped and is served on. To be
  * called every second or so, by one thread; costs two stats a file, and a read
- * of the files when their times were changed. */
-void weights_watch(struct weights *w);
+ * of the files when their times were changed. A reading ends early when *stop
+ * (NULL: never) becomes true; the next look begins it again. */
+void weights_watch(struct weights *w, const atomic_int *stop);
 /* weights_drop_pages: a loader has packed this tensor (NULL: all of them) and
  * reads it no more, or seldom: its pages leave the resident memory; they come
  * back from the file when they are touched. */
 void weights_drop_pages(const struct weights *w, const struct tensor *t);
 /* weights_digest: "sha256:..." of the file, 71 bytes and a NUL; of all shards
- * in the order of their names. Made on first use; thread-safe. */
-const char *weights_digest(const struct weights *w);
+ * in the order of their names. Made on first use, which reads all of them: NULL
+ * when *stop (NULL: never) became true on the way. Thread-safe. */
+const char *weights_digest(const struct weights *w, const atomic_int *stop);
 
 /* weights_expect: the tensor of this name and exactly this shape (n_dims 1 or
  * 2; d1 is ignored for 1) of a floating or block-quantised dtype, or

@@ -342,12 +342,12 @@ int engine_models(struct engine *g, struct model **out, int max)
     return n;
 }
 
-void engine_watch(struct engine *g)
+void engine_watch(struct engine *g, const atomic_int *stop)
 {
     struct lane *l[MAX_MODELS];
     int n = snapshot(g, l);
     for (int i = 0; i < n; i++)
-        checkpoint_watch(l[i]->model->checkpoint);
+        checkpoint_watch(l[i]->model->checkpoint, stop);
 }
 
 int engine_damaged(struct engine *g)

@@ -64,8 +64,8 @@ const struct kernels *engine_kernels(const struct engine *g);
 const struct engine_options *engine_get_options(const struct engine *g);
 int engine_damaged(struct engine *g); /* 1: some model's file was changed */
 /* engine_watch: look after the files of the models that are loaded
- * (weights_watch); every second or so, by one thread. */
-void engine_watch(struct engine *g);
+ * (weights_watch, with its stop); every second or so, by one thread. */
+void engine_watch(struct engine *g, const atomic_int *stop);
 
 /* Models. engine_model returns a reference (model_release): by name, or the
  * first loaded one that can do `task` (NULL: any) when name is NULL.
@@ -85,7 +85,8 @@ const struct model_info *model_get_info(const struct model *m);
 int model_can(const struct model *m, const struct task *task);
 /* model_tokenizer: NULL when no port of the model takes tokens. */
 const struct tokenizer *model_tokenizer(const struct model *m);
-const char *model_digest(const struct model *m);
+/* model_digest: weights_digest. NULL: *stop (NULL: never) became true. */
+const char *model_digest(const struct model *m, const atomic_int *stop);
 const char *model_dtype(const struct model *m); /* of most bytes */
 int64_t model_created(const struct model *m);   /* wall clock, seconds */
 size_t model_memory(const struct model *m);     /* bytes held now */

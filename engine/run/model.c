@@ -251,9 +251,9 @@ const struct tokenizer *model_tokenizer(const struct model *m)
     return m->tokenizer;
 }
 
-const char *model_digest(const struct model *m)
+const char *model_digest(const struct model *m, const atomic_int *stop)
 {
-    return checkpoint_digest(m->checkpoint);
+    return checkpoint_digest(m->checkpoint, stop);
 }
 
 const char *model_dtype(const struct model *m)

@@ -209,10 +209,13 @@ struct reader {
     struct token_list list;
 };
 
-static int grow_corpus(struct corpus *c, int more, struct err *e)
+int corpus_reserve(struct corpus *c, int tokens, struct err *e)
 {
-    if (c->n + more > c->cap) {
-        int64_t cap = (c->n + more) * 2 + 4096;
+    if (c->n_records >= DATA_MAX_RECORDS)
+        return err_set(e, ERR_TOO_LARGE, "more than %d records",
+                       DATA_MAX_RECORDS);
+    if (c->n + tokens > c->cap) {
+        int64_t cap = (c->n + tokens) * 2 + 4096;
         int32_t *ids = mem_grow(c->ids, (size_t)cap, sizeof *ids);
         if (ids == NULL)
             return err_nomem(e);
@@ -221,7 +224,9 @@ static int grow_corpus(struct corpus *c, int more, struct err *e)
     }
     if (c->n_records + 1 < c->cap_records)
         return 0;
-    int cap = c->cap_records * 2 + 1024;
+    int64_t cap = (int64_t)c->cap_records * 2 + 1024;
+    if (cap > DATA_MAX_RECORDS + 1)
+        cap = DATA_MAX_RECORDS + 1;
     int64_t *start = mem_grow(c->start, (size_t)cap, sizeof *start);
     if (start != NULL)
         c->start = start;
@@ -230,7 +235,7 @@ static int grow_corpus(struct corpus *c, int more, struct err *e)
         c->label = label;
     if (start == NULL || label == NULL)
         return err_nomem(e);
-    c->cap_records = cap;
+    c->cap_records = (int)cap;
     return 0;
 }
 
@@ -255,7 +260,7 @@ static int add_record(void *arg, int file, const struct record *x,
     if (m == 0)
         return 0;
     int reverse = r->f->reverse && !r->f->labelled;
-    if (grow_corpus(c, m, e) != 0)
+    if (corpus_reserve(c, m, e) != 0)
         return -1;
     for (int i = 0; i < m; i++)
         c->ids[c->n + i] = r->list.v[reverse ? m - 1 - i : i].id;

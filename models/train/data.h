@@ -17,6 +17,7 @@
 
 #define DATA_MAX_FILES 32
 #define DATA_MAX_LABELS 1024
+#define DATA_MAX_RECORDS (1 << 30) /* they and their order are counted by int */
 
 struct labels {
     char *name[DATA_MAX_LABELS];
@@ -57,6 +58,9 @@ int corpus_read(struct corpus *c, const char *files,
                 const struct data_format *f, const struct tokenizer *t,
                 struct err *e);
 void corpus_fini(struct corpus *c);
+/* corpus_reserve: room for a record more, of so many tokens. ERR_TOO_LARGE
+ * (DATA_MAX_RECORDS are there), ERR_NOMEM. */
+int corpus_reserve(struct corpus *c, int tokens, struct err *e);
 
 /* corpus_order: the records of an epoch into order [n_records]: the share of
  * each file, shuffled when asked. Returns their number. A function of the

@@ -3,8 +3,10 @@
  * checkpoint that is there is replaced only when asked.
  *
  * SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -25,22 +27,52 @@ static const char *const signs[] = {"state.bin", "model.safetensors",
                                     "model.safetensors.index.json", "model.pt",
                                     "pytorch_model.bin"};
 
+/* So is a file of any name that ends so. */
+#define SUFFIX ".gguf"
+
+/* The first of them by name, or "". */
+static void find_gguf(const char *out, char name[NAME_MAX + 1])
+{
+    DIR *d = opendir(out);
+    struct stat st;
+    name[0] = 0;
+    for (struct dirent *x; d && (x = readdir(d));) {
+        size_t n = strlen(x->d_name), m = strlen(SUFFIX);
+        if (n <= m || strcmp(x->d_name + n - m, SUFFIX) != 0 ||
+            (name[0] && strcmp(x->d_name, name) > 0) ||
+            fstatat(dirfd(d), x->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+            S_ISDIR(st.st_mode))
+            continue;
+        snprintf(name, NAME_MAX + 1, "%s", x->d_name);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int refuse_one(const struct options *o, const char *name, struct err *e)
+{
+    return err_set(e, ERR_INVALID,
+                   "%s holds a checkpoint (%s): --resume goes on with it, "
+                   "--overwrite replaces it",
+                   o->out, name);
+}
+
 static int refuse_old(const struct options *o, struct err *e)
 {
-    char path[FILE_PATH_BYTES];
+    char path[FILE_PATH_BYTES], gguf[NAME_MAX + 1];
     if (o->resume && o->overwrite)
         return err_set(e, ERR_INVALID,
                        "--resume goes on with a training, --overwrite replaces "
                        "it: one of them");
+    if (o->resume || o->overwrite)
+        return 0;
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", o->out, signs[i]);
-        if (!o->resume && !o->overwrite && file_exists(path))
-            return err_set(e, ERR_INVALID,
-                           "%s holds a checkpoint (%s): --resume goes on with "
-                           "it, --overwrite replaces it",
-                           o->out, signs[i]);
+        if (file_exists(path))
+            return refuse_one(o, signs[i], e);
     }
-    return 0;
+    find_gguf(o->out, gguf);
+    return gguf[0] ? refuse_one(o, gguf, e) : 0;
 }
 
 int outdir_open(struct trainer *t, struct err *e)
@@ -74,10 +106,13 @@ static int clear(const struct trainer *t, const char *const *names, size_t n,
 
 int outdir_clear(const struct trainer *t, struct err *e)
 {
-    return clear(t, ours, sizeof ours / sizeof ours[0], e) ||
-                   clear(t, signs, sizeof signs / sizeof signs[0], e)
-               ? -1
-               : 0;
+    char gguf[NAME_MAX + 1];
+    const char *name = gguf;
+    int rc = clear(t, ours, sizeof ours / sizeof ours[0], e) ||
+             clear(t, signs, sizeof signs / sizeof signs[0], e);
+    for (find_gguf(t->o.out, gguf); !rc && gguf[0]; find_gguf(t->o.out, gguf))
+        rc = clear(t, &name, 1, e);
+    return rc ? -1 : 0;
 }
 
 void outdir_close(struct trainer *t)

@@ -16,12 +16,16 @@ int api_models(struct request *r)
         n = MAX_LISTED_MODELS;
     buf_clear(&r->out);
     buf_add_str(&r->out, "{\"object\":\"list\",\"data\":[");
+    int rc = 0;
     for (int i = 0; i < n; i++) {
         if (i)
             buf_add_char(&r->out, ',');
-        model_json(m[i], &r->out);
+        if (rc == 0)
+            rc = model_json(r->sv, m[i], &r->out, &r->err);
         model_release(m[i]);
     }
+    if (rc < 0)
+        return -1;
     buf_add_str(&r->out, "]}");
     return reply_done(r, 200, "application/json");
 }
@@ -39,7 +43,7 @@ int api_model(struct request *r)
                           "there is no such model");
     }
     buf_clear(&r->out);
-    model_json(m, &r->out);
+    int rc = model_json(r->sv, m, &r->out, &r->err);
     model_release(m);
-    return reply_done(r, 200, "application/json");
+    return rc < 0 ? -1 : reply_done(r, 200, "application/json");
 }

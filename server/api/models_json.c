@@ -45,10 +45,14 @@ static const char *const levels[] = {"word", "character", "subword"};
 /* By enum score_kind. */
 static const char *const score_kinds[] = {"softmax", "sigmoid", "raw"};
 
-void model_json(const struct model *m, struct buf *out)
+int model_json(const struct server *sv, const struct model *m, struct buf *out,
+               struct err *e)
 {
     const struct model_info *info = model_get_info(m);
-    const char *name = model_name(m);
+    const char *name = model_name(m), *digest = model_digest(m, &sv->cut);
+    if (!digest)
+        return err_set_at(e, ERR_DRAINING, "draining", NULL,
+                          "the server is shutting down");
     buf_add_str(out, "{\"id\":");
     buf_add_json_string(out, name, strlen(name));
     add_text(out, "object", "model");
@@ -67,7 +71,7 @@ void model_json(const struct model *m, struct buf *out)
         buf_add_str(out, "null");
     buf_add_str(out, ",\"parameters\":");
     buf_add_int(out, (int64_t)info->parameters);
-    add_text(out, "digest", model_digest(m));
+    add_text(out, "digest", digest);
     add_text(out, "dtype", model_dtype(m));
     if (info->cols[OUT_CLASS] > 0)
         add_text(out, "scores", score_kinds[info->scores]);
@@ -79,4 +83,5 @@ void model_json(const struct model *m, struct buf *out)
     else
         buf_add_str(out, "null");
     buf_add_char(out, '}');
+    return 0;
 }

@@ -74,7 +74,7 @@ static int method_fits(const struct request *r)
 /* A preflight carries no key, by design of the protocol. */
 static int needs_key(const struct request *r)
 {
-    if (r->sv->cfg->keys.n == 0 || (r->route && r->route->flags & ROUTE_OPEN))
+    if (!r->sv->keys || (r->route && r->route->flags & ROUTE_OPEN))
         return 0;
     return !(r->method == METHOD_OPTIONS && r->head.preflight &&
              r->head.origin);
@@ -89,7 +89,8 @@ void route_begin(struct request *r, const char *method, const char *path)
             r->route = &routes[i];
     if (r->err.code != ERR_NONE)
         return; /* the header itself was refused */
-    const char *wrong;
+    const char *wrong, *given = r->head.authorization;
+    int known = r->sv->keys && keyring_match(r->sv->keys, given);
     if (!hosts_allow(cfg, r->head.host, r->head.origin, &wrong))
         err_set_at(&r->err, ERR_INVALID, "host_not_allowed", NULL,
                    "%s: this server has no key and answers its own machine: "
@@ -97,21 +98,19 @@ void route_begin(struct request *r, const char *method, const char *path)
                    "--host-name NAME (for an Origin: --cors-origin ORIGIN) or "
                    "with keys",
                    wrong);
-    else if (needs_key(r) && !keys_match(&cfg->keys, r->head.authorization))
-        err_set_at(
-            &r->err, ERR_INVALID,
-            r->head.authorization ? "invalid_api_key" : "missing_api_key", NULL,
-            r->head.authorization ? "the API key is not known"
-                                  : "an API key is needed: "
-                                    "Authorization: Bearer KEY");
+    else if (needs_key(r) && !known)
+        err_set_at(&r->err, ERR_INVALID,
+                   given ? "invalid_api_key" : "missing_api_key", NULL,
+                   given ? "the API key is not known"
+                         : "an API key is needed: Authorization: Bearer KEY");
     else if (!r->route)
         err_set_at(&r->err, ERR_NOT_FOUND, "not_found", NULL,
                    "there is no such route");
     else if (!method_fits(r))
         err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
                    "this route does not take this method");
-    else if (cfg->keys.n > 0 && keys_match(&cfg->keys, r->head.authorization))
-        r->client_id = client_id_of_key(keys_text(r->head.authorization));
+    else if (known)
+        r->client_id = client_id_of_key(keys_text(given));
 }
 
 /* "application/json", with charset utf-8 at most; or what `curl -d` sends,

@@ -487,6 +487,30 @@ def test_clients_are_served_while_nobody_reads_the_log():
         folder.cleanup()
 
 
+def test_clients_do_not_get_the_log_of_a_server_without_standard_error():
+    """What is opened first gets the number of what was closed."""
+    def close():
+        for fd in range(3):
+            os.close(fd)
+    with tempfile.TemporaryDirectory() as folder:
+        port_file = os.path.join(folder, "port")
+        child = subprocess.Popen(
+            [SEQD, "--port", "0", "--port-file", port_file, "--model",
+             "m=" + MODELS + "next-word-lstm"], preexec_fn=close)
+        try:
+            while not os.path.exists(port_file):
+                assert child.poll() is None, "it ended"
+                time.sleep(0.01)
+            for fd in range(3):
+                at = os.readlink(f"/proc/{child.pid}/fd/{fd}")
+                assert at == "/dev/null", at
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(timeout=40) == 0
+        finally:
+            child.kill()
+            child.wait()
+
+
 def run(name, failed):
     print(f"[ RUN      ] {name}", flush=True)
     try:

@@ -1,14 +1,17 @@
 /* The files of models that change under a running server: overwritten in place,
- * with its times set back, touched, replaced by rename.
+ * with its times set back, touched, replaced by rename. And the reading of a
+ * large one, which no signal waits for.
  *
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
 
 #define WAIT_S 10
+#define LARGE ((off_t)3 << 28) /* half a second of SHA-256 at its fastest */
 #define ASK_WORDS "{\"model\":\"words\",\"input\":\"the\"}"
 #define ASK_OTHER "{\"model\":\"other\",\"input\":\"the\"}"
 #define ASK_LABELS "{\"model\":\"labels\",\"input\":\"good\"}"
@@ -123,6 +126,113 @@ static void test_files_that_change_while_they_are_served(void **state)
     http_answered(rig.s.port, "/livez", NULL, NULL);
 }
 
+/* A tensor more, of holes, which only a digest reads. */
+static void make_large(const char *path)
+{
+    unsigned char head[8];
+    char json[4096], more[4200];
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(read(fd, head, sizeof head), sizeof head);
+    size_t n = head[0] + 256u * head[1];
+    assert_true(n < sizeof json && !head[2] && !head[3]);
+    assert_int_equal(read(fd, json, n), n);
+    json[n] = 0;
+    size_t data = (size_t)st.st_size - sizeof head - n;
+    char *rest = mem_zalloc(data);
+    assert_non_null(rest);
+    assert_int_equal(read(fd, rest, data), data);
+    *strrchr(json, '}') = 0;
+    int m = snprintf(more, sizeof more,
+                     "%s,\"large\":{\"dtype\":\"U8\",\"shape\":[%lld],"
+                     "\"data_offsets\":[%zu,%lld]}}",
+                     json, (long long)LARGE, data, (long long)data + LARGE);
+    for (; m % 8; m++)
+        more[m] = ' ';
+    head[0] = (unsigned char)(m % 256);
+    head[1] = (unsigned char)(m / 256);
+    assert_int_equal(pwrite(fd, head, sizeof head, 0), sizeof head);
+    assert_int_equal(pwrite(fd, more, (size_t)m, 8), m);
+    assert_int_equal(pwrite(fd, rest, data, 8 + m), data);
+    assert_int_equal(ftruncate(fd, 8 + m + (off_t)data + LARGE), 0);
+    close(fd);
+    mem_free(rest);
+}
+
+/* Bytes that the server has read so far. */
+static double bytes_read(const struct seqd *s)
+{
+    char path[64], line[64];
+    snprintf(path, sizeof path, "/proc/%d/io", (int)s->pid);
+    FILE *f = fopen(path, "re");
+    double n = -1;
+    if (f && fgets(line, sizeof line, f) && !strncmp(line, "rchar: ", 7))
+        n = strtod(line + 7, NULL);
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static void wait_until_it_reads(const struct seqd *s, double from)
+{
+    double end = now_s() + WAIT_S;
+    while (bytes_read(s) < from + (1 << 24) && now_s() < end)
+        sleep_ms(2);
+    assert_true(bytes_read(s) >= from + (1 << 24));
+}
+
+/* How long it takes to end. */
+static double ends_within(struct seqd *s)
+{
+    double start = now_s();
+    assert_int_equal(seqd_stop(s), 0);
+    return now_s() - start;
+}
+
+static void test_no_signal_waits_for_the_reading_of_a_large_file(void **state)
+{
+    const struct http_model m = {.hidden = 16};
+    char large[96], path[128], more[200], out[4096];
+    struct seqd s;
+    snprintf(large, sizeof large, "%s/large", rig.dir);
+    snprintf(path, sizeof path, "%s/model.safetensors", large);
+    snprintf(more, sizeof more,
+             "--model large=%s --ignore-tensors large --drain-ms 100", large);
+    assert_int_equal(http_model_make(large, &m), 0);
+    make_large(path);
+
+    /* How long one reading takes; then it is touched. */
+    assert_int_equal(seqd_start(&s, "%s", more), 0);
+    double start = now_s();
+    http_answered(s.port, "/v1/models", NULL, NULL);
+    double whole = now_s() - start, read = bytes_read(&s);
+    assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
+    wait_until_it_reads(&s, read);
+    assert_true(ends_within(&s) < whole / 2);
+
+    /* The first digest, which nobody asked for. */
+    assert_int_equal(seqd_start(&s, "%s", more), 0);
+    wait_until_it_reads(&s, 0);
+    assert_true(ends_within(&s) < whole / 2);
+
+    /* A client waits for it: it has its time, and an answer. */
+    assert_int_equal(seqd_start(&s, "%s", more), 0);
+    int fd = raw_open(s.port);
+    raw_say(fd, "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wait_until_it_reads(&s, 0);
+    start = now_s();
+    kill(s.pid, SIGTERM);
+    raw_hear(fd, out, sizeof out, "\r\n\r\n", 20000, NULL);
+    assert_true(now_s() - start >= 0.09 || !strncmp(out, "HTTP/1.1 200", 12));
+    if (whole > 0.5)
+        assert_int_equal(strncmp(out, "HTTP/1.1 503", 12), 0);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+    raw_close(fd);
+    http_model_remove(large);
+}
+
 /* The rig's models, which are made for it, and one more of these. */
 static int up(void **state)
 {
@@ -148,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_that_change_while_they_are_served),
+        cmocka_unit_test(test_no_signal_waits_for_the_reading_of_a_large_file),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

@@ -86,6 +86,7 @@ static pid_t launch(char *words, const char *out, const char *err)
     pid_t parent = getpid(), pid = fork();
     if (pid != 0)
         return pid;
+    signal(SIGHUP, SIG_DFL); /* a suite under nohup ignores it */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(126);

@@ -14,7 +14,7 @@
 struct seqd {
     pid_t pid;
     int port;
-    char log[64]; /* file with its standard error */
+    char log[128]; /* file with its standard error */
     char port_file[64];
 };
 

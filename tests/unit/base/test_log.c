@@ -1,10 +1,15 @@
 /* log: one event is one line, in text and in JSON, whatever a client sent.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/json.h"
 #include "engine/base/log.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 static char seen[8192];
@@ -141,6 +146,135 @@ static void test_log_json_survives_long_and_odd_values(void **state)
     }
 }
 
+/* --- a file in place of standard error; the tests after it have one --- */
+
+static char dir[64];
+
+static const char *path_of(const char *name)
+{
+    static char path[4][96];
+    static int i;
+    i = (i + 1) % 4;
+    snprintf(path[i], sizeof path[i], "%s/%s", dir, name);
+    return path[i];
+}
+
+static const char *text_of(const char *name)
+{
+    FILE *f = fopen(path_of(name), "re");
+    assert_non_null(f);
+    size_t n = fread(seen, 1, sizeof seen - 1, f);
+    seen[n] = 0;
+    fclose(f);
+    return seen;
+}
+
+static void open_log(const char *name)
+{
+    struct err e = ERR_INIT;
+    if (log_open(path_of(name), &e))
+        fail_msg("%s", e.msg);
+}
+
+/* Descriptors of ours that lead to this file, closed at exec or not. */
+static int descriptors(const char *name, int on_exec)
+{
+    char at[32], to[128];
+    int n = 0;
+    for (int fd = 0; fd < 64; fd++) {
+        snprintf(at, sizeof at, "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(at, to, sizeof to - 1);
+        to[len > 0 ? len : 0] = 0;
+        n += strcmp(to, path_of(name)) == 0 &&
+             (fcntl(fd, F_GETFD) & FD_CLOEXEC) == on_exec;
+    }
+    return n;
+}
+
+static void test_log_file_is_appended_to(void **state)
+{
+    struct stat st;
+    mode_t mask = umask(0);
+    temp_dir_make(dir);
+    log_configure(LOG_INFO, 0);
+    open_log("new");
+    log_event(LOG_INFO, "m", "one", NULL);
+    assert_int_equal(stat(path_of("new"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    umask(mask);
+    temp_file_text(dir, "old", "before\n");
+    open_log("old");
+    log_event(LOG_INFO, "m", "two", NULL);
+    assert_int_equal(lines(text_of("old")), 2);
+    assert_memory_equal(seen, "before\n", 7);
+    assert_int_equal(lines(text_of("new")), 1);
+    assert_int_equal(descriptors("new", FD_CLOEXEC), 0);
+    assert_int_equal(descriptors("old", FD_CLOEXEC), 1);
+    assert_int_equal(descriptors("old", 0), 0);
+}
+
+static void test_log_file_is_the_one_of_that_name_now(void **state)
+{
+    open_log("log");
+    log_event(LOG_INFO, "m", "one", NULL);
+    assert_int_equal(rename(path_of("log"), path_of("log.1")), 0);
+    log_event(LOG_INFO, "m", "two", NULL);
+    open_log("log");
+    log_event(LOG_INFO, "m", "three", NULL);
+    assert_int_equal(lines(text_of("log.1")), 2);
+    assert_int_equal(lines(text_of("log")), 1);
+    assert_non_null(strstr(seen, " three"));
+}
+
+static void test_log_file_stays_when_there_is_no_other(void **state)
+{
+    static const char *const wrong[][2] = {
+        {"none/log", "none/log cannot be opened: No such file"},
+        {".", "cannot be opened: Is a directory"},
+        {"fifo", "fifo is not a regular file"},
+        {"fifo", "fifo is not a regular file"}};
+    open_log("kept");
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    int fd = -1;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct err e = ERR_INIT;
+        if (i == 3) /* and when somebody reads it */
+            fd = open(path_of("fifo"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        assert_int_equal(log_open(path_of(wrong[i][0]), &e), -1);
+        assert_int_equal(e.code, ERR_IO);
+        if (!strstr(e.msg, wrong[i][1]))
+            fail_msg("%s", e.msg);
+        log_event(LOG_INFO, "m", "line", NULL);
+        assert_int_equal(lines(text_of("kept")), (int)i + 1);
+    }
+    close(fd);
+    assert_int_equal(descriptors("fifo", FD_CLOEXEC), 0);
+}
+
+/* The file may not grow, as on a full disk. */
+static void test_log_lines_without_a_place_are_counted_and_said(void **state)
+{
+    struct rlimit was, none;
+    uint64_t before = log_lost();
+    signal(SIGXFSZ, SIG_IGN);
+    open_log("full");
+    log_event(LOG_INFO, "m", "one", NULL);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    none = was;
+    none.rlim_cur = strlen(text_of("full"));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    log_event(LOG_INFO, "m", "two", NULL);
+    log_event(LOG_INFO, "m", "three", NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    assert_int_equal(log_lost() - before, 2);
+    log_event(LOG_INFO, "m", "four", NULL);
+    assert_int_equal(lines(text_of("full")), 3);
+    assert_null(strstr(seen, " two"));
+    assert_non_null(strstr(seen, "warn log lines_lost n=2\n"));
+    assert_non_null(strstr(seen, " four\n"));
+    temp_dir_drop(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +284,10 @@ int main(void)
         cmocka_unit_test(test_log_json_line_is_json),
         cmocka_unit_test(test_log_json_keeps_quotes_and_backslashes_of_a_text),
         cmocka_unit_test(test_log_json_survives_long_and_odd_values),
+        cmocka_unit_test(test_log_file_is_appended_to),
+        cmocka_unit_test(test_log_file_is_the_one_of_that_name_now),
+        cmocka_unit_test(test_log_file_stays_when_there_is_no_other),
+        cmocka_unit_test(test_log_lines_without_a_place_are_counted_and_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ static int open_weights(void *arg, struct err *e)
         return -1;
     int rc = checkpoint_weights(c, e) ? 0 : -1;
     if (rc == 0)
-        checkpoint_digest(c);
+        checkpoint_digest(c, NULL);
     checkpoint_close(c);
     return rc;
 }

@@ -178,9 +178,9 @@ static void test_weights_digest_is_the_files(void **state)
     temp_file_digest(f.dir, (const char *const[]){"model.safetensors", NULL},
                      want, &n);
     struct weights *w = open_or_fail(&f);
-    const char *digest = weights_digest(w);
+    const char *digest = weights_digest(w, NULL);
     assert_string_equal(digest, want);
-    assert_ptr_equal(weights_digest(w), digest);
+    assert_ptr_equal(weights_digest(w, NULL), digest);
     weights_close(w);
     temp_dir_drop(f.dir);
 }
@@ -200,22 +200,45 @@ static void test_weights_overwritten_while_served(void **state)
     make_folder(&f);
     save_two(&f);
     struct weights *w = open_or_fail(&f), *again = open_or_fail(&f);
-    weights_digest(w);
-    weights_watch(w);
+    weights_digest(w, NULL);
+    weights_watch(w, NULL);
     utimensat(AT_FDCWD, f.path, NULL, 0);
-    weights_watch(w); /* touched: the bytes are the same */
+    weights_watch(w, NULL); /* touched: the bytes are the same */
     assert_int_equal(weights_damaged(w), 0);
     overwrite(&f);
-    weights_watch(w);
+    weights_watch(w, NULL);
     assert_int_equal(weights_damaged(w), 1);
     /* The first digest is of the changed bytes: it proves nothing. */
     assert_int_equal(weights_damaged(again), 0);
-    weights_digest(again);
+    weights_digest(again, NULL);
     assert_int_equal(weights_damaged(again), 1);
-    weights_watch(again);
+    weights_watch(again, NULL);
     assert_int_equal(weights_damaged(again), 1);
     weights_close(w);
     weights_close(again);
+    temp_dir_drop(f.dir);
+}
+
+/* What was not read to its end says nothing, and is read again. */
+static void test_weights_reading_can_be_stopped(void **state)
+{
+    struct folder f;
+    atomic_int stop = 1;
+    make_folder(&f);
+    save_two(&f);
+    struct weights *w = open_or_fail(&f);
+    assert_null(weights_digest(w, &stop));
+    atomic_store(&stop, 0);
+    assert_non_null(weights_digest(w, &stop));
+    overwrite(&f);
+    atomic_store(&stop, 1);
+    weights_watch(w, &stop);
+    assert_int_equal(weights_damaged(w), 0);
+    assert_non_null(weights_digest(w, &stop)); /* it is there */
+    atomic_store(&stop, 0);
+    weights_watch(w, &stop);
+    assert_int_equal(weights_damaged(w), 1);
+    weights_close(w);
     temp_dir_drop(f.dir);
 }
 
@@ -226,9 +249,9 @@ static void test_weights_replaced_while_served(void **state)
     save_two(&f);
     struct weights *w = open_or_fail(&f);
     assert_int_equal(unlink(f.path), 0);
-    weights_watch(w);
+    weights_watch(w, NULL);
     save_two(&f);
-    weights_watch(w);
+    weights_watch(w, NULL);
     assert_int_equal(weights_damaged(w), 0);
     weights_close(w);
     temp_dir_drop(f.dir);
@@ -323,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_weights_lists_and_finds),
         cmocka_unit_test(test_weights_digest_is_the_files),
         cmocka_unit_test(test_weights_overwritten_while_served),
+        cmocka_unit_test(test_weights_reading_can_be_stopped),
         cmocka_unit_test(test_weights_replaced_while_served),
         cmocka_unit_test(test_weights_truncated_while_served),
         cmocka_unit_test(test_weights_open_reports),

@@ -8,6 +8,7 @@
 #include "server/api/reply.h"
 #include "server/api/route.h"
 #include "server/config.h"
+#include "server/http/keys.h"
 #include "server/http/request.h"
 #include "tests/support/oom_sweep.h"
 #include "tests/support/unit.h"
@@ -67,6 +68,27 @@ static void test_oom_while_reading_the_configuration(void **state)
     assert_true(oom_sweep(load_config, NULL) > 20);
 }
 
+static int read_again(void *arg, struct err *e)
+{
+    char *v[] = {"one"};
+    const struct string_list l = {.v = v, .n = 1};
+    struct keyring *k = NULL;
+    (void)arg;
+    int rc = keyring_open(&l, &k, e);
+    if (rc == 0 && keyring_read(k, key_file, "three", e) < 0) {
+        rc = -1;
+        assert_true(keyring_match(k, "Bearer one"));
+        assert_false(keyring_match(k, "Bearer three"));
+    }
+    keyring_close(k);
+    return rc;
+}
+
+static void test_oom_while_reading_keys_again(void **state)
+{
+    assert_true(oom_sweep(read_again, NULL) > 8);
+}
+
 struct ask {
     const char *method, *path, *body;
 };
@@ -113,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oom_while_reading_the_configuration),
+        cmocka_unit_test(test_oom_while_reading_keys_again),
         cmocka_unit_test(test_oom_while_answering),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -191,6 +191,24 @@ static void test_a_share_of_a_file_is_a_new_one_in_each_epoch(void **state)
     tokenizer_close(t);
 }
 
+/* No test has so many: what counts them is set. */
+static void test_more_records_than_an_int_orders_are_refused(void **state)
+{
+    struct corpus c = {.n_records = DATA_MAX_RECORDS,
+                       .cap_records = DATA_MAX_RECORDS + 1};
+    struct err e = ERR_INIT;
+    assert_int_equal(corpus_reserve(&c, 1, &e), -1);
+    assert_int_equal(e.code, ERR_TOO_LARGE);
+    assert_string_equal(e.msg, "more than 1073741824 records");
+    assert_null(c.ids);
+    /* The last one has its room, and no other is made. */
+    err_clear(&e);
+    c.n_records--;
+    c.cap = 1;
+    assert_int_equal(corpus_reserve(&c, 1, &e), 0);
+    assert_int_equal(c.cap_records, DATA_MAX_RECORDS + 1);
+}
+
 static int make_dir(void **state)
 {
     snprintf(dir, sizeof dir, "/tmp/seqd-data-XXXXXX");
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_labels_are_numbers_or_names),
         cmocka_unit_test(test_text_that_is_not_utf8_is_refused_with_its_line),
         cmocka_unit_test(test_a_share_of_a_file_is_a_new_one_in_each_epoch),
+        cmocka_unit_test(test_more_records_than_an_int_orders_are_refused),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

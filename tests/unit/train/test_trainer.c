@@ -217,7 +217,8 @@ static void test_a_checkpoint_is_replaced_only_when_asked(void **state)
     /* another program's, of which nothing is left to be read with the new
      * config.json */
     static const char *const others[] = {"pytorch_model.bin", "model.pt",
-                                         "model.safetensors.index.json"};
+                                         "model.safetensors.index.json",
+                                         "any-name-Q4_1.gguf"};
     for (size_t i = 0; i < COUNT(others); i++) {
         char message[80];
         put_file(b, others[i]);

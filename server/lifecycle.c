@@ -143,17 +143,27 @@ static void compute_digests(struct lifecycle *l)
     }
 }
 
+/* The models are there: all of them, unless a signal came before. */
+static void loaded(struct lifecycle *l)
+{
+    int n = engine_models(l->sv->engine, NULL, 0), all = l->sv->cfg->models.n;
+    long long ms = (clock_wall_us() - l->sv->started_us) / 1000;
+    if (n < all) {
+        log_event(LOG_INFO, "server", "loading_stopped",
+                  "models=%d of=%d ms=%lld", n, all, ms);
+        return;
+    }
+    server_phase_raise(l->sv, PHASE_READY);
+    log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld", n, ms);
+    compute_digests(l);
+}
+
 static void *loader_main(void *arg)
 {
     struct lifecycle *l = arg;
     const uint64_t one = 1;
-    if (lifecycle_load_models(l->sv, &l->stop, &l->load_error) == 0) {
-        server_phase_raise(l->sv, PHASE_READY);
-        log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld",
-                  l->sv->cfg->models.n,
-                  (long long)((clock_wall_us() - l->sv->started_us) / 1000));
-        compute_digests(l);
-    }
+    if (lifecycle_load_models(l->sv, &l->stop, &l->load_error) == 0)
+        loaded(l);
     ssize_t n = write(l->loaded_fd, &one, sizeof one);
     (void)n;
     return NULL;

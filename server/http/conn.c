@@ -27,6 +27,9 @@
 #define FIRST_IN 4096
 #define MAX_HEAD 32768
 #define MAX_OUT (1 << 20)
+/* Bytes that the kernel keeps before they go out: what is unread shall be seen
+ * here, not hidden in megabytes of its buffers. */
+#define MOST_UNSENT (128 << 10)
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* --- life --- */
@@ -50,6 +53,7 @@ void conn_enter(struct conn *c, enum conn_state state)
     conn_list_drop(list_of(c), c);
     c->state = state;
     c->since_us = clock_now_us();
+    c->sent = 0;
     conn_list_add(list_of(c), c);
 }
 
@@ -74,7 +78,7 @@ static void name_client(struct conn *c)
 
 struct conn *conn_open(struct loop *l, int fd, int spare)
 {
-    const int one = 1;
+    const int one = 1, unsent = MOST_UNSENT;
     struct conn *c = mem_zalloc(sizeof *c);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     if (!c || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev)) {
@@ -83,6 +87,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
         return NULL;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     c->loop = l;
     c->fd = fd;
     c->events = EPOLLIN;
@@ -105,7 +110,7 @@ void conn_let_request_go(struct conn *c, int ok)
         return;
     c->req = NULL;
     c->body = NULL;
-    c->n_body = c->body_at = 0;
+    c->n_body = c->body_at = c->body_free = 0;
     r->conn = NULL;
     r->suspended = 0;
     atomic_fetch_sub(&l->n_live, 1);
@@ -527,6 +532,8 @@ void conn_tend(struct conn *c, int64_t now)
                    "the body did not arrive in time");
         conn_refuse(c);
         go_on(c);
+    } else if (c->state == CONN_ANSWER) {
+        conn_answer_tend(c, now);
     } else if (now - c->since_us >
                (c->state == CONN_LINGER ? LINGER_US : idle)) {
         conn_close(c);

@@ -10,12 +10,16 @@
 #include <time.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 #include "server/api/reply.h"
 #include "server/http/conn_impl.h"
 #include "server/http/http_impl.h"
 #include "server/http/request.h"
 
 #define STREAM_BLOCK 16384 /* of a stream, in one chunk */
+#define SEND_BLOCK 65536   /* TURN of them are copied in a third of a ms */
+#define FREE_BLOCK 1048576 /* what was sent goes back in such parts */
+#define SEND_RATE 1024     /* bytes a second that a client has to read */
 
 static const char *phrase_of(int status)
 {
@@ -98,6 +102,7 @@ void conn_put_answer(struct conn *c)
         r->bytes = c->n_body = r->fixed ? r->fixed_len : r->out.len;
         if (r->method == METHOD_HEAD || r->status == 204)
             r->bytes = c->n_body = 0;
+        request_answered(r);
     }
     conn_enter(c, CONN_ANSWER);
 }
@@ -122,14 +127,33 @@ static int put_stream(struct conn *c)
     return n > 0 || ended;
 }
 
+/* n bytes are out. */
+static void note_sent(struct conn *c, size_t n)
+{
+    struct request *r = c->req;
+    size_t head = c->out.len - c->out_at < n ? c->out.len - c->out_at : n;
+    c->out_at += head;
+    c->body_at += n - head;
+    c->sent += n;
+    if (!c->body || r->fixed)
+        return;
+    if (r->unread > c->n_body - c->body_at)
+        unread_set(r, c->n_body - c->body_at);
+    if (c->body_at - c->body_free >= FREE_BLOCK) {
+        mem_forget(r->out.p + c->body_free, c->body_at - c->body_free);
+        c->body_free = c->body_at;
+    }
+}
+
 /* Send what there is. 1: all of it is out, 0: the socket is full, or others
  * have waited long enough, -1: lost. */
 static int flush(struct conn *c)
 {
     for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
+        size_t left = c->n_body - c->body_at;
         struct iovec v[2] = {{c->out.p + c->out_at, c->out.len - c->out_at},
                              {(void *)(uintptr_t)(c->body + c->body_at),
-                              c->n_body - c->body_at}};
+                              left < SEND_BLOCK ? left : SEND_BLOCK}};
         struct msghdr m = {.msg_iov = v[0].iov_len ? v : v + 1,
                            .msg_iovlen = v[0].iov_len && v[1].iov_len ? 2 : 1};
         ssize_t n = i < TURN ? sendmsg(c->fd, &m, MSG_NOSIGNAL) : 0;
@@ -139,10 +163,7 @@ static int flush(struct conn *c)
             continue;
         if (n < 0)
             return -1;
-        size_t head = v[0].iov_len < (size_t)n ? v[0].iov_len : (size_t)n;
-        c->out_at += head;
-        c->body_at += (size_t)n - head;
-        c->since_us = clock_now_us();
+        note_sent(c, (size_t)n);
     }
     buf_clear(&c->out);
     c->out_at = 0;
@@ -186,6 +207,35 @@ int conn_answer(struct conn *c)
     conn_drop_used(c);
     conn_enter(c, CONN_HEAD);
     return 1;
+}
+
+/* It is not told why: it does not read. A reset drops what the kernel has. */
+static void abandon(struct conn *c)
+{
+    const struct linger now = {1, 0};
+    struct request *r = c->req;
+    err_clear(&r->err);
+    err_set_at(&r->err, ERR_INVALID, "request_timeout", NULL,
+               "the answer was not read in time");
+    r->status = 408;
+    if (c->body)
+        r->bytes = c->body_at;
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    conn_close(c);
+}
+
+void conn_answer_tend(struct conn *c, int64_t now)
+{
+    int64_t s = c->loop->sv->cfg->send_timeout_s;
+    int runs = c->streams && !c->req->ended;
+    if (now - c->since_us < s * 1000000)
+        return;
+    if ((int64_t)c->sent < (runs ? 1 : s * SEND_RATE)) {
+        abandon(c);
+        return;
+    }
+    c->since_us = now;
+    c->sent = 0;
 }
 
 /* r->err is the answer, and the last one. */

@@ -25,6 +25,9 @@ void conn_put_answer(struct conn *c);
  * silent or all is said. 1: the next request may be read; 0: not yet, or c is
  * closed. */
 int conn_answer(struct conn *c);
+/* conn_answer_tend: now and then in ANSWER: a client that does not read is
+ * closed. */
+void conn_answer_tend(struct conn *c, int64_t now);
 /* conn_refuse: r->err is the answer, and the last one. */
 void conn_refuse(struct conn *c);
 /* conn_park: wait for others to work, and see when the client leaves. */

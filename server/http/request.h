@@ -21,6 +21,7 @@
 #include "engine/base/json.h"
 #include "engine/run/engine.h"
 #include "server/http/message_head.h"
+#include "server/http/unread.h"
 #include "server/server.h"
 
 struct conn;
@@ -91,7 +92,8 @@ struct request {
     size_t out_pos;    /* of a stream: sent so far */
     const char *fixed; /* static body instead of out */
     size_t fixed_len;
-    size_t bytes; /* of the body, for the log */
+    size_t bytes;  /* of the body, for the log */
+    size_t unread; /* counted in the server's sum (unread.h) */
 
     /* the work */
     struct json *json;
@@ -99,9 +101,10 @@ struct request {
     struct item *items, item1; /* items points to item1 when there is one */
     struct job **jobs, *job1;
     int n_items, n_jobs;
-    int single; /* input was a string, not a list */
-    int top_k;  /* numbers that an item answers with, about */
-    int base64; /* embeddings as text */
+    int single;    /* input was a string, not a list */
+    int top_k;     /* of predictions */
+    int attention; /* is asked for */
+    int base64;    /* embeddings as text */
     uint64_t seed;
     int32_t *ids;
     size_t n_ids, ids_cap;
@@ -157,6 +160,10 @@ void request_cancel(struct request *r, enum err_code why);
 /* request_look: loop thread, for each note: finish, resume or free. 1 when
  * the request is to be recycled. */
 int request_look(struct request *r);
+
+/* request_answered: the answer is written: all that it was made from goes, but
+ * what the log tells. Not while jobs run or the worker has it. */
+void request_answered(struct request *r);
 
 /* request_read_stream: loop thread: up to max bytes of a stream. Returns the
  * count; *ended when no more will come. */

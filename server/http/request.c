@@ -11,6 +11,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/metrics.h"
 #include "server/http/http.h"
 #include "server/api/reply.h"
 #include "server/api/route.h"
@@ -103,10 +104,19 @@ void request_answered(struct request *r)
     drop_input(r);
 }
 
+static void count_paused(struct request *r, int paused)
+{
+    if (paused != r->paused)
+        metric_add(metrics_series(METRIC_STREAMS_PAUSED, NULL, NULL, NULL),
+                   paused ? 1 : -1);
+    r->paused = paused;
+}
+
 /* Everything between `stage` and `mu` that is not a kept buffer starts at
  * zero: the struct is cleared as a whole and the kept parts are put back. */
 void request_reset(struct request *r)
 {
+    count_paused(r, 0);
     unread_set(r, 0);
     drop_jobs(r);
     drop_input(r);
@@ -245,6 +255,20 @@ int request_run(struct request *r)
 
 /* ----------------------------------------------------------------- events */
 
+/* Under mu: more of a stream. When too much of it is unread its jobs pause,
+ * each with its next text. */
+static void add_text(struct request *r, struct item *it,
+                     const struct job_event *ev)
+{
+    sse_text(r, it, ev->text, ev->text_len);
+    size_t unread = r->out.len - r->out_pos;
+    unread_set(r, unread);
+    if (unread <= STREAM_UNREAD)
+        return;
+    count_paused(r, 1);
+    job_pause(ev->job, 1);
+}
+
 /* Runner's thread: mark and note, nothing else. */
 static void on_event(void *user, const struct job_event *ev)
 {
@@ -253,7 +277,7 @@ static void on_event(void *user, const struct job_event *ev)
     pthread_mutex_lock(&r->mu);
     if (ev->kind == JOB_TEXT) {
         if (r->cancelled == ERR_NONE && !r->gone)
-            sse_text(r, it, ev->text, ev->text_len);
+            add_text(r, it, ev);
     } else {
         it->done = 1;
         it->failed = ev->kind == JOB_FAILED;
@@ -481,6 +505,31 @@ int request_look(struct request *r)
 
 /* ---------------------------------------------------------------- streams */
 
+/* Under mu: what was read goes, so that a stream takes what is unread and no
+ * more, however long it is. */
+static void drop_read(struct request *r)
+{
+    size_t left = r->out.len - r->out_pos;
+    if (left > 0 && r->out_pos < STREAM_UNREAD)
+        return;
+    if (left > 0)
+        memmove(r->out.p, r->out.p + r->out_pos, left);
+    r->out.len = left;
+    r->out_pos = 0;
+}
+
+/* Under mu: its client has read: paused jobs go on when half is free. */
+static void go_on(struct request *r)
+{
+    size_t unread = r->out.len - r->out_pos;
+    unread_set(r, unread);
+    if (!r->paused || unread > STREAM_UNREAD / 2)
+        return;
+    count_paused(r, 0);
+    for (int i = 0; i < r->n_jobs; i++)
+        job_pause(r->jobs[i], 0);
+}
+
 size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
 {
     pthread_mutex_lock(&r->mu);
@@ -490,10 +539,8 @@ size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
     if (n > 0)
         memcpy(p, r->out.p + r->out_pos, n);
     r->out_pos += n;
-    if (r->out_pos == r->out.len) {
-        buf_clear(&r->out);
-        r->out_pos = 0;
-    }
+    drop_read(r);
+    go_on(r);
     *ended = n == 0 && r->ended;
     pthread_mutex_unlock(&r->mu);
     r->bytes += n;

@@ -8,6 +8,10 @@
  * its request `gone`: the last note frees it. Requests are recycled with
  * their buffers, so a small request allocates next to nothing.
  *
+ * A stream whose client reads too slowly is paused: with more than
+ * STREAM_UNREAD bytes unread its jobs stop (job_pause), with half of that they
+ * go on.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_REQUEST_H
 #define SEQD_REQUEST_H
@@ -29,6 +33,7 @@ struct loop;
 struct route;
 
 #define MAX_REQUEST_ID 64
+#define STREAM_UNREAD UNREAD_SMALL
 
 enum method {
     METHOD_GET,
@@ -115,6 +120,7 @@ struct request {
     /* streams */
     int stream, started, ended;
     int n_reported;
+    int paused;     /* jobs are, since the client does not read */
     char *sse_head; /* all that comes before the index in a chunk */
 
     /* under mu */

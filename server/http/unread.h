@@ -5,7 +5,8 @@
  * where its size is known: so what does not fit costs no memory.
  *
  * What is small is counted and never refused: an error has to be said, and the
- * number of connections bounds the rest.
+ * number of connections bounds the rest. A running stream stays that small by
+ * itself: its jobs are paused (request.h).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_UNREAD_H

@@ -1,6 +1,6 @@
 /* Answers that are large or not read: the event loop answers others while a
  * large one is written, what is unread has a bound, who does not read is
- * closed.
+ * closed, and a stream waits for its reader.
  *
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
@@ -303,6 +303,127 @@ static void test_who_does_not_read_is_closed(void **state)
     wait_below(GAUGE, 0);
 }
 
+/* ------------------------------------------------------------------ streams */
+
+#define STREAM_TOKENS 8000 /* 1.2 MB of events */
+#define PAUSED "seqd_streams_paused"
+#define MADE "seqd_tokens_total{model=\"words\",kind=\"completion\""
+
+/* A stream without chunks, on a socket with little room. */
+static int ask_stream(const char *fields)
+{
+    char json[512], text[1024];
+    int n = snprintf(json, sizeof json,
+                     "{\"model\":\"words\",\"input\":\"the\",\"stream\":true,"
+                     "\"seed\":7,%s}",
+                     fields);
+    snprintf(text, sizeof text,
+             "POST /generate HTTP/1.0\r\nHost: a\r\nContent-Type: "
+             "application/json\r\nContent-Length: %d\r\n\r\n%s",
+             n, json);
+    int fd = raw_open_small(rig.s.port);
+    assert_true(fd >= 0);
+    raw_say(fd, text);
+    return fd;
+}
+
+/* Until the stream stands still: while the kernel still takes some of it, it
+ * pauses and goes on. */
+static void wait_paused(void)
+{
+    double end = now_s() + 10;
+    int steady = 0;
+    while (steady < 10 && now_s() < end) {
+        steady = metric_value(rig.s.port, PAUSED) == 1 ? steady + 1 : 0;
+        sleep_ms(2);
+    }
+    assert_int_equal(steady, 10);
+}
+
+/* The texts of a stream's events, one after the other. */
+static void add_texts(const char *p, struct buf *text)
+{
+    while ((p = strstr(p, "data: {")) != NULL) {
+        const char *end = strstr(p, "\n\n");
+        struct json *j = NULL;
+        assert_non_null(end);
+        assert_int_equal(
+            json_parse(p + 6, (size_t)(end - p) - 6, NULL, &j, NULL), 0);
+        const struct json *t = json_at(j, "data.0.text");
+        if (t)
+            buf_add(text, json_string(t), json_string_len(t));
+        json_free(j);
+        p = end;
+    }
+}
+
+static void test_a_stream_waits_for_its_reader(void **state)
+{
+    static char out[4 * MIB];
+    char fields[64];
+    struct answer whole;
+    struct buf text;
+    int closed;
+    snprintf(fields, sizeof fields,
+             "{\"model\":\"words\",\"input\":\"the\",\"seed\":7,"
+             "\"max_tokens\":%d}",
+             STREAM_TOKENS);
+    http_answered(rig.s.port, "/generate", fields, &whole);
+    double before = metric_value(rig.s.port, MADE);
+    snprintf(fields, sizeof fields, "\"max_tokens\":%d", STREAM_TOKENS);
+    int fd = ask_stream(fields);
+    wait_paused();
+    double made = metric_value(rig.s.port, MADE) - before;
+    assert_true(made < STREAM_TOKENS / 2);
+    sleep_ms(30);
+    assert_true(metric_value(rig.s.port, MADE) - before == made);
+    assert_true(metric_value(rig.s.port, GAUGE) < 2 * 65536);
+    assert_true(http_healthy(rig.s.port));
+    size_t n = raw_hear(fd, out, sizeof out, NULL, 60000, &closed);
+    raw_close(fd);
+    assert_true(closed && n > 10 * STREAM_TOKENS);
+    assert_non_null(strstr(out, "data: [DONE]\n\n"));
+    buf_init(&text, MIB);
+    add_texts(out, &text);
+    assert_string_equal(text.p, answer_text(&whole, "data.0.text"));
+    buf_fini(&text);
+    answer_free(&whole);
+    wait_below(PAUSED, 0);
+    wait_below(GAUGE, 0);
+}
+
+static void test_a_stream_that_nobody_reads_is_cancelled(void **state)
+{
+    char counted[128];
+    snprintf(counted, sizeof counted, TIMED_OUT, "generate");
+    double gone = metric_value(rig.s.port, HTTP_GONE);
+    double before = metric_value(rig.s.port, counted);
+    int fd = ask_stream("\"max_tokens\":1048576");
+    wait_paused();
+    http_wait_metric(rig.s.port, HTTP_GONE, gone + 1);
+    http_wait_metric(rig.s.port, counted, before + 1);
+    wait_below(PAUSED, 0);
+    raw_close(fd);
+}
+
+static void test_a_deadline_passes_while_a_stream_waits(void **state)
+{
+    static char out[4 * MIB];
+    double late = metric_value(
+        rig.s.port, "seqd_requests_cancelled_total{reason=\"deadline\"");
+    int closed;
+    int fd = ask_stream("\"max_tokens\":1048576,\"timeout_ms\":600");
+    wait_paused();
+    http_wait_metric(rig.s.port,
+                     "seqd_requests_cancelled_total{reason=\"deadline\"",
+                     late + 1);
+    raw_hear(fd, out, sizeof out, NULL, 20000, &closed);
+    raw_close(fd);
+    assert_true(closed);
+    assert_non_null(strstr(out, "\"code\":\"deadline_exceeded\""));
+    wait_below(PAUSED, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +432,9 @@ int main(void)
         cmocka_unit_test(test_unread_answers_have_a_bound),
         cmocka_unit_test(test_an_answer_over_the_limit_of_one_is_413),
         cmocka_unit_test(test_who_does_not_read_is_closed),
+        cmocka_unit_test(test_a_stream_waits_for_its_reader),
+        cmocka_unit_test(test_a_stream_that_nobody_reads_is_cancelled),
+        cmocka_unit_test(test_a_deadline_passes_while_a_stream_waits),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

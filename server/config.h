@@ -23,7 +23,8 @@ struct config {
     int64_t port, max_body, max_batch, max_output_tokens;
     int64_t http_threads, max_connections;
     int64_t timeout_ms, body_timeout_ms, idle_timeout_s, ping_ms, drain_ms;
-    int64_t janitor_ms;
+    int64_t janitor_ms, send_timeout_s;
+    size_t answer_bytes, unread_bytes;
     int no_auth;
     int log_level; /* enum log_level */
     int log_json;

@@ -194,6 +194,20 @@ static void raise_event(int event_fd)
     (void)n;
 }
 
+/* The models are there: all of them, unless a signal came before. */
+static void say_loaded(struct lifecycle *l)
+{
+    int n = engine_models(l->sv->engine, NULL, 0), all = l->sv->cfg->models.n;
+    long long ms = (clock_wall_us() - l->sv->started_us) / 1000;
+    if (n < all) {
+        log_event(LOG_INFO, "server", "loading_stopped",
+                  "models=%d of=%d ms=%lld", n, all, ms);
+        return;
+    }
+    server_phase_raise(l->sv, PHASE_READY);
+    log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld", n, ms);
+}
+
 /* All that reads whole files of models is done here, so that no signal waits
  * for it: a touched file of many gigabytes takes many seconds. */
 static void *keeper_main(void *arg)
@@ -201,12 +215,8 @@ static void *keeper_main(void *arg)
     struct lifecycle *l = arg;
     struct pollfd stop = {l->stop_fd, POLLIN, 0};
     int rc = lifecycle_load_models(l->sv, &l->stop, &l->load_error);
-    if (rc == 0) {
-        server_phase_raise(l->sv, PHASE_READY);
-        log_event(LOG_INFO, "server", "ready", "models=%d ms=%lld",
-                  l->sv->cfg->models.n,
-                  (long long)((clock_wall_us() - l->sv->started_us) / 1000));
-    }
+    if (rc == 0)
+        say_loaded(l);
     atomic_store(&l->loaded, rc == 0 ? 1 : -1);
     raise_event(l->loaded_fd);
     if (rc < 0)

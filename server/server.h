@@ -1,5 +1,5 @@
 /* server: what the parts of server/ share. One struct, made by main.c before
- * anything runs; after that only `phase` and `cut` change.
+ * anything runs; after that only `phase`, `cut` and the counts change.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_SERVER_H
@@ -25,6 +25,7 @@ struct server {
     struct worker *worker; /* NULL once it is closed, at the end */
     atomic_int phase;      /* enum phase; only grows */
     atomic_int cut;        /* the drain is over: what still runs ends early */
+    _Atomic size_t unread; /* bytes of answers (unread.h) */
     int64_t started_us;    /* wall clock */
 };
 

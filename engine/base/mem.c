@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HUGE_BYTES ((size_t)2 << 20) /* x86-64 and arm64 huge page */
 
@@ -93,6 +94,15 @@ char *mem_strndup(const char *s, size_t n)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void mem_forget(void *p, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)p;
+    uintptr_t from = (at + page - 1) / page * page;
+    uintptr_t to = (at + bytes) / page * page;
+    if (from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED); /* or it stays */
 }
 
 /* Large blocks are fresh pages of the system. */

@@ -22,6 +22,10 @@ char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n);
 void mem_free(void *p); /* NULL is fine */
 
+/* mem_forget: nobody reads these bytes of a block any more: the whole pages
+ * among them go back to the system. What is read there is undefined. */
+void mem_forget(void *p, size_t bytes);
+
 /* mem_aligned: MEM_ALIGN-aligned block, zeroed; free with mem_aligned_free.
  * Blocks of 2 MiB and more ask for huge pages. */
 void *mem_aligned(size_t bytes);

@@ -43,6 +43,10 @@
       "Pages of states: used by sequences, idle prefixes")                     \
     X(CANCELLED, COUNTER, "requests_cancelled_total", "reason", NONE,          \
       "Requests ended early: client_gone, deadline, drain")                    \
+    X(UNREAD, GAUGE, "unread_answer_bytes", "", NONE,                          \
+      "Bytes of answers that their clients have not read yet")                 \
+    X(STREAMS_PAUSED, GAUGE, "streams_paused", "", NONE,                       \
+      "Streams whose clients have to read before their text goes on")          \
     X(MODEL_MEMORY, GAUGE, "model_memory_bytes", "model", NONE,                \
       "Bytes of weights, packed weights and tables")                           \
     X(MODEL_LOAD, GAUGE, "model_load_duration_seconds", "model", NONE,         \

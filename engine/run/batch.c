@@ -117,6 +117,17 @@ static void add_want(struct batch_plan *p, struct batch_item *it,
     p->b.n_rows += own ? 0 : w->n;
 }
 
+/* Here and not where the job is made: a list of them touches more memory than
+ * who submits has time for, and what waits holds none. */
+static void clear_attention(struct job *j)
+{
+    const struct model_info *info = &j->model->info;
+    size_t n = (size_t)j->n_tokens;
+    memset(j->attention, 0,
+           n * n * (size_t)info->n_layers * (size_t)info->n_heads *
+               sizeof *j->attention);
+}
+
 int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
               const struct span *in, const struct want *w, int n_w)
 {
@@ -145,6 +156,7 @@ int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
         p->n_floats += (size_t)w[k].n * (size_t)j->model->info.cols[w[k].kind];
     }
     if (n_w > 0 && j->attention && s->s.len[port] == 0) {
+        clear_attention(j);
         add_want(p, it, &(struct want){.kind = OUT_ATTENTION, .n = in->n},
                  j->attention);
     }

@@ -444,6 +444,12 @@ void job_cancel(struct job *j)
     runner_cancelled(j->lane->runner);
 }
 
+void job_pause(struct job *j, int on)
+{
+    if (atomic_exchange(&j->pause, on) != on)
+        runner_paused(j->lane->runner);
+}
+
 void job_release(struct job *j)
 {
     if (!j)

@@ -139,6 +139,11 @@ int engine_submit(struct engine *g, const struct job_spec *specs, int n,
 /* job_cancel: any thread; the job ends at the next step with JOB_FAILED and
  * ERR_CANCELLED (or DONE, if it was faster). */
 void job_cancel(struct job *j);
+/* job_pause: any thread, from on_event too: with `on` the job makes no step
+ * after the present one, until it is called with 0. A paused job has no place
+ * among those that run; it keeps its state as long as nobody needs the memory,
+ * and goes on with the same bits in any case. Its deadline goes on. */
+void job_pause(struct job *j, int on);
 void job_release(struct job *j);
 const struct job_result *job_result(const struct job *j);
 const struct err *job_error(const struct job *j);

@@ -24,7 +24,7 @@ struct flow {
     struct flow *peer;       /* of the runner's */
     int known;               /* it is among those */
     struct job *head, *tail; /* wait, the oldest first; head NULL: none */
-    int n_active;
+    int n_active, n_paused;
     uint64_t served; /* tokens, or what a newcomer is taken to have had */
     int64_t left_us; /* when the last job ended */
     int heavy;       /* its rows may only double the step of the others */

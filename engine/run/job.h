@@ -1,7 +1,7 @@
 /* job: one item of a request on its way through the engine. Two references:
- * submitter and runner. Everything but `cancel` and `refs` belongs to the
- * runner until the final event, to the submitter after it; the runner writes
- * nothing after that event.
+ * submitter and runner. Everything but `cancel`, `pause` and `refs` belongs to
+ * the runner until the final event, to the submitter after it; the runner
+ * writes nothing after that event.
  *
  * A job owns a set of sequences: the one its input is read into, and forks that
  * its task makes of it (paths, beams). Admission, the budget and pre-emption
@@ -23,11 +23,12 @@ enum job_end { JOB_OPEN, JOB_ENDED, JOB_BROKEN };
 
 struct job {
     atomic_int refs;
-    atomic_int cancel; /* set by job_cancel, read by the runner */
-    struct job *next;  /* in the queue, then in the runner's pending list */
-    struct lane *lane; /* for the submitter's reference */
-    uint64_t client;   /* who asks */
-    struct flow *flow; /* that client's at the runner */
+    atomic_int cancel;         /* set by job_cancel, read by the runner */
+    atomic_int pause;          /* the same by job_pause */
+    struct job *next;          /* in the queue, then among those that wait */
+    struct lane *lane;         /* for the submitter's reference */
+    uint64_t client;           /* who asks */
+    struct flow *flow;         /* that client's at the runner */
     const struct model *model; /* the lane's */
     const struct task *task;
     void *own;          /* the task's state */

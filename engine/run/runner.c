@@ -270,6 +270,17 @@ static void step_once(struct runner *r)
         runner_fail_batch(r, &e);
 }
 
+/* How long to sleep with nothing to run: 0: until somebody wakes it. */
+static int64_t idle_us(const struct runner *r)
+{
+    if (r->n_pending > 0)
+        return BUDGET_RETRY_US;
+    if (!r->paused || r->next_deadline == INT64_MAX)
+        return 0;
+    int64_t left = r->next_deadline - clock_now_us();
+    return left > 1 ? left : 1;
+}
+
 static void *runner_main(void *arg)
 {
     struct runner *r = arg;
@@ -278,6 +289,7 @@ static void *runner_main(void *arg)
     for (;;) {
         int64_t now = clock_now_us();
         runner_intake(r);
+        runner_pause(r);
         if (atomic_exchange(&r->trim, 0))
             runner_trim(r);
         runner_expire(r, now);
@@ -296,15 +308,13 @@ static void *runner_main(void *arg)
             continue;
         }
         r->stuck = r->pause = 0;
-        if (r->n_pending == 0 && r->n_clients > 0)
+        if (r->n_pending == 0 && !r->paused && r->n_clients > 0)
             metric_set(r->m.clients, r->n_clients = 0);
-        if (atomic_load(&r->stop) && r->n_pending == 0 &&
+        if (atomic_load(&r->stop) && r->n_pending == 0 && !r->paused &&
             atomic_load(&r->queue.fresh) == 0)
             return NULL;
-        if (r->n_pending == 0 || r->starved) {
-            queue_wait(&r->queue, r->s->o.runner_spin_us,
-                       r->n_pending ? BUDGET_RETRY_US : 0);
-        }
+        if (r->n_pending == 0 || r->starved)
+            queue_wait(&r->queue, r->s->o.runner_spin_us, idle_us(r));
     }
 }
 
@@ -494,4 +504,11 @@ int runner_fits(const struct runner *r, const struct job *j, struct err *e)
 void runner_cancelled(struct runner *r)
 {
     atomic_fetch_add(&r->cancels, 1);
+    queue_wake(&r->queue); /* all of its jobs may be paused */
+}
+
+void runner_paused(struct runner *r)
+{
+    atomic_fetch_add(&r->pauses, 1);
+    queue_wake(&r->queue);
 }

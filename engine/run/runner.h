@@ -11,6 +11,9 @@
  * Whose work goes first among clients is runner_share.c's business: by places
  * and by tokens, whatever each has asked for.
  *
+ * A paused job (job_pause) waits beside the others: it has no place, and its
+ * state is the first to go when memory is short.
+ *
  * When the budget of states is full: what waits with a state gives it up, then
  * the client with most jobs that of its youngest for a client with few; else
  * new work waits; a running job that finds
@@ -64,6 +67,7 @@ void runner_drop(struct runner *r);  /* fail all that is left (shutting down) */
 void runner_stop(struct runner *r);  /* join; all jobs get their final event */
 void runner_free(struct runner *r);  /* after runner_stop; NULL is fine */
 void runner_cancelled(struct runner *r); /* some job's cancel flag was set */
+void runner_paused(struct runner *r);    /* some job's pause flag has changed */
 /* runner_fits: ERR_TOO_LARGE when the job's state is over the whole budget. */
 int runner_fits(const struct runner *r, const struct job *j, struct err *e);
 

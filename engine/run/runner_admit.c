@@ -58,14 +58,40 @@ static void ask_for_memory(struct runner *r)
 
 /* --- admit and expire --- */
 
+/* The job waits, in whatever list. */
+static void begin_wait(struct runner *r, const struct job *j)
+{
+    r->n_parked += j->seq != NULL;
+    if (j->deadline_us && j->deadline_us < r->next_deadline)
+        r->next_deadline = j->deadline_us;
+}
+
 /* Among the pending ones of its client, by age. */
 static void pend(struct runner *r, struct job *j)
 {
     flow_add(j->flow, j);
     r->n_pending++;
-    r->n_parked += j->seq != NULL;
-    if (j->deadline_us && j->deadline_us < r->next_deadline)
-        r->next_deadline = j->deadline_us;
+    begin_wait(r, j);
+}
+
+static int is_paused(const struct job *j)
+{
+    return atomic_load(&j->pause);
+}
+
+/* Where it belongs: a paused one is not called on. */
+static void wait_again(struct runner *r, struct job *j)
+{
+    if (!is_paused(j)) {
+        pend(r, j);
+        return;
+    }
+    if (r->claimant == j)
+        runner_unclaim(r); /* others need not wait for it */
+    j->next = r->paused;
+    r->paused = j;
+    j->flow->n_paused++;
+    begin_wait(r, j);
 }
 
 /* The oldest pending one of a client; it waits no more. */
@@ -85,7 +111,7 @@ void runner_intake(struct runner *r)
         j->next = NULL;
         j->age = r->n_jobs++;
         runner_meet(r, j->flow);
-        pend(r, j);
+        wait_again(r, j);
     }
 }
 
@@ -119,6 +145,71 @@ static void unqueue(struct runner *r, const struct job *j)
     }
 }
 
+/* --- paused ones --- */
+
+/* The first paused one of the list; it waits no more. */
+static struct job *take_paused(struct runner *r, struct job **at)
+{
+    struct job *j = *at;
+
+    *at = j->next;
+    j->next = NULL;
+    j->flow->n_paused--;
+    r->n_parked -= j->seq != NULL;
+    return j;
+}
+
+/* A running job's place is free. */
+static struct job *leave_place(struct runner *r, int at)
+{
+    struct job *j = r->active[at];
+
+    r->n_active--;
+    memmove(&r->active[at], &r->active[at + 1],
+            (size_t)(r->n_active - at) * sizeof(struct job *));
+    j->flow->n_active--;
+    j->n_planned = 0;
+    return j;
+}
+
+/* All that wait of one client once more. */
+static void sort_flow(struct runner *r, struct flow *f)
+{
+    struct job *list = f->head;
+
+    f->head = NULL;
+    for (struct job *j = list, *next; j; j = next) {
+        next = j->next;
+        j->next = NULL;
+        r->n_pending--;
+        r->n_parked -= j->seq != NULL;
+        wait_again(r, j);
+    }
+}
+
+void runner_pause(struct runner *r)
+{
+    int pauses = atomic_load(&r->pauses);
+
+    if (pauses == r->pauses_seen)
+        return;
+    r->pauses_seen = pauses;
+    for (struct job **at = &r->paused; *at;) {
+        if (is_paused(*at)) {
+            at = &(*at)->next;
+            continue;
+        }
+        struct job *j = take_paused(r, at);
+        runner_meet(r, j->flow); /* it was served nothing meanwhile */
+        pend(r, j);
+    }
+    for (struct flow *f = r->flows; f; f = f->peer)
+        sort_flow(r, f);
+    for (int i = r->n_active - 1; i >= 0; i--)
+        if (is_paused(r->active[i]))
+            wait_again(r, leave_place(r, i));
+}
+
 /* Look through those of one client. */
 static void expire_flow(struct runner *r, struct flow *f, int64_t now)
 {
@@ -139,7 +230,23 @@ static void expire_flow(struct runner *r, struct flow *f, int64_t now)
     }
 }
 
-/* Look through the pending ones when one of them may have to go. */
+static void expire_paused(struct runner *r, int64_t now)
+{
+    for (struct job **at = &r->paused; *at;) {
+        struct job *j = *at;
+        if (!must_end(r, j, now)) {
+            if (j->deadline_us && j->deadline_us < r->next_deadline)
+                r->next_deadline = j->deadline_us;
+            at = &j->next;
+            continue;
+        }
+        take_paused(r, at);
+        unqueue(r, j);
+        runner_end_job(r, j, now);
+    }
+}
+
+/* Look through all that wait when one of them may have to go. */
 static void expire_pending(struct runner *r, int64_t now)
 {
     int cancels = atomic_load(&r->cancels);
@@ -151,6 +258,7 @@ static void expire_pending(struct runner *r, int64_t now)
     r->next_deadline = INT64_MAX;
     for (struct flow *f = r->flows; f; f = f->peer)
         expire_flow(r, f, now);
+    expire_paused(r, now);
 }
 
 void runner_expire(struct runner *r, int64_t now)
@@ -284,13 +392,8 @@ static void lose_state(struct runner *r, struct job *j)
 
 void runner_stop_job(struct runner *r, int at, int keep)
 {
-    struct job *j = r->active[at];
+    struct job *j = leave_place(r, at);
 
-    r->n_active--;
-    memmove(&r->active[at], &r->active[at + 1],
-            (size_t)(r->n_active - at) * sizeof(struct job *));
-    j->flow->n_active--;
-    j->n_planned = 0;
     if (keep)
         metric_add(r->m.yielded, 1);
     else
@@ -329,15 +432,18 @@ static int admit_one(struct runner *r, struct flow *f, int64_t now)
     return 0;
 }
 
-/* The youngest parked job gives its state up; 0: none is parked. Those that
- * have begun are older than those that have not. */
+/* The youngest parked job gives its state up, of the paused ones first; 0: none
+ * is parked. Those that have begun are older than those that have not. */
 static int unpark(struct runner *r)
 {
     struct job *last = NULL;
 
     if (r->n_parked == 0)
         return 0;
-    for (struct flow *f = r->flows; f; f = f->peer)
+    for (struct job *j = r->paused; j; j = j->next)
+        if (j->seq && (!last || j->age > last->age))
+            last = j;
+    for (struct flow *f = last ? NULL : r->flows; f; f = f->peer)
         for (struct job *j = f->head; j && j->start_us; j = j->next)
             if (j->seq && (!last || j->age > last->age))
                 last = j;

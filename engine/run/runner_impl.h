@@ -35,17 +35,20 @@ struct runner {
     atomic_int trim;     /* others ask for what is idle here */
     struct runner *next; /* of all runners; under s->mu */
     int cancels_seen;
+    atomic_int pauses; /* the same of job_pause */
+    int pauses_seen;
+    struct job *paused;     /* wait to be called on, linked by next */
     struct flow *flows;     /* of the clients that are or were just there */
     int n_flows, n_clients; /* of those with open jobs, as last reported */
     int n_pending;          /* taken, not yet admitted, or waiting again */
-    int n_parked;           /* of those, with their states */
+    int n_parked;           /* of those and the paused, with their states */
     /* For other runners: the clients here with the fewest jobs. */
     struct runner_light {
         _Atomic uint64_t client;
         atomic_int open;
         _Atomic int64_t until;
     } light[2];
-    int64_t next_deadline; /* of the pending ones; INT64_MAX: none */
+    int64_t next_deadline; /* of all that wait; INT64_MAX: none */
     struct job **active;   /* [max_rows] */
     int n_active;
     int starved; /* nothing runs here, since others hold the state budget */
@@ -77,6 +80,7 @@ void runner_fail_batch(struct runner *r, const struct err *e);
 
 /* runner_admit.c */
 void runner_intake(struct runner *r);
+void runner_pause(struct runner *r); /* who has to, and who goes on */
 void runner_expire(struct runner *r, int64_t now);
 void runner_admit(struct runner *r, int64_t now);
 /* runner_get_unstuck: after a step without items. */

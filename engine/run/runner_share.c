@@ -101,6 +101,12 @@ int runner_victim(const struct runner *r, const struct flow *f, int keep)
 
 /* --- heavy and light --- */
 
+/* Jobs that ask for steps. */
+static int asking(const struct flow *f)
+{
+    return atomic_load(&f->open) - f->n_paused;
+}
+
 /* The flows that are there; the one with the fewest open jobs, and the next. */
 static void find_light(struct runner *r, int64_t now, const struct flow *two[2])
 {
@@ -121,10 +127,12 @@ static void find_light(struct runner *r, int64_t now, const struct flow *two[2])
         }
         at = &f->peer;
         n += open > 0;
-        if (!two[0] || open < atomic_load(&two[0]->open)) {
+        if (open > 0 && asking(f) == 0)
+            continue; /* all of it is paused: nobody has to be quick for it */
+        if (!two[0] || asking(f) < asking(two[0])) {
             two[1] = two[0];
             two[0] = f;
-        } else if (!two[1] || open < atomic_load(&two[1]->open)) {
+        } else if (!two[1] || asking(f) < asking(two[1])) {
             two[1] = f;
         }
     }
@@ -140,7 +148,7 @@ static int least_beside(struct runner *r, const struct flow *f, int64_t now,
                         const struct flow *const two[2])
 {
     const struct flow *own = two[0] == f ? two[1] : two[0];
-    int least = own ? atomic_load(&own->open) : INT_MAX;
+    int least = own ? asking(own) : INT_MAX;
 
     pthread_mutex_lock(&r->s->mu);
     for (struct runner *o = r->s->runners; o; o = o->next) {
@@ -161,14 +169,14 @@ void runner_weigh(struct runner *r, int64_t now)
 
     find_light(r, now, two);
     for (int i = 0; i < 2 && two[i]; i++) {
-        int open = atomic_load(&two[i]->open);
+        int open = asking(two[i]);
         atomic_store(&r->light[i].client, two[i]->client);
         atomic_store(&r->light[i].open, open);
         atomic_store(&r->light[i].until,
                      (open > 0 ? now : two[i]->left_us) + LINGER_US);
     }
     for (struct flow *f = r->flows; f; f = f->peer) {
-        int open = atomic_load(&f->open);
+        int open = asking(f);
         f->heavy =
             open >= HEAVY && open / HEAVY >= least_beside(r, f, now, two);
     }

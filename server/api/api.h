@@ -9,12 +9,16 @@
 
 int api_predict(struct request *r);
 int api_predict_finish(struct request *r);
+size_t api_predict_size(const struct request *r);
 int api_sentiment(struct request *r);
 int api_sentiment_finish(struct request *r);
+size_t api_sentiment_size(const struct request *r);
 int api_embeddings(struct request *r);
 int api_embeddings_finish(struct request *r);
+size_t api_embeddings_size(const struct request *r);
 int api_generate(struct request *r);
 int api_generate_finish(struct request *r);
+size_t api_generate_size(const struct request *r);
 int api_tokenize(struct request *r);
 int api_detokenize(struct request *r);
 int api_models(struct request *r);

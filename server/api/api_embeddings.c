@@ -65,8 +65,6 @@ int api_embeddings(struct request *r)
     int rc = takes_ids(p.in.input) ? input_take_ids(r, &p.in)
                                    : input_encode(r, &p.in, KEEP_FIRST,
                                                   ENCODE_EMPTY | ENCODE_PARSE);
-    r->top_k =
-        model_get_info(r->model)->cols[OUT_POOLED]; /* numbers of an item */
     const struct job_spec spec = {.task = &task_embed};
     return rc < 0 ? -1 : input_submit(r, &spec);
 }
@@ -110,6 +108,14 @@ static void write_item(struct request *r, const struct item *it,
     }
     buf_add_char(out, r->base64 ? '"' : ']');
     reply_item_tail(r, it, out);
+}
+
+size_t api_embeddings_size(const struct request *r)
+{
+    size_t width = (size_t)model_get_info(r->model)->cols[OUT_POOLED];
+    size_t item = REPLY_ITEM +
+                  (r->base64 ? (4 * width + 2) / 3 * 4 : width * REPLY_NUMBER);
+    return REPLY_FRAME + (size_t)r->n_items * item;
 }
 
 int api_embeddings_finish(struct request *r)

@@ -154,6 +154,15 @@ static void write_item(struct request *r, const struct item *it,
     reply_item_tail(r, it, out);
 }
 
+/* Of texts that are there; before, nobody knows how long they will be. */
+size_t api_generate_size(const struct request *r)
+{
+    size_t n = REPLY_FRAME;
+    for (int i = 0; i < r->n_jobs; i++)
+        n += 2 * REPLY_ITEM + generate_result(r->jobs[i])->text_len;
+    return n;
+}
+
 int api_generate_finish(struct request *r)
 {
     reply_open(r, "generations");

@@ -43,6 +43,8 @@ int api_metrics(struct request *r)
 {
     buf_clear(&r->out);
     engine_measure(r->sv->engine);
+    metric_set(metrics_series(METRIC_UNREAD, NULL, NULL, NULL),
+               (double)atomic_load(&r->sv->unread));
     if (metrics_write(&r->out) < 0)
         return err_nomem(&r->err);
     return reply_done(r, 200, "text/plain; version=0.0.4; charset=utf-8");

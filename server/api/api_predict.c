@@ -19,6 +19,8 @@
 #include "server/api/input.h"
 
 #define MAX_WORD ((size_t)64 << 20) /* a vocabulary in one entry */
+/* {"text":"...","prob":0.1,"logprob":-2.3}, of a word of usual length */
+#define PREDICTION (48 + 2 * REPLY_NUMBER)
 
 struct predict_params {
     struct input_params in;
@@ -99,6 +101,7 @@ int api_predict(struct request *r)
                      fill ? ENCODE_PARSE : ENCODE_EMPTY) < 0)
         return -1;
     r->top_k = (int)p.top_k;
+    r->attention = p.attention;
     const struct next_params params = {.top_k = (int)p.top_k,
                                        .temperature = (float)p.temperature,
                                        .attention = p.attention};
@@ -163,6 +166,12 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_float(out, (float)res->covered_mass);
     attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
+}
+
+size_t api_predict_size(const struct request *r)
+{
+    size_t item = REPLY_ITEM + (size_t)r->top_k * PREDICTION;
+    return REPLY_FRAME + (size_t)r->n_items * item + attention_size(r);
 }
 
 int api_predict_finish(struct request *r)

@@ -30,6 +30,7 @@ int api_sentiment(struct request *r)
         input_model(r, p.in.model, &task_classify) < 0 ||
         input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
+    r->attention = p.attention;
     const struct classify_params params = {.attention = p.attention};
     const struct job_spec spec = {.task = &task_classify, .params = &params};
     return input_submit(r, &spec);
@@ -62,6 +63,16 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_char(out, ']');
     attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
+}
+
+size_t api_sentiment_size(const struct request *r)
+{
+    const struct model_info *info = model_get_info(r->model);
+    size_t item = 2 * REPLY_ITEM;
+    for (int i = 0; i < info->cols[OUT_CLASS]; i++)
+        item += sizeof "{\"label\":\"\",\"score\":}" + REPLY_NUMBER +
+                strlen(info->labels[i]);
+    return REPLY_FRAME + (size_t)r->n_items * item + attention_size(r);
 }
 
 int api_sentiment_finish(struct request *r)

@@ -9,10 +9,13 @@
 #include "server/api/api.h"
 #include "server/api/reply.h"
 #include "server/api/input.h"
+#include "server/http/unread.h"
 
 /* Tokens in one answer: some 10 MB of JSON. */
 #define MAX_LISTED 262144
 #define MAX_TEXT ((size_t)64 << 20) /* of a list of tokens */
+/* {"id":12345,"text":"","start":1234567,"end":1234567}, */
+#define TOKEN_BYTES 54
 
 struct tokenize_params {
     const char *model;
@@ -95,6 +98,9 @@ static int tokenize_item(struct request *r, const struct json *v, int i,
         input_param(r, i, param);
         return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
     }
+    size_t more = (size_t)r->tokens.n * TOKEN_BYTES + text->len + REPLY_ITEM;
+    if (unread_take(r, r->out.len + more) < 0)
+        return -1;
     r->prompt_tokens += r->tokens.n;
     write_tokens(r, &r->items[i], text->p);
     return 0;
@@ -172,6 +178,8 @@ static int detokenize_list(struct request *r, const struct json *list,
     }
     if (detok_finish(t, &d, text) < 0)
         return no_text(r, text);
+    if (unread_take(r, r->out.len + text->len + REPLY_ITEM) < 0)
+        return -1;
     buf_add_str(&r->out, index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(&r->out, index);
     buf_add_str(&r->out, ",\"text\":");

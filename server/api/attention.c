@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "server/api/reply.h"
+
 void piece_write(const struct tokenizer *t, int32_t id, struct buf *out)
 {
     const char *p = tokenizer_text(t, id);
@@ -56,4 +58,19 @@ void attention_write(const struct request *r, const struct item *it,
         buf_add_str(out, "]}");
     }
     buf_add_str(out, "]}");
+}
+
+size_t attention_size(const struct request *r)
+{
+    const struct model_info *info = model_get_info(r->model);
+    size_t heads = (size_t)info->n_layers * (size_t)info->n_heads, all = 0;
+    if (!r->attention || info->cols[OUT_ATTENTION] < 1)
+        return 0;
+    for (int i = 0; i < r->n_items; i++) {
+        size_t n = (size_t)r->items[i].n;
+        if (n > MODEL_MAX_SHOWN)
+            continue; /* it will be refused */
+        all += n * REPLY_NUMBER + heads * (n * n * REPLY_NUMBER + 3 * n + 16);
+    }
+    return all;
 }

@@ -14,6 +14,9 @@
 void attention_write(const struct request *r, const struct item *it,
                      const struct job_result *res, struct buf *out);
 
+/* attention_size: bytes of all items' parts, about, before they are there. */
+size_t attention_size(const struct request *r);
+
 /* piece_write: what a token stands for as a JSON string: of sub-words their
  * bytes (U+FFFD for those that are no whole code points), else the entry. */
 void piece_write(const struct tokenizer *t, int32_t id, struct buf *out);

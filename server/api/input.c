@@ -10,6 +10,8 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "server/api/route.h"
+#include "server/http/unread.h"
 
 static int read_body(struct request *r, int nul)
 {
@@ -352,6 +354,8 @@ int input_take_ids(struct request *r, const struct input_params *p)
 int input_submit(struct request *r, const struct job_spec *spec)
 {
     struct job_spec one, *specs = &one;
+    if (r->route->size && unread_fits(r, r->route->size(r)) < 0)
+        return -1; /* before anything is computed */
     if (r->n_items > 1)
         specs = mem_array((size_t)r->n_items, sizeof *specs);
     if (!specs)

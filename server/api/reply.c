@@ -11,6 +11,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "server/api/route.h"
+#include "server/http/unread.h"
 
 struct reason {
     const char *code; /* what clients see */
@@ -44,6 +45,7 @@ static const struct reason reasons[] = {
     {"internal_error", 500, ERR_INTERNAL, "server_error"},
     {"loading", 503, ERR_NONE, "unavailable_error"},
     {"draining", 503, ERR_DRAINING, "unavailable_error"},
+    {"answers_full", 503, ERR_NONE, "unavailable_error"},
     {"out_of_memory", 503, ERR_NOMEM, "unavailable_error"},
     {"deadline_exceeded", 504, ERR_TIMEOUT, "timeout_error"},
 };
@@ -119,8 +121,9 @@ int reply_error_json(const struct request *r, const struct err *e,
 
 void reply_error(struct request *r)
 {
+    if (r->out.cap > UNREAD_SMALL)
+        buf_fini(&r->out); /* what was begun of another answer */
     buf_clear(&r->out);
-    r->out.failed = 0;
     r->fixed = NULL;
     r->stream = 0;
     r->status = reply_error_json(r, &r->err, &r->out);
@@ -131,6 +134,7 @@ void reply_error(struct request *r)
         reply_fixed(r, "application/json", text, sizeof text - 1);
         r->status = 503;
     }
+    unread_set(r, r->out.len);
     r->content_type = "application/json";
     r->replied = 1;
 }
@@ -143,6 +147,7 @@ int reply_done(struct request *r, int status, const char *content_type)
     if (r->out.failed)
         return err_set_at(&r->err, ERR_NOMEM, "out_of_memory", NULL,
                           "out of memory for the answer");
+    unread_set(r, r->out.len);
     r->status = status;
     r->content_type = content_type;
     r->replied = 1;

@@ -33,6 +33,11 @@ void reply_usage(struct request *r, struct buf *out);
  * ,"truncated":b} */
 void reply_item_tail(struct request *r, const struct item *it, struct buf *out);
 
+/* For those who say how long an answer will be, in bytes. */
+#define REPLY_FRAME 512 /* what is around the items */
+#define REPLY_ITEM 96   /* of an item what reply_item_tail and its like write */
+#define REPLY_NUMBER 15 /* a number and its comma */
+
 /* reply_code: what the answer of a request that failed is called; of one
  * without an answer that its client left. */
 const char *reply_code(const struct request *r);

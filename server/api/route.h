@@ -13,6 +13,7 @@
 #define ROUTE_QUIET 4u /* probes: logged at debug */
 #define ROUTE_HEAVY 8u /* large bodies are handled by the worker */
 #define ROUTE_SLOW 16u /* always handled by the worker */
+#define ROUTE_LONG 32u /* the answer is many times as long as the body */
 
 struct route {
     const char *path; /* "/v1/models/{m}": the last segment may be a name */
@@ -21,6 +22,9 @@ struct route {
     const char *task; /* label of metrics */
     int (*handle)(struct request *r);
     int (*finish)(struct request *r); /* -1: r->err */
+    /* size: bytes that finish will write, about, rather too many; asked for
+     * before the jobs run, too. NULL: few, or not known before. */
+    size_t (*size)(const struct request *r);
 };
 
 /* route_at: i-th row, NULL past the end. */

@@ -1,4 +1,4 @@
-/* conn: see conn.h.
+/* conn: see conn.h. Answering is in conn_answer.c.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/http/conn.h"
@@ -12,8 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -22,19 +20,21 @@
 #include "server/api/reply.h"
 #include "server/api/route.h"
 #include "server/http/client_id.h"
+#include "server/http/conn_impl.h"
 #include "server/http/http_impl.h"
 #include "server/http/request.h"
 
 #define FIRST_IN 4096
 #define MAX_HEAD 32768
-#define STREAM_BLOCK 16384 /* of a stream, in one chunk */
 #define MAX_OUT (1 << 20)
-#define TURN 16 /* steps, reads of a body or sends before others have theirs */
+/* Bytes that the kernel keeps before they go out: what is unread shall be seen
+ * here, not hidden in megabytes of its buffers. */
+#define MOST_UNSENT (128 << 10)
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* --- life --- */
 
-static void look_for(struct conn *c, unsigned events)
+void conn_look_for(struct conn *c, unsigned events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = c};
     if (events == c->events)
@@ -48,11 +48,12 @@ static struct conn_list *list_of(struct conn *c)
     return c->state == CONN_HEAD ? &c->loop->idle : &c->loop->busy;
 }
 
-static void enter(struct conn *c, enum conn_state state)
+void conn_enter(struct conn *c, enum conn_state state)
 {
     conn_list_drop(list_of(c), c);
     c->state = state;
     c->since_us = clock_now_us();
+    c->sent = 0;
     conn_list_add(list_of(c), c);
 }
 
@@ -77,7 +78,7 @@ static void name_client(struct conn *c)
 
 struct conn *conn_open(struct loop *l, int fd, int spare)
 {
-    const int one = 1;
+    const int one = 1, unsent = MOST_UNSENT;
     struct conn *c = mem_zalloc(sizeof *c);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     if (!c || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev)) {
@@ -86,6 +87,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
         return NULL;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     c->loop = l;
     c->fd = fd;
     c->events = EPOLLIN;
@@ -100,7 +102,7 @@ struct conn *conn_open(struct loop *l, int fd, int spare)
 
 /* The connection is done with its request. Where the worker has it still, the
  * bytes of its head are the request's from now on. */
-static void let_request_go(struct conn *c, int ok)
+void conn_let_request_go(struct conn *c, int ok)
 {
     struct request *r = c->req;
     struct loop *l = c->loop;
@@ -108,7 +110,7 @@ static void let_request_go(struct conn *c, int ok)
         return;
     c->req = NULL;
     c->body = NULL;
-    c->n_body = c->body_at = 0;
+    c->n_body = c->body_at = c->body_free = 0;
     r->conn = NULL;
     r->suspended = 0;
     atomic_fetch_sub(&l->n_live, 1);
@@ -125,7 +127,7 @@ static void let_request_go(struct conn *c, int ok)
 void conn_close(struct conn *c)
 {
     struct loop *l = c->loop;
-    let_request_go(c, 0);
+    conn_let_request_go(c, 0);
     conn_list_drop(list_of(c), c);
     l->n_spare -= c->spare;
     close(c->fd);
@@ -146,8 +148,8 @@ void conn_linger(struct conn *c)
 {
     shutdown(c->fd, SHUT_WR);
     c->at = c->n_in = 0;
-    enter(c, CONN_LINGER);
-    look_for(c, EPOLLIN);
+    conn_enter(c, CONN_LINGER);
+    conn_look_for(c, EPOLLIN);
 }
 
 /* --- reading --- */
@@ -185,7 +187,7 @@ static int grow_in(struct conn *c, size_t room)
 }
 
 /* What is used up of `in` goes; an idle connection keeps no memory. */
-static void drop_used(struct conn *c)
+void conn_drop_used(struct conn *c)
 {
     if (c->at > 0 && c->at < c->n_in)
         memmove(c->in, c->in + c->at, c->n_in - c->at);
@@ -202,187 +204,6 @@ static void drop_used(struct conn *c)
         buf_fini(&c->out);
         buf_init(&c->out, MAX_OUT);
     }
-}
-
-/* --- answering --- */
-
-static const char *phrase_of(int status)
-{
-    static const struct {
-        int status;
-        const char *phrase;
-    } all[] = {{200, "OK"},
-               {204, "No Content"},
-               {400, "Bad Request"},
-               {401, "Unauthorized"},
-               {403, "Forbidden"},
-               {404, "Not Found"},
-               {405, "Method Not Allowed"},
-               {408, "Request Timeout"},
-               {413, "Content Too Large"},
-               {415, "Unsupported Media Type"},
-               {429, "Too Many Requests"},
-               {431, "Request Header Fields Too Large"},
-               {499, "Client Closed Request"},
-               {500, "Internal Server Error"},
-               {503, "Service Unavailable"},
-               {504, "Gateway Timeout"}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].status == status)
-            return all[i].phrase;
-    return "Unknown";
-}
-
-static const char *date_of(struct loop *l)
-{
-    time_t now = (time_t)(clock_wall_us() / 1000000);
-    struct tm t;
-    if (l->date_s != (int64_t)now && gmtime_r(&now, &t)) {
-        l->date_s = (int64_t)now;
-        strftime(l->date, sizeof l->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n",
-                 &t);
-    }
-    return l->date;
-}
-
-/* The server ends, or has said that it will. */
-static int is_ending(const struct conn *c)
-{
-    return loop_stopped(c->loop) ||
-           atomic_load(&c->loop->sv->phase) == PHASE_DRAINING;
-}
-
-static void put_head(struct conn *c, struct request *r)
-{
-    struct header h[MAX_HEADERS];
-    int n = reply_headers(r, h), bodiless = r->status == 204;
-    c->closes |= r->head.closes || is_ending(c) || c->spare;
-    c->closes |= r->stream && r->head.minor == 0; /* ends where it closes */
-    buf_addf(&c->out, "HTTP/1.1 %d %s\r\n%s", r->status, phrase_of(r->status),
-             date_of(c->loop));
-    for (int i = 0; i < n; i++)
-        buf_addf(&c->out, "%s: %s\r\n", h[i].name, h[i].value);
-    if (r->stream && r->head.minor > 0)
-        buf_add_str(&c->out, "Transfer-Encoding: chunked\r\n");
-    else if (!r->stream && !bodiless)
-        buf_addf(&c->out, "Content-Length: %zu\r\n",
-                 r->fixed ? r->fixed_len : r->out.len);
-    if (c->closes)
-        buf_add_str(&c->out, "Connection: close\r\n");
-    else if (r->head.minor == 0)
-        buf_add_str(&c->out, "Connection: keep-alive\r\n");
-    buf_add_str(&c->out, "\r\n");
-}
-
-/* The answer of a request that is READY, or the begin of its stream. */
-static void put_answer(struct conn *c)
-{
-    struct request *r = c->req;
-    put_head(c, r);
-    r->stage = STAGE_SENT;
-    r->answered_us = r->sent_us = clock_now_us();
-    c->streams = r->stream;
-    if (!r->stream) {
-        c->body = r->fixed ? r->fixed : r->out.p;
-        r->bytes = c->n_body = r->fixed ? r->fixed_len : r->out.len;
-        if (r->method == METHOD_HEAD || r->status == 204)
-            r->bytes = c->n_body = 0;
-    }
-    enter(c, CONN_ANSWER);
-}
-
-/* More of a stream into `out`. 1: there was some, or its end; 0: none. */
-static int put_stream(struct conn *c)
-{
-    struct request *r = c->req;
-    int ended, chunked = r->head.minor > 0;
-    char *p = c->loop->scratch;
-    size_t n = request_read_stream(r, p, STREAM_BLOCK, &ended);
-    if (n > 0 && chunked)
-        buf_addf(&c->out, "%zx\r\n", n);
-    buf_add(&c->out, p, n);
-    if (n > 0 && chunked)
-        buf_add_str(&c->out, "\r\n");
-    if (ended) {
-        if (chunked)
-            buf_add_str(&c->out, "0\r\n\r\n");
-        c->streams = 0;
-    }
-    return n > 0 || ended;
-}
-
-/* Send what there is. 1: all of it is out, 0: the socket is full, or others
- * have waited long enough, -1: lost. */
-static int flush(struct conn *c)
-{
-    for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
-        struct iovec v[2] = {{c->out.p + c->out_at, c->out.len - c->out_at},
-                             {(void *)(uintptr_t)(c->body + c->body_at),
-                              c->n_body - c->body_at}};
-        struct msghdr m = {.msg_iov = v[0].iov_len ? v : v + 1,
-                           .msg_iovlen = v[0].iov_len && v[1].iov_len ? 2 : 1};
-        ssize_t n = i < TURN ? sendmsg(c->fd, &m, MSG_NOSIGNAL) : 0;
-        if (n == 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)))
-            return 0;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        size_t head = v[0].iov_len < (size_t)n ? v[0].iov_len : (size_t)n;
-        c->out_at += head;
-        c->body_at += (size_t)n - head;
-        c->since_us = clock_now_us();
-    }
-    buf_clear(&c->out);
-    c->out_at = 0;
-    return 1;
-}
-
-/* Wait for others to work, and see when the client leaves. */
-static void park(struct conn *c)
-{
-    c->req->suspended = 1;
-    enter(c, CONN_PARKED);
-    look_for(c, c->half ? 0 : EPOLLRDHUP);
-}
-
-/* The state ANSWER: send until the socket is full, the stream silent or all is
- * said. 1: the next request may be read; 0: not yet, or c is closed. */
-static int answer(struct conn *c)
-{
-    for (;;) {
-        int rc = flush(c);
-        if (rc < 0 || c->out.failed) {
-            conn_close(c);
-            return 0;
-        }
-        if (rc == 0) {
-            look_for(c, EPOLLOUT);
-            return 0;
-        }
-        if (!c->streams)
-            break;
-        if (!put_stream(c)) {
-            park(c);
-            return 0;
-        }
-    }
-    let_request_go(c, 1);
-    if (c->closes) {
-        conn_linger(c);
-        return 0;
-    }
-    drop_used(c);
-    enter(c, CONN_HEAD);
-    return 1;
-}
-
-/* r->err is the answer, and the last one. */
-static void refuse(struct conn *c)
-{
-    reply_error(c->req);
-    c->closes = 1;
-    put_answer(c);
 }
 
 /* --- a request's head --- */
@@ -438,7 +259,7 @@ static int refuse_head(struct conn *c, const struct message_head *h,
     r->method = route_method(r->head.method);
     set_id(c->loop, r);
     err_set_at(&r->err, ERR_INVALID, code, NULL, "%s", why);
-    refuse(c);
+    conn_refuse(c);
     return 1;
 }
 
@@ -454,10 +275,10 @@ static void begin_body(struct conn *c)
     r->body_over = r->err.code != ERR_NONE;
     int awaits = r->head.expect && (c->body_left > 0 || r->head.chunked);
     if (r->body_over && (c->spare || awaits || c->body_left > max)) {
-        refuse(c); /* no byte of the body is asked for */
+        conn_refuse(c); /* no byte of the body is asked for */
         return;
     }
-    enter(c, CONN_BODY);
+    conn_enter(c, CONN_BODY);
     if (awaits && c->at == c->n_in && r->head.minor > 0)
         send(c->fd, CONTINUE, sizeof CONTINUE - 1, MSG_NOSIGNAL);
 }
@@ -508,9 +329,9 @@ static void run(struct conn *c)
     struct request *r = c->req;
     request_run(r);
     if (r->stage == STAGE_PARKED)
-        park(c);
+        conn_park(c);
     else
-        put_answer(c);
+        conn_put_answer(c);
 }
 
 /* Bytes of the body, which the request keeps unless an answer is known. */
@@ -574,7 +395,7 @@ static int read_body(struct conn *c)
             return 0;
         }
         if (got == 0) {
-            look_for(c, EPOLLIN);
+            conn_look_for(c, EPOLLIN);
             return 0;
         }
         n = read_some(c, p, (size_t)got, &end);
@@ -589,7 +410,7 @@ static int read_body(struct conn *c)
         }
     }
     if (n < 0)
-        refuse(c);
+        conn_refuse(c);
     else
         run(c);
     return 1;
@@ -610,8 +431,8 @@ static int fill(struct conn *c)
         }
         if (got == 0 && !c->ended) {
             if (c->n_in == 0)
-                drop_used(c);
-            look_for(c, EPOLLIN);
+                conn_drop_used(c);
+            conn_look_for(c, EPOLLIN);
             return 0;
         }
     }
@@ -626,7 +447,8 @@ static void go_on(struct conn *c)
     for (int i = 0;; i++) {
         int more = 1;
         if (c->state == CONN_HEAD && i >= TURN) {
-            look_for(c, EPOLLOUT); /* there may be bytes in `in`: go on soon */
+            /* There may be bytes in `in`: go on soon. */
+            conn_look_for(c, EPOLLOUT);
             return;
         }
         if (c->state == CONN_HEAD) {
@@ -635,7 +457,7 @@ static void go_on(struct conn *c)
         } else if (c->state == CONN_BODY)
             more = read_body(c);
         else if (c->state == CONN_ANSWER)
-            more = answer(c);
+            more = conn_answer(c);
         else
             return;
         if (!more)
@@ -665,7 +487,7 @@ void conn_event(struct conn *c, unsigned events)
     } else if (c->state == CONN_PARKED) {
         c->half = 1; /* EPOLLRDHUP: it may still read */
         c->half_us = clock_now_us();
-        look_for(c, 0);
+        conn_look_for(c, 0);
     } else {
         go_on(c);
     }
@@ -676,9 +498,9 @@ void conn_resume(struct conn *c)
     struct request *r = c->req;
     r->suspended = 0;
     if (r->stage == STAGE_READY)
-        put_answer(c);
+        conn_put_answer(c);
     else
-        enter(c, CONN_ANSWER);
+        conn_enter(c, CONN_ANSWER);
     go_on(c);
 }
 
@@ -708,8 +530,10 @@ void conn_tend(struct conn *c, int64_t now)
         err_clear(&c->req->err);
         err_set_at(&c->req->err, ERR_INVALID, "request_timeout", NULL,
                    "the body did not arrive in time");
-        refuse(c);
+        conn_refuse(c);
         go_on(c);
+    } else if (c->state == CONN_ANSWER) {
+        conn_answer_tend(c, now);
     } else if (now - c->since_us >
                (c->state == CONN_LINGER ? LINGER_US : idle)) {
         conn_close(c);

@@ -16,6 +16,9 @@
  * "100 Continue", which a client has to skip, and which a closed socket
  * answers with a reset.
  *
+ * In ANSWER a client has to read at some pace (--send-timeout-s), or it is
+ * closed with a reset, and the log says 408.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_CONN_H
 #define SEQD_CONN_H
@@ -41,7 +44,7 @@ struct conn {
     int ended;        /* all that the client sends has been read */
     int half;         /* it has shut down its side, or it is gone */
     int probed;       /* with this request */
-    int64_t since_us; /* begin of the state; ANSWER: of the last byte sent */
+    int64_t since_us; /* begin of the state; ANSWER: of `sent` */
     int64_t half_us;  /* since when, or since this request */
 
     char *in; /* [cap_in]: the head, then what came with it or behind it */
@@ -58,6 +61,8 @@ struct conn {
     size_t out_at;
     const char *body; /* the request's own memory */
     size_t n_body, body_at;
+    size_t body_free; /* of those sent, so many are back */
+    size_t sent;      /* bytes that the client has taken since since_us */
 };
 
 /* conn_open: takes over fd, which it closes when it fails (NULL). */

@@ -1,5 +1,5 @@
-/* http_impl: the data of an event loop, for http.c (loops, accepting, notes)
- * and conn.c (connections).
+/* http_impl: the data of an event loop, for http.c (loops, accepting, notes),
+ * conn.c and conn_answer.c (connections).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_HTTP_IMPL_H

@@ -11,16 +11,18 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/metrics.h"
 #include "server/http/http.h"
 #include "server/api/reply.h"
 #include "server/api/route.h"
 #include "server/http/sse.h"
 #include "server/http/worker.h"
 
-#define KEEP_BYTES 65536  /* recycled buffers larger than this are freed */
-#define LARGE_BODY 65536  /* parsed and tokenized by the worker */
-#define LARGE_ANSWER 4096 /* predictions: written by the worker */
-#define MAX_ANSWER (256u << 20)
+#define KEEP_BYTES 65536   /* recycled buffers larger than this are freed */
+#define LARGE_BODY 65536   /* parsed and tokenized by the worker */
+#define LARGE_ANSWER 65536 /* bytes: written by the worker, in half a ms */
+/* Bytes of a ROUTE_LONG answer for one of the body: a token of one byte. */
+#define LONG_BYTES 56
 
 struct request *request_new(struct request **pool, struct server *sv)
 {
@@ -34,7 +36,7 @@ struct request *request_new(struct request **pool, struct server *sv)
     if (!r)
         return NULL;
     pthread_mutex_init(&r->mu, NULL);
-    buf_init(&r->out, MAX_ANSWER);
+    buf_init(&r->out, sv->cfg->answer_bytes);
     r->sv = sv;
     return r;
 }
@@ -59,34 +61,33 @@ void request_pool_free(struct request *pool)
     }
 }
 
-static void drop_work(struct request *r)
+/* Who cancels them (under mu) finds none from here on. */
+static void drop_jobs(struct request *r)
 {
-    for (int i = 0; i < r->n_jobs; i++)
+    pthread_mutex_lock(&r->mu);
+    int n = r->n_jobs;
+    r->n_jobs = r->submitted = 0;
+    pthread_mutex_unlock(&r->mu);
+    for (int i = 0; i < n; i++)
         job_release(r->jobs[i]);
     if (r->jobs != &r->job1)
         mem_free(r->jobs);
     if (r->items != &r->item1)
         mem_free(r->items);
-    if (r->model)
-        model_release(r->model);
-    json_free(r->json);
-    mem_free(r->sse_head);
-    mem_free(r->head_bytes);
+    r->jobs = NULL;
+    r->items = NULL;
+    r->n_items = 0;
 }
 
-/* Everything between `stage` and `mu` that is not a kept buffer starts at
- * zero: the struct is cleared as a whole and the kept parts are put back. */
-void request_reset(struct request *r)
+/* What the work is made from; of the buffers the large ones. */
+static void drop_input(struct request *r)
 {
-    drop_work(r);
+    json_free(r->json);
+    r->json = NULL;
     if (r->body_cap > KEEP_BYTES) {
         mem_free(r->body);
         r->body = NULL;
         r->body_cap = 0;
-    }
-    if (r->out.cap > KEEP_BYTES) {
-        buf_fini(&r->out);
-        buf_init(&r->out, MAX_ANSWER);
     }
     if (r->ids_cap > KEEP_BYTES / sizeof *r->ids) {
         mem_free(r->ids);
@@ -95,8 +96,39 @@ void request_reset(struct request *r)
     }
     if (r->tokens.cap > KEEP_BYTES / (int)sizeof *r->tokens.v)
         token_list_fini(&r->tokens);
+}
+
+void request_answered(struct request *r)
+{
+    drop_jobs(r);
+    drop_input(r);
+}
+
+static void count_paused(struct request *r, int paused)
+{
+    if (paused != r->paused)
+        metric_add(metrics_series(METRIC_STREAMS_PAUSED, NULL, NULL, NULL),
+                   paused ? 1 : -1);
+    r->paused = paused;
+}
+
+/* Everything between `stage` and `mu` that is not a kept buffer starts at
+ * zero: the struct is cleared as a whole and the kept parts are put back. */
+void request_reset(struct request *r)
+{
+    count_paused(r, 0);
+    unread_set(r, 0);
+    drop_jobs(r);
+    drop_input(r);
+    if (r->model)
+        model_release(r->model);
+    mem_free(r->sse_head);
+    mem_free(r->head_bytes);
+    if (r->out.cap > KEEP_BYTES) {
+        buf_fini(&r->out);
+        buf_init(&r->out, r->sv->cfg->answer_bytes);
+    }
     buf_clear(&r->out);
-    r->out.failed = 0;
 
     const struct request keep = *r;
     memset(r, 0, offsetof(struct request, mu));
@@ -188,6 +220,7 @@ static void write_answer(struct request *r)
 static void finish_on_worker(struct request *r)
 {
     write_answer(r);
+    request_answered(r); /* here: there may be much to free */
     request_unhold(r);
 }
 
@@ -196,7 +229,8 @@ static int is_slow(const struct request *r)
     unsigned flags = r->route->flags;
     return r->method != METHOD_OPTIONS &&
            (flags & ROUTE_SLOW ||
-            (flags & ROUTE_HEAVY && r->body_len > LARGE_BODY));
+            (flags & ROUTE_HEAVY && r->body_len > LARGE_BODY) ||
+            (flags & ROUTE_LONG && r->body_len > LARGE_ANSWER / LONG_BYTES));
 }
 
 int request_run(struct request *r)
@@ -221,6 +255,20 @@ int request_run(struct request *r)
 
 /* ----------------------------------------------------------------- events */
 
+/* Under mu: more of a stream. When too much of it is unread its jobs pause,
+ * each with its next text. */
+static void add_text(struct request *r, struct item *it,
+                     const struct job_event *ev)
+{
+    sse_text(r, it, ev->text, ev->text_len);
+    size_t unread = r->out.len - r->out_pos;
+    unread_set(r, unread);
+    if (unread <= STREAM_UNREAD)
+        return;
+    count_paused(r, 1);
+    job_pause(ev->job, 1);
+}
+
 /* Runner's thread: mark and note, nothing else. */
 static void on_event(void *user, const struct job_event *ev)
 {
@@ -229,7 +277,7 @@ static void on_event(void *user, const struct job_event *ev)
     pthread_mutex_lock(&r->mu);
     if (ev->kind == JOB_TEXT) {
         if (r->cancelled == ERR_NONE && !r->gone)
-            sse_text(r, it, ev->text, ev->text_len);
+            add_text(r, it, ev);
     } else {
         it->done = 1;
         it->failed = ev->kind == JOB_FAILED;
@@ -277,10 +325,9 @@ int request_submit(struct request *r, struct job_spec *specs)
 static void cancel_jobs(struct request *r)
 {
     pthread_mutex_lock(&r->mu);
-    int submitted = r->submitted;
-    pthread_mutex_unlock(&r->mu);
-    for (int i = 0; submitted && i < r->n_jobs; i++)
+    for (int i = 0; r->submitted && i < r->n_jobs; i++)
         job_cancel(r->jobs[i]);
+    pthread_mutex_unlock(&r->mu);
 }
 
 void request_cancel(struct request *r, enum err_code why)
@@ -353,23 +400,31 @@ static void make_ready(struct request *r)
     http_resume(r);
 }
 
+/* All jobs ended well. 1 when the worker writes the answer. */
+static int finish(struct request *r)
+{
+    size_t n = r->route->size ? r->route->size(r) : 0;
+    sum_results(r);
+    if (unread_take(r, n) < 0) {
+        reply_error(r);
+    } else if (r->sv->worker && n > LARGE_ANSWER) {
+        request_hold(r);
+        worker_push(r->sv->worker, r, finish_on_worker);
+        return 1;
+    } else {
+        write_answer(r);
+    }
+    return 0;
+}
+
 /* All work of an unstreamed request has ended. */
 static void look_plain(struct request *r)
 {
-    if (!r->replied) {
-        if (any_failed(r)) {
-            pick_error(r);
-            reply_error(r);
-        } else {
-            sum_results(r);
-            if (r->sv->worker &&
-                (int64_t)r->n_items * r->top_k > LARGE_ANSWER) {
-                request_hold(r);
-                worker_push(r->sv->worker, r, finish_on_worker);
-                return;
-            }
-            write_answer(r);
-        }
+    if (!r->replied && any_failed(r)) {
+        pick_error(r);
+        reply_error(r);
+    } else if (!r->replied && finish(r)) {
+        return;
     }
     make_ready(r);
 }
@@ -450,6 +505,31 @@ int request_look(struct request *r)
 
 /* ---------------------------------------------------------------- streams */
 
+/* Under mu: what was read goes, so that a stream takes what is unread and no
+ * more, however long it is. */
+static void drop_read(struct request *r)
+{
+    size_t left = r->out.len - r->out_pos;
+    if (left > 0 && r->out_pos < STREAM_UNREAD)
+        return;
+    if (left > 0)
+        memmove(r->out.p, r->out.p + r->out_pos, left);
+    r->out.len = left;
+    r->out_pos = 0;
+}
+
+/* Under mu: its client has read: paused jobs go on when half is free. */
+static void go_on(struct request *r)
+{
+    size_t unread = r->out.len - r->out_pos;
+    unread_set(r, unread);
+    if (!r->paused || unread > STREAM_UNREAD / 2)
+        return;
+    count_paused(r, 0);
+    for (int i = 0; i < r->n_jobs; i++)
+        job_pause(r->jobs[i], 0);
+}
+
 size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
 {
     pthread_mutex_lock(&r->mu);
@@ -459,10 +539,8 @@ size_t request_read_stream(struct request *r, char *p, size_t max, int *ended)
     if (n > 0)
         memcpy(p, r->out.p + r->out_pos, n);
     r->out_pos += n;
-    if (r->out_pos == r->out.len) {
-        buf_clear(&r->out);
-        r->out_pos = 0;
-    }
+    drop_read(r);
+    go_on(r);
     *ended = n == 0 && r->ended;
     pthread_mutex_unlock(&r->mu);
     r->bytes += n;

@@ -8,6 +8,10 @@
  * its request `gone`: the last note frees it. Requests are recycled with
  * their buffers, so a small request allocates next to nothing.
  *
+ * A stream whose client reads too slowly is paused: with more than
+ * STREAM_UNREAD bytes unread its jobs stop (job_pause), with half of that they
+ * go on.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_REQUEST_H
 #define SEQD_REQUEST_H
@@ -21,6 +25,7 @@
 #include "engine/base/json.h"
 #include "engine/run/engine.h"
 #include "server/http/message_head.h"
+#include "server/http/unread.h"
 #include "server/server.h"
 
 struct conn;
@@ -28,6 +33,7 @@ struct loop;
 struct route;
 
 #define MAX_REQUEST_ID 64
+#define STREAM_UNREAD UNREAD_SMALL
 
 enum method {
     METHOD_GET,
@@ -91,7 +97,8 @@ struct request {
     size_t out_pos;    /* of a stream: sent so far */
     const char *fixed; /* static body instead of out */
     size_t fixed_len;
-    size_t bytes; /* of the body, for the log */
+    size_t bytes;  /* of the body, for the log */
+    size_t unread; /* counted in the server's sum (unread.h) */
 
     /* the work */
     struct json *json;
@@ -99,9 +106,10 @@ struct request {
     struct item *items, item1; /* items points to item1 when there is one */
     struct job **jobs, *job1;
     int n_items, n_jobs;
-    int single; /* input was a string, not a list */
-    int top_k;  /* numbers that an item answers with, about */
-    int base64; /* embeddings as text */
+    int single;    /* input was a string, not a list */
+    int top_k;     /* of predictions */
+    int attention; /* is asked for */
+    int base64;    /* embeddings as text */
     uint64_t seed;
     int32_t *ids;
     size_t n_ids, ids_cap;
@@ -112,6 +120,7 @@ struct request {
     /* streams */
     int stream, started, ended;
     int n_reported;
+    int paused;     /* jobs are, since the client does not read */
     char *sse_head; /* all that comes before the index in a chunk */
 
     /* under mu */
@@ -157,6 +166,10 @@ void request_cancel(struct request *r, enum err_code why);
 /* request_look: loop thread, for each note: finish, resume or free. 1 when
  * the request is to be recycled. */
 int request_look(struct request *r);
+
+/* request_answered: the answer is written: all that it was made from goes, but
+ * what the log tells. Not while jobs run or the worker has it. */
+void request_answered(struct request *r);
 
 /* request_read_stream: loop thread: up to max bytes of a stream. Returns the
  * count; *ended when no more will come. */

@@ -277,7 +277,7 @@ def test_clients_whose_request_waits_are_not_sent_away():
             c.sendall(GET + b"\r\n")
             assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
         s.child.send_signal(signal.SIGSTOP)
-        os.waitpid(s.child.pid, os.WUNTRACED)  # it has stopped
+        os.waitid(os.P_PID, s.child.pid, os.WSTOPPED)  # all of its threads
         new = [s.open() for _ in range(40)]
         for c in old:  # more than one round of the loop
             c.sendall(GET + b"\r\n")

@@ -286,12 +286,11 @@ static void make_slow(const char *dir)
     assert_int_equal(fclose(f), 0);
 }
 
-static void test_loading_is_503_with_live_probes(void **state)
+/* A server that loads for a while; dir is for http_model_remove. */
+static void start_slowly(struct seqd *s, char dir[96])
 {
-    char dir[96], models[1024] = "";
-    struct seqd s;
-    struct answer a;
-    snprintf(dir, sizeof dir, "%s/slow", rig.dir);
+    char models[1024] = "";
+    snprintf(dir, 96, "%s/slow", rig.dir);
     const struct http_model m = {.hidden = 16};
     assert_int_equal(http_model_make(dir, &m), 0);
     make_slow(dir);
@@ -299,8 +298,42 @@ static void test_loading_is_503_with_live_probes(void **state)
         size_t n = strlen(models);
         snprintf(models + n, sizeof models - n, " --model slow%d=%s", i, dir);
     }
-    assert_int_equal(seqd_spawn(&s, "%s", models), 0);
+    assert_int_equal(seqd_spawn(s, "%s", models), 0);
+}
 
+/* What is not loaded when the signal comes is not loaded any more, and nobody
+ * says that the server is ready. */
+static void test_a_signal_while_loading_says_what_is_loaded(void **state)
+{
+    char dir[96];
+    struct seqd s;
+    start_slowly(&s, dir);
+    http_answered(s.port, "/livez", NULL, NULL);
+    kill(s.pid, SIGTERM);
+    char *text = NULL;
+    for (double end = now_s() + 20; now_s() < end; sleep_ms(2)) {
+        mem_free(text);
+        text = seqd_log_text(&s);
+        if (strstr(text, "server drained"))
+            break;
+    }
+    assert_null(strstr(text, "server ready"));
+    const char *stopped = strstr(text, "server loading_stopped models=");
+    assert_non_null(stopped);
+    int n = -1, of = -1;
+    assert_int_equal(sscanf(strchr(stopped, '='), "=%d of=%d", &n, &of), 2);
+    assert_true(n >= 0 && n < of && of == SLOW_MODELS);
+    mem_free(text);
+    assert_int_equal(seqd_join(&s, 20000), 0);
+    http_model_remove(dir);
+}
+
+static void test_loading_is_503_with_live_probes(void **state)
+{
+    char dir[96];
+    struct seqd s;
+    struct answer a;
+    start_slowly(&s, dir);
     http_answered(s.port, "/livez", NULL, NULL);
     http_get(s.port, "/readyz", &a);
     assert_true(http_check_error(&a, 503, "loading", ""));
@@ -593,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_a_model_that_cannot_be_read_ends_the_start),
         cmocka_unit_test(test_a_port_in_use_is_said),
         cmocka_unit_test(test_loading_is_503_with_live_probes),
+        cmocka_unit_test(test_a_signal_while_loading_says_what_is_loaded),
         cmocka_unit_test(test_what_is_no_file_ends_the_start),
         cmocka_unit_test(test_a_drain_lets_running_work_end),
         cmocka_unit_test(test_a_drain_refuses_new_work),

@@ -52,6 +52,8 @@ double metric_value(int port, const char *prefix);
 
 /* Raw sockets on 127.0.0.1. */
 int raw_open(int port);
+/* raw_open_small: with room for few bytes that were not read. */
+int raw_open_small(int port);
 void raw_say(int fd, const char *text); /* ignores a closed peer */
 /* raw_post: open and POST json; nothing of the answer is read. */
 int raw_post(int port, const char *path, const char *json);

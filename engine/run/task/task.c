@@ -89,7 +89,7 @@ int task_show_attention(struct job *j, struct err *e)
                           j->n_tokens, info->n_layers, info->n_heads);
     }
     j->uncut = j->unshared = 1;
-    j->attention = mem_floats(all);
+    j->attention = mem_room(all); /* the step's thread zeroes it */
     j->res.attention = j->attention;
     return j->attention ? 0 : err_nomem(e);
 }

@@ -85,6 +85,8 @@ static int add_stop(struct request *r, const struct json *v, const char **stop,
     size_t len = json_string_len(v);
     if (json_type(v) != JSON_STRING || len == 0 || len > MAX_STOP_BYTES)
         return bad(r, "stop", "a stop text is a string of 1 to 256 bytes");
+    if (memchr(json_string(v), 0xc0, len)) /* no byte of UTF-8 */
+        return bad(r, "stop", "a stop text holds U+0000");
     if (*n == MAX_STOP)
         return bad(r, "stop", "there are more than 16 stop texts");
     stop[(*n)++] = json_string(v);

@@ -88,7 +88,6 @@ static void test_json_that_is_not_strict_is_refused(void **state)
         "{'input':'a'}",
         "{\"input\":\"\xff\"}",
         "{\"input\":\"\xed\xa0\x80\"}",
-        "{\"input\":\"a\\u0000b\"}",
         "{\"input\":\"\\ud800\"}",
         "{\"input\":\"a\nb\"}",
         "{\"input\":\"a\",\"top_k\":01}",
@@ -132,12 +131,16 @@ static void test_values_of_the_wrong_type_or_range_are_named(void **state)
         {"/generate", "{\"input\":\"a\",\"seed\":-1}", "seed"},
         {"/generate", "{\"input\":\"a\",\"stop\":\"\"}", "stop"},
         {"/generate", "{\"input\":\"a\",\"stop\":[1]}", "stop"},
+        {"/generate", "{\"input\":\"a\",\"stop\":\"a\\u0000\"}", "stop"},
+        {"/generate", "{\"input\":\"a\",\"stop\":[\"a\",null]}", "stop"},
         {"/generate",
          "{\"input\":\"a\",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\","
          "\"g\",\"h\",\"i\",\"j\",\"k\",\"l\",\"m\",\"n\",\"o\",\"p\",\"q\"]}",
          "stop"},
         {"/generate", "{\"input\":\"a\",\"stream\":\"yes\"}", "stream"},
         {"/tokenize", "{\"input\":7}", "input"},
+        {"/detokenize", "{\"tokens\":null}", "tokens"},
+        {"/detokenize", "{\"tokens\":[1,null]}", "tokens"},
     };
     REFUSED(400, "invalid_value", rows);
 }
@@ -308,8 +311,10 @@ static void test_messages_say_what_was_found_and_expected(void **state)
     } rows[] = {
         {"/predict", "{\"input\":\"a\",\"top_k\":\"5\"}",
          "top_k is a string, expected a number"},
-        {"/predict", "{\"input\":\"a\",\"model\":null}",
-         "model is null, expected a string"},
+        {"/predict", "{\"input\":\"a\",\"model\":5}",
+         "model is a number, expected a string"},
+        {"/predict", "{\"input\":null}", "input is missing"},
+        {"/detokenize", "{\"tokens\":null}", "tokens is missing"},
         {"/predict", "[]", "the body is an array, expected an object"},
         {"/predict", "{\"input\":\"a\",\"temperature\":0}",
          "temperature must be from 0.01 to 100"},

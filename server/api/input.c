@@ -19,8 +19,10 @@ int input_body(struct request *r)
     if (json_parse_nul(body, r->body_len, &lim, &r->json, &e) < 0) {
         if (e.code == ERR_NOMEM)
             return err_nomem(&r->err);
-        return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL, "%s",
-                          e.msg);
+        return err_set_at(&r->err, e.code,
+                          e.code == ERR_TOO_LARGE ? "body_too_large"
+                                                  : "invalid_json",
+                          NULL, "%s", e.msg);
     }
     if (json_type(r->json) != JSON_OBJECT)
         return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL,

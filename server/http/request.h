@@ -91,7 +91,8 @@ struct request {
     size_t out_pos;    /* of a stream: sent so far */
     const char *fixed; /* static body instead of out */
     size_t fixed_len;
-    size_t bytes; /* of the body, for the log */
+    char bare[224]; /* an error that asks for no memory */
+    size_t bytes;   /* of the body, for the log */
 
     /* the work */
     struct json *json;

@@ -243,6 +243,23 @@ static void test_a_body_over_the_limit_is_413(void **state)
     http_answered(rig.s.port, "/predict", body, NULL);
 }
 
+/* Strict JSON, but of more values than a tree may have. */
+static void test_a_body_of_too_many_values_is_413(void **state)
+{
+    const size_t n = (size_t)1 << 20;
+    char *body = mem_alloc(2 * n + 16);
+    struct seqd s;
+    assert_non_null(body);
+    assert_int_equal(http_rig_spawn(&rig, &s, "--max-body 4000000"), 0);
+    memcpy(body, "{\"tokens\":[", 11);
+    for (size_t i = 0; i < n; i++)
+        memcpy(body + 11 + 2 * i, "1,", 2);
+    memcpy(body + 10 + 2 * n, "]}", 3);
+    http_refused(s.port, "/detokenize", body, 413, "body_too_large", "");
+    mem_free(body);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 static void test_a_batch_over_the_limit_is_413(void **state)
 {
     http_refused(rig.s.port, "/predict",
@@ -451,6 +468,7 @@ int main(void)
         BESIDE(test_what_is_not_there_is_404),
         BESIDE(test_a_wrong_method_says_which_are_right),
         BESIDE(test_a_body_over_the_limit_is_413),
+        BESIDE(test_a_body_of_too_many_values_is_413),
         BESIDE(test_a_batch_over_the_limit_is_413),
         BESIDE(test_media_types_other_than_json_are_415),
         BESIDE(test_a_score_that_is_not_a_number_is_500_without_details),

@@ -5,9 +5,12 @@
  * depends on its input, never on its place. `truncate` keeps the last tokens.
  *
  * SPDX-License-Identifier: MIT */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/rng.h"
+#include "engine/base/utf8.h"
 #include "engine/run/task/generate.h"
 #include "server/api/api.h"
 #include "server/api/hint.h"
@@ -16,7 +19,7 @@
 #include "server/api/input.h"
 
 #define MAX_STOP 16
-#define MAX_STOP_BYTES 256
+#define MAX_STOP_POINTS 256 /* of the engine's 1024 bytes */
 
 struct generate_request {
     struct input_params in;
@@ -83,8 +86,12 @@ static int add_stop(struct request *r, const struct json *v, const char **stop,
                     int *n)
 {
     size_t len = json_string_len(v);
-    if (json_type(v) != JSON_STRING || len == 0 || len > MAX_STOP_BYTES)
-        return bad(r, "stop", "a stop text is a string of 1 to 256 bytes");
+    if (json_type(v) != JSON_STRING || len == 0)
+        return bad(r, "stop", "a stop text is a string of 1 to 256 characters");
+    if (memchr(json_string(v), 0xc0, len)) /* no byte of UTF-8 */
+        return bad(r, "stop", "a stop text holds U+0000");
+    if (utf8_count(json_string(v), len) > MAX_STOP_POINTS)
+        return bad(r, "stop", "a stop text has more than 256 characters");
     if (*n == MAX_STOP)
         return bad(r, "stop", "there are more than 16 stop texts");
     stop[(*n)++] = json_string(v);
@@ -127,7 +134,7 @@ int api_generate(struct request *r)
         .max_tokens = (int)p.max_tokens,
         .sample = {.temperature = (float)p.temperature,
                    .top_k = (int)p.top_k,
-                   .top_p = (float)p.top_p,
+                   .top_p = (float)fmax(p.top_p, (double)FLT_MIN),
                    .min_p = (float)p.min_p,
                    .repetition_penalty = (float)p.repetition_penalty,
                    .seed = r->seed},

@@ -112,7 +112,7 @@ int api_tokenize(struct request *r)
     const struct json *v = NULL;
     struct buf text;
     int rc = 0;
-    if (input_body_nul(r) < 0 ||
+    if (input_body(r) < 0 ||
         fields_read(r->json, tokenize_fields,
                     sizeof tokenize_fields / sizeof(struct field), &p,
                     &r->err) < 0 ||
@@ -214,7 +214,9 @@ int api_detokenize(struct request *r)
                     &r->err) < 0 ||
         input_model(r, p.model, NULL) < 0 || input_reads_text(r) < 0)
         return -1;
-    if (!p.tokens || json_type(p.tokens) != JSON_ARRAY)
+    if (!p.tokens)
+        return bad_tokens(r, "tokens is missing");
+    if (json_type(p.tokens) != JSON_ARRAY)
         return bad_tokens(r, "tokens is not a list of ids");
     reply_open(r, "text");
     return detokenize_all(r, p.tokens) < 0 ? -1 : reply_close(r);

@@ -54,6 +54,8 @@ static int later(const struct json *v, const struct field *f, struct err *e)
 static int read_field(const struct json *v, const struct field *f, char *at,
                       struct err *e)
 {
+    if (json_type(v) == JSON_NULL)
+        return 0;
     switch (f->kind) {
     case FIELD_INT:
     case FIELD_NUMBER:

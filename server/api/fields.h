@@ -1,7 +1,8 @@
 /* fields: the members of a request body, one table per endpoint, so that
  * names, types and ranges stand once. A member that no row names is
  * unknown_field; a FIELD_LATER_* row is a member of the API that this version
- * does not have: task_not_supported unless its value asks for nothing.
+ * does not have: task_not_supported unless its value asks for nothing. null is
+ * as good as no member: clients that fill in a form of their own send it.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_FIELDS_H

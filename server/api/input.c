@@ -13,18 +13,18 @@
 #include "server/api/route.h"
 #include "server/http/unread.h"
 
-static int read_body(struct request *r, int nul)
+int input_body(struct request *r)
 {
     const struct json_limits lim = {(size_t)r->sv->cfg->max_body, 0, 0};
     struct err e = ERR_INIT;
     const char *body = r->body ? r->body : "";
-    int rc = nul ? json_parse_nul(body, r->body_len, &lim, &r->json, &e)
-                 : json_parse(body, r->body_len, &lim, &r->json, &e);
-    if (rc < 0) {
+    if (json_parse_nul(body, r->body_len, &lim, &r->json, &e) < 0) {
         if (e.code == ERR_NOMEM)
             return err_nomem(&r->err);
-        return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL, "%s",
-                          e.msg);
+        return err_set_at(&r->err, e.code,
+                          e.code == ERR_TOO_LARGE ? "body_too_large"
+                                                  : "invalid_json",
+                          NULL, "%s", e.msg);
     }
     if (json_type(r->json) != JSON_OBJECT)
         return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL,
@@ -33,21 +33,11 @@ static int read_body(struct request *r, int nul)
     return 0;
 }
 
-int input_body(struct request *r)
-{
-    return read_body(r, 0);
-}
-
-int input_body_nul(struct request *r)
-{
-    return read_body(r, 1);
-}
-
 static int read_params(struct request *r, const struct field *f, int n,
                        int open, struct input_params *p)
 {
     p->timeout_ms = r->sv->cfg->timeout_ms;
-    if (read_body(r, open) < 0 ||
+    if (input_body(r) < 0 ||
         (open ? fields_read_open(r->json, f, n, p, &r->err)
               : fields_read(r->json, f, n, p, &r->err)) < 0)
         return -1;
@@ -231,8 +221,7 @@ static int too_long(struct request *r, const char *param, int limit)
                       limit);
 }
 
-/* The bytes of a text into r->tokens. U+0000, where the body may hold it,
- * makes a copy. */
+/* The bytes of a text into r->tokens. One with U+0000 is copied. */
 static int encode_text(struct request *r, const struct json *text,
                        unsigned flags, int most, struct err *e)
 {

@@ -30,16 +30,15 @@ struct input_params {
         "timeout_ms", FIELD_INT, 1, MAX_TIMEOUT_MS, INPUT_AT(timeout_ms)       \
     }
 
-/* input_body: the body as an object into r->json. invalid_json. */
+/* input_body: the body as an object into r->json. U+0000 may stand in strings
+ * (json_parse_nul): no name that we know has the bytes C0 80. invalid_json,
+ * body_too_large. */
 int input_body(struct request *r);
-/* input_body_nul: the same, U+0000 may stand in strings (json_parse_nul). */
-int input_body_nul(struct request *r);
 /* input_params: body and fields; p holds the defaults before, and is the
  * beginning of what the fields are written to. */
 int input_params(struct request *r, const struct field *f, int n,
                  struct input_params *p);
-/* input_params_open: the same under /v1: members of other names are ignored,
- * and U+0000 may stand in strings. */
+/* input_params_open: the same under /v1: members of other names are ignored. */
 int input_params_open(struct request *r, const struct field *f, int n,
                       struct input_params *p);
 /* input_model: by name or by task into r->model. */

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT */
 #include "server/api/reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -128,10 +129,12 @@ void reply_error(struct request *r)
     r->stream = 0;
     r->status = reply_error_json(r, &r->err, &r->out);
     if (r->out.failed) { /* no memory for a few bytes of text */
-        static const char text[] = "{\"error\":{\"message\":\"out of memory\","
-                                   "\"type\":\"unavailable_error\",\"param\":"
-                                   "null,\"code\":\"out_of_memory\"}}";
-        reply_fixed(r, "application/json", text, sizeof text - 1);
+        int n = snprintf(r->bare, sizeof r->bare,
+                         "{\"error\":{\"message\":\"out of memory\",\"type\":"
+                         "\"unavailable_error\",\"param\":null,\"code\":"
+                         "\"out_of_memory\",\"request_id\":\"%s\"}}",
+                         r->id);
+        reply_fixed(r, "application/json", r->bare, (size_t)n);
         r->status = 503;
     }
     unread_set(r, r->out.len);

@@ -97,8 +97,9 @@ struct request {
     size_t out_pos;    /* of a stream: sent so far */
     const char *fixed; /* static body instead of out */
     size_t fixed_len;
-    size_t bytes;  /* of the body, for the log */
-    size_t unread; /* counted in the server's sum (unread.h) */
+    char bare[224]; /* an error that asks for no memory */
+    size_t bytes;   /* of the body, for the log */
+    size_t unread;  /* counted in the server's sum (unread.h) */
 
     /* the work */
     struct json *json;

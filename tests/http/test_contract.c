@@ -41,10 +41,7 @@ static const struct json *answer_schema(const char *path, const char *method,
     const struct json *r = json_get(operation(path, method), "responses");
     char code[16];
     snprintf(code, sizeof code, "%ld", status);
-    const struct json *row = json_get(r, code);
-    if (!row)
-        row = json_get(r, "default");
-    return media_schema(schema_resolve(contract.j, row));
+    return media_schema(schema_resolve(contract.j, json_get(r, code)));
 }
 
 static void check(const char *path, const char *method, const struct answer *a)
@@ -137,6 +134,168 @@ static void test_chunks_of_a_stream_fit(void **state)
     answer_free(&a);
 }
 
+/* The members that a request schema names. */
+static const struct json *members_of(const char *path)
+{
+    const struct json *body = json_get(operation(path, "post"), "requestBody");
+    const struct json *s = schema_resolve(contract.j, media_schema(body));
+    return json_child(json_get(s, "properties"));
+}
+
+/* The least that each route answers. */
+static const struct {
+    const char *path, *body;
+} least[] = {
+    {"/predict", "\"input\":\"the\""},
+    {"/sentiment", "\"input\":\"the\""},
+    {"/generate", "\"input\":\"the\",\"max_tokens\":1"},
+    {"/tokenize", "\"input\":\"the\""},
+    {"/detokenize", "\"tokens\":[1]"},
+};
+
+static void ask_with(size_t i, const char *name, const char *value,
+                     struct answer *a)
+{
+    char body[4096];
+    snprintf(body, sizeof body, "{%s,\"%s\":%s}", least[i].body, name, value);
+    http_post(rig.s.port, least[i].path, body, a);
+}
+
+/* What clients send that fill in a form of their own. */
+static void test_null_is_as_good_as_no_member(void **state)
+{
+    for (size_t i = 0; i < COUNT(least); i++) {
+        const struct json *p = members_of(least[i].path);
+        assert_non_null(p);
+        for (; p; p = json_next(p)) {
+            struct answer a;
+            char at[32];
+            snprintf(at, sizeof at, "\"%s\"", json_key(p));
+            if (strstr(least[i].body, at))
+                continue;
+            ask_with(i, json_key(p), "null", &a);
+            if (a.status != 200)
+                fail_msg("%s, %s null: %s", least[i].path, json_key(p), a.body);
+            check(least[i].path, "post", &a);
+            answer_free(&a);
+        }
+    }
+}
+
+/* What a member's schema lists as errors that depend on model and options. */
+static int may_be_refused(const struct json *schema, const char *code)
+{
+    const struct json *s = schema_resolve(contract.j, schema);
+    const struct json *x = json_child(json_get(s, "x-errors"));
+    while (x && strcmp(json_string(x), code))
+        x = json_next(x);
+    return x != NULL;
+}
+
+/* A bound of a number is a value, the next one is not. */
+static void check_bound(size_t i, const struct json *member, const char *key,
+                        double step)
+{
+    const struct json *s = schema_resolve(contract.j, member);
+    const struct json *bound = json_get(s, key);
+    int open = !strncmp(key, "exclusive", 9);
+    for (int out = open; bound && out < 2; out++) {
+        char value[64];
+        struct answer a;
+        snprintf(value, sizeof value, "%.17g",
+                 json_number(bound) + (out ? step : 0));
+        ask_with(i, json_key(member), value, &a);
+        const char *code = answer_text(&a, "error.code");
+        int right =
+            out ? a.status == 400 && !strcmp(code, "invalid_value") &&
+                      !strcmp(answer_text(&a, "error.param"), json_key(member))
+                : a.status == 200 || may_be_refused(s, code);
+        if (!right)
+            fail_msg("%s, %s of %s, %s: %ld %s", least[i].path, key,
+                     json_key(member), value, a.status, a.body);
+        check(least[i].path, "post", &a);
+        answer_free(&a);
+    }
+}
+
+static void test_bounds_of_numbers_hold(void **state)
+{
+    for (size_t i = 0; i < COUNT(least); i++)
+        for (const struct json *p = members_of(least[i].path); p;
+             p = json_next(p)) {
+            if (strstr(least[i].body, json_key(p)))
+                continue;
+            check_bound(i, p, "minimum", -1);
+            check_bound(i, p, "exclusiveMinimum", 0);
+            check_bound(i, p, "maximum", 1);
+        }
+    http_refused(rig.s.port, "/generate",
+                 "{\"input\":\"a\",\"max_tokens\":1048577}", 400,
+                 "invalid_value", "max_tokens");
+}
+
+/* U+0000 is a character of a text like others (RFC 8259, 7). */
+static void test_a_text_may_hold_a_zero(void **state)
+{
+    static const char *const paths[] = {"/predict", "/sentiment", "/generate",
+                                        "/tokenize"};
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        struct answer a;
+        http_answered(rig.s.port, paths[i],
+                      "{\"input\":[\"the \\u0000 cat\",\"\\u0000the\"]}", &a);
+        check(paths[i], "post", &a);
+        answer_free(&a);
+        http_refused(rig.s.port, paths[i],
+                     "{\"input\":\"the\",\"model\":\"words\\u0000\"}", 404,
+                     "model_not_found", "model");
+        http_refused(rig.s.port, paths[i],
+                     "{\"input\":\"the\",\"input\\u0000\":\"a\"}", 400,
+                     "unknown_field", "input\xef\xbf\xbd\xef\xbf\xbd");
+    }
+}
+
+/* maxLength counts characters, whatever their bytes. */
+static void test_a_stop_text_has_256_characters(void **state)
+{
+    char value[4 * 257 + 3] = "\"";
+    struct answer a;
+    for (int i = 0; i < 256; i++)
+        memcpy(value + 1 + 4 * i, "\xf0\x9f\x98\x80\"", 6);
+    ask_with(2, "stop", value, &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    memcpy(value + 1 + 4 * 256, "z\"", 3);
+    ask_with(2, "stop", value, &a);
+    assert_true(http_check_error(&a, 400, "invalid_value", "stop"));
+    answer_free(&a);
+}
+
+/* What is over 0 as a double may not be as a float. */
+static void test_the_least_top_p_takes_the_best_token(void **state)
+{
+    struct answer a, best;
+    http_answered(rig.s.port, "/generate",
+                  "{\"input\":\"the\",\"seed\":1,\"top_p\":1e-300}", &a);
+    http_answered(rig.s.port, "/generate",
+                  "{\"input\":\"the\",\"seed\":1,\"temperature\":0}", &best);
+    assert_string_equal(http_payload(&a), http_payload(&best));
+    answer_free(&a);
+    answer_free(&best);
+}
+
+/* The empty list fits the schema, in one way or another. */
+static void test_a_list_of_no_tokens_is_a_text(void **state)
+{
+    struct json *j = NULL;
+    char why[256];
+    assert_int_equal(json_parse("{\"tokens\":[]}", 13, NULL, &j, NULL), 0);
+    if (!schema_check(contract.j, schema_named(contract.j, "DetokenizeRequest"),
+                      j, why, sizeof why))
+        fail_msg("%s", why);
+    json_free(j);
+    http_answered(rig.s.port, "/detokenize", "{\"tokens\":[]}", NULL);
+}
+
 /* Each member that a request schema names, with a value of no type that any
  * takes, is found fault with by name: it is known. */
 static void test_every_member_of_a_request_is_known(void **state)
@@ -144,10 +303,7 @@ static void test_every_member_of_a_request_is_known(void **state)
     static const char *const paths[] = {"/predict", "/sentiment", "/generate",
                                         "/tokenize", "/detokenize"};
     for (size_t i = 0; i < COUNT(paths); i++) {
-        const struct json *s = schema_resolve(
-            contract.j,
-            media_schema(json_get(operation(paths[i], "post"), "requestBody")));
-        const struct json *p = json_child(json_get(s, "properties"));
+        const struct json *p = members_of(paths[i]);
         assert_non_null(p);
         for (; p; p = json_next(p)) {
             char body[128];
@@ -192,6 +348,12 @@ int main(void)
         cmocka_unit_test(test_answers_of_post_routes_fit),
         cmocka_unit_test(test_answers_of_get_routes_fit),
         cmocka_unit_test(test_chunks_of_a_stream_fit),
+        cmocka_unit_test(test_null_is_as_good_as_no_member),
+        cmocka_unit_test(test_bounds_of_numbers_hold),
+        cmocka_unit_test(test_a_text_may_hold_a_zero),
+        cmocka_unit_test(test_a_stop_text_has_256_characters),
+        cmocka_unit_test(test_the_least_top_p_takes_the_best_token),
+        cmocka_unit_test(test_a_list_of_no_tokens_is_a_text),
         cmocka_unit_test(test_every_member_of_a_request_is_known),
         cmocka_unit_test(test_the_validator_finds_faults),
     };

@@ -88,7 +88,6 @@ static void test_json_that_is_not_strict_is_refused(void **state)
         "{'input':'a'}",
         "{\"input\":\"\xff\"}",
         "{\"input\":\"\xed\xa0\x80\"}",
-        "{\"input\":\"a\\u0000b\"}",
         "{\"input\":\"\\ud800\"}",
         "{\"input\":\"a\nb\"}",
         "{\"input\":\"a\",\"top_k\":01}",
@@ -132,12 +131,16 @@ static void test_values_of_the_wrong_type_or_range_are_named(void **state)
         {"/generate", "{\"input\":\"a\",\"seed\":-1}", "seed"},
         {"/generate", "{\"input\":\"a\",\"stop\":\"\"}", "stop"},
         {"/generate", "{\"input\":\"a\",\"stop\":[1]}", "stop"},
+        {"/generate", "{\"input\":\"a\",\"stop\":\"a\\u0000\"}", "stop"},
+        {"/generate", "{\"input\":\"a\",\"stop\":[\"a\",null]}", "stop"},
         {"/generate",
          "{\"input\":\"a\",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\","
          "\"g\",\"h\",\"i\",\"j\",\"k\",\"l\",\"m\",\"n\",\"o\",\"p\",\"q\"]}",
          "stop"},
         {"/generate", "{\"input\":\"a\",\"stream\":\"yes\"}", "stream"},
         {"/tokenize", "{\"input\":7}", "input"},
+        {"/detokenize", "{\"tokens\":null}", "tokens"},
+        {"/detokenize", "{\"tokens\":[1,null]}", "tokens"},
     };
     REFUSED(400, "invalid_value", rows);
 }
@@ -240,6 +243,23 @@ static void test_a_body_over_the_limit_is_413(void **state)
     http_answered(rig.s.port, "/predict", body, NULL);
 }
 
+/* Strict JSON, but of more values than a tree may have. */
+static void test_a_body_of_too_many_values_is_413(void **state)
+{
+    const size_t n = (size_t)1 << 20;
+    char *body = mem_alloc(2 * n + 16);
+    struct seqd s;
+    assert_non_null(body);
+    assert_int_equal(http_rig_spawn(&rig, &s, "--max-body 4000000"), 0);
+    memcpy(body, "{\"tokens\":[", 11);
+    for (size_t i = 0; i < n; i++)
+        memcpy(body + 11 + 2 * i, "1,", 2);
+    memcpy(body + 10 + 2 * n, "]}", 3);
+    http_refused(s.port, "/detokenize", body, 413, "body_too_large", "");
+    mem_free(body);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 static void test_a_batch_over_the_limit_is_413(void **state)
 {
     http_refused(rig.s.port, "/predict",
@@ -308,8 +328,10 @@ static void test_messages_say_what_was_found_and_expected(void **state)
     } rows[] = {
         {"/predict", "{\"input\":\"a\",\"top_k\":\"5\"}",
          "top_k is a string, expected a number"},
-        {"/predict", "{\"input\":\"a\",\"model\":null}",
-         "model is null, expected a string"},
+        {"/predict", "{\"input\":\"a\",\"model\":5}",
+         "model is a number, expected a string"},
+        {"/predict", "{\"input\":null}", "input is missing"},
+        {"/detokenize", "{\"tokens\":null}", "tokens is missing"},
         {"/predict", "[]", "the body is an array, expected an object"},
         {"/predict", "{\"input\":\"a\",\"temperature\":0}",
          "temperature must be from 0.01 to 100"},
@@ -446,6 +468,7 @@ int main(void)
         BESIDE(test_what_is_not_there_is_404),
         BESIDE(test_a_wrong_method_says_which_are_right),
         BESIDE(test_a_body_over_the_limit_is_413),
+        BESIDE(test_a_body_of_too_many_values_is_413),
         BESIDE(test_a_batch_over_the_limit_is_413),
         BESIDE(test_media_types_other_than_json_are_415),
         BESIDE(test_a_score_that_is_not_a_number_is_500_without_details),

@@ -4,9 +4,11 @@
  * SPDX-License-Identifier: MIT */
 #include "tests/support/http_schema.h"
 
+#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/utf8.h"
 #include "tests/support/http_client.h"
 
 struct check {
@@ -88,6 +90,8 @@ static int same(const struct json *a, const struct json *b)
         return !strcmp(json_string(a), json_string(b));
     if (json_type(a) == JSON_BOOL)
         return json_bool(a) == json_bool(b);
+    if (json_type(a) == JSON_NULL)
+        return 1;
     return json_type(a) == JSON_NUMBER && json_number(a) >= json_number(b) &&
            json_number(a) <= json_number(b);
 }
@@ -122,21 +126,29 @@ static int inside(struct check *c, const char *part, const struct json *schema,
     return ok;
 }
 
-static int check_members(struct check *c, const struct json *schema,
+static int check_members(struct check *c, const struct json *properties,
                          const struct json *v)
 {
-    const struct json *p = json_get(schema, "properties");
-    const struct json *more = json_get(schema, "additionalProperties");
     if (json_type(v) != JSON_OBJECT)
         return 1;
     for (const struct json *m = json_child(v); m; m = json_next(m)) {
-        const struct json *s = p ? json_get(p, json_key(m)) : NULL;
-        if (!s && more && !json_bool(more))
-            return fail(
-                c, "has a member that is not in the contract:", json_key(m));
+        const struct json *s = json_get(properties, json_key(m));
         if (s && !inside(c, json_key(m), s, m))
             return 0;
     }
+    return 1;
+}
+
+static int check_names(struct check *c, const struct json *schema,
+                       const struct json *more, const struct json *v)
+{
+    const struct json *p = json_get(schema, "properties");
+    if (json_type(v) != JSON_OBJECT || json_bool(more))
+        return 1;
+    for (const struct json *m = json_child(v); m; m = json_next(m))
+        if (!json_get(p, json_key(m)))
+            return fail(
+                c, "has a member that is not in the contract:", json_key(m));
     return 1;
 }
 
@@ -155,15 +167,43 @@ static int check_items(struct check *c, const struct json *schema,
     return 1;
 }
 
-static int check_one_of(struct check *c, const struct json *list,
-                        const struct json *v)
+/* How many of a list of schemas v fits. */
+static int count_fits(const struct check *c, const struct json *list,
+                      const struct json *v)
 {
     int n = 0;
     for (const struct json *s = json_child(list); s; s = json_next(s)) {
         struct check part = *c;
         n += fits(&part, s, v);
     }
-    return n >= 1 || fail(c, "fits none of oneOf", NULL);
+    return n;
+}
+
+static int check_all_of(struct check *c, const struct json *list,
+                        const struct json *v)
+{
+    for (const struct json *s = json_child(list); s; s = json_next(s))
+        if (!fits(c, s, v))
+            return 0;
+    return 1;
+}
+
+static int check_pattern(struct check *c, const char *pattern,
+                         const struct json *v)
+{
+    regex_t r;
+    if (json_type(v) != JSON_STRING)
+        return 1;
+    if (regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB))
+        return fail(c, "a pattern that POSIX does not read:", pattern);
+    int ok = regexec(&r, json_string(v), 0, NULL, 0) == 0;
+    regfree(&r);
+    return ok || fail(c, "breaks the pattern", pattern);
+}
+
+static size_t length(const struct json *v)
+{
+    return utf8_count(json_string(v), json_string_len(v));
 }
 
 static int check_bound(struct check *c, const char *key, double bound,
@@ -171,7 +211,9 @@ static int check_bound(struct check *c, const char *key, double bound,
 {
     int ok = 1;
     if (!strcmp(key, "minLength"))
-        ok = json_type(v) != JSON_STRING || json_string_len(v) >= (size_t)bound;
+        ok = json_type(v) != JSON_STRING || length(v) >= (size_t)bound;
+    else if (!strcmp(key, "maxLength"))
+        ok = json_type(v) != JSON_STRING || length(v) <= (size_t)bound;
     else if (!strcmp(key, "minItems"))
         ok = json_type(v) != JSON_ARRAY || json_size(v) >= (int)bound;
     else if (!strcmp(key, "maxItems"))
@@ -200,8 +242,8 @@ static int check_keyword(struct check *c, const struct json *schema,
                          const struct json *k, const struct json *v)
 {
     const char *key = json_key(k);
-    if (is_any(key, "description default properties x-status"))
-        return 1; /* properties go with additionalProperties */
+    if (is_any(key, "description default x-status x-errors"))
+        return 1;
     if (!strcmp(key, "type"))
         return check_type(c, k, v);
     if (!strcmp(key, "enum"))
@@ -210,14 +252,22 @@ static int check_keyword(struct check *c, const struct json *schema,
         return same(k, v) || fail(c, "is not the constant", json_string(k));
     if (!strcmp(key, "required"))
         return check_required(c, k, v);
+    if (!strcmp(key, "properties"))
+        return check_members(c, k, v);
     if (!strcmp(key, "additionalProperties"))
-        return check_members(c, schema, v);
+        return check_names(c, schema, k, v);
     if (!strcmp(key, "items"))
         return check_items(c, k, v);
     if (!strcmp(key, "oneOf"))
-        return check_one_of(c, k, v);
-    if (is_any(key, "minimum maximum exclusiveMinimum minLength minItems "
-                    "maxItems"))
+        return count_fits(c, k, v) == 1 || fail(c, "fits not one of", key);
+    if (!strcmp(key, "anyOf"))
+        return count_fits(c, k, v) > 0 || fail(c, "fits none of", key);
+    if (!strcmp(key, "allOf"))
+        return check_all_of(c, k, v);
+    if (!strcmp(key, "pattern"))
+        return check_pattern(c, json_string(k), v);
+    if (is_any(key, "minimum maximum exclusiveMinimum minLength maxLength "
+                    "minItems maxItems"))
         return check_bound(c, key, json_number(k), v);
     return fail(c, "unknown keyword in the contract:", key);
 }

@@ -1,8 +1,9 @@
 /* http_schema: a validator for the part of JSON Schema that
  * server/api/openapi.yaml uses: $ref, type, enum, const, required, properties,
- * additionalProperties (false), items, minItems, maxItems, minimum, maximum,
- * exclusiveMinimum, minLength, oneOf. A keyword that it does not know is an
- * error, so that nothing in the contract goes unchecked.
+ * additionalProperties, items, minItems, maxItems, minimum, maximum,
+ * exclusiveMinimum, minLength, maxLength, pattern (as POSIX reads it), oneOf,
+ * anyOf, allOf. A keyword that it does not know is an error, so that nothing in
+ * the contract goes unchecked.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_HTTP_SCHEMA_H

@@ -20,7 +20,7 @@
 #include "engine/run/task/task_impl.h"
 
 #define MAX_STOPS 16
-#define MAX_STOP_BYTES 256
+#define MAX_STOP_BYTES 1024
 #define MAX_NEW_TOKENS (1 << 20)
 #define MAX_TEXT_BYTES ((size_t)64 << 20)
 #define FIRST_TOKENS 1024 /* made in init at most: larger texts double */

@@ -10,7 +10,7 @@
 struct generate_params {
     int max_tokens; /* >= 0 */
     struct sample_params sample;
-    const char *const *stop; /* copied; n_stop strings, each 1..256 bytes */
+    const char *const *stop; /* copied; n_stop strings, 1..1024 bytes */
     int n_stop;              /* <= 16 */
     int stream;              /* 1: JOB_TEXT events as text becomes certain */
 };

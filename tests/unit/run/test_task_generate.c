@@ -245,10 +245,10 @@ static void test_generate_refuses_wrong_parameters(void **state)
     struct fix f;
     struct watched j = {0};
     int32_t prompt[2] = {FAKE_BOS, 10};
-    char longest[300];
+    char longest[1100];
     const char *stop[17];
     memset(longest, 'x', sizeof(longest));
-    longest[257] = 0;
+    longest[1025] = 0;
     fix_open(&f, &(struct fake_config){0}, NULL);
     for (int k = 0; k < 7; k++) {
         static const char *const param[] = {"stop", "stop",       "stop",

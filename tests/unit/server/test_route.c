@@ -27,11 +27,18 @@ static void test_route_table_is_the_contract(void **state)
         if (!p)
             print_error("%s is not in the contract\n", r->path);
         assert_non_null(p);
-        assert_non_null(json_get(p, r->method == METHOD_POST ? "post" : "get"));
-        assert_int_equal(json_size(p), 1);
+        int posts = r->method == METHOD_POST;
+        const struct json *m = json_get(p, posts ? "post" : "get");
+        assert_non_null(m);
+        assert_non_null(json_get(p, "options"));
+        assert_int_equal(json_get(p, "head") != NULL, !posts);
+        assert_int_equal(json_size(p),
+                         (posts ? 2 : 3) + (json_get(p, "parameters") != NULL));
         /* The probes and the page say that they are open. */
-        assert_int_equal(json_get(json_child(p), "security") != NULL,
-                         (r->flags & ROUTE_OPEN) != 0);
+        for (m = json_child(p); m; m = json_next(m))
+            if (strcmp(json_key(m), "parameters") != 0)
+                assert_int_equal(json_get(m, "security") != NULL,
+                                 (r->flags & ROUTE_OPEN) != 0);
     }
     assert_int_equal(json_size(paths), n);
     json_free(j);
@@ -65,12 +72,55 @@ static void test_reply_error_table_is_the_contract(void **state)
     json_free(j);
 }
 
+/* The enum of error.code in the second part of an answer's schema. */
+static const struct json *codes_of(const struct json *answer)
+{
+    static const char *const way[] = {"properties", "error", "properties",
+                                      "code", "enum"};
+    const struct json *j = json_get(answer, "content");
+    j = json_get(json_get(j, "application/json"), "schema");
+    j = json_next(json_child(json_get(j, "allOf")));
+    for (size_t i = 0; i < COUNT(way); i++)
+        j = json_get(j, way[i]);
+    return j;
+}
+
+static int lists(const struct json *names, const char *name)
+{
+    int n = 0;
+    for (const struct json *x = json_child(names); x; x = json_next(x))
+        n += !strcmp(json_string(x), name);
+    return n;
+}
+
+/* components/responses/STATUS lists the codes of that status, no others. */
+static void test_answers_of_a_status_list_its_codes(void **state)
+{
+    struct json *j = contract();
+    const struct json *all = json_get(json_get(j, "components"), "responses");
+    const char *reason;
+    int want, n = 0, listed = 0;
+    for (; reply_reason(n, &reason, &want); n++) {
+        char status[8];
+        snprintf(status, sizeof status, "%d", want);
+        int found = lists(codes_of(json_get(all, status)), reason);
+        if (!found && want != 499) /* no client sees that one */
+            fail_msg("%s is not in the answer %d", reason, want);
+        listed += found;
+    }
+    for (const struct json *r = json_child(all); r; r = json_next(r))
+        listed -= json_size(codes_of(r));
+    assert_int_equal(listed, 0);
+    json_free(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_route_table_is_the_contract),
         cmocka_unit_test(test_route_work_waits_for_the_models),
         cmocka_unit_test(test_reply_error_table_is_the_contract),
+        cmocka_unit_test(test_answers_of_a_status_list_its_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

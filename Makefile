@@ -22,7 +22,7 @@ OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 OPT_tsan := -O1 -g -fsanitize=thread
 OPT_double := -O2 -DREAL_DOUBLE $(HARDEN)
 OPT_cross := -O2 $(HARDEN)
-OPT_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+OPT_fuzz := -O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 LINK_release := -pie -Wl,-z,relro,-z,now
 LINK_asan := -fsanitize=address,undefined
@@ -41,6 +41,10 @@ TEST_LIBS := -lcmocka -lcurl
 # Instruction sets are files. A compiler for another machine skips them.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86 := $(if $(findstring x86_64,$(MACHINE)),1)
+# clang takes minutes for them with sanitizers; what is fuzzed is above them.
+ifeq ($(FLAVOUR),fuzz)
+X86 :=
+endif
 ISA_x86 := engine/compute/isa/kernels_x86.c \
   $(wildcard engine/compute/isa/*_avx2.c engine/compute/isa/*_avx512.c \
   engine/compute/isa/*_vnni.c engine/compute/isa/*_bf16.c)
@@ -84,6 +88,12 @@ $(B)/engine/compute/isa/%_bf16.o: CFLAGS_ALL += $(AVX512) -mavx512bf16
 # These are long straight code: watching their locals takes gcc minutes a file.
 ifeq ($(FLAVOUR),asan)
 $(B)/engine/compute/isa/matmul_%.o: CFLAGS_ALL += --param asan-stack=0
+endif
+
+# The inner loops decide nothing that a fuzzer could learn from.
+ifeq ($(FLAVOUR),fuzz)
+$(B)/engine/compute/isa/%.o $(B)/engine/compute/matrix%.o $(B)/engine/compute/pack.o: \
+  CFLAGS_ALL += -fno-sanitize=fuzzer-no-link -O2
 endif
 
 # The trainer's loops are plain C for the vectoriser: a square root or a
@@ -235,24 +245,55 @@ OOM_BIN := $(foreach t,$(UNIT_BIN),$(if $(findstring /test_oom,$(t)),$(t)))
 oom-suite: $(OOM_BIN)
 	@$(ASAN_ENV) $(RUN_ENV) tests/run.sh $(OOM_BIN)
 
-# Fuzzers find new inputs into build/fuzz; tests/fuzz/corpus holds the seeds.
+# Fuzzers find new inputs into build/fuzz; tests/fuzz/corpus holds the seeds,
+# tests/fuzz/NAME.dict words for some. They link what they reach of the
+# libraries. FUZZ_RUNS=1000000 counts executions instead of seconds. Inputs are
+# short, so what is allocated for one is a fault when it is not.
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := json safetensors torch gguf hparams tokenizer bpe vocabulary
-FUZZ_SRC := $(filter engine/base/% engine/checkpoint/% engine/text/% \
-  $(addprefix engine/compute/,tensor.c blocks.c dtype.c), \
-  $(ENGINE_SRC)) $(addprefix tests/support/,fuzz_targets.c tokenizer_at.c)
+# Twice as many as processors: each has half of one for its seconds.
+FUZZ_JOBS ?= $(shell expr 2 '*' $(JOBS))
+FUZZ_ENGINE := json safetensors torch gguf hparams tokenizer bpe vocabulary \
+  wordpiece unigram charsmap pipe records
+FUZZ_MODELS := config keys checkpoint
+FUZZ_SERVER := head chunks conn api
+FUZZ_TARGETS := $(FUZZ_ENGINE) $(FUZZ_MODELS) $(FUZZ_SERVER) state
+FUZZ_RUN = $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECONDS))
+FUZZ_DICT = $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict))
+# Bytes of an input; MB that all of it and one allocation may take.
+FUZZ_LEN_conn := 4096
+FUZZ_LEN_pipe := 1024
+$(foreach t,tokenizer bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
+FUZZ_LEN_charsmap := 8192
+FUZZ_LEN_torch := 4096
+FUZZ_LEN_checkpoint := 256
+FUZZ_LIMITS := -rss_limit_mb=1024 -malloc_limit_mb=128
 .PHONY: fuzz fuzz-all
 fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30, FUZZ_TARGETS=json)
-	@tools/install-deps.sh run fuzz
-	@$(SUB) -s -j$(JOBS) FLAVOUR=fuzz CC=clang WARN= fuzz-all
+	@tools/install-deps.sh run train fuzz
+	@$(SUB) -s -j$(FUZZ_JOBS) FLAVOUR=fuzz CC=clang WARN= fuzz-all
 fuzz-all: $(FUZZ_TARGETS:%=fuzz-%)
+FUZZ_LIB := $(B)/libfuzz.a
+FUZZ_SERVER_LIB := $(B)/libserver.a
+$(FUZZ_LIB): $(call obj,$(wildcard tests/support/fuzz_*.c) \
+  $(addprefix tests/support/,tokenizer_at.c model_use.c mutate.c arch_rig.c \
+  gguf_make.c))
+$(FUZZ_SERVER_LIB): $(SERVER_LIB_OBJ)
+$(FUZZ_LIB) $(FUZZ_SERVER_LIB):
+	@rm -f $@
+	$(AR) rcs $@ $^
 $(FUZZ_TARGETS:%=build/fuzz/fuzz_%): build/fuzz/fuzz_%: \
-  tests/fuzz/fuzz_main.c $(call obj,$(FUZZ_SRC))
+  tests/fuzz/fuzz_main.c $(FUZZ_LIB) $(ENGINE_LIB)
 	$(CC) $(CFLAGS_ALL) $(LINK_fuzz) -DFUZZ_TARGET=fuzz_$* -o $@ \
-	  $(filter %.c %.o,$^) $(ENGINE_LIBS)
+	  tests/fuzz/fuzz_main.c -Wl,--start-group $(filter %.a,$^) \
+	  -Wl,--end-group $(ENGINE_LIBS)
+$(FUZZ_MODELS:%=build/fuzz/fuzz_%): $(MODELS_LIB)
+$(FUZZ_SERVER:%=build/fuzz/fuzz_%): $(FUZZ_SERVER_LIB) $(MODELS_LIB)
+build/fuzz/fuzz_state: $(TRAIN_LIB)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=25 -max_len=2048 \
+	@ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8 \
+	  $< $(FUZZ_RUN) -timeout=25 -max_len=$(or $(FUZZ_LEN_$*),2048) \
+	  $(FUZZ_LIMITS) $(call FUZZ_DICT,$*) \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
 	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \
 	  { tail -40 build/fuzz/$*.log; exit 1; }

@@ -106,8 +106,9 @@ const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
  * A piece that the vocabulary lacks becomes unk (where there is none it is
  * left out) and counts in n_unknown. At most max_tokens (ERR_TOO_LARGE with
  * reason "context_length_exceeded"; out then holds the first max_tokens).
- * Offsets are bytes of `text` and ascend. O(n), sub-words O(n log n); a file's
- * own regular expression may refuse a text that takes it longer (ERR_INVALID).
+ * Offsets are bytes of `text` and ascend. O(n), sub-words O(n log n); a text
+ * that takes a file's own regular expression longer, or of which its normalizer
+ * makes many times more bytes, is refused (ERR_INVALID).
  */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                      unsigned flags, int max_tokens, struct token_list *out,

@@ -51,13 +51,15 @@ typedef float real;
 #define REAL_NAME "float"
 
 /* real_exp: 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2. Arguments are
- * clamped to where the result is a normal number. */
+ * clamped to where the result is a normal number; of no number comes none. */
 static inline real real_exp(real x)
 {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    /* adding 1.5 * 2^23 rounds to the nearest integer */
-    float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+    /* adding 1.5 * 2^23 rounds to the nearest integer, which then stands in the
+     * sum's lowest bits: converting it would be undefined for no number */
+    float sum = x * 1.44269504f + 12582912.0f;
+    float n = sum - 12582912.0f;
     float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -66,8 +68,10 @@ static inline real real_exp(real x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    int32_t bits = ((int32_t)n + 127) * (1 << 23);
+    uint32_t bits;
     float scale;
+    memcpy(&bits, &sum, sizeof bits);
+    bits = (bits - 0x4b400000u + 127) << 23;
     memcpy(&scale, &bits, sizeof scale);
     return p * scale;
 }

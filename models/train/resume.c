@@ -112,6 +112,31 @@ static int check_head(const struct trainer *t, const struct head *h,
                          "run");
 }
 
+static int is_count(int64_t v, int bits)
+{
+    return v >= 0 && v >> bits == 0;
+}
+
+/* What a run can have left behind: the counts are places in the data and are
+ * counted on from here. in_epoch is compared with the epoch where it begins. */
+static int check_progress(const struct progress *p, const uint8_t *flags,
+                          struct err *e)
+{
+    int good = is_count(p->step, 53) && is_count(p->tokens, 53) &&
+               is_count(p->loss_rows, 53) && is_count(p->n_average, 53) &&
+               p->in_epoch >= 0 && p->in_epoch <= p->step &&
+               is_count(p->epoch, 30) && is_count(p->since_best, 30) &&
+               is_count(p->optim_step, 30) && p->seconds >= 0 &&
+               isfinite(p->seconds) && isfinite(p->best) &&
+               isfinite(p->plateau) && isfinite(p->loss_sum);
+    for (int i = 0; i < N_FLAGS; i++)
+        good = good && flags[i] <= 1;
+    return good ? 0
+                : err_set(e, ERR_FORMAT,
+                          "state.bin is damaged: its counts are none that a "
+                          "training has");
+}
+
 static int read_state(struct trainer *t, FILE *f, struct err *e)
 {
     struct head h;
@@ -125,6 +150,8 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
                                                    : N_FLAGS_SECOND;
     cut =
         cut || get(f, flags, n_flags) != 0 || get(f, &t->at, sizeof t->at) != 0;
+    if (!cut && check_progress(&t->at, flags, e) != 0)
+        return -1;
     for (int i = 0; !cut && i < h.n_curve; i++) {
         cut = get(f, &p, sizeof p) != 0;
         if (!cut && curve_add(&t->curve, &p, e) != 0)
@@ -132,6 +159,9 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
     }
     if (cut || move_blocks(t, f, get) != 0)
         return err_set(e, ERR_FORMAT, "state.bin is cut short");
+    if (fgetc(f) != EOF)
+        return err_set(e, ERR_FORMAT,
+                       "state.bin is damaged: something follows its end");
     t->optim.step = t->at.optim_step;
     for (int i = 0; i < t->net.n_tensors; i++)
         t->net.t[i].from_start = flags[i];

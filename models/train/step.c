@@ -104,7 +104,14 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     for (int i = 0; i < t->n_workers && t->at.in_epoch == 0; i++)
         pass_reset_state(&t->worker[i].pass);
     course_fini(&t->epoch);
-    return course_init(&t->epoch, t, &t->train, &r, e);
+    if (course_init(&t->epoch, t, &t->train, &r, e) != 0)
+        return -1;
+    return t->at.in_epoch <= t->epoch.steps
+               ? 0
+               : err_set(e, ERR_FORMAT,
+                         "state.bin is damaged: %lld steps of an epoch of %lld "
+                         "are done",
+                         (long long)t->at.in_epoch, (long long)t->epoch.steps);
 }
 
 /* The sum of what the workers' losses are of. */

@@ -145,15 +145,23 @@ static void note_sent(struct conn *c, size_t n)
     }
 }
 
+/* What is left of p [n], which may be NULL for none. */
+static struct iovec rest_of(const char *p, size_t n, size_t at)
+{
+    if (at == n)
+        return (struct iovec){NULL, 0};
+    return (struct iovec){(void *)(uintptr_t)(p + at), n - at};
+}
+
 /* Send what there is. 1: all of it is out, 0: the socket is full, or others
  * have waited long enough, -1: lost. */
 static int flush(struct conn *c)
 {
     for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
-        size_t left = c->n_body - c->body_at;
-        struct iovec v[2] = {{c->out.p + c->out_at, c->out.len - c->out_at},
-                             {(void *)(uintptr_t)(c->body + c->body_at),
-                              left < SEND_BLOCK ? left : SEND_BLOCK}};
+        struct iovec v[2] = {rest_of(c->out.p, c->out.len, c->out_at),
+                             rest_of(c->body, c->n_body, c->body_at)};
+        if (v[1].iov_len > SEND_BLOCK)
+            v[1].iov_len = SEND_BLOCK;
         struct msghdr m = {.msg_iov = v[0].iov_len ? v : v + 1,
                            .msg_iovlen = v[0].iov_len && v[1].iov_len ? 2 : 1};
         ssize_t n = i < TURN ? sendmsg(c->fd, &m, MSG_NOSIGNAL) : 0;

@@ -35,13 +35,6 @@
 #define SILENT_US 1000000
 #define LAST_SYN_US 5000 /* a handshake that has begun takes no longer */
 
-struct http {
-    struct server *sv;
-    int listen_fd, port, n_loops;
-    atomic_int stop;
-    struct loop *loop;
-};
-
 /* --- lists --- */
 
 void conn_list_add(struct conn_list *l, struct conn *c)
@@ -237,8 +230,7 @@ static int wait_ms(int64_t until)
     return ms < 0 ? 0 : (int)ms;
 }
 
-/* Wait for what happens until a time, and do it. */
-static void run_round(struct loop *l, int64_t until)
+void loop_round(struct loop *l, int64_t until)
 {
     struct epoll_event ev[EVENTS];
     int accepts = 0;
@@ -275,13 +267,13 @@ static void look_after(struct loop *l)
 static void run_while_open(struct loop *l, int64_t until)
 {
     while (l->idle.n + l->busy.n > 0 && clock_now_us() < until)
-        run_round(l, until);
+        loop_round(l, until);
 }
 
 static void run_until(struct loop *l, int64_t until)
 {
     while (clock_now_us() < until)
-        run_round(l, until);
+        loop_round(l, until);
 }
 
 /* Nobody connects any more, and who has is heard. To close the socket would
@@ -325,7 +317,7 @@ static void *loop_main(void *arg)
 {
     struct loop *l = arg;
     while (!loop_stopped(l)) {
-        run_round(l, l->next_janitor);
+        loop_round(l, l->next_janitor);
         look_after(l);
     }
     say_farewell(l);
@@ -347,7 +339,7 @@ static int limit_of(const struct config *cfg)
     return most > 1 ? (int)most : 1;
 }
 
-static int open_loop(struct http *h, struct loop *l, struct err *e)
+int loop_open(struct http *h, struct loop *l, struct err *e)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = l};
     l->http = h;
@@ -382,7 +374,7 @@ int http_listen(struct server *sv, struct err *e)
     h->listen_fd = listen_open(sv->cfg->host, (int)sv->cfg->port, &h->port, e);
     int rc = h->listen_fd < 0 ? -1 : 0;
     for (; rc == 0 && h->n_loops < sv->cfg->http_threads; h->n_loops++)
-        rc = open_loop(h, &h->loop[h->n_loops], e);
+        rc = loop_open(h, &h->loop[h->n_loops], e);
     if (rc < 0)
         http_free(h);
     else
@@ -424,32 +416,38 @@ static void close_all(struct conn_list *list)
         conn_close(list->first);
 }
 
+void loop_end(struct loop *l)
+{
+    look_at_notes(l);
+    close_all(&l->idle);
+    close_all(&l->busy);
+    look_at_notes(l);
+    request_pool_free(l->pool);
+    l->pool = NULL;
+    l->n_pool = 0;
+}
+
 void http_end(struct http *h)
 {
-    for (int i = 0; h && i < h->n_loops; i++) {
-        struct loop *l = &h->loop[i];
-        look_at_notes(l);
-        close_all(&l->idle);
-        close_all(&l->busy);
-        look_at_notes(l);
-        request_pool_free(l->pool);
-        l->pool = NULL;
-        l->n_pool = 0;
-    }
+    for (int i = 0; h && i < h->n_loops; i++)
+        loop_end(&h->loop[i]);
+}
+
+void loop_close(struct loop *l)
+{
+    if (l->wake_fd >= 0)
+        close(l->wake_fd);
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    mem_free(l->scratch);
 }
 
 void http_free(struct http *h)
 {
     if (!h)
         return;
-    for (int i = 0; i < h->n_loops; i++) {
-        struct loop *l = &h->loop[i];
-        if (l->wake_fd >= 0)
-            close(l->wake_fd);
-        if (l->epoll_fd >= 0)
-            close(l->epoll_fd);
-        mem_free(l->scratch);
-    }
+    for (int i = 0; i < h->n_loops; i++)
+        loop_close(&h->loop[i]);
     if (h->listen_fd >= 0)
         close(h->listen_fd);
     mem_free(h->loop);

@@ -1,5 +1,6 @@
 /* http_impl: the data of an event loop, for http.c (loops, accepting, notes),
- * conn.c and conn_answer.c (connections).
+ * conn.c and conn_answer.c (connections), and its parts for tests that turn one
+ * themselves.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_HTTP_IMPL_H
@@ -43,6 +44,21 @@ struct loop {
     _Atomic(struct request *) notes;
     atomic_int woken, n_live;
 };
+
+struct http {
+    struct server *sv;
+    int listen_fd, port, n_loops;
+    atomic_int stop;
+    struct loop *loop; /* [n_loops] */
+};
+
+/* loop_open: l, zeroed, becomes one of h's, without a thread; loop_close is due
+ * after failures, too. loop_round: wait until a time (clock_now_us) for what
+ * happens, and do it. loop_end: close its connections, free its requests. */
+int loop_open(struct http *h, struct loop *l, struct err *e);
+void loop_round(struct loop *l, int64_t until);
+void loop_end(struct loop *l);
+void loop_close(struct loop *l);
 
 void conn_list_add(struct conn_list *l, struct conn *c); /* as the last */
 void conn_list_drop(struct conn_list *l, struct conn *c);

@@ -21,15 +21,11 @@
 #include <cmocka.h>
 
 #include "engine/base/clock.h"
-#include "engine/base/mem.h"
-#include "models/registry.h"
-#include "tests/support/arch_rig.h"
+#include "tests/support/model_use.h"
 #include "tests/support/mutate.h"
-#include "tests/support/tokenizer_at.h"
 
 #define SEED 4
 #define SLOWEST_US 60000000 /* of one mutation, on a busy machine, sanitized */
-#define MAX_TEXT_TOKENS 64
 #define SPARE_BYTES 64 /* padding, or a line feed: may be missing at the end */
 
 static int n_mutations(void)
@@ -38,97 +34,12 @@ static int n_mutations(void)
     return s ? (int)strtol(s, NULL, 10) : 100;
 }
 
-static const struct model_arch *find_arch(const char *name)
-{
-    for (int i = 0; registry_archs[i]; i++) {
-        const struct model_arch *a = registry_archs[i];
-        if (strcmp(a->name, name) == 0)
-            return a;
-        for (int k = 0; a->aliases && a->aliases[k]; k++)
-            if (strcmp(a->aliases[k], name) == 0)
-                return a;
-    }
-    return NULL;
-}
-
-/* What the folder's config asks for; NULL with a message. */
-static const struct model_arch *arch_of(const char *dir, struct err *e)
-{
-    struct checkpoint *c;
-    const char *type;
-    const struct model_arch *a = NULL;
-    if (checkpoint_open(dir, "test", &c, e))
-        return NULL;
-    const struct hparams *h = checkpoint_hparams(c, e);
-    if (h && hparams_string(h, "model_type", &type, e) == 0) {
-        a = find_arch(type);
-        if (!a)
-            err_set(e, ERR_UNSUPPORTED, "no architecture");
-    }
-    checkpoint_close(c);
-    return a;
-}
-
-/* One step of three tokens, with what the model can give. */
-static void step(struct rig *g)
-{
-    static const int32_t ids[] = {0, 1, 0};
-    struct rig_seq s;
-    struct err e = ERR_INIT;
-    const int *c = g->info.cols;
-    int kind = c[OUT_LOGITS]  ? OUT_LOGITS
-               : c[OUT_CLASS] ? OUT_CLASS
-                              : OUT_POOLED;
-    int cols = c[kind];
-    size_t ld = ((size_t)cols + 15) / 16 * 16;
-    float *out = mem_aligned(ld * sizeof(float));
-    assert_int_equal(rig_seq_open(g, &s), 0);
-    assert_non_null(out);
-    struct rig_item item = {.seq = &s, .ids = ids, .n = 3, .n_want = 1};
-    item.want[0] = (struct want){
-        .kind = (enum out)kind, .from = 2, .n = 1, .dst = out, .ld = ld};
-    rig_step(g, &item, 1, &e);
-    mem_aligned_free(out);
-    rig_seq_close(&s);
-}
-
-/* What came up of a checkpoint. */
-#define USE_NET 1
-#define USE_TOKENIZER 2
-
-static int use_tokenizer(const char *dir, struct err *e)
-{
-    static const char text[] = "Hello, w\xc3\xb6rld 12\n  \xf0\x9f\x98\x80";
-    struct tokenizer *t;
-    struct token_list l = {0};
-    if (tokenizer_at(dir, "test", &t, e)) {
-        assert_true(e->msg[0] && !strstr(e->msg, "/tmp"));
-        return 0;
-    }
-    tokenizer_encode(t, text, sizeof(text) - 1, TOK_ADD_SPECIAL,
-                     MAX_TEXT_TOKENS, &l, NULL);
-    for (int i = 0; i < l.n; i++)
-        assert_true(l.v[i].id >= 0 && l.v[i].id < tokenizer_size(t));
-    token_list_fini(&l);
-    tokenizer_close(t);
-    return USE_TOKENIZER;
-}
-
 static int use(const char *dir, struct err *e)
 {
-    struct rig g;
-    int got = use_tokenizer(dir, e);
-    err_clear(e);
-    const struct model_arch *a = arch_of(dir, e);
-    struct load_opts o = {.options = &(struct engine_options){0}};
-    if (!a || rig_open_with(&g, a, dir, "auto", 1, &o, e)) {
-        assert_true(e->code != ERR_NONE && e->code != ERR_INTERNAL);
-        assert_true(e->msg[0] && !strstr(e->msg, "/tmp"));
-        return got;
-    }
-    step(&g);
-    rig_close(&g);
-    return got | USE_NET;
+    int got = model_use(dir, e);
+    if (got < 0)
+        fail_msg("%s: %s", dir, e->msg);
+    return got;
 }
 
 static void try_file(const char *dir, const char *name)

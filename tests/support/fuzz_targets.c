@@ -14,15 +14,10 @@
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/torch_state.h"
 #include "engine/text/pretok/pretok.h"
+#include "tests/support/fuzz_check.h"
 #include "tests/support/tokenizer_at.h"
 
-#define MAX_OUT ((size_t)64 << 20)
-
-static void must(int ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
+#define MAX_OUT FUZZ_MAX_OUT
 
 /* Write the scalar members of the tree one level at a time. */
 static void walk_level(const struct json *j, struct buf *out)
@@ -244,29 +239,6 @@ static struct tokenizer *make(const struct tokenizer_spec *spec)
     return t;
 }
 
-static void encode_and_join(const struct tokenizer *t, const char *text,
-                            size_t n)
-{
-    struct token_list l = {0};
-    struct err e = ERR_INIT;
-    struct detok d;
-    struct buf out;
-    unsigned flags = n & 3u;
-    int rc = tokenizer_encode(t, text, n, flags, 1000, &l, &e);
-    must(rc == 0 || (e.code == ERR_TOO_LARGE && l.n == 1000) ||
-         strstr(e.msg, "too many steps"));
-    buf_init(&out, MAX_OUT);
-    detok_init(&d);
-    for (int i = 0; i < l.n; i++) {
-        must(l.v[i].id >= 0 && l.v[i].id < tokenizer_size(t));
-        must(l.v[i].start <= l.v[i].end && l.v[i].end <= n);
-        must(detok_next(t, &d, l.v[i].id, &out) == 0);
-    }
-    must(detok_finish(t, &d, &out) == 0);
-    buf_fini(&out);
-    token_list_fini(&l);
-}
-
 void fuzz_tokenizer(const uint8_t *data, size_t n)
 {
     static const char *const rules[] = {"seqd-english", "seqd-whitespace",
@@ -292,7 +264,7 @@ void fuzz_tokenizer(const uint8_t *data, size_t n)
     buf_fini(&once.joined);
     if (!made[k])
         made[k] = make(&spec);
-    encode_and_join(made[k], text, n - 1);
+    fuzz_encode(made[k], text, n - 1, (n - 1) & 3u, NULL);
 }
 
 struct cutting {
@@ -356,7 +328,7 @@ void fuzz_bpe(const uint8_t *data, size_t n)
     must(made[k] || tokenizer_at(dirs[k], "t", &made[k], NULL) == 0);
     pretok_all_named(cut_with, &c);
     pre_work_fini(&c.w);
-    encode_and_join(made[k], c.text, c.n);
+    fuzz_encode(made[k], c.text, c.n, c.n & 3u, NULL);
     if (k == 0)
         round_trip(made[k], c.text, c.n);
 }
@@ -378,6 +350,6 @@ void fuzz_vocabulary(const uint8_t *data, size_t n)
         must(tokenizer_piece(t, i, &len) != NULL && len <= 4 * n + 4);
     }
     must(tokenizer_unk(t) < size && tokenizer_bos(t) < size);
-    encode_and_join(t, "a b\n<s> don't", 13);
+    fuzz_encode(t, "a b\n<s> don't", 13, 1, NULL);
     tokenizer_close(t);
 }

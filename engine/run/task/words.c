@@ -42,6 +42,7 @@
 
 struct path {
     double p;
+    int64_t order; /* in which it was found */
     int32_t ids[MOST_TOKENS];
     int n;
     int bytes;
@@ -57,9 +58,10 @@ struct word {
 struct search {
     int top_k;
     float temperature;
-    int rooted; /* the prompt's row has been read */
-    struct path *open;
+    int rooted;        /* the prompt's row has been read */
+    struct path *open; /* a heap, the likeliest first */
     int n_open, cap_open;
+    int64_t n_found;
     struct word *word;
     int n_words, cap_words;
     double covered;
@@ -154,6 +156,34 @@ static int end_path(struct job *j, struct search *s, const struct path *a,
     return add_word(j, s, text, a->ids[0], p);
 }
 
+/* Which of two comes first: equal ones as they were found. */
+static int is_before(const struct path *a, const struct path *b)
+{
+    return a->p != b->p ? a->p > b->p : a->order < b->order;
+}
+
+static void heap_add(struct search *s, const struct path *a)
+{
+    int i = s->n_open++;
+    for (int up; i > 0 && is_before(a, &s->open[up = (i - 1) / 2]); i = up)
+        s->open[i] = s->open[up];
+    s->open[i] = *a;
+}
+
+static void heap_take(struct search *s, struct path *a)
+{
+    *a = s->open[0];
+    const struct path *last = &s->open[--s->n_open];
+    int i = 0;
+    for (int k; (k = 2 * i + 1) < s->n_open; i = k) {
+        k += k + 1 < s->n_open && is_before(&s->open[k + 1], &s->open[k]);
+        if (!is_before(&s->open[k], last))
+            break;
+        s->open[i] = s->open[k];
+    }
+    s->open[i] = *last;
+}
+
 /* from (NULL: the prompt) and one token more, of probability p in all. */
 static int add_path(struct job *j, struct search *s, const struct path *from,
                     int32_t id, double p)
@@ -183,7 +213,8 @@ static int add_path(struct job *j, struct search *s, const struct path *from,
         s->open = o;
         s->cap_open = cap;
     }
-    s->open[s->n_open++] = a;
+    a.order = s->n_found++;
+    heap_add(s, &a);
     return 0;
 }
 
@@ -276,18 +307,8 @@ static int next_round(struct search *s)
     if (sort_words(s, s->top_k) == s->top_k)
         least = WORTH * s->word[s->top_k - 1].p;
     s->n_round = s->n_done = 0;
-    while (s->n_round < most && s->n_open > 0) {
-        int best = 0;
-        for (int i = 1; i < s->n_open; i++)
-            best = s->open[i].p > s->open[best].p ? i : best;
-        if (s->open[best].p < least)
-            break;
-        s->round[s->n_round++] = s->open[best];
-        /* Equal ones keep their order: the first of them is the best. */
-        s->n_open--;
-        memmove(&s->open[best], &s->open[best + 1],
-                (size_t)(s->n_open - best) * sizeof *s->open);
-    }
+    while (s->n_round < most && s->n_open > 0 && s->open[0].p >= least)
+        heap_take(s, &s->round[s->n_round++]);
     s->n_rows += s->n_round;
     return s->n_round;
 }

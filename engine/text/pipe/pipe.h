@@ -140,7 +140,7 @@ int pipe_steps(struct pipe_work *w, int from, int to);
 void pipe_work_fini(struct pipe_work *w);
 
 /* pipe_put: n bytes, all of one character or more with one origin; the first
- * of them has cut. ERR_TOO_LARGE beyond max, ERR_NOMEM. */
+ * of them has cut. ERR_INVALID beyond max, ERR_NOMEM. */
 int pipe_put(struct pipe_text *x, const char *s, size_t n, uint32_t from,
              uint32_t to, unsigned cut, struct err *e);
 /* pipe_copy: bytes [i, j) of w->in as they are. */

@@ -23,7 +23,7 @@ static int text_room(struct pipe_text *x, size_t n, struct err *e)
     if (x->n + n < x->cap)
         return 0;
     if (n > x->max || x->n > x->max - n)
-        return err_set(e, ERR_TOO_LARGE,
+        return err_set(e, ERR_INVALID,
                        "the normalizer makes more than %zu bytes of a text",
                        x->max);
     size_t cap = x->n + n + x->cap + 64;

@@ -176,6 +176,50 @@ static void test_resuming_with_another_configuration_is_refused(void **state)
     train_rig_train(&o);
 }
 
+/* The counts of a state are places in the data: steps before the first one
+ * would be read from before it, those behind an epoch's end never end it. */
+static void test_a_damaged_state_is_refused(void **state)
+{
+    char out[128], path[160];
+    struct err e = ERR_INIT;
+    struct options o = lm("--epochs 1", out, "damaged");
+    train_rig_train(&o);
+    o.resume = 1;
+    o.epochs = 2;
+    for (int i = 0; i < 5; i++) {
+        struct trainer *t = train_rig_trainer(&o);
+        t->at.in_epoch = i == 0 ? -1 : t->at.in_epoch;
+        t->at.epoch = i == 1 ? -1 : t->at.epoch;
+        t->at.step = i == 2 ? INT64_MAX : t->at.step;
+        t->at.plateau = i == 3 ? (double)NAN : t->at.plateau;
+        t->at.since_best = i == 4 ? -1 : t->at.since_best;
+        assert_int_equal(resume_save(t, &e), 0);
+        train_rig_free(t);
+        train_rig_refuse(&o, "state.bin is damaged: its counts");
+        o.resume = 0; /* a good one for the next */
+        o.epochs = 1;
+        train_rig_train(&o);
+        o.resume = 1;
+        o.epochs = 2;
+    }
+    struct trainer *t = train_rig_trainer(&o);
+    t->at.in_epoch = t->at.step;
+    t->at.step = t->at.in_epoch += 1000;
+    assert_int_equal(resume_save(t, &e), 0);
+    train_rig_free(t);
+    t = train_rig_trainer(&o);
+    t->stop = &train_rig.never;
+    assert_int_equal(trainer_run(t, &e), -1);
+    assert_non_null(strstr(e.msg, "state.bin is damaged: "));
+    train_rig_free(t);
+    snprintf(path, sizeof path, "%s/state.bin", out);
+    FILE *f = fopen(path, "ab");
+    assert_non_null(f);
+    fputc(0, f);
+    fclose(f);
+    train_rig_refuse(&o, "state.bin is damaged: something follows");
+}
+
 static void put_file(const char *dir, const char *name)
 {
     char path[320];
@@ -462,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_a_training_in_pieces_ends_like_one_in_one_go),
         cmocka_unit_test(test_resuming_another_net_is_refused),
         cmocka_unit_test(test_resuming_with_another_configuration_is_refused),
+        cmocka_unit_test(test_a_damaged_state_is_refused),
         cmocka_unit_test(test_a_checkpoint_is_replaced_only_when_asked),
         cmocka_unit_test(test_what_killed_runs_left_goes_at_the_next_start),
         cmocka_unit_test(test_what_cannot_be_written_says_where_and_why),

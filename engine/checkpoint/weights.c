@@ -25,7 +25,7 @@
 #include "engine/checkpoint/torch_state.h"
 
 #define DIGEST_BYTES 72
-#define MIN_BYTES 4 /* of a file: enough to say what is wrong with it */
+#define MIN_BYTES 4     /* of a file: enough to say what is wrong with it */
 #define READ_CHUNK 4096 /* numbers: widened, they are looked at in the cache */
 
 /* The weights of a folder: a file, or the index of files that end so. The first

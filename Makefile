@@ -352,6 +352,10 @@ bench-decode: $(B)/tests/bench/bench_decode ## tokens/s of a checkpoint (ARGS="P
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 
+# What tests/golden/search_pipelines.py asks.
+$(B)/tests/golden/%: $(B)/tests/golden/%.o $(ENGINE_LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
+
 bench-http: $(B)/seqd
 	@tests/bench/http.sh
 

@@ -2,9 +2,13 @@
  * then the longest, as in Hugging Face tokenizers.
  *
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "engine/base/utf8.h"
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode/unicode.h"
+
+#define MAX_NORMAL 1000 /* that are held against all others */
 
 static int is_cut(const struct tokenizer *t, int id)
 {
@@ -25,6 +29,80 @@ int tok_added_index(struct tokenizer *t, const struct tok_source *s)
             tok_index_add(&t->added, t, id, 0);
     return tok_index_end(&t->added, s);
 }
+
+/* ---------------------------------------------------------- in one pass */
+
+/* Only marks and white space of ASCII: NFC does nothing to them, whatever
+ * stands beside them. */
+static int is_inert(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!utf8_is_punct((unsigned char)s[i]) &&
+            !utf8_is_space((unsigned char)s[i]))
+            return 0;
+    return 1;
+}
+
+static int has_space(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (utf8_is_space((unsigned char)s[i]) || (unsigned char)s[i] >= 0xc2)
+            return 1;
+    return 0;
+}
+
+/* Can occurrences of a and b lie one over the other? */
+static int overlap(const struct tokenizer *t, int a, int b)
+{
+    const char *x = t->text[a], *y = t->text[b];
+    size_t n = t->len[a], m = t->len[b];
+    for (size_t i = 0; i < n; i++) /* b begins inside of a */
+        if (memcmp(x + i, y, n - i < m ? n - i : m) == 0)
+            return 1;
+    for (size_t i = 0; i < m; i++)
+        if (memcmp(y + i, x, m - i < n ? m - i : n) == 0)
+            return 1;
+    return 0;
+}
+
+static int disturbs(const struct tokenizer *t, int normal, int other)
+{
+    const unsigned strips = TOK_LSTRIP | TOK_RSTRIP;
+    return (t->attr[normal] & TOK_WHOLE) ||
+           ((t->attr[normal] & strips) &&
+            has_space(t->text[other], t->len[other])) ||
+           ((t->attr[other] & strips) &&
+            has_space(t->text[normal], t->len[normal])) ||
+           overlap(t, normal, other);
+}
+
+static int needs_pass(const struct tokenizer *t, int normal)
+{
+    for (int id = 0; id < t->n; id++)
+        if ((t->attr[id] & (TOK_CONTROL | TOK_ADDED)) &&
+            !(t->attr[id] & TOK_NORMAL) && t->len[id] > 0 &&
+            disturbs(t, normal, id))
+            return 1;
+    return 0;
+}
+
+int tok_added_one_pass(const struct tokenizer *t, const struct tok_source *s)
+{
+    const struct json *j = json_get(s->root, "normalizer");
+    const char *type = json_string(json_get(j, "type"));
+    int seen = 0;
+    for (int id = 0; id < t->n; id++) {
+        if (!(t->attr[id] & TOK_NORMAL) || t->len[id] == 0)
+            continue;
+        int inert = !type || (strcmp(type, "NFC") == 0 &&
+                              is_inert(t->text[id], t->len[id]));
+        if (!inert || seen++ > MAX_NORMAL || needs_pass(t, id))
+            return tok_refuse(s, "normalized added token", t->text[id]);
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------- the search */
 
 /* The code point before s[i], or 0. */
 static uint32_t point_before(const char *s, size_t i)
@@ -59,6 +137,7 @@ static void take_space(const struct tokenizer *t, const char *s, size_t n,
             char one[4];
             h->start -= (size_t)utf8_put(cp, one);
         }
+        h->start = h->start > from ? h->start : from;
     }
     if (t->attr[h->id] & TOK_RSTRIP) {
         size_t i = h->end < h->space ? h->space : h->end;

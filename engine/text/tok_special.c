@@ -24,43 +24,99 @@ static void set_role(const struct tokenizer *t, const struct json *setup,
         *id = named;
 }
 
-static int around_add(struct tokenizer *t, const struct tok_source *s,
-                      int after, int64_t id)
+/* What those of a Sequence have done so far. */
+struct post {
+    int parts; /* a template has made parts, which others take as two texts */
+    int inner; /* tokens in front of the text in its part */
+};
+
+/* What one post-processor puts around a text: it stands outside of what those
+ * before it have put there. */
+struct around {
+    int32_t id[2][TOK_MAX_AROUND]; /* before, after */
+    int n[2];
+};
+
+static int around_add(const struct tokenizer *t, const struct tok_source *s,
+                      struct around *a, int after, int64_t id)
 {
-    int *n = after ? &t->n_after : &t->n_before;
     if (id < 0 || id >= t->n)
         return tok_bad(s, "post_processor names an id that is no token");
-    if (*n == TOK_MAX_AROUND)
+    if (a->n[after] == TOK_MAX_AROUND)
         return tok_bad(s, "post_processor adds more than 8 tokens");
-    (after ? t->after : t->before)[(*n)++] = (int32_t)id;
+    a->id[after][a->n[after]++] = (int32_t)id;
     return 0;
 }
 
-/* TemplateProcessing: `single` is a list of {"SpecialToken":{"id":"<s>"}} and
- * one {"Sequence":{"id":"A"}}; special_tokens gives each name its ids. */
+static int around_put(struct tokenizer *t, const struct tok_source *s,
+                      const struct around *a)
+{
+    if (t->n_before + a->n[0] > TOK_MAX_AROUND ||
+        t->n_after + a->n[1] > TOK_MAX_AROUND)
+        return tok_bad(s, "post_processor adds more than 8 tokens");
+    memmove(t->before + a->n[0], t->before,
+            (size_t)t->n_before * sizeof *t->before);
+    memcpy(t->before, a->id[0], (size_t)a->n[0] * sizeof *t->before);
+    memcpy(t->after + t->n_after, a->id[1], (size_t)a->n[1] * sizeof *t->after);
+    t->n_before += a->n[0];
+    t->n_after += a->n[1];
+    return 0;
+}
+
+/* {"SpecialToken":{"id":"<s>"}}: special_tokens gives each name its ids. */
+static int template_token(const struct tokenizer *t, const struct tok_source *s,
+                          const struct json *special, const char *name,
+                          struct around *a, int after)
+{
+    const struct json *ids = json_get(json_get(special, name), "ids");
+    int64_t id = -1;
+    if (!ids)
+        return tok_bad(s, "post_processor names an unknown token");
+    for (ids = json_child(ids); ids; ids = json_next(ids)) {
+        if (json_int(ids, &id))
+            return tok_bad(s, "post_processor names an id that is no token");
+        if (around_add(t, s, a, after, id))
+            return -1;
+    }
+    return 0;
+}
+
+/* TemplateProcessing: `single` is a list of special tokens and one
+ * {"Sequence":{"id":"A"}}. */
 static int read_template(struct tokenizer *t, const struct tok_source *s,
                          const struct json *p)
 {
     const struct json *special = json_get(p, "special_tokens");
-    int after = 0;
-    for (const struct json *j = json_child(json_get(p, "single")); j;
-         j = json_next(j)) {
+    const struct json *j = json_child(json_get(p, "single"));
+    struct around a = {.n = {0, 0}};
+    int n = 0;
+    for (; j; j = json_next(j)) {
         const char *name =
             json_string(json_get(json_get(j, "SpecialToken"), "id"));
-        if (!name) {
-            after = 1;
-            continue;
-        }
-        const struct json *ids = json_get(json_get(special, name), "ids");
-        int64_t id = -1;
-        if (!ids)
-            return tok_bad(s, "post_processor names an unknown token");
-        for (ids = json_child(ids); ids; ids = json_next(ids)) {
-            if (json_int(ids, &id) || around_add(t, s, after, id)) {
-                return tok_bad(s, "post_processor names an id that is no "
-                                  "token");
-            }
-        }
+        const char *text = json_string(json_get(json_get(j, "Sequence"), "id"));
+        if (!name && (!text || strcmp(text, "A") != 0 || n > 0))
+            return tok_refuse(s, "TemplateProcessing of", text ? text : "?");
+        n += !name;
+        if (name && template_token(t, s, special, name, &a, n))
+            return -1;
+    }
+    return n ? around_put(t, s, &a)
+             : tok_refuse(s, "TemplateProcessing of", "no text");
+}
+
+/* Places without the white space at the ends of tokens: trim_offsets. */
+static int read_trim(struct tokenizer *t, const struct tok_source *s,
+                     const struct json *p, const struct post *so)
+{
+    int trim, prefix;
+    if (tok_flag(s, p, "trim_offsets", 1, &trim) ||
+        tok_flag(s, p, "add_prefix_space", 1, &prefix))
+        return -1;
+    if (trim && t->n_trim == TOK_MAX_TRIM)
+        return tok_refuse(s, "post_processor", "Sequence of many");
+    if (trim) {
+        t->trim[t->n_trim++] =
+            (struct tok_trim){(uint8_t)prefix, (uint8_t)so->inner};
     }
     return 0;
 }
@@ -69,38 +125,56 @@ static int read_template(struct tokenizer *t, const struct tok_source *s,
 static int read_pair(struct tokenizer *t, const struct tok_source *s,
                      const struct json *p)
 {
+    struct around a = {.n = {0, 0}};
     int64_t cls = -1, sep = -1;
     const struct json *c = json_child(json_get(p, "cls"));
     const struct json *d = json_child(json_get(p, "sep"));
     if (!c || !d || json_int(json_next(c), &cls) ||
         json_int(json_next(d), &sep))
         return tok_bad(s, "post_processor has no 'cls' or 'sep'");
-    return around_add(t, s, 0, cls) || around_add(t, s, 1, sep) ? -1 : 0;
+    return around_add(t, s, &a, 0, cls) || around_add(t, s, &a, 1, sep) ||
+                   around_put(t, s, &a)
+               ? -1
+               : 0;
 }
 
 static int read_one(struct tokenizer *t, const struct tok_source *s,
-                    const struct json *p)
+                    const struct json *p, struct post *so)
 {
     const char *type = json_string(json_get(p, "type"));
-    if (type && strcmp(type, "ByteLevel") == 0)
-        return 0; /* offsets only */
-    if (type && strcmp(type, "TemplateProcessing") == 0)
-        return read_template(t, s, p);
-    if (type && (strcmp(type, "BertProcessing") == 0 ||
-                 strcmp(type, "RobertaProcessing") == 0))
+    type = type ? type : "";
+    if (strcmp(type, "ByteLevel") == 0)
+        return read_trim(t, s, p, so);
+    if (so->parts)
+        return tok_refuse(s, "post_processor after TemplateProcessing", type);
+    if (strcmp(type, "TemplateProcessing") == 0) {
+        int n = t->n_before + t->n_after;
+        int rc = read_template(t, s, p);
+        so->parts = t->n_before + t->n_after > n;
+        return rc;
+    }
+    so->inner = t->n_before + 1;
+    if (strcmp(type, "BertProcessing") == 0)
         return read_pair(t, s, p);
-    return tok_refuse(s, "post_processor", type);
+    so->inner = t->n_before;
+    if (strcmp(type, "RobertaProcessing") != 0)
+        return tok_refuse(s, "post_processor", type);
+    if (read_trim(t, s, p, so))
+        return -1;
+    so->inner = t->n_before + 1;
+    return read_pair(t, s, p);
 }
 
 static int read_processor(struct tokenizer *t, const struct tok_source *s,
                           const struct json *p)
 {
     const char *type = json_string(json_get(p, "type"));
+    struct post so = {0, 0};
     if (!type || strcmp(type, "Sequence") != 0)
-        return read_one(t, s, p);
+        return read_one(t, s, p, &so);
     const struct json *j = json_child(json_get(p, "processors"));
     for (; j; j = json_next(j))
-        if (read_one(t, s, j))
+        if (read_one(t, s, j, &so))
             return -1;
     return 0;
 }

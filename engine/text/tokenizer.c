@@ -153,18 +153,20 @@ int tok_push(struct tok_encoder *c, int32_t id, size_t start, size_t end)
     }
     c->out->v[c->out->n++] =
         (struct token){id, c->base + (uint32_t)start, c->base + (uint32_t)end};
+    if (c->t->n_trim && c->first >= 0)
+        tok_trim_place(c);
     return 0;
 }
 
 static int encode_segment(struct tok_encoder *c, size_t from, size_t to)
 {
     c->base = (uint32_t)from;
-    c->map = NULL;
+    c->map = c->map_end = NULL;
     if (to <= from)
         return 0;
     int rc = c->t->pipe ? pipe_encode(c, c->text + from, to - from)
                         : c->t->ops->encode(c, c->text + from, to - from);
-    c->map = NULL;
+    c->map = c->map_end = NULL;
     return rc;
 }
 
@@ -177,11 +179,11 @@ static int encode_text(struct tok_encoder *c, size_t n)
            tok_added_next(t, &t->added, c->text, n, from, c->flags, &h)) {
         if (encode_segment(c, from, h.start))
             return -1;
-        size_t start = h.start > from ? h.start : from;
-        c->base = (uint32_t)start;
-        if (tok_push(c, h.id, 0, h.end > start ? h.end - start : 0))
+        c->base = (uint32_t)h.start;
+        size_t len = h.end > h.start ? h.end - h.start : 0;
+        if (tok_push_added(c, h.id, 0, len, c->text + h.start, len))
             return -1;
-        from = h.end > from ? h.end : from;
+        from = h.end;
     }
     return encode_segment(c, from, n);
 }
@@ -189,6 +191,7 @@ static int encode_text(struct tok_encoder *c, size_t n)
 static int push_all(struct tok_encoder *c, const int32_t *ids, int n, size_t at)
 {
     c->base = (uint32_t)at;
+    c->first = -1;
     for (int i = 0; i < n; i++)
         if (tok_push(c, ids[i], 0, 0))
             return -1;
@@ -204,6 +207,8 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                             .max_tokens = max_tokens > 0 ? max_tokens : 0,
                             .flags = flags,
                             .text = text,
+                            .n_text = n,
+                            .first = -1,
                             .steps = regex_steps(n),
                             .e = e};
     int around = (flags & TOK_ADD_SPECIAL) != 0;
@@ -211,6 +216,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
         return err_set(e, ERR_TOO_LARGE, "text of %zu bytes", n);
     if (around && push_all(&c, t->before, t->n_before, 0))
         return -1;
+    c.first = out->n;
     if (encode_text(&c, n))
         return -1;
     return around ? push_all(&c, t->after, t->n_after, n) : 0;

@@ -106,10 +106,11 @@ const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
  * A piece that the vocabulary lacks becomes unk (where there is none it is
  * left out) and counts in n_unknown. At most max_tokens (ERR_TOO_LARGE with
  * reason "context_length_exceeded"; out then holds the first max_tokens).
- * Offsets are bytes of `text` and ascend. O(n), sub-words O(n log n); a text
- * that takes a file's own regular expression longer, or of which its normalizer
- * makes many times more bytes, is refused (ERR_INVALID).
- */
+ * Offsets are bytes of `text` and ascend, but where a file has places trimmed
+ * or an added token lies in the white space that the one before has taken.
+ * O(n), sub-words O(n log n); a text that takes a file's own regular expression
+ * longer, or of which its normalizer makes many times more bytes, is refused
+ * (ERR_INVALID). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
                      unsigned flags, int max_tokens, struct token_list *out,
                      struct err *e);
@@ -119,11 +120,12 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
  * opening marks; quotes alternate. The state is plain bytes. */
 struct detok {
     int32_t last;     /* previous id, -1 at the start of a text */
-    uint8_t in_quote; /* inside "..." */
+    uint8_t in_quote; /* inside "..."; pipelines: what was taken in front */
     uint8_t glue;     /* no space before the next word */
     uint8_t pend[4];  /* bytes of an unfinished code point (sub-words) */
     uint8_t n_pend;
     uint8_t begun; /* a token with a text has come */
+    uint8_t run;   /* pipelines: 1 while all tokens were bytes, then 2 */
 };
 void detok_init(struct detok *d);
 /* detok_seed: the state after a prompt, so that the continuation is joined to

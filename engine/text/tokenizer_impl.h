@@ -49,9 +49,18 @@ struct tok_index {
 #define TOK_MAX_ENDS 32
 #define TOK_MAX_AROUND 8
 #define TOK_MAX_TURN 32
+#define TOK_MAX_TRIM 4
 
 struct tok_ops;
 struct pipe;
+
+/* Places go without the white space at the ends of a token's text, as Hugging
+ * Face's ByteLevel has it: one space of a text's first token stays where
+ * `prefix` says that it was put there; the first is the one with `before`
+ * tokens in front. */
+struct tok_trim {
+    uint8_t prefix, before;
+};
 
 struct tokenizer {
     const struct tok_ops *ops;
@@ -82,6 +91,8 @@ struct tokenizer {
     int n_end;
     int32_t before[TOK_MAX_AROUND], after[TOK_MAX_AROUND];
     int n_before, n_after;
+    struct tok_trim trim[TOK_MAX_TRIM]; /* [n_trim] one after the other */
+    int n_trim;
     int has_chat;               /* tok_chat.c */
     int32_t turn[TOK_MAX_TURN]; /* [n_turn] tokens that its template names */
     int n_turn;
@@ -118,14 +129,19 @@ struct tok_encoder {
     struct token_list *out;
     int max_tokens;
     unsigned flags;
-    const char *text;    /* the whole */
+    const char *text; /* the whole [n_text] */
+    size_t n_text;
     uint32_t base;       /* where the segment begins in it */
     const uint32_t *map; /* byte of the segment for each byte of what the kind
                             encodes instead (after a normalizer); NULL: the
                             same. tok_push goes through it */
     const uint32_t *map_end; /* with map: where the byte's character ends in the
                                 segment; NULL: where the next one begins */
-    int64_t steps;           /* left of regex_steps, for all of the text */
+    const char *surface;     /* the text of an added token that is pushed, as
+                                it was found [n_surface]; NULL: its entry */
+    size_t n_surface;
+    int first;     /* of the text's tokens in out; before that: -1 */
+    int64_t steps; /* left of regex_steps, for all of the text */
     struct err *e;
 };
 
@@ -226,6 +242,10 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 
 /* tok_added.c: index the added and control tokens. */
 int tok_added_index(struct tokenizer *t, const struct tok_source *s);
+/* tok_added_one_pass: Hugging Face looks for normalized added tokens in a
+ * second pass, in the normalised text between the others. ERR_UNSUPPORTED
+ * (which one) where one pass over the text may find other tokens. */
+int tok_added_one_pass(const struct tokenizer *t, const struct tok_source *s);
 /* tok_added_next: the first token of x in s (without TOK_PARSE_SPECIAL no
  * control token) that begins at or after hit->resume, with the span that it
  * takes, white space included, but nothing before `from`; 0 when there is none.
@@ -243,6 +263,12 @@ int tok_added_next(const struct tokenizer *t, const struct tok_index *x,
 
 /* tok_chat.c: what the chat template says, if there is one; after the index. */
 void tok_chat_read(struct tokenizer *t, const struct tok_source *s);
+
+/* tok_trim.c: t->trim on the last token of c->out. tok_push_added: tok_push of
+ * an added token that was found as s [n]. */
+void tok_trim_place(const struct tok_encoder *c);
+int tok_push_added(struct tok_encoder *c, int32_t id, size_t start, size_t end,
+                   const char *s, size_t n);
 
 /* tok_special.c: begin, end, mask and unknown token, the tokens around a text
  * and the ends of generation, from tokenizer.json's post_processor and the

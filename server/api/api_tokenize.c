@@ -55,7 +55,7 @@ static void write_tokens(struct request *r, const struct item *it,
                          const char *text)
 {
     const struct tokenizer *t = model_tokenizer(r->model);
-    struct points p = {text, 0, 0};
+    struct points from = {text, 0, 0}, to = {text, 0, 0};
     struct buf *out = &r->out;
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(out, it->index);
@@ -69,9 +69,9 @@ static void write_tokens(struct request *r, const struct item *it,
         buf_add_str(out, ",\"text\":");
         buf_add_json_string(out, piece, n);
         buf_add_str(out, ",\"start\":");
-        buf_add_int(out, point_at(&p, k->start));
+        buf_add_int(out, point_at(&from, k->start));
         buf_add_str(out, ",\"end\":");
-        buf_add_int(out, point_at(&p, k->end));
+        buf_add_int(out, point_at(&to, k->end));
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');

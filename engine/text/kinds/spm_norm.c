@@ -59,14 +59,16 @@ static uint32_t offset_of(uint32_t unit)
     return unit >> 10 << ((unit & 1u << 9) >> 6);
 }
 
-/* The longest key that s [n] begins with: its length and what it stands for;
- * 0: none. */
+/* The longest key that s [n] begins with, or, first 1, the shortest: its length
+ * and what it stands for; 0: none. */
 static size_t find_chars(const struct spm_chars *c, const char *s, size_t n,
-                         const char **to)
+                         int first, const char **to)
 {
     size_t longest = 0;
     uint32_t at = c->n_units ? offset_of(c->unit[0]) : 0;
     for (size_t i = 0; i < n && i < MAX_CHARS && s[i]; i++) {
+        if (first && longest)
+            break;
         uint32_t byte = (unsigned char)s[i];
         at ^= byte;
         if (at >= c->n_units || (c->unit[at] & (1u << 31 | 0xffu)) != byte)
@@ -96,7 +98,7 @@ struct flow {
 
 static int put(struct flow *f, uint32_t cp, size_t i)
 {
-    return uni_text_put(f->out, cp, f->in->at[i], f->e);
+    return uni_text_put(f->out, cp, f->in->at[i], f->in->end[i], f->e);
 }
 
 /* The code point at byte i; returns its length. */
@@ -153,7 +155,7 @@ static int run_collapse(struct flow *f, uint32_t to)
         size_t n = take(f, i, &cp), k = i + n;
         while (cp == ' ' && k < f->in->n && f->in->p[k] == ' ')
             k++;
-        if (put(f, k > i + n ? to : cp, i))
+        if (put(f, k > i + n ? to : cp, k > i + n ? k - 1 : i))
             return -1;
         i = k;
     }
@@ -165,16 +167,13 @@ static int run_words(struct flow *f, uint32_t between)
 {
     const int spare = f->m->prefix != SPM_NEVER;
     uint32_t cp;
-    size_t gap = 0;
     int any = 0, open = 0;
     for (size_t i = 0; i < f->in->n;) {
         size_t n = take(f, i, &cp);
         if (is_space(cp)) {
-            gap = open ? gap : i;
             open = 1;
         } else {
-            if (open && any && !(spare && cp == between) &&
-                put(f, between, gap))
+            if (open && any && !(spare && cp == between) && put(f, between, i))
                 return -1;
             if (put(f, cp, i))
                 return -1;
@@ -210,7 +209,7 @@ static int run_chars(struct flow *f)
     uint32_t cp;
     for (size_t i = 0; i < f->in->n;) {
         const char *to = "";
-        size_t n = find_chars(&f->m->chars, f->in->p + i, f->in->n - i, &to);
+        size_t n = find_chars(&f->m->chars, f->in->p + i, f->in->n - i, 0, &to);
         if (n == 0) {
             n = take(f, i, &cp);
             if (put(f, cp, i))
@@ -225,6 +224,165 @@ static int run_chars(struct flow *f)
         }
         i += n;
     }
+    return 0;
+}
+
+/* --------------------------------------------------- the table, by clusters */
+
+/* Hugging Face tokenizers looks clusters up, not places of the text: the first
+ * key that a cluster of less than this many bytes begins with stands for all of
+ * it, in a longer one each character is looked up by itself
+ * (normalizers/precompiled.rs). */
+#define MAX_CLUSTER 6
+
+/* Marks that are no part of the character before (UAX #29, SpacingMark). */
+static int stands_apart(uint32_t cp)
+{
+    static const uint32_t range[][2] = {
+        {0x102b, 0x102c},  {0x1038, 0x1038}, {0x1062, 0x1064}, {0x1067, 0x106d},
+        {0x1083, 0x1083},  {0x1087, 0x108c}, {0x108f, 0x108f}, {0x109a, 0x109c},
+        {0x1a61, 0x1a61},  {0x1a63, 0x1a64}, {0xaa7b, 0xaa7b}, {0xaa7d, 0xaa7d},
+        {0x11720, 0x11721}};
+    for (size_t i = 0; i < sizeof range / sizeof range[0]; i++)
+        if (cp >= range[i][0] && cp <= range[i][1])
+            return 1;
+    return 0;
+}
+
+static int extends(uint32_t cp)
+{
+    if (uni_mask(cp) & UNI_MARK)
+        return !stands_apart(cp);
+    return cp == 0x200c || cp == 0x200d || cp == 0xe33 || cp == 0xeb3 ||
+           cp == 0xff9e || cp == 0xff9f || (cp >= 0x1f3fb && cp <= 0x1f3ff) ||
+           (cp >= 0xe0020 && cp <= 0xe007f);
+}
+
+/* Characters that the next one belongs to. */
+static int is_prepended(uint32_t cp)
+{
+    return (cp >= 0x600 && cp <= 0x605) || cp == 0x6dd || cp == 0x70f ||
+           cp == 0x890 || cp == 0x891 || cp == 0x8e2 || cp == 0xd4e ||
+           cp == 0x110bd || cp == 0x110cd;
+}
+
+static int is_control(uint32_t cp)
+{
+    return (uni_mask(cp) &
+            (UNI_CONTROL | UNI_BIT(CF) | UNI_BIT(ZL) | UNI_BIT(ZP))) &&
+           !extends(cp) && !is_prepended(cp);
+}
+
+/* L, V, T of a Hangul syllable as bits: what it begins with, what it may be
+ * followed by. */
+static int is_syllable(uint32_t before, uint32_t cp)
+{
+    int lead = before - 0x1100 < 0x60 || before - 0xa960 < 0x1d;
+    int whole = before - 0xac00 < 11172, open = (before - 0xac00) % 28 == 0;
+    int vowel = cp - 0x1160 < 0x48 || cp - 0xd7b0 < 0x17;
+    int tail = cp - 0x11a8 < 0x58 || cp - 0xd7cb < 0x31;
+    int after_v = before - 0x1160 < 0x48 || before - 0xd7b0 < 0x17;
+    int after_t = before - 0x11a8 < 0x58 || before - 0xd7cb < 0x31;
+    if (lead)
+        return vowel || cp - 0x1100 < 0x60 || cp - 0xa960 < 0x1d ||
+               cp - 0xac00 < 11172;
+    if (after_v || (whole && open))
+        return vowel || tail;
+    return (after_t || whole) && tail;
+}
+
+static int is_picture(uint32_t cp)
+{
+    return cp == 0xa9 || cp == 0xae || (cp >= 0x203c && cp <= 0x3299) ||
+           (cp >= 0x1f000 && cp <= 0x1faff);
+}
+
+/* The end of the cluster that begins at byte i. */
+static size_t cluster_end(const struct flow *f, size_t i)
+{
+    uint32_t first, before, cp;
+    size_t j = i + take(f, i, &first);
+    for (before = first; j < f->in->n; before = cp) {
+        size_t n = take(f, j, &cp);
+        int joins = extends(cp) || is_prepended(before) ||
+                    is_syllable(before, cp) ||
+                    (before == 0x200d && is_picture(first) && is_picture(cp));
+        if (is_control(before) || is_control(cp))
+            joins = before == '\r' && cp == '\n';
+        if (!joins)
+            break;
+        j += n;
+    }
+    return j;
+}
+
+/* What is written, one behind: what goes can go with the one before. */
+struct table_run {
+    struct flow *f;
+    struct uni_move move;
+    uint32_t cp;
+    int held, change;
+};
+
+static int hold(struct table_run *r, uint32_t cp, int change)
+{
+    if (r->held && uni_move_put(&r->move, r->cp, r->change))
+        return -1;
+    r->held = 1;
+    r->cp = cp;
+    r->change = change;
+    return 0;
+}
+
+/* `to` for bytes [i, j), which are `old` characters. */
+static int hold_all(struct table_run *r, const char *to, int old)
+{
+    size_t len = strlen(to);
+    int count = 0;
+    for (size_t k = 0; k < len; count++) {
+        uint32_t cp;
+        int used = utf8_next(to + k, len - k, &cp);
+        if (hold(r, used ? cp : 0xfffd, count >= old))
+            return -1;
+        k += (size_t)(used ? used : 1);
+    }
+    if (count < old)
+        r->change -= old - count;
+    return 0;
+}
+
+/* The part [i, j): *hit whether there is a key. */
+static int look_up(struct table_run *r, size_t i, size_t j, int *hit)
+{
+    const char *p = r->f->in->p, *to = "";
+    *hit = find_chars(&r->f->m->chars, p + i, j - i, 1, &to) > 0;
+    return *hit ? hold_all(r, to, (int)utf8_count(p + i, j - i)) : 0;
+}
+
+static int run_clusters(struct flow *f)
+{
+    struct table_run r = {.f = f};
+    int hit;
+    r.move = (struct uni_move){f->in->p, f->in->n, 0, 0, f->out, f->e};
+    for (size_t i = 0; i < f->in->n;) {
+        size_t end = cluster_end(f, i);
+        if (end - i < MAX_CLUSTER) {
+            if (look_up(&r, i, end, &hit))
+                return -1;
+            i = hit ? end : i;
+        }
+        while (i < end) {
+            uint32_t cp;
+            size_t n = take(f, i, &cp);
+            if (look_up(&r, i, i + n, &hit) || (!hit && hold(&r, cp, 0)))
+                return -1;
+            i += n;
+        }
+    }
+    if (r.held && uni_move_put(&r.move, r.cp, r.change))
+        return -1;
+    if (f->out->n > 0)
+        uni_text_through(f->out, f->in);
     return 0;
 }
 
@@ -246,7 +404,7 @@ static int run_step(struct flow *f, const struct spm_step *step)
     case SPM_CHARS:
         break;
     }
-    return run_chars(f);
+    return f->m->by_cluster ? run_clusters(f) : run_chars(f);
 }
 
 static int starts_with_mark(const struct uni_text *u)

@@ -24,7 +24,7 @@ enum spm_kind {
     SPM_WORDS,    /* white space but between words goes; that becomes arg */
     SPM_LSTRIP,   /* white space at the ends goes */
     SPM_RSTRIP,
-    SPM_CHARS /* the longest matches of the table of characters */
+    SPM_CHARS /* what the table of characters says */
 };
 
 struct spm_step {
@@ -42,12 +42,22 @@ struct spm_chars {
 
 enum spm_prefix { SPM_NEVER, SPM_FIRST, SPM_ALWAYS };
 
+/* What decoding leaves out of a text's first token: the mark or space that it
+ * begins with; the same of bytes and added tokens, too; all marks. */
+enum spm_strips {
+    SPM_STRIP_NOT,
+    SPM_STRIP_ONE,
+    SPM_STRIP_SPACE,
+    SPM_STRIP_ALL
+};
+
 struct spm_norm {
     struct spm_step step[SPM_MAX_STEPS];
     int n;
     enum spm_prefix prefix; /* a mark in front, but where there is one */
     int split;              /* words begin at marks and are cut alone */
-    int strips;             /* a text's first space is the prefix's */
+    int strips;             /* enum spm_strips */
+    int by_cluster; /* the table is used as Hugging Face tokenizers does it */
     struct spm_chars chars;
 };
 
@@ -80,8 +90,8 @@ struct spm_bytes {
 struct spm {
     struct spm_norm norm;
     struct spm_bytes bytes;
-    float *score; /* [t->n], or NULL */
-    int fallback; /* bytes of characters that the vocabulary lacks */
+    double *score; /* [t->n], or NULL */
+    int fallback;  /* bytes of characters that the vocabulary lacks */
 };
 
 /* A text under way: what the coder of each kind begins with. */
@@ -109,7 +119,7 @@ int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
               struct buf *out);
 /* spm_scores: [t->n] of tokenizer.ggml.scores; ERR_FORMAT, ERR_NOMEM. */
 int spm_scores(const struct tokenizer *t, const struct tok_source *s,
-               float **out);
+               double **out);
 /* spm_plain: 1 for entries that plain text may become. */
 int spm_plain(const struct tokenizer *t, int32_t id);
 

@@ -83,6 +83,7 @@ int spm_norm_chars(struct spm_norm *m, const struct tok_source *s,
         return 0; /* the identity */
     if (m->chars.unit)
         return tok_refuse(s, "normalizer", "two Precompiled");
+    m->by_cluster = 1;
     uint8_t *raw = mem_alloc(n + 4);
     if (!raw)
         return err_nomem(s->e);
@@ -224,27 +225,73 @@ static int is_marks_to_spaces(const struct json *j)
            strcmp(with, " ") == 0;
 }
 
-/* A decoder of several parts takes the prefix away if it has a Strip. */
+/* Metaspace: whether the first token's marks go. */
+static int read_meta_decoder(struct spm_norm *m, const struct tok_source *s,
+                             const struct json *j)
+{
+    const char *scheme = json_string(json_get(j, "prepend_scheme"));
+    int old;
+    if (tok_flag(s, j, "add_prefix_space", 1, &old))
+        return -1;
+    if (one_char(json_get(j, "replacement")) != SPM_MARK)
+        return tok_refuse(s, "decoder", "Metaspace of another mark");
+    m->strips =
+        (scheme ? strcmp(scheme, "never") != 0 : old) ? SPM_STRIP_ALL : 0;
+    return 0;
+}
+
+/* Strip of one space in front of the whole text. */
+static int is_one_space(const struct json *j)
+{
+    int64_t start = 0, stop = 0;
+    return one_char(json_get(j, "content")) == ' ' &&
+           json_int(json_get(j, "start"), &start) == 0 && start == 1 &&
+           json_int(json_get(j, "stop"), &stop) == 0 && stop == 0;
+}
+
+/* A Sequence in the usual order: Replace, ByteFallback, Fuse, Strip; or
+ * Metaspace. Bytes that spell a mark which a Metaspace then sees are left to a
+ * pipeline. */
+static int read_parts(struct spm_norm *m, const struct tok_source *s,
+                      const struct json *j)
+{
+    static const char *const names[] = {"Replace", "ByteFallback", "Fuse",
+                                        "Strip", "Metaspace"};
+    int seen = 0, last = -1, fallback;
+    m->strips = 0;
+    if (tok_flag(s, s->model, "byte_fallback", 0, &fallback))
+        return -1;
+    for (; j; j = json_next(j)) {
+        int k = 0;
+        while (k < 5 && strcmp(type_of(j), names[k]) != 0)
+            k++;
+        if (k == 5 || k <= last || (k == 0 && !is_marks_to_spaces(j)) ||
+            (k == 3 && (!(seen & 4) || !is_one_space(j))) || (k == 4 && seen))
+            return tok_refuse(s, "decoder Sequence with", type_of(j));
+        if (k == 4 && read_meta_decoder(m, s, j))
+            return -1;
+        m->strips = k == 3 ? SPM_STRIP_SPACE : m->strips;
+        seen |= 1 << k;
+        last = k;
+    }
+    return (seen & 1 || seen & 16) && ((seen & 2) != 0) == fallback
+               ? 0
+               : tok_refuse(s, "decoder", "Sequence");
+}
+
 static int read_decoder(struct spm_norm *m, const struct tok_source *s,
                         const struct json *j)
 {
-    if (is_null(j) || strcmp(type_of(j), "Metaspace") == 0)
+    int fallback;
+    if (is_null(j))
         return 0;
+    if (tok_flag(s, s->model, "byte_fallback", 0, &fallback))
+        return -1;
+    if (strcmp(type_of(j), "Metaspace") == 0 && !fallback)
+        return read_meta_decoder(m, s, j);
     if (strcmp(type_of(j), "Sequence") != 0)
         return tok_refuse(s, "decoder", type_of(j));
-    m->strips = 0;
-    j = json_child(json_get(j, "decoders"));
-    for (; j; j = json_next(j)) {
-        int64_t n = 0;
-        if (strcmp(type_of(j), "Strip") == 0 &&
-            json_int(json_get(j, "start"), &n) == 0 && n > 0)
-            m->strips = 1;
-        if (strcmp(type_of(j), "Metaspace") == 0 && m->prefix != SPM_NEVER)
-            m->strips = 1;
-        if (strcmp(type_of(j), "Replace") == 0 && !is_marks_to_spaces(j))
-            return tok_refuse(s, "decoder", "Replace");
-    }
-    return 0;
+    return read_parts(m, s, json_child(json_get(j, "decoders")));
 }
 
 int spm_norm_json(struct spm_norm *m, const struct tok_source *s)

@@ -77,19 +77,36 @@ void spm_fini(struct spm *m)
     mem_free(m->score);
 }
 
+/* A token without its marks. */
+static int detok_unmarked(const struct tokenizer *t, struct detok *d,
+                          int32_t id, struct buf *out)
+{
+    const char *s = t->text[id], *at;
+    while ((at = strstr(s, SPM_MARK_UTF8)) != NULL) {
+        if (detok_bytes(d, s, (size_t)(at - s), out))
+            return -1;
+        s = at + SPM_MARK_BYTES;
+    }
+    return detok_bytes(d, s, strlen(s), out);
+}
+
 int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
               struct buf *out)
 {
     const struct spm *m = t->self;
     size_t n;
+    if (m->norm.strips == SPM_STRIP_ALL && !d->begun &&
+        !(t->attr[id] & (TOK_ADDED | TOK_BYTE)))
+        return detok_unmarked(t, d, id, out);
     const char *s = tokenizer_piece(t, id, &n);
     int is_prefix = m->norm.strips && !d->begun && n > 0 && s[0] == ' ' &&
-                    !(t->attr[id] & (TOK_ADDED | TOK_BYTE));
+                    (m->norm.strips == SPM_STRIP_SPACE ||
+                     !(t->attr[id] & (TOK_ADDED | TOK_BYTE)));
     return detok_bytes(d, s + is_prefix, n - (size_t)is_prefix, out);
 }
 
 int spm_scores(const struct tokenizer *t, const struct tok_source *s,
-               float **out)
+               double **out)
 {
     int key = gguf_find(s->gguf, "tokenizer.ggml.scores");
     *out = NULL;
@@ -99,7 +116,7 @@ int spm_scores(const struct tokenizer *t, const struct tok_source *s,
         return tok_bad(s, "tokenizer.ggml.scores is not a list of a number for "
                           "each token");
     }
-    float *v = mem_array((size_t)t->n + 1, sizeof *v);
+    double *v = mem_array((size_t)t->n + 1, sizeof *v);
     if (!v)
         return err_nomem(s->e);
     *out = v;
@@ -110,7 +127,7 @@ int spm_scores(const struct tokenizer *t, const struct tok_source *s,
             return tok_bad(s, "tokenizer.ggml.scores holds a number that is "
                               "not finite");
         }
-        v[id] = (float)x;
+        v[id] = x;
     }
     return 0;
 }
@@ -169,8 +186,9 @@ int spm_encode(struct spm_coder *k, struct tok_encoder *c, const char *s,
     if (rc == 0) {
         k->s = u.p;
         c->map = u.at;
+        c->map_end = u.end;
         rc = encode_words(k, u.n, word);
-        c->map = NULL;
+        c->map = c->map_end = NULL;
     }
     uni_text_fini(&u);
     return rc;

@@ -131,15 +131,18 @@ static int prepare(struct coder *k, const char **s, size_t *n)
     int form = uni_is_plain(*s, *n) ? 0 : b->form;
     if (!space && !form)
         return 0;
-    if (space && uni_text_put(u, ' ', 0, k->c->e))
+    if (space && uni_text_put(u, ' ', 0, 0, k->c->e))
         return -1;
     int rc = form ? uni_normalize((enum uni_form)(form - 1), *s, *n, u, k->c->e)
                   : uni_text_copy(u, *s, *n, k->c->e);
     if (rc)
         return -1;
+    if (space && u->n > 1) /* it comes from the character that it precedes */
+        u->end[0] = u->end[1];
     *s = u->p;
     *n = u->n;
     k->c->map = u->at;
+    k->c->map_end = u->end;
     return 0;
 }
 

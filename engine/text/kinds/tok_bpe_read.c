@@ -121,12 +121,12 @@ static int read_bytes(struct bpe *b, const struct tok_source *s,
     return regex ? add_stage(b, s, PRE_BYTES, PRE_ISOLATED) : 0;
 }
 
-/* One pre-tokenizer; *bytes becomes 1 at ByteLevel. */
+/* One pre-tokenizer; *bytes becomes 1 at ByteLevel. Punctuation is left to a
+ * pipeline: what it is, is Unicode 8's, which no expression says. */
 static int read_pre(struct bpe *b, const struct tok_source *s,
                     const struct json *j, int *bytes)
 {
     const char *type = type_of(j);
-    enum pre_behavior behavior;
     if (strcmp(type, "Split") == 0)
         return read_split(b, s, j, *bytes);
     if (strcmp(type, "Digits") == 0)
@@ -134,11 +134,6 @@ static int read_pre(struct bpe *b, const struct tok_source *s,
     if (strcmp(type, "ByteLevel") == 0 && !*bytes) {
         *bytes = 1;
         return read_bytes(b, s, j);
-    }
-    if (strcmp(type, "Punctuation") == 0 && !*bytes) {
-        return read_behavior(s, j, &behavior)
-                   ? -1
-                   : add_stage(b, s, PRE_PUNCT, behavior);
     }
     return tok_refuse(s, "pre_tokenizer", type);
 }

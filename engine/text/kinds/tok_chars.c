@@ -28,11 +28,12 @@ struct coder {
     const struct chars *m;
     struct bpe_work w;
     const char *s;
-    size_t *begin, *end; /* [cap] of each symbol */
+    size_t *end; /* [cap] of each symbol: where the next one begins */
     size_t cap;
     int32_t n;
-    int unknown; /* one waits: bytes [unk_from, unk_to) */
-    size_t unk_from, unk_to;
+    size_t at,
+        stop; /* what the next symbol's place begins at; the word's end */
+    size_t n_unknown; /* bytes of one that waits */
 };
 
 static int reserve(struct coder *k, size_t n)
@@ -43,51 +44,46 @@ static int reserve(struct coder *k, size_t n)
         return -1;
     if (n <= k->cap)
         return 0;
-    mem_free(k->begin);
     mem_free(k->end);
-    k->begin = mem_array(k->w.cap, sizeof *k->begin);
     k->end = mem_array(k->w.cap, sizeof *k->end);
-    k->cap = k->begin && k->end ? k->w.cap : 0;
+    k->cap = k->end ? k->w.cap : 0;
     return k->cap ? 0 : err_nomem(k->c->e);
 }
 
-static void add(struct coder *k, int32_t id, size_t from, size_t to)
+/* Places follow each other, as in the reference: characters that fall away
+ * move those behind them. */
+static void add(struct coder *k, int32_t id, size_t len)
 {
     int32_t n = k->n++;
     k->w.node[n] = (struct bpe_node){id, n - 1, n + 1, UINT32_MAX};
-    k->begin[n] = from;
-    k->end[n] = to;
+    k->at = len < k->stop - k->at ? k->at + len : k->stop;
+    k->end[n] = k->at;
 }
 
 static void flush(struct coder *k)
 {
-    if (k->unknown)
-        add(k, k->m->unk, k->unk_from, k->unk_to);
-    k->unknown = 0;
+    if (k->n_unknown)
+        add(k, k->m->unk, k->n_unknown);
+    k->n_unknown = 0;
 }
 
-/* A character that is no entry; bytes do not end a run of them. */
-static void add_other(struct coder *k, const char *text, size_t n, size_t from,
-                      size_t to)
+/* A character of `len` bytes that is no entry; bytes do not end a run of them.
+ */
+static void add_other(struct coder *k, const char *text, size_t n, size_t len)
 {
     int all = k->m->fallback;
     for (size_t i = 0; i < n && all; i++)
         all = k->m->byte_id[(unsigned char)text[i]] >= 0;
     for (size_t i = 0; i < n && all; i++)
-        add(k, k->m->byte_id[(unsigned char)text[i]], from, to);
+        add(k, k->m->byte_id[(unsigned char)text[i]], 1);
     if (all)
         return;
     k->c->out->n_unknown++;
     if (k->m->unk < 0)
         return;
-    if (k->unknown && k->m->fuse) {
-        k->unk_to = to;
-        return;
-    }
-    flush(k);
-    k->unknown = 1;
-    k->unk_from = from;
-    k->unk_to = to;
+    if (!k->m->fuse)
+        flush(k);
+    k->n_unknown += len;
 }
 
 static int32_t plain(const struct tokenizer *t, const char *s, size_t n)
@@ -101,7 +97,9 @@ static void lay_out(struct coder *k, size_t from, size_t to)
 {
     const struct chars *m = k->m;
     k->n = 0;
-    k->unknown = 0;
+    k->n_unknown = 0;
+    k->at = from;
+    k->stop = to;
     for (size_t i = from; i < to;) {
         char text[2 * PIPE_MAX_TEXT + 4];
         uint32_t cp;
@@ -119,9 +117,9 @@ static void lay_out(struct coder *k, size_t from, size_t to)
         int32_t id = plain(k->c->t, text, n);
         if (id >= 0) {
             flush(k);
-            add(k, id, i, i + len);
+            add(k, id, len);
         } else {
-            add_other(k, text, n, i, i + len);
+            add_other(k, text, n, len);
         }
         i += len;
     }
@@ -147,8 +145,8 @@ static int word(struct coder *k, size_t from, size_t to)
     bpe_run(&m->merges, &k->w, 0);
     for (int32_t i = 0; i >= 0; i = k->w.node[i].next) {
         int32_t next = k->w.node[i].next;
-        if (tok_push(k->c, k->w.node[i].id, k->begin[i],
-                     k->end[(next >= 0 ? next : k->n) - 1]))
+        size_t end = k->end[(next >= 0 ? next : k->n) - 1];
+        if (tok_push(k->c, k->w.node[i].id, i ? k->end[i - 1] : from, end))
             return -1;
     }
     return 0;
@@ -165,7 +163,6 @@ static int bpe_pieces(struct tok_encoder *c, const char *s, size_t n,
         i = j;
     }
     bpe_work_fini(&k.w);
-    mem_free(k.begin);
     mem_free(k.end);
     return rc;
 }

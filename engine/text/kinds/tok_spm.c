@@ -24,7 +24,7 @@ struct sym {
 
 /* A pair that could be joined: of the text [at, at + len) of two symbols. */
 struct pair {
-    float score;
+    double score;
     uint32_t len;
     int32_t left, right;
 };

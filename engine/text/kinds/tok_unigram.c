@@ -7,6 +7,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -14,6 +16,7 @@
 #include "engine/text/kinds/spm_norm.h"
 #include "engine/text/pipe/pipe.h"
 
+#define MAX_SCORE 1e30       /* sums stay finite */
 #define UNKNOWN_PENALTY 10.0 /* sentencepiece, unigram_model.cc */
 
 struct unigram {
@@ -59,8 +62,7 @@ static void spread(struct coder *k, size_t at, size_t i, size_t n)
     int is_covered = 0;
     for (uint32_t depth = 1; lo < hi; depth++) {
         if (v[lo].len == depth) {
-            offer(k, i, i + depth, v[lo].id,
-                  sum + (double)m->base.score[v[lo].id]);
+            offer(k, i, i + depth, v[lo].id, sum + m->base.score[v[lo].id]);
             is_covered |= depth == one;
         }
         if (i + depth == n)
@@ -73,14 +75,27 @@ static void spread(struct coder *k, size_t at, size_t i, size_t n)
         offer(k, i, i + one, -1, sum + m->unknown);
 }
 
-/* Unknown characters side by side are one token. */
+/* Unknown characters side by side are one token, or bytes with one place. */
+static int flush(struct spm_coder *k, size_t end)
+{
+    size_t from = k->unknown_from;
+    int32_t byte = 0;
+    for (size_t i = from; i < end && byte >= 0 && from != SIZE_MAX; i++)
+        byte = k->m->fallback ? k->m->bytes.id[(unsigned char)k->s[i]] : -1;
+    if (from == SIZE_MAX || byte < 0)
+        return spm_flush_unknown(k, end);
+    k->unknown_from = SIZE_MAX;
+    for (size_t i = from; i < end; i++)
+        if (tok_push(k->c, k->m->bytes.id[(unsigned char)k->s[i]], from, end))
+            return -1;
+    return 0;
+}
+
 static int emit(struct spm_coder *k, size_t from, size_t to, int32_t id)
 {
     if (id >= 0)
-        return spm_push(k, id, from, to);
-    if (k->m->bytes.all)
-        return spm_push_bytes(k, from, to);
-    k->c->out->n_unknown++;
+        return flush(k, from) || tok_push(k->c, id, from, to) ? -1 : 0;
+    k->c->out->n_unknown += !k->m->bytes.all;
     k->unknown_from = k->unknown_from == SIZE_MAX ? from : k->unknown_from;
     return 0;
 }
@@ -130,7 +145,7 @@ static int word(struct spm_coder *base, size_t from, size_t to)
             return -1;
         i = end;
     }
-    return spm_flush_unknown(base, to);
+    return flush(base, to);
 }
 
 static int encode(struct tok_encoder *c, const char *s, size_t n)
@@ -216,6 +231,31 @@ static int load_gguf(struct unigram *m, struct tokenizer *t,
                : 0;
 }
 
+/* v as the reference reads the shortest way to write it (serde_json): digits as
+ * a whole number, once rounded, by a power of ten, rounded again. Cuttings of
+ * equal entries in another order tie but for the last bit. */
+static double read_twice_rounded(double v)
+{
+    char text[40], power[32], digits[24];
+    int p = 14, n = 0;
+    do {
+        snprintf(text, sizeof text, "%.*e", p, v);
+    } while (strtod(text, NULL) != v && ++p <= 16);
+    if (p == 14 || p > 16)
+        return v; /* as few digits as are exact */
+    char *e = strchr(text, 'e');
+    for (const char *c = text; e && c < e && n < 20; c++)
+        if (*c >= '0' && *c <= '9')
+            digits[n++] = *c;
+    digits[n] = 0;
+    long exponent = e ? strtol(e + 1, NULL, 10) - p : 0;
+    double whole = (double)strtoull(digits, NULL, 10);
+    snprintf(power, sizeof power, "1e%ld", labs(exponent));
+    double ten = strtod(power, NULL);
+    whole = exponent < 0 ? whole / ten : whole * ten;
+    return v < 0 ? -whole : whole;
+}
+
 /* "vocab": [[text, score], ...] in the order of ids. */
 static int json_vocab(struct unigram *m, struct tokenizer *t,
                       const struct tok_source *s)
@@ -239,8 +279,8 @@ static int json_vocab(struct unigram *m, struct tokenizer *t,
         const struct json *score = json_next(json_child(j));
         if (!text || !score || json_type(score) != JSON_NUMBER)
             return tok_bad(s, "an entry of 'vocab' is not a text and a number");
-        m->base.score[id] = (float)json_number(score);
-        if (!isfinite(m->base.score[id]))
+        m->base.score[id] = read_twice_rounded(json_number(score));
+        if (!(fabs(m->base.score[id]) <= MAX_SCORE))
             return tok_bad(s, "a score of 'vocab' is not finite");
         if (text[0] && tok_vocab_set(t, s, id, text, strlen(text)))
             return -1;
@@ -274,7 +314,7 @@ static int index_entries(struct unigram *m, const struct tokenizer *t,
     if (tok_index_begin(&m->index, t->n, s->e))
         return -1;
     for (int id = 0; id < t->n; id++) {
-        least = fmin(least, (double)m->base.score[id]);
+        least = fmin(least, m->base.score[id]);
         if (t->len[id] > 0 && spm_plain(t, id))
             tok_index_add(&m->index, t, id, 0);
     }

@@ -127,8 +127,9 @@ static int encode(struct tok_encoder *c, const char *s, size_t n)
     int rc = wordnorm_run(&w->norm, s, n, &u, c->e);
     if (rc == 0) {
         c->map = u.at;
+        c->map_end = u.end;
         rc = encode_words(c, u.p, u.n);
-        c->map = NULL;
+        c->map = c->map_end = NULL;
     }
     uni_text_fini(&u);
     return rc;
@@ -158,12 +159,12 @@ static int detok(const struct tokenizer *t, struct detok *d, int32_t id,
     const char *text = t->text[id];
     size_t n = t->len[id];
     int marked = has_mark(w, text, n), more = marked != w->mark_starts;
-    size_t skip = marked && (w->mark_starts || d->last >= 0) ? w->n_mark : 0;
+    size_t skip = marked && (w->mark_starts || d->begun) ? w->n_mark : 0;
     if (!out)
         return 0;
-    if (d->last >= 0 && !more && !strchr(".,?!", text[skip]))
+    if (d->begun && !more && !strchr(".,?!", text[skip]))
         buf_add_char(out, ' ');
-    if (d->last < 0 && more && w->mark_starts)
+    if (!d->begun && more && w->mark_starts)
         buf_add_str(out, "##");
     buf_add(out, text + skip, n - skip);
     return out->failed ? -1 : 0;
@@ -209,6 +210,23 @@ static int read_model(struct wordpiece *w, const struct tok_source *s)
     return set_mark(w, s, mark ? mark : "##");
 }
 
+/* A decoder must be WordPiece's own, with this mark. */
+static int check_decoder(const struct wordpiece *w, const struct tok_source *s)
+{
+    const struct json *j = json_get(s->root, "decoder");
+    const char *type = json_string(json_get(j, "type"));
+    const char *mark = json_string(json_get(j, "prefix"));
+    int tidy = 1;
+    if (!type)
+        return 0;
+    if (tok_flag(s, j, "cleanup", 1, &tidy))
+        return -1;
+    return strcmp(type, "WordPiece") == 0 && mark &&
+                   strcmp(mark, w->mark) == 0 && tidy
+               ? 0
+               : tok_refuse(s, "decoder", type);
+}
+
 /* tokenizer.json: its normalizer and pre_tokenizer must be BERT's. */
 static int read_parts(struct wordpiece *w, const struct tok_source *s)
 {
@@ -216,7 +234,10 @@ static int read_parts(struct wordpiece *w, const struct tok_source *s)
     const char *type = json_string(json_get(pre, "type"));
     if (!type || strcmp(type, "BertPreTokenizer") != 0)
         return tok_refuse(s, "pre_tokenizer", type);
-    return wordnorm_json(&w->norm, s, json_get(s->root, "normalizer"));
+    return check_decoder(w, s) ||
+                   wordnorm_json(&w->norm, s, json_get(s->root, "normalizer"))
+               ? -1
+               : 0;
 }
 
 /* vocab.txt: an entry a line; the usual special tokens are control tokens. */

@@ -92,15 +92,23 @@ static int is_ideograph(uint32_t cp)
     return 0;
 }
 
-static int put_lower(struct uni_text *out, uint32_t cp, uint32_t at,
-                     struct err *e)
+/* Where a character comes from, and where it goes to. */
+struct place {
+    uint32_t at, end;
+    struct uni_text *out;
+    struct err *e;
+};
+
+static int put(const struct place *p, uint32_t cp)
 {
-    if (cp == DOTTED_I) {
-        return uni_text_put(out, 'i', at, e) || uni_text_put(out, 0x307, at, e)
-                   ? -1
-                   : 0;
-    }
-    return uni_text_put(out, uni_lower(cp), at, e);
+    return uni_text_put(p->out, cp, p->at, p->end, p->e);
+}
+
+static int put_lower(const struct place *p, uint32_t cp)
+{
+    if (cp == DOTTED_I)
+        return put(p, 'i') || put(p, 0x307) ? -1 : 0;
+    return put(p, uni_lower(cp));
 }
 
 /* Clean, set ideographs apart, and lower-case where nothing comes between. */
@@ -108,19 +116,20 @@ static int clean(const struct wordnorm *b, int lower, const char *s, size_t n,
                  struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < n;) {
-        uint32_t cp, at = (uint32_t)i;
+        struct place p = {(uint32_t)i, 0, out, e};
+        uint32_t cp;
         int nul = s[i] == 0;
-        size_t used = tok_decode(s, n, i, &cp);
-        i += used;
+        i += tok_decode(s, n, i, &cp);
+        p.end = (uint32_t)i;
         cp = nul ? 0 : cp;
         if (b->clean && is_removed(cp))
             continue;
         if (b->clean && utf8_is_space(cp))
             cp = ' ';
         int apart = b->chinese && is_ideograph(cp), rc = 0;
-        rc |= apart ? uni_text_put(out, ' ', at, e) : 0;
-        rc |= lower ? put_lower(out, cp, at, e) : uni_text_put(out, cp, at, e);
-        rc |= apart ? uni_text_put(out, ' ', at, e) : 0;
+        rc |= apart ? put(&p, ' ') : 0;
+        rc |= lower ? put_lower(&p, cp) : put(&p, cp);
+        rc |= apart ? put(&p, ' ') : 0;
         if (rc)
             return -1;
     }
@@ -132,14 +141,14 @@ static int fold(const struct wordnorm *b, const struct uni_text *in,
                 struct uni_text *out, struct err *e)
 {
     for (size_t i = 0; i < in->n;) {
-        uint32_t cp, at = in->at[i];
+        struct place p = {in->at[i], in->end[i], out, e};
+        uint32_t cp;
         int nul = in->p[i] == 0;
         i += tok_decode(in->p, in->n, i, &cp);
         cp = nul ? 0 : cp;
         if (class_of(cp) & UNI_BIT(MN))
             continue;
-        if (b->lowercase ? put_lower(out, cp, at, e)
-                         : uni_text_put(out, cp, at, e))
+        if (b->lowercase ? put_lower(&p, cp) : put(&p, cp))
             return -1;
     }
     return uni_text_end(out, in->at[in->n], e);
@@ -153,8 +162,8 @@ int wordnorm_run(const struct wordnorm *b, const char *s, size_t n,
         return clean(b, b->lowercase, s, n, out, e);
     int rc =
         clean(b, 0, s, n, &a, e) || uni_normalize(UNI_NFD, a.p, a.n, &d, e);
-    for (size_t i = 0; !rc && i <= d.n; i++)
-        d.at[i] = a.at[d.at[i]];
+    if (rc == 0)
+        uni_text_through(&d, &a);
     rc = rc || fold(b, &d, out, e);
     uni_text_fini(&a);
     uni_text_fini(&d);

@@ -72,7 +72,8 @@ enum pipe_dec {
     DEC_FALLBACK,  /* "<0x0A>" */
     DEC_STRIP,     /* up to arg times text in front, arg_end behind */
     DEC_FIRST,     /* the same in front of the whole text */
-    DEC_REPLACE    /* pattern becomes text */
+    DEC_REPLACE,   /* pattern becomes text */
+    DEC_CTC        /* tokens once, pattern goes; arg 1: tidy, text is a space */
 };
 
 struct pipe_decoder {
@@ -89,6 +90,8 @@ struct pipe {
     struct pipe_decoder dec[PIPE_MAX_STEPS];
     int n_dec;
     int joins; /* no decoder: a space between tokens */
+    int once;  /* a token after itself stands for nothing */
+    int marks; /* the step for marks that bytes spell, 0: none */
     struct spm_norm chars;
     struct alphabet alphabet;
     struct tok_index added;  /* TOK_NORMAL ones, as the normalizers make them */

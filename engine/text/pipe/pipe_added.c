@@ -37,11 +37,8 @@ int pipe_added_index(struct tokenizer *t, const struct tok_source *s)
     struct buf b;
     int n = 0, rc = 0;
     size_t at = 0;
-    for (int id = 0; id < t->n; id++) {
-        if (p->n_norm == 0)
-            t->attr[id] &= (uint16_t)~TOK_NORMAL;
+    for (int id = 0; id < t->n; id++)
         n += (t->attr[id] & TOK_NORMAL) != 0;
-    }
     p->by_id = mem_array((size_t)n + 1, sizeof *p->by_id);
     if (!p->by_id)
         return err_nomem(s->e);

@@ -10,6 +10,7 @@
 #include "engine/text/pipe/pipe.h"
 
 #define MAX_GROWTH 8                   /* of a token */
+#define MAX_STRIP 200                  /* counted in a byte of struct detok */
 #define MAX_PIECES ((size_t)256 << 20) /* of all; a file has at most 64 MiB */
 
 /* ----------------------------------------------------------------- reading */
@@ -34,19 +35,41 @@ static int count(const struct json *j, const char *key)
                : 0;
 }
 
+/* What the decoders before have made of the tokens. */
+struct made {
+    int whole; /* one text */
+    int bytes; /* tokens of bytes: each is one here, a run of them there */
+    int ended; /* ends of words: they are spaces before the next token */
+    int begun; /* what is in front of the whole was taken away */
+};
+
 static int read_strip(struct pipe *p, const struct tok_source *s,
-                      const struct json *j, int whole)
+                      const struct json *j, struct made *m)
 {
-    struct pipe_decoder *d = add(p, s, whole ? DEC_FIRST : DEC_STRIP);
+    struct pipe_decoder *d = add(p, s, m->whole ? DEC_FIRST : DEC_STRIP);
     if (!d || pipe_string(s, j, "content", d->text, &d->n_text))
         return -1;
     d->arg = count(j, "start");
     d->arg_end = count(j, "stop");
-    return whole && d->arg_end ? tok_refuse(s, "decoder Strip", "stop") : 0;
+    if (m->whole && d->arg_end)
+        return tok_refuse(s, "decoder Strip", "stop");
+    if (d->arg > MAX_STRIP || (m->whole && m->begun++))
+        return tok_refuse(s, "decoder Strip", "of much");
+    return m->bytes && !m->whole
+               ? tok_refuse(s, "decoder after ByteFallback", "Strip")
+               : 0;
+}
+
+/* Once a text is whole, or bytes are, a pattern must lie in one token. */
+static int is_safe(const struct made *m, const struct pipe_decoder *d)
+{
+    size_t n = m->bytes ? d->n_pattern : utf8_count(d->pattern, d->n_pattern);
+    return !(m->whole || m->bytes) ||
+           (n == 1 && !(m->bytes && d->pattern[0] & 0x80));
 }
 
 static int read_replace(struct pipe *p, const struct tok_source *s,
-                        const struct json *j, int whole)
+                        const struct json *j, const struct made *m)
 {
     const struct json *pattern = json_get(j, "pattern");
     struct pipe_decoder *d = add(p, s, DEC_REPLACE);
@@ -58,9 +81,11 @@ static int read_replace(struct pipe *p, const struct tok_source *s,
     if (pipe_string(s, pattern, "String", d->pattern, &d->n_pattern) ||
         pipe_string(s, j, "content", d->text, &d->n_text))
         return -1;
-    return whole && utf8_count(d->pattern, d->n_pattern) > 1
-               ? tok_refuse(s, "decoder Replace after Fuse of", d->pattern)
-               : 0;
+    if (d->n_pattern == 0)
+        return tok_refuse(s, "decoder Replace of", "nothing");
+    return is_safe(m, d)
+               ? 0
+               : tok_refuse(s, "decoder Replace of a whole text", d->pattern);
 }
 
 static int read_marks(struct pipe *p, const struct tok_source *s,
@@ -90,53 +115,90 @@ static int read_suffix(struct pipe *p, const struct tok_source *s,
                        const struct json *j)
 {
     struct pipe_decoder *d = add(p, s, DEC_SUFFIX);
-    return d ? pipe_string(s, j, "suffix", d->pattern, &d->n_pattern) : -1;
+    if (!d || pipe_string(s, j, "suffix", d->pattern, &d->n_pattern))
+        return -1;
+    return d->n_pattern ? 0 : tok_refuse(s, "decoder BPEDecoder of", "nothing");
 }
 
-/* whole: a decoder before has made one text of the tokens. */
+static int read_ctc(struct pipe *p, const struct tok_source *s,
+                    const struct json *j)
+{
+    struct pipe_decoder *d = add(p, s, DEC_CTC);
+    if (!d || p->n_dec > 1)
+        return d ? tok_refuse(s, "decoder after others", "CTC") : -1;
+    p->once = 1;
+    if (pipe_string(s, j, "pad_token", d->pattern, &d->n_pattern) ||
+        pipe_string(s, j, "word_delimiter_token", d->text, &d->n_text) ||
+        tok_flag(s, j, "cleanup", 1, &d->arg))
+        return -1;
+    return d->n_text ? 0 : tok_refuse(s, "decoder CTC without", "delimiter");
+}
+
+/* Those that tell the tokens apart. */
+static int read_of_tokens(struct pipe *p, const struct tok_source *s,
+                          const struct json *j, const char *type,
+                          struct made *m)
+{
+    if (strcmp(type, "CTC") == 0)
+        return read_ctc(p, s, j);
+    if (p->once) /* tokens that are gone are none that come first */
+        return tok_refuse(s, "decoder after CTC", type);
+    if (strcmp(type, "Metaspace") == 0) {
+        if (m->bytes && p->marks)
+            return tok_refuse(s, "decoder after ByteFallback", "two Metaspace");
+        p->marks = m->bytes ? p->n_dec : 0;
+        return read_marks(p, s, j);
+    }
+    if (strcmp(type, "ByteFallback") == 0) {
+        m->bytes = 1;
+        return add(p, s, DEC_FALLBACK) ? 0 : -1;
+    }
+    if (strcmp(type, "BPEDecoder") == 0) {
+        m->ended = 1;
+        return read_suffix(p, s, j);
+    }
+    if (m->bytes)
+        return tok_refuse(s, "decoder after ByteFallback", type);
+    if (strcmp(type, "ByteLevel") == 0) {
+        m->whole = m->bytes = 1;
+        return add(p, s, DEC_BYTES) ? 0 : -1;
+    }
+    return strcmp(type, "WordPiece") == 0 ? read_pieces(p, s, j)
+                                          : tok_refuse(s, "decoder", type);
+}
+
 static int read_one(struct pipe *p, const struct tok_source *s,
-                    const struct json *j, int *whole)
+                    const struct json *j, struct made *m)
 {
     const char *type = json_string(json_get(j, "type"));
     type = type ? type : "";
     if (strcmp(type, "Fuse") == 0) {
-        *whole = 1;
+        m->whole = 1;
         return 0;
     }
+    if (m->ended)
+        return tok_refuse(s, "decoder after BPEDecoder", type);
     if (strcmp(type, "Strip") == 0)
-        return read_strip(p, s, j, *whole);
+        return read_strip(p, s, j, m);
     if (strcmp(type, "Replace") == 0)
-        return read_replace(p, s, j, *whole);
-    if (*whole)
-        return tok_refuse(s, "decoder after Fuse", type);
-    if (strcmp(type, "ByteLevel") == 0) {
-        *whole = 1;
-        return add(p, s, DEC_BYTES) ? 0 : -1;
-    }
-    if (strcmp(type, "ByteFallback") == 0)
-        return add(p, s, DEC_FALLBACK) ? 0 : -1;
-    if (strcmp(type, "Metaspace") == 0)
-        return read_marks(p, s, j);
-    if (strcmp(type, "WordPiece") == 0)
-        return read_pieces(p, s, j);
-    if (strcmp(type, "BPEDecoder") == 0)
-        return read_suffix(p, s, j);
-    return tok_refuse(s, "decoder", type);
+        return read_replace(p, s, j, m);
+    return m->whole ? tok_refuse(s, "decoder after Fuse", type)
+                    : read_of_tokens(p, s, j, type, m);
 }
 
 int pipe_read_decoder(struct pipe *p, const struct tok_source *s)
 {
     const struct json *j = json_get(s->root, "decoder");
     const char *type = json_string(json_get(j, "type"));
-    int whole = 0;
+    struct made m = {0};
     p->joins = !type;
     if (!type)
         return 0;
     if (strcmp(type, "Sequence") != 0)
-        return read_one(p, s, j, &whole);
+        return read_one(p, s, j, &m);
     j = json_child(json_get(j, "decoders"));
     for (; j; j = json_next(j))
-        if (read_one(p, s, j, &whole))
+        if (read_one(p, s, j, &m))
             return -1;
     return 0;
 }
@@ -196,7 +258,7 @@ static void tidy(struct buf *b)
 static void word_piece(struct buf *b, const struct pipe_decoder *d, int first)
 {
     size_t n = d->n_pattern;
-    if (!first && n && b->len >= n && !memcmp(b->p, d->pattern, n)) {
+    if (!first && b->len >= n && !memcmp(b->p, d->pattern, n)) {
         drop(b, 0, n);
     } else if (!first) {
         buf_add_char(b, ' ');
@@ -237,8 +299,31 @@ static void suffix(struct buf *b, const struct pipe_decoder *d, int *ends)
     replace(b, d->pattern, n, " ", 1);
 }
 
+/* In front of the whole text: *gone counts, and is MAX_STRIP once something
+ * else has come. */
+static void strip_first(struct buf *b, const struct pipe_decoder *d,
+                        uint8_t *gone)
+{
+    size_t n = d->n_text;
+    while (n && *gone < d->arg && b->len >= n && !memcmp(b->p, d->text, n)) {
+        drop(b, 0, n);
+        ++*gone;
+    }
+    if (b->len > 0)
+        *gone = MAX_STRIP;
+}
+
+static void ctc(struct buf *b, const struct pipe_decoder *d)
+{
+    replace(b, d->pattern, d->n_pattern, "", 0);
+    if (!d->arg)
+        return;
+    tidy(b);
+    replace(b, d->text, d->n_text, " ", 1);
+}
+
 static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
-                  struct buf *b, int *ends)
+                  struct buf *b, int *ends, uint8_t *gone)
 {
     switch (d->op) {
     case DEC_BYTES:
@@ -261,7 +346,10 @@ static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
         strip(b, d, d->arg, d->arg_end);
         break;
     case DEC_FIRST:
-        strip(b, d, first ? d->arg : 0, 0);
+        strip_first(b, d, gone);
+        break;
+    case DEC_CTC:
+        ctc(b, d);
         break;
     case DEC_REPLACE:
         replace(b, d->pattern, d->n_pattern, d->text, d->n_text);
@@ -272,7 +360,7 @@ static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
 /* A token as bytes, into b, which is empty; no more than MAX_GROWTH times its
  * length: b->full. */
 static void decode(const struct tokenizer *t, int32_t id, int first,
-                   struct buf *b, int *ends)
+                   struct buf *b, int *ends, uint8_t *gone)
 {
     const struct pipe *p = t->pipe;
     const struct tok_entry *normal = pipe_added_text(p, id);
@@ -281,28 +369,74 @@ static void decode(const struct tokenizer *t, int32_t id, int first,
     b->max = n * MAX_GROWTH + PIPE_MAX_TEXT;
     buf_add(b, normal ? normal->key : t->text[id], n);
     for (int i = 0; i < p->n_dec && !b->failed; i++)
-        apply(p, &p->dec[i], first, b, ends);
+        apply(p, &p->dec[i], first, b, ends, gone);
+}
+
+/* Bytes may spell a mark, which is written once it is whole: out from `at` on;
+ * `first`: all tokens so far were bytes, and are the first one together. */
+static void replace_spelt(const struct pipe *p, struct buf *out, size_t at,
+                          int first)
+{
+    const struct pipe_decoder *d = &p->dec[p->marks];
+    struct buf b;
+    if (!out || out->failed || out->len == at)
+        return;
+    buf_init(&b, SIZE_MAX / 2);
+    buf_add(&b, out->p + at, out->len - at);
+    replace(&b, d->pattern, d->n_pattern, " ", first && d->arg ? 0 : 1);
+    out->failed |= b.failed;
+    out->len = at;
+    if (!b.failed)
+        buf_add(out, b.p, b.len);
+    buf_fini(&b);
 }
 
 int pipe_detok(const struct tokenizer *t, struct detok *d, int32_t id,
                struct buf *out)
 {
+    size_t at = out ? out->len : 0;
     struct buf b;
     int ends, rc = 0, first = !d->begun;
+    if (t->pipe->once && id == d->last)
+        return 0;
     buf_init(&b, SIZE_MAX / 2);
-    decode(t, id, first, &b, &ends);
+    decode(t, id, first, &b, &ends, &d->in_quote);
     if ((t->pipe->joins && !first) || d->glue)
         rc = detok_bytes(d, " ", 1, out);
     rc = rc || (b.failed && !b.full) || detok_bytes(d, b.p, b.len, out);
+    if (t->pipe->marks) {
+        int byte = b.len == 1 && t->len[id] > 1;
+        d->run = byte && d->run < 2 ? 1 : 2;
+        if (byte)
+            replace_spelt(t->pipe, out, at, d->run == 1);
+    }
     d->glue = (uint8_t)ends;
     buf_fini(&b);
     return rc ? -1 : 0;
+}
+
+/* A word's end inside of an entry is a space, but in the last token of all. */
+static int check_ends(const struct tokenizer *t, const struct tok_source *s)
+{
+    for (int k = 0; k < t->pipe->n_dec; k++) {
+        const struct pipe_decoder *d = &t->pipe->dec[k];
+        for (int id = 0; id < t->n && d->op == DEC_SUFFIX; id++) {
+            const char *at = strstr(t->text[id], d->pattern);
+            if (at && at[d->n_pattern])
+                return tok_refuse(s, "decoder BPEDecoder with the entry",
+                                  t->text[id]);
+        }
+    }
+    return 0;
 }
 
 int pipe_pieces(struct tokenizer *t, const struct tok_source *s)
 {
     struct buf all, b;
     int ends, failed = 0, full = 0;
+    uint8_t gone = MAX_STRIP;
+    if (check_ends(t, s))
+        return -1;
     t->piece_at = mem_array((size_t)t->n + 1, sizeof *t->piece_at);
     if (!t->piece_at)
         return err_nomem(s->e);
@@ -315,7 +449,7 @@ int pipe_pieces(struct tokenizer *t, const struct tok_source *s)
         if (t->attr[id] & (TOK_CONTROL | TOK_ADDED))
             buf_add(&all, t->text[id], t->len[id]);
         else
-            decode(t, id, 0, &b, &ends);
+            decode(t, id, 0, &b, &ends, &gone);
         buf_add(&all, b.p ? b.p : "", b.len);
         failed = b.failed | all.failed;
         full = b.full | all.full;

@@ -162,13 +162,16 @@ static int prepend(struct pipe_work *w, const struct pipe_step *st, size_t i,
                     0, w->e);
 }
 
+/* The reference puts the bytes of a piece that comes from nothing (what a
+ * pattern put in that matches nothing at the beginning) in front of it. */
 static int write_bytes(struct pipe_work *w, size_t i, size_t j)
 {
     const uint16_t *char_of = w->pipe->alphabet.char_of;
-    for (; i < j; i++)
-        if (put_as(w, char_of[(unsigned char)w->in.p[i]], i, 0))
+    int from_nothing = w->in.to[j - 1] <= w->in.from[i];
+    for (size_t k = i; k < j; k++)
+        if (put_as(w, char_of[(unsigned char)w->in.p[k]], k, 0))
             return -1;
-    return 0;
+    return from_nothing ? pipe_copy(w, i, j) : 0;
 }
 
 static int each_piece(struct pipe_work *w, const struct pipe_step *st)

@@ -72,9 +72,11 @@ static int read_pattern(struct pipe_step *st, const struct tok_source *s,
 {
     const struct json *pattern = json_get(j, "pattern");
     const char *regex = json_string(json_get(pattern, "Regex"));
-    return regex
-               ? set_regex(st, s, regex)
-               : pipe_string(s, pattern, "String", st->pattern, &st->n_pattern);
+    if (regex)
+        return set_regex(st, s, regex);
+    if (pipe_string(s, pattern, "String", st->pattern, &st->n_pattern))
+        return -1;
+    return st->n_pattern ? 0 : set_regex(st, s, ""); /* between all */
 }
 
 /* -------------------------------------------------------------- normalizer */

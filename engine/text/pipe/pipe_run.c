@@ -152,8 +152,10 @@ void pipe_work_fini(struct pipe_work *w)
 }
 
 /* Where tokens lie: in x; NULL: in the segment itself. */
-static void set_map(struct tok_encoder *c, const struct pipe_text *x)
+static void set_map(struct tok_encoder *c, struct pipe_text *x)
 {
+    if (x) /* there is room for the end */
+        x->from[x->n] = x->n > 0 ? x->to[x->n - 1] : 0;
     c->map = x ? x->from : NULL;
     c->map_end = x ? x->to : NULL;
 }
@@ -189,14 +191,14 @@ static int finish_between(struct tok_encoder *c, struct pipe_work *w)
     size_t from = 0;
     int rc = 0;
     w->in = (struct pipe_text){.max = all.max};
-    all.from[all.n] = all.n > 0 ? all.to[all.n - 1] : 0;
     while (rc == 0 && tok_added_next(c->t, &w->pipe->added, all.p, all.n, from,
                                      c->flags, &h)) {
-        size_t start = h.start > from ? h.start : from;
         rc = finish_part(c, w, &all, from, h.start);
         set_map(c, &all);
-        from = h.end > from ? h.end : from;
-        rc = rc || tok_push(c, h.id, start, from);
+        from = h.end > h.start ? h.end : h.start;
+        rc = rc || tok_push_added(c, h.id, h.start, from, all.p + h.start,
+                                  from - h.start);
+        from = h.end;
     }
     rc = rc || finish_part(c, w, &all, from, all.n);
     set_map(c, NULL);

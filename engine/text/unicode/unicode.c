@@ -246,6 +246,7 @@ void uni_text_fini(struct uni_text *u)
 {
     mem_free(u->p);
     mem_free(u->at);
+    mem_free(u->end);
     memset(u, 0, sizeof *u);
 }
 
@@ -262,17 +263,24 @@ static int text_room(struct uni_text *u, size_t n, struct err *e)
     if (!at)
         return err_nomem(e);
     u->at = at;
+    uint32_t *end = mem_grow(u->end, cap, sizeof *end);
+    if (!end)
+        return err_nomem(e);
+    u->end = end;
     u->cap = cap;
     return 0;
 }
 
-int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e)
+int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, uint32_t end,
+                 struct err *e)
 {
     if (text_room(u, 4, e))
         return -1;
     int len = utf8_put(cp, u->p + u->n);
-    for (int k = 0; k < len; k++)
-        u->at[u->n++] = at;
+    for (int k = 0; k < len; k++) {
+        u->at[u->n] = at;
+        u->end[u->n++] = end;
+    }
     return 0;
 }
 
@@ -290,9 +298,51 @@ int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e)
     if (text_room(u, n, e))
         return -1;
     memcpy(u->p + u->n, s, n);
-    for (size_t i = 0; i < n; i++)
-        u->at[u->n++] = (uint32_t)i;
+    for (size_t i = 0; i < n;) {
+        size_t j = i + 1;
+        while (j < n && ((unsigned char)s[j] & 0xc0) == 0x80)
+            j++;
+        for (size_t k = i; k < j; k++) {
+            u->at[u->n] = (uint32_t)i;
+            u->end[u->n++] = (uint32_t)j;
+        }
+        i = j;
+    }
     return uni_text_end(u, (uint32_t)n, e);
+}
+
+void uni_text_through(struct uni_text *u, const struct uni_text *in)
+{
+    for (size_t i = 0; i < u->n; i++) {
+        size_t at = u->at[i] < in->n ? u->at[i] : in->n;
+        u->end[i] = at < in->n ? in->end[at] : in->at[at];
+        u->at[i] = in->at[at];
+    }
+    u->at[u->n] = in->at[in->n];
+}
+
+/* The end of the character at byte i. */
+static size_t char_end(const struct uni_move *m, size_t i)
+{
+    for (i += i < m->n; i < m->n && ((unsigned char)m->s[i] & 0xc0) == 0x80;)
+        i++;
+    return i;
+}
+
+int uni_move_put(struct uni_move *m, uint32_t cp, int change)
+{
+    size_t at = m->last, end = m->next;
+    if (change <= 0 && m->next < m->n) {
+        at = m->next;
+        end = char_end(m, at);
+        m->last = at;
+        m->next = end;
+    }
+    for (; change < 0 && m->next < m->n; change++) {
+        m->last = m->next;
+        m->next = char_end(m, m->next);
+    }
+    return uni_text_put(m->out, cp, (uint32_t)at, (uint32_t)end, m->e);
 }
 
 /* ------------------------------------------------------------------- forms */
@@ -300,7 +350,7 @@ int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e)
 struct mark {
     uint32_t cp;
     int ccc;
-    uint32_t at; /* the byte of the input; ascends, whatever is sorted */
+    int change; /* as in uni_move_put; goes along where marks are sorted */
 };
 
 /* A starter and the marks after it, decomposed: what is normalised at a time.
@@ -310,7 +360,7 @@ struct cluster {
     size_t n, cap;
 };
 
-static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
+static int cluster_add(struct cluster *c, uint32_t cp, int change,
                        struct err *e)
 {
     if (c->n == c->cap) {
@@ -325,7 +375,7 @@ static int cluster_add(struct cluster *c, uint32_t cp, uint32_t at,
         c->tmp = tmp;
         c->cap = cap;
     }
-    c->v[c->n++] = (struct mark){cp, combining_class(cp), at};
+    c->v[c->n++] = (struct mark){cp, combining_class(cp), change};
     return 0;
 }
 
@@ -344,8 +394,6 @@ static void cluster_sort(struct cluster *c)
         at[k + 1] += at[k];
     for (size_t i = 0; i < c->n; i++)
         c->tmp[at[c->v[i].ccc]++] = c->v[i];
-    for (size_t i = 0; i < c->n; i++)
-        c->tmp[i].at = c->v[i].at;
     memcpy(c->v, c->tmp, c->n * sizeof *c->v);
 }
 
@@ -363,6 +411,7 @@ static void cluster_compose(struct cluster *c)
         uint32_t both = blocked ? 0 : compose(c->v[0].cp, m.cp);
         if (both) {
             c->v[0].cp = both;
+            c->v[0].change += m.change - 1;
         } else {
             c->v[n++] = m;
             last = m.ccc;
@@ -371,10 +420,10 @@ static void cluster_compose(struct cluster *c)
     c->n = n;
 }
 
-static int cluster_flush(struct cluster *c, struct uni_text *out, struct err *e)
+static int cluster_flush(struct cluster *c, struct uni_move *to)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (uni_text_put(out, c->v[i].cp, c->v[i].at, e))
+        if (uni_move_put(to, c->v[i].cp, c->v[i].change))
             return -1;
     c->n = 0;
     return 0;
@@ -382,34 +431,38 @@ static int cluster_flush(struct cluster *c, struct uni_text *out, struct err *e)
 
 /* In NFC a starter may join the starter before it (Hangul, and a few vowel
  * signs): only when no mark stands between. */
-static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp)
+static int joins_starter(struct cluster *c, enum uni_form form, uint32_t cp,
+                         int change)
 {
     if (!composes(form) || c->n != 1 || c->v[0].ccc != 0)
         return 0;
     uint32_t both = compose(c->v[0].cp, cp);
-    if (both)
+    if (both) {
         c->v[0].cp = both;
+        c->v[0].change += change - 1;
+    }
     return both != 0;
 }
 
 static int add_point(struct cluster *c, enum uni_form form, uint32_t cp,
-                     uint32_t at, struct uni_text *out, struct err *e)
+                     int change, struct uni_move *to)
 {
     if (combining_class(cp) == 0 && c->n > 0) {
         cluster_sort(c);
         if (composes(form))
             cluster_compose(c);
-        if (joins_starter(c, form, cp))
+        if (joins_starter(c, form, cp, change))
             return 0;
-        if (cluster_flush(c, out, e))
+        if (cluster_flush(c, to))
             return -1;
     }
-    return cluster_add(c, cp, at, e);
+    return cluster_add(c, cp, change, to->e);
 }
 
 static int normalize(struct cluster *c, enum uni_form form, const char *s,
                      size_t n, struct uni_text *out, struct err *e)
 {
+    struct uni_move to = {.s = s, .n = n, .out = out, .e = e};
     for (size_t i = 0; i < n;) {
         uint32_t cp, own[4];
         const uint32_t *part;
@@ -417,15 +470,14 @@ static int normalize(struct cluster *c, enum uni_form form, const char *s,
         cp = s[i] ? cp : 0;
         int k = decompose_as(form, cp, own, &part);
         for (int m = 0; m < k; m++)
-            if (add_point(c, form, part[m], (uint32_t)i, out, e))
+            if (add_point(c, form, part[m], m > 0, &to))
                 return -1;
         i += used;
     }
     cluster_sort(c);
     if (composes(form))
         cluster_compose(c);
-    return cluster_flush(c, out, e) || uni_text_end(out, (uint32_t)n, e) ? -1
-                                                                         : 0;
+    return cluster_flush(c, &to) || uni_text_end(out, (uint32_t)n, e) ? -1 : 0;
 }
 
 int uni_normalize(enum uni_form form, const char *s, size_t n,

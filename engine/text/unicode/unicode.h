@@ -84,23 +84,42 @@ int uni_stand_splits(uint32_t lo, uint32_t hi);
 
 enum uni_form { UNI_NFC, UNI_NFD, UNI_NFKC, UNI_NFKD };
 
-/* A text after a step of normalisation: p [n], and for each byte, and for the
- * end, the byte of the input that it comes from: at [n + 1], ascending. */
+/* A text after a step of normalisation: p [n], and for each byte the character
+ * of the input that it comes from: bytes at to end, both ascending; at [n] is
+ * the end of the input. */
 struct uni_text {
     char *p;
-    uint32_t *at;
+    uint32_t *at, *end; /* [n + 1], [n] */
     size_t n, cap;
 };
 void uni_text_fini(struct uni_text *u);
-/* uni_text_put: append cp, which comes from byte `at` of the input. The end is
- * the caller's last put: uni_text_end(u, n of the input). 0 or ERR_NOMEM. */
-int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, struct err *e);
+/* uni_text_put: append cp, which comes from bytes [at, end) of the input. The
+ * end is the caller's last put: uni_text_end(u, n of the input). 0 or
+ * ERR_NOMEM. */
+int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, uint32_t end,
+                 struct err *e);
 int uni_text_end(struct uni_text *u, uint32_t at, struct err *e);
 /* uni_text_copy: append s [n] as it is, and the end. */
 int uni_text_copy(struct uni_text *u, const char *s, size_t n, struct err *e);
+/* uni_text_through: u, made from the text of `in`, comes from the input of
+ * that. */
+void uni_text_through(struct uni_text *u, const struct uni_text *in);
+
+/* Writing what stands for the characters of s [n], one after the other, as
+ * NormalizedString::transform of the reference tells it: the next character
+ * takes the place of the next one of s and -change more go with it, or, change
+ * 1, it is put in and comes from the last one that was taken. */
+struct uni_move {
+    const char *s;
+    size_t n, next, last; /* bytes of s: the next character, the last taken */
+    struct uni_text *out;
+    struct err *e;
+};
+int uni_move_put(struct uni_move *m, uint32_t cp, int change);
 
 /* uni_normalize: append valid UTF-8 s [n], normalised, and the end. O(n), also
- * for runs of combining marks. Bytes that are not UTF-8 become U+FFFD. */
+ * for runs of combining marks. Bytes that are not UTF-8 become U+FFFD. Code
+ * points younger than Unicode 9 stay as they are, as in the reference. */
 int uni_normalize(enum uni_form form, const char *s, size_t n,
                   struct uni_text *out, struct err *e);
 /* uni_is_plain: 1 when NFC and NFD leave s as it is for sure (no code point

@@ -181,6 +181,26 @@ static void refuse(const char *text, enum err_code code, const char *says)
 #define CHARSMAP(base64)                                                       \
     "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}"
 
+/* White space that a Strip takes away is in no place. */
+static void test_spm_strip_takes_space_out_of_places(void **state)
+{
+    static const char file[] =
+        UNIGRAM("{\"type\":\"Strip\",\"strip_left\":true,"
+                "\"strip_right\":true}",
+                META, TWO);
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    if (tokenizer_parse(file, strlen(file), "t.json", &t, &e) ||
+        tokenizer_encode(t, "  a   ", 6, 0, 10, &l, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(l.n, 2); /* the mark, which is unknown, and the letter */
+    assert_int_equal(l.v[1].start, 2);
+    assert_int_equal(l.v[1].end, 3);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
 static void test_spm_refuses_by_name(void **state)
 {
     static const struct {
@@ -358,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_spm_of_gguf),
         cmocka_unit_test(test_spm_streams_bytes_as_whole_characters),
         cmocka_unit_test(test_spm_strips_the_first_space_of_a_text_only),
+        cmocka_unit_test(test_spm_strip_takes_space_out_of_places),
         cmocka_unit_test(test_spm_refuses_by_name),
         cmocka_unit_test(test_spm_wild_table_of_characters_is_harmless),
         cmocka_unit_test(test_spm_table_that_goes_round_takes_linear_time),

@@ -62,7 +62,7 @@ static void test_unicode_lower(void **state)
         {0x3a3, 0x3c3},     {0x401, 0x451},     {0x42f, 0x44f},
         {0x460, 0x461},     {0x1ea0, 0x1ea1},   {0x1f08, 0x1f00},
         {0xff21, 0xff41},   {0x4e2d, 0x4e2d},   {0x1f600, 0x1f600},
-        {0x531, 0x561}};
+        {0x531, 0x561},     {0xa7ce, 0xa7cf},   {0x16ea0, 0x16ebb}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         assert_int_equal(uni_lower(cases[i][0]), cases[i][1]);
     for (uint32_t cp = 0; cp < 0x110000; cp++) /* lower case stays */
@@ -108,6 +108,35 @@ static void test_unicode_nfc_and_nfd(void **state)
     }
 }
 
+/* What Unicode 9 did not know stays where and as it is: the reference's tables
+ * are that old. U+1E4EC has class 232, U+1ACE 230. */
+static void test_unicode_leaves_young_code_points_alone(void **state)
+{
+    static const char *const texts[] = {"a\U0001e4ec\u0316", "a\u1ace\u0316",
+                                        "\U0001fbf5", "\U000107a5",
+                                        "\U00011935\U00011930"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        for (int form = UNI_NFC; form <= UNI_NFKD; form++)
+            normal((enum uni_form)form, texts[i], texts[i]);
+}
+
+/* e, acute, dot below: the dot joins the letter and takes the acute's place
+ * with it; the acute that is left takes the next one. */
+static void test_unicode_marks_that_move_have_places(void **state)
+{
+    static const char text[] = "e\u0301\u0323x";
+    static const uint32_t at[] = {0, 0, 0, 3, 3, 5};
+    static const uint32_t end[] = {1, 1, 1, 5, 5, 6};
+    struct uni_text u = {0};
+    assert_int_equal(uni_normalize(UNI_NFC, text, 6, &u, NULL), 0);
+    assert_string_equal(u.p, "\u1eb9\u0301x");
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(u.at[i], at[i]);
+        assert_int_equal(u.end[i], end[i]);
+    }
+    uni_text_fini(&u);
+}
+
 /* A megabyte of marks of two classes, in the wrong order. */
 static void test_unicode_normalises_runs_of_marks_in_linear_time(void **state)
 {
@@ -134,6 +163,8 @@ int main(void)
         cmocka_unit_test(test_unicode_white_space),
         cmocka_unit_test(test_unicode_lower),
         cmocka_unit_test(test_unicode_nfc_and_nfd),
+        cmocka_unit_test(test_unicode_leaves_young_code_points_alone),
+        cmocka_unit_test(test_unicode_marks_that_move_have_places),
         cmocka_unit_test(test_unicode_normalises_runs_of_marks_in_linear_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,13 +44,14 @@ void fuzz_wordpiece(const uint8_t *data, size_t n)
 }
 
 /* Without a normalizer and with all bytes a text comes back: a mark stands for
- * a space, and the first space is the prefix's. */
+ * a space. A space in front may be taken for the prefix's, which goes. */
 static void round_trip(const struct tokenizer *t, const char *text, size_t n)
 {
     struct buf out;
     buf_init(&out, FUZZ_MAX_OUT);
     buf_add_str(&out, "");
-    if (utf8_valid(text, n) && n < 200 && !memmem(text, n, "\xe2\x96\x81", 3) &&
+    if (n < 200 && (n == 0 || *text != ' ') && utf8_valid(text, n) &&
+        !memmem(text, n, "\xe2\x96\x81", 3) &&
         fuzz_encode(t, text, n, 0, &out) == 0)
         must(out.len == n && memcmp(out.p, text, n) == 0);
     buf_fini(&out);

@@ -264,10 +264,12 @@ static int grow(struct corpus_ids *c, int64_t more, struct err *e)
 }
 
 /* Keep the first tokens of a long text, and what ends it. */
-static void cut_item(const struct tokenizer *t, struct token_list *l, int max)
+static void cut_item(const struct tokenizer *t, unsigned flags,
+                     struct token_list *l, int max)
 {
-    int before, after;
-    tokenizer_around(t, &before, &after);
+    int before, after = 0;
+    if (flags & TOK_ADD_SPECIAL)
+        tokenizer_around(t, &before, &after);
     if (l->n > max && max > after) {
         for (int i = 0; i < after; i++)
             l->v[max - after + i] = l->v[l->n - after + i];
@@ -281,6 +283,17 @@ struct reader {
     int labelled, max_len;
     int32_t frame; /* after each text, -1: none */
 };
+
+/* A classifier's text, as requests and the trainer have it: words and
+ * characters have a begin token only where prompts get it. */
+static unsigned around(const struct reader *r)
+{
+    const struct tokenizer *t = r->m->tokenizer;
+    int has =
+        tokenizer_level(t) == TOK_LEVEL_SUBWORD || tokenizer_add_bos(t) != 0;
+
+    return r->labelled && has ? TOK_ADD_SPECIAL : 0;
+}
 
 /* One text: behind the others, with the frame after it. */
 static int add_text(void *arg, const struct record *x, struct err *e)
@@ -297,12 +310,11 @@ static int add_text(void *arg, const struct record *x, struct err *e)
         if (label < 0)
             return records_no_label(info->labels, n_labels, x, e);
     }
-    int rc =
-        tokenizer_encode(t, x->text, x->n, r->labelled ? TOK_ADD_SPECIAL : 0,
-                         INT32_MAX, &list, e);
+    unsigned flags = around(r);
+    int rc = tokenizer_encode(t, x->text, x->n, flags, INT32_MAX, &list, e);
     rc = rc ? rc : grow(c, (int64_t)list.n + 1, e);
     if (rc == 0 && r->labelled)
-        cut_item(t, &list, r->max_len);
+        cut_item(t, flags, &list, r->max_len);
     for (int i = 0; i < list.n && rc == 0; i++)
         c->ids[c->n++] = list.v[i].id;
     if (rc == 0 && list.n > 0) {

@@ -167,12 +167,24 @@ static int hand_on(const struct walk *w, const struct record *r, struct err *e)
     return 0;
 }
 
+/* Does each line that is not empty have a tab? Then labels end at it, and may
+ * have spaces. */
+static int all_have_tabs(const char *p, const char *end)
+{
+    while (p < end) {
+        struct line l = take_line(&p, end);
+        if (l.n > 0 && !memchr(l.p, '\t', l.n))
+            return 0;
+    }
+    return 1;
+}
+
 /* "label text" [n]. */
-static int split_label(struct record *r, const char *p, size_t n)
+static int split_label(struct record *r, const char *p, size_t n, int tabs)
 {
     size_t k = 0;
 
-    while (k < n && p[k] != ' ' && p[k] != '\t')
+    while (k < n && p[k] != '\t' && (tabs || p[k] != ' '))
         k++;
     r->label = p;
     r->n_label = k;
@@ -184,16 +196,23 @@ static int split_label(struct record *r, const char *p, size_t n)
 static int each_line(const struct walk *w, const char *p, const char *end,
                      struct err *e)
 {
+    int tabs = w->labelled && all_have_tabs(p, end);
     struct record r = {.line = 1};
 
     for (; p < end; r.line++) {
         struct line l = take_line(&p, end);
         r.text = l.p;
         r.n = l.n;
-        if (l.n > 0 && w->labelled && !split_label(&r, l.p, l.n))
+        if (w->labelled && l.n > 1 && l.p[0] == '{' && l.p[l.n - 1] == '}')
+            return err_set(e, ERR_FORMAT,
+                           "%s: line %lld is JSON, expected a label, a tab or "
+                           "space, and a text, or CSV or TSV with a header",
+                           w->label, (long long)r.line);
+        if (l.n > 0 && w->labelled && !split_label(&r, l.p, l.n, tabs))
             return err_set(e, ERR_FORMAT,
                            "%s: line %lld: expected a label, a space or tab, "
-                           "and a text",
+                           "and a text, or in the first line the names of "
+                           "both columns (text, label), with commas or tabs",
                            w->label, (long long)r.line);
         if (l.n > 0 && hand_on(w, &r, e))
             return -1;
@@ -271,6 +290,10 @@ int records_each(const char *label, const char *text, size_t n,
 
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3;
+    if (n >= 2 &&
+        (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return err_set(e, ERR_FORMAT, "%s: is UTF-16, expected UTF-8: %s",
+                       label, "save it as that");
     if (labelled)
         return each_labelled(&w, text, end, e);
     switch (records_kind(kind, text, (size_t)(end - text))) {

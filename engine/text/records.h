@@ -8,7 +8,8 @@
  *   RECORD_WHOLE      the file
  *   RECORD_AUTO       paragraphs where records_wrapped, else lines
  *
- * Labelled texts are lines of a label, a space or tab, and a text; or a table
+ * Labelled texts are lines of a label, a tab (or a space, unless each line has
+ * a tab), and a text; or a table
  * with a header: CSV (RFC 4180: quotes, "" in them, line feeds in them) or TSV,
  * whose columns are found by name: text, sentence, review or content; label,
  * sentiment, class or target.

@@ -462,7 +462,7 @@ static void write_tokenizer(const char *dir, const struct fake_config *c)
                                .unk = "<unk>",
                                .bos = "<s>",
                                .eos = "</s>",
-                               .add_bos = 1};
+                               .add_bos = !c->no_add_bos};
     struct buf b;
     struct err e = ERR_INIT;
 

@@ -48,6 +48,7 @@ struct fake_config {
     const char *const *words; /* entries from FAKE_WORD on; NULL: "w9" ... */
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */
+    int no_add_bos;         /* there is a begin token, no text gets it */
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 

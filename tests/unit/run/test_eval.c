@@ -211,6 +211,31 @@ static void test_eval_of_labels_counts_right_ones(void **state)
     fix_close(&f);
 }
 
+/* A trainer's own classifiers have a begin token that no text gets: neither
+ * in training, nor in a request, nor here. */
+static void
+test_eval_of_labels_adds_no_token_that_texts_do_not_get(void **state)
+{
+    static const int32_t ids[] = {10, 11};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    uint32_t h = fake_state(ids, 2);
+    double sum = 0;
+    for (int k = 0; k < 3; k++)
+        sum += exp((double)fake_score(h, k));
+    fix_open(&f,
+             &(struct fake_config){
+                 .max_chain = 8, .outputs = FAKE_CLASS, .no_add_bos = 1},
+             NULL);
+    assert_int_equal(eval_text(&f, "zero w10 w11\n", &o, &j, &e), 0);
+    assert_true(fabs(number(j, "nll") - (log(sum) - (double)fake_score(h, 0))) <
+                1e-5);
+    json_free(j);
+    fix_close(&f);
+}
+
 static void count_calls(void *ctx, int64_t done, int64_t all)
 {
     int64_t *seen = ctx;
@@ -285,6 +310,8 @@ int main(void)
         cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
         cmocka_unit_test(test_eval_of_sub_words_cuts_as_config_says),
         cmocka_unit_test(test_eval_of_labels_counts_right_ones),
+        cmocka_unit_test(
+            test_eval_of_labels_adds_no_token_that_texts_do_not_get),
         cmocka_unit_test(test_eval_counts_only_what_can_be_right),
         cmocka_unit_test(test_eval_tells_progress_and_errors),
     };

@@ -53,7 +53,18 @@ static void test_labelled_lines(void **state)
     expect("1 a b\n\ngood\tc\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
     expect("1 a b\r\n\r\ngood\tc\r\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
     expect("good a\nbad\n", RECORD_AUTO, 1,
-           "f: line 2: expected a label, a space or tab, and a text");
+           "f: line 2: expected a label, a space or tab, and a text, or in the "
+           "first line the names of both columns (text, label), with commas "
+           "or tabs");
+    /* where each line has a tab, labels end there */
+    expect("very good\ta b\n\nso so\tc\n", RECORD_AUTO, 1,
+           "1:very good|a b;3:so so|c;");
+    expect("{\"text\": \"a\", \"label\": 1}\n", RECORD_AUTO, 1,
+           "f: line 1 is JSON, expected a label, a tab or space, and a text, "
+           "or CSV or TSV with a header");
+    expect("\xff\xfe"
+           "a",
+           RECORD_LINE, 0, "f: is UTF-16, expected UTF-8: save it as that");
     expect("good a\nugly b\n", RECORD_AUTO, 1,
            "f: line 2: 'ugly' is no label, expected bad, good");
 }

@@ -205,10 +205,28 @@ def test_clients_cannot_make_up_a_name():
             assert status(s, host) == b"403", host
         for origin, want in [(b"http://evil.example", b"403"),
                              (b"null", b"403"),
+                             (b"http://203.0.113.5", b"403"),
+                             (b"http://[2001:db8::1]:80", b"403"),
+                             (b"http://[::1].evil.example", b"403"),
+                             (b"http://localhost:80@evil.example", b"403"),
+                             (b"http://localhost:x", b"403"),
+                             (b"http://127.1x", b"403"),
+                             (b"x://localhost", b"403"),
+                             (b"://localhost", b"403"),
+                             (b"http://", b"403"),
+                             (b"http://127.0.0.2:1", b"200"),
+                             (b"http://[::1]:1", b"200"),
+                             (b"http://front.example", b"200"),
                              (b"http://localhost:8080", b"200"),
                              (b"https://app.example", b"200")]:
             assert status(s, b"localhost",
                           b"Origin: " + origin + b"\r\n") == want, origin
+        # whoever forwards a port asks by an address, and so does our page
+        page = b"Origin: http://10.0.0.1:8080\r\n"
+        assert status(s, b"10.0.0.1:8080", page) == b"200"
+        assert status(s, b"10.0.0.1:8081", page) == b"403"
+        for host in [b"1..2", b"999.1.1.1", b"1.2.3.4.5"]:
+            assert status(s, host) == b"403", host
         got = s.ask(b"GET / HTTP/1.1\r\nHost: evil.example\r\n"
                     b"Connection: close\r\n\r\n")
         assert b'"code":"host_not_allowed"' in got, got

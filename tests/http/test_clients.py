@@ -288,6 +288,32 @@ def test_clients_at_work_leave_room_for_probes():
         assert got.startswith(b"HTTP/1.1 200 "), got
 
 
+def test_clients_with_half_a_body_do_not_keep_all_places():
+    """The reserve is not used up by those who got their 429, and a place whose
+    body has stopped coming is another's after a while."""
+    half = POST + b"Content-Length: 15\r\n\r\n" + BODY[:-1]
+    livez = GET.replace(b"version", b"livez") + b"Connection: close\r\n\r\n"
+    with Server("--max-connections", "3") as s:
+        old = [s.open() for _ in range(3)]
+        for c in old:
+            c.sendall(half)
+        more = []
+        for _ in range(60):
+            more.append(s.open())
+            more[-1].sendall(half)
+            got = s.ask(livez)
+            assert got.startswith(b"HTTP/1.1 200 "), (len(more), got)
+        time.sleep(2.5)
+        got = s.ask(GET + b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 200 "), got
+        assert old[0].recv(65536).startswith(b"HTTP/1.1 408 ")
+        assert old[0].recv(1) == b""
+        old[2].sendall(BODY[-1:])
+        assert old[2].recv(65536).startswith(b"HTTP/1.1 200 ")
+        for c in old + more:
+            c.close()
+
+
 def test_clients_whose_request_waits_are_not_sent_away():
     with Server("--max-connections", "300") as s:
         old = [s.open() for _ in range(300)]

@@ -5,6 +5,7 @@
 #include "engine/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -169,9 +170,23 @@ static void add_json_head(struct line *l, const char *level, const char *module,
     add_quoted(l, event, strlen(event));
 }
 
-/* A pipe that nobody reads must not stop who logs: 1 when the line is out or
- * can never be (there is no place to report that), 0 when there is no room for
- * it now. A pipe with room has a page of it, which is more than a line. */
+/* A terminal with room may have less of it than a line takes, and then write()
+ * waits for who reads it. O_NONBLOCK on what stands at 2 would change it for
+ * the other programs that share it: it is opened once more. -1: no terminal. */
+static int terminal(void)
+{
+    static int fd = -1; /* under write_lock */
+    if (!isatty(STDERR_FILENO))
+        return -1;
+    if (fd < 0)
+        fd = open("/proc/self/fd/2",
+                  O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    return fd;
+}
+
+/* A pipe that nobody reads must not stop who logs: 1 when the line is out, 0
+ * when there is no room for it now, or no place. A pipe with room has a page of
+ * it, which is more than a line. */
 static int write_now(const char *p, size_t n)
 {
     struct pollfd fd = {STDERR_FILENO, POLLOUT, 0};
@@ -181,8 +196,8 @@ static int write_now(const char *p, size_t n)
         return 0;
     if (poll(&fd, 1, 0) == 0)
         return 0;
-    ssize_t done = write(STDERR_FILENO, p, n);
-    return done >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+    int to = terminal();
+    return write(to >= 0 ? to : STDERR_FILENO, p, n) == (ssize_t)n;
 }
 
 /* A line of what happened, without its end. */

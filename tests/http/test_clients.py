@@ -479,6 +479,33 @@ def test_clients_of_a_server_that_ends_are_answered():
     assert sums["reset"] == 0 and sums["unanswered"] == 0, sums
 
 
+def test_clients_are_served_while_nobody_reads_the_terminal():
+    """A terminal has room for a part of a line, and write(2) waits then."""
+    screen, terminal = os.openpty()
+    folder = tempfile.TemporaryDirectory()
+    port_file = os.path.join(folder.name, "port")
+    child = subprocess.Popen(
+        [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
+         "--model", "m=" + MODELS + "next-word-lstm"], stderr=terminal)
+    try:
+        while not os.path.exists(port_file):
+            time.sleep(0.01)
+        with open(port_file) as f:
+            c = socket.create_connection(("127.0.0.1", int(f.read())), 10)
+        for _ in range(400):
+            c.sendall(GET + b"\r\n")
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert os.get_blocking(terminal)  # it is others' terminal, too
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(screen)
+        os.close(terminal)
+        folder.cleanup()
+
+
 def test_clients_are_served_while_nobody_reads_the_log():
     read, write = os.pipe()
     folder = tempfile.TemporaryDirectory()

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -108,21 +109,28 @@ void lifecycle_close(struct lifecycle *l)
     mem_free(l);
 }
 
-/* The file appears whole: a reader never sees half a number. */
+/* The file appears whole: a reader never sees half a number. What it replaces
+ * has to be a file, too: renamed over a device it would take its place. */
 static int write_port_file(const char *path, int port, struct err *e)
 {
     char tmp[4096], text[16];
+    struct stat st;
     int n = snprintf(tmp, sizeof tmp, "%s.%d", path, (int)getpid());
     int len = snprintf(text, sizeof text, "%d\n", port);
     if (n >= (int)sizeof tmp)
         return err_set(e, ERR_INVALID, "--port-file: the name is too long");
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_INVALID, "--port-file: %.160s is not a file",
+                       path);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     int ok = fd >= 0 && write(fd, text, (size_t)len) == len;
     if (fd >= 0 && close(fd) < 0)
         ok = 0;
-    if (!ok || rename(tmp, path) < 0)
-        return err_set(e, ERR_IO, "--port-file: %s", strerror(errno));
-    return 0;
+    if (ok && rename(tmp, path) == 0)
+        return 0;
+    err_set(e, ERR_IO, "--port-file: %.160s: %s", path, strerror(errno));
+    unlink(tmp);
+    return -1;
 }
 
 int lifecycle_announce(struct lifecycle *l, struct err *e)

@@ -198,19 +198,35 @@ int log_open(const char *path, struct err *e)
     return 0;
 }
 
+/* A terminal with room may have less of it than a line takes, and then write()
+ * waits for who reads it. O_NONBLOCK on what stands at 2 would change it for
+ * the other programs that share it: it is opened once more. -1: no terminal. */
+static int terminal(void)
+{
+    static int fd = -1; /* under write_lock */
+    if (!isatty(STDERR_FILENO))
+        return -1;
+    if (fd < 0)
+        fd = open("/proc/self/fd/2",
+                  O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    return fd;
+}
+
 /* A pipe that nobody reads must not stop who logs: 1 when the line is out, 0
  * when there is no room for it now, or no place. A pipe with room has a page of
  * it, which is more than a line. */
 static int write_now(const char *p, size_t n)
 {
     struct pollfd fd = {log_fd, POLLOUT, 0};
+    int to = log_fd;
     if (log_fd == STDERR_FILENO) {
         if (send(log_fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
             return 1;
         if (errno == EAGAIN || errno == EWOULDBLOCK || poll(&fd, 1, 0) == 0)
             return 0;
+        to = terminal() >= 0 ? terminal() : to;
     }
-    return write(log_fd, p, n) == (ssize_t)n;
+    return write(to, p, n) == (ssize_t)n;
 }
 
 /* A line of what happened, without its end. */

@@ -398,6 +398,7 @@ static int read_body(struct conn *c)
             conn_look_for(c, EPOLLIN);
             return 0;
         }
+        c->since_us = clock_now_us();
         n = read_some(c, p, (size_t)got, &end);
         if (n >= 0 && n < got) { /* the next request */
             c->n_ahead = (size_t)(got - n);
@@ -506,6 +507,24 @@ void conn_resume(struct conn *c)
 
 /* --- what is late --- */
 
+static void refuse_late(struct conn *c)
+{
+    err_clear(&c->req->err);
+    err_set_at(&c->req->err, ERR_INVALID, "request_timeout", NULL,
+               "the body did not arrive in time");
+    conn_refuse(c);
+}
+
+void conn_give_up(struct conn *c)
+{
+    if (c->state == CONN_BODY) {
+        refuse_late(c);
+        if (conn_flush(c) > 0)
+            conn_let_request_go(c, 1);
+    }
+    conn_close(c);
+}
+
 /* Is the client whose side is shut still there? */
 static void probe(struct conn *c, int64_t now)
 {
@@ -527,10 +546,7 @@ void conn_tend(struct conn *c, int64_t now)
     } else if (c->state == CONN_BODY) {
         if (now - c->req->arrived_us <= cfg->body_timeout_ms * 1000)
             return;
-        err_clear(&c->req->err);
-        err_set_at(&c->req->err, ERR_INVALID, "request_timeout", NULL,
-                   "the body did not arrive in time");
-        conn_refuse(c);
+        refuse_late(c);
         go_on(c);
     } else if (c->state == CONN_ANSWER) {
         conn_answer_tend(c, now);

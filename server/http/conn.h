@@ -44,7 +44,8 @@ struct conn {
     int ended;        /* all that the client sends has been read */
     int half;         /* it has shut down its side, or it is gone */
     int probed;       /* with this request */
-    int64_t since_us; /* begin of the state; ANSWER: of `sent` */
+    int64_t since_us; /* begin of the state; BODY: the last byte; ANSWER: of
+                         `sent` */
     int64_t half_us;  /* since when, or since this request */
 
     char *in; /* [cap_in]: the head, then what came with it or behind it */
@@ -75,7 +76,9 @@ void conn_event(struct conn *c, unsigned events);
 void conn_resume(struct conn *c);
 /* conn_tend: now and then: what is late. It may close c. */
 void conn_tend(struct conn *c, int64_t now);
-/* conn_is_silent: in HEAD: nothing has come that is not read yet. */
+/* conn_give_up: as conn_close; whose body is missing is told so (408). */
+void conn_give_up(struct conn *c);
+/* conn_is_silent: in HEAD and BODY: nothing has come that is not read yet. */
 int conn_is_silent(const struct conn *c);
 /* conn_linger: no more answers: the client may read what it has in peace. */
 void conn_linger(struct conn *c);

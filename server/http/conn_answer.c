@@ -153,9 +153,7 @@ static struct iovec rest_of(const char *p, size_t n, size_t at)
     return (struct iovec){(void *)(uintptr_t)(p + at), n - at};
 }
 
-/* Send what there is. 1: all of it is out, 0: the socket is full, or others
- * have waited long enough, -1: lost. */
-static int flush(struct conn *c)
+int conn_flush(struct conn *c)
 {
     for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
         struct iovec v[2] = {rest_of(c->out.p, c->out.len, c->out_at),
@@ -191,7 +189,7 @@ void conn_park(struct conn *c)
 int conn_answer(struct conn *c)
 {
     for (;;) {
-        int rc = flush(c);
+        int rc = conn_flush(c);
         if (rc < 0 || c->out.failed) {
             conn_close(c);
             return 0;

@@ -30,6 +30,8 @@
 #define ACCEPT_AT_ONCE 64  /* of a round */
 #define SPARE 16           /* connections beyond the limit, for probes */
 #define MAY_GO 64          /* idle ones looked at when room is needed */
+#define MAY_STALL 4096     /* busy ones, likewise */
+#define STALLED_US 2000000 /* of a body, until another may have its place */
 #define OTHER_FILES 64     /* descriptors that are no connections */
 #define FAREWELL_US 250000 /* clients may read the end of their connections */
 #define SILENT_US 1000000
@@ -160,21 +162,49 @@ void loop_freed(struct loop *l)
         listen_now(l, 1);
 }
 
-/* The connection that has been silent for longest makes room, of the spare
- * ones or of the others; not one whose request waits in its socket. */
-static int close_idle(struct loop *l, int spare)
+/* Of the spare connections or of the others, the one that has been silent for
+ * longest; not one whose request waits in its socket. */
+static struct conn *find_idle(struct loop *l, int spare)
 {
     struct conn *c = l->idle.first;
     for (int asked = 0; c && asked < MAY_GO; c = c->next) {
         if (c->spare != spare)
             continue;
         asked++;
-        if (conn_is_silent(c)) {
-            conn_close(c);
-            return 1;
-        }
+        if (conn_is_silent(c))
+            return c;
     }
-    return 0;
+    return NULL;
+}
+
+/* Who holds a place without work: a body of which nothing has come for a while,
+ * of the spare ones what has had its answer. The longest of them. */
+static struct conn *find_stalled(struct loop *l, int spare)
+{
+    struct conn *c = l->busy.first, *worst = NULL;
+    int64_t before = clock_now_us() - (spare ? 0 : STALLED_US);
+    for (int i = 0; c && i < MAY_STALL; c = c->next, i++)
+        if (c->spare == spare &&
+            c->state == (spare ? CONN_LINGER : CONN_BODY) &&
+            c->since_us <= before &&
+            (!worst || c->since_us < worst->since_us) &&
+            (spare || conn_is_silent(c)))
+            worst = c;
+    return worst;
+}
+
+static struct conn *find_room(struct loop *l, int spare)
+{
+    struct conn *c = find_idle(l, spare);
+    return c ? c : find_stalled(l, spare);
+}
+
+static int make_room(struct loop *l, int spare)
+{
+    struct conn *c = find_room(l, spare);
+    if (c)
+        conn_give_up(c);
+    return c != NULL;
 }
 
 /* Who waits for longest without a request has to go first; when all are at
@@ -182,8 +212,8 @@ static int close_idle(struct loop *l, int spare)
 static void take_in(struct loop *l, int fd)
 {
     int others = l->idle.n + l->busy.n - l->n_spare;
-    int spare = others >= l->limit && !close_idle(l, 0);
-    if (spare && l->n_spare >= SPARE && !close_idle(l, 1))
+    int spare = others >= l->limit && !make_room(l, 0);
+    if (spare && l->n_spare >= SPARE && !make_room(l, 1))
         close(fd); /* all of them have just begun to speak */
     else
         conn_open(l, fd, spare);
@@ -192,7 +222,8 @@ static void take_in(struct loop *l, int fd)
 static void accept_some(struct loop *l)
 {
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        if (l->idle.n + l->busy.n >= l->limit + SPARE && !l->idle.first) {
+        if (l->idle.n + l->busy.n >= l->limit + SPARE && !find_room(l, 0) &&
+            !find_room(l, 1)) {
             listen_now(l, 0); /* until one of them ends */
             return;
         }
@@ -203,7 +234,7 @@ static void accept_some(struct loop *l)
             continue;
         }
         if ((errno == EMFILE || errno == ENFILE) &&
-            (close_idle(l, 0) || close_idle(l, 1)))
+            (make_room(l, 0) || make_room(l, 1)))
             continue;
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
             errno == ENOBUFS)

@@ -34,8 +34,12 @@ static int is_control(unsigned char c)
     return (c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/* uri-host [ ":" port ] (RFC 3986, 3.2.2); empty where there is none. */
-static int is_host(const char *s, size_t len)
+static int is_hex(char c)
+{
+    return c && strchr("0123456789abcdefABCDEF", c);
+}
+
+int message_head_is_host(const char *s, size_t len)
 {
     size_t n = 0;
     if (len > 0 && *s == '[') {
@@ -45,7 +49,9 @@ static int is_host(const char *s, size_t len)
     }
     for (; *s != '[' && n < len && s[n] != ':'; n++)
         if (!(is_letter((unsigned char)s[n]) ||
-              strchr("0123456789-._~!$&'()*+,;=%", s[n])))
+              strchr("0123456789-._~!$&'()*+,;=%", s[n])) ||
+            (s[n] == '%' &&
+             (len - n < 3 || !is_hex(s[n + 1]) || !is_hex(s[n + 2]))))
             return 0;
     if (n == len)
         return 1;
@@ -98,11 +104,13 @@ static const char *split_target(char *target, struct message_head *h)
                : !strncasecmp(target, "https://", 8) ? 8
                                                      : 0;
     h->target = target;
-    if (n == 0)
-        return NULL;
+    if (n == 0) /* a host:port, as for CONNECT, neither: we are no tunnel */
+        return *target == '/' || !strcmp(target, "*") || strstr(target, "://")
+                   ? NULL
+                   : "a target that is neither a path nor a URL";
     char *host = target + n - 1;
     size_t len = strcspn(host + 1, "/");
-    if (len == 0 || !is_host(host + 1, len))
+    if (len == 0 || !message_head_is_host(host + 1, len))
         return "a target with a host that is no name or address of a host";
     h->target = host[1 + len] ? host + 1 + len : "/";
     h->host = memmove(host, host + 1, len);
@@ -243,7 +251,7 @@ static const char *check_framing(struct scan *s)
     h->chunked = s->n_encoding > 0;
     if (s->n_host == 0 && h->minor > 0)
         return "a request without a Host header";
-    if (s->host && !is_host(s->host, strlen(s->host)))
+    if (s->host && !message_head_is_host(s->host, strlen(s->host)))
         return "a Host header that is no name or address of a host";
     if (!h->host)
         h->host = s->host;

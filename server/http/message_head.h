@@ -33,6 +33,10 @@ struct message_head {
 long message_head_read(char *p, size_t n, size_t *seen, struct message_head *h,
                        const char **wrong);
 
+/* message_head_is_host: is s [len] uri-host [ ":" port ] (RFC 3986, 3.2.2; it
+ * may be empty, as it is where there is none)? */
+int message_head_is_host(const char *s, size_t len);
+
 /* The body of a request in chunks: zero at first. */
 struct chunks {
     int state;

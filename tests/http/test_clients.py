@@ -205,10 +205,28 @@ def test_clients_cannot_make_up_a_name():
             assert status(s, host) == b"403", host
         for origin, want in [(b"http://evil.example", b"403"),
                              (b"null", b"403"),
+                             (b"http://203.0.113.5", b"403"),
+                             (b"http://[2001:db8::1]:80", b"403"),
+                             (b"http://[::1].evil.example", b"403"),
+                             (b"http://localhost:80@evil.example", b"403"),
+                             (b"http://localhost:x", b"403"),
+                             (b"http://127.1x", b"403"),
+                             (b"x://localhost", b"403"),
+                             (b"://localhost", b"403"),
+                             (b"http://", b"403"),
+                             (b"http://127.0.0.2:1", b"200"),
+                             (b"http://[::1]:1", b"200"),
+                             (b"http://front.example", b"200"),
                              (b"http://localhost:8080", b"200"),
                              (b"https://app.example", b"200")]:
             assert status(s, b"localhost",
                           b"Origin: " + origin + b"\r\n") == want, origin
+        # whoever forwards a port asks by an address, and so does our page
+        page = b"Origin: http://10.0.0.1:8080\r\n"
+        assert status(s, b"10.0.0.1:8080", page) == b"200"
+        assert status(s, b"10.0.0.1:8081", page) == b"403"
+        for host in [b"1..2", b"999.1.1.1", b"1.2.3.4.5"]:
+            assert status(s, host) == b"403", host
         got = s.ask(b"GET / HTTP/1.1\r\nHost: evil.example\r\n"
                     b"Connection: close\r\n\r\n")
         assert b'"code":"host_not_allowed"' in got, got
@@ -268,6 +286,32 @@ def test_clients_at_work_leave_room_for_probes():
                 break
             time.sleep(0.02)
         assert got.startswith(b"HTTP/1.1 200 "), got
+
+
+def test_clients_with_half_a_body_do_not_keep_all_places():
+    """The reserve is not used up by those who got their 429, and a place whose
+    body has stopped coming is another's after a while."""
+    half = POST + b"Content-Length: 15\r\n\r\n" + BODY[:-1]
+    livez = GET.replace(b"version", b"livez") + b"Connection: close\r\n\r\n"
+    with Server("--max-connections", "3") as s:
+        old = [s.open() for _ in range(3)]
+        for c in old:
+            c.sendall(half)
+        more = []
+        for _ in range(60):
+            more.append(s.open())
+            more[-1].sendall(half)
+            got = s.ask(livez)
+            assert got.startswith(b"HTTP/1.1 200 "), (len(more), got)
+        time.sleep(2.5)
+        got = s.ask(GET + b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 200 "), got
+        assert old[0].recv(65536).startswith(b"HTTP/1.1 408 ")
+        assert old[0].recv(1) == b""
+        old[2].sendall(BODY[-1:])
+        assert old[2].recv(65536).startswith(b"HTTP/1.1 200 ")
+        for c in old + more:
+            c.close()
 
 
 def test_clients_whose_request_waits_are_not_sent_away():
@@ -433,6 +477,33 @@ def test_clients_of_a_server_that_ends_are_answered():
             assert code == 0, log
     print("%(answered)d answered, %(unanswered)d not, %(reset)d reset" % sums)
     assert sums["reset"] == 0 and sums["unanswered"] == 0, sums
+
+
+def test_clients_are_served_while_nobody_reads_the_terminal():
+    """A terminal has room for a part of a line, and write(2) waits then."""
+    screen, terminal = os.openpty()
+    folder = tempfile.TemporaryDirectory()
+    port_file = os.path.join(folder.name, "port")
+    child = subprocess.Popen(
+        [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
+         "--model", "m=" + MODELS + "next-word-lstm"], stderr=terminal)
+    try:
+        while not os.path.exists(port_file):
+            time.sleep(0.01)
+        with open(port_file) as f:
+            c = socket.create_connection(("127.0.0.1", int(f.read())), 10)
+        for _ in range(400):
+            c.sendall(GET + b"\r\n")
+            assert c.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert os.get_blocking(terminal)  # it is others' terminal, too
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(screen)
+        os.close(terminal)
+        folder.cleanup()
 
 
 def test_clients_are_served_while_nobody_reads_the_log():

@@ -362,6 +362,7 @@ static void test_what_is_no_file_ends_the_start(void **state)
          "--api-key-file: is not a regular file"},
         {"--config", "/dev/zero", "configuration file: is not a regular file"},
         {"--model", "x=/dev/zero", "x: is not a regular file or a directory"},
+        {"--port-file", fifo, "/fifo is not a file"},
     };
     /* The first three are options: 2. */
     snprintf(fifo, sizeof fifo, "%s/fifo", rig.dir);
@@ -376,6 +377,9 @@ static void test_what_is_no_file_ends_the_start(void **state)
         if (!strstr(err, rows[i].said))
             fail_msg("%s", err);
     }
+    struct stat st; /* the last one is still what it was */
+    assert_int_equal(stat(fifo, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
     close(fd);
     unlink(fifo);
 

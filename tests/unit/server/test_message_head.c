@@ -72,7 +72,13 @@ static const struct {
     {BYTES(GET "Host: a@b\r\n\r\n"), 0, 0},
     {BYTES(GET "Host: [::1\r\n\r\n"), 0, 0},
     {BYTES("GET / HTTP/1.0\r\nHost: \"a\"\r\n\r\n"), 0, 0},
+    {BYTES(GET "Host: a%zz\r\n\r\n"), 0, 0},
+    {BYTES(GET "Host: a%4\r\n\r\n"), 0, 0},
+    {BYTES(GET "Host: a%4a\r\n\r\n"), 1, -1},
     /* the request line */
+    {BYTES("GET version HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("GET *x HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
+    {BYTES("CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
     {BYTES("GET  / HTTP/1.1\r\n" HOST "\r\n"), 0, 0},
     {BYTES("GET / HTTP/1.1 \r\n" HOST "\r\n"), 0, 0},
     {BYTES(" GET / HTTP/1.1\r\n" HOST "\r\n"), 0, 0},

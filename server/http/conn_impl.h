@@ -25,8 +25,8 @@ void conn_put_answer(struct conn *c);
  * silent or all is said. 1: the next request may be read; 0: not yet, or c is
  * closed. */
 int conn_answer(struct conn *c);
-/* conn_flush: send what there is. 1: all of it is out, 0: the socket is full, or
- * others have waited long enough, -1: lost. */
+/* conn_flush: send what there is. 1: all of it is out, 0: the socket is full,
+ * or others have waited long enough, -1: lost. */
 int conn_flush(struct conn *c);
 /* conn_answer_tend: now and then in ANSWER: a client that does not read is
  * closed. */

@@ -38,7 +38,7 @@ static ssize_t read_some(const struct source *s, char *p, size_t n,
         ssize_t got = ready > 0 ? read(s->fd, p, n) : -1;
         if (got >= 0)
             return got;
-        if (errno != EINTR && errno != EAGAIN)
+        if (errno != EINTR && !(errno == EAGAIN && s->wait_ms))
             return err_set(e, ERR_IO, "%s: cannot be read", s->label);
     }
 }

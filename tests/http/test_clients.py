@@ -139,7 +139,7 @@ def test_clients_get_one_json_error_for_what_is_not_http():
         got = s.ask(b"HEAD /version HTTP/1.1\r\n\r\n")  # no body, then
         assert got.startswith(b"HTTP/1.1 400 "), got
         assert got.endswith(b"\r\n\r\n"), got
-        got = s.ask(b"M-SEARCH /version HTTP/1.1\r\nHost: localhost\r\n"
+        got = s.ask(b"SEARCH /version HTTP/1.1\r\nHost: localhost\r\n"
                     b"Connection: close\r\n\r\n")
         assert got.startswith(b"HTTP/1.1 405 "), got
         got = s.ask(b"G@T / HTTP/1.1\r\nX-Request-Id: last\r\n\r\n")

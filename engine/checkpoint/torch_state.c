@@ -398,6 +398,15 @@ static int read_dict(struct parse *p, const struct pickle_value *dict)
     return check_unique(p);
 }
 
+/* What training loops call the state dict beside their other things: PyTorch's
+ * tutorials, its example of ImageNet (Lightning, too), torchvision's and
+ * nanoGPT's trainers. */
+static int is_dict_name(const struct parse *p, const struct pickle_value *key)
+{
+    return pickle_is(p->k, key, "model_state_dict") ||
+           pickle_is(p->k, key, "state_dict") || pickle_is(p->k, key, "model");
+}
+
 /* The dict itself, or the one in it that is named as a state dict. */
 static int find_dict(const struct parse *p, const struct pickle_value **out)
 {
@@ -409,9 +418,7 @@ static int find_dict(const struct parse *p, const struct pickle_value **out)
     for (; a; a = pickle_next(p->k, a)) {
         const struct pickle_value *key = pickle_at(p->k, a->key);
         const struct pickle_value *v = pickle_at(p->k, a->value);
-        if (v->kind != PICKLE_DICT ||
-            (!pickle_is(p->k, key, "state_dict") &&
-             !pickle_is(p->k, key, "model_state_dict")))
+        if (v->kind != PICKLE_DICT || !is_dict_name(p, key))
             continue;
         if (found)
             return err_set(p->e, ERR_UNSUPPORTED,

@@ -500,6 +500,25 @@ static const char *shape_text(int n_dims, const int64_t *dim, char *out,
     return out;
 }
 
+/* There is no `name`. One of the same name in a module is told: then it is the
+ * module's name that is too much. */
+static void is_missing(const struct weights *w, const char *name, struct err *e)
+{
+    size_t n = strlen(name);
+    for (int i = 0; i < w->n; i++) {
+        const char *other = w->list[i]->name;
+        size_t len = strlen(other);
+        if (len > n + 1 && other[len - n - 1] == '.' &&
+            strcmp(other + len - n, name) == 0) {
+            err_set(e, ERR_FORMAT,
+                    "%s: tensor '%s' is missing, but '%.200s' is there",
+                    w->label, name, other);
+            return;
+        }
+    }
+    err_set(e, ERR_FORMAT, "%s: tensor '%s' is missing", w->label, name);
+}
+
 const struct tensor *weights_expect(const struct weights *w, const char *name,
                                     int n_dims, int64_t d0, int64_t d1,
                                     struct err *e)
@@ -507,7 +526,7 @@ const struct tensor *weights_expect(const struct weights *w, const char *name,
     const struct tensor *t = weights_find(w, name);
     const int64_t want[2] = {d0, d1};
     if (!t) {
-        err_set(e, ERR_FORMAT, "%s: tensor '%s' is missing", w->label, name);
+        is_missing(w, name, e);
         return NULL;
     }
     if (t->n_dims != n_dims || t->dim[0] != d0 ||

@@ -288,12 +288,12 @@ int records_each(const char *label, const char *text, size_t n,
     struct walk w = {label, fn, arg, labelled};
     const char *end = text + n;
 
-    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        text += 3;
     if (n >= 2 &&
         (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
         return err_set(e, ERR_FORMAT, "%s: is UTF-16, expected UTF-8: %s",
                        label, "save it as that");
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        text += 3;
     if (labelled)
         return each_labelled(&w, text, end, e);
     switch (records_kind(kind, text, (size_t)(end - text))) {

@@ -8,7 +8,8 @@ same tensors.
 Needs torch and safetensors (versions.json says which ones made what is there).
 Read: every.pt (each type, views, a transposed and a strided tensor, a shared
 storage), lstm.pt (the net of tests/golden/rnn/lstm), training.pt (the same
-under model_state_dict, with an optimiser beside), parameters.pt, zip64.pt,
+under model_state_dict, with an optimiser beside), training-model.pt (under
+model), parameters.pt, zip64.pt,
 tied.pt (two names of one matrix),
 shards/ (that net in two files with an index, as transformers wrote large ones).
 Refused: those of REFUSED, by the words of their row in test_torch_state.c.
@@ -210,6 +211,7 @@ def main():
     save({"epoch": 3, "loss": torch.tensor(0.5), "lr": 1e-3, "done": None,
           "model_state_dict": net, "optimizer_state_dict": adam.state_dict()},
          "training.pt")
+    save({"model": linear.state_dict(), "iter_num": 7}, "training-model.pt")
     save(dict(linear.named_parameters()), "parameters.pt")
     safetensors.torch.save_file(
         {k: v.detach() for k, v in linear.named_parameters()},

@@ -67,6 +67,7 @@ static void test_torch_state_holds_the_bits_of_its_safetensors(void **state)
     same_as("parameters.pt", DIR "/parameters.safetensors");
     same_as("lstm.pt", "tests/golden/rnn/lstm/model.safetensors");
     same_as("training.pt", "tests/golden/rnn/lstm/model.safetensors");
+    same_as("training-model.pt", DIR "/parameters.safetensors");
 }
 
 /* torch.nn.Linear(3, 2).weight under two names is one matrix of 6. */

@@ -219,7 +219,9 @@ static void test_load_understands_wrapped_nets(void **state)
                   12, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(extra_tensor_save(from, dir, "module.", "epoch"), 0);
-    expect_refused(dir, "{" LM2 "}", 12, "'embedding.weight' is missing");
+    expect_refused(dir, "{" LM2 "}", 12,
+                   "'embedding.weight' is missing, but "
+                   "'module.embedding.weight' is there");
     rnn_random_remove(from);
     rnn_random_remove(dir);
 }

@@ -51,7 +51,8 @@ static int lm_begin(struct course *c, const struct trainer *t, struct rng *r,
             return -1;
         if (c->n_stream <= c->lanes)
             return err_set(e, ERR_INVALID,
-                           "%lld training tokens are too few for %d lanes",
+                           "%lld training tokens are too few for %d lanes: "
+                           "more text, or a smaller --batch",
                            (long long)c->n_stream, c->lanes);
         /* whole lanes of one length */
         c->n_stream -= (c->n_stream - 1) % c->lanes;

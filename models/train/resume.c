@@ -226,6 +226,13 @@ static int check_config(const struct trainer *t, struct err *e)
     return rc;
 }
 
+int resume_is_there(const struct options *o)
+{
+    char path[FILE_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/state.bin", o->out);
+    return file_exists(path);
+}
+
 int resume_load(struct trainer *t, struct err *e)
 {
     char path[FILE_PATH_BYTES];

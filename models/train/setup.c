@@ -31,7 +31,12 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
     struct checkpoint *out;
     int rc;
     if (t->o.resume) {
-        if (checkpoint_open(t->o.out, "tokenizer", &out, e) != 0)
+        if (!resume_is_there(&t->o))
+            return err_set(e, ERR_NOT_FOUND,
+                           "%s: holds no training that could go on (no "
+                           "state.bin): leave --resume out to begin one",
+                           t->o.out);
+        if (checkpoint_open(t->o.out, t->o.out, &out, e) != 0)
             return -1;
         rc = tokenizer_open(out, &t->tokenizer, e);
         checkpoint_close(out);

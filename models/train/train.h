@@ -127,6 +127,8 @@ int save_file(const char *dir, const char *name, const struct buf *b,
 /* resume.c */
 int resume_save(struct trainer *t, struct err *e);
 int resume_load(struct trainer *t, struct err *e);
+/* resume_is_there: --out holds a training that --resume can go on with. */
+int resume_is_there(const struct options *o);
 
 /* init.c: weights from other checkpoints. */
 int init_from(struct trainer *t, struct err *e);

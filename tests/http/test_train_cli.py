@@ -268,6 +268,19 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
         assert message in r.stderr, (args, r.stderr)
 
 
+def test_train_cli_says_the_way_out(folder):
+    write_text(folder)
+    r = run(*training(folder, "nothing"), "--resume")
+    assert r.returncode == 1
+    assert "nothing: holds no training that could go on" in r.stderr, r.stderr
+    short = os.path.join(folder, "short.txt")
+    with open(short, "w") as f:
+        f.write("a cat\n")
+    r = run(*training(folder, "few"), "--data", short)
+    assert r.returncode == 1
+    assert "or a smaller --batch" in r.stderr, r.stderr
+
+
 def test_train_cli_help_names_every_option(folder):
     r = run("--help")
     assert r.returncode == 0

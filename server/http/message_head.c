@@ -140,7 +140,10 @@ static const char *read_request_line(char *line, struct message_head *h)
     for (const char *c = target; *c; c++)
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c > 0x7e || *c == '#')
             return "a character that a target may not have";
-        else if (*c == '%' && !(is_hex(c[1]) && is_hex(c[2])))
+    size_t path = strcspn(target, "?"); /* nobody reads a query */
+    for (size_t i = 0; i < path; i++)
+        if (target[i] == '%' &&
+            !(is_hex(target[i + 1]) && is_hex(target[i + 2])))
             return "a target with a % that no two hexadecimal digits follow";
     if (strcmp(line, "HTTP/1.1") != 0 && strcmp(line, "HTTP/1.0") != 0)
         return "a version of HTTP other than 1.1 and 1.0";

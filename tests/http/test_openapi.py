@@ -316,7 +316,8 @@ def test_openapi_reads_are_answered():
             at = path.replace("{m}", name) + rng.choice(["", "?", "?x=%zz&"])
             a = server.ask("GET", at, None, {"Accept": "*/*;q=0.1"})
             check(server, "GET", at, a, "", path)
-            assert a[0] == (200 if not name or name in NAMES else 404), at
+            want = 200 if not name or name in NAMES else 404
+            assert a[0] == (400 if name == "%" else want), at
     a = server.ask("GET", "/v1/models/")
     assert a[0] == 404 and not server.contract.fault(
         server.contract.schema("Error"), read_json(a[2].decode()))

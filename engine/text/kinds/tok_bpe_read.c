@@ -83,7 +83,7 @@ static int read_split(struct bpe *b, const struct tok_source *s,
                       const struct json *j, int after_bytes)
 {
     const char *regex = json_string(json_get(json_get(j, "pattern"), "Regex"));
-    enum pre_behavior behavior;
+    enum pre_behavior behavior = PRE_ISOLATED;
     if (!regex)
         return tok_refuse(s, "pre_tokenizer", "Split of a string");
     if (read_behavior(s, j, &behavior))

@@ -117,18 +117,23 @@ static int read_ropes(struct stack *s, const struct names *n, struct err *e)
 {
     static const struct name LOCAL_BASE = {"rope_local_base_freq",
                                            "rope.freq_base_swa"};
+    struct names_rope local = {.object = "rope_parameters.sliding_attention",
+                               .base = LOCAL_BASE.hf,
+                               .base_dflt = 1e4,
+                               .head = s->dim[HEAD_DIM]},
+                      global = {.object = "rope_parameters.full_attention",
+                                .base = "rope_theta",
+                                .base_dflt = 1e6,
+                                .head = s->dim[HEAD_DIM]};
     struct tf_rope_spec r[2];
-    int d = s->dim[HEAD_DIM];
 
-    if (hparams_has(n->h, "rope_parameters.full_attention")) {
-        if (names_read_rope(n, "rope_parameters.full_attention", "rope_theta",
-                            1e6, d, &r[GLOBAL], e) ||
-            names_read_rope(n, "rope_parameters.sliding_attention",
-                            "rope_local_base_freq", 1e4, d, &r[LOCAL], e))
+    if (hparams_has(n->h, global.object)) {
+        if (names_read_rope(n, &global, &r[GLOBAL], e) ||
+            names_read_rope(n, &local, &r[LOCAL], e))
             return -1;
     } else {
-        if (names_read_rope(n, "rope_scaling", "rope_theta", 1e6, d, &r[GLOBAL],
-                            e))
+        global.object = "rope_scaling";
+        if (names_read_rope(n, &global, &r[GLOBAL], e))
             return -1;
         r[LOCAL] = r[GLOBAL];
         r[LOCAL].scaling = ROPE_PLAIN;

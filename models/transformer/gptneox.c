@@ -57,25 +57,14 @@ static const char *const ACTS[] = {"gelu", "gelu_new", "gelu_fast",
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
-    int d = s->dim[HEAD_DIM];
+    const struct names_rope of = {.base = "rotary_emb_base",
+                                  .base_dflt = 10000,
+                                  .part = "rotary_pct",
+                                  .part_dflt = 0.25,
+                                  .head = s->dim[HEAD_DIM]};
     struct tf_rope_spec r;
-    double part = 1;
 
-    /* In GGUF it is a number of dimensions, which names_read_rope reads. */
-    if (!n->gguf &&
-        (hparams_float_or(n->h, "rotary_pct", 0, 1, 0.25, &part, e) ||
-         hparams_float_or(n->h, "rope_parameters.partial_rotary_factor", 0, 1,
-                          part, &part, e)))
-        return -1;
-    if (names_read_rope(n, NULL, "rotary_emb_base", 10000, (int)(part * d), &r,
-                        e))
-        return -1;
-    if (r.n_rot < 2)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: config.json: 'rotary_pct' is %g: %d rotary "
-                       "dimensions of %d, expected at least 2",
-                       n->label, part, r.n_rot, d);
-    return tf_rope_init(&s->rope[0], &r, e);
+    return names_read_rope(n, &of, &r, e) || tf_rope_init(&s->rope[0], &r, e);
 }
 
 static int read_config(struct stack *s, struct names *n, struct err *e)

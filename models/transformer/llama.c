@@ -195,19 +195,14 @@ static int read_divide(struct names *n, struct tf_rope_spec *r, float *divide,
 
 static int read_rope(struct stack *s, struct names *n, struct err *e)
 {
+    const struct names_rope of = {.base = "rope_theta",
+                                  .base_dflt = is(n, "smollm3") ? 2e6 : 1e4,
+                                  .head = s->dim[HEAD_DIM]};
     struct tf_rope_spec r;
     float divide[NAMES_MAX_HEAD / 2];
-    double part;
 
-    if (hparams_float_or(n->h, "partial_rotary_factor", 0, 1, 1, &part, e) ||
-        names_read_rope(n, NULL, "rope_theta", is(n, "smollm3") ? 2e6 : 1e4,
-                        s->dim[HEAD_DIM], &r, e))
+    if (names_read_rope(n, &of, &r, e))
         return -1;
-    if (part < 1)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: config.json: 'partial_rotary_factor' is %g, "
-                       "expected 1",
-                       n->label, part);
     r.adjacent = n->gguf && !is(n, "qwen2");
     return read_divide(n, &r, divide, e) || tf_rope_init(&s->rope[0], &r, e);
 }

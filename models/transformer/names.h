@@ -52,11 +52,15 @@ void names_set_prefix(struct names *n, const char *prefix, const char *layers,
 
 /* --- hyper-parameters: GGUF's keys follow the architecture's name --- */
 
+/* names_has: it is there and not null. */
+int names_has(const struct names *n, struct name key);
 /* dflt -1: required. */
 int names_int(const struct names *n, struct name key, int64_t min, int64_t max,
               int64_t dflt, int *v, struct err *e);
 int names_float(const struct names *n, struct name key, double min, double max,
                 double dflt, double *v, struct err *e);
+int names_string(const struct names *n, struct name key, const char *dflt,
+                 const char **v, struct err *e);
 /* names_choice: config.json's alone; one of a NULL-terminated list. */
 int names_choice(const struct names *n, const char *key,
                  const char *const *list, const char *dflt, int *v,
@@ -89,12 +93,19 @@ int names_rows(const struct names *n, const struct tensor_row *row);
 /* names_read_tied: is the output matrix the embedding. */
 int names_read_tied(const struct names *n, int dflt, int *tied, struct err *e);
 
-/* names_read_rope: `object` is the object of config.json that holds the
- * scaling (NULL: rope_parameters, or in older files rope_scaling), theta_key
- * the place of the base outside of it, base_dflt that of a checkpoint that
- * states none. n_rot: the dimensions of a head that turn. */
-int names_read_rope(const struct names *n, const char *object,
-                    const char *theta_key, double base_dflt, int n_rot,
+/* names_read_rope: how the dimensions of a head turn (names_rope.c). `object`,
+ * `base` and `part` are keys of config.json. */
+struct names_rope {
+    const char *object; /* holds the scaling; NULL: rope_parameters, or in older
+                           files rope_scaling */
+    const char *base;   /* of the base outside of it: rope_theta, mostly */
+    double base_dflt;   /* of a checkpoint that states none */
+    const char *part;   /* of the share that turns; NULL: all of a head does,
+                           and a file that says otherwise is refused */
+    double part_dflt;
+    int head; /* its dimensions */
+};
+int names_read_rope(const struct names *n, const struct names_rope *of,
                     struct tf_rope_spec *s, struct err *e);
 
 /* names_layer_types: windows of the layers from config.json's `layer_types`:

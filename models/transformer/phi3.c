@@ -47,23 +47,15 @@ static const char *const ACTS[] = {"silu", "swish", NULL};
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
-    int d = s->dim[HEAD_DIM];
+    const struct names_rope of = {.base = "rope_theta",
+                                  .base_dflt = 10000,
+                                  .part = "partial_rotary_factor",
+                                  .part_dflt = 1,
+                                  .head = s->dim[HEAD_DIM]};
     struct tf_rope_spec r;
-    double part = 1;
 
-    /* In GGUF it is a number of dimensions, which names_read_rope reads. */
-    if (!n->gguf &&
-        (hparams_float_or(n->h, "partial_rotary_factor", 0, 1, 1, &part, e) ||
-         hparams_float_or(n->h, "rope_parameters.partial_rotary_factor", 0, 1,
-                          part, &part, e)))
+    if (names_read_rope(n, &of, &r, e))
         return -1;
-    if (names_read_rope(n, NULL, "rope_theta", 10000, (int)(part * d), &r, e))
-        return -1;
-    if (r.n_rot < 2)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: config.json: 'partial_rotary_factor' is %g: %d "
-                       "rotary dimensions of %d, expected at least 2",
-                       n->label, part, r.n_rot, d);
     if (r.scaling != ROPE_PLAIN)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: rotary positions of phi3 are scaled, which this "

@@ -74,15 +74,11 @@ static int read_windows(struct stack *s, const struct names *n, struct err *e)
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
+    const struct names_rope of = {
+        .base = "rope_theta", .base_dflt = 10000, .head = s->dim[HEAD_DIM]};
     struct tf_rope_spec r;
-    double part;
 
-    return hparams_float_or(n->h, "partial_rotary_factor", 1, 1, 1, &part, e) ||
-           hparams_float_or(n->h, "rope_parameters.partial_rotary_factor", 1, 1,
-                            1, &part, e) ||
-           names_read_rope(n, NULL, "rope_theta", 10000, s->dim[HEAD_DIM], &r,
-                           e) ||
-           tf_rope_init(&s->rope[0], &r, e);
+    return names_read_rope(n, &of, &r, e) || tf_rope_init(&s->rope[0], &r, e);
 }
 
 static int read_config(struct stack *s, struct names *n, struct err *e)

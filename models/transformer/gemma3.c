@@ -32,13 +32,6 @@ enum {
 };
 enum { LOCAL, GLOBAL };
 
-static const struct tensor_row TOP_ROWS[] = {
-    {EMBEDDING, "embed_tokens", "token_embd", .n = VOCAB, .k = WIDTH,
-     .how = TABLE},
-    {FINAL_NORM, "norm", "output_norm", .n = WIDTH},
-    {OUTPUT, "lm_head", "output", .n = VOCAB, .k = WIDTH, .how = BARE},
-    TENSORS_END};
-
 static const struct tensor_row BLOCK[] = {
     {ATTN_NORM, "input_layernorm", "attn_norm", .n = WIDTH},
     {QKV, "self_attn.q_proj", "attn_q", .n = HEADS_DIM, .k = WIDTH},
@@ -55,7 +48,6 @@ static const struct tensor_row BLOCK[] = {
     {FFN_POST, "post_feedforward_layernorm", "post_ffw_norm", .n = WIDTH},
     TENSORS_END};
 
-static const char *const IGNORED[] = {"rotary_emb.inv_freq", NULL};
 static const char *const REFUSED[] = {
     "quantization_config", "attention_bias", "use_bidirectional_attention",
     "vision_config",       "text_config",    NULL};
@@ -63,15 +55,13 @@ static const char *const ACTS[] = {"gelu_pytorch_tanh", "gelu_tanh", NULL};
 
 static int read_windows(struct stack *s, const struct names *n, struct err *e)
 {
-    static const struct name WINDOW = {"sliding_window",
-                                       "attention.sliding_window"},
-                             EVERY = {"sliding_window_pattern",
+    static const struct name EVERY = {"sliding_window_pattern",
                                       "attention.sliding_window_pattern"},
                              OLD = {"_sliding_window_pattern", NULL};
     int width, every = 6, rc;
 
-    if (names_int(n, WINDOW, 1, NAMES_MAX_LENGTH, n->gguf ? -1 : 4096, &width,
-                  e))
+    if (names_int(n, names_window, 1, NAMES_MAX_LENGTH, n->gguf ? -1 : 4096,
+                  &width, e))
         return -1;
     rc = names_layer_types(n, s->dim[LAYERS], width, s->window, e);
     if (rc)
@@ -146,8 +136,6 @@ static int read_ropes(struct stack *s, const struct names *n, struct err *e)
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
-    static const struct name EPS = {"rms_norm_eps",
-                                    "attention.layer_norm_rms_epsilon"};
     int act;
 
     s->dim[HEAD_DIM] = 256;
@@ -157,7 +145,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
            names_choice(n, "hidden_activation", ACTS, "gelu_pytorch_tanh", &act,
                         e) ||
            names_dims(n, names_keys, s, e) ||
-           names_float(n, EPS, 0, 1, 1e-6, &s->eps, e) ||
+           names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||
            names_read_tied(n, 1, &s->tied, e) || read_windows(s, n, e) ||
            read_scores(s, n, e) || read_ropes(s, n, e);
 }
@@ -190,9 +178,9 @@ static void block(struct tf *t, const struct weight *w, int i)
 
 const struct stack_kind gemma3_kind = {.prefix = "model.",
                                        .layers = "layers.",
-                                       .top = TOP_ROWS,
+                                       .top = names_top,
                                        .block = BLOCK,
-                                       .ignored = IGNORED,
+                                       .ignored = names_ignored,
                                        .rms = 1,
                                        .read_config = read_config,
                                        .embed = embed,

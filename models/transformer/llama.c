@@ -25,13 +25,6 @@
 enum { ATTN_NORM, QKV, OUT, FFN_NORM, GATE_UP, DOWN };
 enum { QKV_BIAS = 2, OUT_BIAS = 4, MLP_BIAS = 8 };
 
-static const struct tensor_row TOP_ROWS[] = {
-    {EMBEDDING, "embed_tokens", "token_embd", .n = VOCAB, .k = WIDTH,
-     .how = TABLE},
-    {FINAL_NORM, "norm", "output_norm", .n = WIDTH},
-    {OUTPUT, "lm_head", "output", .n = VOCAB, .k = WIDTH, .how = BARE},
-    TENSORS_END};
-
 static const struct tensor_row BLOCK[] = {
     {ATTN_NORM, "input_layernorm", "attn_norm", .n = WIDTH},
     {QKV, "self_attn.q_proj", "attn_q", .n = HEADS_DIM, .k = WIDTH,
@@ -51,10 +44,7 @@ static const struct tensor_row BLOCK[] = {
      .bias = MLP_BIAS},
     TENSORS_END};
 
-/* Tensors of files that no step needs: tables made again at load. */
-static const char *const IGNORED[] = {"rotary_emb.inv_freq", NULL};
 static const char *const REFUSED[] = {"quantization_config", NULL};
-static const char *const ACTS[] = {"silu", "swish", NULL};
 
 static int is(const struct names *n, const char *type)
 {
@@ -119,8 +109,6 @@ static int read_still(struct stack *s, const struct names *n, struct err *e)
  * that do not turn, when use_sliding_window says so. */
 static int read_windows(struct stack *s, const struct names *n, struct err *e)
 {
-    static const struct name WINDOW = {"sliding_window",
-                                       "attention.sliding_window"};
     const unsigned char *still = is(n, "smollm3") ? s->own : NULL;
     int qwen2 = is(n, "qwen2") && !n->gguf;
     int width = 0, use = 1, from = 0, rc;
@@ -129,9 +117,10 @@ static int read_windows(struct stack *s, const struct names *n, struct err *e)
         return 0;
     /* A config.json that leaves the key out means the class's default; one
      * that says null means none. */
-    if (names_int(n, WINDOW, 0, NAMES_MAX_LENGTH,
-                  n->gguf || still || hparams_json(n->h, WINDOW.hf) ? 0 : 4096,
-                  &width, e))
+    if (names_int(
+            n, names_window, 0, NAMES_MAX_LENGTH,
+            n->gguf || still || hparams_json(n->h, names_window.hf) ? 0 : 4096,
+            &width, e))
         return -1;
     if (still && !n->gguf &&
         hparams_bool_or(n->h, "use_sliding_window", 0, &use, e))
@@ -209,16 +198,11 @@ static int read_rope(struct stack *s, struct names *n, struct err *e)
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
-    static const struct name EPS = {"rms_norm_eps",
-                                    "attention.layer_norm_rms_epsilon"};
-    int act;
-
     if (is(n, "llama"))
         s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
     return names_refuse(n, REFUSED, e) || refuse_gguf(n, e) ||
-           names_choice(n, "hidden_act", ACTS, "silu", &act, e) ||
-           names_dims(n, names_keys, s, e) ||
-           names_float(n, EPS, 0, 1, 1e-6, &s->eps, e) ||
+           names_silu(n, e) || names_dims(n, names_keys, s, e) ||
+           names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||
            names_read_tied(n, is(n, "smollm3"), &s->tied, e) ||
            read_biases(s, n, e) || read_still(s, n, e) ||
            read_windows(s, n, e) || read_rope(s, n, e);
@@ -244,9 +228,9 @@ static void block(struct tf *t, const struct weight *w, int i)
 
 const struct stack_kind llama_kind = {.prefix = "model.",
                                       .layers = "layers.",
-                                      .top = TOP_ROWS,
+                                      .top = names_top,
                                       .block = BLOCK,
-                                      .ignored = IGNORED,
+                                      .ignored = names_ignored,
                                       .rms = 1,
                                       .own_bytes = TF_MAX_LAYERS, /* still */
                                       .read_config = read_config,

@@ -294,6 +294,29 @@ int names_layer_types(const struct names *n, int layers, int width, int *window,
     return 1;
 }
 
+/* --- what most share --- */
+
+const struct tensor_row names_top[] = {
+    {EMBEDDING, "embed_tokens", "token_embd", .n = VOCAB, .k = WIDTH,
+     .how = TABLE},
+    {FINAL_NORM, "norm", "output_norm", .n = WIDTH},
+    {OUTPUT, "lm_head", "output", .n = VOCAB, .k = WIDTH, .how = BARE},
+    TENSORS_END};
+
+const char *const names_ignored[] = {"rotary_emb.inv_freq", NULL};
+
+const struct name names_eps = {"rms_norm_eps",
+                               "attention.layer_norm_rms_epsilon"},
+                  names_window = {"sliding_window", "attention.sliding_window"};
+
+int names_silu(const struct names *n, struct err *e)
+{
+    static const char *const acts[] = {"silu", "swish", NULL};
+    int act;
+
+    return names_choice(n, "hidden_act", acts, "silu", &act, e);
+}
+
 /* --- tensors --- */
 
 const char *names_tensor(struct names *n, int layer,

@@ -113,6 +113,14 @@ int names_read_rope(const struct names *n, const struct names_rope *of,
 int names_layer_types(const struct names *n, int layers, int width, int *window,
                       struct err *e);
 
+/* --- what Llama and most after it share --- */
+
+extern const struct tensor_row names_top[]; /* of the stack */
+extern const char *const names_ignored[];   /* tables made again at load */
+extern const struct name names_eps, names_window;
+/* names_silu: the activation is that, or ERR_FORMAT. */
+int names_silu(const struct names *n, struct err *e);
+
 /* --- tensors --- */
 
 /* names_tensor: "<prefix><row's name>.<end>" of a layer (-1: the stack's) into

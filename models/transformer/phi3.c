@@ -17,13 +17,6 @@
 
 enum { ATTN_NORM, QKV, OUT, FFN_NORM, GATE_UP, DOWN };
 
-static const struct tensor_row TOP_ROWS[] = {
-    {EMBEDDING, "embed_tokens", "token_embd", .n = VOCAB, .k = WIDTH,
-     .how = TABLE},
-    {FINAL_NORM, "norm", "output_norm", .n = WIDTH},
-    {OUTPUT, "lm_head", "output", .n = VOCAB, .k = WIDTH, .how = BARE},
-    TENSORS_END};
-
 static const struct tensor_row BLOCK[] = {
     {ATTN_NORM, "input_layernorm", "attn_norm", .n = WIDTH},
     {QKV, "self_attn.qkv_proj", "attn_qkv", .n = HEADS_DIM, .k = WIDTH,
@@ -41,9 +34,7 @@ static const struct tensor_row BLOCK[] = {
     {DOWN, "mlp.down_proj", "ffn_down", .n = WIDTH, .k = INNER},
     TENSORS_END};
 
-static const char *const IGNORED[] = {"rotary_emb.inv_freq", NULL};
 static const char *const REFUSED[] = {"quantization_config", NULL};
-static const char *const ACTS[] = {"silu", "swish", NULL};
 
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
@@ -66,19 +57,14 @@ static int read_rope(struct stack *s, const struct names *n, struct err *e)
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
-    static const struct name EPS = {"rms_norm_eps",
-                                    "attention.layer_norm_rms_epsilon"},
-                             WINDOW = {"sliding_window",
-                                       "attention.sliding_window"};
-    int act, width;
+    int width;
 
     s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
-    if (names_refuse(n, REFUSED, e) ||
-        names_choice(n, "hidden_act", ACTS, "silu", &act, e) ||
+    if (names_refuse(n, REFUSED, e) || names_silu(n, e) ||
         names_dims(n, names_keys, s, e) ||
-        names_float(n, EPS, 0, 1, 1e-5, &s->eps, e) ||
+        names_float(n, names_eps, 0, 1, 1e-5, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||
-        names_int(n, WINDOW, 0, NAMES_MAX_LENGTH, 0, &width, e))
+        names_int(n, names_window, 0, NAMES_MAX_LENGTH, 0, &width, e))
         return -1;
     for (int i = 0; i < s->dim[LAYERS]; i++)
         s->window[i] = width;
@@ -103,9 +89,9 @@ static void block(struct tf *t, const struct weight *w, int i)
 
 const struct stack_kind phi3_kind = {.prefix = "model.",
                                      .layers = "layers.",
-                                     .top = TOP_ROWS,
+                                     .top = names_top,
                                      .block = BLOCK,
-                                     .ignored = IGNORED,
+                                     .ignored = names_ignored,
                                      .rms = 1,
                                      .read_config = read_config,
                                      .run = block};

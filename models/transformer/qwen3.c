@@ -19,13 +19,6 @@
 enum { ATTN_NORM, QKV, Q_NORM, K_NORM, OUT, FFN_NORM, GATE_UP, DOWN };
 #define ATTN_BIAS 2u
 
-static const struct tensor_row TOP_ROWS[] = {
-    {EMBEDDING, "embed_tokens", "token_embd", .n = VOCAB, .k = WIDTH,
-     .how = TABLE},
-    {FINAL_NORM, "norm", "output_norm", .n = WIDTH},
-    {OUTPUT, "lm_head", "output", .n = VOCAB, .k = WIDTH, .how = BARE},
-    TENSORS_END};
-
 static const struct tensor_row BLOCK[] = {
     {ATTN_NORM, "input_layernorm", "attn_norm", .n = WIDTH},
     {QKV, "self_attn.q_proj", "attn_q", .n = HEADS_DIM, .k = WIDTH,
@@ -44,24 +37,20 @@ static const struct tensor_row BLOCK[] = {
     {DOWN, "mlp.down_proj", "ffn_down", .n = WIDTH, .k = INNER},
     TENSORS_END};
 
-static const char *const IGNORED[] = {"rotary_emb.inv_freq", NULL};
 static const char *const REFUSED[] = {"quantization_config", NULL};
-static const char *const ACTS[] = {"silu", "swish", NULL};
 
 /* `layer_types`, or the layers from max_window_layers on. */
 static int read_windows(struct stack *s, const struct names *n, struct err *e)
 {
-    static const struct name WIDTH_KEY = {"sliding_window",
-                                          "attention.sliding_window"},
-                             FROM = {"max_window_layers", NULL};
+    static const struct name FROM = {"max_window_layers", NULL};
     int width, from, use, rc;
 
     if (n->gguf) /* llama.cpp has no windows here */
-        return names_int(n, WIDTH_KEY, 0, 0, 0, &width, e);
+        return names_int(n, names_window, 0, 0, 0, &width, e);
     /* A config.json that says null means none. */
     if (hparams_bool_or(n->h, "use_sliding_window", 0, &use, e) ||
-        names_int(n, WIDTH_KEY, 0, NAMES_MAX_LENGTH,
-                  hparams_json(n->h, WIDTH_KEY.hf) ? 0 : 4096, &width, e) ||
+        names_int(n, names_window, 0, NAMES_MAX_LENGTH,
+                  hparams_json(n->h, names_window.hf) ? 0 : 4096, &width, e) ||
         names_int(n, FROM, 0, NAMES_MAX_LENGTH, 28, &from, e))
         return -1;
     if (!use)
@@ -83,16 +72,13 @@ static int read_rope(struct stack *s, const struct names *n, struct err *e)
 
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
-    static const struct name EPS = {"rms_norm_eps",
-                                    "attention.layer_norm_rms_epsilon"};
-    int act, bias = names_exists(n, 0, &BLOCK[QKV], "bias");
+    int bias = names_exists(n, 0, &BLOCK[QKV], "bias");
 
     if (!n->gguf)
         s->dim[HEAD_DIM] = 128; /* where the file states none */
-    if (names_refuse(n, REFUSED, e) ||
-        names_choice(n, "hidden_act", ACTS, "silu", &act, e) ||
+    if (names_refuse(n, REFUSED, e) || names_silu(n, e) ||
         names_dims(n, names_keys, s, e) ||
-        names_float(n, EPS, 0, 1, 1e-6, &s->eps, e) ||
+        names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||
         (!n->gguf && hparams_bool_or(n->h, "attention_bias", 0, &bias, e)))
         return -1;
@@ -120,9 +106,9 @@ static void block(struct tf *t, const struct weight *w, int i)
 
 const struct stack_kind qwen3_kind = {.prefix = "model.",
                                       .layers = "layers.",
-                                      .top = TOP_ROWS,
+                                      .top = names_top,
                                       .block = BLOCK,
-                                      .ignored = IGNORED,
+                                      .ignored = names_ignored,
                                       .rms = 1,
                                       .read_config = read_config,
                                       .run = block};

@@ -48,9 +48,9 @@ static const struct tensor_row BLOCK[] = {
     {FFN_POST, "post_feedforward_layernorm", "post_ffw_norm", .n = WIDTH},
     TENSORS_END};
 
-static const char *const REFUSED[] = {
-    "quantization_config", "attention_bias", "use_bidirectional_attention",
-    "vision_config",       "text_config",    NULL};
+static const char *const REFUSED[] = {"attention_bias",
+                                      "use_bidirectional_attention",
+                                      "vision_config", "text_config", NULL};
 static const char *const ACTS[] = {"gelu_pytorch_tanh", "gelu_tanh", NULL};
 
 static int read_windows(struct stack *s, const struct names *n, struct err *e)

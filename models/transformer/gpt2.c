@@ -48,8 +48,7 @@ static const struct names_key KEYS[] = {
 
 /* Old files carry the causal mask of each layer. */
 static const char *const IGNORED[] = {".attn.bias", ".attn.masked_bias", NULL};
-static const char *const REFUSED[] = {"quantization_config",
-                                      "add_cross_attention", NULL};
+static const char *const REFUSED[] = {"add_cross_attention", NULL};
 static const char *const ACTS[] = {"gelu_new", "gelu_pytorch_tanh", NULL};
 
 static int read_config(struct stack *s, struct names *n, struct err *e)

@@ -50,7 +50,6 @@ static const struct names_key KEYS[] = {
 /* Old files carry the causal mask of each layer and the rotary table. */
 static const char *const IGNORED[] = {
     ".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq", NULL};
-static const char *const REFUSED[] = {"quantization_config", NULL};
 /* One by erf, then names of the form by tanh. */
 static const char *const ACTS[] = {"gelu", "gelu_new", "gelu_fast",
                                    "gelu_pytorch_tanh", NULL};
@@ -73,7 +72,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
                                     "attention.layer_norm_epsilon"};
     int act, parallel, bias = names_exists(n, 0, &BLOCK[1], "bias");
 
-    if (names_refuse(n, REFUSED, e) || names_dims(n, KEYS, s, e) ||
+    if (names_dims(n, KEYS, s, e) ||
         names_float(n, EPS, 0, 1, 1e-5, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||
         names_choice(n, "hidden_act", ACTS, "gelu", &act, e) ||

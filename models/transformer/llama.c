@@ -44,8 +44,6 @@ static const struct tensor_row BLOCK[] = {
      .bias = MLP_BIAS},
     TENSORS_END};
 
-static const char *const REFUSED[] = {"quantization_config", NULL};
-
 static int is(const struct names *n, const char *type)
 {
     return strcmp(n->type, type) == 0;
@@ -200,8 +198,8 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     if (is(n, "llama"))
         s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
-    return names_refuse(n, REFUSED, e) || refuse_gguf(n, e) ||
-           names_silu(n, e) || names_dims(n, names_keys, s, e) ||
+    return refuse_gguf(n, e) || names_silu(n, e) ||
+           names_dims(n, names_keys, s, e) ||
            names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||
            names_read_tied(n, is(n, "smollm3"), &s->tied, e) ||
            read_biases(s, n, e) || read_still(s, n, e) ||

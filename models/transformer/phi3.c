@@ -34,8 +34,6 @@ static const struct tensor_row BLOCK[] = {
     {DOWN, "mlp.down_proj", "ffn_down", .n = WIDTH, .k = INNER},
     TENSORS_END};
 
-static const char *const REFUSED[] = {"quantization_config", NULL};
-
 static int read_rope(struct stack *s, const struct names *n, struct err *e)
 {
     const struct names_rope of = {.base = "rope_theta",
@@ -60,8 +58,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
     int width;
 
     s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
-    if (names_refuse(n, REFUSED, e) || names_silu(n, e) ||
-        names_dims(n, names_keys, s, e) ||
+    if (names_silu(n, e) || names_dims(n, names_keys, s, e) ||
         names_float(n, names_eps, 0, 1, 1e-5, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||
         names_int(n, names_window, 0, NAMES_MAX_LENGTH, 0, &width, e))

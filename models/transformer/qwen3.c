@@ -37,8 +37,6 @@ static const struct tensor_row BLOCK[] = {
     {DOWN, "mlp.down_proj", "ffn_down", .n = WIDTH, .k = INNER},
     TENSORS_END};
 
-static const char *const REFUSED[] = {"quantization_config", NULL};
-
 /* `layer_types`, or the layers from max_window_layers on. */
 static int read_windows(struct stack *s, const struct names *n, struct err *e)
 {
@@ -76,8 +74,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 
     if (!n->gguf)
         s->dim[HEAD_DIM] = 128; /* where the file states none */
-    if (names_refuse(n, REFUSED, e) || names_silu(n, e) ||
-        names_dims(n, names_keys, s, e) ||
+    if (names_silu(n, e) || names_dims(n, names_keys, s, e) ||
         names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||
         (!n->gguf && hparams_bool_or(n->h, "attention_bias", 0, &bias, e)))

@@ -290,6 +290,8 @@ static void limit_positions(struct stack *s)
 
 static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
 {
+    /* of all: tensors that stand for other numbers than theirs */
+    static const char *const refused[] = {"quantization_config", NULL};
     struct stack *s = l->s;
     const struct stack_kind *kind = s->kind;
 
@@ -302,7 +304,7 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
     if (names_open(&l->n, c, e))
         return -1;
     names_set_prefix(&l->n, kind->prefix, kind->layers, kind->top);
-    if (kind->read_config(s, &l->n, e) ||
+    if (names_refuse(&l->n, refused, e) || kind->read_config(s, &l->n, e) ||
         (!kind->whole && heads_read_decoder(s, &l->n, e)))
         return -1;
     s->blocks = s->blocks ? s->blocks : s->dim[LAYERS];

@@ -198,6 +198,8 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     if (is(n, "llama"))
         s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
+    if (is(n, "smollm3"))
+        s->padding = 1 + 128004; /* where the file names none */
     return refuse_gguf(n, e) || names_silu(n, e) ||
            names_dims(n, names_keys, s, e) ||
            names_float(n, names_eps, 0, 1, 1e-6, &s->eps, e) ||

@@ -57,7 +57,8 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     int width;
 
-    s->dim[KV_HEADS] = -1; /* those of the queries where none are stated */
+    s->dim[KV_HEADS] = -1;  /* those of the queries where none are stated */
+    s->padding = 1 + 32000; /* where the file names none */
     if (names_silu(n, e) || names_dims(n, names_keys, s, e) ||
         names_float(n, names_eps, 0, 1, 1e-5, &s->eps, e) ||
         names_read_tied(n, 0, &s->tied, e) ||

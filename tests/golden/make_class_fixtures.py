@@ -50,6 +50,11 @@ CASES = {
         cls="Qwen3ForSequenceClassification", pad=0, tokenizer=True,
         config=dict(QWEN3, max_position_embeddings=400, bos_token_id=None,
                     eos_token_id=0), id2label=THREE),
+    "phi3-class": dict(cls="Phi3ForSequenceClassification", config=LLAMA,
+                       pad=5, id2label=THREE),
+    "smollm3-class": dict(
+        cls="SmolLM3ForSequenceClassification", pad=5, id2label=THREE,
+        config=dict(LLAMA, no_rope_layer_interval=2)),
 }
 LENGTHS = (1, 3, 16, 17, 40)
 CHUNK = 256  # tokens that the server reads at a time

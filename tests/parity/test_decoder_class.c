@@ -40,6 +40,8 @@ static const struct label_case {
     {"gemma3-class", &gemma3_arch, 2, SCORE_SOFTMAX, 0},
     {"gpt_neox-class", &gpt_neox_arch, 3, SCORE_SOFTMAX, 5},
     {"qwen3-class", &qwen3_arch, 3, SCORE_SOFTMAX, 0},
+    {"phi3-class", &phi3_arch, 3, SCORE_SOFTMAX, 5},
+    {"smollm3-class", &llama_arch, 3, SCORE_SOFTMAX, 5},
 };
 #define N_CASES ((int)(sizeof cases / sizeof *cases))
 
@@ -190,41 +192,52 @@ static void check_case(void **state)
     }
 }
 
-/* Gemma's padding is token 0 where its config.json says nothing, and there is
- * none where it says null, as in transformers. */
-static void test_padding_that_is_null_is_none(void **state)
+/* What padding is where config.json says nothing is the class's in
+ * transformers; where it says null there is none. */
+static void test_padding_that_no_file_names_is_the_class_default(void **state)
 {
     static const struct {
-        const char *instead;
+        const char *name;
+        const struct model_arch *arch;
+        const char *was, *instead;
         int padding; /* 1 + id */
-    } rows[] = {{"\"pad_token_id\": 7", 8},
-                {"\"x\": 7", 1},
-                {"\"pad_token_id\": null", 0},
-                {"\"pad_token_id\": -1", 0}};
-    static const char was[] = "\"pad_token_id\": 0", name[] = "gemma3-class";
+    } rows[] = {
+        {"gemma3-class", &gemma3_arch, "0", "\"pad_token_id\": 7", 8},
+        {"gemma3-class", &gemma3_arch, "0", "\"x\": 7", 1},
+        {"gemma3-class", &gemma3_arch, "0", "\"pad_token_id\": null", 0},
+        {"gemma3-class", &gemma3_arch, "0", "\"pad_token_id\": -1", 0},
+        {"llama-class", &llama_arch, "5", "\"x\": 7", 0},
+        {"qwen2-class-many", &llama_arch, "5", "\"x\": 7", 0},
+        {"phi3-class", &phi3_arch, "5", "\"x\": 7", 32001},
+        {"phi3-class", &phi3_arch, "5", "\"pad_token_id\": null", 0},
+        {"smollm3-class", &llama_arch, "5", "\"x\": 7", 128005},
+        {"smollm3-class", &llama_arch, "5", "\"pad_token_id\": null", 0}};
     (void)state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char path[200], dir[64], *text, *at;
+        char path[200], dir[64], was[40], *text, *at;
         struct err e = ERR_INIT;
         struct buf b;
         struct rig g;
         size_t n;
 
-        snprintf(path, sizeof path, GOLDEN "%s/config.json", name);
+        snprintf(path, sizeof path, GOLDEN "%s/config.json", rows[i].name);
         assert_int_equal(file_read(path, path, 1 << 16, &text, &n, &e), 0);
-        at = memmem(text, n, was, sizeof was - 1);
+        snprintf(was, sizeof was, "\"pad_token_id\": %s", rows[i].was);
+        at = memmem(text, n, was, strlen(was));
         assert_non_null(at);
         buf_init(&b, 1 << 16);
         buf_add(&b, text, (size_t)(at - text));
         buf_add_str(&b, rows[i].instead);
-        at += sizeof was - 1;
+        at += strlen(was);
         buf_add(&b, at, (size_t)(text + n - at));
-        snprintf(path, sizeof path, GOLDEN "%s", name);
+        snprintf(path, sizeof path, GOLDEN "%s", rows[i].name);
         assert_int_equal(model_dir_config(path, &b, dir), 0);
-        if (rig_open(&g, &gemma3_arch, dir, "generic", 1, 0, &e))
-            fail_msg("%s: %s", rows[i].instead, e.msg);
-        assert_int_equal(g.info.class_padding, rows[i].padding);
+        if (rig_open(&g, rows[i].arch, dir, "generic", 1, 0, &e))
+            fail_msg("%s, %s: %s", rows[i].name, rows[i].instead, e.msg);
+        if (g.info.class_padding != rows[i].padding)
+            fail_msg("%s, %s: padding %d, expected %d", rows[i].name,
+                     rows[i].instead, g.info.class_padding, rows[i].padding);
         rig_close(&g);
         model_dir_remove(dir);
         buf_fini(&b);
@@ -235,7 +248,8 @@ static void test_padding_that_is_null_is_none(void **state)
 int main(void)
 {
     struct CMUnitTest tests[N_CASES + 1] = {
-        [N_CASES] = cmocka_unit_test(test_padding_that_is_null_is_none)};
+        [N_CASES] = cmocka_unit_test(
+            test_padding_that_no_file_names_is_the_class_default)};
 
     for (int i = 0; i < N_CASES; i++) {
         tests[i].name = cases[i].name;

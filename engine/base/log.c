@@ -27,6 +27,7 @@ static atomic_int log_json;
 static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t lost, lost_unsaid; /* lines; under write_lock */
 static int log_fd = STDERR_FILENO; /* likewise */
+static int cut;                    /* there ends a part of a line; likewise */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -192,6 +193,7 @@ int log_open(const char *path, struct err *e)
     pthread_mutex_lock(&write_lock);
     int old = log_fd;
     log_fd = fd;
+    cut = 0;
     pthread_mutex_unlock(&write_lock);
     if (old != STDERR_FILENO)
         close(old);
@@ -214,7 +216,8 @@ static int terminal(void)
 
 /* A pipe that nobody reads must not stop who logs: 1 when the line is out, 0
  * when there is no room for it now, or no place. A pipe with room has a page of
- * it, which is more than a line. */
+ * it, which is more than a line; a disk that fills up takes a part of one, and
+ * the next line is not to begin in the middle of it. */
 static int write_now(const char *p, size_t n)
 {
     struct pollfd fd = {log_fd, POLLOUT, 0};
@@ -226,7 +229,11 @@ static int write_now(const char *p, size_t n)
             return 0;
         to = terminal() >= 0 ? terminal() : to;
     }
-    return write(to, p, n) == (ssize_t)n;
+    if (cut && write(to, "\n", 1) != 1)
+        return 0;
+    ssize_t done = write(to, p, n);
+    cut = done > 0 && done < (ssize_t)n;
+    return done == (ssize_t)n;
 }
 
 /* A line of what happened, without its end. */

@@ -251,26 +251,45 @@ static void test_log_file_stays_when_there_is_no_other(void **state)
     assert_int_equal(descriptors("fifo", FD_CLOEXEC), 0);
 }
 
-/* The file may not grow, as on a full disk. */
-static void test_log_lines_without_a_place_are_counted_and_said(void **state)
+/* The file may grow by `room` bytes while two lines come, as on a full disk. */
+static void lose_two(const char *name, size_t room)
 {
     struct rlimit was, none;
     uint64_t before = log_lost();
     signal(SIGXFSZ, SIG_IGN);
-    open_log("full");
+    open_log(name);
     log_event(LOG_INFO, "m", "one", NULL);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
     none = was;
-    none.rlim_cur = strlen(text_of("full"));
+    none.rlim_cur = strlen(text_of(name)) + room;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
     log_event(LOG_INFO, "m", "two", NULL);
     log_event(LOG_INFO, "m", "three", NULL);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
     assert_int_equal(log_lost() - before, 2);
     log_event(LOG_INFO, "m", "four", NULL);
-    assert_int_equal(lines(text_of("full")), 3);
+    text_of(name);
+}
+
+static void test_log_lines_without_a_place_are_counted_and_said(void **state)
+{
+    lose_two("full", 0);
+    assert_int_equal(lines(seen), 3);
     assert_null(strstr(seen, " two"));
     assert_non_null(strstr(seen, "warn log lines_lost n=2\n"));
+    assert_non_null(strstr(seen, " four\n"));
+}
+
+static void test_log_no_line_begins_in_a_part_of_another(void **state)
+{
+    lose_two("part", 7);
+    const char *said = strstr(seen, " log lines_lost n=2\n");
+    assert_non_null(said);
+    while (said > seen && said[-1] != '\n')
+        said--;
+    assert_int_equal(lines(seen), 4);
+    assert_memory_equal(said - 8, "20", 2); /* seven bytes of a time */
+    assert_int_equal(said[-9], '\n');
     assert_non_null(strstr(seen, " four\n"));
     temp_dir_drop(dir);
 }
@@ -288,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_log_file_is_the_one_of_that_name_now),
         cmocka_unit_test(test_log_file_stays_when_there_is_no_other),
         cmocka_unit_test(test_log_lines_without_a_place_are_counted_and_said),
+        cmocka_unit_test(test_log_no_line_begins_in_a_part_of_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

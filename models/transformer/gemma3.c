@@ -107,6 +107,7 @@ static int read_ropes(struct stack *s, const struct names *n, struct err *e)
 {
     static const struct name LOCAL_BASE = {"rope_local_base_freq",
                                            "rope.freq_base_swa"};
+    static const char *const of_all[] = {"rope_parameters", NULL};
     struct names_rope local = {.object = "rope_parameters.sliding_attention",
                                .base = LOCAL_BASE.hf,
                                .base_dflt = 1e4,
@@ -123,7 +124,8 @@ static int read_ropes(struct stack *s, const struct names *n, struct err *e)
             return -1;
     } else {
         global.object = "rope_scaling";
-        if (names_read_rope(n, &global, &r[GLOBAL], e))
+        if (names_refuse(n, of_all, e) ||
+            names_read_rope(n, &global, &r[GLOBAL], e))
             return -1;
         r[LOCAL] = r[GLOBAL];
         r[LOCAL].scaling = ROPE_PLAIN;

@@ -511,6 +511,8 @@ static const struct refusal gemma3_refuses[] = {
     WITH("rope_parameters",
          "{\"full_attention\": {\"partial_rotary_factor\": 0.5}}",
          "'rope_parameters.full_attention.partial_rotary_factor' is 0.5"),
+    WITH("rope_parameters", "{\"rope_theta\": 5000.0}",
+         "'rope_parameters' is set"),
     WITH("text_config", "{}", "text_config"),
     WITH("num_key_value_heads", "3", "no multiple of 3"),
     WITH("num_hidden_layers", "8", "8 entries"),

@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "engine/base/buf.h"
@@ -15,9 +16,86 @@
 #include "engine/base/json_scan.h"
 #include "engine/base/mem.h"
 
+/* --- memory: all nodes and strings of a tree lie in a few blocks --- */
+
+#define FIRST_BLOCK 2048 /* most requests need no second one */
+#define MOST_BLOCK ((size_t)256 << 10)
+#define ALIGN ((size_t)16)
+
+/* A vocabulary is tens of thousands of values, and cJSON asks for two or three
+ * pieces for each: to ask the heap for each of them costs more than reading
+ * them. A tree is given back whole, so that no piece is. */
+struct block {
+    struct block *next; /* filled after this one */
+    size_t used, size;  /* bytes of room */
+    _Alignas(ALIGN) char room[];
+};
+
+/* Of the tree that this thread is reading. */
+static _Thread_local struct {
+    struct block *first, *last;
+} blocks;
+
+static struct block *add_block(size_t at_least)
+{
+    struct block *last = blocks.last;
+    size_t size = last ? 2 * last->size : FIRST_BLOCK;
+    size = size < MOST_BLOCK ? size : MOST_BLOCK;
+    size = size > at_least ? size : at_least;
+    struct block *b = mem_alloc(sizeof *b + size);
+    if (!b)
+        return NULL;
+    *b = (struct block){.size = size};
+    if (last)
+        last->next = b;
+    else
+        blocks.first = b;
+    blocks.last = b;
+    return b;
+}
+
+static void *take_piece(size_t bytes)
+{
+    struct block *b = blocks.last;
+    if (bytes > SIZE_MAX / 4)
+        return NULL;
+    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    if ((!b || b->size - b->used < bytes) && !(b = add_block(bytes)))
+        return NULL;
+    b->used += bytes;
+    return b->room + b->used - bytes;
+}
+
+static void keep_piece(void *p)
+{
+    (void)p;
+}
+
+static void free_blocks(struct block *b)
+{
+    while (b) {
+        struct block *next = b->next;
+        mem_free(b);
+        b = next;
+    }
+}
+
+/* The tree of a text that the pre-scan let through, or NULL without memory. Its
+ * root is what cJSON asks for first, so that the blocks are found by it. */
+static cJSON *read_tree(const char *text, size_t n)
+{
+    blocks.first = blocks.last = NULL;
+    cJSON *root = cJSON_ParseWithLength(text, n);
+    struct block *first = blocks.first;
+    if (root && (char *)root == first->room)
+        return root;
+    free_blocks(first);
+    return NULL;
+}
+
 static void install_hooks(void)
 {
-    cJSON_Hooks hooks = {mem_alloc, mem_free};
+    cJSON_Hooks hooks = {take_piece, keep_piece};
     cJSON_InitHooks(&hooks);
 }
 
@@ -87,7 +165,7 @@ static int parse(const char *text, size_t n, const struct json_limits *lim,
     if (nul && has_nul(text, n) && !(copy = without_nul(text, &n)))
         return err_nomem(e);
     pthread_once(&once, install_hooks);
-    cJSON *c = cJSON_ParseWithLength(copy ? copy : text, n);
+    cJSON *c = read_tree(copy ? copy : text, n);
     mem_free(copy);
     if (!c)
         return err_nomem(e); /* all else the pre-scan has seen */
@@ -147,7 +225,9 @@ int json_load(const char *path, const char *label,
 
 void json_free(struct json *j)
 {
-    cJSON_Delete((cJSON *)(void *)j);
+    if (j)
+        free_blocks(
+            (struct block *)(void *)((char *)j - offsetof(struct block, room)));
 }
 
 enum json_type json_type(const struct json *j)

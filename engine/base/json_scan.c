@@ -21,13 +21,17 @@
 #define FEW_KEYS 32     /* kept on the stack; most requests have fewer */
 #define NUMBER_BYTES 63 /* cJSON's own limit */
 #define DEPTH_ON_STACK 64
+/* Bytes, about: "word":12345, and a line feed; and how many are looked ahead to
+ * (2 MB of keys and slots). */
+#define VOCABULARY_ENTRY 16
+#define MOST_FORESEEN ((size_t)1 << 20)
 
+/* Small: a vocabulary has tens of thousands. The text is below 2^30 bytes. */
 struct key {
     const char *p; /* unescaped: into the text, or owned */
-    size_t n;
     uint64_t hash;
-    size_t object; /* byte offset of its '{' */
-    int owned;
+    uint32_t object; /* byte offset of its '{' */
+    unsigned n : 31, owned : 1;
 };
 
 struct open {
@@ -142,6 +146,8 @@ static int scan_string(struct scan *c, size_t *from, size_t *len, int *escaped)
             if (n_out == 2 && out[0] == '\xc0' && !c->nul)
                 return bad(c, i, "\\u0000 in a string");
             *escaped = 1;
+        } else if (ch < 0x80) { /* most are */
+            used = 1;
         } else {
             uint32_t cp;
             used = (size_t)utf8_next(c->s + i, c->n - i, &cp);
@@ -262,10 +268,14 @@ static int place(struct scan *c, uint32_t k)
     return 0;
 }
 
-/* Grow the list of keys, and the slots to at least twice its size. */
+/* Grow the list of keys, and the slots to at least twice its size; the first
+ * time to what the rest of a vocabulary needs. */
 static int grow_keys(struct scan *c)
 {
-    size_t cap = c->cap_keys * 2;
+    size_t cap = c->cap_keys * 2, left = c->n - c->i;
+    left = left < MOST_FORESEEN ? left : MOST_FORESEEN;
+    while (!c->slots && cap < left / VOCABULARY_ENTRY)
+        cap *= 2;
     struct key *keys = mem_array(cap, sizeof *keys);
     uint32_t *slots = mem_zarray(cap * 2, sizeof *slots);
     if (!keys || !slots) {
@@ -303,7 +313,7 @@ static int unescape_key(struct scan *c, struct key *key)
         k += (size_t)n_out;
     }
     key->p = p;
-    key->n = k;
+    key->n = (uint32_t)k & INT32_MAX;
     key->owned = 1;
     return 0;
 }
@@ -329,8 +339,9 @@ static int scan_key(struct scan *c)
         (c->n_keys == c->cap_keys && grow_keys(c)))
         return -1;
     struct key *key = &c->keys[c->n_keys];
-    *key = (struct key){.p = c->s + from, .n = len};
-    key->object = c->stack[c->depth - 1].at;
+    *key = (struct key){.p = c->s + from,
+                        .n = (uint32_t)len & INT32_MAX,
+                        .object = (uint32_t)c->stack[c->depth - 1].at};
     if (escaped && unescape_key(c, key))
         return -1;
     key->hash = hash_siphash(c->hkey, key->p, key->n) ^
@@ -340,7 +351,7 @@ static int scan_key(struct scan *c)
     if (dup) {
         return err_set(
             c->e, ERR_INVALID, "invalid JSON at byte %zu: duplicate key '%.*s'",
-            at, (int)utf8_whole(key->p, key->n > 64 ? 64 : key->n), key->p);
+            at, (int)utf8_whole(key->p, key->n > 64 ? 64u : key->n), key->p);
     }
     skip_space(c);
     if (c->i >= c->n || c->s[c->i] != ':')

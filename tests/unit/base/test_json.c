@@ -301,6 +301,99 @@ static void test_json_reads_values(void **state)
     json_free(j);
 }
 
+/* The compiler reads the same digits. */
+static void test_json_numbers_are_the_nearest_doubles(void **state)
+{
+#define SAME(x)                                                                \
+    {                                                                          \
+#x, x                                                                  \
+    }
+    static const struct {
+        const char *text;
+        double value;
+    } cases[] = {
+        SAME(0.0),
+        SAME(-0.0),
+        SAME(7.0),
+        SAME(999999999999999.0),
+        SAME(9007199254740993.0),
+        SAME(123456789012345678901234567890.0),
+        SAME(0.1),
+        SAME(-2.5e-3),
+        SAME(1e23),
+        SAME(9.5367431640625e-7),
+        SAME(2.2250738585072011e-308),
+        SAME(4.9e-324),
+        SAME(1.7976931348623157e308),
+        SAME(0.000000000000000000000000000000000000000000000000000001234567),
+        {"0", 0.0},
+        {"-0", -0.0},
+        {"-12", -12.0},
+        {"999999999999999", 999999999999999.0},
+        {"-999999999999999", -999999999999999.0},
+        {"9007199254740993", 9007199254740992.0},
+        {"18446744073709551616", 0x1p64},
+        {"1E+2", 100.0},
+        {"100e-2", 1.0},
+        {"1e-400", 0.0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct json *j = NULL;
+        struct err e = ERR_INIT;
+        assert_int_equal(parse(cases[i].text, strlen(cases[i].text), &j, &e),
+                         0);
+        double v = json_number(j);
+        if (memcmp(&v, &cases[i].value, sizeof v) != 0)
+            fail_msg("%s is %a", cases[i].text, v);
+        json_free(j);
+    }
+}
+
+/* Each value as its type and key, in parentheses what is in it. */
+static void show(const struct json *j, struct buf *out)
+{
+    for (; j; j = json_next(j)) {
+        buf_addf(out, "%d", (int)json_type(j));
+        if (json_key(j))
+            buf_add_str(out, json_key(j));
+        if (json_child(j)) {
+            buf_add_char(out, '(');
+            show(json_child(j), out);
+            buf_add_char(out, ')');
+        }
+    }
+}
+
+static void test_json_keeps_order_and_nesting(void **state)
+{
+    static const struct {
+        const char *text, *tree;
+    } cases[] = {
+        {"null", "0"},
+        {" [ ] ", "4"},
+        {"[[]]", "4(4)"},
+        {"[[],{},[1,[2]],true,[]]", "4(454(24(2))14)"},
+        {" [ { } , [ 1 , \"x\" ] , null ] ", "4(54(23)0)"},
+        {"{\"b\":{\"c\":[{\"d\":1},2]},\"a\":[],\"e\":{}}",
+         "5(5b(4c(5(2d)2))4a5e)"},
+        {"{ \"b\" : 1 , \"a\" : [ { \"b\" : false } ] }\n", "5(2b4a(5(1b)))"},
+    };
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct json *j = NULL;
+        struct err e = ERR_INIT;
+        assert_int_equal(parse(cases[i].text, strlen(cases[i].text), &j, &e),
+                         0);
+        buf_clear(&b);
+        show(j, &b);
+        buf_add_char(&b, 0);
+        assert_string_equal(b.p, cases[i].tree);
+        json_free(j);
+    }
+    buf_fini(&b);
+}
+
 static void test_json_null_nodes_are_harmless(void **state)
 {
     int64_t v;
@@ -370,6 +463,8 @@ int main(void)
         cmocka_unit_test(test_json_bytes_and_values_are_limited),
         cmocka_unit_test(test_json_finds_a_duplicate_among_many_keys),
         cmocka_unit_test(test_json_reads_values),
+        cmocka_unit_test(test_json_numbers_are_the_nearest_doubles),
+        cmocka_unit_test(test_json_keeps_order_and_nesting),
         cmocka_unit_test(test_json_null_nodes_are_harmless),
         cmocka_unit_test(test_json_load_names_the_label),
         cmocka_unit_test(test_json_load_does_not_wait_for_a_writer),

@@ -295,7 +295,8 @@ int input_encode(struct request *r, const struct input_params *p, int keep,
     return 0;
 }
 
-/* Tokens that the client sends itself, as item i: nothing is put around. */
+/* Tokens that the client sends itself, as item i: nothing is put around. Those
+ * that are cut off have to be ids, too. */
 static int keep_ids(struct request *r, int i, const struct json *ids,
                     int truncate)
 {
@@ -314,11 +315,12 @@ static int keep_ids(struct request *r, int i, const struct json *ids,
     if (grow_ids(r, (size_t)it->n) < 0)
         return -1;
     const struct json *v = json_child(ids);
-    for (int k = 0; k < it->n; k++, v = json_next(v)) {
+    for (int k = 0; k < n; k++, v = json_next(v)) {
         int64_t id;
         if (json_int(v, &id) < 0 || id < 0 || id >= size)
             return bad_input(r, param, "a token is no id of the vocabulary");
-        r->ids[r->n_ids++] = (int32_t)id;
+        if (k < it->n)
+            r->ids[r->n_ids++] = (int32_t)id;
     }
     return 0;
 }

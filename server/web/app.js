@@ -287,12 +287,12 @@ function visible(text) {
     return SPACES.has(text) ? SPACES.get(text)[0] : text;
 }
 
-/* A piece of a model of characters goes on as it is; a word has a space before
- * it, a mark or a contraction's part has none. */
+/* A piece of a model of characters goes on as it is; a word has white space
+ * before it, a mark or a contraction's part needs none. */
 function joined(before, word, plain) {
-    if (plain || /^(?:[^\p{L}\p{N}]|['\u2019]\p{L}+|n't)$/u.test(word))
-        return before + word;
-    return before.replace(/\s*$/, "") + " " + word;
+    const needs = before !== "" && !/\s/.test(before.slice(-1)) &&
+        !/^(?:[^\p{L}\p{N}]|['\u2019]\p{L}+|n't)$/u.test(word);
+    return before + (needs && !plain ? " " : "") + word;
 }
 
 function predictionRow(b, p, best, plain) {

@@ -484,6 +484,8 @@ def test_page_joins_words_as_they_are_written(b, page):
         for before, word, plain, want in (
                 ("a cat", "sat", False, "a cat sat"),
                 ("a cat ", "sat", False, "a cat sat"),
+                ("A cat,\n", "sat", False, "A cat,\nsat"),
+                ("", "A", False, "A"),
                 ("a cat", ",", False, "a cat,"),
                 ("a cat", "'s", False, "a cat's"),
                 ("we do", "n't", False, "we don't"),

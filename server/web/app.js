@@ -317,7 +317,7 @@ function predictionRow(b, p, best, plain) {
 async function predict(b, signal) {
     const item = (await answer("/predict", request(b,
         Object.assign({top_k: 10}, looking(b))), signal)).data[0];
-    const best = item.predictions.length ? item.predictions[0].prob : 1;
+    const best = item.predictions.length && item.predictions[0].prob || 1;
     const plain = isPlain(b);
     const rows = item.predictions.map(p => predictionRow(b, p, best, plain));
     const within = b.out.contains(document.activeElement);
@@ -347,24 +347,32 @@ function gauge(item) {
     return [track, ends];
 }
 
-function labelBars(item) {
+/* Raw scores are numbers of any size, not parts of a whole. */
+function scoreText(score, raw) {
+    return raw ? String(Number(score.toPrecision(4))) : percent(score);
+}
+
+function labelBars(item, raw) {
     return item.scores.map(s => {
         const row = el("div", "bar"), cell = el("div"), bar = el("i");
         bar.style.width = (100 * s.score) + "%";
-        cell.append(bar);
+        if (!raw)
+            cell.append(bar);
         row.append(el("b", "", s.label), cell,
-                   el("span", "", percent(s.score)));
+                   el("span", "", scoreText(s.score, raw)));
         return row;
     });
 }
 
 async function sentiment(b, signal) {
+    const raw = chosen(b).scores === "raw";
     const item = (await answer("/sentiment", request(b,
         looking(b)), signal)).data[0];
     const labels = item.scores.map(s => s.label).sort().join();
     b.out.replaceChildren(
-        el("div", "verdict", item.label + ", " + percent(item.score)),
-        ...(labels === "negative,positive" ? gauge(item) : labelBars(item)),
+        el("div", "verdict", item.label + ", " + scoreText(item.score, raw)),
+        ...(labels === "negative,positive" && !raw ? gauge(item)
+            : labelBars(item, raw)),
         el("p", "note", readNote(b, item, "beginning").trim()),
         ...attentionOf(item, 0));
 }

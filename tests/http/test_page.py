@@ -555,6 +555,45 @@ def test_page_says_that_an_answer_is_empty(b, page):
         assert p.text("predict") == "The model offers nothing here."
 
 
+def scored(**scores):
+    rows = [{"label": k, "score": v} for k, v in scores.items()]
+    best = max(rows, key=lambda r: r["score"])
+    return 200, {"data": [dict(best, index=0, scores=rows, truncated=False)]}
+
+
+def test_page_shows_scores_as_what_they_are(b, page):
+    models = (200, {"data": [dict(WORDS, scores="softmax"),
+                             dict(WORDS, id="numbers", scores="raw")]})
+    with StandIn(page, v1__models=models) as s, Page(b, s.url) as p:
+        p.filled()
+        for name, said, want, bars in (
+                ("words", scored(a=0.25, b=0.75), "b, 75.0 %", 2),
+                ("words", scored(negative=0.25, positive=0.75),
+                 "positive, 75.0 %", 0),
+                ("numbers", scored(stars=3.14159265), "stars, 3.142", 0),
+                ("numbers", scored(negative=-2.5, positive=-0.5),
+                 "positive, -0.5", 0)):
+            s.say["/sentiment"] = said
+            p.ask("sentiment", "a text", name)
+            p.done("sentiment")
+            got = p.text("sentiment")
+            assert got.startswith(want), got
+            assert ("%" in got) == (name == "words"), got
+            assert p.js("boxes.sentiment.out.querySelectorAll('.bar i')"
+                        ".length") == bars, got
+
+
+def test_page_shows_what_has_no_probability(b, page):
+    none = {"data": [{"index": 0, "covered_mass": 0, "truncated": False,
+                      "predictions": [{"text": "a", "prob": 0}]}]}
+    with StandIn(page, predict=(200, none)) as s, Page(b, s.url) as p:
+        p.filled()
+        p.ask("predict", "x")
+        p.wait("boxes.predict.out.querySelector('.bar')")
+        assert p.js("boxes.predict.out.querySelector('.bar i').offsetWidth"
+                    ) < 5
+
+
 def test_page_waits_for_the_models(b, page):
     loading = refused(503, "loading", "the models are being loaded",
                       **{"Retry-After": "1"})

@@ -482,6 +482,7 @@ async function generate(b, signal) {
             return; /* another one is being written */
         if (e.status)
             throw e; /* refused: nothing was written */
+        b.run.abort(); /* what may still come is not read */
         breakOff(b, s, e);
     }
 }

@@ -397,6 +397,18 @@ def test_page_shows_a_text_that_ended(b, page):
         assert p.js("boxes.generate.stop.hidden")
 
 
+def test_page_reads_no_more_of_what_broke(b, page):
+    with StandIn(page, generate=stream(event("a"), b"data: {oh\n\n",
+                                       *[event("word ")] * 2000,
+                                       pause=0.02)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate")
+        p.wait("boxes.generate.out.querySelector('.error')")
+        assert s.gone.wait(LIMIT / 2), "the server still writes"
+        assert "Broken off: " in p.text("generate")
+
+
 def test_page_stops_a_text_when_told(b, page):
     with StandIn(page, generate=stream(*[event("word ")] * 2000,
                                        pause=0.02)) as s, \

@@ -724,7 +724,8 @@ def test_page_names_all_that_can_be_used(b, page):
 
 
 READABLE = """(() => {
-    const parse = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number);
+    const parse = c => c.match(/[0-9.]+/g).slice(0, 3).map(v =>
+        c.startsWith("color(srgb") ? 255 * v : Number(v));
     const light = c => parse(c).map(v => v / 255).map(v =>
         v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
         .reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
@@ -745,13 +746,22 @@ READABLE = """(() => {
 })()"""
 
 
+LOOKED = {"data": [{"index": 0, "covered_mass": 0, "truncated": False,
+                    "predictions": [], "attention": {
+                        "tokens": ["dim", "bright"],
+                        "layers": [{"heads": [[[1, 0], [0.2, 0.8]]]}]}}]}
+
+
 def test_page_can_be_read_in_the_light_and_in_the_dark(b, page):
     paper = []
+    models = 200, {"data": [dict(WORDS, attention={"layers": 1, "heads": 1})]}
     for dark in False, True:
-        with StandIn(page, generate=stream(event("a"), end=False,
-                                           pause=0.2)) as s, \
+        with StandIn(page, v1__models=models, predict=(200, LOOKED),
+                     generate=stream(event("a"), end=False, pause=0.2)) as s, \
                 Page(b, s.url, dark=dark) as p:
             p.filled()
+            p.ask("predict", "a text")
+            p.wait("boxes.predict.out.querySelector('.tokens .chosen')")
             p.ask("generate")
             p.wait("boxes.generate.out.querySelector('.error')")
             p.js("wantKey('This server asks for an API key.');"

@@ -18,6 +18,7 @@
 #include "server/http/sse.h"
 #include "server/api/input.h"
 
+#define DEFAULT_TOKENS 64
 #define MAX_STOP 16
 #define MAX_STOP_POINTS 256 /* of the engine's 1024 bytes */
 
@@ -54,15 +55,17 @@ static const struct field fields[] = {
 
 #define N_FIELDS ((int)(sizeof fields / sizeof *fields))
 
-/* The limit of max_tokens is an option. */
+/* The limit of max_tokens is an option, which holds for the default, too. */
 static int read_params(struct request *r, struct generate_request *p)
 {
     struct field own[N_FIELDS];
+    const int64_t most = r->sv->cfg->max_output_tokens;
+    p->max_tokens = most < DEFAULT_TOKENS ? most : DEFAULT_TOKENS;
     memcpy(own, fields, sizeof fields);
     for (int i = 0; i < N_FIELDS; i++)
         if (own[i].kind == FIELD_INT &&
             own[i].offset == GENERATE_AT(max_tokens))
-            own[i].max = (double)r->sv->cfg->max_output_tokens;
+            own[i].max = (double)most;
     return input_params(r, own, N_FIELDS, &p->in);
 }
 
@@ -114,8 +117,7 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
 
 int api_generate(struct request *r)
 {
-    struct generate_request p = {.max_tokens = 64,
-                                 .temperature = 1.0,
+    struct generate_request p = {.temperature = 1.0,
                                  .top_p = 1.0,
                                  .repetition_penalty = 1.0,
                                  .seed = -1};

@@ -2,7 +2,8 @@
  *
  * A seed that is not given is drawn here and reported, so that every answer
  * can be had again. All items of a list use the request's seed: an item's text
- * depends on its input, never on its place. `truncate` keeps the last tokens.
+ * depends on its input, never on its place. `truncate` keeps the last tokens,
+ * fewer than the context has: else it would be full after one more.
  *
  * SPDX-License-Identifier: MIT */
 #include <float.h>
@@ -125,8 +126,10 @@ int api_generate(struct request *r)
     int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
-        input_model(r, p.in.model, &task_generate) < 0 ||
-        input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
+        input_model(r, p.in.model, &task_generate) < 0)
+        return -1;
+    p.in.room = p.max_tokens > 0 ? p.max_tokens - 1 : 0; /* fed: all but one */
+    if (input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;

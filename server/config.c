@@ -14,8 +14,8 @@
 static const struct option rows[] = {
     {.kind = OPTION_SECTION, .help = "Models"},
     {"--model", OPTION_LIST | OPTION_HIDDEN, AT(models), NULL, 0, 0, "NAME=DIR",
-     "serve this checkpoint; the order is the order of defaults; without it "
-     "the bundled checkpoints"},
+     "serve this checkpoint, a directory or a .gguf or .pt file; the order is "
+     "the order of defaults; without it the bundled checkpoints"},
     {"--data-dir", OPTION_HIDDEN | OPT_TEXT(data_dir, "DIR"),
      "folder of the bundled checkpoints (the one with seqd.json)"},
     {.kind = OPTION_SECTION, .help = "Listening"},

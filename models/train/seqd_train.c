@@ -76,8 +76,8 @@ static int run_eval(const struct options *o, struct err *e)
     struct buf b;
     buf_init(&b, 4096);
     int rc = eval_run(o, &b, e);
-    if (rc == 0)
-        fputs(b.p, stdout);
+    if (rc == 0 && (fputs(b.p, stdout) < 0 || fflush(stdout) != 0))
+        rc = err_set(e, ERR_IO, "the figures cannot be written");
     buf_fini(&b);
     return rc;
 }

@@ -2,7 +2,8 @@
  *
  * A seed that is not given is drawn here and reported, so that every answer
  * can be had again. All items of a list use the request's seed: an item's text
- * depends on its input, never on its place. `truncate` keeps the last tokens.
+ * depends on its input, never on its place. `truncate` keeps the last tokens,
+ * fewer than the context has: else it would be full after one more.
  *
  * SPDX-License-Identifier: MIT */
 #include <float.h>
@@ -18,6 +19,7 @@
 #include "server/http/sse.h"
 #include "server/api/input.h"
 
+#define DEFAULT_TOKENS 64
 #define MAX_STOP 16
 #define MAX_STOP_POINTS 256 /* of the engine's 1024 bytes */
 
@@ -54,15 +56,17 @@ static const struct field fields[] = {
 
 #define N_FIELDS ((int)(sizeof fields / sizeof *fields))
 
-/* The limit of max_tokens is an option. */
+/* The limit of max_tokens is an option, which holds for the default, too. */
 static int read_params(struct request *r, struct generate_request *p)
 {
     struct field own[N_FIELDS];
+    const int64_t most = r->sv->cfg->max_output_tokens;
+    p->max_tokens = most < DEFAULT_TOKENS ? most : DEFAULT_TOKENS;
     memcpy(own, fields, sizeof fields);
     for (int i = 0; i < N_FIELDS; i++)
         if (own[i].kind == FIELD_INT &&
             own[i].offset == GENERATE_AT(max_tokens))
-            own[i].max = (double)r->sv->cfg->max_output_tokens;
+            own[i].max = (double)most;
     return input_params(r, own, N_FIELDS, &p->in);
 }
 
@@ -114,8 +118,7 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
 
 int api_generate(struct request *r)
 {
-    struct generate_request p = {.max_tokens = 64,
-                                 .temperature = 1.0,
+    struct generate_request p = {.temperature = 1.0,
                                  .top_p = 1.0,
                                  .repetition_penalty = 1.0,
                                  .seed = -1};
@@ -123,8 +126,10 @@ int api_generate(struct request *r)
     int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
-        input_model(r, p.in.model, &task_generate) < 0 ||
-        input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
+        input_model(r, p.in.model, &task_generate) < 0)
+        return -1;
+    p.in.room = p.max_tokens > 0 ? p.max_tokens - 1 : 0; /* fed: all but one */
+    if (input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;

@@ -3,7 +3,8 @@
  * A word-level model reads whole words off its softmax; there a token is a
  * word, so both levels are the same. A model of sub-words searches for whole
  * words unless `level` is "token". A character model offers characters alone.
- * `truncate` keeps the last tokens: they say most about what follows.
+ * `truncate` keeps the last tokens: they say most about what follows. Where
+ * words are searched for it leaves room for one.
  *
  * A masked-word model fills in the one mask token of a text: its whole entries
  * are offered, `truncate` keeps the first tokens.
@@ -96,8 +97,11 @@ int api_predict(struct request *r)
     int fill;
     if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
         find_model(r, p.in.model, &fill) < 0 ||
-        (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0 ||
-        input_encode(r, &p.in, fill ? KEEP_FIRST : KEEP_LAST,
+        (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0)
+        return -1;
+    int words = !fill && finds_words(r, p.level);
+    p.in.room = words ? WORDS_MOST_TOKENS : 0;
+    if (input_encode(r, &p.in, fill ? KEEP_FIRST : KEEP_LAST,
                      fill ? ENCODE_PARSE : ENCODE_EMPTY) < 0)
         return -1;
     r->top_k = (int)p.top_k;
@@ -105,10 +109,9 @@ int api_predict(struct request *r)
     const struct next_params params = {.top_k = (int)p.top_k,
                                        .temperature = (float)p.temperature,
                                        .attention = p.attention};
-    const struct job_spec spec = {.task = fill ? &task_fill
-                                          : finds_words(r, p.level)
-                                              ? &task_words
-                                              : &task_next,
+    const struct job_spec spec = {.task = fill    ? &task_fill
+                                          : words ? &task_words
+                                                  : &task_next,
                                   .params = &params};
     return input_submit(r, &spec);
 }

@@ -241,6 +241,17 @@ static int encode_text(struct request *r, const struct json *text,
     return rc;
 }
 
+/* The tokens that are kept of n: a text that is cut leaves room for what is to
+ * come behind it; one that just fits is not cut for that. */
+static int most_kept(const struct request *r, const struct input_params *p,
+                     int n, int limit)
+{
+    const struct model_info *info = model_get_info(r->model);
+    if (n <= limit || info->state.port[PORT_TARGET].context_length == 0)
+        return limit;
+    return limit - (int)(p->room < limit / 2 ? p->room : limit / 2);
+}
+
 static int encode_item(struct request *r, const struct json *text, int i,
                        const struct input_params *p, int keep, unsigned how)
 {
@@ -269,7 +280,7 @@ static int encode_item(struct request *r, const struct json *text, int i,
     if (r->tokens.n <= before + after && !(after && (how & ENCODE_EMPTY)) &&
         empty_item(r, param, (how & ENCODE_EMPTY) != 0) < 0)
         return -1;
-    return keep_tokens(r, it, limit, keep,
+    return keep_tokens(r, it, most_kept(r, p, r->tokens.n, limit), keep,
                        before < r->tokens.n ? before : r->tokens.n, after);
 }
 
@@ -295,7 +306,8 @@ int input_encode(struct request *r, const struct input_params *p, int keep,
     return 0;
 }
 
-/* Tokens that the client sends itself, as item i: nothing is put around. */
+/* Tokens that the client sends itself, as item i: nothing is put around. Those
+ * that are cut off have to be ids, too. */
 static int keep_ids(struct request *r, int i, const struct json *ids,
                     int truncate)
 {
@@ -314,11 +326,12 @@ static int keep_ids(struct request *r, int i, const struct json *ids,
     if (grow_ids(r, (size_t)it->n) < 0)
         return -1;
     const struct json *v = json_child(ids);
-    for (int k = 0; k < it->n; k++, v = json_next(v)) {
+    for (int k = 0; k < n; k++, v = json_next(v)) {
         int64_t id;
         if (json_int(v, &id) < 0 || id < 0 || id >= size)
             return bad_input(r, param, "a token is no id of the vocabulary");
-        r->ids[r->n_ids++] = (int32_t)id;
+        if (k < it->n)
+            r->ids[r->n_ids++] = (int32_t)id;
     }
     return 0;
 }

@@ -15,6 +15,7 @@ struct input_params {
     const struct json *input;
     int truncate;
     int64_t timeout_ms;
+    int64_t room; /* no field: tokens that the answer adds to the text */
 };
 
 #define MAX_TIMEOUT_MS 3600000.0
@@ -62,9 +63,10 @@ void input_param(const struct request *r, int i, char out[32]);
 #define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */
 
 /* input_encode: the inputs into r->ids, cut to the model's limit where that is
- * allowed; tokens that the tokenizer puts around a text stay. Models that take
- * whole inputs get those on both sides, others those in front. `how`:
- * ENCODE_*. */
+ * allowed, and then by p->room more where that is a context's, though by no
+ * more than half of it; tokens that the tokenizer puts around a text stay.
+ * Models that take whole inputs get those on both sides, others those in front.
+ * `how`: ENCODE_*. */
 int input_encode(struct request *r, const struct input_params *p, int keep,
                  unsigned how);
 /* input_take_ids: `input` is a list of tokens, or a list of such lists, that

@@ -110,11 +110,11 @@ int eval_command(int argc, char **argv, const struct model_arch *const *archs)
         return rc;
     log_configure(LOG_WARN, 0);
     buf_init(&out, 4096);
-    rc = run(&a, archs, &out, &e) < 0;
-    if (rc == 0)
-        fputs(out.p, stdout);
-    else
+    rc = run(&a, archs, &out, &e);
+    if (rc == 0 && (fputs(out.p, stdout) < 0 || fflush(stdout) != 0))
+        rc = err_set(&e, ERR_IO, "the figures cannot be written");
+    if (rc < 0)
         fprintf(stderr, "seqd eval: %s\n", e.msg);
     buf_fini(&out);
-    return rc;
+    return rc < 0;
 }

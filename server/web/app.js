@@ -287,12 +287,12 @@ function visible(text) {
     return SPACES.has(text) ? SPACES.get(text)[0] : text;
 }
 
-/* A piece of a model of characters goes on as it is; a word has a space before
- * it, a mark or a contraction's part has none. */
+/* A piece of a model of characters goes on as it is; a word has white space
+ * before it, a mark or a contraction's part needs none. */
 function joined(before, word, plain) {
-    if (plain || /^(?:[^\p{L}\p{N}]|['\u2019]\p{L}+|n't)$/u.test(word))
-        return before + word;
-    return before.replace(/\s*$/, "") + " " + word;
+    const needs = before !== "" && !/\s/.test(before.slice(-1)) &&
+        !/^(?:[^\p{L}\p{N}]|['\u2019]\p{L}+|n't)$/u.test(word);
+    return before + (needs && !plain ? " " : "") + word;
 }
 
 function predictionRow(b, p, best, plain) {
@@ -317,7 +317,7 @@ function predictionRow(b, p, best, plain) {
 async function predict(b, signal) {
     const item = (await answer("/predict", request(b,
         Object.assign({top_k: 10}, looking(b))), signal)).data[0];
-    const best = item.predictions.length ? item.predictions[0].prob : 1;
+    const best = item.predictions.length && item.predictions[0].prob || 1;
     const plain = isPlain(b);
     const rows = item.predictions.map(p => predictionRow(b, p, best, plain));
     const within = b.out.contains(document.activeElement);
@@ -347,24 +347,32 @@ function gauge(item) {
     return [track, ends];
 }
 
-function labelBars(item) {
+/* Raw scores are numbers of any size, not parts of a whole. */
+function scoreText(score, raw) {
+    return raw ? String(Number(score.toPrecision(4))) : percent(score);
+}
+
+function labelBars(item, raw) {
     return item.scores.map(s => {
         const row = el("div", "bar"), cell = el("div"), bar = el("i");
         bar.style.width = (100 * s.score) + "%";
-        cell.append(bar);
+        if (!raw)
+            cell.append(bar);
         row.append(el("b", "", s.label), cell,
-                   el("span", "", percent(s.score)));
+                   el("span", "", scoreText(s.score, raw)));
         return row;
     });
 }
 
 async function sentiment(b, signal) {
+    const raw = chosen(b).scores === "raw";
     const item = (await answer("/sentiment", request(b,
         looking(b)), signal)).data[0];
     const labels = item.scores.map(s => s.label).sort().join();
     b.out.replaceChildren(
-        el("div", "verdict", item.label + ", " + percent(item.score)),
-        ...(labels === "negative,positive" ? gauge(item) : labelBars(item)),
+        el("div", "verdict", item.label + ", " + scoreText(item.score, raw)),
+        ...(labels === "negative,positive" && !raw ? gauge(item)
+            : labelBars(item, raw)),
         el("p", "note", readNote(b, item, "beginning").trim()),
         ...attentionOf(item, 0));
 }
@@ -474,6 +482,7 @@ async function generate(b, signal) {
             return; /* another one is being written */
         if (e.status)
             throw e; /* refused: nothing was written */
+        b.run.abort(); /* what may still come is not read */
         breakOff(b, s, e);
     }
 }

@@ -234,6 +234,22 @@ static void test_bounds_of_numbers_hold(void **state)
                  "invalid_value", "max_tokens");
 }
 
+/* Who names no length gets no more than who does. */
+static void test_the_default_length_is_one_that_is_allowed(void **state)
+{
+    struct seqd s;
+    assert_int_equal(http_rig_spawn(&rig, &s, "--max-output-tokens 3"), 0);
+    for (int seed = 0; seed < 8; seed++) {
+        char body[64];
+        struct answer a;
+        snprintf(body, sizeof body, "{\"input\":\"the\",\"seed\":%d}", seed);
+        http_answered(s.port, "/generate", body, &a);
+        assert_true(answer_number(&a, "usage.completion_tokens") <= 3);
+        answer_free(&a);
+    }
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 /* U+0000 is a character of a text like others (RFC 8259, 7). */
 static void test_a_text_may_hold_a_zero(void **state)
 {
@@ -350,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_chunks_of_a_stream_fit),
         cmocka_unit_test(test_null_is_as_good_as_no_member),
         cmocka_unit_test(test_bounds_of_numbers_hold),
+        cmocka_unit_test(test_the_default_length_is_one_that_is_allowed),
         cmocka_unit_test(test_a_text_may_hold_a_zero),
         cmocka_unit_test(test_a_stop_text_has_256_characters),
         cmocka_unit_test(test_the_least_top_p_takes_the_best_token),

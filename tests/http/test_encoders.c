@@ -326,6 +326,31 @@ static void test_long_texts_are_cut_only_when_allowed(void **state)
     answer_free(&whole);
 }
 
+/* What is cut off has been read: it does not hide a mistake. */
+static void test_tokens_that_are_cut_off_are_ids_too(void **state)
+{
+    static const struct {
+        const char *last;
+        int status;
+    } rows[] = {{"9", 200}, {"70", 400}, {"-1", 400}, {"\"a\"", 400}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char ids[4 * LIMIT] = "", body[6 * LIMIT];
+        struct answer a;
+        for (int k = 0; k < LIMIT; k++)
+            memcpy(ids + 2 * k, "9,", 3);
+        snprintf(body, sizeof body,
+                 "{\"model\":\"bert-embed-mean\",\"truncate\":true,"
+                 "\"input\":[[9],[%s%s]]}",
+                 ids, rows[i].last);
+        http_post(t.s.port, "/v1/embeddings", body, &a);
+        if (rows[i].status == 200)
+            assert_true(json_bool(answer_at(&a, "data.1.truncated")));
+        else
+            assert_true(http_check_error(&a, 400, "invalid_value", "input[1]"));
+        answer_free(&a);
+    }
+}
+
 static void test_the_empty_text_has_a_vector(void **state)
 {
     struct answer a;
@@ -381,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_base64_is_the_same_vector),
         cmocka_unit_test(test_lists_and_tokens_are_taken),
         cmocka_unit_test(test_long_texts_are_cut_only_when_allowed),
+        cmocka_unit_test(test_tokens_that_are_cut_off_are_ids_too),
         cmocka_unit_test(test_the_empty_text_has_a_vector),
         cmocka_unit_test(test_requests_are_refused_by_name),
     };

@@ -99,6 +99,68 @@ static void test_predict_offers_parts_of_a_code_point(void **state)
 }
 
 /* Each row of each head sums to 1; none looks ahead when it may not. */
+#define CONTEXT 48 /* n_positions of the net, whose tokens are letters */
+
+/* {"model":"gpt","input":the last n letters of a text,more} */
+static void ask_long(const char *path, int n, const char *more,
+                     struct answer *a)
+{
+    char text[200], body[400];
+    for (int i = 0; i < 100; i++)
+        text[i] = (char)('a' + i * i % 26);
+    text[100] = 0;
+    snprintf(body, sizeof body, "{\"model\":\"gpt\",\"input\":\"%s\"%s}",
+             text + 100 - n, more);
+    http_answered(server.port, path, body, a);
+}
+
+/* What is cut is cut to what it would be answered with: else a full context
+ * had room for one token more and for no word. */
+static void test_a_text_that_is_cut_leaves_room_for_its_answer(void **state)
+{
+    static const struct {
+        const char *path, *more;
+        int kept;
+    } rows[] = {
+        {"/predict", ",\"truncate\":true", CONTEXT - 8},
+        {"/predict", ",\"truncate\":true,\"level\":\"token\"", CONTEXT},
+        {"/generate",
+         ",\"truncate\":true,\"seed\":1,\"temperature\":9,\"max_tokens\":9",
+         CONTEXT - 8},
+        {"/generate", ",\"truncate\":true,\"seed\":1,\"max_tokens\":8192",
+         CONTEXT / 2},
+        {"/generate", ",\"truncate\":true,\"seed\":1,\"max_tokens\":0",
+         CONTEXT}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct answer cut, kept, whole;
+        ask_long(rows[i].path, 100, rows[i].more, &cut);
+        ask_long(rows[i].path, rows[i].kept, rows[i].more, &kept);
+        ask_long(rows[i].path, CONTEXT, rows[i].more, &whole);
+        assert_true(json_bool(answer_at(&cut, "data.0.truncated")));
+        assert_false(json_bool(answer_at(&kept, "data.0.truncated")));
+        assert_int_equal(answer_number(&cut, "usage.prompt_tokens"),
+                         rows[i].kept);
+        const char *data = strstr(cut.body, "\"data\"");
+        assert_memory_equal(data, strstr(kept.body, "\"data\""),
+                            (size_t)(strstr(data, "\"truncated\"") - data));
+        assert_string_equal(strstr(cut.body, "\"usage\""),
+                            strstr(kept.body, "\"usage\""));
+        /* what fits is left as it is */
+        assert_false(json_bool(answer_at(&whole, "data.0.truncated")));
+        assert_int_equal(answer_number(&whole, "usage.prompt_tokens"), CONTEXT);
+        answer_free(&cut);
+        answer_free(&kept);
+        answer_free(&whole);
+    }
+    struct answer a;
+    ask_long("/generate", 100, rows[2].more, &a);
+    assert_int_equal(answer_number(&a, "usage.completion_tokens"), 9);
+    answer_free(&a);
+    ask_long("/predict", 100, rows[0].more, &a);
+    assert_true(answer_number(&a, "data.0.covered_mass") > 0.5);
+    answer_free(&a);
+}
+
 static void check_heads(const struct answer *a, int layers, int heads,
                         int causal)
 {
@@ -218,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_predict_searches_for_whole_words),
         cmocka_unit_test(test_predict_offers_parts_of_a_code_point),
+        cmocka_unit_test(test_a_text_that_is_cut_leaves_room_for_its_answer),
         cmocka_unit_test(test_attention_is_shown),
         cmocka_unit_test(test_attention_that_is_not_there_is_refused),
         cmocka_unit_test(test_attention_does_not_change_the_answer),

@@ -397,6 +397,18 @@ def test_page_shows_a_text_that_ended(b, page):
         assert p.js("boxes.generate.stop.hidden")
 
 
+def test_page_reads_no_more_of_what_broke(b, page):
+    with StandIn(page, generate=stream(event("a"), b"data: {oh\n\n",
+                                       *[event("word ")] * 2000,
+                                       pause=0.02)) as s, \
+            Page(b, s.url) as p:
+        p.filled()
+        p.ask("generate")
+        p.wait("boxes.generate.out.querySelector('.error')")
+        assert s.gone.wait(LIMIT / 2), "the server still writes"
+        assert "Broken off: " in p.text("generate")
+
+
 def test_page_stops_a_text_when_told(b, page):
     with StandIn(page, generate=stream(*[event("word ")] * 2000,
                                        pause=0.02)) as s, \
@@ -484,6 +496,8 @@ def test_page_joins_words_as_they_are_written(b, page):
         for before, word, plain, want in (
                 ("a cat", "sat", False, "a cat sat"),
                 ("a cat ", "sat", False, "a cat sat"),
+                ("A cat,\n", "sat", False, "A cat,\nsat"),
+                ("", "A", False, "A"),
                 ("a cat", ",", False, "a cat,"),
                 ("a cat", "'s", False, "a cat's"),
                 ("we do", "n't", False, "we don't"),
@@ -551,6 +565,45 @@ def test_page_says_that_an_answer_is_empty(b, page):
         p.ask("predict", "a")
         p.done("predict")
         assert p.text("predict") == "The model offers nothing here."
+
+
+def scored(**scores):
+    rows = [{"label": k, "score": v} for k, v in scores.items()]
+    best = max(rows, key=lambda r: r["score"])
+    return 200, {"data": [dict(best, index=0, scores=rows, truncated=False)]}
+
+
+def test_page_shows_scores_as_what_they_are(b, page):
+    models = (200, {"data": [dict(WORDS, scores="softmax"),
+                             dict(WORDS, id="numbers", scores="raw")]})
+    with StandIn(page, v1__models=models) as s, Page(b, s.url) as p:
+        p.filled()
+        for name, said, want, bars in (
+                ("words", scored(a=0.25, b=0.75), "b, 75.0 %", 2),
+                ("words", scored(negative=0.25, positive=0.75),
+                 "positive, 75.0 %", 0),
+                ("numbers", scored(stars=3.14159265), "stars, 3.142", 0),
+                ("numbers", scored(negative=-2.5, positive=-0.5),
+                 "positive, -0.5", 0)):
+            s.say["/sentiment"] = said
+            p.ask("sentiment", "a text", name)
+            p.done("sentiment")
+            got = p.text("sentiment")
+            assert got.startswith(want), got
+            assert ("%" in got) == (name == "words"), got
+            assert p.js("boxes.sentiment.out.querySelectorAll('.bar i')"
+                        ".length") == bars, got
+
+
+def test_page_shows_what_has_no_probability(b, page):
+    none = {"data": [{"index": 0, "covered_mass": 0, "truncated": False,
+                      "predictions": [{"text": "a", "prob": 0}]}]}
+    with StandIn(page, predict=(200, none)) as s, Page(b, s.url) as p:
+        p.filled()
+        p.ask("predict", "x")
+        p.wait("boxes.predict.out.querySelector('.bar')")
+        assert p.js("boxes.predict.out.querySelector('.bar i').offsetWidth"
+                    ) < 5
 
 
 def test_page_waits_for_the_models(b, page):
@@ -671,7 +724,8 @@ def test_page_names_all_that_can_be_used(b, page):
 
 
 READABLE = """(() => {
-    const parse = c => c.match(/[0-9.]+/g).slice(0, 3).map(Number);
+    const parse = c => c.match(/[0-9.]+/g).slice(0, 3).map(v =>
+        c.startsWith("color(srgb") ? 255 * v : Number(v));
     const light = c => parse(c).map(v => v / 255).map(v =>
         v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
         .reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
@@ -692,13 +746,22 @@ READABLE = """(() => {
 })()"""
 
 
+LOOKED = {"data": [{"index": 0, "covered_mass": 0, "truncated": False,
+                    "predictions": [], "attention": {
+                        "tokens": ["dim", "bright"],
+                        "layers": [{"heads": [[[1, 0], [0.2, 0.8]]]}]}}]}
+
+
 def test_page_can_be_read_in_the_light_and_in_the_dark(b, page):
     paper = []
+    models = 200, {"data": [dict(WORDS, attention={"layers": 1, "heads": 1})]}
     for dark in False, True:
-        with StandIn(page, generate=stream(event("a"), end=False,
-                                           pause=0.2)) as s, \
+        with StandIn(page, v1__models=models, predict=(200, LOOKED),
+                     generate=stream(event("a"), end=False, pause=0.2)) as s, \
                 Page(b, s.url, dark=dark) as p:
             p.filled()
+            p.ask("predict", "a text")
+            p.wait("boxes.predict.out.querySelector('.tokens .chosen')")
             p.ask("generate")
             p.wait("boxes.generate.out.querySelector('.error')")
             p.js("wantKey('This server asks for an API key.');"

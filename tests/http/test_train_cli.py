@@ -180,6 +180,19 @@ def both(folder, model, data, *more):
     return json.loads(ours.stdout)
 
 
+def test_train_cli_eval_says_that_its_line_is_lost(folder):
+    text = write_text(folder)
+    r = run(*small(folder, "m"), "--data", text, "--valid", text)
+    assert r.returncode == 0, r.stderr
+    for program in (TRAIN, SEQD):
+        with open("/dev/full", "w") as full:
+            r = subprocess.run([program, "eval", "--model", folder + "/m",
+                                "--data", text], stdout=full, text=True,
+                               stderr=subprocess.PIPE, timeout=120)
+        assert r.returncode == 1, (program, r.returncode)
+        assert "the figures cannot be written" in r.stderr, r.stderr
+
+
 def test_train_cli_eval_is_seqd_eval(folder):
     write_book(folder + "/train.txt", 1, 120)
     write_book(folder + "/valid.txt", 2, 6)

@@ -33,12 +33,14 @@
 #define MOST_ROWS 256
 #define FIRST_PATHS 512
 #define NEXT_PATHS 128
-#define MOST_TOKENS TASK_LEAST_TOKENS
+#define MOST_TOKENS WORDS_MOST_TOKENS
 #define MOST_BYTES 96
 #define LEAST_PATH 1e-7
 /* A path that is less likely than this part of the last word wanted is left:
  * no word behind it could come in. */
 #define WORTH 0.25
+
+_Static_assert(MOST_TOKENS <= TASK_LEAST_TOKENS, "a path is run whole");
 
 struct path {
     double p;

@@ -6,6 +6,9 @@
 
 #include "engine/run/task/next.h"
 
+/* Tokens that a word may have: the room that it wants behind a prompt. */
+#define WORDS_MOST_TOKENS 8
+
 /* Parameters: struct next_params. Predictions have a text. ERR_UNSUPPORTED
  * (param "level") for models of no sub-words. */
 extern const struct task task_words;

@@ -25,8 +25,7 @@
 #include "engine/checkpoint/torch_state.h"
 
 #define DIGEST_BYTES 72
-#define MIN_BYTES 4     /* of a file: enough to say what is wrong with it */
-#define READ_CHUNK 4096 /* numbers: widened, they are looked at in the cache */
+#define MIN_BYTES 4 /* of a file: enough to say what is wrong with it */
 
 /* The weights of a folder: a file, or the index of files that end so. The first
  * of these that is there is taken. */
@@ -361,25 +360,6 @@ int weights_check(const struct weights *w, const struct tensor *t,
     atomic_uchar *known = known_finite(w, t);
     if (!atomic_load(known) && !tensor_finite(t))
         return refuse_finite(w, t, e);
-    atomic_store(known, 1);
-    return 0;
-}
-
-int weights_read(const struct weights *w, const struct tensor *t, float *dst,
-                 struct err *e)
-{
-    atomic_uchar *known = known_finite(w, t);
-    size_t n =
-        t->bytes / dtype_block_bytes(t->dtype) * (size_t)dtype_block(t->dtype);
-    int look = !atomic_load(known);
-    for (size_t at = 0; at < n; at += READ_CHUNK) {
-        size_t some = n - at < READ_CHUNK ? n - at : READ_CHUNK;
-        const struct tensor piece = {
-            .dtype = DT_F32, .data = dst + at, .bytes = some * sizeof *dst};
-        tensor_read(t, at, some, dst + at);
-        if (look && !tensor_finite(&piece))
-            return refuse_finite(w, t, e);
-    }
     atomic_store(known, 1);
     return 0;
 }

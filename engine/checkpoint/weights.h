@@ -69,8 +69,8 @@ const char *weights_digest(const struct weights *w, const atomic_int *stop);
  * 2; d1 is ignored for 1) of a floating or block-quantised dtype, or
  * ERR_FORMAT: "tensor 'rnn.weight_ih_l0' is [512,65], expected [512,128]". Of
  * its numbers none is read. All have to be finite (a NaN would fail every
- * answer): who reads all of them by weights_read or packs them (matrix_pack)
- * has that looked at on the way; others call weights_check or weights_need. */
+ * answer): who packs them by matrix_pack has that looked at on the way; others
+ * call weights_check or weights_need. */
 const struct tensor *weights_expect(const struct weights *w, const char *name,
                                     int n_dims, int64_t d0, int64_t d1,
                                     struct err *e);
@@ -78,10 +78,6 @@ const struct tensor *weights_expect(const struct weights *w, const char *name,
  * all of it once: who keeps it in the file calls weights_drop_pages. */
 int weights_check(const struct weights *w, const struct tensor *t,
                   struct err *e);
-/* weights_read: all numbers of a tensor of w widened to dst (tensor_read), and
- * weights_check's error. */
-int weights_read(const struct weights *w, const struct tensor *t, float *dst,
-                 struct err *e);
 /* weights_need: weights_expect and weights_check. */
 const struct tensor *weights_need(const struct weights *w, const char *name,
                                   int n_dims, int64_t d0, int64_t d1,

@@ -25,6 +25,7 @@
 
 struct matrix;
 struct qrows;
+struct tensor;
 
 #define ATTN_KEYS 16 /* keys of a block */
 #define PACK_COLS 16 /* columns of a panel: one AVX-512 register of floats */
@@ -42,6 +43,18 @@ struct packed {
  * column n of the packed form is row perm[n] of W. */
 int pack_new(const float *W, size_t ldw, int N, int K, const int *perm,
              struct packed *out, struct err *e);
+/* pack_tensor: the same from a tensor of a checkpoint, whose rows are widened
+ * one at a time: there is no copy of it in fp32. ERR_NOMEM. */
+struct pack_rows {
+    const struct tensor *t; /* its rows are n_parts * part numbers */
+    int N;
+    const int *row; /* [N] of output n, -1: zeros; NULL: row n */
+    /* The inputs are pieces of part numbers, with zeros behind each up to
+     * part_stride. part == part_stride: no gaps. */
+    int n_parts, part, part_stride;
+};
+int pack_tensor(const struct pack_rows *from, struct packed *out,
+                struct err *e);
 void pack_fini(struct packed *p);
 
 struct kernels {

@@ -315,6 +315,9 @@ static void pack_plain(enum dtype from, enum dtype to, const uint8_t *p,
     else if (to == DT_F16)
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)k * PACK_COLS, p, sizeof *h);
+    else if (step == sizeof *h) /* pairs lie side by side in both */
+        for (int k = 0; k < K; k += 2, p += 2 * step, h += 2 * PACK_COLS)
+            memcpy(h, p, k + 1 < K ? 2 * sizeof *h : sizeof *h);
     else
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)(k / 2) * (2 * PACK_COLS) + k % 2, p, sizeof *h);
@@ -415,6 +418,8 @@ static int pack_part(const struct matrix_rows_of *from, int at,
         int c = (at + n) % PACK_COLS;
         const uint8_t *p = t->data;
 
+        if (c == 0) /* while it is in the cache */
+            memset(panel, 0, out->panel);
         if (!is_plain(t->dtype))
             pack_row(t, from->row0 + n, from->K, c, panel);
         else if (from->transposed)
@@ -469,7 +474,7 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
     if (out->panel > SIZE_MAX / panels)
         return err_nomem(e);
     out->bytes = panels * out->panel;
-    out->data = mem_aligned(out->bytes);
+    out->data = mem_room(out->bytes / sizeof(float)); /* whole lines */
     if (!out->data) {
         memset(out, 0, sizeof *out);
         return err_nomem(e);

@@ -55,58 +55,25 @@ static int source_row(const struct cell *w, int n)
     return unit < w->H ? gate * w->H + unit : -1;
 }
 
-/* W [G*H, n_parts*part] to out [G*Hp, K] in block order, gaps filled with 0
- * (out is zeroed). */
-static void reorder(const struct cell *w, const float *W,
-                    const struct cell_params *p, int K, float *out)
-{
-    for (int n = 0; n < w->G * w->Hp; n++) {
-        int row = source_row(w, n);
-        float *dst = out + (size_t)n * (size_t)K;
-        const float *src;
-
-        if (row < 0)
-            continue;
-        src = W + (size_t)row * (size_t)p->n_parts * (size_t)p->part;
-        for (int i = 0; i < p->n_parts; i++)
-            memcpy(dst + (size_t)i * (size_t)p->part_stride,
-                   src + (size_t)i * (size_t)p->part,
-                   (size_t)p->part * sizeof(float));
-    }
-}
-
-/* W [G*H, K] without gaps and padding, in block order. */
-static int pack_in_order(const struct cell *w, const float *W, int K,
-                         struct packed *out, struct err *e)
+/* W [G*H, n_parts*part] in block order, with zeros for padding and gaps. */
+static int pack_matrix(const struct cell *w, const struct tensor *W,
+                       const struct cell_params *p, struct packed *out,
+                       struct err *e)
 {
     int N = w->G * w->Hp, *row = mem_array((size_t)N, sizeof *row), rc;
+    const struct pack_rows from = {.t = W,
+                                   .N = N,
+                                   .row = row,
+                                   .n_parts = p->n_parts,
+                                   .part = p->part,
+                                   .part_stride = p->part_stride};
 
     if (!row)
         return err_nomem(e);
     for (int n = 0; n < N; n++)
         row[n] = source_row(w, n);
-    rc = pack_new(W, (size_t)K, N, K, row, out, e);
+    rc = pack_tensor(&from, out, e);
     mem_free(row);
-    return rc;
-}
-
-static int pack_matrix(const struct cell *w, const float *W,
-                       const struct cell_params *p, struct packed *out,
-                       struct err *e)
-{
-    int K = (p->n_parts - 1) * p->part_stride + p->part;
-    int N = w->G * w->Hp;
-    float *tmp;
-    int rc;
-
-    if (w->H == w->Hp && p->part == p->part_stride)
-        return pack_in_order(w, W, K, out, e);
-    tmp = mem_zarray((size_t)N * (size_t)K, sizeof *tmp);
-    if (!tmp)
-        return err_nomem(e);
-    reorder(w, W, p, K, tmp);
-    rc = pack_new(tmp, (size_t)K, N, K, NULL, out, e);
-    mem_free(tmp);
     return rc;
 }
 
@@ -138,18 +105,22 @@ static int pack_bias(const struct cell_kind *kind, const struct cell_params *p,
 static int pack_shrink(const struct cell_params *p, struct cell *w,
                        struct err *e)
 {
-    size_t n = (size_t)w->R * (size_t)w->H;
-    float *tmp;
-    int rc;
+    struct pack_rows from = {.t = p->W_hr,
+                             .N = w->Rp,
+                             .n_parts = 1,
+                             .part = w->H,
+                             .part_stride = w->H};
+    int *row, rc;
 
     if (!p->W_hr)
         return 0;
-    tmp = mem_zarray((size_t)w->Rp * (size_t)w->H, sizeof *tmp);
-    if (!tmp)
+    from.row = row = mem_array((size_t)w->Rp, sizeof *row);
+    if (!row)
         return err_nomem(e);
-    memcpy(tmp, p->W_hr, n * sizeof *tmp);
-    rc = pack_new(tmp, (size_t)w->H, w->Rp, w->H, NULL, &w->hr, e);
-    mem_free(tmp);
+    for (int n = 0; n < w->Rp; n++)
+        row[n] = n < w->R ? n : -1;
+    rc = pack_tensor(&from, &w->hr, e);
+    mem_free(row);
     return rc;
 }
 

@@ -68,11 +68,11 @@ extern const struct cell_kind cell_lstm, cell_gru;
 
 /* Raw parameters in PyTorch's shapes and gate order. */
 struct cell_params {
-    const float *W_ih;        /* [G*H, I] */
-    const float *W_hh;        /* [G*H, R] */
-    const float *W_hr;        /* [R, H], or NULL: R is H */
-    const float *b_ih, *b_hh; /* [G*H], or NULL both */
-    int I, H, R;              /* R 0: H */
+    const struct tensor *W_ih; /* [G*H, I] */
+    const struct tensor *W_hh; /* [G*H, R] */
+    const struct tensor *W_hr; /* [R, H], or NULL: R is H */
+    const float *b_ih, *b_hh;  /* [G*H], or NULL both */
+    int I, H, R;               /* R 0: H */
     /* The input is laid out in n_parts pieces of part floats (I = n_parts *
      * part), each followed by padding up to part_stride: the columns of ih
      * get zero weights there. part == part_stride: no gaps. */

@@ -27,14 +27,13 @@ static size_t elements(const struct tensor *t)
     return n;
 }
 
-/* A tensor of shape [d0, d1] ([d0] when d1 is 0) as new fp32 memory, from
- * mem_floats. */
-static float *read_tensor(struct rnn_loader *l, const char *prefix,
-                          const char *name, int d0, int d1, struct err *e)
+/* The tensor of shape [d0, d1] ([d0] when d1 is 0); its numbers are finite. */
+static const struct tensor *find_tensor(struct rnn_loader *l,
+                                        const char *prefix, const char *name,
+                                        int d0, int d1, struct err *e)
 {
     char full[RNN_TENSOR_BYTES];
     const struct tensor *t;
-    float *data;
 
     if ((size_t)snprintf(full, sizeof full, "%s%s", prefix, name) >=
         sizeof full) {
@@ -42,17 +41,23 @@ static float *read_tensor(struct rnn_loader *l, const char *prefix,
                 l->o->label);
         return NULL;
     }
-    t = weights_expect(l->w, full, d1 ? 2 : 1, d0, d1, e);
-    if (!t)
-        return NULL;
-    data = mem_room(elements(t));
-    if (!data)
+    t = weights_need(l->w, full, d1 ? 2 : 1, d0, d1, e);
+    if (t)
+        tally_mark(&l->read, full);
+    return t;
+}
+
+/* find_tensor as new fp32 memory, from mem_room. */
+static float *read_tensor(struct rnn_loader *l, const char *prefix,
+                          const char *name, int d0, int d1, struct err *e)
+{
+    const struct tensor *t = find_tensor(l, prefix, name, d0, d1, e);
+    float *data = t ? mem_room(elements(t)) : NULL;
+
+    if (data)
+        tensor_read(t, 0, elements(t), data);
+    else if (t)
         err_nomem(e);
-    if (!data || weights_read(l->w, t, data, e)) {
-        mem_aligned_free(data);
-        return NULL;
-    }
-    tally_mark(&l->read, full);
     return data;
 }
 
@@ -61,14 +66,11 @@ static int load_matrix(struct rnn_loader *l, const char *prefix,
                        const char *name, int N, int K, struct packed *out,
                        struct err *e)
 {
-    float *W = read_tensor(l, prefix, name, N, K, e);
-    int rc;
+    const struct tensor *t = find_tensor(l, prefix, name, N, K, e);
+    const struct pack_rows from = {
+        .t = t, .N = N, .n_parts = 1, .part = K, .part_stride = K};
 
-    if (!W)
-        return -1;
-    rc = pack_new(W, (size_t)K, N, K, NULL, out, e);
-    mem_aligned_free(W);
-    return rc;
+    return t ? pack_tensor(&from, out, e) : -1;
 }
 
 /* PyTorch's names of the parts of a layer; the last is an LSTM's with
@@ -95,7 +97,8 @@ static int load_cell(struct rnn_loader *l, int layer, int d, struct err *e)
     struct cell_params p = {.H = m->H, .R = m->R, .n_parts = 1, .part = I};
     const int rows[N_PARTS] = {GH, GH, GH, GH, m->R};
     const int cols[N_PARTS] = {I, m->R, 0, 0, m->H};
-    float *t[N_PARTS] = {NULL};
+    const struct tensor *t[N_PARTS] = {NULL};
+    float *bias[2] = {NULL};
     int rc = 0;
 
     p.part_stride = I;
@@ -110,18 +113,23 @@ static int load_cell(struct rnn_loader *l, int layer, int d, struct err *e)
         if (!has_part(l, i))
             continue;
         part_name(i, layer, d, name);
-        t[i] = read_tensor(l, l->p_rnn, name, rows[i], cols[i], e);
-        rc = t[i] ? 0 : -1;
+        if (cols[i]) {
+            t[i] = find_tensor(l, l->p_rnn, name, rows[i], cols[i], e);
+            rc = t[i] ? 0 : -1;
+        } else {
+            bias[i - BIAS_IH] = read_tensor(l, l->p_rnn, name, rows[i], 0, e);
+            rc = bias[i - BIAS_IH] ? 0 : -1;
+        }
     }
     p.W_ih = t[IH];
     p.W_hh = t[HH];
-    p.b_ih = t[BIAS_IH];
-    p.b_hh = t[BIAS_HH];
     p.W_hr = t[HR];
+    p.b_ih = bias[0];
+    p.b_hh = bias[1];
     if (!rc)
         rc = cell_pack(m->kind, &p, &m->cell[layer][d], e);
-    for (int i = 0; i < N_PARTS; i++)
-        mem_aligned_free(t[i]);
+    mem_aligned_free(bias[0]);
+    mem_aligned_free(bias[1]);
     return rc;
 }
 
@@ -184,18 +192,14 @@ static void mark_head(struct rnn_loader *l)
     }
 }
 
-/* The output's tensor [n_out, K], or [n_out] when K is 0. Of one output z, the
- * rows are those of -z and z: what a sigmoid makes of them are the chances of
- * the two labels. */
-static float *read_output(struct rnn_loader *l, const char *name, int K,
-                          struct err *e)
+/* The tensor [1, K] of one output z, or [1] when K is 0, as the rows of -z and
+ * z: what a sigmoid makes of them are the chances of the two labels. */
+static float *read_one(struct rnn_loader *l, const char *name, int K,
+                       struct err *e)
 {
     size_t n = K ? (size_t)K : 1;
-    float *one, *two;
+    float *one = read_tensor(l, l->p_output, name, 1, K, e), *two;
 
-    if (!l->one)
-        return read_tensor(l, l->p_output, name, l->m->n_out, K, e);
-    one = read_tensor(l, l->p_output, name, 1, K, e);
     if (!one)
         return NULL;
     two = mem_floats(2 * n);
@@ -241,24 +245,35 @@ static int check_copy(const struct rnn_loader *l, struct err *e)
                    l->o->label, name);
 }
 
+static int load_output_matrix(struct rnn_loader *l, int K, struct err *e)
+{
+    struct rnn *m = l->m;
+    float *W;
+    int rc;
+
+    if (!l->one)
+        return load_matrix(l, l->tied ? l->p_embedding : l->p_output, "weight",
+                           m->n_out, K, &m->output, e);
+    W = read_one(l, "weight", K, e);
+    rc = W ? pack_new(W, (size_t)K, m->n_out, K, NULL, &m->output, e) : -1;
+    mem_aligned_free(W);
+    return rc;
+}
+
 static int load_output(struct rnn_loader *l, struct err *e)
 {
     struct rnn *m = l->m;
-    int K = m->P ? m->P : m->D * m->R, rc;
+    int K = m->P ? m->P : m->D * m->R;
     char name[RNN_TENSOR_BYTES];
-    float *W;
 
-    if (load_projection(l, e) || (l->tied && check_copy(l, e)))
-        return -1;
-    W = l->tied ? read_tensor(l, l->p_embedding, "weight", m->V, K, e)
-                : read_output(l, "weight", K, e);
-    rc = W ? pack_new(W, (size_t)K, m->n_out, K, NULL, &m->output, e) : -1;
-    mem_aligned_free(W);
-    if (rc)
+    if (load_projection(l, e) || (l->tied && check_copy(l, e)) ||
+        load_output_matrix(l, K, e))
         return -1;
     snprintf(name, sizeof name, "%sbias", l->p_output);
     if (weights_find(l->w, name)) {
-        m->output_bias = read_output(l, "bias", 0, e);
+        m->output_bias =
+            l->one ? read_one(l, "bias", 0, e)
+                   : read_tensor(l, l->p_output, "bias", m->n_out, 0, e);
         return m->output_bias ? 0 : -1;
     }
     m->output_bias = mem_floats((size_t)m->n_out);
@@ -275,12 +290,10 @@ static int load_tensors(struct rnn_loader *l, struct err *e)
         return err_set(e, ERR_FORMAT,
                        "%s: config.json: a tensor prefix is too long",
                        l->o->label);
-    m->embedding = weights_expect(l->w, name, 2, m->V, m->E, e);
+    m->embedding = weights_need(l->w, name, 2, m->V, m->E, e);
     if (!m->embedding)
         return -1;
     tally_mark(&l->read, name);
-    if (!l->tied && weights_check(l->w, m->embedding, e))
-        return -1; /* a tied one is read for the output */
     for (int i = 0; i < m->L; i++) {
         for (int d = 0; d < m->D; d++)
             if (load_cell(l, i, d, e))

@@ -25,6 +25,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/compute/kernels.h"
+#include "engine/compute/tensor.h"
 #include "models/rnn/cell.h"
 #include "tests/support/shared_file.h"
 
@@ -403,8 +404,10 @@ static void pack_cell(const struct vectors *v, const struct cell_kind *kind,
     static float W[MAX_ELEMENTS], R[MAX_ELEMENTS], bx[MAX_ELEMENTS],
         bh[MAX_ELEMENTS];
     int GH = v->W.dim[1];
-    struct cell_params p = {.W_ih = W,
-                            .W_hh = R,
+    const struct tensor w_ih = {.dtype = DT_F32, .data = W};
+    const struct tensor w_hh = {.dtype = DT_F32, .data = R};
+    struct cell_params p = {.W_ih = &w_ih,
+                            .W_hh = &w_hh,
                             .I = v->inputs,
                             .H = v->H,
                             .n_parts = 1,

@@ -93,38 +93,6 @@ static void test_weights_need_refuses_what_is_not_finite(void **state)
     temp_dir_drop(f.dir);
 }
 
-static void
-test_weights_read_widens_and_refuses_what_is_not_finite(void **state)
-{
-    enum { N = 10000 };
-    static float many[N], got[N];
-    struct folder f;
-    struct err e = ERR_INIT;
-    make_folder(&f);
-    for (int i = 0; i < N; i++)
-        many[i] = (float)(i % 256 - 128);
-    for (int bad = 0; bad < 2; bad++) {
-        const struct save_tensor t[] = {{"a", DT_BF16, 1, {N}, many}};
-        assert_int_equal(safetensors_save(f.path, t, 1, NULL, 0, &e), 0);
-        struct weights *w = open_or_fail(&f);
-        const struct tensor *a = weights_expect(w, "a", 1, N, 0, &e);
-        assert_non_null(a);
-        for (int i = 0; i < 2; i++) { /* the second time, too */
-            err_clear(&e);
-            assert_int_equal(weights_read(w, a, got, &e), -bad);
-            assert_int_equal(weights_check(w, a, &e), -bad);
-        }
-        if (bad)
-            assert_string_equal(e.msg, "m/model.safetensors: tensor 'a' holds "
-                                       "a number that is not finite");
-        else
-            assert_memory_equal(got, many, sizeof many);
-        weights_close(w);
-        many[N - 1] = NAN;
-    }
-    temp_dir_drop(f.dir);
-}
-
 static void test_weights_take_a_wrappers_prefix_away(void **state)
 {
     static const struct {
@@ -340,8 +308,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_need_names_both_shapes),
         cmocka_unit_test(test_weights_need_refuses_what_is_not_finite),
-        cmocka_unit_test(
-            test_weights_read_widens_and_refuses_what_is_not_finite),
         cmocka_unit_test(test_weights_take_a_wrappers_prefix_away),
         cmocka_unit_test(test_weights_lists_and_finds),
         cmocka_unit_test(test_weights_digest_is_the_files),

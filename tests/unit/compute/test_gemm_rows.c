@@ -5,10 +5,13 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <float.h>
+#include <malloc.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "engine/compute/dtype.h"
 #include "engine/compute/kernels.h"
+#include "engine/compute/tensor.h"
 #include "tests/support/unit.h"
 
 #define M_MAX 70
@@ -271,6 +274,7 @@ static void test_pack_new_places_columns_and_pads_with_zero(void **state)
     struct packed p;
     struct err e = ERR_INIT;
 
+    mallopt(M_PERTURB, 0x5a); /* new memory is not zero */
     assert_int_equal(pack_new(d->w, 11, 20, 9, perm, &p, &e), 0);
     assert_int_equal(p.bytes, 32 * 9 * sizeof(float));
     assert_int_equal((uintptr_t)p.data % MEM_ALIGN, 0);
@@ -283,6 +287,62 @@ static void test_pack_new_places_columns_and_pads_with_zero(void **state)
     pack_fini(&p);
     assert_null(p.data);
     pack_fini(&p); /* twice is fine */
+}
+
+/* Pieces of 3 inputs, 5 apart, of 19 outputs; some are nobody's. */
+static void test_pack_tensor_widens_orders_and_leaves_gaps(void **state)
+{
+    static const int row[19] = {5, 3, -1, 0, 1,  2,  4,  6,  7, 8,
+                                9, 0, -1, 5, 10, 11, -1, -1, 2};
+    uint16_t half[12 * 6];
+    const struct tensor t = {.dtype = DT_F16, .data = half};
+    const struct pack_rows from = {.t = &t,
+                                   .N = 19,
+                                   .row = row,
+                                   .n_parts = 2,
+                                   .part = 3,
+                                   .part_stride = 5};
+    struct packed p;
+    struct err e = ERR_INIT;
+
+    (void)state;
+    for (int i = 0; i < 12 * 6; i++)
+        half[i] = dtype_to_f16((float)(i + 1) / 8.0f);
+    mallopt(M_PERTURB, 0x5a); /* new memory is not zero */
+    assert_int_equal(pack_tensor(&from, &p, &e), 0);
+    assert_int_equal(p.N, 19);
+    assert_int_equal(p.K, 8);
+    assert_int_equal(p.bytes, 32 * 8 * sizeof(float));
+    for (int n = 0; n < 32; n++)
+        for (int k = 0; k < 8; k++) {
+            int r = n < 19 ? row[n] : -1, i = k < 5 ? k : k - 2;
+            float expected = r < 0 || k == 3 || k == 4
+                                 ? 0.0f
+                                 : (float)(6 * r + i + 1) / 8.0f;
+
+            assert_true(p.data[(n / 16 * 8 + k) * 16 + n % 16] == expected);
+        }
+    pack_fini(&p);
+}
+
+static void test_pack_tensor_fails_cleanly_without_memory(void **state)
+{
+    const float one = 1.0f;
+    const struct tensor t = {.dtype = DT_F32, .data = &one};
+    const struct pack_rows from = {
+        .t = &t, .N = 1, .n_parts = 1, .part = 1, .part_stride = 1};
+
+    (void)state;
+    for (int n = 1; n <= 2; n++) {
+        struct packed p;
+        struct err e = ERR_INIT;
+
+        mem_fail_at(n);
+        assert_int_equal(pack_tensor(&from, &p, &e), -1);
+        mem_fail_at(0);
+        assert_int_equal(e.code, ERR_NOMEM);
+        assert_null(p.data);
+    }
 }
 
 static void test_pack_new_refuses_empty_shapes_and_lack_of_memory(void **state)
@@ -316,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_gemm_rows_keeps_a_nan_in_its_row),
         cmocka_unit_test(test_gemm_rows_avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(test_pack_new_places_columns_and_pads_with_zero),
+        cmocka_unit_test(test_pack_tensor_widens_orders_and_leaves_gaps),
+        cmocka_unit_test(test_pack_tensor_fails_cleanly_without_memory),
         cmocka_unit_test(test_pack_new_refuses_empty_shapes_and_lack_of_memory),
     };
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
+#include "engine/compute/tensor.h"
 #include "models/rnn/cell.h"
 
 #define TOLERANCE 2e-6 /* fp32 sums of 40 terms below 1, and 2 ulp of exp */
@@ -90,13 +91,19 @@ static double expected(const struct cell_kind *kind, int j, int r, double *c)
     return tanh(a[0] + b[0]);
 }
 
+static struct tensor as_tensor(const float *v)
+{
+    return (struct tensor){.dtype = DT_F32, .data = v};
+}
+
 /* One step of rows m in unit ranges cut at `cut`; h_out [m][HP] and c. */
 static void run(const struct kernels *k, const struct cell_kind *kind, int m,
                 int cut, float *h_out, float *c)
 {
     static float a[M * MAX_G * HP], gates[1 << 15];
-    struct cell_params p = {.W_ih = t.W_ih,
-                            .W_hh = t.W_hh,
+    struct tensor W_ih = as_tensor(t.W_ih), W_hh = as_tensor(t.W_hh);
+    struct cell_params p = {.W_ih = &W_ih,
+                            .W_hh = &W_hh,
                             .b_ih = t.b_ih,
                             .b_hh = t.b_hh,
                             .I = NI,
@@ -193,8 +200,9 @@ static void test_cell_unit_ranges_and_rows_keep_the_bits(void **state)
 
 static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
 {
-    struct cell_params p = {.W_ih = t.W_ih,
-                            .W_hh = t.W_hh,
+    struct tensor W_ih = as_tensor(t.W_ih), W_hh = as_tensor(t.W_hh);
+    struct cell_params p = {.W_ih = &W_ih,
+                            .W_hh = &W_hh,
                             .I = 6,
                             .H = NH,
                             .n_parts = 2,
@@ -227,8 +235,9 @@ static void test_cell_input_pieces_with_gaps_read_only_the_pieces(void **state)
 
 static void test_cell_pack_fails_cleanly_without_memory(void **state)
 {
-    struct cell_params p = {.W_ih = t.W_ih,
-                            .W_hh = t.W_hh,
+    struct tensor W_ih = as_tensor(t.W_ih), W_hh = as_tensor(t.W_hh);
+    struct cell_params p = {.W_ih = &W_ih,
+                            .W_hh = &W_hh,
                             .b_ih = t.b_ih,
                             .b_hh = t.b_hh,
                             .I = NI,

@@ -18,12 +18,12 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion \
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 OPT_release := -O3 $(HARDEN)
 OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-  -fno-sanitize-recover=undefined
+  -fno-sanitize-recover=undefined -DMEM_APART
 OPT_tsan := -O1 -g -fsanitize=thread
 OPT_double := -O2 -DREAL_DOUBLE $(HARDEN)
 OPT_cross := -O2 $(HARDEN)
 OPT_fuzz := -O1 -gline-tables-only -fsanitize=fuzzer-no-link,address,undefined \
-  -fno-sanitize-recover=undefined
+  -fno-sanitize-recover=undefined -DMEM_APART
 LINK_release := -pie -Wl,-z,relro,-z,now
 LINK_asan := -fsanitize=address,undefined
 LINK_tsan := -fsanitize=thread

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/base/mem.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +13,16 @@
 #include <unistd.h>
 
 #define HUGE_BYTES ((size_t)2 << 20) /* x86-64 and arm64 huge page */
+
+/* Blocks that stay, below this, share chunks; of what a chunk takes of the
+ * addresses only what is written is there. Not where the address sanitizer is
+ * to see the end of each. */
+#ifdef MEM_APART
+#define SHARED_BYTES ((size_t)1)
+#else
+#define SHARED_BYTES ((size_t)16 << 20)
+#endif
+#define CHUNK_BYTES ((size_t)128 << 20)
 
 static atomic_long fail_at;
 static atomic_long n_allocs;
@@ -106,10 +117,8 @@ void mem_forget(void *p, size_t bytes)
 }
 
 /* Large blocks are fresh pages of the system. */
-static void *aligned_room(size_t bytes)
+static void *aligned_block(size_t bytes)
 {
-    if (inject() || bytes > PTRDIFF_MAX - HUGE_BYTES)
-        return NULL;
     int huge = bytes >= HUGE_BYTES;
     void *p = NULL;
     if (posix_memalign(&p, huge ? HUGE_BYTES : MEM_ALIGN, bytes ? bytes : 1))
@@ -117,6 +126,12 @@ static void *aligned_room(size_t bytes)
     if (huge)
         madvise(p, bytes, MADV_HUGEPAGE); /* a wish: failure is harmless */
     return p;
+}
+
+static void *aligned_room(size_t bytes)
+{
+    return inject() || bytes > PTRDIFF_MAX - HUGE_BYTES ? NULL
+                                                        : aligned_block(bytes);
 }
 
 void *mem_aligned(size_t bytes)
@@ -146,6 +161,73 @@ float *mem_room(size_t n)
     if (__builtin_mul_overflow(n, sizeof(float), &total))
         return NULL;
     return aligned_room(total);
+}
+
+/* --- blocks that stay --- */
+
+/* It begins with this, and each block in it with where this is. */
+struct chunk {
+    size_t bytes, used;
+    int n; /* blocks that were not freed */
+};
+
+static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct chunk *chunk_now; /* where the next block goes, or NULL */
+
+static struct chunk *chunk_new(size_t bytes)
+{
+    struct chunk *c = aligned_block(bytes);
+    if (c)
+        *c = (struct chunk){bytes, MEM_ALIGN, 0};
+    return c;
+}
+
+/* A chunk with room: a large block has its own. Under chunk_lock. */
+static struct chunk *chunk_with(size_t bytes)
+{
+    struct chunk *c = NULL;
+    if (bytes < SHARED_BYTES) {
+        if (chunk_now && chunk_now->bytes - chunk_now->used >= bytes)
+            return chunk_now;
+        c = chunk_new(CHUNK_BYTES);
+        chunk_now = c ? c : chunk_now;
+    }
+    return c ? c : chunk_new(bytes + MEM_ALIGN);
+}
+
+float *mem_lasting(size_t n)
+{
+    size_t bytes;
+    char *p = NULL;
+    if (__builtin_mul_overflow(n, sizeof(float), &bytes) || inject() ||
+        bytes > PTRDIFF_MAX - HUGE_BYTES)
+        return NULL;
+    bytes = (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN + MEM_ALIGN;
+    pthread_mutex_lock(&chunk_lock);
+    struct chunk *c = chunk_with(bytes);
+    if (c) {
+        p = (char *)c + c->used;
+        memcpy(p, &c, sizeof(struct chunk *));
+        c->used += bytes;
+        c->n++;
+    }
+    pthread_mutex_unlock(&chunk_lock);
+    return p ? (float *)(void *)(p + MEM_ALIGN) : NULL;
+}
+
+void mem_lasting_free(void *p)
+{
+    struct chunk *c;
+    if (!p)
+        return;
+    memcpy(&c, (char *)p - MEM_ALIGN, sizeof(struct chunk *));
+    pthread_mutex_lock(&chunk_lock);
+    int last = --c->n == 0;
+    if (last && c == chunk_now)
+        chunk_now = NULL;
+    pthread_mutex_unlock(&chunk_lock);
+    if (last)
+        free(c);
 }
 
 int mem_reserve(_Atomic size_t *used, size_t limit, size_t bytes)

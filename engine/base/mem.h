@@ -38,6 +38,12 @@ float *mem_floats(size_t n);
  * a large block is touched: it is there once it is written. */
 float *mem_room(size_t n);
 
+/* mem_lasting: the same for what stays as long as a model does. Such blocks lie
+ * side by side, in huge pages that one of them would not fill; the pages go
+ * back when all blocks in them are freed, with mem_lasting_free. */
+float *mem_lasting(size_t n);
+void mem_lasting_free(void *p);
+
 /* mem_reserve: take bytes of a limit that several share: 0, or -1 when it would
  * be passed; then nothing is taken. Any thread. */
 int mem_reserve(_Atomic size_t *used, size_t limit, size_t bytes);

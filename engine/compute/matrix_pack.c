@@ -441,7 +441,7 @@ static int pack_part(const struct matrix_rows_of *from, int at,
 
 void matrix_fini(struct matrix *w)
 {
-    mem_aligned_free(w->data);
+    mem_lasting_free(w->data);
     memset(w, 0, sizeof *w);
 }
 
@@ -474,7 +474,7 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
     if (out->panel > SIZE_MAX / panels)
         return err_nomem(e);
     out->bytes = panels * out->panel;
-    out->data = mem_room(out->bytes / sizeof(float)); /* whole lines */
+    out->data = mem_lasting(out->bytes / sizeof(float)); /* whole lines */
     if (!out->data) {
         memset(out, 0, sizeof *out);
         return err_nomem(e);

@@ -26,7 +26,7 @@ static int pack_room(int N, int K, size_t ldw, struct packed *out,
     if ((size_t)K > SIZE_MAX / sizeof(float) / PACK_COLS / panels)
         return err_nomem(e);
     floats = panels * (size_t)K * PACK_COLS;
-    out->data = mem_room(floats);
+    out->data = mem_lasting(floats);
     if (!out->data)
         return err_nomem(e);
     out->N = N;
@@ -116,6 +116,6 @@ int pack_tensor(const struct pack_rows *from, struct packed *out, struct err *e)
 
 void pack_fini(struct packed *p)
 {
-    mem_aligned_free(p->data);
+    mem_lasting_free(p->data);
     memset(p, 0, sizeof *p);
 }

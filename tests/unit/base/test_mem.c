@@ -2,6 +2,8 @@
  * failure hits the allocation that was named.
  *
  * SPDX-License-Identifier: MIT */
+#include <malloc.h>
+
 #include "engine/base/mem.h"
 #include "tests/support/unit.h"
 
@@ -64,6 +66,57 @@ static void test_mem_room_is_aligned(void **state)
     assert_null(mem_room(1));
 }
 
+/* In any order, and each with its own bytes. */
+static void test_mem_lasting_blocks_do_not_touch(void **state)
+{
+    static const size_t floats[] = {0,       1,       17, 1000, 300 << 10,
+                                    2 << 20, 5 << 20, 3,  700};
+    enum { N = sizeof floats / sizeof *floats };
+    unsigned char *p[N];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < N; i++) {
+            p[i] = (void *)mem_lasting(floats[i]);
+            assert_non_null(p[i]);
+            assert_int_equal((uintptr_t)p[i] % MEM_ALIGN, 0);
+            memset(p[i], i + 1, floats[i] * sizeof(float));
+        }
+        for (int k = 0; k < N; k++) {
+            int i = (4 * k + round) % N;
+            for (size_t at = 0; at < floats[i] * sizeof(float); at++)
+                if (p[i][at] != i + 1)
+                    fail_msg("block %d, byte %zu", i, at);
+            mem_lasting_free(p[i]);
+        }
+    }
+    mem_lasting_free(NULL);
+    assert_null(mem_lasting(SIZE_MAX / 2));
+    assert_null(mem_lasting(SIZE_MAX / 8));
+    mem_fail_at(1);
+    assert_null(mem_lasting(1));
+}
+
+/* What the system gave for large blocks; sanitizers say 0 at any time. */
+static size_t mapped(void)
+{
+    return mallinfo2().hblkhd;
+}
+
+static void test_mem_lasting_gives_all_back(void **state)
+{
+    enum { N = 200, FLOATS = 300 << 10 }; /* more than fit into one chunk */
+    void *p[N];
+    size_t before = mapped();
+    for (int last = 0; last < 2; last++) { /* the first or the last stays */
+        for (int i = 0; i < N; i++) {
+            p[i] = mem_lasting(FLOATS);
+            assert_non_null(p[i]);
+        }
+        for (int i = 0; i < N; i++)
+            mem_lasting_free(p[last ? N - 1 - i : i]);
+        assert_true(mapped() == before);
+    }
+}
+
 static void test_mem_budget_is_shared_up_to_its_limit(void **state)
 {
     struct mem_budget *b = mem_budget_new(100);
@@ -120,6 +173,8 @@ int main(void)
         cmocka_unit_test(test_mem_grow_keeps_the_old_block_on_failure),
         cmocka_unit_test(test_mem_aligned_is_aligned_and_zero),
         cmocka_unit_test(test_mem_room_is_aligned),
+        cmocka_unit_test(test_mem_lasting_blocks_do_not_touch),
+        cmocka_unit_test(test_mem_lasting_gives_all_back),
         cmocka_unit_test(test_mem_budget_is_shared_up_to_its_limit),
         cmocka_unit_test(test_mem_fail_at_hits_the_nth_allocation_only),
         cmocka_unit_test(test_mem_strdup_copies),

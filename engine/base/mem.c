@@ -165,10 +165,15 @@ float *mem_room(size_t n)
 
 /* --- blocks that stay --- */
 
-/* It begins with this, and each block in it with where this is. */
 struct chunk {
     size_t bytes, used;
     int n; /* blocks that were not freed */
+};
+
+/* In front of each block, MEM_ALIGN bytes. */
+struct lasting {
+    struct chunk *chunk;
+    size_t bytes;
 };
 
 static pthread_mutex_t chunk_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -202,13 +207,13 @@ float *mem_lasting(size_t n)
     if (__builtin_mul_overflow(n, sizeof(float), &bytes) || inject() ||
         bytes > PTRDIFF_MAX - HUGE_BYTES)
         return NULL;
-    bytes = (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN + MEM_ALIGN;
+    bytes = (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
     pthread_mutex_lock(&chunk_lock);
-    struct chunk *c = chunk_with(bytes);
+    struct chunk *c = chunk_with(MEM_ALIGN + bytes);
     if (c) {
         p = (char *)c + c->used;
-        memcpy(p, &c, sizeof(struct chunk *));
-        c->used += bytes;
+        *(struct lasting *)(void *)p = (struct lasting){c, bytes};
+        c->used += MEM_ALIGN + bytes;
         c->n++;
     }
     pthread_mutex_unlock(&chunk_lock);
@@ -217,17 +222,17 @@ float *mem_lasting(size_t n)
 
 void mem_lasting_free(void *p)
 {
-    struct chunk *c;
     if (!p)
         return;
-    memcpy(&c, (char *)p - MEM_ALIGN, sizeof(struct chunk *));
+    struct lasting of = *(struct lasting *)(void *)((char *)p - MEM_ALIGN);
+    mem_forget(p, of.bytes);
     pthread_mutex_lock(&chunk_lock);
-    int last = --c->n == 0;
-    if (last && c == chunk_now)
+    int last = --of.chunk->n == 0;
+    if (last && of.chunk == chunk_now)
         chunk_now = NULL;
     pthread_mutex_unlock(&chunk_lock);
     if (last)
-        free(c);
+        free(of.chunk);
 }
 
 int mem_reserve(_Atomic size_t *used, size_t limit, size_t bytes)

@@ -39,8 +39,8 @@ float *mem_floats(size_t n);
 float *mem_room(size_t n);
 
 /* mem_lasting: the same for what stays as long as a model does. Such blocks lie
- * side by side, in huge pages that one of them would not fill; the pages go
- * back when all blocks in them are freed, with mem_lasting_free. */
+ * side by side, in huge pages that one of them would not fill. mem_lasting_free
+ * gives a block's pages back; its addresses only go with all blocks near it. */
 float *mem_lasting(size_t n);
 void mem_lasting_free(void *p);
 

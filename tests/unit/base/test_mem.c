@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "tests/support/unit.h"
@@ -117,6 +119,37 @@ static void test_mem_lasting_gives_all_back(void **state)
     }
 }
 
+/* Pages of p [bytes] that are in memory. */
+static int resident(void *p, size_t bytes)
+{
+    unsigned char in[1024];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t at = (uintptr_t)p / page * page;
+    int n = 0;
+    assert_true(bytes / page <= sizeof in);
+    assert_int_equal(mincore((void *)at, bytes, in), 0);
+    for (size_t i = 0; i < bytes / page; i++)
+        n += in[i] & 1;
+    return n;
+}
+
+static void test_mem_lasting_gives_one_back(void **state)
+{
+#ifdef MEM_APART
+    skip();
+#endif
+    enum { FLOATS = 1 << 20 };
+    char *a = (char *)mem_lasting(FLOATS), *b = (char *)mem_lasting(FLOATS);
+    memset(a, 1, FLOATS * sizeof(float));
+    memset(b, 1, FLOATS * sizeof(float));
+    int before = resident(a, FLOATS * sizeof(float));
+    mem_lasting_free(a);
+    assert_true(resident(a, FLOATS * sizeof(float)) <= before / 10);
+    assert_int_equal(b[0], 1);
+    assert_int_equal(memcmp(b, b + 1, FLOATS * sizeof(float) - 1), 0);
+    mem_lasting_free(b);
+}
+
 static void test_mem_budget_is_shared_up_to_its_limit(void **state)
 {
     struct mem_budget *b = mem_budget_new(100);
@@ -175,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_mem_room_is_aligned),
         cmocka_unit_test(test_mem_lasting_blocks_do_not_touch),
         cmocka_unit_test(test_mem_lasting_gives_all_back),
+        cmocka_unit_test(test_mem_lasting_gives_one_back),
         cmocka_unit_test(test_mem_budget_is_shared_up_to_its_limit),
         cmocka_unit_test(test_mem_fail_at_hits_the_nth_allocation_only),
         cmocka_unit_test(test_mem_strdup_copies),

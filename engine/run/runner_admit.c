@@ -433,7 +433,8 @@ static int admit_one(struct runner *r, struct flow *f, int64_t now)
 }
 
 /* The youngest parked job gives its state up, of the paused ones first; 0: none
- * is parked. Those that have begun are older than those that have not. */
+ * is parked. One that was paused before it began may be older than others that
+ * have, so all are looked at. */
 static int unpark(struct runner *r)
 {
     struct job *last = NULL;
@@ -444,7 +445,7 @@ static int unpark(struct runner *r)
         if (j->seq && (!last || j->age > last->age))
             last = j;
     for (struct flow *f = last ? NULL : r->flows; f; f = f->peer)
-        for (struct job *j = f->head; j && j->start_us; j = j->next)
+        for (struct job *j = f->head; j; j = j->next)
             if (j->seq && (!last || j->age > last->age))
                 last = j;
     if (!last)

@@ -10,6 +10,8 @@
 #define V 2000
 #define PAGE 16
 #define PAGE_COST 256 /* of the toy: see test_paged.c */
+/* Tokens: of a step here, but as many as a turn has at least. */
+#define MOST_BEHIND 256
 
 /* Word i is followed by word i + 1. */
 static const struct fake_config chain = {
@@ -145,6 +147,65 @@ static void test_share_more_clients_than_places_take_turns(void **state)
     fix_end(&f, j, N);
 }
 
+/* A client whose long work went on while nobody else was there, and one that
+ * comes just then: what was free is not paid for. */
+static void test_share_nobody_pays_for_what_was_free(void **state)
+{
+    enum { TOKENS = 1500, N = 3, LEN = V - 10 };
+    struct fix f;
+    struct flat_spec s, other[N], one;
+    struct watched j = {0}, k[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, &s, 1, 1, 2, TOKENS);
+    fix_run(&f, &s, 1, &j);
+    fix_specs(&f, other, N, &task_next, LEN, 0);
+    for (int i = 0; i < N; i++)
+        other[i].client = 2;
+    fix_hold(&f, other, N, k, 4);
+    one = asker(&f, 1, 5);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(MOST_BEHIND / 8 + 4);
+    assert_int_equal(light.n_final, 1);
+    cancel(k, N);
+    fix_go(&f, N + 2);
+    watch_release(&light, 1);
+    watch_release(k, N);
+    fix_end(&f, &j, 1);
+}
+
+/* Client 1 is there all the time with one text that grows by a token a step:
+ * that does not give it the right to all steps for a long time. (No client is
+ * heavy here: that is another rule's business.) */
+static void test_share_nobody_saves_up_by_asking_for_little(void **state)
+{
+    enum { TOKENS = 1500, N = 2, LEN = V - 10 };
+    struct fix f;
+    struct flat_spec s, long_one, other[N], one;
+    struct watched j = {0}, k = {0}, more[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, &s, 1, 1, 2, TOKENS);
+    long_one = asker(&f, 2, LEN);
+    fix_hold(&f, &s, 1, &j, 4);
+    fix_submit(&f, &long_one, 1, &k);
+    fake_pass(LEN / 7 + 8);
+    assert_int_equal(k.n_final, 1);
+    fix_specs(&f, other, N, &task_next, LEN, 0);
+    for (int i = 0; i < N; i++)
+        other[i].client = 1;
+    one = asker(&f, 2, 5);
+    fix_submit(&f, other, N, more);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(MOST_BEHIND / 7 + 8);
+    assert_int_equal(light.n_final, 1);
+    cancel(&j, 1);
+    cancel(more, N);
+    fix_go(&f, N + 3);
+    watch_release(&light, 1);
+    watch_release(more, N);
+    watch_release(&k, 1);
+    fix_end(&f, &j, 1);
+}
+
 static void test_share_newcomer_gets_memory_at_once(void **state)
 {
     enum { HEAVY = 5, LEN = 140, TOKENS = 300, LIGHT = 40 };
@@ -220,6 +281,8 @@ int main(void)
         cmocka_unit_test(test_share_who_gave_way_goes_on_with_the_same_answer),
         cmocka_unit_test(test_share_two_clients_get_equal_parts),
         cmocka_unit_test(test_share_more_clients_than_places_take_turns),
+        cmocka_unit_test(test_share_nobody_pays_for_what_was_free),
+        cmocka_unit_test(test_share_nobody_saves_up_by_asking_for_little),
         cmocka_unit_test(test_share_newcomer_gets_memory_at_once),
         cmocka_unit_test(test_share_the_queue_keeps_room_for_others),
         cmocka_unit_test(test_share_a_client_alone_may_fill_the_queue),

@@ -515,12 +515,17 @@ void runner_admit(struct runner *r, int64_t now)
 
 /* --- no memory for anybody --- */
 
-/* The youngest job gives all it holds back and starts again later. */
+/* One job gives all it holds back and starts again later: the youngest of the
+ * clients with most. The oldest of all is never the one, so that it ends. */
 static void preempt(struct runner *r)
 {
     int at = 0;
-    for (int i = 1; i < r->n_active; i++)
-        at = r->active[i]->age > r->active[at]->age ? i : at;
+    for (int i = 1; i < r->n_active; i++) {
+        const struct job *j = r->active[i], *was = r->active[at];
+        int more = j->flow->n_active - was->flow->n_active;
+        if (more > 0 || (more == 0 && j->age > was->age))
+            at = i;
+    }
     runner_stop_job(r, at, 0);
 }
 

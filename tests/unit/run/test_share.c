@@ -238,6 +238,35 @@ static void test_share_newcomer_gets_memory_at_once(void **state)
     fix_end(&f, j, HEAVY);
 }
 
+/* All need a page and there is none: the one that came last is not the one
+ * that loses its state, when it is its client's only one. */
+static void test_share_who_has_one_does_not_lose_its_memory(void **state)
+{
+    enum { HEAVY = 4, LEN = 100, TOKENS = 300, LIGHT = 40, MADE = 60 };
+    struct fix f;
+    struct flat_spec s[HEAVY], one;
+    struct watched j[HEAVY] = {{0}}, light = {0};
+    struct fake_config paged = chain;
+    paged.page = PAGE;
+    fix_open(&f, &paged,
+             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
+    writers(&f, s, HEAVY, 1, LEN, TOKENS);
+    for (int i = 0; i < HEAVY; i++)
+        s[i].tokens = fix_words + i; /* no common beginning */
+    fix_hold(&f, s, HEAVY, j, LEN / 8 + 1);
+    writers(&f, &one, 1, 2, LIGHT, MADE);
+    one.tokens = fix_words + 20;
+    fix_submit(&f, &one, 1, &light);
+    /* It may wait while others fill their pages, and reads nothing again. */
+    fake_pass(1 + LIGHT / 8 + MADE + PAGE);
+    assert_int_equal(light.n_final, 1);
+    fix_go(&f, HEAVY + 1);
+    for (int i = 0; i < HEAVY; i++)
+        assert_int_equal(j[i].final, JOB_DONE);
+    watch_release(&light, 1);
+    fix_end(&f, j, HEAVY);
+}
+
 static void test_share_the_queue_keeps_room_for_others(void **state)
 {
     enum { MOST = 64, FIRST = 30, THEN = 26, MORE = 8 };
@@ -284,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_share_nobody_pays_for_what_was_free),
         cmocka_unit_test(test_share_nobody_saves_up_by_asking_for_little),
         cmocka_unit_test(test_share_newcomer_gets_memory_at_once),
+        cmocka_unit_test(test_share_who_has_one_does_not_lose_its_memory),
         cmocka_unit_test(test_share_the_queue_keeps_room_for_others),
         cmocka_unit_test(test_share_a_client_alone_may_fill_the_queue),
     };

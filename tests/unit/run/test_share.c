@@ -206,6 +206,33 @@ static void test_share_nobody_saves_up_by_asking_for_little(void **state)
     fix_end(&f, &j, 1);
 }
 
+/* More texts are written than a step has tokens; none of their clients is
+ * heavy. A prompt is read all the same. */
+static void test_share_a_prompt_is_read_beside_many_that_write(void **state)
+{
+    enum { CLIENTS = 4, EACH = 3, N = CLIENTS * EACH, TOKENS = 1000 };
+    struct fix f;
+    struct flat_spec s[N], one;
+    struct watched j[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, s, N, 1, 2, TOKENS);
+    atomic_store(&fake_stats.hold, 1);
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int k = 0; k < EACH; k++)
+            s[i * EACH + k].client = 1 + (uint64_t)i;
+        fix_submit(&f, s + i * EACH, EACH, j + i * EACH);
+    }
+    fake_pass(40);
+    one = asker(&f, 100, 5);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(8);
+    assert_int_equal(light.n_final, 1);
+    cancel(j, N);
+    fix_go(&f, N + 1);
+    watch_release(&light, 1);
+    fix_end(&f, j, N);
+}
+
 static void test_share_newcomer_gets_memory_at_once(void **state)
 {
     enum { HEAVY = 5, LEN = 140, TOKENS = 300, LIGHT = 40 };
@@ -312,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_share_more_clients_than_places_take_turns),
         cmocka_unit_test(test_share_nobody_pays_for_what_was_free),
         cmocka_unit_test(test_share_nobody_saves_up_by_asking_for_little),
+        cmocka_unit_test(test_share_a_prompt_is_read_beside_many_that_write),
         cmocka_unit_test(test_share_newcomer_gets_memory_at_once),
         cmocka_unit_test(test_share_who_has_one_does_not_lose_its_memory),
         cmocka_unit_test(test_share_the_queue_keeps_room_for_others),

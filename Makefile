@@ -329,8 +329,9 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	@for t in layers style lint test asan tsan; do \
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
-BENCHES := bench-kernels bench-matrix bench-step bench-engine bench-http
-.PHONY: bench-kernels bench-matrix bench-step bench-engine bench-http
+BENCHES := bench-kernels bench-matrix bench-step bench-engine bench-http \
+  bench-fair
+.PHONY: $(BENCHES)
 bench-kernels: $(B)/tests/bench/bench_kernels
 	@$<
 $(B)/tests/bench/bench_kernels: $(B)/tests/support/fma_probe.o
@@ -358,6 +359,8 @@ $(B)/tests/golden/%: $(B)/tests/golden/%.o $(ENGINE_LIB)
 
 bench-http: $(B)/seqd
 	@tests/bench/http.sh
+bench-fair: $(B)/seqd
+	@tests/bench/fair.py --seqd $< $(ARGS)
 
 # The installed seqd finds its checkpoints in ../share/seqd beside its bin/.
 CHECKPOINT_FILES := $(wildcard models/checkpoints/*.json \

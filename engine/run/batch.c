@@ -179,6 +179,17 @@ static int decodes(const struct job *j)
     return pos >= j->n_tokens && j->n_all - pos <= 1;
 }
 
+/* Tokens of a step that are kept for inputs, if there are any: where as many
+ * texts are written as a step has tokens, a newcomer would wait for their
+ * ends. */
+static int kept_for_inputs(struct job **jobs, int n, int budget)
+{
+    for (int i = 0; i < n; i++)
+        if (jobs[i]->end == JOB_OPEN && !decodes(jobs[i]))
+            return budget / 4;
+    return 0;
+}
+
 /* One pass over the jobs that decode (or over those that do not); over all of
  * them, or when the step is bounded over those of light clients. */
 static int plan_some(struct batch_plan *p, struct job **jobs, int n, int budget,
@@ -234,8 +245,9 @@ static void plan_bounded(struct batch_plan *p, struct job **jobs, int n,
 
     if (p->heavy_first)
         budget = plan_heavy(p, jobs, n, budget, one, 1);
-    budget = plan_some(p, jobs, n, budget, 1, 1);
-    budget = plan_some(p, jobs, n, budget, 0, 1);
+    int kept = kept_for_inputs(jobs, n, budget);
+    budget = plan_some(p, jobs, n, budget - kept, 1, 1);
+    budget = plan_some(p, jobs, n, budget + kept, 0, 1);
     double light = pace_work(info, p->b.n_tokens, p->b.n_rows);
     light = light > one ? light : one;
     int before = p->b.n_item;
@@ -312,9 +324,10 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
     if (order_clients(p, jobs, n, budget)) {
         plan_bounded(p, jobs, n, budget);
     } else {
-        int left = plan_some(p, jobs, n, budget, 1, 0);
+        int kept = kept_for_inputs(jobs, n, budget);
+        int left = plan_some(p, jobs, n, budget - kept, 1, 0);
         int n_decode = p->b.n_item;
-        plan_some(p, jobs, n, left, 0, 0);
+        plan_some(p, jobs, n, left + kept, 0, 0);
         cut = cut_short(p, n_decode, budget);
     }
     int k = 0;

@@ -1,7 +1,8 @@
 /* batch: one step's worth of work. Decode rows (one token each) come first,
- * then chunks of prompts and sources up to a token budget; jobs that found no
- * room come first the next time, so prompts take turns. A port that must see
- * whole inputs gets them uncut: one that is over the budget runs alone.
+ * then chunks of prompts and sources up to a token budget, of which a part is
+ * kept for them; jobs that found no room come first the next time, so prompts
+ * take turns. A port that must see whole inputs gets them uncut: one that is
+ * over the budget runs alone.
  *
  * Of several clients (flow.h) the one that was served least comes first, a
  * client's own jobs as before. When some client has many times the jobs of

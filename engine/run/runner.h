@@ -16,14 +16,14 @@
  *
  * When the budget of states is full: what waits with a state gives it up, then
  * the client with most jobs that of its youngest for a client with few; else
- * new work waits; a running job that finds
- * no pages waits for the others; a runner that is refused asks the others for
- * what they keep idle; and when none of its jobs can move, the youngest loses
- * its state and starts again later from its prompt and what it has made, with
- * the same bits. So that of several runners that are stuck one goes on, a job
- * may claim the budget: while it waits for memory nobody admits work, and
- * others that are stuck give up all they hold. Each job fits alone
- * (runner_fits), so the claim is always met in the end.
+ * new work waits; a running job that finds no pages waits for the others; a
+ * runner that can run nothing asks the others for what they keep idle; and when
+ * none of its jobs can move, the youngest of the clients with most loses its
+ * state and starts again later from its prompt and what it has made, with the
+ * same bits. So that of several runners that are stuck one goes on, a job may
+ * claim the budget: while it waits for memory nobody admits work, and others
+ * that are stuck give up all they hold. Each job fits alone (runner_fits), so
+ * the claim is always met in the end.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RUNNER_H

@@ -433,7 +433,8 @@ static int admit_one(struct runner *r, struct flow *f, int64_t now)
 }
 
 /* The youngest parked job gives its state up, of the paused ones first; 0: none
- * is parked. Those that have begun are older than those that have not. */
+ * is parked. One that was paused before it began may be older than others that
+ * have, so all are looked at. */
 static int unpark(struct runner *r)
 {
     struct job *last = NULL;
@@ -444,7 +445,7 @@ static int unpark(struct runner *r)
         if (j->seq && (!last || j->age > last->age))
             last = j;
     for (struct flow *f = last ? NULL : r->flows; f; f = f->peer)
-        for (struct job *j = f->head; j && j->start_us; j = j->next)
+        for (struct job *j = f->head; j; j = j->next)
             if (j->seq && (!last || j->age > last->age))
                 last = j;
     if (!last)
@@ -514,12 +515,17 @@ void runner_admit(struct runner *r, int64_t now)
 
 /* --- no memory for anybody --- */
 
-/* The youngest job gives all it holds back and starts again later. */
+/* One job gives all it holds back and starts again later: the youngest of the
+ * clients with most. The oldest of all is never the one, so that it ends. */
 static void preempt(struct runner *r)
 {
     int at = 0;
-    for (int i = 1; i < r->n_active; i++)
-        at = r->active[i]->age > r->active[at]->age ? i : at;
+    for (int i = 1; i < r->n_active; i++) {
+        const struct job *j = r->active[i], *was = r->active[at];
+        int more = j->flow->n_active - was->flow->n_active;
+        if (more > 0 || (more == 0 && j->age > was->age))
+            at = i;
+    }
     runner_stop_job(r, at, 0);
 }
 

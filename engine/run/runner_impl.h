@@ -98,8 +98,8 @@ struct flow *runner_next_flow(const struct runner *r);
 /* runner_victim: the active job whose place flow f may have, or -1. keep: the
  * job would keep its state. */
 int runner_victim(const struct runner *r, const struct flow *f, int keep);
-/* runner_weigh: before a step: which clients are heavy; flows that nobody needs
- * any more go. */
+/* runner_weigh: before a step: which clients are heavy; those that are far
+ * behind catch up; flows that nobody needs any more go. */
 void runner_weigh(struct runner *r, int64_t now);
 
 #endif

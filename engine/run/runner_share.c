@@ -14,7 +14,9 @@
  * (parked), so that it costs nothing; parked states are the first to go when
  * memory is short. What a client was served is counted in tokens from the
  * least of those that were there when it came (start-time fair queueing, Goyal
- * et al. 1996): nobody saves up, and nobody pays for what was free.
+ * et al. 1996), and nobody is further behind than a step or a turn: nobody
+ * saves up, by absence or by asking for little, and nobody pays for what was
+ * free.
  *
  * A client is there from its first job until LINGER_US after its last, at any
  * model of the process, since models share the compute pool: so one that asks
@@ -99,6 +101,22 @@ int runner_victim(const struct runner *r, const struct flow *f, int keep)
     return at;
 }
 
+/* Who asks for less than it could have falls behind, and so does who comes
+ * while nobody else is there. What it is behind it gets first once it asks for
+ * more: never more than a step's tokens, or the others would wait for all that
+ * they had when nobody wanted it. */
+static void catch_up(struct runner *r)
+{
+    uint64_t lead = 0;
+    uint64_t most = (uint64_t)(r->step_tokens > TURN ? r->step_tokens : TURN);
+
+    for (const struct flow *f = r->flows; f; f = f->peer)
+        lead = f->served > lead ? f->served : lead;
+    for (struct flow *f = r->flows; f; f = f->peer)
+        if (lead - f->served > most)
+            f->served = lead - most;
+}
+
 /* --- heavy and light --- */
 
 /* Jobs that ask for steps. */
@@ -168,6 +186,7 @@ void runner_weigh(struct runner *r, int64_t now)
     const struct flow *two[2];
 
     find_light(r, now, two);
+    catch_up(r);
     for (int i = 0; i < 2 && two[i]; i++) {
         int open = asking(two[i]);
         atomic_store(&r->light[i].client, two[i]->client);

@@ -1,4 +1,4 @@
-/* test_threads: the choice follows what was measured. Speeds are made up.
+/* test_pace: the choices follow what was measured. Speeds are made up.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/run/pace.h"

@@ -129,6 +129,41 @@ static void test_pause_without_memory_gives_the_same_answer(void **state)
     fix_end(&f, &j, 1);
 }
 
+/* One that never began is older than one that keeps its state and needs the
+ * memory of it; both go on at once. */
+static void test_pause_of_an_older_one_that_had_not_begun(void **state)
+{
+    enum { LEN = 140, ALL = 500, MADE = 10 };
+    struct fix f;
+    struct watched first = {0}, old = {0}, begun = {0}, other = {0};
+    struct fake_config paged = chain;
+    paged.page = PAGE;
+    fix_open(&f, &paged,
+             &(struct engine_options){.max_rows = 1,
+                                      .state_bytes = (size_t)40 * PAGE_COST});
+    struct flat_spec a = writer(&f, 2, 3), b = writer(&f, LEN, MADE);
+    struct flat_spec c = writer(&f, ALL, MADE), d = writer(&f, 3, 3);
+    b.tokens = fix_words + 1; /* no common beginning */
+    d.client = 1;
+    fix_hold(&f, &a, 1, &first, 1);
+    fix_submit(&f, &b, 1, &old);
+    fix_submit(&f, &c, 1, &begun);
+    job_pause(old.job, 1);
+    fake_pass(3 + ALL / chain.max_chain + 4);
+    job_pause(begun.job, 1);
+    fix_submit(&f, &d, 1, &other);
+    fake_pass(2);
+    job_pause(old.job, 0);
+    job_pause(begun.job, 0);
+    fix_go(&f, 4);
+    check_chain(&old, LEN + 1, MADE);
+    check_chain(&begun, ALL, MADE);
+    watch_release(&first, 1);
+    watch_release(&begun, 1);
+    watch_release(&other, 1);
+    fix_end(&f, &old, 1);
+}
+
 static void check_failed(const struct watched *j, enum err_code code)
 {
     assert_int_equal(j->final, JOB_FAILED);
@@ -211,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_pause_makes_no_step),
         cmocka_unit_test(test_pause_of_a_job_that_waits),
         cmocka_unit_test(test_pause_without_memory_gives_the_same_answer),
+        cmocka_unit_test(test_pause_of_an_older_one_that_had_not_begun),
         cmocka_unit_test(test_pause_ends_when_it_is_cancelled),
         cmocka_unit_test(test_pause_does_not_stop_the_deadline),
         cmocka_unit_test(test_pause_ends_with_the_engine),

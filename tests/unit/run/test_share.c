@@ -10,6 +10,8 @@
 #define V 2000
 #define PAGE 16
 #define PAGE_COST 256 /* of the toy: see test_paged.c */
+/* Tokens: of a step here, but as many as a turn has at least. */
+#define MOST_BEHIND 256
 
 /* Word i is followed by word i + 1. */
 static const struct fake_config chain = {
@@ -145,6 +147,92 @@ static void test_share_more_clients_than_places_take_turns(void **state)
     fix_end(&f, j, N);
 }
 
+/* A client whose long work went on while nobody else was there, and one that
+ * comes just then: what was free is not paid for. */
+static void test_share_nobody_pays_for_what_was_free(void **state)
+{
+    enum { TOKENS = 1500, N = 3, LEN = V - 10 };
+    struct fix f;
+    struct flat_spec s, other[N], one;
+    struct watched j = {0}, k[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, &s, 1, 1, 2, TOKENS);
+    fix_run(&f, &s, 1, &j);
+    fix_specs(&f, other, N, &task_next, LEN, 0);
+    for (int i = 0; i < N; i++)
+        other[i].client = 2;
+    fix_hold(&f, other, N, k, 4);
+    one = asker(&f, 1, 5);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(MOST_BEHIND / 8 + 4);
+    assert_int_equal(light.n_final, 1);
+    cancel(k, N);
+    fix_go(&f, N + 2);
+    watch_release(&light, 1);
+    watch_release(k, N);
+    fix_end(&f, &j, 1);
+}
+
+/* Client 1 is there all the time with one text that grows by a token a step:
+ * that does not give it the right to all steps for a long time. (No client is
+ * heavy here: that is another rule's business.) */
+static void test_share_nobody_saves_up_by_asking_for_little(void **state)
+{
+    enum { TOKENS = 1500, N = 2, LEN = V - 10 };
+    struct fix f;
+    struct flat_spec s, long_one, other[N], one;
+    struct watched j = {0}, k = {0}, more[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, &s, 1, 1, 2, TOKENS);
+    long_one = asker(&f, 2, LEN);
+    fix_hold(&f, &s, 1, &j, 4);
+    fix_submit(&f, &long_one, 1, &k);
+    fake_pass(LEN / 7 + 8);
+    assert_int_equal(k.n_final, 1);
+    fix_specs(&f, other, N, &task_next, LEN, 0);
+    for (int i = 0; i < N; i++)
+        other[i].client = 1;
+    one = asker(&f, 2, 5);
+    fix_submit(&f, other, N, more);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(MOST_BEHIND / 7 + 8);
+    assert_int_equal(light.n_final, 1);
+    cancel(&j, 1);
+    cancel(more, N);
+    fix_go(&f, N + 3);
+    watch_release(&light, 1);
+    watch_release(more, N);
+    watch_release(&k, 1);
+    fix_end(&f, &j, 1);
+}
+
+/* More texts are written than a step has tokens; none of their clients is
+ * heavy. A prompt is read all the same. */
+static void test_share_a_prompt_is_read_beside_many_that_write(void **state)
+{
+    enum { CLIENTS = 4, EACH = 3, N = CLIENTS * EACH, TOKENS = 1000 };
+    struct fix f;
+    struct flat_spec s[N], one;
+    struct watched j[N] = {{0}}, light = {0};
+    fix_open(&f, &chain, &(struct engine_options){.step_tokens = 8});
+    writers(&f, s, N, 1, 2, TOKENS);
+    atomic_store(&fake_stats.hold, 1);
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int k = 0; k < EACH; k++)
+            s[i * EACH + k].client = 1 + (uint64_t)i;
+        fix_submit(&f, s + i * EACH, EACH, j + i * EACH);
+    }
+    fake_pass(40);
+    one = asker(&f, 100, 5);
+    fix_submit(&f, &one, 1, &light);
+    fake_pass(8);
+    assert_int_equal(light.n_final, 1);
+    cancel(j, N);
+    fix_go(&f, N + 1);
+    watch_release(&light, 1);
+    fix_end(&f, j, N);
+}
+
 static void test_share_newcomer_gets_memory_at_once(void **state)
 {
     enum { HEAVY = 5, LEN = 140, TOKENS = 300, LIGHT = 40 };
@@ -173,6 +261,35 @@ static void test_share_newcomer_gets_memory_at_once(void **state)
         for (int k = 0; k < TOKENS; k++)
             assert_int_equal(r.tokens[k], fix_words[i + LEN - 1] + 1 + k);
     }
+    watch_release(&light, 1);
+    fix_end(&f, j, HEAVY);
+}
+
+/* All need a page and there is none: the one that came last is not the one
+ * that loses its state, when it is its client's only one. */
+static void test_share_who_has_one_does_not_lose_its_memory(void **state)
+{
+    enum { HEAVY = 4, LEN = 100, TOKENS = 300, LIGHT = 40, MADE = 60 };
+    struct fix f;
+    struct flat_spec s[HEAVY], one;
+    struct watched j[HEAVY] = {{0}}, light = {0};
+    struct fake_config paged = chain;
+    paged.page = PAGE;
+    fix_open(&f, &paged,
+             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
+    writers(&f, s, HEAVY, 1, LEN, TOKENS);
+    for (int i = 0; i < HEAVY; i++)
+        s[i].tokens = fix_words + i; /* no common beginning */
+    fix_hold(&f, s, HEAVY, j, LEN / 8 + 1);
+    writers(&f, &one, 1, 2, LIGHT, MADE);
+    one.tokens = fix_words + 20;
+    fix_submit(&f, &one, 1, &light);
+    /* It may wait while others fill their pages, and reads nothing again. */
+    fake_pass(1 + LIGHT / 8 + MADE + PAGE);
+    assert_int_equal(light.n_final, 1);
+    fix_go(&f, HEAVY + 1);
+    for (int i = 0; i < HEAVY; i++)
+        assert_int_equal(j[i].final, JOB_DONE);
     watch_release(&light, 1);
     fix_end(&f, j, HEAVY);
 }
@@ -220,7 +337,11 @@ int main(void)
         cmocka_unit_test(test_share_who_gave_way_goes_on_with_the_same_answer),
         cmocka_unit_test(test_share_two_clients_get_equal_parts),
         cmocka_unit_test(test_share_more_clients_than_places_take_turns),
+        cmocka_unit_test(test_share_nobody_pays_for_what_was_free),
+        cmocka_unit_test(test_share_nobody_saves_up_by_asking_for_little),
+        cmocka_unit_test(test_share_a_prompt_is_read_beside_many_that_write),
         cmocka_unit_test(test_share_newcomer_gets_memory_at_once),
+        cmocka_unit_test(test_share_who_has_one_does_not_lose_its_memory),
         cmocka_unit_test(test_share_the_queue_keeps_room_for_others),
         cmocka_unit_test(test_share_a_client_alone_may_fill_the_queue),
     };

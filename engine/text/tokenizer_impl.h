@@ -244,7 +244,8 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 int tok_added_index(struct tokenizer *t, const struct tok_source *s);
 /* tok_added_one_pass: Hugging Face looks for normalized added tokens in a
  * second pass, in the normalised text between the others. ERR_UNSUPPORTED
- * (which one) where one pass over the text may find other tokens. */
+ * (which one) where one pass over the text may find other tokens, or so many
+ * are to be looked at that it takes long to tell; after the index. */
 int tok_added_one_pass(const struct tokenizer *t, const struct tok_source *s);
 /* tok_added_next: the first token of x in s (without TOK_PARSE_SPECIAL no
  * control token) that begins at or after hit->resume, with the span that it

@@ -16,6 +16,7 @@
 #define LONG ((size_t)2 << 20)
 #define MAX_TOKENS (16 << 20)
 #define MOST_S 20 /* of 2 MB; linear takes below 1 s */
+#define MOST_LOAD_S 4
 
 static struct json *rows;
 
@@ -155,10 +156,10 @@ static int parse(const char *norm, const char *pre, const char *more,
                  struct tokenizer **t, struct err *e)
 {
     struct buf b;
-    buf_init(&b, 1 << 16);
+    buf_init(&b, 1 << 22);
     buf_addf(&b, "{\"normalizer\":%s,", norm);
     buf_addf(&b, "\"pre_tokenizer\":%s,", pre);
-    buf_addf(&b, "%s", more);
+    buf_add_str(&b, more);
     buf_add_str(&b, MODEL "}");
     int rc = tokenizer_parse(b.p, b.len, "file", t, e);
     buf_fini(&b);
@@ -220,6 +221,93 @@ static void test_pipe_bounds_what_a_text_becomes(void **state)
     tokenizer_close(t);
 }
 
+/* n entries of `len` bytes that agree but for the last four, half of them
+ * looked for behind the normalizer. */
+static int parse_alike(int n, int len, struct err *e)
+{
+    struct tokenizer *t = NULL;
+    struct buf b;
+    char *many = mem_alloc((size_t)len + 1);
+    assert_non_null(many);
+    memset(many, 'x', (size_t)len);
+    many[len - 4] = 0;
+    buf_init(&b, (size_t)n * ((size_t)len + 128));
+    buf_add_str(&b, "\"added_tokens\":[");
+    for (int i = 0; i < n; i++) {
+        buf_addf(&b, "%s{\"id\":%d,\"content\":\"", i ? "," : "", 5 + i);
+        buf_add_str(&b, many);
+        buf_addf(&b, "%04d\",\"normalized\":%s}", i, i % 2 ? "true" : "false");
+    }
+    buf_add_str(&b, "],");
+    int64_t from = clock_now_us();
+    int rc = parse("null", "{\"type\":\"ByteLevel\"}", b.p, &t, e);
+    assert_true(clock_now_us() - from < (int64_t)MOST_LOAD_S * 1000000);
+    tokenizer_close(t);
+    buf_fini(&b);
+    mem_free(many);
+    return rc;
+}
+
+static void test_pipe_many_added_tokens_are_no_wait(void **state)
+{
+    struct err e = ERR_INIT;
+    if (parse_alike(unit_is_slow() ? 400 : 2000, 500, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(parse_alike(16, 60000, &e), -1);
+    assert_non_null(strstr(e.msg, "has 60000 bytes, at most 512"));
+}
+
+/* Each takes many steps, and few enough for a text; together they are one. */
+static void test_pipe_added_tokens_share_their_steps(void **state)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    struct buf b;
+    for (int n = 1; n <= 100; n += 99) {
+        buf_init(&b, 1 << 15);
+        buf_add_str(&b, "\"added_tokens\":[");
+        for (int i = 0; i < n; i++)
+            buf_addf(&b,
+                     "%s{\"id\":%d,\"content\":\"aaaaaaaaaaa%dcb\","
+                     "\"normalized\":true}",
+                     i ? "," : "", 5 + i, i);
+        buf_add_str(&b, "],");
+        int rc = parse("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+"
+                       "b\"},\"content\":\"\"}",
+                       "null", b.p, &t, &e);
+        buf_fini(&b);
+        if (n == 1) {
+            assert_int_equal(rc, 0);
+            tokenizer_close(t);
+        } else {
+            assert_int_equal(rc, -1);
+            assert_non_null(strstr(e.msg, "too many steps"));
+        }
+    }
+}
+
+/* A part without a token is looked up like one with. */
+static void test_pipe_template_has_few_parts(void **state)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    struct buf b;
+    for (int n = 17; n <= 18; n++) {
+        buf_init(&b, 1 << 12);
+        buf_add_str(&b, "\"post_processor\":{\"type\":\"TemplateProcessing\","
+                        "\"special_tokens\":{\"x\":{\"ids\":[]}},\"single\":"
+                        "[{\"Sequence\":{\"id\":\"A\"}}");
+        for (int i = 1; i < n; i++)
+            buf_add_str(&b, ",{\"SpecialToken\":{\"id\":\"x\"}}");
+        buf_add_str(&b, "]},");
+        assert_int_equal(parse("null", "null", b.p, &t, &e), n > 17 ? -1 : 0);
+        buf_fini(&b);
+        if (n == 17)
+            tokenizer_close(t);
+    }
+    assert_non_null(strstr(e.msg, "adds more than 8 tokens"));
+}
+
 /* LONG of `unit`, once over. */
 static void takes_little(const char *norm, const char *pre, const char *unit)
 {
@@ -271,6 +359,9 @@ int main(void)
         cmocka_unit_test(test_pipe_equals_the_reference),
         cmocka_unit_test(test_pipe_refuses_by_name),
         cmocka_unit_test(test_pipe_bounds_what_a_text_becomes),
+        cmocka_unit_test(test_pipe_many_added_tokens_are_no_wait),
+        cmocka_unit_test(test_pipe_added_tokens_share_their_steps),
+        cmocka_unit_test(test_pipe_template_has_few_parts),
         cmocka_unit_test(test_pipe_takes_linear_time),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -308,6 +308,37 @@ static void test_pipe_template_has_few_parts(void **state)
     assert_non_null(strstr(e.msg, "adds more than 8 tokens"));
 }
 
+/* Bytes that spell a mark are a space, and nothing where they come first:
+ * Metaspace of tokenizers 0.23.3 behind its ByteFallback. */
+static void test_pipe_marks_that_bytes_spell(void **state)
+{
+    static const char file[] =
+        "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
+        "\"ByteFallback\"},{\"type\":\"Metaspace\",\"replacement\":"
+        "\"\xe2\x96\x81\",\"prepend_scheme\":\"always\"}]},\"model\":{"
+        "\"type\":\"BPE\",\"unk_token\":\"?\",\"byte_fallback\":true,"
+        "\"vocab\":{\"?\":0,\"\xe2\x96\x81"
+        "a\":1,\"<0xE2>\":2,\"<0x96>\":3,\"<0x81>\":4,\"b\":5},\"merges\":"
+        "[]}}";
+    static const struct token ids[][6] = {
+        {{2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}, {5, 0, 0}},
+        {{1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}},
+        {{5, 0, 0}, {2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}}};
+    static const char *const want[] = {"bb", "a b", "b b"};
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    if (tokenizer_parse(file, sizeof file - 1, "file", &t, &e))
+        fail_msg("%s", e.msg);
+    for (int i = 0; i < 3; i++) {
+        struct token v[6];
+        memcpy(v, ids[i], sizeof v);
+        const struct token_list l = {.v = v, .n = 5};
+        if (!check_text(t, &l, want[i]))
+            fail_msg("row %d", i);
+    }
+    tokenizer_close(t);
+}
+
 /* LONG of `unit`, once over. */
 static void takes_little(const char *norm, const char *pre, const char *unit)
 {
@@ -362,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_pipe_many_added_tokens_are_no_wait),
         cmocka_unit_test(test_pipe_added_tokens_share_their_steps),
         cmocka_unit_test(test_pipe_template_has_few_parts),
+        cmocka_unit_test(test_pipe_marks_that_bytes_spell),
         cmocka_unit_test(test_pipe_takes_linear_time),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -189,8 +189,8 @@ int tok_vocab_gguf(struct tokenizer *t, const struct tok_source *s);
 int tok_added_json(struct tokenizer *t, const struct tok_source *s);
 void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes);
 
-/* tok_pieces: what each token stands for, made by fn (bytes into out, which
- * has room for 4 times the longest entry; returns their number). */
+/* tok_pieces: what each token stands for, made by fn (bytes into out, no more
+ * than its entry has; returns their number). */
 typedef size_t tok_piece_fn(const struct tokenizer *t, int32_t id, char *out);
 int tok_pieces(struct tokenizer *t, const struct tok_source *s,
                tok_piece_fn *fn);

@@ -205,14 +205,24 @@ int pipe_read_decoder(struct pipe *p, const struct tok_source *s)
 
 /* ---------------------------------------------------------------- decoding */
 
+static int has(const struct buf *b, const char *what, size_t n)
+{
+    for (size_t i = 0; n > 0 && i + n <= b->len; i++)
+        if (b->p[i] == what[0] && memcmp(b->p + i, what, n) == 0)
+            return 1;
+    return 0;
+}
+
 static void replace(struct buf *b, const char *what, size_t n, const char *with,
                     size_t n_with)
 {
     struct buf out;
+    if (!has(b, what, n)) /* as in most tokens, and all are read at the start */
+        return;
     buf_init(&out, b->max);
     buf_add_str(&out, "");
     for (size_t i = 0; i < b->len;) {
-        int hit = n > 0 && n <= b->len - i && memcmp(b->p + i, what, n) == 0;
+        int hit = n <= b->len - i && memcmp(b->p + i, what, n) == 0;
         buf_add(&out, hit ? with : b->p + i, hit ? n_with : 1);
         i += hit ? n : 1;
     }

@@ -212,7 +212,8 @@ static int each_line(const struct walk *w, const char *p, const char *end,
             return err_set(e, ERR_FORMAT,
                            "%s: line %lld: expected a label, a space or tab, "
                            "and a text, or in the first line the names of "
-                           "both columns (text, label), with commas or tabs",
+                           "both columns (text, label), with commas, "
+                           "semicolons or tabs",
                            w->label, (long long)r.line);
         if (l.n > 0 && hand_on(w, &r, e))
             return -1;

@@ -9,10 +9,10 @@
  *   RECORD_AUTO       paragraphs where records_wrapped, else lines
  *
  * Labelled texts are lines of a label, a tab (or a space, unless each line has
- * a tab), and a text; or a table
- * with a header: CSV (RFC 4180: quotes, "" in them, line feeds in them) or TSV,
- * whose columns are found by name: text, sentence, review or content; label,
- * sentiment, class or target.
+ * a tab), and a text; or a table with a header: CSV (RFC 4180: quotes, "" in
+ * them, line feeds in them; commas or semicolons) or TSV, whose columns are
+ * found by name: text, sentence, review or content; label, sentiment, class or
+ * target.
  *
  * A byte order mark at the start of a file is no text, nor is a carriage return
  * at the end of a line (but of RECORD_WHOLE).

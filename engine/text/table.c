@@ -53,7 +53,7 @@ static int field(struct table *t, struct buf *out, struct err *e)
             t->next_line += lines;
             return 0;
         }
-        if (t->sep == ',')
+        if (t->sep != '\t')
             return err_set(e, ERR_FORMAT,
                            "%s: line %lld: a quote is not closed where its "
                            "field ends",
@@ -140,8 +140,10 @@ int table_open(struct table *t, const char *name, const char *p, size_t n,
     buf_init(&t->text, n + 2);
     buf_init(&t->label, n + 2);
     buf_init(&t->other, n + 2);
-    int rc = header(t, '\t', e);
-    return rc ? rc : header(t, ',', e);
+    int rc = 0;
+    for (const char *sep = "\t,;"; *sep && rc == 0; sep++)
+        rc = header(t, *sep, e);
+    return rc;
 }
 
 void table_close(struct table *t)

@@ -1,4 +1,6 @@
 /* table: the labelled texts of a CSV or TSV file with a header (records.h).
+ * What stands between fields is told by the header: of tab, comma and semicolon
+ * (CSV of Excel where a comma is in numbers) the first that gives both names.
  * Fields are copied: quotes are taken off. In TSV a quote that does not close
  * where the field ends, or only behind a tab and a line feed, is text, as files
  * of sentences have it; in CSV (RFC 4180) it is an error.

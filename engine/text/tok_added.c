@@ -8,7 +8,9 @@
 #include "engine/text/tokenizer_impl.h"
 #include "engine/text/unicode/unicode.h"
 
-#define MAX_NORMAL 1000 /* that are held against all others */
+/* Bytes that are held against others, below a second of them: 1000 normalized
+ * tokens of 20 bytes and as many others. */
+#define MAX_HELD ((int64_t)1 << 26)
 
 static int is_cut(const struct tokenizer *t, int id)
 {
@@ -76,27 +78,32 @@ static int disturbs(const struct tokenizer *t, int normal, int other)
            overlap(t, normal, other);
 }
 
-static int needs_pass(const struct tokenizer *t, int normal)
+static int needs_pass(const struct tokenizer *t, int normal, int64_t *left)
 {
-    for (int id = 0; id < t->n; id++)
-        if ((t->attr[id] & (TOK_CONTROL | TOK_ADDED)) &&
-            !(t->attr[id] & TOK_NORMAL) && t->len[id] > 0 &&
-            disturbs(t, normal, id))
+    for (int k = 0; k < t->added.n && *left >= 0; k++) {
+        int id = t->added.v[k].id;
+        --*left;
+        if (t->attr[id] & TOK_NORMAL)
+            continue;
+        *left -= (int64_t)t->len[normal] + t->len[id];
+        if (disturbs(t, normal, id))
             return 1;
-    return 0;
+    }
+    return *left < 0;
 }
 
 int tok_added_one_pass(const struct tokenizer *t, const struct tok_source *s)
 {
     const struct json *j = json_get(s->root, "normalizer");
     const char *type = json_string(json_get(j, "type"));
-    int seen = 0;
-    for (int id = 0; id < t->n; id++) {
-        if (!(t->attr[id] & TOK_NORMAL) || t->len[id] == 0)
+    int64_t left = MAX_HELD;
+    for (int k = 0; k < t->added.n; k++) {
+        int id = t->added.v[k].id;
+        if (!(t->attr[id] & TOK_NORMAL))
             continue;
         int inert = !type || (strcmp(type, "NFC") == 0 &&
                               is_inert(t->text[id], t->len[id]));
-        if (!inert || seen++ > MAX_NORMAL || needs_pass(t, id))
+        if (!inert || needs_pass(t, id, &left))
             return tok_refuse(s, "normalized added token", t->text[id]);
     }
     return 0;

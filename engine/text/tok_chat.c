@@ -34,7 +34,10 @@ static void read_text(struct tokenizer *t, const char *text, size_t n)
     t->has_chat = 1;
     if (t->added.n == 0 || !utf8_valid(text, n))
         return;
-    while (tok_added_next(t, &t->added, text, n, 0, TOK_PARSE_SPECIAL, &h))
+    /* Which tokens, not where: the white space before one is not looked at
+     * from each of them. */
+    while (
+        tok_added_next(t, &t->added, text, n, h.resume, TOK_PARSE_SPECIAL, &h))
         add_turn(t, h.id);
 }
 

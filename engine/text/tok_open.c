@@ -118,9 +118,9 @@ static int make_as(const struct tok_source *s, int piped,
     t->unk = t->bos = t->eos = t->mask = t->newline = -1;
     if ((piped && pipe_open(s, &t->pipe)) ||
         (s->gguf ? load_gguf(t, s) : load_files(t, s)) ||
+        tok_added_index(t, s) ||
         (s->model && !piped && !json_get(s->root, OWN) &&
-         tok_added_one_pass(t, s)) ||
-        tok_added_index(t, s)) {
+         tok_added_one_pass(t, s))) {
         tokenizer_close(t);
         return -1;
     }

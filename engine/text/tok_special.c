@@ -90,6 +90,8 @@ static int read_template(struct tokenizer *t, const struct tok_source *s,
     const struct json *j = json_child(json_get(p, "single"));
     struct around a = {.n = {0, 0}};
     int n = 0;
+    if (json_size(json_get(p, "single")) > 2 * TOK_MAX_AROUND + 1)
+        return tok_bad(s, "post_processor adds more than 8 tokens");
     for (; j; j = json_next(j)) {
         const char *name =
             json_string(json_get(json_get(j, "SpecialToken"), "id"));

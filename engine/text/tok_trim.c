@@ -52,7 +52,8 @@ static void trim_one(struct token *k, const char *text, size_t n, size_t left,
             k->start++;
         } while (is_inside(text, n, k->start));
     k->start = k->start < k->end ? k->start : k->end;
-    if (right > utf8_count(text, k->end))
+    /* of a long text only what decides is counted: 4 bytes at most each */
+    if (k->end < 4 * right && right > utf8_count(text, k->end))
         return;
     for (; right > 0 && k->end > k->start; right--)
         do {

@@ -23,29 +23,28 @@ int tok_refuse(const struct tok_source *s, const char *part, const char *name)
                    s->label, part, name ? name : "");
 }
 
-int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n)
+/* The slot of s [n], or the empty one where it would stand. */
+static struct vocab_slot *slot_of(const struct tokenizer *t, const char *s,
+                                  size_t n, uint32_t *tag)
 {
-    if (n > t->max_len || n == 0)
-        return -1;
     uint64_t h = hash_siphash(t->hkey, s, n);
-    uint32_t tag = (uint32_t)(h >> 32);
-    size_t mask = t->n_slots - 1;
-    for (size_t i = (size_t)h & mask; t->slots[i].id1; i = (i + 1) & mask) {
+    size_t mask = t->n_slots - 1, i = (size_t)h & mask;
+    *tag = (uint32_t)(h >> 32);
+    for (; t->slots[i].id1; i = (i + 1) & mask) {
         uint32_t id = t->slots[i].id1 - 1;
-        if (t->slots[i].tag == tag && t->len[id] == n &&
+        if (t->slots[i].tag == *tag && t->len[id] == n &&
             memcmp(t->text[id], s, n) == 0)
-            return (int32_t)id;
+            break;
     }
-    return -1;
+    return &t->slots[i];
 }
 
-static void insert(struct tokenizer *t, int id)
+int32_t tokenizer_lookup(const struct tokenizer *t, const char *s, size_t n)
 {
-    uint64_t h = hash_siphash(t->hkey, t->text[id], t->len[id]);
-    size_t mask = t->n_slots - 1, i = (size_t)h & mask;
-    while (t->slots[i].id1)
-        i = (i + 1) & mask;
-    t->slots[i] = (struct vocab_slot){(uint32_t)(h >> 32), (uint32_t)id + 1};
+    uint32_t tag;
+    if (n > t->max_len || n == 0)
+        return -1;
+    return (int32_t)slot_of(t, s, n, &tag)->id1 - 1;
 }
 
 int tok_vocab_begin(struct tokenizer *t, const struct tok_source *s,
@@ -130,11 +129,13 @@ int tok_vocab_end(struct tokenizer *t, const struct tok_source *s, int holes)
     for (int id = 0; id < t->n; id++) {
         if (t->len[id] == 0)
             continue;
-        if (tokenizer_lookup(t, t->text[id], t->len[id]) >= 0) {
+        uint32_t tag;
+        struct vocab_slot *at = slot_of(t, t->text[id], t->len[id], &tag);
+        if (at->id1) {
             return err_set(s->e, ERR_FORMAT, "%s: '%.40s' is there twice",
                            s->label, t->text[id]);
         }
-        insert(t, id);
+        *at = (struct vocab_slot){tag, (uint32_t)id + 1};
     }
     return 0;
 }
@@ -208,9 +209,8 @@ int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes)
             n = id + 1;
     }
     tok_added_size(s, &n, &bytes);
-    int64_t most = json_size(s->vocab) + (s->added ? json_size(s->added) : 0);
-    if (!holes)
-        n = most; /* an id beyond is named in tok_vocab_set */
+    if (!holes) /* an id beyond is named in tok_vocab_set */
+        n = (int64_t)json_size(s->vocab) + json_size(s->added);
     if (tok_vocab_begin(t, s, n, bytes))
         return -1;
     for (const struct json *j = json_child(s->vocab); j; j = json_next(j)) {
@@ -226,25 +226,17 @@ int tok_vocab_json(struct tokenizer *t, const struct tok_source *s, int holes)
 int tok_pieces(struct tokenizer *t, const struct tok_source *s,
                tok_piece_fn *fn)
 {
-    char *one = mem_alloc(4 * t->max_len + 4);
     size_t used = 0;
     t->piece_at = mem_array((size_t)t->n + 1, sizeof *t->piece_at);
-    if (!one || !t->piece_at) {
-        mem_free(one);
+    t->pieces = mem_alloc(t->arena_used + 1);
+    if (!t->piece_at || !t->pieces)
         return err_nomem(s->e);
-    }
-    for (int id = 0; id < t->n; id++) { /* first for their lengths */
+    for (int id = 0; id < t->n; id++) {
         t->piece_at[id] = (uint32_t)used;
-        used += fn(t, id, one);
+        used += fn(t, id, t->pieces + used);
     }
     t->piece_at[t->n] = (uint32_t)used;
-    t->pieces = mem_alloc(used + 1);
-    for (int id = 0; id < t->n && t->pieces; id++) {
-        size_t n = fn(t, id, one);
-        memcpy(t->pieces + t->piece_at[id], one, n);
-    }
-    mem_free(one);
-    return t->pieces ? 0 : err_nomem(s->e);
+    return 0;
 }
 
 int tok_named(const struct tok_source *s, const struct tokenizer *t,

@@ -189,8 +189,8 @@ int tok_vocab_gguf(struct tokenizer *t, const struct tok_source *s);
 int tok_added_json(struct tokenizer *t, const struct tok_source *s);
 void tok_added_size(const struct tok_source *s, int64_t *n_ids, size_t *bytes);
 
-/* tok_pieces: what each token stands for, made by fn (bytes into out, which
- * has room for 4 times the longest entry; returns their number). */
+/* tok_pieces: what each token stands for, made by fn (bytes into out, no more
+ * than its entry has; returns their number). */
 typedef size_t tok_piece_fn(const struct tokenizer *t, int32_t id, char *out);
 int tok_pieces(struct tokenizer *t, const struct tok_source *s,
                tok_piece_fn *fn);
@@ -244,7 +244,8 @@ int tok_flag(const struct tok_source *s, const struct json *obj,
 int tok_added_index(struct tokenizer *t, const struct tok_source *s);
 /* tok_added_one_pass: Hugging Face looks for normalized added tokens in a
  * second pass, in the normalised text between the others. ERR_UNSUPPORTED
- * (which one) where one pass over the text may find other tokens. */
+ * (which one) where one pass over the text may find other tokens, or so many
+ * are to be looked at that it takes long to tell; after the index. */
 int tok_added_one_pass(const struct tokenizer *t, const struct tok_source *s);
 /* tok_added_next: the first token of x in s (without TOK_PARSE_SPECIAL no
  * control token) that begins at or after hit->resume, with the span that it

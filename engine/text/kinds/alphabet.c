@@ -28,7 +28,10 @@ void alphabet_init(struct alphabet *a)
 /* The byte that the character at s [n] stands for, or -1. */
 static int byte_at(const struct alphabet *a, const char *s, size_t n, int *used)
 {
-    uint32_t cp = 0;
+    uint32_t cp = (unsigned char)s[0];
+    *used = 1;
+    if (cp < 0x80) /* most are: half a vocabulary's reading goes here */
+        return is_plain(cp) ? (int)cp : -1;
     *used = utf8_next(s, n, &cp);
     if (*used == 0)
         return -1;

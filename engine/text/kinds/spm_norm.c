@@ -417,7 +417,7 @@ static int starts_with_mark(const struct uni_text *u)
 static int apply(const struct spm_norm *m, const struct spm_step *step,
                  struct uni_text *out, struct err *e)
 {
-    struct uni_text next = {0};
+    struct uni_text next = {.max = out->max};
     struct flow f = {m, out, &next, e};
     if (run_step(&f, step) || uni_text_end(&next, out->at[out->n], e)) {
         uni_text_fini(&next);

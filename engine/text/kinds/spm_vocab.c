@@ -13,6 +13,10 @@
 
 #define BYTE_ENTRY 6 /* "<0x00>" */
 
+/* Of a text that is normalised: the tables that SentencePiece comes with make
+ * 13 times its bytes at most, one of 256 for each would fill the memory. */
+#define MAX_GROWTH 32
+
 static void find_bytes(struct spm_bytes *b, struct tokenizer *t)
 {
     b->all = 1;
@@ -178,7 +182,7 @@ static int encode_words(struct spm_coder *k, size_t n,
 int spm_encode(struct spm_coder *k, struct tok_encoder *c, const char *s,
                size_t n, int (*word)(struct spm_coder *, size_t, size_t))
 {
-    struct uni_text u = {0};
+    struct uni_text u = {.max = n * MAX_GROWTH + 256};
     *k = (struct spm_coder){c, c->t->self, NULL, SIZE_MAX};
     int rc = spm_norm_run(&k->m->norm, s, n, c->base == 0, &u, c->e);
     if (rc == 0 && u.n > INT32_MAX / 2)

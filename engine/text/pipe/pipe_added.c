@@ -12,11 +12,10 @@
 
 /* Append what the normalizers make of token id. */
 static int add_one(struct tokenizer *t, const struct tok_source *s, int id,
-                   struct buf *out)
+                   int64_t *steps, struct buf *out)
 {
     struct pipe *p = t->pipe;
-    int64_t steps = regex_steps(t->len[id]);
-    struct pipe_work w = {.pipe = p, .begins = 1, .steps = &steps, .e = s->e};
+    struct pipe_work w = {.pipe = p, .begins = 1, .steps = steps, .e = s->e};
     int rc =
         pipe_begin(&w, t->text[id], t->len[id]) || pipe_steps(&w, 0, p->n_norm);
     if (rc == 0 && w.in.n == 0)
@@ -36,9 +35,14 @@ int pipe_added_index(struct tokenizer *t, const struct tok_source *s)
     struct pipe *p = t->pipe;
     struct buf b;
     int n = 0, rc = 0;
-    size_t at = 0;
-    for (int id = 0; id < t->n; id++)
-        n += (t->attr[id] & TOK_NORMAL) != 0;
+    size_t at = 0, bytes = 0;
+    for (int id = 0; id < t->n; id++) {
+        if (!(t->attr[id] & TOK_NORMAL))
+            continue;
+        n++;
+        bytes += t->len[id];
+    }
+    int64_t steps = regex_steps(bytes); /* of all, as of one text */
     p->by_id = mem_array((size_t)n + 1, sizeof *p->by_id);
     if (!p->by_id)
         return err_nomem(s->e);
@@ -47,7 +51,7 @@ int pipe_added_index(struct tokenizer *t, const struct tok_source *s)
     buf_init(&b, UINT32_MAX);
     for (int id = 0; id < t->n && rc == 0; id++)
         if (t->attr[id] & TOK_NORMAL)
-            rc = add_one(t, s, id, &b);
+            rc = add_one(t, s, id, &steps, &b);
     rc = rc == 0 && b.failed ? err_nomem(s->e) : rc;
     p->added_text = buf_take(&b);
     if (rc)

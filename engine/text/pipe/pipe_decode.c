@@ -205,14 +205,24 @@ int pipe_read_decoder(struct pipe *p, const struct tok_source *s)
 
 /* ---------------------------------------------------------------- decoding */
 
+static int has(const struct buf *b, const char *what, size_t n)
+{
+    for (size_t i = 0; n > 0 && i + n <= b->len; i++)
+        if (b->p[i] == what[0] && memcmp(b->p + i, what, n) == 0)
+            return 1;
+    return 0;
+}
+
 static void replace(struct buf *b, const char *what, size_t n, const char *with,
                     size_t n_with)
 {
     struct buf out;
+    if (!has(b, what, n)) /* as in most tokens, and all are read at the start */
+        return;
     buf_init(&out, b->max);
     buf_add_str(&out, "");
     for (size_t i = 0; i < b->len;) {
-        int hit = n > 0 && n <= b->len - i && memcmp(b->p + i, what, n) == 0;
+        int hit = n <= b->len - i && memcmp(b->p + i, what, n) == 0;
         buf_add(&out, hit ? with : b->p + i, hit ? n_with : 1);
         i += hit ? n : 1;
     }
@@ -278,23 +288,28 @@ static int hex(char c)
                                                 : -1;
 }
 
-static void fallback(struct buf *b)
+/* What a token is: a word's end, a byte. */
+#define IS_END 1
+#define IS_BYTE 2
+
+static void fallback(struct buf *b, int *is)
 {
     if (b->len == 6 && !memcmp(b->p, "<0x", 3) && b->p[5] == '>' &&
         hex(b->p[3]) >= 0 && hex(b->p[4]) >= 0) {
         b->p[0] = (char)(16 * hex(b->p[3]) + hex(b->p[4]));
         b->p[1] = 0;
         b->len = 1;
+        *is |= IS_BYTE;
     }
 }
 
-/* A word's end is a space before the next token: *ends. */
-static void suffix(struct buf *b, const struct pipe_decoder *d, int *ends)
+/* A word's end is a space before the next token. */
+static void suffix(struct buf *b, const struct pipe_decoder *d, int *is)
 {
     size_t n = d->n_pattern;
     if (n && b->len >= n && !memcmp(b->p + b->len - n, d->pattern, n)) {
         drop(b, b->len - n, n);
-        *ends = 1;
+        *is |= IS_END;
     }
     replace(b, d->pattern, n, " ", 1);
 }
@@ -323,7 +338,7 @@ static void ctc(struct buf *b, const struct pipe_decoder *d)
 }
 
 static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
-                  struct buf *b, int *ends, uint8_t *gone)
+                  struct buf *b, int *is, uint8_t *gone)
 {
     switch (d->op) {
     case DEC_BYTES:
@@ -337,10 +352,10 @@ static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
         word_piece(b, d, first);
         break;
     case DEC_SUFFIX:
-        suffix(b, d, ends);
+        suffix(b, d, is);
         break;
     case DEC_FALLBACK:
-        fallback(b);
+        fallback(b, is);
         break;
     case DEC_STRIP:
         strip(b, d, d->arg, d->arg_end);
@@ -360,16 +375,16 @@ static void apply(const struct pipe *p, const struct pipe_decoder *d, int first,
 /* A token as bytes, into b, which is empty; no more than MAX_GROWTH times its
  * length: b->full. */
 static void decode(const struct tokenizer *t, int32_t id, int first,
-                   struct buf *b, int *ends, uint8_t *gone)
+                   struct buf *b, int *is, uint8_t *gone)
 {
     const struct pipe *p = t->pipe;
     const struct tok_entry *normal = pipe_added_text(p, id);
     size_t n = normal ? normal->len : t->len[id];
-    *ends = 0;
+    *is = 0;
     b->max = n * MAX_GROWTH + PIPE_MAX_TEXT;
     buf_add(b, normal ? normal->key : t->text[id], n);
     for (int i = 0; i < p->n_dec && !b->failed; i++)
-        apply(p, &p->dec[i], first, b, ends, gone);
+        apply(p, &p->dec[i], first, b, is, gone);
 }
 
 /* Bytes may spell a mark, which is written once it is whole: out from `at` on;
@@ -396,21 +411,20 @@ int pipe_detok(const struct tokenizer *t, struct detok *d, int32_t id,
 {
     size_t at = out ? out->len : 0;
     struct buf b;
-    int ends, rc = 0, first = !d->begun;
+    int is, rc = 0, first = !d->begun;
     if (t->pipe->once && id == d->last)
         return 0;
     buf_init(&b, SIZE_MAX / 2);
-    decode(t, id, first, &b, &ends, &d->in_quote);
+    decode(t, id, first, &b, &is, &d->in_quote);
     if ((t->pipe->joins && !first) || d->glue)
         rc = detok_bytes(d, " ", 1, out);
     rc = rc || (b.failed && !b.full) || detok_bytes(d, b.p, b.len, out);
     if (t->pipe->marks) {
-        int byte = b.len == 1 && t->len[id] > 1;
-        d->run = byte && d->run < 2 ? 1 : 2;
-        if (byte)
+        d->run = is & IS_BYTE && d->run < 2 ? 1 : 2;
+        if (is & IS_BYTE)
             replace_spelt(t->pipe, out, at, d->run == 1);
     }
-    d->glue = (uint8_t)ends;
+    d->glue = (is & IS_END) != 0;
     buf_fini(&b);
     return rc ? -1 : 0;
 }
@@ -433,7 +447,7 @@ static int check_ends(const struct tokenizer *t, const struct tok_source *s)
 int pipe_pieces(struct tokenizer *t, const struct tok_source *s)
 {
     struct buf all, b;
-    int ends, failed = 0, full = 0;
+    int is, failed = 0, full = 0;
     uint8_t gone = MAX_STRIP;
     if (check_ends(t, s))
         return -1;
@@ -449,7 +463,7 @@ int pipe_pieces(struct tokenizer *t, const struct tok_source *s)
         if (t->attr[id] & (TOK_CONTROL | TOK_ADDED))
             buf_add(&all, t->text[id], t->len[id]);
         else
-            decode(t, id, 0, &b, &ends, &gone);
+            decode(t, id, 0, &b, &is, &gone);
         buf_add(&all, b.p ? b.p : "", b.len);
         failed = b.failed | all.failed;
         full = b.full | all.full;

@@ -54,7 +54,7 @@ static int take_over(struct pipe_work *w, const struct uni_text *u)
 static int by_uni_text(struct pipe_work *w, const struct pipe_step *st)
 {
     const struct pipe_text *in = &w->in;
-    struct uni_text u = {0};
+    struct uni_text u = {.max = w->out.max};
     int rc;
     if (st->op == PIPE_FORM)
         rc = uni_normalize((enum uni_form)st->arg, in->p, in->n, &u, w->e);

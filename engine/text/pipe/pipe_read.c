@@ -76,7 +76,8 @@ static int read_pattern(struct pipe_step *st, const struct tok_source *s,
         return set_regex(st, s, regex);
     if (pipe_string(s, pattern, "String", st->pattern, &st->n_pattern))
         return -1;
-    return st->n_pattern ? 0 : set_regex(st, s, ""); /* between all */
+    /* one of nothing matches between all characters: refused, as "Regex" is */
+    return st->n_pattern ? 0 : set_regex(st, s, "");
 }
 
 /* -------------------------------------------------------------- normalizer */

@@ -254,6 +254,10 @@ static int text_room(struct uni_text *u, size_t n, struct err *e)
 {
     if (u->cap - u->n > n)
         return 0;
+    if (u->max && u->n + n > u->max)
+        return err_set(e, ERR_INVALID,
+                       "the normalizer makes more than %zu bytes of a text",
+                       u->max);
     size_t cap = u->cap * 2 > u->n + n ? u->cap * 2 : u->n + n + 256;
     char *p = mem_grow(u->p, cap, 1);
     if (!p)

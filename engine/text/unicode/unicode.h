@@ -91,11 +91,12 @@ struct uni_text {
     char *p;
     uint32_t *at, *end; /* [n + 1], [n] */
     size_t n, cap;
+    size_t max; /* what it may grow to, set by its owner; 0: no bound */
 };
 void uni_text_fini(struct uni_text *u);
 /* uni_text_put: append cp, which comes from bytes [at, end) of the input. The
- * end is the caller's last put: uni_text_end(u, n of the input). 0 or
- * ERR_NOMEM. */
+ * end is the caller's last put: uni_text_end(u, n of the input). 0, ERR_NOMEM,
+ * or ERR_INVALID beyond max. */
 int uni_text_put(struct uni_text *u, uint32_t cp, uint32_t at, uint32_t end,
                  struct err *e);
 int uni_text_end(struct uni_text *u, uint32_t at, struct err *e);

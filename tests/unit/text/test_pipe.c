@@ -4,6 +4,8 @@
  * is refused by its name.
  *
  * SPDX-License-Identifier: MIT */
+#include <time.h>
+
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/json.h"
@@ -15,7 +17,8 @@
 #define FIXTURE "tests/golden/tokenizer/pipelines.json"
 #define LONG ((size_t)2 << 20)
 #define MAX_TOKENS (16 << 20)
-#define MOST_S 20 /* of 2 MB; linear takes below 1 s */
+#define MOST_S 20       /* of 2 MB; linear takes below 1 s */
+#define MOST_LOAD_S 3.0 /* of a CPU, for what takes 0.5 */
 
 static struct json *rows;
 
@@ -155,10 +158,10 @@ static int parse(const char *norm, const char *pre, const char *more,
                  struct tokenizer **t, struct err *e)
 {
     struct buf b;
-    buf_init(&b, 1 << 16);
+    buf_init(&b, 1 << 22);
     buf_addf(&b, "{\"normalizer\":%s,", norm);
     buf_addf(&b, "\"pre_tokenizer\":%s,", pre);
-    buf_addf(&b, "%s", more);
+    buf_add_str(&b, more);
     buf_add_str(&b, MODEL "}");
     int rc = tokenizer_parse(b.p, b.len, "file", t, e);
     buf_fini(&b);
@@ -220,6 +223,131 @@ static void test_pipe_bounds_what_a_text_becomes(void **state)
     tokenizer_close(t);
 }
 
+static double cpu_seconds(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+/* n entries of `len` bytes that agree but for the last four, half of them
+ * looked for behind the normalizer. */
+static int parse_alike(int n, int len, struct err *e)
+{
+    struct tokenizer *t = NULL;
+    struct buf b;
+    char *many = mem_alloc((size_t)len + 1);
+    assert_non_null(many);
+    memset(many, 'x', (size_t)len);
+    many[len - 4] = 0;
+    buf_init(&b, (size_t)n * ((size_t)len + 128));
+    buf_add_str(&b, "\"added_tokens\":[");
+    for (int i = 0; i < n; i++) {
+        buf_addf(&b, "%s{\"id\":%d,\"content\":\"", i ? "," : "", 5 + i);
+        buf_add_str(&b, many);
+        buf_addf(&b, "%04d\",\"normalized\":%s}", i, i % 2 ? "true" : "false");
+    }
+    buf_add_str(&b, "],");
+    double from = cpu_seconds();
+    int rc = parse("null", "{\"type\":\"ByteLevel\"}", b.p, &t, e);
+    assert_true(cpu_seconds() - from < MOST_LOAD_S);
+    tokenizer_close(t);
+    buf_fini(&b);
+    mem_free(many);
+    return rc;
+}
+
+static void test_pipe_many_added_tokens_are_no_wait(void **state)
+{
+    struct err e = ERR_INIT;
+    if (parse_alike(unit_is_slow() ? 400 : 2000, 500, &e))
+        fail_msg("%s", e.msg);
+    assert_int_equal(parse_alike(16, 60000, &e), -1);
+    assert_non_null(strstr(e.msg, "has 60000 bytes, at most 512"));
+}
+
+/* Each takes many steps, and few enough for a text; together they are one. */
+static void test_pipe_added_tokens_share_their_steps(void **state)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    struct buf b;
+    for (int n = 1; n <= 100; n += 99) {
+        buf_init(&b, 1 << 15);
+        buf_add_str(&b, "\"added_tokens\":[");
+        for (int i = 0; i < n; i++)
+            buf_addf(&b,
+                     "%s{\"id\":%d,\"content\":\"aaaaaaaaaaa%dcb\","
+                     "\"normalized\":true}",
+                     i ? "," : "", 5 + i, i);
+        buf_add_str(&b, "],");
+        int rc = parse("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+"
+                       "b\"},\"content\":\"\"}",
+                       "null", b.p, &t, &e);
+        buf_fini(&b);
+        if (n == 1) {
+            assert_int_equal(rc, 0);
+            tokenizer_close(t);
+        } else {
+            assert_int_equal(rc, -1);
+            assert_non_null(strstr(e.msg, "too many steps"));
+        }
+    }
+}
+
+/* A part without a token is looked up like one with. */
+static void test_pipe_template_has_few_parts(void **state)
+{
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    struct buf b;
+    for (int n = 17; n <= 18; n++) {
+        buf_init(&b, 1 << 12);
+        buf_add_str(&b, "\"post_processor\":{\"type\":\"TemplateProcessing\","
+                        "\"special_tokens\":{\"x\":{\"ids\":[]}},\"single\":"
+                        "[{\"Sequence\":{\"id\":\"A\"}}");
+        for (int i = 1; i < n; i++)
+            buf_add_str(&b, ",{\"SpecialToken\":{\"id\":\"x\"}}");
+        buf_add_str(&b, "]},");
+        assert_int_equal(parse("null", "null", b.p, &t, &e), n > 17 ? -1 : 0);
+        buf_fini(&b);
+        if (n == 17)
+            tokenizer_close(t);
+    }
+    assert_non_null(strstr(e.msg, "adds more than 8 tokens"));
+}
+
+/* Bytes that spell a mark are a space, and nothing where they come first:
+ * Metaspace of tokenizers 0.23.3 behind its ByteFallback. */
+static void test_pipe_marks_that_bytes_spell(void **state)
+{
+    static const char file[] =
+        "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
+        "\"ByteFallback\"},{\"type\":\"Metaspace\",\"replacement\":"
+        "\"\xe2\x96\x81\",\"prepend_scheme\":\"always\"}]},\"model\":{"
+        "\"type\":\"BPE\",\"unk_token\":\"?\",\"byte_fallback\":true,"
+        "\"vocab\":{\"?\":0,\"\xe2\x96\x81"
+        "a\":1,\"<0xE2>\":2,\"<0x96>\":3,\"<0x81>\":4,\"b\":5},\"merges\":"
+        "[]}}";
+    static const struct token ids[][6] = {
+        {{2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}, {5, 0, 0}},
+        {{1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}},
+        {{5, 0, 0}, {2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}}};
+    static const char *const want[] = {"bb", "a b", "b b"};
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    if (tokenizer_parse(file, sizeof file - 1, "file", &t, &e))
+        fail_msg("%s", e.msg);
+    for (int i = 0; i < 3; i++) {
+        struct token v[6];
+        memcpy(v, ids[i], sizeof v);
+        const struct token_list l = {.v = v, .n = 5};
+        if (!check_text(t, &l, want[i]))
+            fail_msg("row %d", i);
+    }
+    tokenizer_close(t);
+}
+
 /* LONG of `unit`, once over. */
 static void takes_little(const char *norm, const char *pre, const char *unit)
 {
@@ -271,6 +399,10 @@ int main(void)
         cmocka_unit_test(test_pipe_equals_the_reference),
         cmocka_unit_test(test_pipe_refuses_by_name),
         cmocka_unit_test(test_pipe_bounds_what_a_text_becomes),
+        cmocka_unit_test(test_pipe_many_added_tokens_are_no_wait),
+        cmocka_unit_test(test_pipe_added_tokens_share_their_steps),
+        cmocka_unit_test(test_pipe_template_has_few_parts),
+        cmocka_unit_test(test_pipe_marks_that_bytes_spell),
         cmocka_unit_test(test_pipe_takes_linear_time),
     };
     return cmocka_run_group_tests(tests, up, down);

@@ -54,8 +54,8 @@ static void test_labelled_lines(void **state)
     expect("1 a b\r\n\r\ngood\tc\r\n", RECORD_AUTO, 1, "1:1|a b;3:good|c;");
     expect("good a\nbad\n", RECORD_AUTO, 1,
            "f: line 2: expected a label, a space or tab, and a text, or in the "
-           "first line the names of both columns (text, label), with commas "
-           "or tabs");
+           "first line the names of both columns (text, label), with commas, "
+           "semicolons or tabs");
     /* where each line has a tab, labels end there */
     expect("very good\ta b\n\nso so\tc\n", RECORD_AUTO, 1,
            "1:very good|a b;3:so so|c;");
@@ -109,6 +109,12 @@ static void test_tables_by_their_header(void **state)
            "f: line 3 has 3 columns, the header has 2");
     expect("text,label\na,\n", RECORD_AUTO, 1, "f: line 2: no label");
     expect("text,label\na,good", RECORD_AUTO, 1, "2:good|a;");
+    expect("id;Text;Label\r\n1;\"a, \"\"b\"\"; c\";good\r\n2;d;bad\r\n",
+           RECORD_AUTO, 1, "2:good|a, \"b\"; c;3:bad|d;");
+    expect("text;label\n\"open;1\n", RECORD_AUTO, 1,
+           "f: line 2: a quote is not closed where its field ends");
+    /* the names decide, not how many of a character there are */
+    expect("text,a;b,label\nc;d,e;f,1\n", RECORD_AUTO, 1, "2:1|c;d;");
     expect("text,label\na,\"x\ny\"\nb,ugly\n", RECORD_AUTO, 1,
            "f: line 4: 'ugly' is no label, expected bad, good");
 }

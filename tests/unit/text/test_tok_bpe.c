@@ -433,7 +433,7 @@ static void test_tok_bpe_time_is_not_quadratic(void **state)
 {
     static const char *const units[] = {"a", " ", "\t ", "1",
                                         "the <|im_start| cat's 12.5\n"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) { /* the third has its places trimmed */
         struct tokenizer *t = open_model(models[i]);
         for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++)
             check_time(t, models[i], units[k]);

@@ -4,6 +4,7 @@
  * docs/gguf.md (tokenizer.chat_template).
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/base/clock.h"
 #include "tests/support/gguf_make.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tokenizer_at.h"
@@ -142,6 +143,33 @@ static void test_tok_chat_of_a_gguf_file(void **state)
     expect_turns(of_gguf(TEMPLATE));
 }
 
+/* Each space of a long template is a token that takes the ones before along. */
+static void test_tok_chat_of_spaces_takes_linear_time(void **state)
+{
+    enum { BYTES = 1 << 17, LIMIT_US = 5000000 };
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    char dir[64], *text = test_malloc(BYTES + 1);
+
+    memset(text, ' ', BYTES);
+    text[BYTES] = 0;
+    temp_dir_make(dir);
+    temp_file_text(dir, "tokenizer.json",
+                   "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},"
+                   "\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"},"
+                   "\"added_tokens\":[{\"id\":1,\"content\":\" \",\"special\":"
+                   "true,\"lstrip\":true,\"rstrip\":true}]}");
+    temp_file_text(dir, "chat_template.jinja", text);
+    int64_t from = clock_now_us();
+    if (tokenizer_at(dir, "m", &t, &e))
+        fail_msg("%s", e.msg);
+    assert_true(clock_now_us() - from < LIMIT_US);
+    assert_true(tokenizer_is_turn(t, 1));
+    tokenizer_close(t);
+    temp_dir_drop(dir);
+    test_free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_tok_chat_is_not_there),
         cmocka_unit_test(test_tok_chat_that_names_no_token),
         cmocka_unit_test(test_tok_chat_of_a_gguf_file),
+        cmocka_unit_test(test_tok_chat_of_spaces_takes_linear_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

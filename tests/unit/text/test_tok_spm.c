@@ -344,6 +344,32 @@ static void test_spm_refuses_what_makes_a_text_explode(void **state)
     }
 }
 
+/* 256 bytes for each "a": a text of them is refused before they fill the
+ * memory. */
+static void test_spm_bounds_what_a_text_becomes(void **state)
+{
+    uint32_t units[354] = {256 << 10};
+    char many[257], text[1000];
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct err e = ERR_INIT;
+    memset(many, 'b', sizeof many - 1);
+    many[256] = 0;
+    memset(text, 'a', sizeof text);
+    units[256 ^ 'a'] = (256 ^ 'a' ^ 300u) << 10 | 1 << 8 | 'a';
+    units[300] = 1u << 31;
+    char *file = with_table(units, 354, many, sizeof many);
+    assert_int_equal(tokenizer_parse(file, strlen(file), "t", &t, NULL), 0);
+    assert_int_equal(tokenizer_encode(t, text, 1, 0, MAX_TOKENS, &l, &e), 0);
+    assert_int_equal(tokenizer_encode(t, text, 1000, 0, MAX_TOKENS, &l, &e),
+                     -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_non_null(strstr(e.msg, "makes more than 32256 bytes of a text"));
+    token_list_fini(&l);
+    tokenizer_close(t);
+    mem_free(file);
+}
+
 /* 400 KB of what makes most merges, in well under a second. */
 static void test_spm_long_texts_take_n_log_n(void **state)
 {
@@ -383,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_spm_wild_table_of_characters_is_harmless),
         cmocka_unit_test(test_spm_table_that_goes_round_takes_linear_time),
         cmocka_unit_test(test_spm_refuses_what_makes_a_text_explode),
+        cmocka_unit_test(test_spm_bounds_what_a_text_becomes),
         cmocka_unit_test(test_spm_long_texts_take_n_log_n),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

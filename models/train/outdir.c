@@ -54,10 +54,9 @@ static void find_gguf(const struct trainer *t, char name[NAME_MAX + 1])
 
 static int refuse_one(const struct options *o, const char *name, struct err *e)
 {
-    return err_set(e, ERR_INVALID,
-                   "%s holds a checkpoint (%s): --resume goes on with it, "
-                   "--overwrite replaces it",
-                   o->out, name);
+    return err_set(
+        e, ERR_INVALID, "%s holds a checkpoint (%s): %s--overwrite replaces it",
+        o->out, name, resume_is_there(o) ? "--resume goes on with it, " : "");
 }
 
 static int refuse_old(const struct trainer *t, struct err *e)

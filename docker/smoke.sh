@@ -136,7 +136,7 @@ ${way}_build >$work/build.log 2>&1 || {
     die "the image does not build"
 }
 ${way}_start
-for _ in $(seq 100); do
+for _ in $(seq 300); do
     [ "$(status "$url/readyz")" = 200 ] && break
     sleep 0.1
 done

@@ -31,34 +31,37 @@ static const char *const signs[] = {"state.bin", "model.safetensors",
 #define SUFFIX ".gguf"
 
 /* The first of them by name, or "". */
-static void find_gguf(const char *out, char name[NAME_MAX + 1])
+static void find_gguf(const struct trainer *t, char name[NAME_MAX + 1])
 {
-    DIR *d = opendir(out);
+    int fd = openat(t->out_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
     struct stat st;
     name[0] = 0;
     for (struct dirent *x; d && (x = readdir(d));) {
         size_t n = strlen(x->d_name), m = strlen(SUFFIX);
         if (n <= m || strcmp(x->d_name + n - m, SUFFIX) != 0 ||
             (name[0] && strcmp(x->d_name, name) > 0) ||
-            fstatat(dirfd(d), x->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+            fstatat(fd, x->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
             S_ISDIR(st.st_mode))
             continue;
         snprintf(name, NAME_MAX + 1, "%s", x->d_name);
     }
     if (d)
         closedir(d);
+    else if (fd >= 0)
+        close(fd);
 }
 
 static int refuse_one(const struct options *o, const char *name, struct err *e)
 {
-    return err_set(e, ERR_INVALID,
-                   "%s holds a checkpoint (%s): --resume goes on with it, "
-                   "--overwrite replaces it",
-                   o->out, name);
+    return err_set(
+        e, ERR_INVALID, "%s holds a checkpoint (%s): %s--overwrite replaces it",
+        o->out, name, resume_is_there(o) ? "--resume goes on with it, " : "");
 }
 
-static int refuse_old(const struct options *o, struct err *e)
+static int refuse_old(const struct trainer *t, struct err *e)
 {
+    const struct options *o = &t->o;
     char path[FILE_PATH_BYTES], gguf[NAME_MAX + 1];
     if (o->resume && o->overwrite)
         return err_set(e, ERR_INVALID,
@@ -71,7 +74,7 @@ static int refuse_old(const struct options *o, struct err *e)
         if (file_exists(path))
             return refuse_one(o, signs[i], e);
     }
-    find_gguf(o->out, gguf);
+    find_gguf(t, gguf);
     return gguf[0] ? refuse_one(o, gguf, e) : 0;
 }
 
@@ -91,7 +94,7 @@ int outdir_open(struct trainer *t, struct err *e)
     /* without locks (some network file systems) nobody knows whose it is */
     for (size_t i = 0; locked && i < sizeof ours / sizeof ours[0]; i++)
         file_part_sweep(out, ours[i]);
-    return refuse_old(&t->o, e);
+    return refuse_old(t, e);
 }
 
 static int clear(const struct trainer *t, const char *const *names, size_t n,
@@ -110,7 +113,7 @@ int outdir_clear(const struct trainer *t, struct err *e)
     const char *name = gguf;
     int rc = clear(t, ours, sizeof ours / sizeof ours[0], e) ||
              clear(t, signs, sizeof signs / sizeof signs[0], e);
-    for (find_gguf(t->o.out, gguf); !rc && gguf[0]; find_gguf(t->o.out, gguf))
+    for (find_gguf(t, gguf); !rc && gguf[0]; find_gguf(t, gguf))
         rc = clear(t, &name, 1, e);
     return rc ? -1 : 0;
 }

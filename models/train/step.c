@@ -109,8 +109,9 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     return t->at.in_epoch <= t->epoch.steps
                ? 0
                : err_set(e, ERR_FORMAT,
-                         "state.bin is damaged: %lld steps of an epoch of %lld "
-                         "are done",
+                         "state.bin says that %lld steps of an epoch of %lld "
+                         "are done: it is damaged, or --bptt or the data are "
+                         "not those of the first run",
                          (long long)t->at.in_epoch, (long long)t->epoch.steps);
 }
 

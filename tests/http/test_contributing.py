@@ -16,10 +16,11 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import textwrap
-import time
-import urllib.request
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
 
 B = os.environ.get("B", "build/release")
 WORDS = ["<unk>", "good", "bad", "film"]
@@ -87,37 +88,6 @@ def checkpoint(path):
                   f)
 
 
-def ask(port, path, body):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(),
-        {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.load(answer)
-
-
-def serve(root):
-    """A server of the copy, with the new model and a bundled one."""
-    port_file = os.path.join(root, "port")
-    checkpoint(os.path.join(root, "bag"))
-    child = subprocess.Popen(
-        [os.path.join(root, B, "seqd"), "--port", "0", "--port-file",
-         port_file, "--model", f"bag={root}/bag", "--model",
-         f"words={root}/models/checkpoints/next-word-lstm"],
-        stderr=subprocess.DEVNULL)
-    for _ in range(400):
-        time.sleep(0.05)
-        if os.path.exists(port_file):
-            with open(port_file) as f:
-                port = int(f.read())
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz")
-                return child, port
-            except OSError:
-                pass
-    child.kill()
-    raise AssertionError("the server of the copy is not ready")
-
-
 def test_contributing_builds_and_serves(root):
     copy(root)
     follow(root)
@@ -125,34 +95,19 @@ def test_contributing_builds_and_serves(root):
                           cwd=root, env=dict(os.environ, CI="1"), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert make.returncode == 0, make.stdout[-3000:]
-    child, port = serve(root)
-    try:
-        data = ask(port, "/sentiment", {
+    checkpoint(os.path.join(root, "bag"))
+    with harness.Seqd(
+            "--model", f"bag={root}/bag", "--model",
+            f"words={root}/models/checkpoints/next-word-lstm",
+            program=os.path.join(root, B, "seqd")) as s:
+        data = s.post("/sentiment", {
             "model": "bag", "input": ["good film", "bad bad film"]})["data"]
         assert [d["label"] for d in data] == ["yes", "no"], data
-        data = ask(port, "/score", {
+        data = s.post("/score", {
             "model": "words", "input": "the king of the country"})["data"]
         assert data[0]["tokens"] > 3 and data[0]["nats"] > 5, data
-    finally:
-        child.terminate()
-        assert child.wait(20) == 0
+        assert s.stop() == 0
 
 
-def main():
-    name = "test_contributing_builds_and_serves"
-    print(f"[ RUN      ] {name}", flush=True)
-    with tempfile.TemporaryDirectory() as root:
-        try:
-            test_contributing_builds_and_serves(root)
-        except AssertionError as e:
-            print(e)
-            print(f"[  FAILED  ] {name}")
-            print("[  FAILED  ] contributing: 1 test(s), listed below:")
-            print(f"[  FAILED  ] {name}")
-            return 1
-    print(f"[       OK ] {name}")
-    print("[  PASSED  ] 1 test(s).")
-    return 0
-
-
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(harness.main(globals(), harness.in_folder))

@@ -397,7 +397,7 @@ static void test_a_full_queue_takes_all_items_or_none(void **state)
     http_refused(s.port, "/generate", "{\"input\":[\"a\",\"a\",\"a\",\"a\"]}",
                  413, "batch_too_large", "input");
     int running = start_endless(s.port, 1);
-    sleep_ms(50);
+    http_wait_begun(s.port);
     int waiting = start_endless(s.port, 2);
     wait_queue(s.port, 2);
     http_post(s.port, "/generate", "{\"input\":[\"a\",\"a\"]}", &a);

@@ -16,22 +16,14 @@ import sys
 import tempfile
 import termios
 import time
-import traceback
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-SEQD = os.path.realpath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
-MODEL = "words=" + TOP + "/models/checkpoints/next-word-elman"
-WAIT_S = 20
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
+from harness import MODELS, WAIT_S, wait  # noqa: E402
 
-
-def wait(what, why, seconds=WAIT_S):
-    end = time.time() + seconds
-    while time.time() < end:
-        got = what()
-        if got:
-            return got
-        time.sleep(0.01)
-    raise AssertionError(why)
+SEQD = os.path.realpath(harness.SEQD)
+MODEL = "words=" + MODELS + "next-word-elman"
 
 
 def fresh():
@@ -100,7 +92,8 @@ class Terminal:
             return ""
 
     def wait_log(self, words):
-        wait(lambda: words in self.log(), words + " is not in " + self.log())
+        wait(lambda: words in self.log(),
+             lambda: words + " is not in " + self.log())
 
     def close(self):
         os.close(self.master)
@@ -124,7 +117,7 @@ class Terminal:
         return got.decode()
 
     def must_drain(self):
-        wait(self.is_gone, "it did not end: " + self.log())
+        wait(self.is_gone, lambda: "it did not end: " + self.log())
         log = self.log()
         assert "draining signal=1 why=terminal_closed" in log, log
         assert "server drained" in log, log
@@ -154,7 +147,8 @@ class Terminal:
             os.close(self.master)
         if self.pid and not self.is_gone():
             os.kill(self.pid, signal.SIGTERM)
-            wait(self.is_gone, "SIGTERM did not end it: " + self.log())
+            wait(self.is_gone,
+                 lambda: "SIGTERM did not end it: " + self.log())
         if self.child.poll() is None:
             self.child.kill()
         self.child.wait()
@@ -237,7 +231,7 @@ def test_hangup_does_not_end_what_the_shell_let_go():
         assert float(lost.split()[0]) >= 20, lost.split()[0]
         t.put_keys("second-key")  # it has outlived the terminal
         os.kill(t.pid, signal.SIGHUP)
-        wait(lambda: " 200 " in t.ask(key="second-key"), "no reload", 5)
+        wait(lambda: " 200 " in t.ask(key="second-key"), "no reload")
 
 
 def test_hangup_is_a_reload_without_a_terminal():
@@ -296,27 +290,5 @@ def test_hangup_before_it_has_its_options_waits():
         assert child.wait(timeout=WAIT_S) == 0
 
 
-def main():
-    failed = []
-    tests = [n for n in globals() if n.startswith("test_") and
-             (len(sys.argv) < 2 or sys.argv[1] in n)]
-    print(f"[==========] Running {len(tests)} test(s).")
-    for name in tests:
-        print(f"[ RUN      ] {name}", flush=True)
-        try:
-            globals()[name]()
-            print(f"[       OK ] {name}", flush=True)
-        except Exception:  # whatever it is, the others run
-            traceback.print_exc()
-            print(f"[  FAILED  ] {name}", flush=True)
-            failed.append(name)
-    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
-    if failed:
-        print(f"[  FAILED  ] {len(failed)} test(s), listed below:")
-        for name in failed:
-            print(f"[  FAILED  ] {name}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main(globals()))

@@ -418,18 +418,18 @@ static void wait_for_status(int port, const char *path, long status)
 
 static void test_a_drain_lets_running_work_end(void **state)
 {
-    /* The generation takes some 100 ms (a deadline bounds it). */
+    /* The generation takes some 250 ms (a deadline bounds it). */
     static const char more[] = "--max-output-tokens 1048576";
     static char out[1 << 22];
     char body[64], said[64];
     struct seqd s;
-    int closed, tokens = 40000 / slowdown();
+    int closed, tokens = 100000 / slowdown();
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     snprintf(body, sizeof body, "{\"input\":\"the\",\"max_tokens\":%d}",
              tokens);
     snprintf(said, sizeof said, "\"completion_tokens\":%d,", tokens);
     int fd = raw_post(s.port, "/generate", body);
-    sleep_ms(20);
+    http_wait_begun(s.port);
     kill(s.pid, SIGTERM);
     wait_for_status(s.port, "/readyz", 503);
     struct answer a;
@@ -453,7 +453,7 @@ static void test_a_drain_refuses_new_work(void **state)
         http_rig_spawn(&rig, &s, "--max-output-tokens 1048576 --drain-ms 600"),
         0);
     int fd = long_request(s.port, 0), closed;
-    sleep_ms(50);
+    http_wait_begun(s.port);
     kill(s.pid, SIGTERM);
     wait_for_status(s.port, "/readyz", 503);
     http_refused(s.port, "/sentiment", "{\"input\":\"good\"}", 503, "draining",
@@ -491,7 +491,7 @@ static void test_a_second_signal_ends_at_once(void **state)
     struct seqd s;
     assert_int_equal(http_rig_spawn(&rig, &s, more), 0);
     int fd = long_request(s.port, 0);
-    sleep_ms(50);
+    http_wait_begun(s.port);
     kill(s.pid, SIGTERM);
     wait_for_status(s.port, "/readyz", 503);
     double start = now_s();

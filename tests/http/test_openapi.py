@@ -15,20 +15,16 @@ import json
 import os
 import random
 import re
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.dont_write_bytecode = True
-sys.path.insert(0, TOP + "/tests/support")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
 from contract import Contract, read_json, text_of  # noqa: E402
+from harness import TOP  # noqa: E402
 
-SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
 # All tasks, and all kinds of tokens and scores.
 MODELS = [f"models/checkpoints/{n}" for n in (
     "next-word-lstm", "sentiment-lstm", "music-lstm", "stories-gpt",
@@ -49,32 +45,19 @@ OWN = {"model": lambda r: r.choice(NAMES * 3 + [None, "", "none", "\0"]),
        "timeout_ms": lambda r: r.choice([60000, 3600000, 30000, None, 1])}
 
 
-class Server:
+class Server(harness.Seqd):
     def __init__(self, key=None, *args):
-        self.folder = tempfile.TemporaryDirectory()
-        port = os.path.join(self.folder.name, "port")
-        self.log = open(os.path.join(self.folder.name, "log"), "w+")
         models = [a for n, m in zip(NAMES, MODELS)
                   for a in ("--model", f"{n}={TOP}/{m}")]
         env = {k: v for k, v in os.environ.items() if k[:5] != "SEQD_"}
         if key:
             env["SEQD_API_KEY"] = key
-        self.child = subprocess.Popen(
-            [SEQD, "--port", "0", "--port-file", port, "--max-batch", "9",
-             "--max-output-tokens", str(MOST_TOKENS), *models, *args],
-            stderr=self.log, env=env)
+        super().__init__("--max-batch", "9", "--max-output-tokens",
+                         str(MOST_TOKENS), *models, *args, env=env)
         self.n = 0
         self.key = key
-        for _ in range(3000):
-            if os.path.exists(port):
-                break
-            assert self.child.poll() is None, "it ended"
-            time.sleep(0.01)
-        with open(port) as f:
-            self.conn = http.client.HTTPConnection("127.0.0.1", int(f.read()),
-                                                   timeout=30)
-        while self.ask("GET", "/readyz")[0] != 200:
-            time.sleep(0.01)
+        self.conn = http.client.HTTPConnection("127.0.0.1", self.port,
+                                               timeout=30)
         self.contract = Contract(
             read_json(self.ask("GET", "/openapi.json")[2].decode()))
 
@@ -101,8 +84,7 @@ class Server:
 
     def ask_raw(self, method, path, *lines):
         """The answer to a head of these lines, on a connection of its own."""
-        conn = http.client.HTTPConnection("127.0.0.1", self.conn.port,
-                                          timeout=30)
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         conn.putrequest(method, path, skip_host=True,
                         skip_accept_encoding=True)
         for line in lines:
@@ -114,11 +96,7 @@ class Server:
 
     def stop(self):
         self.conn.close()
-        self.child.send_signal(signal.SIGTERM)
-        code = self.child.wait(timeout=40)
-        self.log.close()
-        self.folder.cleanup()
-        return code
+        return super().stop()
 
 
 def shown(what, answer, said):
@@ -357,8 +335,7 @@ def test_openapi_examples_are_answered():
 
 
 def test_openapi_keys_are_asked_for():
-    s = Server(KEY)
-    try:
+    with Server(KEY) as s:
         for path, ops in s.contract.root["paths"].items():
             for method in sorted(m.upper() for m in ops if m != "parameters"):
                 op = s.contract.operation(path, method)
@@ -378,24 +355,22 @@ def test_openapi_keys_are_asked_for():
                     if refused and method != "HEAD":
                         assert read_json(a[2].decode())["error"][
                             "code"] == code, what
-    finally:
         assert s.stop() == 0
 
 
 def test_openapi_refusals_of_heads_are_in_the_contract():
-    s = Server(None, "--max-connections", "1", "--body-timeout-ms", "500",
-               "--janitor-ms", "10")
     host = "Host: localhost"
     expect = "Expect: 100-continue"
     rows = [(400, [host, host]), (431, [host, "X: " + "x" * 40000]),
             (403, ["Host: example.org"]),
             (413, [host, "Content-Length: 9999999", expect]),
             (408, [host, "Content-Length: 2"]), (429, [host])]
-    try:
+    with Server(None, "--max-connections", "1", "--body-timeout-ms", "500",
+                "--janitor-ms", "10") as s:
         s.conn.close()
         for status, lines in rows:
             for method, path in ("GET", "/info"), ("POST", "/generate"):
-                with socket.create_connection(("127.0.0.1", s.conn.port)) as c:
+                with socket.create_connection(("127.0.0.1", s.port)) as c:
                     if status == 429:  # it has the one place that there is
                         c.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost"
                                   b"\r\nContent-Length: 2\r\n"
@@ -404,7 +379,6 @@ def test_openapi_refusals_of_heads_are_in_the_contract():
                     a = s.ask_raw(method, path, *lines)
                 check(s, method, path, a, lines[-1][:40])
                 assert a[0] == status, (a, lines[-1][:40])
-    finally:
         assert s.stop() == 0
 
 
@@ -433,28 +407,12 @@ def test_openapi_the_checks_can_fail():
 
 def main():
     global server
-    tests = [n for n in globals() if n.startswith("test_")]
-    failed = []
-    print(f"[==========] Running {len(tests)} test(s).")
     start = time.time()
-    server = Server()
-    for name in tests:
-        print(f"[ RUN      ] {name}", flush=True)
-        try:
-            globals()[name]()
-            print(f"[       OK ] {name}", flush=True)
-        except Exception:  # whatever it is, the others run
-            traceback.print_exc()
-            print(f"[  FAILED  ] {name}", flush=True)
-            failed.append(name)
-    print(f"{server.n} requests, seed {SEED}, {time.time() - start:.1f} s")
-    assert server.stop() == 0
-    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
-    if failed:
-        print(f"[  FAILED  ] {len(failed)} test(s), listed below:")
-        for name in failed:
-            print(f"[  FAILED  ] {name}")
-    return 1 if failed else 0
+    with Server() as server:
+        code = harness.main(globals(), only=[])
+        print(f"{server.n} requests, seed {SEED}, {time.time() - start:.1f} s")
+        assert server.stop() == 0
+    return code
 
 
 if __name__ == "__main__":

@@ -14,20 +14,19 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import traceback
 import urllib.request
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
-MODELS = TOP + "/models/checkpoints/"
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
+from harness import MODELS, WAIT_S as LIMIT  # noqa: E402
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-LIMIT = 30  # seconds that anything here may take
 CONTRAST = 4.5  # WCAG 2.1, 1.4.3 (AA)
 
 # ---------------------------------------------------------------- a browser
@@ -176,31 +175,8 @@ class Page:
 # ------------------------------------------------------------------ servers
 
 
-class Seqd:
-    def __init__(self, *args):
-        self.folder = tempfile.TemporaryDirectory()
-        port_file = os.path.join(self.folder.name, "port")
-        self.child = subprocess.Popen(
-            [SEQD, "--port", "0", "--port-file", port_file, "--threads", "1",
-             "--log-level", "warn", *args])
-        end = time.time() + LIMIT
-        while not os.path.exists(port_file):
-            assert self.child.poll() is None and time.time() < end
-            time.sleep(0.01)
-        with open(port_file) as f:
-            self.url = f"http://127.0.0.1:{int(f.read())}/"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.child.send_signal(signal.SIGTERM)
-        try:
-            self.child.wait(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        self.folder.cleanup()
+def serve(*args):
+    return harness.Seqd("--threads", "1", "--log-level", "warn", *args)
 
 
 def model(name, level, *tasks):
@@ -313,8 +289,8 @@ def test_page_asks_for_the_key_and_keeps_it_for_the_tab(b, page):
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as keys:
         keys.write("right-k\u00e9y\n")
         keys.flush()
-        with Seqd("--api-key-file", keys.name, "--model",
-                  "words=" + MODELS + "next-word-lstm") as s, \
+        with serve("--api-key-file", keys.name, "--model",
+                   "words=" + MODELS + "next-word-lstm") as s, \
                 Page(b, s.url) as p:
             p.wait("!document.getElementById('key').hidden")
             say = "document.getElementById('key-say').innerText"
@@ -453,8 +429,8 @@ def test_page_sends_the_seed_that_is_given(b, page):
 
 
 def test_page_puts_characters_together_as_they_are(b, page):
-    with Seqd("--model", "words=" + MODELS + "next-word-lstm",
-              "--model", "tunes=" + MODELS + "music-lstm") as s, \
+    with serve("--model", "words=" + MODELS + "next-word-lstm",
+               "--model", "tunes=" + MODELS + "music-lstm") as s, \
             Page(b, s.url) as p:
         p.filled()
 
@@ -788,41 +764,22 @@ def test_page_runs_nothing_but_its_own_script(b, page):
 
 
 def fetch_page():
-    with Seqd("--model", "words=" + MODELS + "next-word-lstm") as s:
+    with serve("--model", "words=" + MODELS + "next-word-lstm") as s:
         with urllib.request.urlopen(s.url, timeout=LIMIT) as r:
             keep = "Content-Security-Policy", "Content-Type"
             return 200, r.read(), {k: r.headers[k] for k in keep}
 
 
 def main():
-    only = sys.argv[1:]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_") and
-             (not only or any(o in n for o in only))]
     if not CHROMIUM:
-        print("skipped: no chromium to look at the page with\n"
-              f"[  SKIPPED ] page: {len(tests)} test(s), listed below:")
-        for name, _ in tests:
-            print(f"[  SKIPPED ] {name}")
-        return 0
-    failed = []
+        def skip(_):
+            raise harness.Skip("no chromium to look at the page with")
+        return harness.main(globals(), skip)
     page, browser = fetch_page(), Browser()
-    print(f"[==========] Running {len(tests)} test(s).")
-    for name, f in tests:
-        print(f"[ RUN      ] {name}", flush=True)
-        try:
-            f(browser, page)
-            print(f"[       OK ] {name}", flush=True)
-        except Exception:  # whatever it is, the others run
-            traceback.print_exc(file=sys.stdout)
-            print(f"[  FAILED  ] {name}", flush=True)
-            failed.append(name)
-    browser.close()
-    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
-    if failed:
-        print(f"[  FAILED  ] page: {len(failed)} test(s), listed below:")
-        for name in failed:
-            print(f"[  FAILED  ] {name}")
-    return 1 if failed else 0
+    try:
+        return harness.main(globals(), lambda test: test(browser, page))
+    finally:
+        browser.close()
 
 
 if __name__ == "__main__":

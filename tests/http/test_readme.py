@@ -10,22 +10,16 @@ SPDX-License-Identifier: MIT
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
-import urllib.request
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
+from harness import SEQD, Skip, TOP  # noqa: E402
+
 TOLERANCE = 1e-5  # fp32 through a few steps, printed shortest
 PYTHON = "/usr/bin/python3"  # Debian's, the one that has torch
-
-
-class Skip(Exception):
-    pass
 
 
 def page(name):
@@ -40,32 +34,9 @@ def block(name, mark):
 
 
 def serve(command, folder):
-    """Run a seqd command of a page on a free port: (process, URL)."""
-    port_file = os.path.join(folder, "port")
-    child = subprocess.Popen(
-        command.split() + ["--port", "0", "--port-file", port_file],
-        cwd=folder, stderr=open(os.path.join(folder, "log"), "w"))
-    for _ in range(400):
-        assert child.poll() is None, open(os.path.join(folder, "log")).read()
-        try:
-            url = "http://127.0.0.1:%d" % int(open(port_file).read())
-            urllib.request.urlopen(url + "/readyz", timeout=5).close()
-            return child, url
-        except (OSError, ValueError):
-            time.sleep(0.05)
-    child.kill()
-    raise AssertionError("not ready in time")
-
-
-def ask(url, value):
-    r = urllib.request.Request(url, json.dumps(value).encode(),
-                               {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(r, timeout=30))
-
-
-def stop(child):
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=30) == 0
+    """A seqd command of a page."""
+    program, *args = command.split()
+    return harness.Seqd(*args, program=program, cwd=folder)
 
 
 def own_text(page, folder, most):
@@ -88,12 +59,10 @@ def own_text(page, folder, most):
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     figures = json.loads(out.stdout)
     assert figures["perplexity"] < most, figures
-    child, url = serve(run, folder)
-    try:
-        best = ask(url + "/predict", {"input": "the dog sees"})
+    with serve(run, folder) as s:
+        best = s.post("/predict", {"input": "the dog sees"})
         assert best["data"][0]["predictions"][0]["text"] == "the", best
-    finally:
-        stop(child)
+        assert s.stop() == 0
     return said
 
 
@@ -147,16 +116,14 @@ def test_readme_brings_an_lstm_from_a_pt_file(folder):
     for program in (MAKE_NET, block("models.md", "from-pt")):
         subprocess.run([PYTHON, "-c", program], cwd=folder, check=True,
                        timeout=120)
-    child, url = serve(SEQD + " --model mine=mine", folder)
-    try:
+    with serve(SEQD + " --model mine=mine", folder) as s:
         for text, want in json.load(open(folder + "/expected.json")):
-            item = ask(url + "/sentiment", {"input": text})["data"][0]
+            item = s.post("/sentiment", {"input": text})["data"][0]
             got = {s["label"]: s["score"] for s in item["scores"]}
             assert item["unknown"] == 0, item
             assert abs(got["negative"] - want[0]) < TOLERANCE, (got, want)
             assert abs(got["positive"] - want[1]) < TOLERANCE, (got, want)
-    finally:
-        stop(child)
+        assert s.stop() == 0
 
 
 def listed(what, in_page, in_program):
@@ -183,39 +150,13 @@ def test_serving_lists_every_option(folder):
 
 
 def test_operations_lists_every_metric(folder):
-    child, url = serve(SEQD, folder)
-    try:
-        text = urllib.request.urlopen(url + "/metrics", timeout=30).read()
-    finally:
-        stop(child)
+    with serve(SEQD, folder) as s:
+        text = s.send("GET", "/metrics")[1]
+        assert s.stop() == 0
     listed("metrics", set(re.findall(r"`(seqd_[a-z_]+)`",
                                      page("operations.md"))),
            set(re.findall(r"^# TYPE (seqd_\w+)", text.decode(), re.M)))
 
 
-def main():
-    tests = [v for k, v in globals().items() if k.startswith("test_")]
-    failed, skipped = [], []
-    for t in tests:
-        print("[ RUN      ] " + t.__name__)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                t(folder)
-                print("[       OK ] " + t.__name__)
-            except Skip as e:
-                print(f"skipped: {e}\n[  SKIPPED ] {t.__name__}")
-                skipped.append(t.__name__)
-            except Exception:
-                traceback.print_exc(file=sys.stdout)
-                print("[  FAILED  ] " + t.__name__)
-                failed.append(t.__name__)
-    print(f"[  PASSED  ] {len(tests) - len(failed) - len(skipped)} test(s).")
-    for word, names in (("SKIPPED", skipped), ("FAILED ", failed)):
-        if names:
-            print(f"[  {word} ] readme: {len(names)} test(s), listed below:")
-            for name in names:
-                print(f"[  {word} ] {name}")
-    sys.exit(bool(failed))
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(harness.main(globals(), harness.in_folder))

@@ -189,7 +189,7 @@ static void test_an_error_after_the_start_is_an_event(void **state)
     struct taken t;
     http_answered(rig.s.port, "/generate",
                   "{\"input\":\"the\",\"stream\":true,\"max_tokens\":1048576,"
-                  "\"timeout_ms\":100}",
+                  "\"timeout_ms\":250}",
                   &a);
     take_stream(&t, a.body);
     assert_int_equal(t.errors, 1);
@@ -253,7 +253,7 @@ static void test_a_silent_stream_pings(void **state)
                      0);
     int busy = raw_post(s.port, "/generate",
                         "{\"input\":\"the\",\"max_tokens\":1048576}");
-    sleep_ms(50);
+    http_wait_begun(s.port);
     int fd = raw_post(s.port, "/generate",
                       "{\"input\":\"the\",\"stream\":true,"
                       "\"max_tokens\":3}");

@@ -12,16 +12,15 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
-import time
-import traceback
-import urllib.request
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
+from harness import SEQD, TOP  # noqa: E402
+
 TRAIN = os.path.abspath(os.environ.get("SEQD_TRAIN",
                                        TOP + "/build/release/seqd-train"))
-SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
 EPOCHS = "60"
 
 
@@ -59,14 +58,12 @@ def test_train_cli_sigint_ends_well_and_can_be_resumed(folder):
     child = subprocess.Popen([TRAIN, *training(folder, "parts")],
                              stderr=subprocess.PIPE, text=True)
     # the first validation is written: it is under way
-    for _ in range(2000):
-        if os.path.exists(os.path.join(folder, "parts", "curve.csv")):
-            break
-        time.sleep(0.01)
+    curve = os.path.join(folder, "parts", "curve.csv")
+    harness.wait(lambda: os.path.exists(curve), "no validation")
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) == 0
     assert "--resume goes on" in child.stderr.read()
-    with open(os.path.join(folder, "parts", "curve.csv")) as f:
+    with open(curve) as f:
         assert len(f.readlines()) <= int(EPOCHS), "it was not interrupted"
     rest = run(*training(folder, "parts"), "--resume")
     assert rest.returncode == 0, rest.stderr
@@ -85,30 +82,10 @@ def test_train_cli_eval_prints_one_line_of_json(folder):
     assert json.loads(lines[0])["tokens"] == 400 * 7
 
 
-def ask(folder, model, path, body):
+def ask(model, path, body):
     """One answer of a server of the model."""
-    port = os.path.join(folder, "port")
-    child = subprocess.Popen([SEQD, "--model", "m=" + model, "--port", "0",
-                              "--port-file", port, "--log-level", "warn"])
-    try:
-        for _ in range(2000):
-            if os.path.exists(port) and os.path.getsize(port):
-                break
-            time.sleep(0.01)
-        with open(port) as f:
-            url = f"http://127.0.0.1:{int(f.read())}"
-        for _ in range(2000):
-            try:
-                urllib.request.urlopen(url + "/readyz").close()
-                break
-            except OSError:
-                time.sleep(0.01)
-        with urllib.request.urlopen(url + path,
-                                    json.dumps(body).encode()) as r:
-            return json.load(r)
-    finally:
-        child.terminate()
-        child.wait(timeout=60)
+    with harness.Seqd("--model", "m=" + model) as s:
+        return s.post(path, body)
 
 
 def test_train_cli_masked_model_fills_in_a_word_when_served(folder):
@@ -120,7 +97,7 @@ def test_train_cli_masked_model_fills_in_a_word_when_served(folder):
             "--context", "10", "--bptt", "10", "--batch", "16", "--threads",
             "1", "--epochs", "20", "--lr", "0.01", "--mask-rate", "0.3")
     assert r.returncode == 0, r.stderr
-    a = ask(folder, out, "/predict",
+    a = ask(out, "/predict",
             {"input": "the <mask> sees the zebra .", "top_k": 5})
     words = {p["text"] for p in a["data"][0]["predictions"]}
     assert words == {"cat", "dog", "bird", "fox", "hen"}, words
@@ -161,7 +138,7 @@ def test_train_cli_joins_the_lines_of_a_wrapped_book(folder):
         tokenizer = json.load(f)
     special = {t["content"] for t in tokenizer["added_tokens"]}
     assert special == {"<unk>", "</s>"}
-    a = ask(folder, folder + "/book", "/predict",
+    a = ask(folder + "/book", "/predict",
             {"input": "The cat", "top_k": 1000})
     offered = {p["text"] for p in a["data"][0]["predictions"]}
     assert offered == set(tokenizer["model"]["vocab"]) - special
@@ -302,25 +279,5 @@ def test_train_cli_help_names_every_option(folder):
         assert word in r.stdout, word
 
 
-def main():
-    tests = [v for k, v in globals().items() if k.startswith("test_")]
-    failed = []
-    for t in tests:
-        print("[ RUN      ] " + t.__name__)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                t(folder)
-                print("[       OK ] " + t.__name__)
-            except Exception:
-                traceback.print_exc(file=sys.stdout)
-                print("[  FAILED  ] " + t.__name__)
-                failed.append(t.__name__)
-    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
-    if failed:
-        print(f"[  FAILED  ] train_cli: {len(failed)} test(s), listed below:")
-        for name in failed:
-            print("[  FAILED  ] " + name)
-    sys.exit(bool(failed))
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(harness.main(globals(), harness.in_folder))

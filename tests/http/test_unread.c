@@ -314,7 +314,6 @@ static void test_who_does_not_read_is_closed(void **state)
 
 #define STREAM_TOKENS 8000 /* 1.2 MB of events */
 #define PAUSED "seqd_streams_paused"
-#define MADE "seqd_tokens_total{model=\"words\",kind=\"completion\""
 
 /* A stream without chunks, on a socket with little room. */
 static int ask_stream(int port, const char *fields)
@@ -376,14 +375,14 @@ static void test_a_stream_waits_for_its_reader(void **state)
              "\"max_tokens\":%d}",
              STREAM_TOKENS);
     http_answered(rig.s.port, "/generate", fields, &whole);
-    double before = metric_value(rig.s.port, MADE);
+    double before = metric_value(rig.s.port, HTTP_MADE);
     snprintf(fields, sizeof fields, "\"max_tokens\":%d", STREAM_TOKENS);
     int fd = ask_stream(rig.s.port, fields);
     wait_paused(rig.s.port);
-    double made = metric_value(rig.s.port, MADE) - before;
+    double made = metric_value(rig.s.port, HTTP_MADE) - before;
     assert_true(made < STREAM_TOKENS / 2);
     sleep_ms(30);
-    assert_true(metric_value(rig.s.port, MADE) - before == made);
+    assert_true(metric_value(rig.s.port, HTTP_MADE) - before == made);
     assert_true(metric_value(rig.s.port, GAUGE) < 2 * 65536);
     assert_true(http_healthy(rig.s.port));
     size_t n = raw_hear(fd, out, sizeof out, NULL, 60000, &closed);

@@ -122,6 +122,14 @@ void http_wait_metric(int port, const char *series, double value)
     assert_true(metric_value(port, series) == value);
 }
 
+void http_wait_begun(int port)
+{
+    double end = now_s() + 10;
+    while (metric_value(port, HTTP_MADE) <= 0 && now_s() < end)
+        sleep_ms(2);
+    assert_true(metric_value(port, HTTP_MADE) > 0);
+}
+
 int http_healthy(int port)
 {
     static const char *const ask[][2] = {

@@ -49,6 +49,9 @@ int http_check_error(const struct answer *a, int status, const char *code,
 #define HTTP_GONE "seqd_requests_cancelled_total{reason=\"client_gone\""
 /* http_wait_metric: until a sum of series that grows has this value; 10 s. */
 void http_wait_metric(int port, const char *series, double value);
+/* http_wait_begun: until this server has made a token; 10 s. */
+#define HTTP_MADE "seqd_tokens_total{model=\"words\",kind=\"completion\""
+void http_wait_begun(int port);
 /* http_healthy: a small request of each kind is answered with 200. */
 int http_healthy(int port);
 

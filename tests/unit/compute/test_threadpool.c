@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "engine/base/mem.h"
@@ -111,12 +112,15 @@ struct runner {
     int id, rounds;
     int *order, *n_order; /* guarded by the pool itself */
     struct count *count;
+    atomic_int *begun;
 };
 
 static void *take_turns(void *arg)
 {
     struct runner *r = arg;
 
+    if (r->begun)
+        atomic_fetch_add(r->begun, 1);
     for (int i = 0; i < r->rounds; i++) {
         pool_acquire(r->pool);
         if (r->order)
@@ -136,12 +140,15 @@ static void test_threadpool_serves_runners_in_the_order_they_came(void **state)
         struct runner r[RUNNERS];
         pthread_t thread[RUNNERS];
         int order[RUNNERS], n_order = 0;
+        atomic_int begun = 0;
 
         pool_acquire(p);
         for (int i = 0; i < RUNNERS; i++) {
-            r[i] = (struct runner){p, i, 1, order, &n_order, NULL};
+            r[i] = (struct runner){p, i, 1, order, &n_order, NULL, &begun};
             assert_int_equal(
                 pthread_create(&thread[i], NULL, take_turns, &r[i]), 0);
+            while (atomic_load(&begun) <= i)
+                sleep_ms(1);
             sleep_ms(15); /* time to take its place in the queue */
         }
         assert_int_equal(n_order, 0);
@@ -164,7 +171,7 @@ static void test_threadpool_runners_never_compute_at_the_same_time(void **state)
         pthread_t thread[RUNNERS];
 
         for (int i = 0; i < RUNNERS; i++) {
-            r[i] = (struct runner){p, i, 100, NULL, NULL, &c};
+            r[i] = (struct runner){p, i, 100, NULL, NULL, &c, NULL};
             assert_int_equal(
                 pthread_create(&thread[i], NULL, take_turns, &r[i]), 0);
         }

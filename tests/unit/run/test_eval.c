@@ -51,14 +51,14 @@ static double number(const struct json *j, const char *key)
     return json_number(json_get(j, key));
 }
 
-/* -log softmax of token `id` after ids [n]. */
-static double nats_of(const int32_t *ids, int n, int32_t id)
+/* -log softmax of ids[n] after the n before it, of n_vocab entries. */
+static double nats_of(const int32_t *ids, int n, int n_vocab)
 {
     uint32_t h = fake_state(ids, n);
     double sum = 0;
-    for (int v = 0; v < V; v++)
-        sum += exp((double)fake_logit(h, v, 0, 0, V));
-    return log(sum) - (double)fake_logit(h, id, 0, 0, V);
+    for (int v = 0; v < n_vocab; v++)
+        sum += exp((double)fake_logit(h, v, 0, 0, n_vocab));
+    return log(sum) - (double)fake_logit(h, ids[n], 0, 0, n_vocab);
 }
 
 static void test_eval_frames_lines_and_cuts_windows(void **state)
@@ -84,7 +84,7 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
                 for (int i = 0; i < n; i++) {
                     if (i % step) {
                         int from = i / step * step;
-                        nats += nats_of(ids + from, i - from, ids[i]);
+                        nats += nats_of(ids + from, i - from, V);
                         unknown += ids[i] == 0;
                         tokens++;
                     }
@@ -104,41 +104,43 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
     }
 }
 
-static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
+/* A text of sub-words against the nats of its ids [n], in windows. */
+static void check_sub_words(const struct fake_config *c, const char *text,
+                            const int32_t *ids, int n, int window)
 {
-    static const char *const words[] = {"a", "b", "\xc4\xa0", "\xc4\x8a"};
-    static const int32_t ids[] = {FAKE_WORD, FAKE_WORD + 1, FAKE_WORD + 3,
-                                  FAKE_WORD, FAKE_WORD + 2, FAKE_WORD + 1};
     struct eval_options o = {0};
     struct err e = ERR_INIT;
     struct json *j;
     struct fix f;
     double nats = 0;
-    /* A context of 4: windows of 4 without being asked. */
-    fix_open(&f,
-             &(struct fake_config){.max_chain = 8,
-                                   .bpe = 1,
-                                   .words = words,
-                                   .n_words = 4,
-                                   .context = 4,
-                                   .outputs = FAKE_LOGITS},
-             NULL);
-    int n_vocab = FAKE_WORD + 4;
-    for (int i = 1; i < 6; i++) {
-        int from = i / 4 * 4;
-        uint32_t h = fake_state(ids + from, i - from);
-        double sum = 0;
-        for (int v = 0; v < n_vocab; v++)
-            sum += exp((double)fake_logit(h, v, 0, 0, n_vocab));
-        nats += i == from
-                    ? 0
-                    : log(sum) - (double)fake_logit(h, ids[i], 0, 0, n_vocab);
+    int tokens = 0;
+    fix_open(&f, c, NULL);
+    for (int i = 0; i < n; i++) {
+        int from = i / window * window;
+        if (i > from)
+            nats += nats_of(ids + from, i - from, FAKE_WORD + c->n_words);
+        tokens += i > from;
     }
-    assert_int_equal(eval_text(&f, "ab\na b", &o, &j, &e), 0);
-    assert_true(number(j, "tokens") == 4);
+    assert_int_equal(eval_text(&f, text, &o, &j, &e), 0);
+    assert_true(number(j, "tokens") == tokens);
     assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
     json_free(j);
     fix_close(&f);
+}
+
+static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
+{
+    static const char *const words[] = {"a", "b", "\xc4\xa0", "\xc4\x8a"};
+    static const int32_t ids[] = {FAKE_WORD, FAKE_WORD + 1, FAKE_WORD + 3,
+                                  FAKE_WORD, FAKE_WORD + 2, FAKE_WORD + 1};
+    /* A context of 4: windows of 4 without being asked. */
+    static const struct fake_config c = {.max_chain = 8,
+                                         .bpe = 1,
+                                         .words = words,
+                                         .n_words = 4,
+                                         .context = 4,
+                                         .outputs = FAKE_LOGITS};
+    check_sub_words(&c, "ab\na b", ids, 6, 4);
 }
 
 /* With its own cut and frame where seqd-train made the model. */
@@ -147,31 +149,13 @@ static void test_eval_of_sub_words_cuts_as_config_says(void **state)
     static const char *const words[] = {"a", "b"};
     static const int32_t ids[] = {FAKE_EOS, FAKE_WORD,     FAKE_WORD + 1,
                                   FAKE_EOS, FAKE_WORD + 1, FAKE_EOS};
-    struct eval_options o = {0};
-    struct err e = ERR_INIT;
-    struct json *j;
-    struct fix f;
-    double nats = 0;
-    fix_open(&f,
-             &(struct fake_config){.max_chain = 8,
-                                   .bpe = 1,
-                                   .words = words,
-                                   .n_words = 2,
-                                   .record = "line",
-                                   .outputs = FAKE_LOGITS},
-             NULL);
-    for (int i = 1; i < 6; i++) {
-        uint32_t h = fake_state(ids, i);
-        double sum = 0;
-        for (int v = 0; v < FAKE_WORD + 2; v++)
-            sum += exp((double)fake_logit(h, v, 0, 0, FAKE_WORD + 2));
-        nats += log(sum) - (double)fake_logit(h, ids[i], 0, 0, FAKE_WORD + 2);
-    }
-    assert_int_equal(eval_text(&f, "ab\r\n\nb", &o, &j, &e), 0);
-    assert_true(number(j, "tokens") == 5);
-    assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
-    json_free(j);
-    fix_close(&f);
+    static const struct fake_config c = {.max_chain = 8,
+                                         .bpe = 1,
+                                         .words = words,
+                                         .n_words = 2,
+                                         .record = "line",
+                                         .outputs = FAKE_LOGITS};
+    check_sub_words(&c, "ab\r\n\nb", ids, 6, 6);
 }
 
 static void test_eval_of_labels_counts_right_ones(void **state)

@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <sys/stat.h>
 
 #include "engine/base/json.h"
 #include "engine/checkpoint/weights.h"
@@ -203,14 +204,14 @@ static void test_a_damaged_state_is_refused(void **state)
         o.epochs = 2;
     }
     struct trainer *t = train_rig_trainer(&o);
-    t->at.in_epoch = t->at.step;
-    t->at.step = t->at.in_epoch += 1000;
+    t->at.in_epoch = t->at.step; /* of steps half as long */
     assert_int_equal(resume_save(t, &e), 0);
     train_rig_free(t);
+    o.bptt *= 2;
     t = train_rig_trainer(&o);
     t->stop = &train_rig.never;
     assert_int_equal(trainer_run(t, &e), -1);
-    assert_non_null(strstr(e.msg, "state.bin is damaged: "));
+    assert_non_null(strstr(e.msg, "are done: it is damaged, or --bptt or"));
     train_rig_free(t);
     snprintf(path, sizeof path, "%s/state.bin", out);
     FILE *f = fopen(path, "ab");
@@ -267,11 +268,30 @@ static void test_a_checkpoint_is_replaced_only_when_asked(void **state)
         char message[80];
         put_file(b, others[i]);
         o.overwrite = 0;
-        snprintf(message, sizeof message, "holds a checkpoint (%s)", others[i]);
+        snprintf(message, sizeof message, "holds a checkpoint (%s): --overw",
+                 others[i]);
         train_rig_refuse(&o, message);
         train_rig_free(train_rig_trainer(&o));
         assert_false(is_there(b, others[i]));
     }
+}
+
+/* What stands in the place of a directory that was moved is another's. */
+static void test_a_directory_in_its_place_is_left_alone(void **state)
+{
+    char a[128], b[128];
+    struct err e = ERR_INIT;
+    struct trainer *t = mem_zalloc(sizeof *t);
+    assert_non_null(t);
+    t->o = lm("--epochs 1", a, "moved");
+    assert_int_equal(outdir_open(t, &e), 0);
+    assert_int_equal(rename(a, train_rig_path(b, "moved-away")), 0);
+    assert_int_equal(mkdir(a, 0777), 0);
+    put_file(a, "other.gguf");
+    assert_int_equal(outdir_clear(t, &e), 0);
+    assert_true(is_there(a, "other.gguf"));
+    outdir_close(t);
+    mem_free(t);
 }
 
 static void test_what_killed_runs_left_goes_at_the_next_start(void **state)
@@ -508,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_resuming_with_another_configuration_is_refused),
         cmocka_unit_test(test_a_damaged_state_is_refused),
         cmocka_unit_test(test_a_checkpoint_is_replaced_only_when_asked),
+        cmocka_unit_test(test_a_directory_in_its_place_is_left_alone),
         cmocka_unit_test(test_what_killed_runs_left_goes_at_the_next_start),
         cmocka_unit_test(test_what_cannot_be_written_says_where_and_why),
         cmocka_unit_test(test_a_card_keeps_its_form_whatever_things_are_called),

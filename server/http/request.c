@@ -233,6 +233,13 @@ static int is_slow(const struct request *r)
             (flags & ROUTE_LONG && r->body_len > LARGE_ANSWER / LONG_BYTES));
 }
 
+/* What reads whole files has a thread of its own: large bodies and answers do
+ * not wait behind it. */
+static struct worker *worker_of(const struct request *r)
+{
+    return r->route->flags & ROUTE_SLOW ? r->sv->waiter : r->sv->worker;
+}
+
 int request_run(struct request *r)
 {
     int rc = -1;
@@ -241,7 +248,7 @@ int request_run(struct request *r)
         if (is_slow(r)) {
             r->stage = STAGE_PARKED;
             request_hold(r);
-            worker_push(r->sv->worker, r, request_handle);
+            worker_push(worker_of(r), r, request_handle);
             return 1;
         }
         rc = r->method == METHOD_OPTIONS ? reply_done(r, 204, NULL)

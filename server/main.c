@@ -85,14 +85,16 @@ static int serve(struct config *c, struct err *e)
     int rc = 0;
     if (lifecycle_open(&sv, &cycle, e) < 0 || open_files(&sv, e) < 0 ||
         config_models(c, e) < 0 || open_engine(&sv, e) < 0 ||
-        worker_open(&sv.worker, e) < 0 || http_listen(&sv, e) < 0 ||
-        http_start(sv.http, e) < 0 || lifecycle_announce(cycle, e) < 0)
+        worker_open(&sv.worker, e) < 0 || worker_open(&sv.waiter, e) < 0 ||
+        http_listen(&sv, e) < 0 || http_start(sv.http, e) < 0 ||
+        lifecycle_announce(cycle, e) < 0)
         rc = fail(e, 1);
     else if (lifecycle_run(cycle, e) < 0) /* until a signal; drains */
         rc = fail(e, 1);
     http_stop(sv.http);
     worker_close(sv.worker);
-    sv.worker = NULL;
+    worker_close(sv.waiter);
+    sv.worker = sv.waiter = NULL;
     http_end(sv.http);
     if (sv.engine)
         engine_close(sv.engine);

@@ -23,6 +23,7 @@ struct server {
     struct http *http;
     struct keyring *keys;  /* NULL: nobody is asked for a key */
     struct worker *worker; /* NULL once it is closed, at the end */
+    struct worker *waiter; /* the same; for what waits for files (ROUTE_SLOW) */
     atomic_int phase;      /* enum phase; only grows */
     atomic_int cut;        /* the drain is over: what still runs ends early */
     _Atomic size_t unread; /* bytes of answers (unread.h) */

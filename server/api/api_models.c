@@ -1,5 +1,5 @@
 /* api_models: GET /v1/models and /v1/models/{m}. The digest of a checkpoint is
- * computed when it is first asked for, so these run on the worker.
+ * computed when it is first asked for, so these run on the waiter.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>

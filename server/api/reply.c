@@ -150,7 +150,8 @@ int reply_done(struct request *r, int status, const char *content_type)
     if (r->out.failed)
         return err_set_at(&r->err, ERR_NOMEM, "out_of_memory", NULL,
                           "out of memory for the answer");
-    unread_set(r, r->out.len);
+    if (unread_written(r, r->out.len) < 0)
+        return -1;
     r->status = status;
     r->content_type = content_type;
     r->replied = 1;

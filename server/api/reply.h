@@ -19,7 +19,8 @@ void reply_error(struct request *r);
 /* reply_error_json: {"error":{...}} of e into out; returns the status. */
 int reply_error_json(const struct request *r, const struct err *e,
                      struct buf *out);
-/* reply_done: out is complete. ERR_NOMEM as the answer when it is not. */
+/* reply_done: out is complete. -1 with r->err when it is not (ERR_NOMEM,
+ * ERR_TOO_LARGE), or when there is no room for it (unread_written). */
 int reply_done(struct request *r, int status, const char *content_type);
 void reply_fixed(struct request *r, const char *content_type, const char *p,
                  size_t n);

@@ -12,7 +12,7 @@
 #define ROUTE_READY 2u /* 503 while loading or draining */
 #define ROUTE_QUIET 4u /* probes: logged at debug */
 #define ROUTE_HEAVY 8u /* large bodies are handled by the worker */
-#define ROUTE_SLOW 16u /* always handled by the worker */
+#define ROUTE_SLOW 16u /* reads whole files: always the waiter's */
 #define ROUTE_LONG 32u /* the answer is many times as long as the body */
 
 struct route {

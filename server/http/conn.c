@@ -312,7 +312,9 @@ static int read_head(struct conn *c)
     r->head = h;
     set_id(c->loop, r);
     route_begin(r, h.method, h.target);
-    if (c->spare && !(r->route && r->route->flags & ROUTE_QUIET)) {
+    int has_body = h.chunked || h.content_length > 0; /* a probe has none */
+    if (c->spare &&
+        (has_body || !(r->route && r->route->flags & ROUTE_QUIET))) {
         err_clear(&r->err);
         err_set_at(&r->err, ERR_BUSY, "queue_full", NULL,
                    "there are too many connections");

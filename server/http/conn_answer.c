@@ -155,6 +155,8 @@ static struct iovec rest_of(const char *p, size_t n, size_t at)
 
 int conn_flush(struct conn *c)
 {
+    if (c->out.failed)
+        return -1; /* what follows would stand for what is missing */
     for (int i = 0; c->out_at < c->out.len || c->body_at < c->n_body; i++) {
         struct iovec v[2] = {rest_of(c->out.p, c->out.len, c->out_at),
                              rest_of(c->body, c->n_body, c->body_at)};
@@ -190,7 +192,7 @@ int conn_answer(struct conn *c)
 {
     for (;;) {
         int rc = conn_flush(c);
-        if (rc < 0 || c->out.failed) {
+        if (rc < 0) {
             conn_close(c);
             return 0;
         }

@@ -26,7 +26,8 @@ void conn_put_answer(struct conn *c);
  * closed. */
 int conn_answer(struct conn *c);
 /* conn_flush: send what there is. 1: all of it is out, 0: the socket is full,
- * or others have waited long enough, -1: lost. */
+ * or others have waited long enough, -1: the connection is lost, or there was
+ * no memory for a part of it. */
 int conn_flush(struct conn *c);
 /* conn_answer_tend: now and then in ANSWER: a client that does not read is
  * closed. */

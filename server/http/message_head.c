@@ -362,6 +362,38 @@ static const char *take_size(struct chunks *c, char b)
     return NULL;
 }
 
+/* Who puts a trailer into the head, as programs before us may, would read
+ * another request: what frames and routes it, who asks, what its body is (RFC
+ * 9110, 6.5.1). */
+static int belongs_into_head(const struct chunks *c)
+{
+    static const char *const names[] = {"authorization",
+                                        "connection",
+                                        "content-encoding",
+                                        "content-length",
+                                        "content-type",
+                                        "expect",
+                                        "host",
+                                        "origin",
+                                        "te",
+                                        "transfer-encoding"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == c->n_name &&
+            strncasecmp(names[i], c->name, c->n_name) == 0)
+            return 1;
+    return 0;
+}
+
+static void add_to_name(struct chunks *c, char b)
+{
+    if (c->state == TRAILER)
+        c->n_name = 0;
+    if (c->n_name < sizeof c->name)
+        c->name[c->n_name] = b;
+    c->n_name++;
+    c->state = TRAILER_NAME;
+}
+
 /* A byte behind the last chunk: lines that nobody asked for, dropped, then an
  * empty one. */
 static const char *take_trailer(struct chunks *c, char b, int *end)
@@ -379,9 +411,11 @@ static const char *take_trailer(struct chunks *c, char b, int *end)
         if (is_control((unsigned char)b))
             return "a control character in a trailer";
     } else if (b == ':' && c->state == TRAILER_NAME) {
+        if (belongs_into_head(c))
+            return "a trailer that belongs into the head";
         c->state = TRAILER_VALUE;
     } else if (is_token_char((unsigned char)b)) {
-        c->state = TRAILER_NAME;
+        add_to_name(c, b);
     } else {
         return "a trailer without a name";
     }

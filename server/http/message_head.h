@@ -43,6 +43,8 @@ struct chunks {
     uint64_t left; /* of the present chunk */
     int digits;    /* of its size */
     size_t extra;  /* bytes of extensions and trailers so far */
+    char name[20]; /* of a trailer, as far as it fits */
+    size_t n_name;
 };
 
 /* chunks_read: one piece of what p [n] begins with: bytes used, of which the

@@ -233,6 +233,13 @@ static int is_slow(const struct request *r)
             (flags & ROUTE_LONG && r->body_len > LARGE_ANSWER / LONG_BYTES));
 }
 
+/* What reads whole files has a thread of its own: large bodies and answers do
+ * not wait behind it. */
+static struct worker *worker_of(const struct request *r)
+{
+    return r->route->flags & ROUTE_SLOW ? r->sv->waiter : r->sv->worker;
+}
+
 int request_run(struct request *r)
 {
     int rc = -1;
@@ -241,7 +248,7 @@ int request_run(struct request *r)
         if (is_slow(r)) {
             r->stage = STAGE_PARKED;
             request_hold(r);
-            worker_push(r->sv->worker, r, request_handle);
+            worker_push(worker_of(r), r, request_handle);
             return 1;
         }
         rc = r->method == METHOD_OPTIONS ? reply_done(r, 204, NULL)
@@ -255,12 +262,22 @@ int request_run(struct request *r)
 
 /* ----------------------------------------------------------------- events */
 
+/* Under mu: an event that there was no memory for goes: what is said about it
+ * next has to be one of its own. */
+static void drop_part(struct request *r, size_t before)
+{
+    if (r->out.failed)
+        r->out.len = before;
+}
+
 /* Under mu: more of a stream. When too much of it is unread its jobs pause,
  * each with its next text. */
 static void add_text(struct request *r, struct item *it,
                      const struct job_event *ev)
 {
+    size_t before = r->out.len;
     sse_text(r, it, ev->text, ev->text_len);
+    drop_part(r, before);
     size_t unread = r->out.len - r->out_pos;
     unread_set(r, unread);
     if (unread <= STREAM_UNREAD)
@@ -440,7 +457,9 @@ static void report_items(struct request *r)
         r->n_reported++;
         if (r->n_reported == r->n_items)
             sum_results(r);
+        size_t before = r->out.len;
         sse_finish(r, it, r->jobs[i], r->n_reported == r->n_items);
+        drop_part(r, before);
     }
 }
 

@@ -60,6 +60,14 @@ int unread_take(struct request *r, size_t n)
     return 0;
 }
 
+int unread_written(struct request *r, size_t n)
+{
+    if (r->unread > 0 && unread_take(r, n) < 0)
+        return -1;
+    unread_set(r, n);
+    return 0;
+}
+
 void unread_set(struct request *r, size_t n)
 {
     if (n > r->unread)

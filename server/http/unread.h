@@ -23,6 +23,10 @@ struct request;
 int unread_fits(struct request *r, size_t n);
 /* unread_take: the same, and r's answer has room of n bytes from now on. */
 int unread_take(struct request *r, size_t n);
+/* unread_written: r's answer is written and has n bytes. Texts of JSON may be
+ * up to six times as long as they were: one that has asked for room and needs
+ * more than that asks again. -1 as unread_take. */
+int unread_written(struct request *r, size_t n);
 /* unread_set: there are n bytes of r's answer, whatever they need. Whoever owns
  * the request (of a stream: under its mu). */
 void unread_set(struct request *r, size_t n);

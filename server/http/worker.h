@@ -1,6 +1,8 @@
-/* worker: one thread for requests that would hold an event loop for
- * milliseconds: large bodies to parse and tokenize, large answers to write.
- * First come, first served.
+/* worker: a thread for requests that would hold an event loop. The server has
+ * two of them (server.h): the worker, for milliseconds: large bodies to parse
+ * and tokenize, large answers to write; and the waiter, for what reads whole
+ * files of models, which may take many seconds. Each serves first who came
+ * first.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_WORKER_H

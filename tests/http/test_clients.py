@@ -268,6 +268,12 @@ def test_clients_with_half_a_body_do_not_keep_all_places():
             more[-1].sendall(half)
             got = s.ask(livez)
             assert got.startswith(b"HTTP/1.1 200 "), (len(more), got)
+        probe = GET.replace(b"version", b"livez") + b"Content-Length: 9\r\n\r\n"
+        for _ in range(20):  # a probe has no body that could stop coming
+            more.append(s.open())
+            more[-1].sendall(probe)
+            got = more[-1].recv(65536)
+            assert got.startswith(b"HTTP/1.1 429 "), (len(more), got)
         time.sleep(2.5)
         got = s.ask(GET + b"Connection: close\r\n\r\n")
         assert got.startswith(b"HTTP/1.1 200 "), got

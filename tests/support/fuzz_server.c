@@ -41,7 +41,8 @@ static void flush_events(void *ctx)
 static void go_down(void)
 {
     worker_close(rig.sv.worker);
-    rig.sv.worker = NULL;
+    worker_close(rig.sv.waiter);
+    rig.sv.worker = rig.sv.waiter = NULL;
     loop_end(&rig.loop);
     engine_close(rig.sv.engine);
     loop_close(&rig.loop);
@@ -91,6 +92,7 @@ static void go_up(void)
     rig.loop.listening = 1; /* nobody knocks */
     access_init(&rig.loop.access);
     must(worker_open(&rig.sv.worker, &e) == 0);
+    must(worker_open(&rig.sv.waiter, &e) == 0);
     must(engine_open(&o, registry_archs, &rig.sv.engine, &e) == 0);
     must(engine_load_all(rig.sv.engine, models, 5, NULL, &e) == 0);
     atomic_store(&rig.sv.phase, PHASE_READY);

@@ -268,6 +268,13 @@ static void test_chunks_are_read_strictly(void **state)
         {BYTES("0\r\n: a\r\n\r\n"), -1},
         {BYTES("0\r\nX : a\r\n\r\n"), -1},
         {BYTES("0\r\nX: a\r\n b\r\n\r\n"), -1},
+        /* what a program that merges trailers would read in the head */
+        {BYTES("0\r\nContent-Length: 5\r\n\r\n"), -1},
+        {BYTES("0\r\nX: a\r\ntransfer-ENCODING:chunked\r\n\r\n"), -1},
+        {BYTES("0\r\nhost: b\r\n\r\n"), -1},
+        {BYTES("0\r\nAuthorization: Bearer b\r\n\r\n"), -1},
+        {BYTES("0\r\nHos: b\r\nhosts: b\r\nXHost: b\r\n\r\n"), 0},
+        {BYTES("0\r\nContent-Length-Of-Another-Kind: 5\r\n\r\n"), 0},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         for (size_t step = 1; step <= rows[i].n; step++) {

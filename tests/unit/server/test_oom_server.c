@@ -65,7 +65,7 @@ static int load_config(void *arg, struct err *e)
 
 static void test_oom_while_reading_the_configuration(void **state)
 {
-    assert_true(oom_sweep(load_config, NULL) > 20);
+    assert_true(oom_sweep(load_config, NULL) > 12);
 }
 
 static int read_again(void *arg, struct err *e)

@@ -262,10 +262,12 @@ FUZZ_DICT = $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict))
 # Bytes of an input; MB that all of it and one allocation may take.
 FUZZ_LEN_conn := 4096
 FUZZ_LEN_pipe := 1024
-$(foreach t,tokenizer bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
+$(foreach t,bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
 FUZZ_LEN_charsmap := 8192
 FUZZ_LEN_torch := 4096
+FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
+FUZZ_LEN_state := 4096
 FUZZ_LIMITS := -rss_limit_mb=1024 -malloc_limit_mb=128
 .PHONY: fuzz fuzz-all
 fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30, FUZZ_TARGETS=json)
@@ -291,6 +293,8 @@ $(FUZZ_SERVER:%=build/fuzz/fuzz_%): $(FUZZ_SERVER_LIB) $(MODELS_LIB)
 build/fuzz/fuzz_state: $(TRAIN_LIB)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
+	@long=$$(find tests/fuzz/corpus/$* -type f -size +$(or $(FUZZ_LEN_$*),2048)c); \
+	  [ -z "$$long" ] || { echo "fuzz: FUZZ_LEN_$* would cut" $$long; exit 1; }
 	@ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8 \
 	  $< $(FUZZ_RUN) -timeout=25 -max_len=$(or $(FUZZ_LEN_$*),2048) \
 	  $(FUZZ_LIMITS) $(call FUZZ_DICT,$*) \

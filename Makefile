@@ -98,8 +98,8 @@ ifeq ($(FLAVOUR),fuzz)
 $(filter-out $(B)/engine/checkpoint/%,$(call obj,$(ENGINE_SRC) $(MODELS_SRC) \
   $(TRAIN_SRC) $(SERVER_SRC))): CFLAGS_ALL += -fno-sanitize-coverage=trace-cmp
 $(B)/tests/%.o: CFLAGS_ALL += -fno-sanitize-coverage=trace-cmp
-$(B)/engine/compute/isa/%.o $(B)/engine/compute/matrix%.o $(B)/engine/compute/pack.o: \
-  CFLAGS_ALL += -fno-sanitize=fuzzer-no-link -O2
+$(B)/engine/compute/isa/%.o $(B)/engine/compute/matrix%.o $(B)/engine/compute/pack.o \
+  $(B)/engine/base/hash.o: CFLAGS_ALL += -fno-sanitize=fuzzer-no-link -O2
 endif
 
 # The trainer's loops are plain C for the vectoriser: a square root or a

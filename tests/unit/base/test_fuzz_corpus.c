@@ -74,9 +74,14 @@ static void test_fuzz_corpus_wordpiece(void **state)
     corpus_replay("wordpiece", wordpiece_with_all_flags);
 }
 
+static void unigram_with_all_flags(const uint8_t *data, size_t n)
+{
+    with_each(fuzz_unigram, FUZZ_UNIGRAMS, 2, data, n);
+}
+
 static void test_fuzz_corpus_unigram(void **state)
 {
-    corpus_replay("unigram", fuzz_unigram);
+    corpus_replay("unigram", unigram_with_all_flags);
 }
 
 static void test_fuzz_corpus_charsmap(void **state)

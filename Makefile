@@ -90,10 +90,16 @@ ifeq ($(FLAVOUR),asan)
 $(B)/engine/compute/isa/matmul_%.o: CFLAGS_ALL += --param asan-stack=0
 endif
 
+# To note both sides of each comparison takes more time than all else together.
+# It helps with the numbers of binary files; letters and words are found by the
+# counters, by what is given to strcmp and its kin, and by tests/fuzz/NAME.dict.
 # The inner loops decide nothing that a fuzzer could learn from.
 ifeq ($(FLAVOUR),fuzz)
-$(B)/engine/compute/isa/%.o $(B)/engine/compute/matrix%.o $(B)/engine/compute/pack.o: \
-  CFLAGS_ALL += -fno-sanitize=fuzzer-no-link -O2
+$(filter-out $(B)/engine/checkpoint/%,$(call obj,$(ENGINE_SRC) $(MODELS_SRC) \
+  $(TRAIN_SRC) $(SERVER_SRC))): CFLAGS_ALL += -fno-sanitize-coverage=trace-cmp
+$(B)/tests/%.o: CFLAGS_ALL += -fno-sanitize-coverage=trace-cmp
+$(B)/engine/compute/isa/%.o $(B)/engine/compute/matrix%.o $(B)/engine/compute/pack.o \
+  $(B)/engine/base/hash.o: CFLAGS_ALL += -fno-sanitize=fuzzer-no-link -O2
 endif
 
 # The trainer's loops are plain C for the vectoriser: a square root or a
@@ -262,10 +268,15 @@ FUZZ_DICT = $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict))
 # Bytes of an input; MB that all of it and one allocation may take.
 FUZZ_LEN_conn := 4096
 FUZZ_LEN_pipe := 1024
-$(foreach t,tokenizer bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
+$(foreach t,bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
 FUZZ_LEN_charsmap := 8192
 FUZZ_LEN_torch := 4096
+FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
+FUZZ_LEN_state := 4096
+# What is written for each input lies in memory.
+FUZZ_TMP = $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
+FUZZ_ASAN := quarantine_size_mb=16:malloc_context_size=8
 FUZZ_LIMITS := -rss_limit_mb=1024 -malloc_limit_mb=128
 .PHONY: fuzz fuzz-all
 fuzz: ## libFuzzer on each reader (FUZZ_SECONDS=30, FUZZ_TARGETS=json)
@@ -291,8 +302,10 @@ $(FUZZ_SERVER:%=build/fuzz/fuzz_%): $(FUZZ_SERVER_LIB) $(MODELS_LIB)
 build/fuzz/fuzz_state: $(TRAIN_LIB)
 fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
-	@ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8 \
-	  $< $(FUZZ_RUN) -timeout=25 -max_len=$(or $(FUZZ_LEN_$*),2048) \
+	@long=$$(find tests/fuzz/corpus/$* -type f -size +$(or $(FUZZ_LEN_$*),2048)c); \
+	  [ -z "$$long" ] || { echo "fuzz: FUZZ_LEN_$* would cut" $$long; exit 1; }
+	@TMPDIR=$(FUZZ_TMP) ASAN_OPTIONS=$(FUZZ_ASAN) $< $(FUZZ_RUN) \
+	  -timeout=25 -max_len=$(or $(FUZZ_LEN_$*),2048) \
 	  $(FUZZ_LIMITS) $(call FUZZ_DICT,$*) \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \
 	  tests/fuzz/corpus/$* >build/fuzz/$*.log 2>&1 || \

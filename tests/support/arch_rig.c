@@ -24,16 +24,27 @@ int rig_open_with(struct rig *g, const struct model_arch *arch,
                   const char *path, const char *kernels, int n_threads,
                   const struct load_opts *opts, struct err *e)
 {
+    struct checkpoint *c;
+    memset(g, 0, sizeof *g);
+    if (checkpoint_open(path, "test", &c, e))
+        return -1;
+    return rig_take(g, arch, c, kernels, n_threads, opts, e);
+}
+
+int rig_take(struct rig *g, const struct model_arch *arch, struct checkpoint *c,
+             const char *kernels, int n_threads, const struct load_opts *opts,
+             struct err *e)
+{
     struct load_opts o = *opts;
     memset(g, 0, sizeof *g);
     o.label = "test";
     g->arch = arch;
+    g->c = c;
     g->n_threads = n_threads;
     g->tables = o.tables;
     if (g->tables)
         mem_budget_keep(g->tables);
     if (kernels_pick(kernels, &g->k, e) ||
-        checkpoint_open(path, "test", &g->c, e) ||
         (n_threads > 1 && pool_open(n_threads, 50, &g->pool, e))) {
         rig_close(g);
         return -1;

@@ -51,6 +51,11 @@ int rig_open(struct rig *g, const struct model_arch *arch, const char *dir,
 int rig_open_with(struct rig *g, const struct model_arch *arch,
                   const char *path, const char *kernels, int n_threads,
                   const struct load_opts *opts, struct err *e);
+/* rig_take: the same of an open checkpoint, which is the rig's from now on; it
+ * is closed after an error, too. */
+int rig_take(struct rig *g, const struct model_arch *arch, struct checkpoint *c,
+             const char *kernels, int n_threads, const struct load_opts *opts,
+             struct err *e);
 void rig_close(struct rig *g);
 
 int rig_seq_open(const struct rig *g, struct rig_seq *s);

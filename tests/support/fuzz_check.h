@@ -20,10 +20,11 @@ static inline void must(int ok)
  * little. Each target counts where it takes one. */
 extern int fuzz_taken;
 
-/* fuzz_encode: encodes text [n] with flags; ids and places are inside, places
- * ascend, two runs agree, a limit gives the same beginning. The decoded text is
- * valid UTF-8, appended to out (or NULL). 0, or -1 when the text was refused
- * for the steps that a file's own expression takes, or its normalizer. */
+/* fuzz_encode: encodes text [n] with flags; ids and places are inside; a second
+ * run agrees, or one with a limit gives the same beginning, as n says. The
+ * decoded text is valid UTF-8, appended to out (or NULL). 0, or -1 when the
+ * text was refused for the steps that a file's own expression takes, or its
+ * normalizer. */
 int fuzz_encode(const struct tokenizer *t, const char *text, size_t n,
                 unsigned flags, struct buf *out);
 

@@ -47,7 +47,7 @@ static const char *const ggufs[] = {GOLDEN "gpt2/gpt2-bare-f16",
                                     GOLDEN "qwen3/qwen3-yarn",
                                     GOLDEN "phi3/phi3",
                                     GOLDEN "bert/bert-gguf",
-                                    GOLDEN "llama/llama-q",
+                                    GOLDEN "gpt_neox/gpt_neox-q",
                                     GOLDEN "phi3/phi3-q"};
 
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -83,10 +83,11 @@ static void open_copy(struct mutate *m, const char *dir, const char *name)
     must(mutate_open(m, dir, name) == 0);
 }
 
+/* Its pages stay: to cut it to nothing first would give them back. */
 static void write_whole(const struct mutate *m, const void *p, size_t n)
 {
-    must(ftruncate(m->fd, 0) == 0);
     must(pwrite(m->fd, p, n, 0) == (ssize_t)n);
+    must(ftruncate(m->fd, (off_t)n) == 0);
 }
 
 static void use(const char *path)
@@ -302,9 +303,16 @@ void fuzz_keys(const uint8_t *data, size_t n)
 
 #define PATCH_HEAD 4
 
+static void put_at(const struct mutate *m, const uint8_t *p, size_t n,
+                   size_t at)
+{
+    must(pwrite(m->fd, p, n, (off_t)at) == (ssize_t)n);
+}
+
 /* Patches: 3 bytes where (of the file's bytes, round again), one with how many
- * bytes follow in their place; none: the file ends there. */
-static void patch(const struct mutate *m, const uint8_t *p, size_t n)
+ * bytes follow in their place; none: the file ends there. back: what was there
+ * takes their place. */
+static void patch(const struct mutate *m, const uint8_t *p, size_t n, int back)
 {
     while (n >= PATCH_HEAD) {
         size_t at = (size_t)number_at(p, 3) % m->bytes, len = p[3];
@@ -312,10 +320,12 @@ static void patch(const struct mutate *m, const uint8_t *p, size_t n)
         n -= PATCH_HEAD;
         len = len < n ? len : n;
         len = len < m->bytes - at ? len : m->bytes - at;
-        if (len == 0)
+        if (len == 0 && !back)
             must(ftruncate(m->fd, (off_t)at) == 0);
+        else if (len == 0)
+            put_at(m, m->orig + at, m->bytes - at, at);
         else
-            must(pwrite(m->fd, p, len, (off_t)at) == (ssize_t)len);
+            put_at(m, back ? m->orig + at : p, len, at);
         p += len;
         n -= len;
     }
@@ -333,7 +343,7 @@ void fuzz_checkpoint(const uint8_t *data, size_t n)
                                                        : "model.safetensors";
     struct mutate *m = &damaged[i];
     open_copy(m, dir, name);
-    write_whole(m, m->orig, m->bytes);
-    patch(m, data + 1, n - 1);
+    patch(m, data + 1, n - 1, 0);
     use(folder ? m->dir : m->file);
+    patch(m, data + 1, n - 1, 1);
 }

@@ -131,8 +131,8 @@ static void talk(const char *in, size_t n, uint64_t seed, struct buf *out)
             break; /* it does not listen any more */
         at += (size_t)sent;
         loop_round(&rig.loop, clock_now_us());
-        listen_to(fd[1], out);
     }
+    listen_to(fd[1], out);
     shutdown(fd[1], SHUT_WR);
     while (rig.loop.idle.n + rig.loop.busy.n > 0) {
         loop_round(&rig.loop, clock_now_us() + ROUND_US);

@@ -17,14 +17,17 @@ void fuzz_gguf(const uint8_t *data, size_t n);
 void fuzz_hparams(const uint8_t *data, size_t n);
 /* The first byte chooses the rule, the rest is the text. */
 void fuzz_tokenizer(const uint8_t *data, size_t n);
-/* The first byte chooses a vocabulary of tests/golden/tokenizer, the rest is
- * the text. */
+/* The first byte chooses a vocabulary of tests/golden/tokenizer (its lowest two
+ * bits) and a chain of expressions (the others), the rest is the text. */
 void fuzz_bpe(const uint8_t *data, size_t n);
 /* The text of a tokenizer.json. */
 void fuzz_vocabulary(const uint8_t *data, size_t n);
 
-/* fuzz_text.c: tokenizers and records. The first byte chooses a tokenizer of
- * tests/golden, the rest is the text. */
+/* fuzz_text.c: tokenizers and records. The first byte chooses one of so many
+ * tokenizers of tests/golden and, times that number, the flags; the rest is
+ * the text. */
+#define FUZZ_WORDPIECES 3
+#define FUZZ_UNIGRAMS 9
 void fuzz_wordpiece(const uint8_t *data, size_t n);
 void fuzz_unigram(const uint8_t *data, size_t n);
 /* Two bytes: the length of the table that follows; the rest is the text. */

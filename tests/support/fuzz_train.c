@@ -3,6 +3,7 @@
  * end of its two epochs.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,12 @@
 #include "tests/support/fuzz_check.h"
 #include "tests/support/fuzz_targets.h"
 
+#define MAX_TMP 40
 #define MOST_STEPS 64 /* there are fewer in an epoch */
 
 static struct {
     char dir[64], data[96], out[96];
+    int state; /* out/state.bin */
     struct trainer *t;
 } rig;
 
@@ -37,6 +40,7 @@ static void clear_away(void)
     char path[160];
     trainer_close(rig.t);
     mem_free(rig.t);
+    close(rig.state);
     for (int i = 0; i < 6; i++) {
         snprintf(path, sizeof path, "%s/%s", rig.dir, files[i]);
         remove(path);
@@ -56,7 +60,10 @@ static void open_trainer(void)
                            "--average",   "ema"};
     struct options o;
     struct err e = ERR_INIT;
-    snprintf(rig.dir, sizeof rig.dir, "/tmp/seqd-fuzz-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    char path[160];
+    snprintf(rig.dir, sizeof rig.dir, "%s/seqd-fuzz-XXXXXX",
+             tmp && strlen(tmp) < MAX_TMP ? tmp : "/tmp");
     must(mkdtemp(rig.dir) != NULL);
     snprintf(rig.data, sizeof rig.data, "%s/words.txt", rig.dir);
     snprintf(rig.out, sizeof rig.out, "%s/out", rig.dir);
@@ -64,6 +71,9 @@ static void open_trainer(void)
     must(train_options_parse(sizeof argv / sizeof *argv, argv, &o, &e) == 0);
     rig.t = mem_zalloc(sizeof *rig.t);
     must(rig.t && trainer_open(rig.t, &o, &e) == 0);
+    snprintf(path, sizeof path, "%s/state.bin", rig.out);
+    rig.state = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    must(rig.state >= 0);
     must(atexit(clear_away) == 0);
 }
 
@@ -95,7 +105,8 @@ void fuzz_state(const uint8_t *data, size_t n)
     struct trainer *t = rig.t;
     t->curve.n = 0;
     memset(&t->at, 0, sizeof t->at);
-    write_file(rig.out, "state.bin", data, n);
+    must(pwrite(rig.state, data, n, 0) == (ssize_t)n);
+    must(ftruncate(rig.state, (off_t)n) == 0);
     if (resume_load(t, &e) != 0) {
         must(e.code != ERR_NONE && e.code != ERR_INTERNAL && e.msg[0]);
         return;

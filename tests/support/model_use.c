@@ -28,20 +28,16 @@ static const struct model_arch *find_arch(const char *name)
 }
 
 /* What the checkpoint's config asks for; NULL with a message. */
-static const struct model_arch *arch_of(const char *path, struct err *e)
+static const struct model_arch *arch_of(struct checkpoint *c, struct err *e)
 {
-    struct checkpoint *c;
     const char *type;
     const struct model_arch *a = NULL;
-    if (checkpoint_open(path, "test", &c, e))
-        return NULL;
     const struct hparams *h = checkpoint_hparams(c, e);
     if (h && hparams_string(h, "model_type", &type, e) == 0) {
         a = find_arch(type);
         if (!a)
             err_set(e, ERR_UNSUPPORTED, "no architecture");
     }
-    checkpoint_close(c);
     return a;
 }
 
@@ -183,8 +179,13 @@ int model_use_net(const char *path, struct err *e)
 {
     struct rig g;
     struct load_opts o = {.options = &(struct engine_options){0}};
-    const struct model_arch *a = arch_of(path, e);
-    if (!a || rig_open_with(&g, a, path, "auto", 1, &o, e))
+    struct checkpoint *c;
+    if (checkpoint_open(path, "test", &c, e))
+        return refused(path, e);
+    const struct model_arch *a = arch_of(c, e);
+    if (!a)
+        checkpoint_close(c);
+    if (!a || rig_take(&g, a, c, "auto", 1, &o, e))
         return refused(path, e);
     int rc = step(&g, e);
     rig_close(&g);

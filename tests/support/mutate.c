@@ -20,6 +20,7 @@
 #include "engine/checkpoint/gguf.h"
 
 #define CHUNK ((size_t)1 << 20)
+#define MAX_TMP 40 /* bytes of TMPDIR that the names of copies have room for */
 #define DESCRIPTIONS 24576 /* of the tensors: the end of the head */
 
 static int write_at(int fd, const uint8_t *p, size_t n, size_t at)
@@ -93,9 +94,11 @@ static int link_others(const struct mutate *m, const char *dir,
 int mutate_open(struct mutate *m, const char *dir, const char *name)
 {
     char path[600];
+    const char *tmp = getenv("TMPDIR");
     memset(m, 0, sizeof *m);
     m->fd = -1;
-    snprintf(m->dir, sizeof(m->dir), "/tmp/seqd-mutate-XXXXXX");
+    snprintf(m->dir, sizeof(m->dir), "%s/seqd-mutate-XXXXXX",
+             tmp && strlen(tmp) < MAX_TMP ? tmp : "/tmp");
     if (!mkdtemp(m->dir)) {
         m->dir[0] = 0;
         return -1;

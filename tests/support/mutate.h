@@ -22,7 +22,8 @@ struct mutate {
     int is_cut;
 };
 
-/* mutate_open: `name` in the folder `dir`. 0 or -1. */
+/* mutate_open: `name` in the folder `dir`; the copy is in TMPDIR or /tmp. 0 or
+ * -1. */
 int mutate_open(struct mutate *m, const char *dir, const char *name);
 void mutate_close(struct mutate *m);
 /* mutate_apply: mutation i, described in m->what; mutate_undo: the file as it

@@ -18,7 +18,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
-#include <strings.h>
 
 #include "engine/base/utf8.h"
 #include "engine/text/kinds/tok_split.h"
@@ -243,25 +242,7 @@ static int is_closing(uint32_t cp)
     return cp == '"' || cp == '\'' || cp == ')' || cp == ']' || cp == '}';
 }
 
-/* A closing bracket by its name ("-rrb-"), in either case: its bytes, or 0. */
-static size_t closing_name_at(const char *text, size_t n, size_t i)
-{
-    static const char names[][6] = {"-rrb-", "-rcb-", "-rsb-"};
-    uint32_t after = ' ';
-    if (n - i < 5)
-        return 0;
-    if (n - i > 5)
-        tok_decode(text, n, i + 5, &after);
-    for (int k = 0; k < 3; k++)
-        if (strncasecmp(text + i, names[k], 5) == 0)
-            return is_word_cp(after) && !utf8_is_space(after) ? 0 : 5;
-    return 0;
-}
-
-/* Does nothing but closing marks and white space follow [.., j)? Only asked
- * after a single letter and its stop, so that no part of a text is looked at
- * twice. */
-static int ends_text(const struct chunk *c, int j)
+static int all_close(const struct chunk *c, int j)
 {
     for (; j < c->n; j++) {
         const char *b = bracket_at(c, j);
@@ -269,15 +250,25 @@ static int ends_text(const struct chunk *c, int j)
             return 0;
         j += b ? 4 : 0;
     }
-    for (size_t i = c->next; i < c->bytes;) {
-        size_t used = space_at(c->text, c->bytes, i);
-        if (!used)
-            used = closing_name_at(c->text, c->bytes, i);
-        if (!used && !is_closing((unsigned char)c->text[i]))
-            return 0;
-        i += used ? used : 1;
-    }
     return 1;
+}
+
+static size_t read_chunk(struct chunk *c, const char *text, size_t n, size_t i,
+                         int lowercase);
+
+/* Does nothing but closing marks and white space follow [.., j)? Only asked
+ * after a single letter and its stop, so that no part of a text is looked at
+ * three times. */
+static int ends_text(const struct chunk *c, int j)
+{
+    struct chunk rest;
+    int all = all_close(c, j);
+    for (size_t i = c->next; all && i < c->bytes;) {
+        size_t space = space_at(c->text, c->bytes, i);
+        i = space ? i + space : read_chunk(&rest, c->text, c->bytes, i, 0);
+        all = space || all_close(&rest, 0);
+    }
+    return all;
 }
 
 /* Does the word [i, j), followed by a full stop, keep it? */

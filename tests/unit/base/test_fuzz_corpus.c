@@ -36,9 +36,27 @@ static void test_fuzz_corpus_tokenizer(void **state)
     corpus_replay("tokenizer", fuzz_tokenizer);
 }
 
+/* The first byte with each of n_choices in front of what is below `step`. */
+static void with_each(corpus_fn *fn, int step, int n_choices,
+                      const uint8_t *data, size_t n)
+{
+    uint8_t *copy = test_malloc(n + 1);
+    memcpy(copy, data, n);
+    for (int i = 0; n > 0 && i < n_choices; i++) {
+        copy[0] = (uint8_t)(data[0] % step + i * step);
+        fn(copy, n);
+    }
+    test_free(copy);
+}
+
+static void bpe_with_each_chain(const uint8_t *data, size_t n)
+{
+    with_each(fuzz_bpe, 4, 64, data, n);
+}
+
 static void test_fuzz_corpus_bpe(void **state)
 {
-    corpus_replay("bpe", fuzz_bpe);
+    corpus_replay("bpe", bpe_with_each_chain);
 }
 
 static void test_fuzz_corpus_vocabulary(void **state)
@@ -46,14 +64,24 @@ static void test_fuzz_corpus_vocabulary(void **state)
     corpus_replay("vocabulary", fuzz_vocabulary);
 }
 
+static void wordpiece_with_all_flags(const uint8_t *data, size_t n)
+{
+    with_each(fuzz_wordpiece, FUZZ_WORDPIECES, 4, data, n);
+}
+
 static void test_fuzz_corpus_wordpiece(void **state)
 {
-    corpus_replay("wordpiece", fuzz_wordpiece);
+    corpus_replay("wordpiece", wordpiece_with_all_flags);
+}
+
+static void unigram_with_all_flags(const uint8_t *data, size_t n)
+{
+    with_each(fuzz_unigram, FUZZ_UNIGRAMS, 2, data, n);
 }
 
 static void test_fuzz_corpus_unigram(void **state)
 {
-    corpus_replay("unigram", fuzz_unigram);
+    corpus_replay("unigram", unigram_with_all_flags);
 }
 
 static void test_fuzz_corpus_charsmap(void **state)

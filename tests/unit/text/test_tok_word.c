@@ -86,6 +86,10 @@ static const struct {
     {"1,2,3 and 1, 2; .5 is half", "1,2,3 and 1 , 2 ; .5 is half"},
     {"AT&T's R&B and/or writer\\/director",
      "at&t 's r&b and/or writer/director"},
+    {"plan b. `", "plan b . '"}, /* marks that end a text in other forms */
+    {"\xe2\x80\x9cplan b. \xe2\x80\x9d \xc2\xad", "\" plan b . \""},
+    {"(plan b. \xe2\x80\x90rrb\xe2\x80\x90", "( plan b . )"},
+    {"plan b. ' x", "plan b. ' x"},
     {"see imdb.com or www.x.org. The end.Next",
      "see imdb.com or www . x.org . the end . next"},
     {"rock 'n' roll in the '70s, 'em all, '99",

@@ -274,7 +274,7 @@ FUZZ_LEN_torch := 4096
 FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
 FUZZ_LEN_state := 4096
-# What is written for each input lies in memory.
+# What is written for each input lies in memory, and goes with its fuzzer.
 FUZZ_TMP = $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 FUZZ_ASAN := quarantine_size_mb=16:malloc_context_size=8
 FUZZ_LIMITS := -rss_limit_mb=1024 -malloc_limit_mb=128
@@ -304,7 +304,9 @@ fuzz-%: build/fuzz/fuzz_%
 	@mkdir -p build/fuzz/corpus/$*
 	@long=$$(find tests/fuzz/corpus/$* -type f -size +$(or $(FUZZ_LEN_$*),2048)c); \
 	  [ -z "$$long" ] || { echo "fuzz: FUZZ_LEN_$* would cut" $$long; exit 1; }
-	@TMPDIR=$(FUZZ_TMP) ASAN_OPTIONS=$(FUZZ_ASAN) $< $(FUZZ_RUN) \
+	@tmp=$$(mktemp -d -p $(FUZZ_TMP)) || exit; \
+	  trap 'rm -rf "$$tmp"' EXIT HUP INT TERM; \
+	  TMPDIR=$$tmp ASAN_OPTIONS=$(FUZZ_ASAN) $< $(FUZZ_RUN) \
 	  -timeout=25 -max_len=$(or $(FUZZ_LEN_$*),2048) \
 	  $(FUZZ_LIMITS) $(call FUZZ_DICT,$*) \
 	  -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* \

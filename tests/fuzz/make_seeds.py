@@ -157,7 +157,9 @@ def api():
         (4, {"tokens": [[1], [2, 0]], "model": "lm"}),
         (5, {"input": ["a b", "c"], "encoding_format": "base64"}),
         (5, {"input": [[5, 6], [7]], "model": "embed", "user": "x"}),
-        (5, {"input": "", "dimensions": 3})]
+        (5, {"input": "", "dimensions": 3}),
+        (2, {"input": ["w1", "w2"], "model": "lm", "max_tokens": 8, "seed": 11,
+             "temperature": 1.5})]
     for i, (route, body) in enumerate(asks):
         put("api", "ask%02d" % i, bytes([route]) + json.dumps(body).encode())
     words = []

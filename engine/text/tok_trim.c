@@ -58,8 +58,7 @@ static void trim_one(struct token *k, const char *text, size_t n, size_t left,
     for (; right > 0 && k->end > k->start; right--)
         do {
             k->end--;
-        } while (is_inside(text, n, k->end));
-    k->end = k->end > k->start ? k->end : k->start;
+        } while (k->end > k->start && is_inside(text, n, k->end));
 }
 
 void tok_trim_place(const struct tok_encoder *c)

@@ -321,7 +321,8 @@ void batch_build(struct batch_plan *p, struct job **jobs, int n, int budget)
     for (int i = 0; i < n; i++)
         jobs[i]->n_planned = jobs[i]->starved = 0;
     struct job *cut = NULL;
-    if (order_clients(p, jobs, n, budget)) {
+    p->bounded = order_clients(p, jobs, n, budget);
+    if (p->bounded) {
         plan_bounded(p, jobs, n, budget);
     } else {
         int kept = kept_for_inputs(jobs, n, budget);

@@ -38,6 +38,7 @@ struct batch_plan {
     struct job **order;      /* [max_items], whose place in line comes next */
     uint64_t *key;           /* [max_items] while the clients' order is made */
     const struct pace *pace; /* what steps cost; NULL: not known */
+    int bounded;             /* this step is, since light clients are there */
     int heavy_first;         /* the last step had no room for heavy ones */
     int n_starved;           /* items that found no memory for their pages */
     int max_items;

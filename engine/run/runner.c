@@ -19,6 +19,9 @@
 #define BUDGET_RETRY_US 1000
 /* Sequences that there is scratch for from the beginning. */
 #define USUAL_LENGTH 4096
+/* A kernel lets a thread compute for about so long before it looks who else
+ * wants the core (a tick of Linux at 250 Hz). */
+#define TICK_US 4000.0
 
 /* --- events --- */
 
@@ -227,6 +230,17 @@ void runner_fail_batch(struct runner *r, const struct err *e)
     }
 }
 
+/* How many threads a step may have. One after the other, short steps on all
+ * cores leave none for who reads a light client's request and writes its
+ * answer: that waits for a tick, many steps long. So they leave one free.
+ * Beside long steps a tick is little, and a core is much. */
+static int step_threads(const struct runner *r)
+{
+    int free = r->plan.bounded && r->step_us < TICK_US && r->n_threads > 1;
+
+    return r->n_threads - free;
+}
+
 static void step_once(struct runner *r)
 {
     const struct model *m = r->model;
@@ -244,25 +258,27 @@ static void step_once(struct runner *r)
     r->stuck = 0;
     if (r->claimant)
         atomic_store(&r->s->budget.waiting, 0);
+    int threads = step_threads(r);
     double work = pace_work(&m->info, b->n_tokens, b->n_rows);
     struct exec x = {.k = r->s->k,
                      .pool = r->s->pool,
                      .scratch = r->scratch,
-                     .n_threads = pace_pick(&r->pace, work, r->n_threads)};
+                     .n_threads = pace_pick(&r->pace, work, threads)};
     metric_observe(r->m.batch, b->n_item);
     pool_acquire(r->s->pool);
     int64_t begin = clock_now_us();
     failed = m->arch->step(m->self, &x, b, &e);
     double us = (double)(clock_now_us() - begin);
-    if (pace_most(work, r->n_threads) > 1)
+    if (pace_most(work, threads) > 1)
         pace_note(&r->pace, work, x.n_threads, us);
     pace_see(&r->pace, work, us);
+    r->step_us = us;
     if (!failed && checkpoint_damaged(m->checkpoint))
         failed = err_set(&e, ERR_INTERNAL, "the file of the model is damaged");
     if (!failed) {
         commit(r);
         int spread = b->n_rows > 1 && r->plan.n_floats >= TAKE_WORTH_THREADS;
-        pool_run(r->s->pool, spread ? r->n_threads : 1, take_jobs, &w);
+        pool_run(r->s->pool, spread ? threads : 1, take_jobs, &w);
     }
     pool_release(r->s->pool);
     sweep(r);

@@ -65,6 +65,7 @@ struct runner {
     int64_t longest; /* sequence that there is scratch for */
     struct sampler_scratch *take_scratch; /* [n_threads] */
     int n_threads;
+    double step_us; /* the last step took */
     struct pace pace;
     int n_events, n_final; /* since the last flush */
     struct runner_metrics m;

@@ -393,6 +393,8 @@ static int fake_step(const void *self, const struct exec *x, struct batch *b,
     note_max(&fake_stats.max_items, b->n_item);
     note_max(&fake_stats.max_tokens, b->n_tokens);
     note_max(&fake_stats.max_threads, x->n_threads);
+    if (x->n_threads < 5)
+        atomic_fetch_add(&fake_stats.threads[x->n_threads], 1);
     atomic_fetch_add(&fake_stats.tokens, b->n_tokens);
     long allocs = mem_count();
     if (atomic_fetch_add(&fake_stats.steps, 1) >= 3)

@@ -73,7 +73,8 @@ float fake_score(uint32_t h, int label);
 /* What the steps saw since fake_reset. */
 struct fake_stats {
     atomic_int steps, max_items, max_tokens, violations, max_threads;
-    atomic_int longest; /* sequence that scratch was asked for */
+    atomic_int threads[5]; /* steps with so many */
+    atomic_int longest;    /* sequence that scratch was asked for */
     atomic_long tokens;
     atomic_int hold;    /* while 1, a step waits at its start for a permit */
     atomic_int permits; /* steps that may pass */

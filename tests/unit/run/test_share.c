@@ -330,6 +330,29 @@ static void test_share_a_client_alone_may_fill_the_queue(void **state)
     fix_end(&f, j, MOST);
 }
 
+/* Who reads requests and writes answers needs a core, too. */
+static void test_share_steps_beside_a_light_one_leave_a_core_free(void **state)
+{
+    enum { HEAVY = 8, TOKENS = 300 };
+    struct fake_config c = chain;
+    c.flops = 1000000; /* so that several threads are worth it */
+    for (int light = 0; light < 2; light++) {
+        struct fix f;
+        struct flat_spec s[HEAVY + 1];
+        struct watched j[HEAVY + 1] = {{0}};
+        fix_open(&f, &c, &(struct engine_options){.n_threads = 3});
+        writers(&f, s, HEAVY, 1, 2, TOKENS);
+        writers(&f, s + HEAVY, 1, 1 + (uint64_t)light, 2, TOKENS);
+        fix_hold(&f, s, HEAVY, j, 1);
+        fix_submit(&f, s + HEAVY, 1, j + HEAVY);
+        fix_go(&f, HEAVY + 1);
+        assert_int_equal(atomic_load(&fake_stats.threads[2]) > 0, light);
+        for (int i = 0; i < HEAVY + 1; i++)
+            check_chain(&j[i], 2, TOKENS);
+        fix_end(&f, j, HEAVY + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_share_who_has_one_does_not_lose_its_memory),
         cmocka_unit_test(test_share_the_queue_keeps_room_for_others),
         cmocka_unit_test(test_share_a_client_alone_may_fill_the_queue),
+        cmocka_unit_test(test_share_steps_beside_a_light_one_leave_a_core_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

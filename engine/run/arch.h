@@ -139,8 +139,8 @@ struct step_size {
     int tokens[MAX_PORTS]; /* rows that enter, by port */
     int rows;              /* wanted ones */
     int threads;
-    int64_t longest; /* rows of port 0 that one of its sequences has behind it;
-                        0: as many as the port can hold */
+    int64_t longest; /* rows of port 0 that one of its sequences has at its end:
+                        what there is, not what a checkpoint would allow */
 };
 
 #define MODEL_MAX_LABELS 1024

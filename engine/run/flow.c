@@ -18,14 +18,3 @@ void flow_add(struct flow *f, struct job *j)
     if (!j->next)
         f->tail = j;
 }
-
-struct job *flow_take(struct flow *f)
-{
-    struct job *j = f->head;
-
-    if (j) {
-        f->head = j->next;
-        j->next = NULL;
-    }
-    return j;
-}

@@ -33,7 +33,5 @@ struct flow {
 
 /* flow_add: among those that wait, by age. */
 void flow_add(struct flow *f, struct job *j);
-/* flow_take: the oldest that waits, no more in the list; NULL: none. */
-struct job *flow_take(struct flow *f);
 
 #endif

@@ -94,13 +94,17 @@ static void wait_again(struct runner *r, struct job *j)
     begin_wait(r, j);
 }
 
-/* The oldest pending one of a client; it waits no more. */
-static struct job *unpend(struct runner *r, struct flow *f)
+/* The oldest of a list of pending ones; it waits no more. NULL: none left. */
+static struct job *unpend(struct runner *r, struct job **list)
 {
-    struct job *j = flow_take(f);
+    struct job *j = *list;
 
-    r->n_pending -= j != NULL;
-    r->n_parked -= j && j->seq;
+    if (!j)
+        return NULL;
+    *list = j->next;
+    j->next = NULL;
+    r->n_pending--;
+    r->n_parked -= j->seq != NULL;
     return j;
 }
 
@@ -175,16 +179,11 @@ static struct job *leave_place(struct runner *r, int at)
 /* All that wait of one client once more. */
 static void sort_flow(struct runner *r, struct flow *f)
 {
-    struct job *list = f->head;
+    struct job *list = f->head, *j;
 
     f->head = NULL;
-    for (struct job *j = list, *next; j; j = next) {
-        next = j->next;
-        j->next = NULL;
-        r->n_pending--;
-        r->n_parked -= j->seq != NULL;
+    while ((j = unpend(r, &list)))
         wait_again(r, j);
-    }
 }
 
 void runner_pause(struct runner *r)
@@ -213,14 +212,10 @@ void runner_pause(struct runner *r)
 /* Look through those of one client. */
 static void expire_flow(struct runner *r, struct flow *f, int64_t now)
 {
-    struct job *list = f->head;
+    struct job *list = f->head, *j;
 
     f->head = NULL;
-    for (struct job *j = list, *next; j; j = next) {
-        next = j->next;
-        j->next = NULL;
-        r->n_pending--;
-        r->n_parked -= j->seq != NULL;
+    while ((j = unpend(r, &list))) {
         if (must_end(r, j, now)) {
             unqueue(r, j);
             runner_end_job(r, j, now);
@@ -416,7 +411,7 @@ static int admit_one(struct runner *r, struct flow *f, int64_t now)
         rc = rc ? rc : grow_for(r, j, &e);
     }
     r->n_parked += !parked && j->seq; /* as unpend will count it */
-    unpend(r, f);
+    unpend(r, &f->head);
     unqueue(r, j);
     if (rc) {
         job_fail(j, ERR_NOMEM, "out_of_memory", "out of memory");

@@ -14,11 +14,23 @@
 
 /* --- what the engine is told of a stack's state --- */
 
-/* Pages that no layer looks at any more may go when all have a window. */
+int tf_reach(const struct stack *s)
+{
+    int widest = 0;
+
+    if (s->kind->whole)
+        return 0;
+    for (int i = 0; i < s->dim[LAYERS]; i++) {
+        if (!s->window[i])
+            return 0;
+        widest = s->window[i] > widest ? s->window[i] : widest;
+    }
+    return widest;
+}
+
 void tf_layout(const struct stack *s, struct state_layout *out)
 {
     struct port *p = &out->port[PORT_TARGET];
-    int widest = 0;
 
     *out = (struct state_layout){.n_ports = 1};
     p->name = "text";
@@ -26,16 +38,9 @@ void tf_layout(const struct stack *s, struct state_layout *out)
     p->whole = s->kind->whole;
     if (p->whole)
         return;
-    for (int i = 0; i < s->dim[LAYERS]; i++) {
-        if (!s->window[i]) {
-            widest = 0;
-            break;
-        }
-        widest = s->window[i] > widest ? s->window[i] : widest;
-    }
     p->page_tokens = ATTN_KEYS;
     p->page_bytes = tf_page_bytes(s);
-    p->window = widest;
+    p->window = tf_reach(s); /* older pages may go */
 }
 
 /* --- scratch --- */

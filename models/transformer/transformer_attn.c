@@ -28,16 +28,21 @@ size_t tf_page_bytes(const struct stack *s)
 
 /* --- scratch and units --- */
 
-/* Blocks that the longest sequence of a step can have. The context that a
- * model states is no measure: memory for it may be more than there is. */
+/* Blocks that a tile can read: those of the longest sequence of the step, or of
+ * the windows of a tile's rows, which need not begin with a block. The context
+ * that a file states is only a bound of these: memory for it may be more than
+ * there is. */
 static size_t most_blocks(const struct stack *s, const struct step_size *step)
 {
-    int64_t most = s->max_len, tokens = step->tokens[PORT_TARGET];
+    int64_t most = step->longest, reach = tf_reach(s);
+    int64_t tokens = step->tokens[PORT_TARGET];
 
-    if (step->longest > 0 && step->longest < most)
-        most = step->longest;
-    if (s->kind->whole && tokens < most)
+    if (s->kind->whole && most > tokens)
         most = tokens;
+    if (reach > 0 && most > reach + TF_TILE_ROWS + ATTN_KEYS)
+        most = reach + TF_TILE_ROWS + ATTN_KEYS;
+    if (most > s->max_len)
+        most = s->max_len;
     return (size_t)most / ATTN_KEYS + 1;
 }
 

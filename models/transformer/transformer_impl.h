@@ -125,6 +125,9 @@ struct tf {
 /* --- transformer.c: the functions of struct model_arch, but for load --- */
 
 void tf_layout(const struct stack *s, struct state_layout *out);
+/* tf_reach: positions up to its own that a row sees in any layer; 0: in some
+ * layer it sees all. */
+int tf_reach(const struct stack *s);
 size_t tf_scratch_bytes(const void *self, const struct step_size *most);
 int tf_step(const void *self, const struct exec *x, struct batch *b,
             struct err *e);

@@ -189,7 +189,8 @@ static double run_steps(const struct model *m, struct pool *pool,
     const struct step_size most = {.items = clients,
                                    .tokens = {clients * chain},
                                    .rows = clients,
-                                   .threads = threads};
+                                   .threads = threads,
+                                   .longest = LEN};
     void *scratch = mem_aligned(m->arch->scratch_bytes(m->self, &most));
     struct batch_item *it = mem_zarray((size_t)clients, sizeof *it);
     struct want *w = mem_zarray((size_t)clients, sizeof *w);

@@ -14,21 +14,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-SEQD = os.path.abspath(os.environ.get("SEQD", TOP + "/build/release/seqd"))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
+import harness  # noqa: E402
+from harness import Seqd, Skip, TOP, WAIT_S, wait  # noqa: E402
+
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-LIMIT = 30  # seconds that anything here may take
-
-
-def wait(what, child):
-    end = time.time() + LIMIT
-    while not what():
-        assert child.poll() is None and time.time() < end
-        time.sleep(0.01)
 
 
 def read_page():
@@ -50,7 +42,7 @@ def write_site(site, port, folder):
         "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     with open(folder + "/nginx.conf", "w") as f:
         f.write(f"daemon off;\npid {folder}/pid;\nuser root;\n"  # if it is
-                f"error_log {folder}/log;\nevents {{}}\nhttp {{\n"
+                f"error_log {folder}/nginx.log;\nevents {{}}\nhttp {{\n"
                 f"access_log off;\n{paths}{site}}}\n")
 
 
@@ -58,7 +50,7 @@ def ask(folder, method, path, host, origin=None):
     """Status and text of what a browser asks of https://HOST/."""
     conn = http.client.HTTPConnection("localhost")
     conn.sock = socket.socket(socket.AF_UNIX)
-    conn.sock.settimeout(LIMIT)
+    conn.sock.settimeout(WAIT_S)
     conn.sock.connect(folder + "/front")
     heads = {"Host": host, "Content-Type": "application/json"}
     if origin:
@@ -87,46 +79,25 @@ def look(folder, host):
     assert status == 403 and "host_not_allowed" in text, (status, text[:500])
 
 
-def test_proxy_nginx_as_the_page_says(folder):
-    name, site = read_page()
-    port = folder + "/port"
-    seqd = subprocess.Popen([SEQD, "--host-name", name, "--port", "0",
-                             "--port-file", port, "--log-level", "warn"])
-    proxy = None
-    try:
-        wait(lambda: os.path.exists(port), seqd)
-        with open(port) as f:
-            write_site(site, int(f.read()), folder)
-        proxy = subprocess.Popen([NGINX, "-p", folder, "-e", folder + "/log",
-                                  "-c", folder + "/nginx.conf"])
-        wait(lambda: os.path.exists(folder + "/front"), proxy)
-        wait(lambda: ask(folder, "GET", "/readyz", name)[0] != 503, proxy)
-        look(folder, name)
-    finally:
-        ran = [child for child in (proxy, seqd) if child]
-        for child in ran:
-            child.terminate()
-        assert [child.wait(timeout=LIMIT) for child in ran] == [0] * len(ran)
-
-
-def main():
-    name = "test_proxy_nginx_as_the_page_says"
+def test_proxy_nginx_as_the_page_says():
     if not NGINX:
-        print("skipped: no nginx\n[  SKIPPED ] proxy: 1 test(s), listed below:"
-              f"\n[  SKIPPED ] {name}")
-        return 0
-    print(f"[ RUN      ] {name}", flush=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            globals()[name](folder)
-    except Exception:
-        traceback.print_exc(file=sys.stdout)
-        print(f"[  FAILED  ] proxy: 1 test(s), listed below:\n"
-              f"[  FAILED  ] {name}")
-        return 1
-    print(f"[       OK ] {name}\n[  PASSED  ] 1 test(s).")
-    return 0
+        raise Skip("no nginx")
+    name, site = read_page()
+    with Seqd("--host-name", name, "--log-level", "warn") as s:
+        folder = s.folder.name
+        write_site(site, s.port, folder)
+        proxy = subprocess.Popen([NGINX, "-p", folder, "-e",
+                                  folder + "/nginx.log", "-c",
+                                  folder + "/nginx.conf"])
+        try:
+            wait(lambda: proxy.poll() is None and
+                 os.path.exists(folder + "/front"), "no proxy")
+            look(folder, name)
+        finally:
+            proxy.terminate()
+            assert proxy.wait(timeout=WAIT_S) == 0
+        assert s.stop() == 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main(globals()))

@@ -119,12 +119,14 @@ void rig_seq_clear(const struct rig *g, struct rig_seq *s)
     memset(s->fixed[0], 0, g->info.state.fixed_bytes);
 }
 
-static int need_scratch(struct rig *g, int items, int tokens, int rows)
+static int need_scratch(struct rig *g, int items, int tokens, int rows,
+                        int64_t longest)
 {
     const struct step_size most = {.items = items,
                                    .tokens = {tokens},
                                    .rows = rows,
-                                   .threads = g->n_threads};
+                                   .threads = g->n_threads,
+                                   .longest = longest};
     size_t bytes = g->arch->scratch_bytes(g->self, &most);
     if (bytes == g->scratch_bytes)
         return 0;
@@ -139,11 +141,14 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
     struct batch_item it[RIG_MAX_ITEMS];
     struct batch b = {.item = it, .n_item = n};
     struct exec x = {.k = g->k, .pool = g->pool, .n_threads = g->n_threads};
+    int64_t longest = 0;
     int rc;
     memset(it, 0, (size_t)n * sizeof *it);
     for (int i = 0; i < n; i++) {
+        int64_t end = item[i].seq->state.len[0] + item[i].n;
         if (need_pages(g, item[i].seq, item[i].n))
             return err_nomem(e);
+        longest = end > longest ? end : longest;
         it[i].seq = &item[i].seq->state;
         it[i].fixed_in = item[i].seq->fixed[0];
         it[i].fixed_out = item[i].seq->fixed[1];
@@ -161,7 +166,7 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
                             : item[i].want[k].n;
         }
     }
-    if (need_scratch(g, n, b.n_tokens, b.n_rows))
+    if (need_scratch(g, n, b.n_tokens, b.n_rows, longest))
         return err_nomem(e);
     x.scratch = g->scratch;
     if (g->pool)

@@ -130,6 +130,30 @@ void http_wait_begun(int port)
     assert_true(metric_value(port, HTTP_MADE) > 0);
 }
 
+int http_begin_long(int port, int tokens)
+{
+    char body[96];
+
+    snprintf(body, sizeof body, "{\"input\":\"the\",\"max_tokens\":%d}",
+             tokens);
+    int fd = raw_post(port, "/generate", body);
+    http_wait_begun(port);
+    return fd;
+}
+
+void http_end_long(int fd, int tokens)
+{
+    static char out[1 << 22];
+    char said[64];
+    int closed;
+
+    raw_hear(fd, out, sizeof out, NULL, 30000, &closed);
+    snprintf(said, sizeof said, "\"completion_tokens\":%d,", tokens);
+    assert_int_equal(strncmp(out, "HTTP/1.1 200", 12), 0);
+    assert_non_null(strstr(out, said));
+    raw_close(fd);
+}
+
 int http_healthy(int port)
 {
     static const char *const ask[][2] = {

@@ -52,6 +52,10 @@ void http_wait_metric(int port, const char *series, double value);
 /* http_wait_begun: until this server has made a token; 10 s. */
 #define HTTP_MADE "seqd_tokens_total{model=\"words\",kind=\"completion\""
 void http_wait_begun(int port);
+/* http_begin_long: a generation of so many tokens that runs by now, on a socket
+ * of its own. http_end_long: its whole answer has come, 30 s; closes. */
+int http_begin_long(int port, int tokens);
+void http_end_long(int fd, int tokens);
 /* http_healthy: a small request of each kind is answered with 200. */
 int http_healthy(int port);
 

@@ -13,6 +13,7 @@
 
 #define MAX_TEXT_TOKENS 64
 #define MOST_TOKENS 3 /* of a step */
+#define MOST_SCRATCH ((size_t)16 << 20)
 
 static const struct model_arch *find_arch(const char *name)
 {
@@ -163,6 +164,8 @@ static int step(struct rig *g, struct err *e)
     size_t bytes = (size_t)r.cols * sizeof *out;
     if (r.cols < 1)
         rc = broken(e, "no columns");
+    else if (g->scratch_bytes > MOST_SCRATCH)
+        rc = broken(e, "a few tokens take much scratch");
     else if (fails != 0 && fails != 7)
         rc = broken(e, "a row fails with its company");
     else if (fails == 0 && !has_nan(out, r.cols)) {

@@ -15,7 +15,8 @@
  * it and has made a step; 0 with the reason in e. -1: a promise was broken,
  * which e->msg tells: an error without a message, or with a path or an internal
  * code in it; a row whose bits depend on its company, or on how its tokens were
- * cut into steps. */
+ * cut into steps; a step of a few tokens for which a number in a file, and
+ * nothing that is there, asks for much scratch. */
 int model_use_net(const char *path, struct err *e);
 /* model_use_tokenizer: likewise, with a text. */
 int model_use_tokenizer(const char *path, struct err *e);

@@ -145,12 +145,16 @@ static void near(const float *got, size_t ld, const double *want, int rows,
         }
 }
 
-/* Kinds of attention: whole, causal, window, cap. */
+/* Kinds of attention: whole, causal, window, cap. The wider window has tiles
+ * over 9 of 10 blocks: one pointer to a block too few would meet others. */
 static const struct kind {
     int whole, causal, window;
     float cap;
-} KINDS[] = {
-    {0, 1, 0, 0.0f}, {0, 1, 21, 0.0f}, {0, 1, 0, 3.0f}, {1, 0, 0, 0.0f}};
+} KINDS[] = {{0, 1, 0, 0.0f},
+             {0, 1, 21, 0.0f},
+             {0, 1, 0, 3.0f},
+             {1, 0, 0, 0.0f},
+             {0, 1, 110, 0.0f}};
 #define N_KINDS (int)(sizeof KINDS / sizeof *KINDS)
 
 static void open_kind(struct tf_fake *f, int i)
@@ -413,10 +417,30 @@ static void test_scratch_is_for_sequences_not_for_the_context(void **state)
     f.s.max_len = 1 << 24;
     assert_true(tf_fake_scratch(&f.s, &b, 64, 100) < (size_t)4 << 20);
     assert_true(tf_fake_scratch(&f.s, &b, 64, 4000) < (size_t)32 << 20);
-    assert_true(tf_fake_scratch(&f.s, &b, 64, 0) > (size_t)16 << 30);
     f.s.max_len = FAKE_MAX;
     assert_int_equal(tf_fake_scratch(&f.s, &b, 2, FAKE_MAX),
                      tf_fake_scratch(&f.s, &b, 2, 1 << 20));
+    tf_fake_close(&f);
+}
+
+/* A window bounds what a row sees, and so the scratch of the longest sequence;
+ * one layer without a window sees all of it. */
+static void test_scratch_is_for_what_windows_show(void **state)
+{
+    const struct batch b = {.n_item = 4, .n_tokens = 64, .n_rows = 4};
+    struct tf_fake f;
+    (void)state;
+    open_kind(&f, 0);
+    f.s.max_len = 1 << 24;
+    for (int i = 0; i < FAKE_LAYERS; i++)
+        f.s.window[i] = 100 + i;
+    assert_int_equal(tf_fake_scratch(&f.s, &b, 2, 1 << 24),
+                     tf_fake_scratch(&f.s, &b, 2, 1000));
+    f.s.window[0] = 4000;
+    assert_true(tf_fake_scratch(&f.s, &b, 2, 1 << 24) >
+                tf_fake_scratch(&f.s, &b, 2, 1000));
+    f.s.window[0] = 0;
+    assert_true(tf_fake_scratch(&f.s, &b, 2, 1 << 20) > (size_t)32 << 20);
     tf_fake_close(&f);
 }
 
@@ -568,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_an_encoder_takes_whole_texts_only),
         cmocka_unit_test(test_a_batch_that_lies_about_its_size_is_refused),
         cmocka_unit_test(test_scratch_is_for_sequences_not_for_the_context),
+        cmocka_unit_test(test_scratch_is_for_what_windows_show),
         cmocka_unit_test(test_threads_meet_no_more_than_they_must),
         cmocka_unit_test(
             test_oom_every_allocation_of_loading_a_stack_fails_once),

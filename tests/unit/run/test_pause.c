@@ -5,32 +5,16 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/base/clock.h"
 #include "engine/run/engine.h"
-#include "tests/support/engine_fix.h"
+#include "tests/support/chain_fix.h"
 #include "tests/support/unit.h"
 
-#define V 2000
-#define PAGE 16
-#define PAGE_COST 256 /* of the toy: see test_paged.c */
-#define LONG 500      /* tokens */
-
-/* Word i is followed by word i + 1. */
-static const struct fake_config chain = {
-    .n_vocab = V, .chain = 1, .max_chain = 8};
+#define LONG 500 /* tokens */
 
 static struct flat_spec writer(const struct fix *f, int len, int tokens)
 {
     struct flat_spec s = fix_spec(f, &task_generate, fix_words, len);
     s.max_tokens = tokens;
     return s;
-}
-
-static void check_chain(const struct watched *j, int len, int tokens)
-{
-    const struct flat_result r = flat_result(j->job);
-    assert_int_equal(j->final, JOB_DONE);
-    assert_int_equal(r.n_tokens, tokens);
-    for (int i = 0; i < tokens; i++)
-        assert_int_equal(r.tokens[i], fix_words[len - 1] + 1 + i);
 }
 
 /* A job that has made some steps and is paused; nothing is held any more. */
@@ -104,15 +88,12 @@ static void test_pause_of_a_job_that_waits(void **state)
  * answer. */
 static void test_pause_without_memory_gives_the_same_answer(void **state)
 {
-    enum { LEN = 140, ALL = 40 * PAGE };
+    enum { LEN = 140, ALL = CHAIN_PAGES * CHAIN_PAGE };
     struct fix f;
     struct watched j = {0}, other = {0};
-    struct fake_config paged = chain;
-    paged.page = PAGE;
-    fix_open(&f, &paged,
-             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
+    chain_open_paged(&f, 0);
     struct flat_spec s = writer(&f, LEN, 300);
-    struct flat_spec one = writer(&f, LEN, ALL - LEN - PAGE);
+    struct flat_spec one = writer(&f, LEN, ALL - LEN - CHAIN_PAGE);
     one.tokens = fix_words + 1; /* no common beginning */
     begin_and_pause(&f, &s, &j);
     fix_submit(&f, &one, 1, &other);
@@ -124,7 +105,7 @@ static void test_pause_without_memory_gives_the_same_answer(void **state)
     check_chain(&j, LEN, 300);
     /* What it had read was read again. */
     assert_true(atomic_load(&fake_stats.tokens) >
-                LEN + 299 + ALL - PAGE - 1 + LEN / 2);
+                LEN + 299 + ALL - CHAIN_PAGE - 1 + LEN / 2);
     watch_release(&other, 1);
     fix_end(&f, &j, 1);
 }
@@ -136,11 +117,7 @@ static void test_pause_of_an_older_one_that_had_not_begun(void **state)
     enum { LEN = 140, ALL = 500, MADE = 10 };
     struct fix f;
     struct watched first = {0}, old = {0}, begun = {0}, other = {0};
-    struct fake_config paged = chain;
-    paged.page = PAGE;
-    fix_open(&f, &paged,
-             &(struct engine_options){.max_rows = 1,
-                                      .state_bytes = (size_t)40 * PAGE_COST});
+    chain_open_paged(&f, 1);
     struct flat_spec a = writer(&f, 2, 3), b = writer(&f, LEN, MADE);
     struct flat_spec c = writer(&f, ALL, MADE), d = writer(&f, 3, 3);
     b.tokens = fix_words + 1; /* no common beginning */

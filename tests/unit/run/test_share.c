@@ -4,18 +4,11 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/run/engine.h"
-#include "tests/support/engine_fix.h"
+#include "tests/support/chain_fix.h"
 #include "tests/support/unit.h"
 
-#define V 2000
-#define PAGE 16
-#define PAGE_COST 256 /* of the toy: see test_paged.c */
 /* Tokens: of a step here, but as many as a turn has at least. */
 #define MOST_BEHIND 256
-
-/* Word i is followed by word i + 1. */
-static const struct fake_config chain = {
-    .n_vocab = V, .chain = 1, .max_chain = 8};
 
 /* n generations of `tokens` tokens, of prompts of `len` words. */
 static void writers(const struct fix *f, struct flat_spec *s, int n,
@@ -39,15 +32,6 @@ static void cancel(struct watched *j, int n)
 {
     for (int i = 0; i < n; i++)
         job_cancel(j[i].job);
-}
-
-static void check_chain(const struct watched *j, int len, int tokens)
-{
-    const struct flat_result r = flat_result(j->job);
-    assert_int_equal(j->final, JOB_DONE);
-    assert_int_equal(r.n_tokens, tokens);
-    for (int i = 0; i < tokens; i++)
-        assert_int_equal(r.tokens[i], fix_words[len - 1] + 1 + i);
 }
 
 static void test_share_newcomer_gets_a_place_at_once(void **state)
@@ -151,7 +135,7 @@ static void test_share_more_clients_than_places_take_turns(void **state)
  * comes just then: what was free is not paid for. */
 static void test_share_nobody_pays_for_what_was_free(void **state)
 {
-    enum { TOKENS = 1500, N = 3, LEN = V - 10 };
+    enum { TOKENS = 1500, N = 3, LEN = CHAIN_VOCAB - 10 };
     struct fix f;
     struct flat_spec s, other[N], one;
     struct watched j = {0}, k[N] = {{0}}, light = {0};
@@ -178,7 +162,7 @@ static void test_share_nobody_pays_for_what_was_free(void **state)
  * heavy here: that is another rule's business.) */
 static void test_share_nobody_saves_up_by_asking_for_little(void **state)
 {
-    enum { TOKENS = 1500, N = 2, LEN = V - 10 };
+    enum { TOKENS = 1500, N = 2, LEN = CHAIN_VOCAB - 10 };
     struct fix f;
     struct flat_spec s, long_one, other[N], one;
     struct watched j = {0}, k = {0}, more[N] = {{0}}, light = {0};
@@ -233,20 +217,24 @@ static void test_share_a_prompt_is_read_beside_many_that_write(void **state)
     fix_end(&f, j, N);
 }
 
+/* One client's n writers hold all the memory that the toy has pages for. */
+static void fill_memory(struct fix *f, struct flat_spec *s, struct watched *j,
+                        int n, int len, int tokens, int pass)
+{
+    chain_open_paged(f, 0);
+    writers(f, s, n, 1, len, tokens);
+    for (int i = 0; i < n; i++)
+        s[i].tokens = fix_words + i; /* no common beginning */
+    fix_hold(f, s, n, j, pass);
+}
+
 static void test_share_newcomer_gets_memory_at_once(void **state)
 {
     enum { HEAVY = 5, LEN = 140, TOKENS = 300, LIGHT = 40 };
     struct fix f;
     struct flat_spec s[HEAVY], one;
     struct watched j[HEAVY] = {{0}}, light = {0};
-    struct fake_config paged = chain;
-    paged.page = PAGE;
-    fix_open(&f, &paged,
-             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
-    writers(&f, s, HEAVY, 1, LEN, TOKENS);
-    for (int i = 0; i < HEAVY; i++)
-        s[i].tokens = fix_words + i; /* no common beginning */
-    fix_hold(&f, s, HEAVY, j, LEN / 8 + 40);
+    fill_memory(&f, s, j, HEAVY, LEN, TOKENS, LEN / 8 + 40);
     one = asker(&f, 2, LIGHT);
     one.tokens = fix_words + 20;
     fix_submit(&f, &one, 1, &light);
@@ -254,13 +242,8 @@ static void test_share_newcomer_gets_memory_at_once(void **state)
     assert_int_equal(f.w.n_final, 1);
     assert_int_equal(light.final, JOB_DONE);
     fix_go(&f, HEAVY + 1);
-    for (int i = 0; i < HEAVY; i++) {
-        const struct flat_result r = flat_result(j[i].job);
-        assert_int_equal(j[i].final, JOB_DONE);
-        assert_int_equal(r.n_tokens, TOKENS);
-        for (int k = 0; k < TOKENS; k++)
-            assert_int_equal(r.tokens[k], fix_words[i + LEN - 1] + 1 + k);
-    }
+    for (int i = 0; i < HEAVY; i++)
+        check_chain(&j[i], i + LEN, TOKENS);
     watch_release(&light, 1);
     fix_end(&f, j, HEAVY);
 }
@@ -273,19 +256,12 @@ static void test_share_who_has_one_does_not_lose_its_memory(void **state)
     struct fix f;
     struct flat_spec s[HEAVY], one;
     struct watched j[HEAVY] = {{0}}, light = {0};
-    struct fake_config paged = chain;
-    paged.page = PAGE;
-    fix_open(&f, &paged,
-             &(struct engine_options){.state_bytes = (size_t)40 * PAGE_COST});
-    writers(&f, s, HEAVY, 1, LEN, TOKENS);
-    for (int i = 0; i < HEAVY; i++)
-        s[i].tokens = fix_words + i; /* no common beginning */
-    fix_hold(&f, s, HEAVY, j, LEN / 8 + 1);
+    fill_memory(&f, s, j, HEAVY, LEN, TOKENS, LEN / 8 + 1);
     writers(&f, &one, 1, 2, LIGHT, MADE);
     one.tokens = fix_words + 20;
     fix_submit(&f, &one, 1, &light);
     /* It may wait while others fill their pages, and reads nothing again. */
-    fake_pass(1 + LIGHT / 8 + MADE + PAGE);
+    fake_pass(1 + LIGHT / 8 + MADE + CHAIN_PAGE);
     assert_int_equal(light.n_final, 1);
     fix_go(&f, HEAVY + 1);
     for (int i = 0; i < HEAVY; i++)

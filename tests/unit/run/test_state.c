@@ -147,8 +147,11 @@ static void check_carried(const char *dir)
     c.st = &st;
     c.row = mem_floats(1024);
     c.scratch = mem_aligned(c.m->arch->scratch_bytes(
-        c.m->self, &(struct step_size){
-                       .items = 1, .tokens = {12}, .rows = 1, .threads = 1}));
+        c.m->self, &(struct step_size){.items = 1,
+                                       .tokens = {12},
+                                       .rows = 1,
+                                       .threads = 1,
+                                       .longest = 12}));
     assert_int_equal(seq_store_init(&st, &c.m->info.state, &budget, &e), 0);
     assert_int_equal(seq_take(&st, &a, &e), SEQ_OK);
     append(&c, a, text, 12);

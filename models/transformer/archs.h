@@ -15,6 +15,7 @@
     X(gpt_neox, "gptneox", NULL)                                               \
     X(qwen3, NULL)                                                             \
     X(phi3, NULL)                                                              \
+    X(marian, NULL)                                                            \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
       "albert", "mpnet", NULL)
 

@@ -16,6 +16,7 @@
     X(qwen3, NULL)                                                             \
     X(phi3, NULL)                                                              \
     X(marian, NULL)                                                            \
+    X(bart, "mbart", NULL)                                                     \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
       "albert", "mpnet", NULL)
 

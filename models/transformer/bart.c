@@ -19,6 +19,7 @@
 #include "models/transformer/bart.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     QKV,
@@ -253,3 +254,46 @@ void bart_head(struct tf *t)
     answer_hidden(t, norm, X);
     answer_logits(t, OUTPUT, TOP, 0);
 }
+
+/* --- BART and mBART --- */
+
+/* Others that transformers knows, and drops in silence. */
+static const char *const REFUSED[] = {"static_position_embeddings", NULL};
+/* One matrix under several names. */
+static const char *const IGNORED[] = {".embed_tokens.weight", "lm_head.weight",
+                                      NULL};
+
+static int read_config(struct stack *s, struct names *n, struct err *e)
+{
+    static const char *const before[] = {"normalize_before",
+                                         "add_final_layer_norm", NULL};
+    int mbart = strcmp(n->type, "mbart") == 0;
+
+    s->has |= SHARED | LEARNED | EMBED_BASE | (mbart ? BEFORE : 0);
+    if (names_refuse(n, REFUSED, e) || (!mbart && names_refuse(n, before, e)))
+        return -1;
+    return bart_read(s, n, e);
+}
+
+static const struct stack_kind source_kind = {.prefix = "model.",
+                                              .layers = "encoder.layers.",
+                                              .top = bart_source_top,
+                                              .block = bart_source_block,
+                                              .whole = 1,
+                                              .own_bytes = BART_OWN,
+                                              .read_config = read_config,
+                                              .embed = bart_embed,
+                                              .run = bart_source_run,
+                                              .head = bart_source_head};
+
+const struct stack_kind bart_kind = {.prefix = "model.",
+                                     .layers = "decoder.layers.",
+                                     .top = bart_top,
+                                     .block = bart_block,
+                                     .ignored = IGNORED,
+                                     .source = &source_kind,
+                                     .own_bytes = BART_OWN,
+                                     .read_config = read_config,
+                                     .embed = bart_embed,
+                                     .run = bart_run,
+                                     .head = bart_head};

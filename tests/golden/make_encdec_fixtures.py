@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/marian/: small encoder-decoders of random
+"""Make tests/golden/{marian,bart}/: small encoder-decoders of random
 weights, as transformers' save_pretrained writes them, with what it says about
 them.
 
@@ -55,10 +55,23 @@ CASES = {
                     decoder_layers=1, share_encoder_decoder_embeddings=False,
                     decoder_vocab_size=53, decoder_start_token_id=52,
                     activation_function="gelu_new")),
+    "bart": dict(kind="bart", config=BART),
+    "bart-untied-bf16": dict(
+        kind="bart", dtype="BF16",
+        config=dict(BART, tie_word_embeddings=False, scale_embedding=True,
+                    encoder_layers=1, decoder_layers=1, forced_bos_token_id=0,
+                    decoder_start_token_id=2,
+                    activation_function="relu")),
+    "mbart-f16": dict(
+        kind="bart", model="mbart", dtype="F16",
+        config=dict(BART, encoder_layers=1, decoder_layers=2,
+                    forced_bos_token_id=7, scale_embedding=True)),
 }
 
 CLASSES = {
     "marian": (tr.MarianConfig, tr.MarianMTModel),
+    "bart": (tr.BartConfig, tr.BartForConditionalGeneration),
+    "mbart": (tr.MBartConfig, tr.MBartForConditionalGeneration),
 }
 
 

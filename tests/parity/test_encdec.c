@@ -494,6 +494,21 @@ static const struct refusal marian_refuses[] = {
        "no token, expected 0..60"),
     {0}};
 
+static const struct refusal bart_refuses[] = {
+    WITH("activation_function", "\"tanh\"", "'activation_function' is 'tanh'"),
+    WITH("normalize_before", "true", "normalize_before"),
+    WITH("add_final_layer_norm", "true", "add_final_layer_norm"),
+    WITH("static_position_embeddings", "true", "static_position_embeddings"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("decoder_layers", "1", "decoder.layers.1."),
+    WITH("encoder_layers", "1", "encoder.layers.1."),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("max_position_embeddings", "64", "[50,24], expected [66,24]"),
+    OF("mbart-f16", "model_type", "\"bart\"", "layer_norm"),
+    OF("bart-untied-bf16", "model_type", "\"mbart\"", "layer_norm"),
+    OF("bart-untied-bf16", "decoder_start_token_id", "61",
+       "no token, expected 0..60"),
+    {0}};
 static const struct encdec_case {
     const char *what;
     const struct model_arch *arch;
@@ -507,6 +522,12 @@ static const struct encdec_case {
     {"test_marian_untied_in_f16", &marian_arch, "marian-untied-f16", NULL},
     {"test_marian_two_untied_and_a_table_that_is_too_long", &marian_arch,
      "marian-two-untied-bf16", NULL},
+    {"test_bart_learned_positions_and_gelu", &bart_arch, "bart", NULL},
+    {"test_bart_untied_scaled_and_a_first_token", &bart_arch,
+     "bart-untied-bf16", NULL},
+    {"test_bart_mbart_norms_before_each_part", &bart_arch, "mbart-f16", NULL},
+    {"test_bart_refuses_what_it_does_not_have", &bart_arch, "bart",
+     bart_refuses},
     {"test_marian_refuses_what_it_does_not_have", &marian_arch, "marian",
      marian_refuses},
 };

@@ -17,6 +17,7 @@
     X(phi3, NULL)                                                              \
     X(marian, NULL)                                                            \
     X(bart, "mbart", NULL)                                                     \
+    X(t5, "mt5", NULL)                                                         \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
       "albert", "mpnet", NULL)
 

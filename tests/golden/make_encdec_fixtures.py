@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make tests/golden/{marian,bart}/: small encoder-decoders of random
+"""Make tests/golden/{marian,bart,t5}/: small encoder-decoders of random
 weights, as transformers' save_pretrained writes them, with what it says about
 them.
 
@@ -9,7 +9,8 @@ them.
 Needs torch 2.5, transformers 4.57, safetensors, numpy. A case is a folder with
 hf/ (config.json, generation_config.json and safetensors) and
 expected/model.safetensors: for pair i `source.i` [n] and `target.i` [m] (which
-begins with the start token), `logits.i` [m, V] and `hidden.i` [m, width] in float32; for one of them `attention`
+begins with the start token), `logits.i` [m, V] and `hidden.i` [m, width] (what
+the head reads, before T5's scale) in float32; for one of them `attention`
 [layers * heads * m, n], the cross attention of the decoder; and `greedy.i`,
 what generate(num_beams=1) makes of the source, the start token first. Weights
 are rounded to the stored type before transformers sees them.
@@ -32,6 +33,10 @@ BART = dict(vocab_size=61, d_model=24, encoder_layers=2, decoder_layers=2,
             encoder_ffn_dim=41, decoder_ffn_dim=37,
             max_position_embeddings=48, pad_token_id=60, bos_token_id=0,
             eos_token_id=0, decoder_start_token_id=60, forced_eos_token_id=0)
+
+T5 = dict(vocab_size=61, d_model=24, d_kv=8, d_ff=41, num_layers=2,
+          num_heads=3, pad_token_id=0, eos_token_id=1,
+          decoder_start_token_id=0)
 
 CASES = {
     "marian": dict(
@@ -66,12 +71,30 @@ CASES = {
         kind="bart", model="mbart", dtype="F16",
         config=dict(BART, encoder_layers=1, decoder_layers=2,
                     forced_bos_token_id=7, scale_embedding=True)),
+    "t5": dict(kind="t5", config=dict(T5, num_decoder_layers=1)),
+    "t5-gated": dict(
+        kind="t5",
+        config=dict(T5, tie_word_embeddings=False, num_layers=1,
+                    num_decoder_layers=2, d_kv=7,
+                    feed_forward_proj="gated-gelu",
+                    relative_attention_num_buckets=10,
+                    relative_attention_max_distance=23)),
+    "t5-silu-bf16": dict(
+        kind="t5", dtype="BF16",
+        config=dict(T5, num_layers=1, feed_forward_proj="gated-silu",
+                    relative_attention_max_distance=33)),
+    "mt5-f16": dict(
+        kind="t5", model="mt5", dtype="F16",
+        config=dict(T5, tie_word_embeddings=False, num_layers=1,
+                    num_heads=2, feed_forward_proj="gated-gelu")),
 }
 
 CLASSES = {
     "marian": (tr.MarianConfig, tr.MarianMTModel),
     "bart": (tr.BartConfig, tr.BartForConditionalGeneration),
     "mbart": (tr.MBartConfig, tr.MBartForConditionalGeneration),
+    "t5": (tr.T5Config, tr.T5ForConditionalGeneration),
+    "mt5": (tr.MT5Config, tr.MT5ForConditionalGeneration),
 }
 
 
@@ -91,6 +114,8 @@ def randomise(model, dtype, seed):
                 v = 0.2 * v
             elif "shared" in name or "embed" in name:
                 v = 0.7 * v
+            elif "relative_attention_bias" in name:
+                v = 1.0 * v
             else:
                 v = v * 1.2 / p.shape[1] ** 0.5
             if "embed_positions" in name and not p.requires_grad:

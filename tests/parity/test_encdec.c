@@ -509,6 +509,29 @@ static const struct refusal bart_refuses[] = {
     OF("bart-untied-bf16", "decoder_start_token_id", "61",
        "no token, expected 0..60"),
     {0}};
+static const struct refusal t5_refuses[] = {
+    WITH("feed_forward_proj", "\"gated-relu\"",
+         "'feed_forward_proj' is 'gated-relu'"),
+    WITH("feed_forward_proj", "\"gated-gelu\"", "DenseReluDense.wi_0"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("num_layers", "3", "encoder.block.2."),
+    WITH("num_layers", "1", "encoder.block.1."),
+    WITH("num_decoder_layers", "2", "decoder.block.1."),
+    WITH("num_heads", "2", "[32,3], expected [32,2]"),
+    WITH("d_kv", "16", "[24,24], expected [48,24]"),
+    WITH("d_kv", NULL, "[24,24], expected [192,24]"),
+    WITH("d_ff", "40", "[41,24], expected [40,24]"),
+    WITH("relative_attention_num_buckets", "16", "[32,3], expected [16,3]"),
+    WITH("relative_attention_num_buckets", "3",
+         "'relative_attention_num_buckets' is 3, expected 4..1024"),
+    WITH("relative_attention_max_distance", "31",
+         "'relative_attention_max_distance' is 31, expected 32..4096"),
+    WITH("relative_attention_max_distance", "1000000000",
+         "relative_attention_max_distance"),
+    WITH("n_positions", "0", "'n_positions' is 0"),
+    OF("t5-gated", "feed_forward_proj", "\"relu\"", "DenseReluDense.wi."),
+    {0}};
+
 static const struct encdec_case {
     const char *what;
     const struct model_arch *arch;
@@ -526,8 +549,14 @@ static const struct encdec_case {
     {"test_bart_untied_scaled_and_a_first_token", &bart_arch,
      "bart-untied-bf16", NULL},
     {"test_bart_mbart_norms_before_each_part", &bart_arch, "mbart-f16", NULL},
+    {"test_t5_relu_and_a_scaled_tied_head", &t5_arch, "t5", NULL},
+    {"test_t5_gate_of_gelu_few_buckets_and_an_untied_head", &t5_arch,
+     "t5-gated", NULL},
+    {"test_t5_gate_of_silu_and_a_near_reach", &t5_arch, "t5-silu-bf16", NULL},
+    {"test_t5_mt5", &t5_arch, "mt5-f16", NULL},
     {"test_bart_refuses_what_it_does_not_have", &bart_arch, "bart",
      bart_refuses},
+    {"test_t5_refuses_what_it_does_not_have", &t5_arch, "t5", t5_refuses},
     {"test_marian_refuses_what_it_does_not_have", &marian_arch, "marian",
      marian_refuses},
 };

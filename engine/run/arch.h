@@ -105,9 +105,10 @@ enum out {
  * span for j, 0 where it may not look; n, m <= MODEL_MAX_SHOWN. Of models with
  * a source j is a row of it (m: its length) and the span is any of port 0's;
  * of all others m is n and the span holds the whole sequence (len 0). Such a
- * want gets its own memory, not rows of the common block. The runner lays the rows of one step out so that the wants of a
- * batch, in item order, follow each other ld apart in one 64-byte aligned block
- * (ld a multiple of 16): a product may write them in place. */
+ * want gets its own memory, not rows of the common block. The runner lays the
+ * rows of one step out so that the wants of a batch, in item order, follow each
+ * other ld apart in one 64-byte aligned block (ld a multiple of 16): a product
+ * may write them in place. */
 struct want {
     enum out kind;
     int from, n;

@@ -5,7 +5,7 @@
  * and of the target y, each token of which sees those before it:
  *
  *   x = norm(word + position)                            y likewise
- *   x = norm(x + attention(x Wq, x Wk, x Wv) Wo)         each layer, with biases
+ *   x = norm(x + attention(x Wq, x Wk, x Wv) Wo)         each layer, all with b
  *   x = norm(x + act(x Wup) Wdown)
  *
  *   y = norm(y + attention(y Wq, y Wk, y Wv) Wo)

@@ -7,8 +7,8 @@
  *
  * A page holds 16 positions of all layers: for each layer, for each key/value
  * head, keys [dp][16] (d-major) and then values [16][dp], dp = tf_pad(d).
- * Encoders keep the same blocks of one layer in scratch. Pages of a source
- * are of the same form, those of the decoder's layers and heads. Nothing depends on
+ * Encoders keep the same blocks of one layer in scratch. Pages of a source are
+ * of the same form, those of the decoder's layers and heads. Nothing depends on
  * how a text was cut into steps: chunked, with a shared prefix and token by
  * token give the same bits.
  *
@@ -190,8 +190,9 @@ void tf_attn_plan(struct tf_run *t);
 size_t tf_page_bytes(const struct stack *s);
 
 /* Attention of one layer over all rows of the step. `of`: whose layers and
- * heads the blocks have; port: that has their pages, -1: in scratch. q [n_rows][ld]: heads of
- * d one after the other, k and v likewise with their heads. y [n_rows][ldy]. */
+ * heads the blocks have; port: that has their pages, -1: in scratch. q
+ * [n_rows][ld]: heads of d one after the other, k and v likewise with their
+ * heads. y [n_rows][ldy]. */
 struct tf_attn {
     const struct stack *of;
     int port;

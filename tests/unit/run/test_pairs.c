@@ -98,7 +98,7 @@ static void on_event(void *user, const struct job_event *ev)
 
 static void run(struct rig *x, const struct ask *a, int n, struct job **job)
 {
-    struct job_spec spec[N];
+    struct job_spec spec[N] = {{0}};
     struct err e = ERR_INIT;
     int before = x->w.n_final;
 

@@ -162,8 +162,14 @@ struct model_info {
      * it. 0: no such tokens. */
     int class_padding;
     int n_layers, n_heads; /* of ATTENTION */
-    int fast;              /* 1: block types are multiplied the fast way */
-    int max_chain;         /* longest chunk of one item in one step: time steps
+    /* Ids of a target that is made from a source, -1: none. The engine sets
+     * all three to -1 before load, and what load leaves so to what
+     * generation_config.json or config.json says. */
+    int decoder_start; /* the target begins with it; it is not part of it */
+    int forced_first;  /* the first one made, whatever the logits say */
+    int forced_last;   /* the last one that there is room for, likewise */
+    int fast;          /* 1: block types are multiplied the fast way */
+    int max_chain;     /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for

@@ -130,6 +130,7 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
 
     if (rc && none.code != ERR_NOT_FOUND)
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
+    targets_none(&m->info);
     if (load_arch(m, o, e))
         return -1;
     const struct weights *w = checkpoint_weights(m->checkpoint, e);
@@ -138,7 +139,8 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
     m->dtype = main_dtype(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    return 0;
+    return targets_read(m->checkpoint, m->tokenizer, m->name, &m->info,
+                        &m->targets, e);
 }
 
 /* How the tokens of sub-words make words. */
@@ -181,6 +183,7 @@ static void model_free(struct model *m)
         m->arch->unload(m->self);
     mem_free(m->forbid);
     mem_free(m->word_kind);
+    targets_fini(&m->targets);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
     mem_budget_drop(m->tables);
@@ -249,6 +252,14 @@ const struct model_info *model_get_info(const struct model *m)
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
     return m->tokenizer;
+}
+
+int model_languages(const struct model *m, const struct target_language **list,
+                    int *forced)
+{
+    *list = m->targets.language;
+    *forced = m->targets.forced;
+    return m->targets.n_languages;
 }
 
 const char *model_digest(const struct model *m, const atomic_int *stop)

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
+#include "engine/run/targets.h"
 
 #define MODEL_NAME_BYTES 65
 
@@ -25,6 +26,7 @@ struct model {
     struct model_info info;
     struct mem_budget *tables; /* a reference */
     void *self;
+    struct targets targets; /* of models with a source */
     const char *dtype;
     int64_t created; /* wall clock, seconds */
     double load_seconds;

@@ -94,6 +94,21 @@ static int list_forbidden(struct model *m, struct err *e)
     return 0;
 }
 
+static int list_ends(struct model *m, struct err *e)
+{
+    int V = m->info.cols[OUT_LOGITS], n = 0;
+
+    for (int32_t id = 0; id < V; id++)
+        n += tokenizer_is_end(m->tokenizer, id);
+    m->end = mem_array((size_t)n, sizeof *m->end);
+    if (!m->end && n > 0)
+        return err_nomem(e);
+    for (int32_t id = 0; id < V; id++)
+        if (tokenizer_is_end(m->tokenizer, id))
+            m->end[m->n_end++] = id;
+    return 0;
+}
+
 static int reads_tokens(const struct model *m)
 {
     for (int i = 0; i < m->info.state.n_ports; i++)
@@ -174,7 +189,7 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
     m->n_ids = V > 0 && V < n_tok ? V : n_tok;
     if (V == 0)
         return 0;
-    return list_forbidden(m, e) ? -1 : list_words(m, e);
+    return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);
 }
 
 static void model_free(struct model *m)
@@ -182,6 +197,7 @@ static void model_free(struct model *m)
     if (m->self)
         m->arch->unload(m->self);
     mem_free(m->forbid);
+    mem_free(m->end);
     mem_free(m->word_kind);
     targets_fini(&m->targets);
     tokenizer_close(m->tokenizer);
@@ -301,6 +317,7 @@ int model_can(const struct model *m, const struct task *task)
                    (m->info.state.n_ports > 1 ? TASK_SOURCE : 0);
 
     return m->info.cols[task->output] > 0 &&
-           (task->needs & ~has & ~TASK_STREAM) == 0 &&
-           (has & TASK_SOURCE) == (task->needs & TASK_SOURCE);
+           (task->needs & ~has & ~(TASK_STREAM | TASK_ANY_SOURCE)) == 0 &&
+           (task->needs & TASK_ANY_SOURCE ||
+            (has & TASK_SOURCE) == (task->needs & TASK_SOURCE));
 }

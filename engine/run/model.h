@@ -35,6 +35,8 @@ struct model {
     int32_t *forbid; /* [n_unseen] ids that are never shown; the first n_forbid
                         are never drawn, the rest are special ends of text */
     int n_forbid, n_unseen;
+    int32_t *end; /* [n_end] ids of the output that end a text */
+    int n_end;
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
 };
 

@@ -315,6 +315,10 @@ int model_can(const struct model *m, const struct task *task)
     unsigned has = (p->unit == UNIT_TOKENS ? TASK_TOKENS : 0) |
                    (p->whole ? TASK_WHOLE : TASK_APPEND) |
                    (m->info.state.n_ports > 1 ? TASK_SOURCE : 0);
+    const struct port *from = &m->info.state.port[PORT_SOURCE];
+
+    if (has & TASK_SOURCE && from->unit == UNIT_TOKENS)
+        has |= TASK_SOURCE_TEXT;
 
     return m->info.cols[task->output] > 0 &&
            (task->needs & ~has & ~(TASK_STREAM | TASK_ANY_SOURCE)) == 0 &&

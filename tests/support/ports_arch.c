@@ -259,11 +259,11 @@ static int step(const void *self, const struct exec *x, struct batch *b,
     return 0;
 }
 
-static const struct model_arch ports_arch = {.name = "ports",
-                                             .load = load,
-                                             .unload = unload,
-                                             .scratch_bytes = scratch_bytes,
-                                             .step = step};
+const struct model_arch ports_arch = {.name = "ports",
+                                      .load = load,
+                                      .unload = unload,
+                                      .scratch_bytes = scratch_bytes,
+                                      .step = step};
 const struct model_arch *const ports_archs[] = {&ports_arch, NULL};
 
 void ports_dir(enum ports_kind kind, int max_chain, char *path)

@@ -252,3 +252,14 @@ const struct task task_beam = {.name = "beam",
                                .plan = beam_plan,
                                .take = beam_take,
                                .lost = beam_lost};
+
+const struct task task_translate = {.name = "translate",
+                                    .output = OUT_LOGITS,
+                                    .needs = TASK_TOKENS | TASK_APPEND |
+                                             TASK_SOURCE | TASK_SOURCE_TEXT,
+                                    .init = beam_init,
+                                    .fini = beam_fini,
+                                    .most = beam_most,
+                                    .plan = beam_plan,
+                                    .take = beam_take,
+                                    .lost = beam_lost};

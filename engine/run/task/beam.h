@@ -41,6 +41,9 @@ struct beam_result {
 };
 
 extern const struct task task_beam;
+/* task_translate: the same for models that make a text from a text and no
+ * others: what to ask model_can and engine_model for. */
+extern const struct task task_translate;
 
 static inline const struct beam_result *beam_result(const struct job *j)
 {

@@ -77,7 +77,8 @@ SEQD_TRAIN := $(if $(wildcard models/train/seqd_train.c),$(B)/seqd-train)
 all: $(ENGINE_LIB) $(MODELS_LIB) $(SEQD) $(SEQD_TRAIN)
 
 .PHONY: tests-build
-tests-build: all $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN)
+SEQD_TOY := $(B)/tests/http/seqd_toy
+tests-build: all $(UNIT_BIN) $(PARITY_BIN) $(HTTP_BIN) $(SEQD_TOY)
 
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c \
   -mprefer-vector-width=512
@@ -149,6 +150,9 @@ $(B)/tests/unit/server/%: $(B)/tests/unit/server/%.o $(SUPPORT_LIB) $(SERVER_LIB
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(SERVER_LIBS)
 $(B)/tests/parity/%: $(B)/tests/parity/%.o $(SUPPORT_LIB) $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(TRAIN_LIBS)
+# A server with the toys of tests/support/ beside the architectures.
+$(SEQD_TOY): $(B)/tests/http/seqd_toy.o $(B)/server/main.o $(SERVER_LIB_OBJ) $(SUPPORT_LIB) $(MODELS_LIB) $(ENGINE_LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(SERVER_LIBS)
 $(B)/tests/http/%: $(B)/tests/http/%.o $(SUPPORT_LIB) $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TEST_LIBS) $(ENGINE_LIBS)
 
@@ -165,7 +169,7 @@ parity: all $(PARITY_BIN)
 	@$(RUN_ENV) tests/run.sh $(PARITY_BIN)
 http-tests: all $(HTTP_BIN)
 	@$(RUN_ENV) tests/run.sh $(HTTP_BIN)
-script-tests: all
+script-tests: all $(SEQD_TOY)
 	@$(RUN_ENV) tests/run.sh $(SCRIPT_TESTS)
 # A program that links no pthread_create starts no thread: the thread sanitizer
 # has nothing to see in it.

@@ -156,10 +156,10 @@ enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
  * What ends one is the tokenizer's. */
 #define MODEL_MAX_NEVER 8
 struct target_rules {
-    int start;      /* the first of each; what is made of it follows */
-    int forced_bos; /* made first, whatever the row says */
-    int forced_eos; /* made last where the most tokens are reached */
-    int n_never;    /* never made: */
+    int start;        /* the first of each; what is made of it follows */
+    int forced_first; /* made first, whatever the row says */
+    int forced_last;  /* made last where the most tokens are reached */
+    int n_never;      /* never made: */
     int32_t never[MODEL_MAX_NEVER];
 };
 

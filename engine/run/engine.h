@@ -21,6 +21,7 @@
 #include "engine/base/err.h"
 #include "engine/run/arch.h"
 #include "engine/run/engine_options.h"
+#include "engine/run/targets.h"
 #include "engine/text/tokenizer.h"
 
 struct engine;
@@ -85,6 +86,10 @@ const struct model_info *model_get_info(const struct model *m);
 int model_can(const struct model *m, const struct task *task);
 /* model_tokenizer: NULL when no port of the model takes tokens. */
 const struct tokenizer *model_tokenizer(const struct model *m);
+/* model_languages: what a model that translates can translate into (targets.h);
+ * the count. 0: it is not said. */
+int model_languages(const struct model *m, const struct target_language **list,
+                    int *forced);
 /* model_digest: weights_digest. NULL: *stop (NULL: never) became true. */
 const char *model_digest(const struct model *m, const atomic_int *stop);
 const char *model_dtype(const struct model *m); /* of most bytes */

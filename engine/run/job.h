@@ -45,6 +45,10 @@ struct job {
                             memory: then pos is 0 again */
     struct seq **fork;   /* [n_forks] */
     int n_forks, cap_forks, n_dropped;
+    /* Forks that it goes on with once its input is read, to be held from step
+     * to step (task/branches.h), and the rows of port 0 that each of them has
+     * or is about to get behind those of the input. 0: none such. */
+    int n_branches, branch_rows;
     uint64_t age;         /* the runner's count of jobs: lower is older */
     int first, n_planned; /* its items in the present batch */
     int starved;          /* it found no memory for an item in it */

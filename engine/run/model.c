@@ -67,11 +67,15 @@ static const char *main_dtype(const struct weights *w)
  * has no entry for; 2 special ones that end a text: drawn, never shown. */
 static int token_use(const struct model *m, int32_t id)
 {
+    const struct target_rules *r = &m->info.target;
     int ends = !m->info.state.port[PORT_TARGET].whole;
     int out = id >= tokenizer_size(m->tokenizer) ||
               id == tokenizer_unk(m->tokenizer) ||
               tokenizer_is_special(m->tokenizer, id);
 
+    for (int i = 0; i < r->n_never; i++)
+        if (r->never[i] == id)
+            return 1;
     return !out ? 0 : ends && tokenizer_is_end(m->tokenizer, id) ? 2 : 1;
 }
 
@@ -94,6 +98,21 @@ static int list_forbidden(struct model *m, struct err *e)
     return 0;
 }
 
+static int list_ends(struct model *m, struct err *e)
+{
+    int V = m->info.cols[OUT_LOGITS], n = 0;
+
+    for (int32_t id = 0; id < V; id++)
+        n += tokenizer_is_end(m->tokenizer, id);
+    m->end = mem_array((size_t)n, sizeof *m->end);
+    if (!m->end && n > 0)
+        return err_nomem(e);
+    for (int32_t id = 0; id < V; id++)
+        if (tokenizer_is_end(m->tokenizer, id))
+            m->end[m->n_end++] = id;
+    return 0;
+}
+
 static int reads_tokens(const struct model *m)
 {
     for (int i = 0; i < m->info.state.n_ports; i++)
@@ -113,8 +132,6 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
                                m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
     if (m->arch->load(&lo, m->checkpoint, &m->info, &m->self, e))
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
-    if (m->info.state.n_ports < 2)
-        m->info.target = (struct target_rules){-1, -1, -1, 0, {0}};
     int outputs = 0;
     for (int i = 0; i < N_OUT; i++)
         outputs += m->info.cols[i] > 0;
@@ -140,7 +157,8 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
     m->dtype = main_dtype(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    return 0;
+    return targets_read(m->checkpoint, m->tokenizer, m->name, &m->info,
+                        &m->targets, e);
 }
 
 /* How the tokens of sub-words make words. */
@@ -174,7 +192,7 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
     m->n_ids = V > 0 && V < n_tok ? V : n_tok;
     if (V == 0)
         return 0;
-    return list_forbidden(m, e) ? -1 : list_words(m, e);
+    return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);
 }
 
 static void model_free(struct model *m)
@@ -182,7 +200,9 @@ static void model_free(struct model *m)
     if (m->self)
         m->arch->unload(m->self);
     mem_free(m->forbid);
+    mem_free(m->end);
     mem_free(m->word_kind);
+    targets_fini(&m->targets);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
     mem_budget_drop(m->tables);
@@ -253,6 +273,14 @@ const struct tokenizer *model_tokenizer(const struct model *m)
     return m->tokenizer;
 }
 
+int model_languages(const struct model *m, const struct target_language **list,
+                    int *forced)
+{
+    *list = m->targets.language;
+    *forced = m->targets.forced;
+    return m->targets.n_languages;
+}
+
 const char *model_digest(const struct model *m, const atomic_int *stop)
 {
     return checkpoint_digest(m->checkpoint, stop);
@@ -290,8 +318,13 @@ int model_can(const struct model *m, const struct task *task)
     unsigned has = (p->unit == UNIT_TOKENS ? TASK_TOKENS : 0) |
                    (p->whole ? TASK_WHOLE : TASK_APPEND) |
                    (m->info.state.n_ports > 1 ? TASK_SOURCE : 0);
+    const struct port *from = &m->info.state.port[PORT_SOURCE];
+
+    if (has & TASK_SOURCE && from->unit == UNIT_TOKENS)
+        has |= TASK_SOURCE_TEXT;
 
     return m->info.cols[task->output] > 0 &&
-           (task->needs & ~has & ~TASK_STREAM) == 0 &&
-           (has & TASK_SOURCE) == (task->needs & TASK_SOURCE);
+           (task->needs & ~has & ~(TASK_STREAM | TASK_ANY_SOURCE)) == 0 &&
+           (task->needs & TASK_ANY_SOURCE ||
+            (has & TASK_SOURCE) == (task->needs & TASK_SOURCE));
 }

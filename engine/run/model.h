@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
+#include "engine/run/targets.h"
 
 #define MODEL_NAME_BYTES 65
 
@@ -25,6 +26,7 @@ struct model {
     struct model_info info;
     struct mem_budget *tables; /* a reference */
     void *self;
+    struct targets targets; /* of models with a source */
     const char *dtype;
     int64_t created; /* wall clock, seconds */
     double load_seconds;
@@ -33,6 +35,8 @@ struct model {
     int32_t *forbid; /* [n_unseen] ids that are never shown; the first n_forbid
                         are never drawn, the rest are special ends of text */
     int n_forbid, n_unseen;
+    int32_t *end; /* [n_end] ids of the output that end a text */
+    int n_end;
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
 };
 

@@ -498,18 +498,41 @@ void runner_free(struct runner *r)
     mem_free(r);
 }
 
+/* Bytes that the sequences of a job can come to. */
+static size_t most_bytes(const struct runner *r, const struct job *j,
+                         const int64_t most[MAX_PORTS])
+{
+    int chain = j->model->info.max_chain, chunk = r->step_tokens;
+    int64_t in[MAX_PORTS];
+    size_t forks = (size_t)j->task->forks * r->store.seq_bytes, bytes;
+
+    chunk = chain > 0 && chain < chunk ? chain : chunk;
+    for (int i = 0; i < MAX_PORTS; i++)
+        in[i] = j->n_branches > 0 ? j->in[i].n : most[i];
+    bytes = seq_most_bytes(&r->store, in, chunk);
+    if (j->n_branches > 0)
+        forks = seq_fork_most(&r->store, in, most, chunk);
+    if (j->n_branches > 1 &&
+        __builtin_mul_overflow(forks, (size_t)j->n_branches, &forks))
+        return SIZE_MAX;
+    return bytes <= SIZE_MAX - forks ? bytes + forks : SIZE_MAX;
+}
+
 int runner_fits(const struct runner *r, const struct job *j, struct err *e)
 {
     int64_t most[MAX_PORTS];
-    int chain = j->model->info.max_chain, chunk = r->step_tokens;
 
     job_most(j, most);
-    chunk = chain > 0 && chain < chunk ? chain : chunk;
-    size_t bytes = seq_most_bytes(&r->store, most, chunk);
-    size_t forks = (size_t)j->task->forks * r->store.seq_bytes;
-    bytes += bytes <= SIZE_MAX - forks ? forks : 0;
+    size_t bytes = most_bytes(r, j, most);
     if (bytes == r->store.seq_bytes || bytes <= r->s->budget.limit)
         return 0; /* what has no pages is seq_take's to refuse */
+    if (j->n_branches > 0) {
+        return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
+                          "the states of %d texts of %lld tokens need %zu MiB, "
+                          "--state-mb allows %zu",
+                          j->n_branches, (long long)most[0], (bytes >> 20) + 1,
+                          r->s->budget.limit >> 20);
+    }
     return err_set_at(e, ERR_TOO_LARGE, "context_length_exceeded", NULL,
                       "the state of %lld tokens needs %zu MiB, --state-mb "
                       "allows %zu",

@@ -343,16 +343,23 @@ static int grow_for(struct runner *r, const struct job *j, struct err *e)
     return 0;
 }
 
-/* What the job's sequences still need for `made` tokens more. */
+/* What the job's sequences still need for `made` tokens more: of one that goes
+ * on with branches all of these, made or not. */
 static size_t job_short(const struct runner *r, const struct job *j, int made)
 {
-    int64_t n[MAX_PORTS];
+    int64_t n[MAX_PORTS], most[MAX_PORTS], in[MAX_PORTS];
 
     for (int i = 0; i < MAX_PORTS; i++)
-        n[i] = i == PORT_TARGET ? (int64_t)j->n_all + made : j->in[i].n;
-    size_t bytes = seq_short(&r->store, j->seq, n);
+        in[i] = n[i] = i == PORT_TARGET ? j->n_all : j->in[i].n;
+    job_most(j, most);
+    n[PORT_TARGET] += j->branch_rows + made;
+    if (j->n_branches > 0 && n[PORT_TARGET] > most[PORT_TARGET])
+        n[PORT_TARGET] = most[PORT_TARGET];
+    size_t bytes = seq_short(&r->store, j->seq, j->n_branches > 0 ? in : n);
     for (int i = 0; i < j->n_forks; i++)
         bytes += seq_short(&r->store, j->fork[i], n);
+    for (int i = j->n_forks; i < j->n_branches; i++)
+        bytes += seq_fork_short(&r->store, in, n);
     return bytes;
 }
 

@@ -336,6 +336,32 @@ size_t seq_most_bytes(const struct seq_store *st, const int64_t *n, int chunk)
     return bytes;
 }
 
+/* The rows of n that stand in pages of the fork's own. */
+static void own_rows(const struct seq_store *st, const int64_t *from,
+                     const int64_t *n, int64_t own[MAX_PORTS])
+{
+    for (int i = 0; i < MAX_PORTS; i++) {
+        int page = has_pages(st, i) ? st->pool[i].page_tokens : 1;
+        own[i] = n[i] > from[i] ? n[i] - from[i] / page * page : 0;
+    }
+}
+
+size_t seq_fork_short(const struct seq_store *st, const int64_t *from,
+                      const int64_t *n)
+{
+    int64_t own[MAX_PORTS];
+    own_rows(st, from, n, own);
+    return seq_short(st, NULL, own);
+}
+
+size_t seq_fork_most(const struct seq_store *st, const int64_t *from,
+                     const int64_t *n, int chunk)
+{
+    int64_t own[MAX_PORTS];
+    own_rows(st, from, n, own);
+    return seq_most_bytes(st, own, chunk);
+}
+
 size_t seq_room(const struct seq_store *st)
 {
     size_t used = atomic_load(&st->budget->used), idle = 0;

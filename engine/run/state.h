@@ -79,6 +79,12 @@ int seq_share(struct seq_store *st, struct seq *s, const int32_t *ids, int n);
 size_t seq_short(const struct seq_store *st, const struct seq *s,
                  const int64_t *n);
 size_t seq_most_bytes(const struct seq_store *st, const int64_t *n, int chunk);
+/* seq_fork_short: what a fork of a sequence of `from` rows needs besides, to
+ * hold n rows. seq_fork_most: what it can come to. */
+size_t seq_fork_short(const struct seq_store *st, const int64_t *from,
+                      const int64_t *n);
+size_t seq_fork_most(const struct seq_store *st, const int64_t *from,
+                     const int64_t *n, int chunk);
 /* seq_room: bytes that this store could hand out now. */
 size_t seq_room(const struct seq_store *st);
 /* seq_trim: give back what no sequence uses. */

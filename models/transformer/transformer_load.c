@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "models/target.h"
+#include "engine/run/target_rules.h"
 #include "models/transformer/heads.h"
 #include "models/transformer/transformer_impl.h"
 

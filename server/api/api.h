@@ -19,6 +19,13 @@ size_t api_embeddings_size(const struct request *r);
 int api_generate(struct request *r);
 int api_generate_finish(struct request *r);
 size_t api_generate_size(const struct request *r);
+void api_generate_last(struct request *r, const struct item *it,
+                       const struct job *j, struct buf *out);
+int api_translate(struct request *r);
+int api_translate_finish(struct request *r);
+size_t api_translate_size(const struct request *r);
+void api_translate_last(struct request *r, const struct item *it,
+                        const struct job *j, struct buf *out);
 int api_tokenize(struct request *r);
 int api_detokenize(struct request *r);
 int api_models(struct request *r);

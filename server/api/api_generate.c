@@ -27,7 +27,7 @@ struct generate_request {
     struct input_params in;
     const struct json *stop;
     int stream;
-    int64_t top_k, max_tokens, seed;
+    int64_t top_k, max_tokens, seed, n;
     double temperature, top_p, min_p, repetition_penalty;
 };
 
@@ -45,7 +45,7 @@ static const struct field fields[] = {
     {"seed", FIELD_INT, 0, MAX_SEED, GENERATE_AT(seed)},
     {"stop", FIELD_ANY, 0, 0, GENERATE_AT(stop)},
     {"stream", FIELD_BOOL, 0, 0, GENERATE_AT(stream)},
-    {"n", FIELD_LATER_NUMBER, 1, 1, 0},
+    {"n", FIELD_INT, 1, MOST_CHOICES, GENERATE_AT(n)},
     {"presence_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
     {"frequency_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
     {"logit_bias", FIELD_LATER, 0, 0, 0},
@@ -83,6 +83,8 @@ static int check_params(struct request *r, const struct generate_request *p)
                    "temperature must be 0 (greedy) or from 0.01 to 100");
     if (p->top_p <= 0)
         return bad(r, "top_p", "top_p must be above 0");
+    if (p->n > 1 && p->stream)
+        return bad(r, "n", "n must be 1 where stream is true");
     return 0;
 }
 
@@ -121,7 +123,8 @@ int api_generate(struct request *r)
     struct generate_request p = {.temperature = 1.0,
                                  .top_p = 1.0,
                                  .repetition_penalty = 1.0,
-                                 .seed = -1};
+                                 .seed = -1,
+                                 .n = 1};
     const char *stop[MAX_STOP];
     int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
@@ -133,7 +136,7 @@ int api_generate(struct request *r)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;
-    if (r->stream && sse_begin(r) < 0)
+    if (r->stream && sse_begin(r, "generation.chunk") < 0)
         return -1;
     const struct generate_params params = {
         .max_tokens = (int)p.max_tokens,
@@ -145,23 +148,35 @@ int api_generate(struct request *r)
                    .seed = r->seed},
         .stop = stop,
         .n_stop = n_stop,
-        .stream = p.stream};
+        .stream = p.stream,
+        .n = (int)p.n};
     const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
 }
 
-static void write_item(struct request *r, const struct item *it,
-                       const struct generate_result *res)
+/* The choices behind the first one. */
+static void write_others(const struct generate_result *res, struct buf *out)
 {
-    struct buf *out = &r->out;
-    buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
-    buf_add_int(out, it->index);
-    buf_add_str(out, ",\"text\":");
-    buf_add_json_string(out, res->text, res->text_len);
+    for (int i = 1; i < res->n; i++) {
+        buf_add_str(out,
+                    i > 1 ? ",{\"text\":" : ",\"alternatives\":[{\"text\":");
+        buf_add_json_string(out, res[i].text, res[i].text_len);
+        buf_addf(out, ",\"finish_reason\":\"%s\"}",
+                 sse_finish_reason(res[i].finish));
+    }
+    if (res->n > 1)
+        buf_add_char(out, ']');
+}
+
+void api_generate_last(struct request *r, const struct item *it,
+                       const struct job *j, struct buf *out)
+{
+    const struct generate_result *res = generate_result(j);
     buf_add_str(out, ",\"finish_reason\":\"");
     buf_add_str(out, sse_finish_reason(res->finish));
     buf_add_str(out, "\",\"seed\":");
     buf_add_int(out, (int64_t)r->seed);
+    write_others(res, out);
     hint_write(r, it, res, out);
     reply_item_tail(r, it, out);
 }
@@ -170,15 +185,25 @@ static void write_item(struct request *r, const struct item *it,
 size_t api_generate_size(const struct request *r)
 {
     size_t n = REPLY_FRAME;
-    for (int i = 0; i < r->n_jobs; i++)
-        n += 2 * REPLY_ITEM + generate_result(r->jobs[i])->text_len;
+    for (int i = 0; i < r->n_jobs; i++) {
+        const struct generate_result *res = generate_result(r->jobs[i]);
+        for (int k = 0; k < res->n; k++)
+            n += 2 * REPLY_ITEM + res[k].text_len;
+    }
     return n;
 }
 
 int api_generate_finish(struct request *r)
 {
+    struct buf *out = &r->out;
     reply_open(r, "generations");
-    for (int i = 0; i < r->n_items; i++)
-        write_item(r, &r->items[i], generate_result(r->jobs[i]));
+    for (int i = 0; i < r->n_items; i++) {
+        const struct generate_result *res = generate_result(r->jobs[i]);
+        buf_add_str(out, i ? ",{\"index\":" : "{\"index\":");
+        buf_add_int(out, i);
+        buf_add_str(out, ",\"text\":");
+        buf_add_json_string(out, res->text, res->text_len);
+        api_generate_last(r, &r->items[i], r->jobs[i], out);
+    }
     return reply_close(r);
 }

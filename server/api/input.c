@@ -159,9 +159,9 @@ static void find_around(const struct request *r, int *before, int *after)
 }
 
 /* Copy r->tokens, cut to `limit` tokens, behind the other items' tokens. Those
- * around the text stay. */
+ * around the text stay; `lead` comes between them and the text. */
 static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
-                       int before, int after)
+                       int before, int after, int lead)
 {
     const struct token *v = r->tokens.v;
     int n = r->tokens.n, from = before, room = n - before - after;
@@ -172,13 +172,15 @@ static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
         room = limit - before - after;
         from = keep == KEEP_LAST ? n - after - room : before;
     }
-    it->n = before + room + after;
+    it->n = before + (lead > 0) + room + after;
     it->first = r->n_ids;
     if (grow_ids(r, (size_t)it->n) < 0)
         return -1;
     int32_t *out = r->ids + r->n_ids;
     for (int i = 0; i < before; i++)
         *out++ = v[i].id;
+    if (lead > 0)
+        *out++ = lead - 1;
     for (int i = 0; i < room; i++)
         *out++ = v[from + i].id;
     for (int i = n - after; i < n; i++)
@@ -247,7 +249,8 @@ static int most_kept(const struct request *r, const struct input_params *p,
                      int n, int limit)
 {
     const struct model_info *info = model_get_info(r->model);
-    if (n <= limit || info->state.port[PORT_TARGET].context_length == 0)
+    if (n <= limit || info->state.port[PORT_TARGET].context_length == 0 ||
+        input_port(r) != PORT_TARGET)
         return limit;
     return limit - (int)(p->room < limit / 2 ? p->room : limit / 2);
 }
@@ -256,10 +259,11 @@ static int encode_item(struct request *r, const struct json *text, int i,
                        const struct input_params *p, int keep, unsigned how)
 {
     struct item *it = &r->items[i];
-    int limit = model_max_tokens(r->model, PORT_TARGET), before, after;
+    int port = input_port(r), before, after;
+    int limit = model_max_tokens(r->model, port) - (p->lead > 0);
     const struct model_info *info = model_get_info(r->model);
     /* A text goes on where it stops, but not one that is read as it is. */
-    int ends = info->state.port[PORT_TARGET].whole || info->cols[OUT_CLASS];
+    int ends = info->state.port[port].whole || info->cols[OUT_CLASS];
     struct err e = ERR_INIT;
     char param[32];
     input_param(r, i, param);
@@ -281,7 +285,14 @@ static int encode_item(struct request *r, const struct json *text, int i,
         empty_item(r, param, (how & ENCODE_EMPTY) != 0) < 0)
         return -1;
     return keep_tokens(r, it, most_kept(r, p, r->tokens.n, limit), keep,
-                       before < r->tokens.n ? before : r->tokens.n, after);
+                       before < r->tokens.n ? before : r->tokens.n, after,
+                       p->lead);
+}
+
+int input_port(const struct request *r)
+{
+    return model_get_info(r->model)->state.n_ports > 1 ? PORT_SOURCE
+                                                       : PORT_TARGET;
 }
 
 int input_reads_text(struct request *r)
@@ -356,6 +367,8 @@ int input_take_ids(struct request *r, const struct input_params *p)
 int input_submit(struct request *r, const struct job_spec *spec)
 {
     struct job_spec one, *specs = &one;
+    const int32_t *start = &model_get_info(r->model)->target.start;
+    int port = input_port(r);
     if (r->route->size && unread_fits(r, r->route->size(r)) < 0)
         return -1; /* before anything is computed */
     if (r->n_items > 1)
@@ -365,7 +378,9 @@ int input_submit(struct request *r, const struct job_spec *spec)
     for (int i = 0; i < r->n_items; i++) {
         specs[i] = *spec;
         specs[i].model = r->model;
-        specs[i].in[PORT_TARGET] =
+        if (port != PORT_TARGET)
+            specs[i].in[PORT_TARGET] = (struct span){.p = start, .n = 1};
+        specs[i].in[port] =
             (struct span){.p = r->ids + r->items[i].first, .n = r->items[i].n};
     }
     int rc = request_submit(r, specs);

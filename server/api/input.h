@@ -16,6 +16,7 @@ struct input_params {
     int truncate;
     int64_t timeout_ms;
     int64_t room; /* no field: tokens that the answer adds to the text */
+    int lead;     /* no field: 1 + a token in front of the text; 0: none */
 };
 
 #define MAX_TIMEOUT_MS 3600000.0
@@ -62,6 +63,8 @@ void input_param(const struct request *r, int i, char out[32]);
 #define ENCODE_EMPTY 1u /* "" is the start of a text where it has tokens */
 #define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */
 
+/* input_port: the one that texts enter: the source, where a model has one. */
+int input_port(const struct request *r);
 /* input_encode: the inputs into r->ids, cut to the model's limit where that is
  * allowed, and then by p->room more where that is a context's, though by no
  * more than half of it; tokens that the tokenizer puts around a text stay.
@@ -73,7 +76,8 @@ int input_encode(struct request *r, const struct input_params *p, int keep,
  * the client made itself: nothing is put around them. */
 int input_take_ids(struct request *r, const struct input_params *p);
 
-/* input_submit: one job per item, all like `spec`. Returns 1 or -1. */
+/* input_submit: one job per item, all like `spec`; of models with a source the
+ * target begins with what the model states. Returns 1 or -1. */
 int input_submit(struct request *r, const struct job_spec *spec);
 
 #endif

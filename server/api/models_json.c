@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "engine/run/task/beam.h"
 #include "engine/run/task/classify.h"
 #include "engine/run/task/embed.h"
 #include "engine/run/task/fill.h"
@@ -23,11 +24,9 @@ static void add_text(struct buf *out, const char *key, const char *value)
 static const struct {
     const struct task *task;
     const char *name;
-} tasks[] = {{&task_next, "predict"},
-             {&task_classify, "sentiment"},
-             {&task_generate, "generate"},
-             {&task_embed, "embeddings"},
-             {&task_fill, "fill"}};
+} tasks[] = {{&task_next, "predict"},      {&task_classify, "sentiment"},
+             {&task_generate, "generate"}, {&task_embed, "embeddings"},
+             {&task_fill, "fill"},         {&task_translate, "translate"}};
 
 void models_json_tasks(const struct model *m, struct buf *out)
 {
@@ -37,6 +36,18 @@ void models_json_tasks(const struct model *m, struct buf *out)
         if (model_can(m, tasks[i].task))
             buf_addf(out, "%s\"%s\"", n++ ? "," : "", tasks[i].name);
     buf_add_char(out, ']');
+}
+
+static void add_languages(const struct model *m, struct buf *out)
+{
+    const struct target_language *l;
+    int forced, n = model_languages(m, &l, &forced);
+    for (int i = 0; i < n; i++) {
+        buf_add_str(out, i ? "," : ",\"languages\":[");
+        buf_add_json_string(out, l[i].name, (size_t)l[i].n);
+    }
+    if (n > 0)
+        buf_add_char(out, ']');
 }
 
 /* By enum tokenizer_level. */
@@ -62,6 +73,7 @@ int model_json(const struct server *sv, const struct model *m, struct buf *out,
     add_text(out, "architecture", model_arch_name(m));
     buf_add_str(out, ",\"tasks\":");
     models_json_tasks(m, out);
+    add_languages(m, out);
     if (model_tokenizer(m))
         add_text(out, "level", levels[tokenizer_level(model_tokenizer(m))]);
     buf_add_str(out, ",\"context_length\":");

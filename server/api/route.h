@@ -25,6 +25,9 @@ struct route {
     /* size: bytes that finish will write, about, rather too many; asked for
      * before the jobs run, too. NULL: few, or not known before. */
     size_t (*size)(const struct request *r);
+    /* last: of routes that stream: what an item has behind its text. */
+    void (*last)(struct request *r, const struct item *it, const struct job *j,
+                 struct buf *out);
 };
 
 /* route_at: i-th row, NULL past the end. */

@@ -5,17 +5,17 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "server/api/hint.h"
 #include "server/api/reply.h"
+#include "server/api/route.h"
 
-int sse_begin(struct request *r)
+int sse_begin(struct request *r, const char *object)
 {
     struct buf b;
     buf_init(&b, 1024);
     buf_addf(&b,
-             "data: {\"id\":\"%s\",\"object\":\"generation.chunk\",\"model\":"
+             "data: {\"id\":\"%s\",\"object\":\"%s\",\"model\":"
              "\"%s\",\"created\":%lld,\"data\":[{\"index\":",
-             r->id, model_name(r->model),
+             r->id, object, model_name(r->model),
              (long long)(clock_wall_us() / 1000000));
     if (b.failed) {
         buf_fini(&b);
@@ -47,15 +47,10 @@ const char *sse_finish_reason(enum finish_reason f)
 void sse_finish(struct request *r, const struct item *it, const struct job *j,
                 int last)
 {
-    const struct generate_result *res = generate_result(j);
     buf_add_str(&r->out, r->sse_head);
     buf_add_int(&r->out, it->index);
-    buf_add_str(&r->out, ",\"text\":\"\",\"finish_reason\":\"");
-    buf_add_str(&r->out, sse_finish_reason(res->finish));
-    buf_add_str(&r->out, "\",\"seed\":");
-    buf_add_int(&r->out, (int64_t)r->seed);
-    hint_write(r, it, res, &r->out);
-    reply_item_tail(r, it, &r->out);
+    buf_add_str(&r->out, ",\"text\":\"\"");
+    r->route->last(r, it, j, &r->out);
     buf_add_char(&r->out, ']');
     if (last) {
         buf_add_char(&r->out, ',');

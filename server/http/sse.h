@@ -1,7 +1,7 @@
-/* sse: server-sent events of a streamed /generate. A chunk is one event:
+/* sse: server-sent events of a streamed text. A chunk is one event:
  *     data: {"id":...,"object":"generation.chunk","model":...,"created":...,
  *            "data":[{"index":0,"text":"..."}]}
- * The chunk that ends an item has its finish_reason, the last one of the
+ * The chunk that ends an item has what its route says, the last one of the
  * request usage too; then `data: [DONE]`. A failure after the start is
  * `data: {"error":{...}}` and the end without [DONE].
  *
@@ -13,7 +13,7 @@
 #include "server/http/request.h"
 
 /* sse_begin: render what all chunks share. ERR_NOMEM in r->err. */
-int sse_begin(struct request *r);
+int sse_begin(struct request *r, const char *object);
 /* These append to r->out and are called under r->mu once jobs run. */
 void sse_text(struct request *r, const struct item *it, const char *text,
               size_t n);

@@ -167,7 +167,6 @@ static void test_fields_of_later_versions_are_never_dropped(void **state)
         {"/predict", "{\"input\":\"a\",\"attention\":true}", "attention"},
         {"/sentiment", "{\"input\":\"a\",\"explain\":true}", "explain"},
         {"/sentiment", "{\"input\":\"a\",\"explain\":0}", "explain"},
-        {"/generate", "{\"input\":\"a\",\"n\":2}", "n"},
         {"/generate", "{\"input\":\"a\",\"logit_bias\":{}}", "logit_bias"},
         {"/generate", "{\"input\":\"a\",\"logprobs\":3}", "logprobs"},
         {"/generate", "{\"input\":\"a\",\"presence_penalty\":0.5}",

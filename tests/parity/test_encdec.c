@@ -330,10 +330,10 @@ static void check_greedy(struct golden *t, int i)
         for (int v = 0; v < p->V; v++)
             if (may_be(r, v) && (id < 0 || row[v] > row[id]))
                 id = v;
-        if (k == 0 && r->forced_bos >= 0)
-            id = r->forced_bos;
-        if (k + 2 == 1 + 12 && r->forced_eos >= 0) /* the script's GREEDY */
-            id = r->forced_eos;
+        if (k == 0 && r->forced_first >= 0)
+            id = r->forced_first;
+        if (k + 2 == 1 + 12 && r->forced_last >= 0) /* the script's GREEDY */
+            id = r->forced_last;
     }
     rig_seq_close(&seq);
     mem_aligned_free(row);

@@ -18,7 +18,9 @@ static void fill_params(const struct flat_spec *s, union params *p)
                                                .sample = s->sample,
                                                .stop = s->stop,
                                                .n_stop = s->n_stop,
-                                               .stream = s->stream};
+                                               .stream = s->stream,
+                                               .n = s->choices,
+                                               .logprob = s->logprob};
     else if (s->task == &task_classify)
         p->classify = (struct classify_params){.attention = s->attention};
     else

@@ -25,7 +25,7 @@ struct flat_spec {
     int max_tokens;
     struct sample_params sample;
     const char *const *stop;
-    int n_stop, stream;
+    int n_stop, stream, choices, logprob;
     int64_t deadline_us;
     uint64_t client;
     void (*on_event)(void *user, const struct job_event *ev);

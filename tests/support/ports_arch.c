@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/run/target_rules.h"
 #include "tests/support/fake_arch.h"
 
 struct ports {
@@ -114,6 +115,11 @@ static int load(const struct load_opts *o, struct checkpoint *c,
         info->state.port[1].whole = 1;
         info->state.port[1].context_length = 64;
         info->cols[OUT_LOGITS] = o->n_vocab_tokenizer;
+        if (target_read(c, o->n_vocab_tokenizer, &info->target, e)) {
+            mem_free(p);
+            *self = NULL;
+            return -1;
+        }
         return 0;
     }
     info->state.n_ports = 1;
@@ -259,11 +265,11 @@ static int step(const void *self, const struct exec *x, struct batch *b,
     return 0;
 }
 
-static const struct model_arch ports_arch = {.name = "ports",
-                                             .load = load,
-                                             .unload = unload,
-                                             .scratch_bytes = scratch_bytes,
-                                             .step = step};
+const struct model_arch ports_arch = {.name = "ports",
+                                      .load = load,
+                                      .unload = unload,
+                                      .scratch_bytes = scratch_bytes,
+                                      .step = step};
 const struct model_arch *const ports_archs[] = {&ports_arch, NULL};
 
 void ports_dir(enum ports_kind kind, int max_chain, char *path)

@@ -23,6 +23,7 @@ enum ports_kind { PORTS_PAIR, PORTS_SERIES };
  * tokenizer. max_chain 0: no limit. */
 void ports_dir(enum ports_kind kind, int max_chain, char *path);
 
+extern const struct model_arch ports_arch;
 extern const struct model_arch *const ports_archs[];
 
 /* Logit of token v after `n` target tokens, given the source. */

@@ -6,6 +6,9 @@
  * streaming, the longest stop minus one byte is held back, so stop text never
  * leaks. The end token ends the text, is not part of it and not in `tokens`.
  *
+ * Several choices are branches (branches.h), each with a sampler and a text of
+ * its own; a single one goes on in the job's own sequence.
+ *
  * All memory for the expected size is made in init; text and tokens grow by
  * doubling, and growth that fails fails the job only.
  *
@@ -16,7 +19,9 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
+#include "engine/run/beam_search.h"
 #include "engine/run/model.h"
+#include "engine/run/task/branches.h"
 #include "engine/run/task/task_impl.h"
 
 #define MAX_STOPS 16
@@ -25,26 +30,43 @@
 #define MAX_TEXT_BYTES ((size_t)64 << 20)
 #define FIRST_TOKENS 1024 /* made in init at most: larger texts double */
 #define BYTES_PER_TOKEN 8 /* of a word and its space, rounded up */
+#define STREAM_BITS 40    /* draws that a choice has before the next one's */
+
+_Static_assert(MOST_CHOICES <= MOST_BRANCHES, "each choice is a branch");
 
 struct stop {
     const char *p;
     size_t n;
 };
 
-struct generate {
+/* One continuation. */
+struct choice {
     struct sampler sampler;
-    int max_tokens, stream;
-    int n_out; /* made so far: the end of the job's tokens */
+    int n_out;    /* made so far: the end of the job's tokens, or ids [n_out] */
+    int32_t *ids; /* [cap] of several choices */
+    int cap;
     struct detok detok;
     struct buf text;
     size_t scanned; /* bytes that no stop ends in */
     size_t sent;    /* bytes that were streamed */
+    int cut;        /* the text ends where a stop began */
+    int done;
+    double logprob;
+    int n_scored;
+};
+
+struct generate {
+    struct choice *c; /* [n] */
+    int n, n_done;
+    int max_tokens, stream, forced_first;
+    struct branches branches;
+    float *row; /* [V] a copy of a row, where one is needed */
+    int logprob;
     struct stop stop[MAX_STOPS];
     int n_stop;
     size_t longest_stop;
     char *stop_bytes;
-    int cut; /* the text ends where a stop began */
-    struct generate_result res;
+    struct generate_result *res; /* [n] */
 };
 
 static int copy_stops(struct generate *g, const struct generate_params *s,
@@ -81,62 +103,125 @@ static int copy_stops(struct generate *g, const struct generate_params *s,
     return 0;
 }
 
-/* Room for the text that is to be expected, so that steps do not allocate. */
-static int make_room(struct job *j, struct generate *g, struct err *e)
+/* Room for what is to be expected, so that steps do not allocate. */
+static int make_room(struct job *j, struct generate *g, struct choice *c,
+                     struct err *e)
 {
     int n = g->max_tokens < FIRST_TOKENS ? g->max_tokens : FIRST_TOKENS;
     size_t bytes = (size_t)(n + 1) * BYTES_PER_TOKEN + MAX_STOP_BYTES;
-    int32_t *tokens =
-        mem_grow(j->tokens, (size_t)j->n_tokens + (size_t)n, sizeof *tokens);
-    if (!tokens)
+
+    if (g->n > 1) {
+        c->cap = n + 1;
+        c->ids = mem_array((size_t)c->cap, sizeof *c->ids);
+        if (!c->ids)
+            return err_nomem(e);
+    } else {
+        int32_t *tokens = mem_grow(j->tokens, (size_t)j->n_tokens + (size_t)n,
+                                   sizeof *tokens);
+        if (!tokens)
+            return err_nomem(e);
+        j->tokens = tokens;
+        j->cap_tokens = j->n_tokens + n;
+    }
+    buf_init(&c->text, MAX_TEXT_BYTES);
+    c->text.p = mem_alloc(bytes);
+    if (!c->text.p)
         return err_nomem(e);
-    j->tokens = tokens;
-    j->cap_tokens = j->n_tokens + n;
-    buf_init(&g->text, MAX_TEXT_BYTES);
-    g->text.p = mem_alloc(bytes);
-    if (!g->text.p)
-        return err_nomem(e);
-    g->text.p[0] = 0;
-    g->text.cap = bytes;
+    c->text.p[0] = 0;
+    c->text.cap = bytes;
+    return 0;
+}
+
+static int init_choice(struct job *j, struct generate *g, int i,
+                       const struct sample_params *p, struct err *e)
+{
+    const struct model *m = j->model;
+    struct choice *c = &g->c[i];
+
+    if (make_room(j, g, c, e) ||
+        sampler_init(&c->sampler, p, m->info.cols[OUT_LOGITS], m->forbid,
+                     m->n_forbid, j->n_tokens + g->max_tokens, e))
+        return -1;
+    c->sampler.n_drawn = (uint64_t)i << STREAM_BITS;
+    for (int k = 0; k < j->n_tokens; k++)
+        sampler_see(&c->sampler, j->tokens[k]);
+    detok_init(&c->detok);
+    if (m->info.state.n_ports == 1)
+        detok_seed(m->tokenizer, &c->detok, j->tokens, j->n_tokens);
+    return 0;
+}
+
+static int check(const struct generate_params *s, int V, struct err *e)
+{
+    if (s->max_tokens < 0 || s->max_tokens > MAX_NEW_TOKENS) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "max_tokens",
+                          "max_tokens is %d, expected 0..%d", s->max_tokens,
+                          MAX_NEW_TOKENS);
+    }
+    if (s->n < 0 || s->n > MOST_CHOICES) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "n",
+                          "n is %d, expected 1..%d", s->n, MOST_CHOICES);
+    }
+    if (s->n > 1 && s->stream) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "n",
+                          "several choices are not streamed");
+    }
+    if (s->forced_first < 0 || s->forced_first > V) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "target",
+                          "the first token is not one of the vocabulary");
+    }
     return 0;
 }
 
 static int generate_init(struct job *j, const void *params, struct err *e)
 {
     const struct generate_params *s = params;
-    const struct model *m = j->model;
+    int V = j->model->info.cols[OUT_LOGITS];
     struct generate *g = mem_zalloc(sizeof *g);
 
     j->own = g;
     if (!g)
         return err_nomem(e);
-    if (s->max_tokens < 0 || s->max_tokens > MAX_NEW_TOKENS) {
-        return err_set_at(e, ERR_INVALID, "invalid_value", "max_tokens",
-                          "max_tokens is %d, expected 0..%d", s->max_tokens,
-                          MAX_NEW_TOKENS);
-    }
+    if (check(s, V, e))
+        return -1;
+    g->n = s->n > 1 ? s->n : 1;
     g->max_tokens = s->max_tokens;
     g->stream = s->stream;
-    if (copy_stops(g, s, e) || make_room(j, g, e) ||
-        sampler_init(&g->sampler, &s->sample, m->info.cols[OUT_LOGITS],
-                     m->forbid, m->n_forbid, j->n_tokens + s->max_tokens, e))
+    g->logprob = s->logprob;
+    g->forced_first = s->forced_first - 1;
+    if (g->forced_first < 0)
+        g->forced_first = j->model->info.target.forced_first;
+    g->c = mem_zarray((size_t)g->n, sizeof *g->c);
+    g->res = mem_zarray((size_t)g->n, sizeof *g->res);
+    if (g->n > 1 || g->logprob)
+        g->row = mem_floats((size_t)V);
+    if (!g->c || !g->res || ((g->n > 1 || g->logprob) && !g->row))
+        return err_nomem(e);
+    if (copy_stops(g, s, e))
         return -1;
-    for (int i = 0; i < j->n_tokens; i++)
-        sampler_see(&g->sampler, j->tokens[i]);
-    detok_init(&g->detok);
-    detok_seed(m->tokenizer, &g->detok, j->tokens, j->n_tokens);
-    j->scratch_vocab =
-        s->sample.temperature > 0.0f ? m->info.cols[OUT_LOGITS] : 0;
+    for (int i = 0; i < g->n; i++)
+        if (init_choice(j, g, i, &s->sample, e))
+            return -1;
+    if (g->n > 1)
+        branches_begin(j, g->n);
+    j->scratch_vocab = s->sample.temperature > 0.0f ? V : 0;
     return 0;
 }
 
 static void generate_fini(struct job *j)
 {
     struct generate *g = j->own;
+
+    for (int i = 0; g && g->c && i < g->n; i++) {
+        sampler_fini(&g->c[i].sampler);
+        buf_fini(&g->c[i].text);
+        mem_free(g->c[i].ids);
+    }
     if (g) {
-        sampler_fini(&g->sampler);
-        buf_fini(&g->text);
         mem_free(g->stop_bytes);
+        mem_free(g->c);
+        mem_free(g->res);
+        mem_aligned_free(g->row);
         mem_free(g);
     }
 }
@@ -153,34 +238,41 @@ static void generate_most(const struct job *j, int64_t n[MAX_PORTS])
 
 static int generate_plan(struct job *j, int budget, struct batch_plan *p)
 {
-    const struct generate *g = j->own;
+    struct generate *g = j->own;
     int want = g->max_tokens > 0 ? OUT_LOGITS : -1;
 
-    return budget > 0 ? task_plan_input(j, budget, p, want) : 0;
+    if (g->n == 1)
+        return budget > 0 ? task_plan_input(j, budget, p, want) : 0;
+    for (int i = 0; i < g->branches.n; i++) {
+        g->branches.b[i].ids = g->c[i].ids;
+        g->branches.b[i].n = g->c[i].n_out;
+    }
+    return branches_plan(j, &g->branches, budget, p);
 }
 
 /* The longest stop that ends at byte `end` of the text, or 0. */
-static size_t stop_at(const struct generate *g, size_t end)
+static size_t stop_at(const struct generate *g, const struct choice *c,
+                      size_t end)
 {
     size_t longest = 0;
     for (int i = 0; i < g->n_stop; i++) {
         const struct stop *s = &g->stop[i];
         if (s->n > longest && s->n <= end &&
-            memcmp(g->text.p + end - s->n, s->p, s->n) == 0)
+            memcmp(c->text.p + end - s->n, s->p, s->n) == 0)
             longest = s->n;
     }
     return longest;
 }
 
 /* Cut the text before the first stop in it; 1 when there was one. */
-static int cut_at_stop(struct generate *g)
+static int cut_at_stop(const struct generate *g, struct choice *c)
 {
-    while (g->n_stop > 0 && g->scanned < g->text.len) {
-        size_t n = stop_at(g, ++g->scanned);
+    while (g->n_stop > 0 && c->scanned < c->text.len) {
+        size_t n = stop_at(g, c, ++c->scanned);
         if (n > 0) {
-            g->text.len = g->scanned - n;
-            g->text.p[g->text.len] = 0;
-            g->cut = 1;
+            c->text.len = c->scanned - n;
+            c->text.p[c->text.len] = 0;
+            c->cut = 1;
             return 1;
         }
     }
@@ -188,95 +280,219 @@ static int cut_at_stop(struct generate *g)
 }
 
 /* Hand out what can no longer become part of a stop. */
-static void stream_text(struct job *j, struct generate *g, int all)
+static void stream_text(struct job *j, const struct generate *g,
+                        struct choice *c, int all)
 {
-    size_t len = g->text.len;
+    size_t len = c->text.len;
     size_t hold = !all && g->longest_stop > 0 ? g->longest_stop - 1 : 0;
 
-    if (!g->stream || len <= g->sent + hold)
+    if (!g->stream || len <= c->sent + hold)
         return;
-    size_t n = utf8_whole(g->text.p + g->sent, len - hold - g->sent);
-    j->text = g->text.p + g->sent;
+    size_t n = utf8_whole(c->text.p + c->sent, len - hold - c->sent);
+    j->text = c->text.p + c->sent;
     j->text_len = n;
-    g->sent += n;
+    c->sent += n;
 }
 
 /* The text could not be written: it is too long, or there is no memory. */
-static int no_text(struct job *j, const struct generate *g)
+static int no_text(struct job *j, const struct choice *c)
 {
-    return g->text.full ? job_fail(j, ERR_TOO_LARGE, "context_length_exceeded",
+    return c->text.full ? job_fail(j, ERR_TOO_LARGE, "context_length_exceeded",
                                    "the text has more than 64 MiB")
                         : task_out_of_memory(j);
 }
 
-static int finish(struct job *j, struct generate *g, enum finish_reason why)
+/* One choice is complete; TASK_DONE with the last one. */
+static int finish(struct job *j, struct generate *g, struct choice *c,
+                  enum finish_reason why)
 {
-    if (!g->cut && (detok_finish(j->model->tokenizer, &g->detok, &g->text) ||
-                    g->text.failed))
-        return no_text(j, g);
-    if (!g->cut && cut_at_stop(g))
+    if (!c->cut && (detok_finish(j->model->tokenizer, &c->detok, &c->text) ||
+                    c->text.failed))
+        return no_text(j, c);
+    if (!c->cut && cut_at_stop(g, c))
         why = FINISH_STOP;
-    stream_text(j, g, 1);
-    g->res = (struct generate_result){.text = g->text.p,
-                                      .text_len = g->text.len,
-                                      .tokens = j->tokens + j->n_tokens,
-                                      .n_tokens = g->n_out,
-                                      .finish = why};
-    j->answer = &g->res;
-    j->res.completion_tokens = g->n_out;
-    return TASK_DONE;
+    stream_text(j, g, c, 1);
+    c->done = 1;
+    g->res[c - g->c] = (struct generate_result){
+        .text = c->text.p,
+        .text_len = c->text.len,
+        .tokens = g->n > 1 ? c->ids : j->tokens + j->n_tokens,
+        .n_tokens = c->n_out,
+        .finish = why,
+        .logprob = c->logprob,
+        .n_scored = c->n_scored,
+        .n = g->n};
+    j->answer = g->res;
+    j->res.completion_tokens += c->n_out;
+    return ++g->n_done == g->n ? TASK_DONE : TASK_MORE;
 }
 
-static int keep_token(struct job *j, struct generate *g, int32_t id)
+static int add_id(struct job *j, const struct generate *g, struct choice *c,
+                  int32_t id)
 {
-    if (job_add_token(j, id))
-        return task_out_of_memory(j);
-    g->n_out++;
-    j->fresh_tokens = 1;
-    sampler_see(&g->sampler, id);
-    if (detok_next(j->model->tokenizer, &g->detok, id, &g->text) ||
-        g->text.failed)
-        return no_text(j, g);
+    if (g->n == 1)
+        return job_add_token(j, id);
+    if (c->n_out == c->cap) {
+        int32_t *ids = mem_grow(c->ids, (size_t)c->cap * 2, sizeof *ids);
+        if (!ids)
+            return -1;
+        c->ids = ids;
+        c->cap *= 2;
+    }
+    c->ids[c->n_out] = id;
     return 0;
+}
+
+static int keep_token(struct job *j, const struct generate *g, struct choice *c,
+                      int32_t id)
+{
+    if (add_id(j, g, c, id))
+        return task_out_of_memory(j);
+    c->n_out++;
+    j->fresh_tokens = 1;
+    sampler_see(&c->sampler, id);
+    if (detok_next(j->model->tokenizer, &c->detok, id, &c->text) ||
+        c->text.failed)
+        return no_text(j, c);
+    return 0;
+}
+
+/* Is there room for one more token only? */
+static int is_last(const struct job *j, const struct generate *g,
+                   const struct choice *c)
+{
+    int64_t context = j->model->info.state.port[PORT_TARGET].context_length;
+
+    return c->n_out + 1 >= g->max_tokens ||
+           (context > 0 && (int64_t)j->n_tokens + c->n_out + 1 > context);
+}
+
+/* The next token of a row, which is overwritten unless there is a copy; -1:
+ * there is none. */
+static int32_t pick(struct job *j, const struct task_ctx *x,
+                    const struct generate *g, struct choice *c, float *row)
+{
+    int V = x->model->info.cols[OUT_LOGITS];
+    double base = 0;
+    float max = 0, *work = g->row ? g->row : row;
+
+    c->n_scored++;
+    if (c->n_out == 0 && g->forced_first >= 0)
+        return g->forced_first;
+    if (g->logprob)
+        base = log_softmax_base(x->k, V, row, &max);
+    if (g->row)
+        memcpy(work, row, (size_t)V * sizeof *row);
+    int32_t id = sampler_pick(&c->sampler, x->k, work, x->scratch);
+    if (id < 0) {
+        return job_fail(j, ERR_INTERNAL, "internal_error",
+                        "the model offers no token");
+    }
+    if (g->logprob)
+        c->logprob += (double)row[id] - (double)max - base;
+    return id;
+}
+
+static int next_token(struct job *j, const struct task_ctx *x,
+                      struct generate *g, struct choice *c, float *row)
+{
+    const struct model *m = x->model;
+
+    if (g->max_tokens == 0)
+        return finish(j, g, c, FINISH_LENGTH);
+    if (m->info.target.forced_last >= 0 && is_last(j, g, c)) {
+        c->n_scored++;
+        return finish(j, g, c, FINISH_LENGTH);
+    }
+    int32_t id = pick(j, x, g, c, row);
+    if (id < 0)
+        return -1;
+    if (tokenizer_is_end(m->tokenizer, id))
+        return finish(j, g, c, FINISH_STOP);
+    if (keep_token(j, g, c, id))
+        return -1;
+    if (cut_at_stop(g, c))
+        return finish(j, g, c, FINISH_STOP);
+    int64_t len = j->n_tokens + c->n_out; /* with the token to be fed */
+    int64_t context = m->info.state.port[PORT_TARGET].context_length;
+    if (c->n_out >= g->max_tokens || (context > 0 && len > context))
+        return finish(j, g, c, FINISH_LENGTH);
+    stream_text(j, g, c, 0);
+    return TASK_MORE;
+}
+
+/* --- several choices --- */
+
+/* The row behind the prompt is read by all of them. */
+static int begin_choices(struct job *j, const struct task_ctx *x,
+                         struct generate *g, float *row)
+{
+    int from[MOST_CHOICES], rc = TASK_MORE;
+
+    for (int i = 0; i < g->n; i++)
+        from[i] = -1;
+    branches_replace(j, &g->branches, from, g->n);
+    for (int i = 0; i < g->n && rc >= 0; i++)
+        rc = next_token(j, x, g, &g->c[i], row);
+    return rc;
+}
+
+static int take_choices(struct job *j, const struct task_ctx *x,
+                        struct generate *g, struct batch_item *first, int n)
+{
+    const struct batch_item *item[MOST_BRANCHES];
+    int at[MOST_BRANCHES], V = x->model->info.cols[OUT_LOGITS], rc = TASK_MORE;
+    int found = branches_take(&g->branches, first, n, item, at);
+
+    for (int k = 0; k < found && rc >= 0; k++) {
+        float *row = task_row(j, x, item[k], 0, V);
+        if (!row)
+            return -1;
+        if (at[k] < 0) {
+            rc = begin_choices(j, x, g, row);
+            continue;
+        }
+        g->branches.b[at[k]].open = 1;
+        rc = next_token(j, x, g, &g->c[at[k]], row);
+    }
+    for (int i = 0; i < g->branches.n; i++) {
+        if (g->c[i].done)
+            branches_end(j, &g->branches.b[i]);
+        if (g->c[i].n_out > j->branch_rows)
+            j->branch_rows = g->c[i].n_out;
+    }
+    return rc;
 }
 
 static int generate_take(struct job *j, const struct task_ctx *x,
                          struct batch_item *first, int n)
 {
-    const struct model *m = x->model;
     struct generate *g = j->own;
+    int V = x->model->info.cols[OUT_LOGITS];
 
+    if (g->n > 1)
+        return take_choices(j, x, g, first, n);
     if (j->pos[PORT_TARGET] < j->n_all)
         return TASK_MORE;
     if (first[n - 1].n_w == 0)
-        return finish(j, g, FINISH_LENGTH); /* max_tokens is 0 */
-    float *row = task_row(j, x, &first[n - 1], 0, m->info.cols[OUT_LOGITS]);
-    if (!row)
-        return -1;
-    int32_t id = sampler_pick(&g->sampler, x->k, row, x->scratch);
-    if (id < 0) {
-        return job_fail(j, ERR_INTERNAL, "internal_error",
-                        "the model offers no token");
-    }
-    if (tokenizer_is_end(m->tokenizer, id))
-        return finish(j, g, FINISH_STOP);
-    if (keep_token(j, g, id))
-        return -1;
-    if (cut_at_stop(g))
-        return finish(j, g, FINISH_STOP);
-    int64_t len = j->n_tokens + g->n_out; /* with the token to be fed */
-    int64_t context = m->info.state.port[PORT_TARGET].context_length;
-    if (g->n_out >= g->max_tokens || (context > 0 && len > context))
-        return finish(j, g, FINISH_LENGTH);
-    stream_text(j, g, 0);
-    return TASK_MORE;
+        return finish(j, g, g->c, FINISH_LENGTH); /* max_tokens is 0 */
+    float *row = task_row(j, x, &first[n - 1], 0, V);
+    return row ? next_token(j, x, g, g->c, row) : -1;
+}
+
+static void generate_lost(struct job *j)
+{
+    struct generate *g = j->own;
+    branches_lost(&g->branches);
 }
 
 const struct task task_generate = {.name = "generate",
                                    .output = OUT_LOGITS,
-                                   .needs = TASK_TOKENS | TASK_APPEND,
+                                   .needs = TASK_TOKENS | TASK_APPEND |
+                                            TASK_ANY_SOURCE,
                                    .init = generate_init,
                                    .fini = generate_fini,
                                    .most = generate_most,
                                    .plan = generate_plan,
-                                   .take = generate_take};
+                                   .take = generate_take,
+                                   .lost = generate_lost};

@@ -1,4 +1,5 @@
-/* generate: a continuation, token by token.
+/* generate: a continuation, token by token, or several of them; of an encoder-
+ * decoder a target, made from in[PORT_SOURCE].
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_GENERATE_H
@@ -13,7 +14,15 @@ struct generate_params {
     const char *const *stop; /* copied; n_stop strings, 1..1024 bytes */
     int n_stop;              /* <= 16 */
     int stream;              /* 1: JOB_TEXT events as text becomes certain */
+    /* Choices, 1..MOST_CHOICES (0: 1), made side by side on forks that share
+     * the prompt's pages. Choice i draws from its own stream of the seed: the
+     * first one's bits are those of a single one. Not with stream. */
+    int n;
+    int logprob;      /* 1: generate_result.logprob is wanted */
+    int forced_first; /* 0: what the model says; else 1 + the id */
 };
+
+#define MOST_CHOICES 16
 
 enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
@@ -23,6 +32,9 @@ struct generate_result {
     const int32_t *tokens;
     int n_tokens;
     enum finish_reason finish;
+    double logprob; /* of the tokens, under the model's own softmax, */
+    int n_scored;   /* so many, the end included */
+    int n; /* results: this one (the first choice) and those behind it */
 };
 
 extern const struct task task_generate;

@@ -28,10 +28,12 @@ struct task_ctx {
 enum { TASK_MORE = 0, TASK_DONE = 1 };
 
 /* What a task needs besides columns of an output. */
-#define TASK_TOKENS 1u  /* port 0 takes tokens */
-#define TASK_APPEND 2u  /* port 0 can be continued */
-#define TASK_WHOLE 4u   /* port 0 looks both ways */
-#define TASK_SOURCE 8u  /* there is a source; without it there must be none */
+#define TASK_TOKENS 1u /* port 0 takes tokens */
+#define TASK_APPEND 2u /* port 0 can be continued */
+#define TASK_WHOLE 4u  /* port 0 looks both ways */
+#define TASK_SOURCE 8u /* there is a source; without it there must be none */
+#define TASK_ANY_SOURCE 32u  /* there may be a source */
+#define TASK_SOURCE_TEXT 64u /* the source takes tokens */
 #define TASK_STREAM 16u /* the input may be longer than an item of a request */
 
 struct task {

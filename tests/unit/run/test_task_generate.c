@@ -250,10 +250,10 @@ static void test_generate_refuses_wrong_parameters(void **state)
     memset(longest, 'x', sizeof(longest));
     longest[1025] = 0;
     fix_open(&f, &(struct fake_config){0}, NULL);
-    for (int k = 0; k < 7; k++) {
-        static const char *const param[] = {"stop", "stop",       "stop",
-                                            "stop", "max_tokens", "max_tokens",
-                                            "top_p"};
+    for (int k = 0; k < 10; k++) {
+        static const char *const param[] = {
+            "stop",       "stop",  "stop", "stop", "max_tokens",
+            "max_tokens", "top_p", "n",    "n",    "n"};
         struct flat_spec s = fix_spec(&f, &task_generate, prompt, 2);
         for (int i = 0; i < 17; i++)
             stop[i] = "x";
@@ -262,6 +262,8 @@ static void test_generate_refuses_wrong_parameters(void **state)
         s.n_stop = k == 3 ? 17 : k < 3 ? 1 : 0;
         s.max_tokens = k == 4 ? -1 : k == 5 ? 1 << 30 : 1;
         s.sample.top_p = k == 6 ? 2 : 1;
+        s.choices = k == 7 ? -1 : k == 8 ? MOST_CHOICES + 1 : 2;
+        s.stream = k == 9;
         fix_refused(&f, &s, 1, &j, ERR_INVALID, NULL, param[k]);
     }
     fix_close(&f);

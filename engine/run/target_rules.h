@@ -1,8 +1,8 @@
-/* target: what a checkpoint says of how its targets begin and end.
+/* target_rules: what a checkpoint says of how its targets begin and end.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef SEQD_TARGET_H
-#define SEQD_TARGET_H
+#ifndef SEQD_TARGET_RULES_H
+#define SEQD_TARGET_RULES_H
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/run/arch.h"

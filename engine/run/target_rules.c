@@ -1,7 +1,7 @@
-/* target: see target.h.
+/* target_rules: see target_rules.h.
  *
  * SPDX-License-Identifier: MIT */
-#include "models/target.h"
+#include "engine/run/target_rules.h"
 
 #define GENERATION "generation_config.json"
 
@@ -84,8 +84,8 @@ static int read_all(const struct source *s, const struct source *config,
         if (read_token(config, keys[i], &out->start, e) ||
             read_token(s, keys[i], &out->start, e))
             return -1;
-    return read_token(s, "forced_bos_token_id", &out->forced_bos, e) ||
-                   read_token(s, "forced_eos_token_id", &out->forced_eos, e) ||
+    return read_token(s, "forced_bos_token_id", &out->forced_first, e) ||
+                   read_token(s, "forced_eos_token_id", &out->forced_last, e) ||
                    read_never(s, out, e)
                ? -1
                : 0;
@@ -99,8 +99,8 @@ int target_read(struct checkpoint *c, int n_vocab, struct target_rules *out,
     struct json *root = NULL;
     int rc;
 
-    *out =
-        (struct target_rules){.start = -1, .forced_bos = -1, .forced_eos = -1};
+    *out = (struct target_rules){
+        .start = -1, .forced_first = -1, .forced_last = -1};
     if (!config.h || checkpoint_json(c, GENERATION, NULL, &root, e))
         return -1;
     made.root = root;

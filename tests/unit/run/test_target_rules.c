@@ -1,7 +1,7 @@
 /* What a checkpoint says of its targets, from its two files.
  *
  * SPDX-License-Identifier: MIT */
-#include "models/target.h"
+#include "engine/run/target_rules.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
@@ -55,8 +55,8 @@ static void test_target_generation_comes_before_config(void **state)
         if (read_files(cases[i].config, cases[i].generation, &r, &e))
             fail_msg("%s: %s", cases[i].config, e.msg);
         assert_int_equal(r.start, cases[i].start);
-        assert_int_equal(r.forced_bos, cases[i].bos);
-        assert_int_equal(r.forced_eos, cases[i].eos);
+        assert_int_equal(r.forced_first, cases[i].bos);
+        assert_int_equal(r.forced_last, cases[i].eos);
         assert_int_equal(r.n_never, cases[i].never < 0 ? 0 : 2);
         if (r.n_never)
             assert_int_equal(r.never[0], cases[i].never);

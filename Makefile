@@ -259,7 +259,7 @@ FUZZ_SECONDS ?= 30
 # Twice as many as processors: each has half of one for its seconds.
 FUZZ_JOBS ?= $(shell expr 2 '*' $(JOBS))
 FUZZ_ENGINE := json safetensors torch gguf hparams tokenizer bpe vocabulary \
-  wordpiece unigram charsmap pipe records
+  wordpiece unigram model charsmap pipe records
 FUZZ_MODELS := config keys checkpoint
 FUZZ_SERVER := head chunks conn api
 FUZZ_TARGETS := $(FUZZ_ENGINE) $(FUZZ_MODELS) $(FUZZ_SERVER) state
@@ -270,6 +270,7 @@ FUZZ_LEN_conn := 4096
 FUZZ_LEN_pipe := 1024
 $(foreach t,bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
 FUZZ_LEN_charsmap := 8192
+FUZZ_LEN_model := 16384
 FUZZ_LEN_torch := 4096
 FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256

@@ -28,19 +28,22 @@ struct checkpoint {
     struct weights *weights; /* likewise */
 };
 
-static int has_suffix(const char *name)
+static int is_between(const char *name, const char *begin, const char *end)
 {
-    size_t n = strlen(name), m = strlen(SUFFIX);
-    return n > m && strcmp(name + n - m, SUFFIX) == 0;
+    size_t n = strlen(name), b = strlen(begin), m = strlen(end);
+    return n > b + m && strncmp(name, begin, b) == 0 &&
+           strcmp(name + n - m, end) == 0;
 }
 
-/* The only name with the suffix, or "". */
-static void only_file(const char *dir, char file[NAME_MAX + 1])
+/* The only name that begins and ends so, or "". */
+static void only_file(const char *dir, const char *begin, const char *end,
+                      char file[NAME_MAX + 1])
 {
     DIR *d = opendir(dir);
     int found = 0;
+    file[0] = 0;
     for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d))
-        if (has_suffix(f->d_name) && found++ == 0)
+        if (is_between(f->d_name, begin, end) && found++ == 0)
             snprintf(file, NAME_MAX + 1, "%s", f->d_name);
     if (d)
         closedir(d);
@@ -93,7 +96,7 @@ static int find_form(struct checkpoint *c, const char *path,
     } else {
         c->dir = mem_strdup(path);
         if (!place_exists(path, CONFIG))
-            only_file(path, file);
+            only_file(path, "", SUFFIX, file);
     }
     return c->dir ? 0 : err_nomem(e);
 }
@@ -172,6 +175,15 @@ const struct gguf *checkpoint_gguf(const struct checkpoint *c)
 int checkpoint_has(const struct checkpoint *c, const char *file)
 {
     return place_exists(c->dir, file);
+}
+
+int checkpoint_only(const struct checkpoint *c, const char *begin,
+                    const char *end, char file[PLACE_NAME_BYTES])
+{
+    char name[NAME_MAX + 1];
+    only_file(c->dir, begin, end, name);
+    snprintf(file, PLACE_NAME_BYTES, "%s", name);
+    return file[0] != 0;
 }
 
 int checkpoint_file(const struct checkpoint *c, const char *file, size_t max,

@@ -50,6 +50,9 @@ const struct gguf *checkpoint_gguf(const struct checkpoint *c);
  * checkpoint_file: at most max bytes; *text [*n] is the caller's (mem_free).
  * checkpoint_json: *out is NULL when there is no such file. */
 int checkpoint_has(const struct checkpoint *c, const char *file);
+/* checkpoint_only: 1, and its name, when one file there begins and ends so. */
+int checkpoint_only(const struct checkpoint *c, const char *begin,
+                    const char *end, char file[PLACE_NAME_BYTES]);
 int checkpoint_file(const struct checkpoint *c, const char *file, size_t max,
                     char **text, size_t *n, struct err *e);
 int checkpoint_json(const struct checkpoint *c, const char *file,

@@ -85,6 +85,9 @@ const struct model_info *model_get_info(const struct model *m);
 int model_can(const struct model *m, const struct task *task);
 /* model_tokenizer: NULL when no port of the model takes tokens. */
 const struct tokenizer *model_tokenizer(const struct model *m);
+/* model_source_tokenizer: of what a model with two streams reads; most have one
+ * tokenizer for both. TOK_ADD_SPECIAL puts the end token behind a source. */
+const struct tokenizer *model_source_tokenizer(const struct model *m);
 /* model_digest: weights_digest. NULL: *stop (NULL: never) became true. */
 const char *model_digest(const struct model *m, const atomic_int *stop);
 const char *model_dtype(const struct model *m); /* of most bytes */

@@ -130,7 +130,8 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
 
     if (rc && none.code != ERR_NOT_FOUND)
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    if (load_arch(m, o, e))
+    if (tokenizer_open_source(m->checkpoint, &m->source_tokenizer, e) ||
+        load_arch(m, o, e))
         return -1;
     const struct weights *w = checkpoint_weights(m->checkpoint, e);
     if (!w)
@@ -181,6 +182,7 @@ static void model_free(struct model *m)
         m->arch->unload(m->self);
     mem_free(m->forbid);
     mem_free(m->word_kind);
+    tokenizer_close(m->source_tokenizer);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
     mem_budget_drop(m->tables);
@@ -249,6 +251,11 @@ const struct model_info *model_get_info(const struct model *m)
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
     return m->tokenizer;
+}
+
+const struct tokenizer *model_source_tokenizer(const struct model *m)
+{
+    return m->source_tokenizer ? m->source_tokenizer : m->tokenizer;
 }
 
 const char *model_digest(const struct model *m, const atomic_int *stop)

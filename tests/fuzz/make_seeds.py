@@ -179,6 +179,17 @@ def texts():
         for k in range(n):
             for i in range(k % 2, len(TEXTS), 2):
                 put(target, "%d-%d" % (k, i), bytes([k]) + TEXTS[i].encode())
+    folder = os.path.join(GOLDEN, "spm_model")
+    for path in sorted(glob.glob(os.path.join(folder, "*", "*.*"))):
+        name = os.path.basename(os.path.dirname(path))
+        if path.endswith((".model", "/target.spm")) and name != "marian-two":
+            with open(path, "rb") as f:
+                put("model", name, f.read())
+    # a piece, the unknown one, both of the other kinds of model, a bad length
+    tiny = b"\n\x05\n\x03the\n\x09\n\x05<unk>\x18\x02"
+    put("model", "tiny", tiny)
+    put("model", "tiny-bpe", tiny + b"\x12\x02\x18\x02\x1a\x02\x20\x00")
+    put("model", "bad-length", tiny + b"\n\xff\xff\xff\xff\x0f")
     for name in ["t5"]:
         with open(os.path.join(GOLDEN, "spm", name, "tokenizer.json")) as f:
             found = re.search(r'"precompiled_charsmap": ?"([^"]*)"', f.read())
@@ -342,7 +353,7 @@ def states(train):
 
 def main():
     for target in ["head", "chunks", "conn", "api", "wordpiece", "unigram",
-                   "charsmap", "pipe", "records", "config", "keys",
+                   "model", "charsmap", "pipe", "records", "config", "keys",
                    "checkpoint", "state"]:
         clear(target)
     wire()

@@ -258,7 +258,7 @@ oom-suite: $(OOM_BIN)
 FUZZ_SECONDS ?= 30
 # Twice as many as processors: each has half of one for its seconds.
 FUZZ_JOBS ?= $(shell expr 2 '*' $(JOBS))
-FUZZ_ENGINE := json safetensors torch gguf hparams tokenizer bpe vocabulary \
+FUZZ_ENGINE := json safetensors torch gguf marian hparams tokenizer bpe vocabulary \
   wordpiece unigram model charsmap pipe records
 FUZZ_MODELS := config keys checkpoint
 FUZZ_SERVER := head chunks conn api
@@ -272,6 +272,7 @@ $(foreach t,bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
 FUZZ_LEN_charsmap := 8192
 FUZZ_LEN_model := 16384
 FUZZ_LEN_torch := 4096
+FUZZ_LEN_marian := 2048
 FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
 FUZZ_LEN_state := 4096

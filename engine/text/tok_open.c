@@ -302,7 +302,9 @@ static int read_target(struct checkpoint *c, struct files *f,
 {
     char name[PLACE_NAME_BYTES];
     const char *proto = find_proto(c, TARGET, name);
-    if (checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
+    /* Beside Marian's own file a tokenizer.json is somebody else's. */
+    if (checkpoint_form(c) != CHECKPOINT_MARIAN &&
+        checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
         return -1;
     if (f->root) {
         take_root(s, f->root);
@@ -344,7 +346,8 @@ static int read_source(struct checkpoint *c, struct files *f,
     if (f->root) {
         take_root(s, f->root);
         rc = json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
-    } else if (checkpoint_has(c, FILE_NAME)) {
+    } else if (checkpoint_has(c, FILE_NAME) &&
+               checkpoint_form(c) != CHECKPOINT_MARIAN) {
         return 0;
     } else if (is_marian(c)) {
         checkpoint_name(c, "source.spm", file);

@@ -14,6 +14,7 @@ void fuzz_json(const uint8_t *data, size_t n);
 void fuzz_safetensors(const uint8_t *data, size_t n);
 void fuzz_torch(const uint8_t *data, size_t n);
 void fuzz_gguf(const uint8_t *data, size_t n);
+void fuzz_marian(const uint8_t *data, size_t n);
 void fuzz_hparams(const uint8_t *data, size_t n);
 /* The first byte chooses the rule, the rest is the text. */
 void fuzz_tokenizer(const uint8_t *data, size_t n);

@@ -49,9 +49,9 @@ static void offer(struct coder *k, size_t from, size_t to, int32_t id,
 {
     const struct unigram *m = k->base.c->t->self;
     struct best *b = &k->best[to];
+    score = m->narrow ? (double)(float)score : score;
     if (b->from < 0 || score > b->score)
-        *b = (struct best){m->narrow ? (double)(float)score : score,
-                           (int32_t)from, id};
+        *b = (struct best){score, (int32_t)from, id};
 }
 
 /* All tokens that begin at byte i of s[0, n); places count from `at`. */
@@ -77,10 +77,8 @@ static void spread(struct coder *k, size_t at, size_t i, size_t n)
         lo = tok_index_narrow(v, lo, hi, depth, b);
         hi = tok_index_narrow(v, lo, hi, depth, b + 1);
     }
-    if (!is_covered) {
-        double all = sum + m->unknown;
-        offer(k, i, i + one, -1, m->narrow ? (double)(float)all : all);
-    }
+    if (!is_covered)
+        offer(k, i, i + one, -1, sum + m->unknown);
 }
 
 /* Unknown characters side by side are one token, or bytes with one place. */
@@ -255,7 +253,7 @@ static int load_proto(struct unigram *m, struct tokenizer *t,
     }
     for (int id = 0; id < s->proto->n; id++)
         if (s->proto->piece[id].type == SPM_PIECE_USER)
-            m->base.score[id] = (double)((float)t->len[id] * most) - 0.1;
+            m->base.score[id] = (float)t->len[id] * most - 0.1f;
     m->narrow = 1;
     m->unknown = least < FLT_MAX ? least - (float)UNKNOWN_PENALTY : 0;
     return 0;

@@ -122,9 +122,9 @@ static void add_want(struct batch_plan *p, struct batch_item *it,
 static void clear_attention(struct job *j)
 {
     const struct model_info *info = &j->model->info;
-    size_t n = (size_t)j->n_tokens;
+    size_t n = (size_t)j->n_tokens * (size_t)job_shown(j);
     memset(j->attention, 0,
-           n * n * (size_t)info->n_layers * (size_t)info->n_heads *
+           n * (size_t)info->n_layers * (size_t)info->n_heads *
                sizeof *j->attention);
 }
 
@@ -135,7 +135,7 @@ int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
     int i = b->n_item, rows = 0;
 
     for (int k = 0; k < n_w; k++)
-        rows += w[k].n;
+        rows += w[k].kind == OUT_ATTENTION ? 0 : w[k].n;
     if (in->n <= 0 || i >= p->max_items || n_w >= BATCH_MAX_WANTS ||
         rows > batch_rows_left(p))
         return 0;
@@ -152,7 +152,8 @@ int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,
                               .in = *in,
                               .w = &p->want[BATCH_MAX_WANTS * i]};
     for (int k = 0; k < n_w; k++) {
-        add_want(p, it, &w[k], NULL);
+        int shown = w[k].kind == OUT_ATTENTION;
+        add_want(p, it, &w[k], shown ? w[k].dst : NULL);
         p->n_floats += (size_t)w[k].n * (size_t)j->model->info.cols[w[k].kind];
     }
     if (n_w > 0 && j->attention && s->s.len[port] == 0) {

@@ -60,7 +60,8 @@ int batch_plan_rows(struct batch_plan *p, int n, struct err *e);
 int batch_rows_left(const struct batch_plan *p);
 
 /* batch_add: used by plan(): the rows `in` for a port of one of the job's
- * sequences, with n_w wants (their dst and ld are filled in here). Returns
+ * sequences, with n_w wants (their dst and ld are filled in here, but the dst
+ * of OUT_ATTENTION is the task's). Returns
  * in->n, or 0 when there is no room (the job is starved when it lacks pages,
  * and failed when there is no memory for them). */
 int batch_add(struct batch_plan *p, struct job *j, struct seq *s, int port,

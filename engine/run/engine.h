@@ -129,8 +129,8 @@ struct job_result {
     int cached_tokens; /* of the prompt, found in shared pages */
     int prompt_tokens, completion_tokens;
     int64_t queue_us, run_us;
-    /* [n_layers][n_heads][n_tokens][n_tokens], when its task was asked for
-     * attention, else NULL */
+    /* [n_layers][n_heads][n_tokens][n_tokens], of models with a source its
+     * rows last, when its task was asked for attention, else NULL */
     const float *attention;
 };
 

@@ -143,6 +143,13 @@ struct span job_rows(const struct job *j, int port, int at, int n)
     return s;
 }
 
+int job_shown(const struct job *j)
+{
+    int source = j->model->info.state.n_ports > PORT_SOURCE;
+
+    return source ? j->in[PORT_SOURCE].n : j->n_tokens;
+}
+
 void job_most(const struct job *j, int64_t n[MAX_PORTS])
 {
     for (int i = 0; i < MAX_PORTS; i++)

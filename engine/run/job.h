@@ -52,7 +52,7 @@ struct job {
     int unshared;         /* no prefix of it is known: all rows are wanted */
     int most_rows;        /* rows that it may want in one step */
     int scratch_vocab;    /* columns of task scratch that take() needs */
-    float *attention;     /* [n_layers][n_heads][n_tokens][n_tokens] or NULL */
+    float *attention;     /* [n_layers][n_heads][n_tokens][job_shown] or NULL */
     int64_t deadline_us;
     int64_t submit_us, start_us, token_us; /* 0: not yet */
     int fresh_tokens;                      /* made in this step */
@@ -75,6 +75,9 @@ void job_unref(struct job *j);
 /* job_rows: the input of a port from row `at` on, n rows; of port 0 also what
  * was made. */
 struct span job_rows(const struct job *j, int port, int at, int n);
+
+/* job_shown: rows that its attention looks at: of the source, or its own. */
+int job_shown(const struct job *j);
 
 /* job_most: rows of each port that one of its sequences can grow to. */
 void job_most(const struct job *j, int64_t n[MAX_PORTS]);

@@ -113,6 +113,8 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
                                m->tokenizer ? tokenizer_size(m->tokenizer) : 0};
     if (m->arch->load(&lo, m->checkpoint, &m->info, &m->self, e))
         return err_set(e, ERR_FORMAT, "%s: cannot be loaded", m->name);
+    if (m->info.state.n_ports < 2)
+        m->info.target = (struct target_rules){-1, -1, -1, 0, {0}};
     int outputs = 0;
     for (int i = 0; i < N_OUT; i++)
         outputs += m->info.cols[i] > 0;

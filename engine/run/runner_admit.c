@@ -300,8 +300,9 @@ static int64_t longest_with(const struct runner *r, const struct job *j)
     int64_t n[MAX_PORTS], longest = r->longest;
 
     job_most(j, n);
-    while (longest < n[PORT_TARGET])
-        longest *= 2;
+    for (int i = 0; i < MAX_PORTS; i++)
+        while (longest < n[i])
+            longest *= 2;
     return longest;
 }
 

@@ -15,6 +15,9 @@
     X(gpt_neox, "gptneox", NULL)                                               \
     X(qwen3, NULL)                                                             \
     X(phi3, NULL)                                                              \
+    X(marian, NULL)                                                            \
+    X(bart, "mbart", NULL)                                                     \
+    X(t5, "mt5", NULL)                                                         \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \
       "albert", "mpnet", NULL)
 

@@ -22,6 +22,7 @@
 
 #include "models/transformer/bert.h"
 #include "models/transformer/heads.h"
+#include "models/transformer/near.h"
 #include "models/transformer/sentence.h"
 
 enum { DENSE = TF_TOP, DENSE_NORM, PROJECT };
@@ -177,6 +178,19 @@ static int read_head(struct stack *s, const struct names *n, struct err *e)
                  : heads_read_labels(s, n, row, e);
 }
 
+/* MPNet: 32 buckets, all from 128 on alike, whatever config.json says. */
+static int read_near(struct stack *s, struct names *n, struct err *e)
+{
+    static const struct name BUCKETS = {"relative_attention_num_buckets", NULL};
+    const struct bert *m = s->own;
+    struct near_form f = {.reach = 128, .both = 1};
+
+    return names_int(n, BUCKETS, 32, 32, 32, &f.buckets, e) ||
+                   near_read(s, n, &f, m->f->near, e)
+               ? -1
+               : 0;
+}
+
 static int read_config(struct stack *s, struct names *n, struct err *e)
 {
     struct bert *m = s->own;
@@ -191,8 +205,7 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
     if (read_shape(s, n, e) || sentence_read(n, &m->sentence, e) ||
         (!m->sentence.stated &&
          heads_find(n, &labels, m->f->words.out_bias, &s->output, e)) ||
-        read_head(s, n, e) ||
-        (m->f->near && bert_read_near(s, n, m->f->near, e)))
+        read_head(s, n, e) || (m->f->near && read_near(s, n, e)))
         return -1;
     if (s->output != POOLED)
         return 0;

@@ -46,8 +46,4 @@ const struct bert_family *bert_family_of(const char *type);
 /* bert_block: the table of a layer's tensors, without its end. */
 void bert_block(const struct bert_family *f, struct tensor_row *row);
 
-/* bert_read_near: s->near from the tensor `table` [32, HEADS]. */
-int bert_read_near(struct stack *s, struct names *n, const char *table,
-                   struct err *e);
-
 #endif

@@ -115,7 +115,10 @@ static int check_words(const struct stack *s, const struct names *n,
         ends_with(name, "ForCausalLM") ||
         ends_with(name, "ForConditionalGeneration"))
         return 0;
-    return refuse(n, name, "next words or sequence classification", e);
+    return refuse(n, name,
+                  s->kind->source ? "next words of a target"
+                                  : "next words or sequence classification",
+                  e);
 }
 
 int heads_read_decoder(struct stack *s, const struct names *n, struct err *e)
@@ -127,6 +130,8 @@ int heads_read_decoder(struct stack *s, const struct names *n, struct err *e)
 
     if (n->gguf)
         return 0;
+    if (s->kind->source)
+        return check_words(s, n, name, e);
     if (name ? !ends_with(name, "ForSequenceClassification")
              : (words && names_exists(n, -1, words, "weight")) ||
                    !names_exists(n, -1, SCORE, "weight"))

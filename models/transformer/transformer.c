@@ -24,6 +24,16 @@ void tf_layout(const struct stack *s, struct state_layout *out)
     p->name = "text";
     p->context_length = s->context;
     p->whole = s->kind->whole;
+    if (s->source) {
+        p->name = "target";
+        out->n_ports = 2;
+        out->port[PORT_SOURCE] =
+            (struct port){.name = "source",
+                          .whole = 1,
+                          .context_length = s->source->context,
+                          .page_tokens = ATTN_KEYS,
+                          .page_bytes = tf_page_bytes(s)};
+    }
     if (p->whole)
         return;
     for (int i = 0; i < s->dim[LAYERS]; i++) {
@@ -83,7 +93,13 @@ static void map_plan(struct tf_run *t, struct tf_arena *a, size_t items,
     for (int i = 0; i < TF_OUTPUTS; i++)
         t->out[i] = tf_take(a, rows, sizeof *t->out[i]);
     t->bad = tf_take(a, items, sizeof *t->bad);
-    t->next = tf_take(a, (size_t)t->s->dim[LAYERS], sizeof *t->next);
+    t->next = tf_take(a, 2 * (size_t)t->s->dim[LAYERS], sizeof *t->next);
+}
+
+/* The port whose items a stack runs. */
+static int port_of(const struct stack *s)
+{
+    return s->target ? PORT_SOURCE : PORT_TARGET;
 }
 
 /* All arrays of a step, in scratch. */
@@ -91,9 +107,10 @@ static void map(struct tf_run *t, struct tf_arena *a,
                 const struct step_size *size)
 {
     const struct stack *s = t->s;
-    int tokens = size->tokens[PORT_TARGET], rows = size->rows;
+    int tokens = size->tokens[port_of(s)], rows = s->target ? 0 : size->rows;
     int most = tokens > rows ? tokens : rows;
 
+    t->port = port_of(s);
     t->n = size->threads < TF_MAX_THREADS ? size->threads : TF_MAX_THREADS;
     map_plan(t, a, (size_t)size->items, (size_t)tokens, (size_t)rows);
     t->lane = tf_take(a, (size_t)t->n, sizeof *t->lane);
@@ -117,32 +134,54 @@ static void map(struct tf_run *t, struct tf_arena *a,
             t->cs[i] = tf_take_rows(a, tokens, s->rope[i].n_rot);
 }
 
+/* A source and its targets use the same memory one after the other. */
 size_t tf_scratch_bytes(const void *self, const struct step_size *most)
 {
-    struct tf_run t = {.s = self};
-    struct tf_arena a = {0};
+    const struct stack *s = self;
+    size_t bytes = 0;
 
-    map(&t, &a, most);
-    return a.at;
+    for (; s; s = s->source) {
+        struct tf_run t = {.s = s};
+        struct tf_arena a = {0};
+
+        map(&t, &a, most);
+        bytes = a.at > bytes ? a.at : bytes;
+    }
+    return bytes;
+}
+
+/* Whether an item is this stack's. */
+static int is_mine(const struct stack *s, const struct batch_item *it)
+{
+    if (s->target)
+        return it->port == PORT_SOURCE;
+    return !s->source || it->port != PORT_SOURCE;
 }
 
 /* What the step holds. Items that are too long will fail. */
 static struct step_size size_of(const struct stack *s, const struct batch *b,
                                 int threads)
 {
+    int port = port_of(s), paired = s->source || s->target;
     struct step_size size = {.items = b->n_item,
-                             .tokens = {b->n_tokens},
                              .rows = b->n_rows,
                              .threads = threads,
                              .longest = 1};
 
+    size.tokens[port] = paired ? 0 : b->n_tokens;
     for (int i = 0; i < b->n_item; i++) {
         const struct batch_item *it = &b->item[i];
-        int64_t len = it->seq->len[PORT_TARGET];
+        int64_t len = it->seq->len[port], source = it->seq->len[PORT_SOURCE];
 
+        if (!is_mine(s, it))
+            continue;
+        if (paired && it->in.n > 0)
+            size.tokens[port] += it->in.n;
         if (len >= 0 && len <= s->max_len && it->in.n <= s->max_len - len &&
             len + it->in.n > size.longest)
             size.longest = len + it->in.n;
+        if (s->source && source <= s->source->max_len && source > size.longest)
+            size.longest = source;
     }
     return size;
 }
@@ -188,18 +227,31 @@ static int want_is_valid(const struct tf_run *t, const struct batch_item *it,
                w->n <= it->in.n - w->from;
     if (o != TF_OUTPUTS)
         return it->in.n > 0;
-    return w->kind == OUT_ATTENTION && it->in.n > 0 &&
-           it->in.n <= MODEL_MAX_SHOWN && it->seq->len[0] == 0;
+    if (w->kind != OUT_ATTENTION || it->in.n < 1 || it->in.n > MODEL_MAX_SHOWN)
+        return 0;
+    return t->s->source ? it->seq->len[PORT_SOURCE] <= MODEL_MAX_SHOWN
+                        : it->seq->len[PORT_TARGET] == 0;
+}
+
+/* A source is one item of some rows, of which nothing is wanted; a decoder
+ * that looks at one has it. */
+static int source_is_valid(const struct stack *s, const struct batch_item *it)
+{
+    int64_t len = it->seq->len[PORT_SOURCE];
+
+    if (s->target)
+        return it->in.n > 0 && it->n_w == 0 && it->seq->len[PORT_TARGET] == 0;
+    return !s->source || (len > 0 && len <= s->source->max_len);
 }
 
 static enum err_code check_item(const struct tf_run *t,
                                 const struct batch_item *it)
 {
     const int32_t *id = it->in.p;
-    int64_t len = it->seq->len[0];
+    int64_t len = it->seq->len[t->port];
 
-    if (it->port != PORT_TARGET || it->in.unit != UNIT_TOKENS || it->in.n < 0 ||
-        len < 0 || (t->s->kind->whole && len > 0))
+    if (it->port != t->port || it->in.unit != UNIT_TOKENS || it->in.n < 0 ||
+        len < 0 || (t->s->kind->whole && len > 0) || !source_is_valid(t->s, it))
         return ERR_INVALID;
     if (len > t->s->max_len || it->in.n > t->s->max_len - len)
         return ERR_TOO_LARGE;
@@ -259,9 +311,12 @@ static void add_slot(struct tf_run *t, int item, int *block)
     *s = (struct tf_slot){.item = item,
                           .row0 = t->n_rows,
                           .n = it->in.n,
-                          .pos0 = it->seq->len[0],
+                          .pos0 = it->seq->len[t->port],
+                          .shown = it->in.n,
                           .block0 = *block};
-    place += (int)s->pos0;
+    if (t->s->source)
+        s->shown = (int)it->seq->len[PORT_SOURCE];
+    place += t->s->free_places + (int)s->pos0;
     for (int i = 0; i < s->n; i++) {
         int r = t->n_rows++, padding = pad >= 0 && id[i] == pad;
 
@@ -283,8 +338,12 @@ static void choose_threads(struct tf_run *t)
     double layer = 2.0 * s->dim[LAYERS] * s->dim[HEADS_DIM];
     double macs = t->n_rows * s->token_macs + t->n_out[LOGITS] * s->row_macs;
 
-    for (int i = 0; i < t->n_slots; i++)
-        macs += layer * t->slot[i].n * (double)(t->slot[i].pos0 + t->slot[i].n);
+    for (int i = 0; i < t->n_slots; i++) {
+        const struct tf_slot *o = &t->slot[i];
+        int64_t keys = o->pos0 + o->n + (s->source ? o->shown : 0);
+
+        macs += layer * o->n * (double)keys;
+    }
     if (macs < MIN_MACS + SYNC_MACS * s->syncs)
         t->n = 1;
 }
@@ -299,6 +358,8 @@ static int plan(struct tf_run *t, struct err *e)
     for (int i = 0; i < b->n_item; i++) {
         struct batch_item *it = &b->item[i];
 
+        if (!is_mine(s, it))
+            continue;
         it->fail = check_item(t, it);
         it->status = it->fail == ERR_NONE ? 0 : -1;
         tokens += it->status ? 0 : it->in.n;
@@ -311,9 +372,9 @@ static int plan(struct tf_run *t, struct err *e)
                        "that it states",
                        b->n_tokens, b->n_rows);
     for (int i = 0; i < b->n_item; i++)
-        if (!b->item[i].status)
+        if (is_mine(s, &b->item[i]) && !b->item[i].status)
             add_slot(t, i, &block);
-    for (int i = 0; i < s->dim[LAYERS]; i++)
+    for (int i = 0; i < 2 * s->dim[LAYERS]; i++)
         atomic_init(&t->next[i], 0);
     for (int i = 0; i < TF_SETS; i++)
         t->rows[i].m = s->set[i].wanted ? t->n_out[s->output] : t->n_rows;
@@ -342,10 +403,11 @@ static void rope_table(const struct tf *t, int rope)
     }
 }
 
-/* The set of weights that a layer has. */
-static size_t block_of(const struct stack *s, int layer)
+const struct weight *tf_weights(const struct stack *s, int layer)
 {
-    return (size_t)(s->blocks ? layer / (s->dim[LAYERS] / s->blocks) : layer);
+    int set = s->blocks ? layer / (s->dim[LAYERS] / s->blocks) : layer;
+
+    return s->layer + set * s->n_parts;
 }
 
 static void decoder_head(struct tf *t)
@@ -371,7 +433,7 @@ void tf_compute(struct tf *t)
     else
         lookup(t, EMBEDDING, X);
     for (int i = 0; i < s->dim[LAYERS]; i++)
-        s->kind->run(t, s->layer + block_of(s, i) * (size_t)s->n_parts, i);
+        s->kind->run(t, tf_weights(s, i), i);
     if (s->kind->head)
         s->kind->head(t);
     else
@@ -389,10 +451,11 @@ static void run_thread(void *arg, int tid, int n)
     tf_compute(&t);
 }
 
-int tf_step(const void *self, const struct exec *x, struct batch *b,
-            struct err *e)
+/* A stack's items of a step. */
+static int step_of(const struct stack *s, const struct exec *x, struct batch *b,
+                   struct err *e)
 {
-    struct tf_run t = {.s = self, .x = x, .k = x->k, .b = b};
+    struct tf_run t = {.s = s, .x = x, .k = x->k, .b = b};
     struct tf_arena a = {.base = x->scratch};
     struct step_size size = size_of(t.s, b, x->n_threads);
 
@@ -412,6 +475,16 @@ int tf_step(const void *self, const struct exec *x, struct batch *b,
         it->fail = ERR_INTERNAL;
     }
     return 0;
+}
+
+int tf_step(const void *self, const struct exec *x, struct batch *b,
+            struct err *e)
+{
+    const struct stack *s = self;
+
+    return (s->source && step_of(s->source, x, b, e)) || step_of(s, x, b, e)
+               ? -1
+               : 0;
 }
 
 void tf_fail_slot(struct tf_run *t, int slot)

@@ -11,6 +11,11 @@
  * an input that a product reads in 8 bits is quantised before that. So no
  * architecture places a barrier, and none can forget one.
  *
+ * An encoder-decoder is two stacks: the decoder's `source` reads port 1 and
+ * keeps, for each layer of the decoder, keys and values of the source in pages
+ * of that port, once; the decoder looks at them as often as it goes on. A step
+ * runs the sources of some texts first, then the targets of others.
+ *
  * A stack that was loaded is measured: its verbs run once without numbers and
  * say how wide each row set is, which are quantised, how often threads meet and
  * how many multiply-adds a token takes.
@@ -57,6 +62,7 @@ enum tf_dim {
     HEADS_DIM,
     KV_DIM,
     EMBED_WIDTH, /* of tables that are narrower than the layers */
+    EMBED_ROWS,  /* of an EMBEDDING that may have more than VOCAB */
     N_DIMS
 };
 
@@ -190,6 +196,8 @@ struct tf_set {           /* as measured */
 /* A stack of layers. */
 struct stack {
     const struct stack_kind *kind;
+    struct stack *source;       /* kind->source's, or NULL */
+    const struct stack *target; /* of a source: the decoder that looks at it */
     /* read_config states: */
     int dim[N_DIMS];
     double eps;
@@ -220,6 +228,10 @@ struct stack {
     int padding;      /* CLASS of decoders: 1 + the id of the token that does
                          not count at the end of a text, 0: none */
     const char *note; /* ends the summary, or NULL */
+    int free_places;  /* BART: so many rows of EMBED_POSITION come before that
+                         of position 0 */
+    double *wave;     /* [(WIDTH + 1) / 2] what positions are divided by for
+                         `wave_add`, or NULL; the frame frees it */
     int first_place;  /* RoBERTa: positions begin here, behind that of the
                         padding token (first_place - 1), which keeps its own */
     const struct tensor_row *top_rows, *block_rows; /* kind's, or others */
@@ -245,6 +257,9 @@ struct stack_kind {
                                    NULL: there are none */
     int rms;                    /* norms are RMSNorm, else LayerNorm */
     int whole; /* encoders: whole inputs, no pages; else a decoder's pages */
+    /* Encoder-decoders: the encoder, whose head calls `keep`. Its read_config
+     * comes after the decoder's and finds it in stack.target. */
+    const struct stack_kind *source;
     size_t own_bytes;
     int (*read_config)(struct stack *s, struct names *n, struct err *e);
     void (*embed)(struct tf *t); /* NULL: rows of EMBEDDING */
@@ -263,6 +278,11 @@ const struct stack *tf_stack(const struct tf *t);
 void lookup(struct tf *t, int table, int to);
 void lookup_add(struct tf *t, int table, int to);
 void scale(struct tf *t, float by, int rows);
+/* to += sines and cosines of the position (Vaswani et al. 2017, section 3.5),
+ * the sines first, by stack.wave. */
+void wave_add(struct tf *t, int to);
+/* tf_wave: sets it for a stack's WIDTH. */
+int tf_wave(struct stack *s, struct err *e);
 
 /* `w` are the weights of a layer, or tf_stack(t)->top. norm_add: to +=
  * norm(from), whose rows it may change. norm_heads: the heads of queries
@@ -285,14 +305,22 @@ void rotate(struct tf *t, int rope, int rows);
  * sees keys j <= p (causal) or all of its item, and j > p - window. */
 struct attend {
     int layer, causal, window;
+    int source;   /* keys and values are those that the source keeps for this
+                     layer: `rows` hold queries alone; near is not added */
     double scale; /* 0: the stack's */
 };
 void attend(struct tf *t, const struct attend *a, int rows, int to);
 
+/* For the head of a source. tf_reader: the weights of a layer of the decoder;
+ * keep: `rows` (a product of two parts) are the keys and values of the source
+ * for that layer. */
+const struct weight *tf_reader(const struct tf *t, int layer);
+void keep(struct tf *t, int layer, int rows);
+
 /* In place; gate: to = act(first part) * (second part). */
 enum tf_act { GELU, GELU_TANH, RELU, TANH, SILU };
 void activate(struct tf *t, enum tf_act act, int rows);
-/* gate: SILU and GELU_TANH; activate: all others. */
+/* gate: SILU and GELU_TANH alone. */
 void gate(struct tf *t, enum tf_act act, int from, int to);
 
 struct sentence;

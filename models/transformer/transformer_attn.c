@@ -32,8 +32,11 @@ size_t tf_page_bytes(const struct stack *s)
  * model states is no measure: memory for it may be more than there is. */
 static size_t most_blocks(const struct stack *s, const struct step_size *step)
 {
-    int64_t most = s->max_len, tokens = step->tokens[PORT_TARGET];
+    int64_t most = s->max_len;
+    int64_t tokens = step->tokens[s->target ? PORT_SOURCE : PORT_TARGET];
 
+    if (s->source && s->source->max_len > most)
+        most = s->source->max_len;
     if (step->longest > 0 && step->longest < most)
         most = step->longest;
     if (s->kind->whole && tokens < most)
@@ -52,7 +55,7 @@ void tf_attn_map(struct tf_run *t, struct tf_arena *a,
                  const struct step_size *step)
 {
     const struct stack *s = t->s;
-    int tokens = step->tokens[PORT_TARGET];
+    int tokens = step->tokens[t->port];
     size_t items = (size_t)step->items, blocks = most_blocks(s, step);
     size_t scores = blocks * ATTN_KEYS * TF_TILE_ROWS;
     size_t all = (size_t)tokens / ATTN_KEYS + items;
@@ -102,24 +105,23 @@ void tf_attn_plan(struct tf_run *t)
 /* --- blocks --- */
 
 /* Keys of positions 16 block .. of a slot; the values follow them. */
-static float *block_at(const struct tf_run *t, const struct tf_slot *slot,
-                       int layer, int64_t block, int kv)
+static float *block_at(const struct tf_run *t, const struct tf_attn *a,
+                       const struct tf_slot *slot, int64_t block, int kv)
 {
-    const struct stack *s = t->s;
-    size_t one = 2 * half_block(s), heads = (size_t)s->dim[KV_HEADS];
+    size_t one = 2 * half_block(a->of), heads = (size_t)a->of->dim[KV_HEADS];
     float *page;
 
-    if (s->kind->whole)
+    if (a->port < 0)
         return t->blocks +
                ((size_t)(slot->block0 + block) * heads + (size_t)kv) * one;
-    page = t->b->item[slot->item].seq->pages[0][block];
-    return page + ((size_t)layer * heads + (size_t)kv) * one;
+    page = t->b->item[slot->item].seq->pages[a->port][block];
+    return page + ((size_t)a->layer * heads + (size_t)kv) * one;
 }
 
 void tf_attn_store(const struct tf_run *t, const struct tf_attn *a, int r0,
                    int r1)
 {
-    const struct stack *s = t->s;
+    const struct stack *s = a->of;
     size_t d = (size_t)s->dim[HEAD_DIM], dp = tf_pad(s->dim[HEAD_DIM]);
 
     for (int r = r0; r < r1; r++) {
@@ -129,7 +131,7 @@ void tf_attn_store(const struct tf_run *t, const struct tf_attn *a, int r0,
         const float *v = a->v + (size_t)r * a->ld;
 
         for (int h = 0; h < s->dim[KV_HEADS]; h++, k += d, v += d) {
-            float *kb = block_at(t, slot, a->layer, pos / ATTN_KEYS, h);
+            float *kb = block_at(t, a, slot, pos / ATTN_KEYS, h);
             float *vb = kb + half_block(s) + (size_t)(pos % ATTN_KEYS) * dp;
 
             kb += pos % ATTN_KEYS;
@@ -163,12 +165,16 @@ static int tile_head(const struct tile *l, int i)
     return l->kv * l->group + (l->first + i) % l->group;
 }
 
-/* Positions that the query at position p sees: *lo .. *hi - 1. */
+/* Keys that the query at position p sees: *lo .. *hi - 1. */
 static void visible(const struct tf_attn *a, const struct tf_slot *slot,
                     int64_t p, int64_t *lo, int64_t *hi)
 {
     *lo = a->window > 0 && p >= a->window ? p - a->window + 1 : 0;
     *hi = a->causal ? p + 1 : slot->pos0 + slot->n;
+    if (a->source) {
+        *lo = 0;
+        *hi = slot->shown;
+    }
 }
 
 /* Which blocks the tile reads, and how many of `rows` pairs it takes. */
@@ -192,7 +198,7 @@ static void tile_load(const struct tf_run *t, const struct tf_attn *a,
     size_t d = (size_t)t->s->dim[HEAD_DIM], dp = tf_pad(t->s->dim[HEAD_DIM]);
 
     for (int b = 0; b < l->n_blocks; b++) {
-        lane->kb[b] = block_at(t, l->slot, a->layer, l->block0 + b, l->kv);
+        lane->kb[b] = block_at(t, a, l->slot, l->block0 + b, l->kv);
         lane->vb[b] = lane->kb[b] + half_block(t->s);
     }
     for (int i = 0; i < l->m; i++) {
@@ -209,18 +215,19 @@ static void tile_load(const struct tf_run *t, const struct tf_attn *a,
 }
 
 /* The weights of pair i for who looks at them: the item began at position 0,
- * so keys count from 0 too. */
+ * or the keys are the source's, so they count from 0 too. */
 static void show(const struct tf_run *t, const struct tf_attn *a,
                  const struct tf_lane *lane, const struct tile *l, int i,
                  const float *p)
 {
     size_t n = (size_t)l->slot->n, heads = (size_t)t->s->dim[HEADS];
+    size_t m = (size_t)l->slot->shown;
     size_t head = (size_t)a->layer * heads + (size_t)tile_head(l, i);
     size_t row = (size_t)(tile_row(l, i) - l->slot->row0);
-    float *dst = l->slot->show + (head * n + row) * n;
+    float *dst = l->slot->show + (head * n + row) * m;
     size_t base = (size_t)l->block0 * ATTN_KEYS;
 
-    memset(dst, 0, n * sizeof *dst);
+    memset(dst, 0, m * sizeof *dst);
     for (int j = lane->lo[i]; j < lane->hi[i]; j++)
         dst[base + (size_t)j] = p[j];
 }
@@ -254,10 +261,10 @@ static void tile_run(const struct tf_run *t, const struct tf_attn *a,
     for (int i = 0; i < l->m; i++) {
         float *p = lane->s + (size_t)i * lds;
 
-        if (t->s->near.add)
+        if (t->s->near.add && !a->source)
             add_near(t, lane, l, i, p);
         k->attn_softmax(lane->lo[i], lane->hi[i], a->cap, p);
-        if (l->slot->show)
+        if (l->slot->show && a->source == (t->s->source != NULL))
             show(t, a, lane, l, i, p);
     }
     k->attn_mix(l->m, (int)d, lane->s, lds, lane->lo, lane->hi, lane->vb,
@@ -272,9 +279,10 @@ void tf_attn_run(struct tf_run *t, int tid, const struct tf_attn *a)
 {
     struct tf_lane *lane = &t->lane[tid];
     int n_kv = t->s->dim[KV_HEADS], total = t->n_units * n_kv, taken;
+    atomic_int *next = &t->next[2 * a->layer + a->source];
 
-    while ((taken = atomic_fetch_add_explicit(&t->next[a->layer], 1,
-                                              memory_order_relaxed)) < total) {
+    while ((taken = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) <
+           total) {
         int at = total - 1 - taken;
         const struct tf_unit *u = &t->unit[at / n_kv];
         struct tile l = {.slot = &t->slot[u->slot],

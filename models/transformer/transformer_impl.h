@@ -7,7 +7,8 @@
  *
  * A page holds 16 positions of all layers: for each layer, for each key/value
  * head, keys [dp][16] (d-major) and then values [16][dp], dp = tf_pad(d).
- * Encoders keep the same blocks of one layer in scratch. Nothing depends on
+ * Encoders keep the same blocks of one layer in scratch. Pages of a source are
+ * of the same form, those of the decoder's layers and heads. Nothing depends on
  * how a text was cut into steps: chunked, with a shared prefix and token by
  * token give the same bits.
  *
@@ -43,7 +44,8 @@ struct tf_slot {
     int item;     /* of the batch */
     int row0, n;  /* rows */
     int64_t pos0; /* position of row0 */
-    float *show;  /* attention: [layers][heads][n][n], or NULL */
+    float *show;  /* attention: [layers][heads][n][shown], or NULL */
+    int shown;    /* n, or of a decoder with a source its rows */
     int block0;   /* encoders: its first block in scratch */
 };
 
@@ -84,6 +86,7 @@ struct tf_run {
     const struct exec *x;
     const struct kernels *k; /* x->k */
     struct batch *b;
+    int port;    /* whose items it runs */
     int n;       /* threads of this step */
     int n_rows;  /* token rows */
     int n_slots; /* items that run */
@@ -100,7 +103,7 @@ struct tf_run {
     float *blocks;           /* encoders: keys and values of a layer */
     struct tf_unit *unit;
     int n_units;
-    atomic_int *next;  /* [layers] units taken */
+    atomic_int *next;  /* [layers][2] units taken; of the source last */
     atomic_uchar *bad; /* [n_slots] */
 };
 
@@ -131,6 +134,8 @@ int tf_step(const void *self, const struct exec *x, struct batch *b,
 void tf_fail_slot(struct tf_run *t, int slot);
 /* tf_share: part tid of n of 0 .. total-1 in multiples of unit. */
 void tf_share(int total, int unit, int tid, int n, int *from, int *to);
+/* tf_weights: those of a layer. */
+const struct weight *tf_weights(const struct stack *s, int layer);
 /* tf_compute: all verbs of a stack on one thread: tid of r->n. */
 void tf_compute(struct tf *t);
 
@@ -184,10 +189,14 @@ void tf_attn_map(struct tf_run *t, struct tf_arena *a,
 void tf_attn_plan(struct tf_run *t);
 size_t tf_page_bytes(const struct stack *s);
 
-/* Attention of one layer over all rows of the step. q [n_rows][ld]: heads of
- * d one after the other, k and v likewise with their heads. y [n_rows][ldy]. */
+/* Attention of one layer over all rows of the step. `of`: whose layers and
+ * heads the blocks have; port: that has their pages, -1: in scratch. q
+ * [n_rows][ld]: heads of d one after the other, k and v likewise with their
+ * heads. y [n_rows][ldy]. */
 struct tf_attn {
-    int layer, causal, window;
+    const struct stack *of;
+    int port;
+    int layer, causal, window, source;
     float scale, cap;
     const float *q, *k, *v;
     size_t ld;

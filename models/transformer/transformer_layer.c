@@ -63,7 +63,7 @@ static void read_bias(const struct tensor *t, const struct tf_part *p,
 static int load_bias(struct weights *w, const struct tf_part *part, int n_part,
                      struct tf_linear *l, struct err *e)
 {
-    int any = 0;
+    int any = 0, rows;
 
     for (int i = 0; i < n_part; i++)
         any |= part[i].bias != NULL;
@@ -78,7 +78,12 @@ static int load_bias(struct weights *w, const struct tf_part *part, int n_part,
 
         if (!p->bias)
             continue;
-        t = weights_need(w, p->bias, 1, p->rows ? p->rows : p->N, 0, e);
+        t = weights_find(w, p->bias);
+        rows = p->rows ? p->rows : p->N;
+        if (t && t->n_dims == 2 && t->dim[0] == 1) /* Marian's, of logits */
+            t = weights_need(w, p->bias, 2, 1, rows, e);
+        else
+            t = weights_need(w, p->bias, 1, rows, 0, e);
         if (!t)
             return -1;
         read_bias(t, p, l->bias + l->at[i]);
@@ -224,7 +229,19 @@ void tf_norm_fini(struct tf_norm *n)
     memset(n, 0, sizeof *n);
 }
 
-/* --- rotary positions --- */
+/* --- positions --- */
+
+int tf_wave(struct stack *s, struct err *e)
+{
+    int n = (s->dim[WIDTH] + 1) / 2;
+
+    s->wave = mem_array((size_t)n, sizeof *s->wave);
+    if (!s->wave)
+        return err_nomem(e);
+    for (int i = 0; i < n; i++)
+        s->wave[i] = pow(10000.0, 2.0 * i / s->dim[WIDTH]);
+    return 0;
+}
 
 /* Llama 3.1's scaling: long waves are slowed down by `factor`, short ones stay,
  * those between are mixed. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "models/target.h"
 #include "models/transformer/heads.h"
 #include "models/transformer/transformer_impl.h"
 
@@ -52,6 +53,16 @@ static int load_norm(struct loader *l, const struct tensor_row *row,
                         s->plus_one, out, e);
 }
 
+/* The table of the embedding that is in the file. */
+static const struct tensor_row *embedding(const struct stack *s)
+{
+    const struct tensor_row *row = s->top_rows;
+
+    while (row->part != EMBEDDING || !row_is_there(s, row))
+        row++;
+    return row;
+}
+
 /* A tensor as parts of a product: one, or three. */
 static int add_parts(struct loader *l, const struct tensor_row *row,
                      char weight[NAMES_BYTES], char bias[NAMES_BYTES],
@@ -64,7 +75,7 @@ static int add_parts(struct loader *l, const struct tensor_row *row,
 
     names_tensor(&l->n, l->layer, row, "weight", weight);
     if (l->layer < 0 && row->part == OUTPUT && s->tied)
-        names_tensor(&l->n, -1, &s->top_rows[EMBEDDING], "weight", weight);
+        names_tensor(&l->n, -1, embedding(s), "weight", weight);
     if (biased)
         names_tensor(&l->n, l->layer, row, "bias", bias);
     if (biased && row->hf_bias && weights_find(l->n.w, row->hf_bias)) {
@@ -169,7 +180,7 @@ static int load_tensors(struct loader *l, struct err *e)
     for (l->layer = 0; l->layer < s->blocks; l->layer++)
         if (load_rows(l, s->block_rows, s->layer + l->layer * s->n_parts, e))
             return -1;
-    return names_all_read(&l->n, s->kind->ignored, e);
+    return 0;
 }
 
 /* --- measure --- */
@@ -218,12 +229,14 @@ static void fill_info(struct loader *l, struct model_info *info)
 {
     struct stack *s = l->s;
     const int *dim = s->dim;
-    char kv[24] = "";
+    char kv[24] = "", from[16] = "";
 
     if (dim[KV_HEADS] != dim[HEADS])
         snprintf(kv, sizeof kv, ", %d kv", dim[KV_HEADS]);
-    snprintf(s->summary, sizeof s->summary, "%.20s %dx%d, %d heads%s%s",
-             l->n.type, dim[WIDTH], dim[LAYERS], dim[HEADS], kv,
+    if (s->source)
+        snprintf(from, sizeof from, "%d+", s->source->dim[LAYERS]);
+    snprintf(s->summary, sizeof s->summary, "%.20s %dx%s%d, %d heads%s%s",
+             l->n.type, dim[WIDTH], from, dim[LAYERS], dim[HEADS], kv,
              s->note ? s->note : "");
     tf_layout(s, &info->state);
     info->cols[OUT_LOGITS] = s->output == LOGITS ? dim[VOCAB] : 0;
@@ -234,14 +247,19 @@ static void fill_info(struct loader *l, struct model_info *info)
         fill_class(s, info);
     info->n_layers = dim[LAYERS];
     info->n_heads = dim[HEADS];
-    for (int i = 0; i < TF_SETS; i++)
-        info->fast |= s->set[i].fast;
+    for (const struct stack *x = s; x; x = x->source) {
+        for (int i = 0; i < TF_SETS; i++)
+            info->fast |= x->set[i].fast;
+        info->memory_bytes += sizeof *x + weight_bytes(x->top, x->n_top) +
+                              weight_bytes(x->layer, x->blocks * x->n_parts);
+    }
     info->max_chain = s->kind->whole ? 0 : TF_CHUNK;
     info->parameters = weights_parameters(l->n.w);
     info->token_flops = (uint64_t)(2 * s->token_macs);
+    /* Rows of both ports count alike: a source's are what most of them are. */
+    if (s->source && s->source->token_macs > s->token_macs)
+        info->token_flops = (uint64_t)(2 * s->source->token_macs);
     info->row_flops = s->output == LOGITS ? (uint64_t)(2 * s->row_macs) : 0;
-    info->memory_bytes = sizeof *s + weight_bytes(s->top, s->n_top) +
-                         weight_bytes(s->layer, s->blocks * s->n_parts);
     info->summary = s->summary;
 }
 
@@ -258,6 +276,9 @@ void tf_unload(void *self)
 {
     struct stack *s = self;
 
+    if (s->source)
+        tf_unload(s->source);
+    mem_free(s->wave);
     mem_free(s->near.add);
     mem_free(s->label);
     mem_free(s->own);
@@ -288,10 +309,8 @@ static void limit_positions(struct stack *s)
         s->context = s->max_len;
 }
 
-static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
+static int load_stack(struct loader *l, struct err *e)
 {
-    /* of all: tensors that stand for other numbers than theirs */
-    static const char *const refused[] = {"quantization_config", NULL};
     struct stack *s = l->s;
     const struct stack_kind *kind = s->kind;
 
@@ -301,21 +320,56 @@ static int load_stack(struct loader *l, struct checkpoint *c, struct err *e)
     s->own = mem_zalloc(kind->own_bytes + 1);
     if (!s->own)
         return err_nomem(e);
-    if (names_open(&l->n, c, e))
-        return -1;
     names_set_prefix(&l->n, kind->prefix, kind->layers, kind->top);
-    if (names_refuse(&l->n, refused, e) || kind->read_config(s, &l->n, e) ||
+    if (kind->read_config(s, &l->n, e) ||
         (!kind->whole && heads_read_decoder(s, &l->n, e)))
         return -1;
     s->blocks = s->blocks ? s->blocks : s->dim[LAYERS];
     limit_positions(s);
     if (s->scale == 0.0)
         s->scale = 1.0 / sqrt((double)s->dim[HEAD_DIM]);
-    if (load_tensors(l, e))
+    return load_tensors(l, e);
+}
+
+/* The encoder of an encoder-decoder, when the decoder is there. */
+static int load_source(struct loader *l, struct err *e)
+{
+    struct stack *s = l->s;
+    int rc;
+
+    s->source = mem_zalloc(sizeof *s->source);
+    if (!s->source)
+        return err_nomem(e);
+    s->source->kind = s->kind->source;
+    s->source->target = s;
+    l->s = s->source;
+    rc = load_stack(l, e);
+    l->s = s;
+    return rc;
+}
+
+static int load_stacks(struct loader *l, struct checkpoint *c, struct err *e)
+{
+    /* of all: tensors that stand for other numbers than theirs */
+    static const char *const refused[] = {"quantization_config", NULL};
+    struct stack *s = l->s;
+
+    if (names_open(&l->n, c, e))
         return -1;
-    tf_measure(s);
-    return s->wrong ? err_set(e, ERR_INTERNAL, "%s: %s", l->n.label, s->wrong)
-                    : 0;
+    if (s->kind->source && l->n.gguf)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: '%.40s' as a GGUF file, expected a folder",
+                       l->n.label, l->n.type);
+    if (names_refuse(&l->n, refused, e) || load_stack(l, e) ||
+        (s->kind->source && load_source(l, e)) ||
+        names_all_read(&l->n, s->kind->ignored, e))
+        return -1;
+    for (; s; s = s->source) {
+        tf_measure(s);
+        if (s->wrong)
+            return err_set(e, ERR_INTERNAL, "%s: %s", l->n.label, s->wrong);
+    }
+    return 0;
 }
 
 int tf_load(const struct stack_kind *kind, const struct load_opts *o,
@@ -334,7 +388,8 @@ int tf_load(const struct stack_kind *kind, const struct load_opts *o,
     l.n.label = o->label;
     l.n.n_tokenizer = o->n_vocab_tokenizer;
     l.n.ignore = o->options->ignore_tensors;
-    rc = load_stack(&l, c, e);
+    rc = load_stacks(&l, c, e) ||
+         (s->source && target_read(c, s->dim[VOCAB], &info->target, e));
     if (!rc) {
         fill_info(&l, info);
         *self = s;

@@ -4,6 +4,7 @@
  * verbs in the same order, so each knows alone when all must meet.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <string.h>
 
 #include "models/transformer/sentence.h"
@@ -152,6 +153,27 @@ void scale(struct tf *t, float by, int rows)
         return;
     for (int r = own[0]; r < own[1]; r++)
         t->r->k->scale(n, by, row_at(t, rows, r));
+}
+
+void wave_add(struct tf *t, int to)
+{
+    int own[2], n = t->s->dim[WIDTH], sines = (n + 1) / 2;
+
+    expect(t, t->s->wave != NULL, "waves that a stack does not have");
+    if (!by_rows(t, -1, to, 1, n, own))
+        return;
+    for (int r = own[0]; r < own[1]; r++) {
+        float *y = row_at(t, TF_TMP, r);
+
+        for (int i = 0; i < sines; i++) {
+            double angle = (double)t->r->pos[r] / t->s->wave[i];
+
+            y[i] = (float)sin(angle);
+            if (sines + i < n)
+                y[sines + i] = (float)cos(angle);
+        }
+        t->r->k->add_to(n, y, row_at(t, to, r));
+    }
 }
 
 /* --- norms --- */
@@ -349,12 +371,18 @@ void attend(struct tf *t, const struct attend *a, int rows, int to)
         {TF_PAGES, BY_ANY, 0}, {rows, BY_ANY, 0}, {to, BY_ANY, 1}};
     const struct stack *s = t->s;
     const int *at = s->set[rows].at;
-    struct tf_attn x = {.layer = a->layer,
+    struct tf_attn x = {.of = s,
+                        .port = a->source        ? PORT_SOURCE
+                                : s->kind->whole ? -1
+                                                 : PORT_TARGET,
+                        .layer = a->layer,
                         .causal = a->causal,
                         .window = a->window,
+                        .source = a->source,
                         .scale = (float)(a->scale != 0.0 ? a->scale : s->scale),
                         .cap = s->cap};
 
+    expect(t, !a->source || s->source, "a source that a stack does not have");
     if (t->measured) {
         widen(t, rows, to, s->dim[HEADS_DIM]);
     } else {
@@ -365,21 +393,54 @@ void attend(struct tf *t, const struct attend *a, int rows, int to)
         x.y = row_at(t, to, 0);
         x.ldy = t->r->rows[to].ld;
     }
-    meet(t, store, 2);
-    if (!t->measured)
-        tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
+    if (!a->source) {
+        meet(t, store, 2);
+        if (!t->measured)
+            tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
+    }
     meet(t, look, 3);
     if (!t->measured)
         tf_attn_run(t->r, t->tid, &x);
 }
 
+const struct weight *tf_reader(const struct tf *t, int layer)
+{
+    return tf_weights(t->s->target, layer);
+}
+
+void keep(struct tf *t, int layer, int rows)
+{
+    const struct access store[] = {{rows, BY_ROWS, 0}, {TF_PAGES, BY_ROWS, 1}};
+    const int *at = t->s->set[rows].at;
+    struct tf_attn x = {
+        .of = t->s->target, .port = PORT_SOURCE, .layer = layer};
+
+    meet(t, store, 2);
+    if (t->measured)
+        return;
+    x.k = row_at(t, rows, 0) + at[0];
+    x.v = row_at(t, rows, 0) + at[1];
+    x.ld = t->r->rows[rows].ld;
+    tf_attn_store(t->r, &x, t->r0[0], t->r1[0]);
+}
+
 /* --- activations --- */
+
+/* x = silu(x) by the kernel of gates. */
+static void silu(const struct kernels *k, int n, float *x)
+{
+    float ones[128];
+
+    for (int i = 0; i < 128; i++)
+        ones[i] = 1.0f;
+    for (int i = 0; i < n; i += 128)
+        k->silu_mul(n - i < 128 ? n - i : 128, x + i, ones, x + i);
+}
 
 void activate(struct tf *t, enum tf_act act, int rows)
 {
     int own[2], n = t->s->set[rows].width;
 
-    expect(t, act != SILU, "an activation that only gates have");
     if (!by_rows(t, rows, rows, 0, n, own))
         return;
     for (int r = own[0]; r < own[1]; r++) {
@@ -392,6 +453,8 @@ void activate(struct tf *t, enum tf_act act, int rows)
             k->gelu_tanh(n, x, x);
         else if (act == RELU)
             k->act_relu(1, 0, n, x, (size_t)n, x, (size_t)n);
+        else if (act == SILU)
+            silu(k, n, x);
         else
             k->vtanh(n, x, x);
     }

@@ -14,13 +14,11 @@
 
 #include <cmocka.h>
 
-#include "engine/base/buf.h"
-#include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
-#include "tests/support/model_dir.h"
+#include "tests/support/refusal.h"
 #include "tests/support/temp_dir.h"
 
 /* fp32 sums of up to 160 terms of size 1, in another order. */
@@ -343,104 +341,7 @@ static void check(const struct model_arch *arch, const char *name,
     close_golden(&t);
 }
 
-/* --- refusals --- */
-
-#define FILE_BYTES ((size_t)1 << 16)
-
-static char *file_bytes(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    char *text = mem_zalloc(FILE_BYTES);
-    assert_non_null(f);
-    assert_non_null(text);
-    *n = fread(text, 1, FILE_BYTES - 1, f);
-    assert_true(*n > 2 && *n < FILE_BYTES - 1);
-    fclose(f);
-    return text;
-}
-
-/* The end of the value that begins at `c`: its comma or closing brace. */
-static const char *value_end(const char *c)
-{
-    int depth = 0;
-    for (; *c && (depth || (*c != ',' && *c != '}')); c++)
-        depth += (*c == '{' || *c == '[') - (*c == '}' || *c == ']');
-    while (c[-1] == '\n' || c[-1] == ' ')
-        c--;
-    return c;
-}
-
-/* Changes a key of config.json's top level, which transformers writes with two
- * spaces in front of each. A key that goes becomes one that nobody reads. */
-static void change(const char *text, const char *key, const char *value,
-                   struct buf *out)
-{
-    char start[80];
-    const char *at;
-    snprintf(start, sizeof start, "\n  \"%s\": ", key);
-    at = strstr(text, start);
-    buf_init(out, 1 << 15);
-    if (!at) {
-        buf_addf(out, "{\"%s\": %s,%s", key, value, strchr(text, '{') + 1);
-        return;
-    }
-    buf_add(out, text, (size_t)(at - text));
-    buf_addf(out, "\"%s\": %s%s", value ? key : "x-gone", value ? value : "0",
-             value_end(at + strlen(start)));
-}
-
-/* A key of config.json gets `value` (JSON text; NULL: the key goes): the load
- * must fail, the message hold `part`. */
-struct refusal {
-    const char *key, *value, *part;
-    const char *name; /* of the case; NULL: the architecture's */
-};
-
-static void expect_refused(const struct model_arch *arch, const char *name,
-                           const struct refusal *r)
-{
-    struct err e = ERR_INIT;
-    struct load_opts o = {.label = "test",
-                          .options = &(struct engine_options){.exact = 1}};
-    struct model_info info;
-    struct checkpoint *c;
-    struct buf b;
-    char path[PATH_BYTES], dir[64], *text;
-    void *self = NULL;
-    size_t n;
-    memset(&info, 0, sizeof info);
-    snprintf(path, sizeof path, "tests/golden/%s/%s/hf/config.json", arch->name,
-             name);
-    text = file_bytes(path, &n);
-    change(text, r->key, r->value, &b);
-    snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
-    assert_int_equal(kernels_pick("generic", &o.k, &e), 0);
-    if (model_dir_config(path, &b, dir) || checkpoint_open(dir, "test", &c, &e))
-        fail_msg("%s with %s: %s", name, r->key, e.msg);
-    if (arch->load(&o, c, &info, &self, &e) == 0)
-        fail_msg("%s with %s %s was loaded", name, r->key,
-                 r->value ? r->value : "-");
-    assert_null(self);
-    if (!strstr(e.msg, r->part))
-        fail_msg("%s with %s: the message '%s' does not hold '%s'", name,
-                 r->key, e.msg, r->part);
-    checkpoint_close(c);
-    model_dir_remove(dir);
-    mem_free(text);
-    buf_fini(&b);
-}
-
 /* --- cases --- */
-
-/* In config.json of the architecture's case of its own name, or of another. */
-#define WITH(key, value, part)                                                 \
-    {                                                                          \
-        key, value, part, NULL                                                 \
-    }
-#define OF(name, key, value, part)                                             \
-    {                                                                          \
-        key, value, part, name                                                 \
-    }
 
 static const struct refusal all_refuse[] = {
     WITH("architectures", "[\"AnyForTokenClassification\"]",
@@ -752,9 +653,9 @@ static void check_case(void **state)
     if (c->files & FAST)
         check(c->arch, c->name, "model.gguf", 0);
     for (const struct refusal *r = c->refused; r && r->key; r++)
-        expect_refused(c->arch, r->name ? r->name : c->name, r);
+        refusal_expect(c->arch, r->name ? r->name : c->name, r);
     for (const struct refusal *r = all_refuse; c->refused && r->key; r++)
-        expect_refused(c->arch, c->name, r);
+        refusal_expect(c->arch, c->name, r);
 }
 
 /* --- how far scaled positions reach --- */
@@ -803,7 +704,7 @@ static void expect_gguf_refused(const char *key, const char *other, float v,
     char *file, *at;
     struct rig g;
     size_t n;
-    file = file_bytes("tests/golden/qwen3/qwen3-yarn/model.gguf", &n);
+    file = refusal_file("tests/golden/qwen3/qwen3-yarn/model.gguf", &n);
     at = memmem(file, n, key, strlen(key));
     assert_non_null(at);
     memcpy(at, other, strlen(key));

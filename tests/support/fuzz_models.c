@@ -38,7 +38,12 @@ static const char *const folders[] = {GOLDEN "rnn/lstm",
                                       GOLDEN "bert/albert-fill",
                                       GOLDEN "bert/mpnet-fill",
                                       GOLDEN "decoder_class/"
-                                             "mistral-class-one-bf16"};
+                                             "mistral-class-one-bf16",
+                                      GOLDEN "marian/marian/hf",
+                                      GOLDEN "marian/"
+                                             "marian-two-untied-bf16/hf",
+                                      GOLDEN "bart/mbart-f16/hf",
+                                      GOLDEN "t5/t5-silu-bf16/hf"};
 static const char *const ggufs[] = {GOLDEN "gpt2/gpt2-bare-f16",
                                     GOLDEN "llama/llama-yarn",
                                     GOLDEN "llama/smollm3",

@@ -68,25 +68,26 @@ float *task_row(struct job *j, const struct task_ctx *x,
 int task_show_attention(struct job *j, struct err *e)
 {
     const struct model_info *info = &j->model->info;
-    size_t n = (size_t)j->n_tokens;
+    int shown = job_shown(j), most = j->n_tokens > shown ? j->n_tokens : shown;
 
     if (info->cols[OUT_ATTENTION] < 1) {
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "attention",
                           "model '%s' has no attention to look at",
                           j->model->name);
     }
-    if (j->n_tokens > MODEL_MAX_SHOWN) {
+    if (most > MODEL_MAX_SHOWN) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "attention",
                           "input has %d tokens, attention is shown for at "
                           "most %d",
-                          j->n_tokens, MODEL_MAX_SHOWN);
+                          most, MODEL_MAX_SHOWN);
     }
-    size_t all = n * n * (size_t)info->n_layers * (size_t)info->n_heads;
+    size_t all = (size_t)j->n_tokens * (size_t)shown * (size_t)info->n_layers *
+                 (size_t)info->n_heads;
     if (all > MOST_WEIGHTS) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "attention",
                           "the attention of %d tokens in %d layers of %d heads "
                           "is too much to be shown",
-                          j->n_tokens, info->n_layers, info->n_heads);
+                          most, info->n_layers, info->n_heads);
     }
     j->uncut = j->unshared = 1;
     j->attention = mem_room(all); /* the step's thread zeroes it */

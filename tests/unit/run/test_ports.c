@@ -1,5 +1,5 @@
 /* The contract of ports, outputs and sequences (arch.h, task/task.h), by a toy
- * that uses all of it and two tasks of this file's own: several greedy paths
+ * that uses all of it and two tasks: several greedy paths (paths_task.h)
  * from one source, whose forks live from step to step, and all rows of a
  * series. Alone and in company, whole and in chunks, with one thread and two,
  * and while states are lost for want of memory: the same answers, which this
@@ -14,135 +14,14 @@
 #include "engine/run/task/score.h"
 #include "engine/run/task/task_impl.h"
 #include "tests/support/job_watch.h"
+#include "tests/support/paths_task.h"
 #include "tests/support/ports_arch.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
-#define PATHS 3
-#define STEPS 9 /* tokens of a path */
 #define MAX_SOURCE 40
 #define MAX_ROWS 200
 #define N 24
-
-/* --- paths: the PATHS best first tokens, each continued greedily --- */
-
-struct paths {
-    struct seq *seq[PATHS];
-    int32_t ids[PATHS][STEPS];
-    int n[PATHS];   /* made */
-    int fed[PATHS]; /* in its fork */
-    int begun;      /* the first row has been read */
-    int planned[PATHS], n_planned;
-};
-
-static int paths_init(struct job *j, const void *params, struct err *e)
-{
-    (void)params;
-    j->own = mem_zalloc(sizeof(struct paths));
-    j->answer = j->own;
-    j->most_rows = PATHS;
-    return j->own ? 0 : err_nomem(e);
-}
-
-static void paths_fini(struct job *j)
-{
-    mem_free(j->own);
-}
-
-static void paths_most(const struct job *j, int64_t n[MAX_PORTS])
-{
-    (void)j;
-    n[PORT_TARGET] += PATHS * (STEPS + PORTS_PAGE);
-}
-
-static int paths_plan(struct job *j, int budget, struct batch_plan *p)
-{
-    struct paths *s = j->own;
-    int rows = 0;
-
-    s->n_planned = 0;
-    if (j->pos[1] < j->in[1].n || j->pos[0] < j->n_all)
-        return task_plan_input(j, budget, p, s->begun ? -1 : OUT_LOGITS);
-    for (int i = 0; i < PATHS; i++) {
-        int n = s->n[i] - s->fed[i];
-        struct span in = {.n = n, .p = s->ids[i] + s->fed[i]};
-        struct want w = {.kind = OUT_LOGITS, .from = n - 1, .n = 1};
-        int rc = s->seq[i] ? 0 : job_fork(j, p->store, j->seq, &s->seq[i]);
-        if (rc) {
-            batch_starve(p, j, rc);
-            break;
-        }
-        if (s->n[i] == STEPS || (n > budget - rows && p->b.n_item > 0))
-            continue;
-        if (batch_add(p, j, s->seq[i], PORT_TARGET, &in, &w, 1) == 0)
-            break;
-        s->planned[s->n_planned++] = i;
-        rows += n;
-    }
-    return rows;
-}
-
-static int32_t best_of(const float *row, int rank)
-{
-    int32_t id = 0;
-    for (int k = 0; k <= rank; k++) {
-        int32_t best = -1;
-        for (int v = 0; v < PORTS_VOCAB; v++) {
-            int before =
-                k == 0 || row[v] < row[id] || (row[v] <= row[id] && v > id);
-            if (before && (best < 0 || row[v] > row[best]))
-                best = v;
-        }
-        id = best;
-    }
-    return id;
-}
-
-static int paths_take(struct job *j, const struct task_ctx *x,
-                      struct batch_item *first, int n)
-{
-    struct paths *s = j->own;
-    int left = 0;
-
-    if (s->n_planned == 0) {
-        if (first[n - 1].n_w == 0)
-            return TASK_MORE;
-        const float *row = task_row(j, x, &first[n - 1], 0, PORTS_VOCAB);
-        for (int i = 0; i < PATHS && row; i++)
-            s->ids[i][s->n[i]++] = best_of(row, i);
-        s->begun = 1;
-        return TASK_MORE;
-    }
-    for (int k = 0; k < n; k++) {
-        int i = s->planned[k];
-        s->fed[i] = s->n[i];
-        if (s->n[i] < STEPS)
-            s->ids[i][s->n[i]++] = best_of(first[k].w[0].dst, 0);
-        if (s->n[i] == STEPS)
-            job_drop(j, s->seq[i]);
-    }
-    for (int i = 0; i < PATHS; i++)
-        left += s->n[i] < STEPS;
-    return left ? TASK_MORE : TASK_DONE;
-}
-
-static void paths_lost(struct job *j)
-{
-    struct paths *s = j->own;
-    memset(s->seq, 0, sizeof s->seq);
-    memset(s->fed, 0, sizeof s->fed);
-}
-
-static const struct task task_paths = {.name = "paths",
-                                       .output = OUT_LOGITS,
-                                       .needs = TASK_TOKENS | TASK_APPEND |
-                                                TASK_SOURCE,
-                                       .init = paths_init,
-                                       .fini = paths_fini,
-                                       .most = paths_most,
-                                       .plan = paths_plan,
-                                       .take = paths_take,
-                                       .lost = paths_lost};
 
 /* --- values: all rows of a series, and what was kept at its end --- */
 
@@ -158,6 +37,11 @@ static int values_init(struct job *j, const void *params, struct err *e)
     j->answer = j->own;
     j->most_rows = j->n_tokens + 1;
     return j->own ? 0 : err_nomem(e);
+}
+
+static void values_fini(struct job *j)
+{
+    mem_free(j->own);
 }
 
 static int values_plan(struct job *j, int budget, struct batch_plan *p)
@@ -191,7 +75,7 @@ static const struct task task_values = {.name = "values",
                                         .output = OUT_VALUE,
                                         .needs = TASK_APPEND,
                                         .init = values_init,
-                                        .fini = paths_fini,
+                                        .fini = values_fini,
                                         .plan = values_plan,
                                         .take = values_take};
 
@@ -265,7 +149,7 @@ static void run(struct rig *r, struct job_spec *spec, int n, struct job **job)
 struct pair {
     int32_t source[MAX_SOURCE], target[8];
     int n_source, n_target;
-    int32_t expected[PATHS][STEPS];
+    int32_t expected[PATHS][PATH_STEPS];
 };
 
 static int32_t next_of(const struct pair *p, const int32_t *ids, int n,
@@ -274,12 +158,12 @@ static int32_t next_of(const struct pair *p, const int32_t *ids, int n,
     float row[PORTS_VOCAB];
     for (int v = 0; v < PORTS_VOCAB; v++)
         row[v] = ports_logit(p->source, p->n_source, ids, n, v);
-    return best_of(row, rank);
+    return paths_best(row, PORTS_VOCAB, rank);
 }
 
 static void make_pair(struct pair *p, struct rng *r)
 {
-    int32_t ids[8 + STEPS];
+    int32_t ids[8 + PATH_STEPS];
 
     p->n_source = 1 + (int)rng_below(r, MAX_SOURCE);
     p->n_target = 1 + (int)rng_below(r, 8);
@@ -289,7 +173,7 @@ static void make_pair(struct pair *p, struct rng *r)
         p->target[i] = 9 + (int32_t)rng_below(r, PORTS_VOCAB - 9);
     for (int k = 0; k < PATHS; k++) {
         memcpy(ids, p->target, sizeof p->target);
-        for (int i = 0; i < STEPS; i++) {
+        for (int i = 0; i < PATH_STEPS; i++) {
             ids[p->n_target + i] =
                 next_of(p, ids, p->n_target + i, i == 0 ? k : 0);
             p->expected[k][i] = ids[p->n_target + i];

@@ -1,0 +1,633 @@
+/* Encoder-decoders against what transformers says about the same weights
+ * (tests/golden/, make_encdec_fixtures.py): logits and last hidden states of
+ * all positions of the target, weights over the source, greedy ids; and the
+ * bits are the same whole, in chunks, token by token, with sources of others in
+ * the same steps, with several threads, and for all families with FMA. What a
+ * config.json asks for in vain is refused, and so is a target without a source.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "models/transformer/archs.h"
+#include "tests/support/arch_rig.h"
+#include "tests/support/golden.h"
+#include "tests/support/model_dir.h"
+#include "tests/support/refusal.h"
+
+/* fp32 sums of up to 61 terms of size 1, in another order, over four layers. */
+#define TOLERANCE 1e-5
+
+#define PAIRS 3
+#define SHOWN 1 /* the pair whose attention is in the fixture */
+#define MAX_LEN 64
+#define PATH_BYTES 256
+
+struct pair {
+    int32_t source[MAX_LEN], target[MAX_LEN], greedy[MAX_LEN];
+    int n, m, n_greedy, V, width;
+    float *logits, *hidden; /* [m][V], [m][width] */
+};
+
+struct golden {
+    char what[PATH_BYTES];
+    struct weights *w;
+    struct pair pair[PAIRS];
+    float *attention;
+    int n_attention;
+    struct rig g;
+};
+
+static const struct tensor *find(const struct golden *t, const char *name,
+                                 int i)
+{
+    char text[32];
+    const struct tensor *x;
+
+    snprintf(text, sizeof text, i < 0 ? "%s" : "%s.%d", name, i);
+    x = weights_find(t->w, text);
+    if (!x)
+        fail_msg("%s: no tensor %s", t->what, text);
+    return x;
+}
+
+static int read_ids(const struct golden *t, const char *name, int i,
+                    int32_t ids[MAX_LEN])
+{
+    const struct tensor *x = find(t, name, i);
+
+    assert_int_equal(x->dtype, DT_I32);
+    assert_in_range(x->dim[0], 1, MAX_LEN);
+    memcpy(ids, x->data, (size_t)x->dim[0] * sizeof *ids);
+    return (int)x->dim[0];
+}
+
+static float *read_rows(const struct golden *t, const char *name, int i,
+                        int *rows, int *cols)
+{
+    const struct tensor *x = find(t, name, i);
+    size_t n = (size_t)(x->dim[0] * x->dim[1]);
+    float *v = mem_floats(n);
+
+    assert_non_null(v);
+    *rows = (int)x->dim[0];
+    *cols = (int)x->dim[1];
+    tensor_read(x, 0, n, v);
+    return v;
+}
+
+static void open_golden(struct golden *t, const struct model_arch *arch,
+                        const char *name)
+{
+    struct err e = ERR_INIT;
+    char path[PATH_BYTES];
+    int rows, cols;
+
+    memset(t, 0, sizeof *t);
+    snprintf(t->what, sizeof t->what, "%s", name);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
+             name);
+    if (weights_open(path, "expected", &t->w, &e))
+        fail_msg("%s: %s", path, e.msg);
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair *p = &t->pair[i];
+
+        p->n = read_ids(t, "source", i, p->source);
+        p->m = read_ids(t, "target", i, p->target);
+        p->n_greedy = read_ids(t, "greedy", i, p->greedy);
+        p->logits = read_rows(t, "logits", i, &rows, &p->V);
+        assert_int_equal(rows, p->m);
+        p->hidden = read_rows(t, "hidden", i, &rows, &p->width);
+        assert_int_equal(rows, p->m);
+    }
+    t->attention = read_rows(t, "attention", -1, &t->n_attention, &cols);
+    assert_int_equal(cols, t->pair[SHOWN].n);
+    t->n_attention *= cols;
+}
+
+static void close_golden(struct golden *t)
+{
+    for (int i = 0; i < PAIRS; i++) {
+        mem_aligned_free(t->pair[i].logits);
+        mem_aligned_free(t->pair[i].hidden);
+    }
+    mem_aligned_free(t->attention);
+    weights_close(t->w);
+}
+
+static void open_rig(struct golden *t, const struct model_arch *arch,
+                     const char *name, const char *kernels, int threads)
+{
+    struct err e = ERR_INIT;
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
+    if (rig_open_with(&t->g, arch, path, kernels, threads, &o, &e))
+        fail_msg("%s: %s", t->what, e.msg);
+    assert_int_equal(t->g.info.state.n_ports, 2);
+    assert_int_equal(t->g.info.cols[OUT_LOGITS], t->pair[0].V);
+    assert_int_equal(t->g.info.cols[OUT_HIDDEN], t->pair[0].width);
+    assert_int_equal(t->g.info.target.start, t->pair[0].target[0]);
+}
+
+static void step(struct golden *t, struct rig_item *item, int n)
+{
+    struct err e = ERR_INIT;
+
+    if (rig_step(&t->g, item, n, &e))
+        fail_msg("%s: %s", t->what, e.msg);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(item[i].status, 0);
+}
+
+static struct rig_item source_of(const struct pair *p, struct rig_seq *seq)
+{
+    return (struct rig_item){
+        .seq = seq, .port = PORT_SOURCE, .ids = p->source, .n = p->n};
+}
+
+struct answer {
+    float *logits, *hidden;
+};
+
+static struct answer new_answer(const struct pair *p)
+{
+    struct answer a = {mem_floats((size_t)p->m * (size_t)p->V),
+                       mem_floats((size_t)p->m * (size_t)p->width)};
+
+    assert_non_null(a.logits);
+    assert_non_null(a.hidden);
+    return a;
+}
+
+static void free_answer(struct answer *a)
+{
+    mem_aligned_free(a->logits);
+    mem_aligned_free(a->hidden);
+}
+
+/* Logits and hidden states of the next n tokens of the target. */
+static struct rig_item target_of(const struct pair *p, struct rig_seq *seq,
+                                 int n, const struct answer *a)
+{
+    size_t at = (size_t)seq->state.len[PORT_TARGET], V = (size_t)p->V,
+           width = (size_t)p->width;
+
+    return (struct rig_item){
+        .seq = seq,
+        .ids = p->target + at,
+        .n = n,
+        .n_want = 2,
+        .want = {{OUT_LOGITS, 0, n, a->logits + at * V, V},
+                 {OUT_HIDDEN, 0, n, a->hidden + at * width, width}}};
+}
+
+static int left_of(const struct pair *p, const struct rig_seq *seq)
+{
+    return p->m - (int)seq->state.len[PORT_TARGET];
+}
+
+/* One pair alone, `chunk` tokens of the target at a time. */
+static struct answer run_alone(struct golden *t, int i, int chunk)
+{
+    const struct pair *p = &t->pair[i];
+    struct answer a = new_answer(p);
+    struct rig_seq seq;
+    struct rig_item it = source_of(p, &seq);
+
+    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
+    step(t, &it, 1);
+    while (left_of(p, &seq) > 0) {
+        int left = left_of(p, &seq);
+
+        it = target_of(p, &seq, left < chunk ? left : chunk, &a);
+        step(t, &it, 1);
+    }
+    rig_seq_close(&seq);
+    return a;
+}
+
+static void expect_answer(const struct golden *t, const char *what, int i,
+                          const struct answer *a, const struct answer *b)
+{
+    const struct pair *p = &t->pair[i];
+
+    golden_same(a->logits, b->logits, (size_t)(p->m * p->V),
+                "%s (%s) %s: logits", t->what, t->g.k->name, what);
+    golden_same(a->hidden, b->hidden, (size_t)(p->m * p->width),
+                "%s (%s) %s: hidden", t->what, t->g.k->name, what);
+}
+
+/* Each pair three times, the sources one step after the other, so that sources
+ * of some are read where targets of others go on, in chunks of all sizes. */
+#define CROWD (3 * PAIRS)
+
+static void check_company(struct golden *t, const struct answer *alone)
+{
+    struct rig_seq seq[CROWD];
+    struct answer a[CROWD];
+    int both = 0;
+
+    for (int i = 0; i < CROWD; i++) {
+        a[i] = new_answer(&t->pair[i % PAIRS]);
+        assert_int_equal(rig_seq_open(&t->g, &seq[i]), 0);
+    }
+    for (int round = 0, more = 1; more; round++) {
+        struct rig_item it[CROWD];
+        int n = 0, ports[MAX_PORTS] = {0};
+
+        for (int i = CROWD - 1; i >= 0; i--) {
+            const struct pair *p = &t->pair[i % PAIRS];
+            int left = left_of(p, &seq[i]), size = 1 + (i * 5 + round) % 17;
+
+            if (i > 2 * round || !left)
+                continue;
+            it[n] =
+                seq[i].state.len[PORT_SOURCE]
+                    ? target_of(p, &seq[i], left < size ? left : size, &a[i])
+                    : source_of(p, &seq[i]);
+            ports[it[n++].port]++;
+        }
+        both += ports[0] && ports[1];
+        more = n > 0;
+        if (more)
+            step(t, it, n);
+    }
+    assert_true(both > 2);
+    for (int i = 0; i < CROWD; i++) {
+        expect_answer(t, "in company", i % PAIRS, &alone[i % PAIRS], &a[i]);
+        rig_seq_close(&seq[i]);
+        free_answer(&a[i]);
+    }
+}
+
+/* The weights of the pair SHOWN, whole and of its last three rows. */
+static void check_attention(struct golden *t)
+{
+    const struct pair *p = &t->pair[SHOWN];
+    int heads = t->g.info.n_layers * t->g.info.n_heads, all = p->m * p->n;
+    float *got = mem_floats((size_t)(heads * all)), *end;
+    struct rig_seq seq;
+    struct rig_item it = source_of(p, &seq);
+
+    assert_int_equal(heads * all, t->n_attention);
+    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
+    step(t, &it, 1);
+    it = (struct rig_item){.seq = &seq, .ids = p->target, .n = p->m};
+    it.n_want = 1;
+    it.want[0] = (struct want){OUT_ATTENTION, 0, p->m, got, 0};
+    step(t, &it, 1);
+    golden_close(got, t->attention, heads * all, TOLERANCE,
+                 "%s (%s): attention", t->what, t->g.k->name);
+    seq.state.len[PORT_TARGET] = p->m - 3;
+    it.ids += p->m - 3;
+    it.n = it.want[0].n = 3;
+    it.want[0].dst = end = mem_floats((size_t)(heads * 3 * p->n));
+    step(t, &it, 1);
+    for (int h = 0; h < heads; h++)
+        golden_same(end + h * 3 * p->n, got + h * all + (p->m - 3) * p->n,
+                    (size_t)(3 * p->n), "%s: attention of three rows", t->what);
+    rig_seq_close(&seq);
+    mem_aligned_free(got);
+    mem_aligned_free(end);
+}
+
+static int may_be(const struct target_rules *r, int32_t id)
+{
+    for (int i = 0; i < r->n_never; i++)
+        if (r->never[i] == id)
+            return 0;
+    return 1;
+}
+
+/* The likeliest token each time, by what the checkpoint says of targets. */
+static void check_greedy(struct golden *t, int i)
+{
+    const struct pair *p = &t->pair[i];
+    const struct target_rules *r = &t->g.info.target;
+    float *row = mem_floats((size_t)p->V);
+    struct rig_seq seq;
+    struct rig_item it = source_of(p, &seq);
+    int32_t id = r->start;
+
+    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
+    step(t, &it, 1);
+    for (int k = 0; k < p->n_greedy; k++) {
+        if (id != p->greedy[k])
+            fail_msg("%s: greedy token %d of pair %d is %d, expected %d",
+                     t->what, k, i, id, p->greedy[k]);
+        it = (struct rig_item){.seq = &seq, .ids = &id, .n = 1, .n_want = 1};
+        it.want[0] = (struct want){OUT_LOGITS, 0, 1, row, (size_t)p->V};
+        step(t, &it, 1);
+        id = -1;
+        for (int v = 0; v < p->V; v++)
+            if (may_be(r, v) && (id < 0 || row[v] > row[id]))
+                id = v;
+        if (k == 0 && r->forced_bos >= 0)
+            id = r->forced_bos;
+        if (k + 2 == 1 + 12 && r->forced_eos >= 0) /* the script's GREEDY */
+            id = r->forced_eos;
+    }
+    rig_seq_close(&seq);
+    mem_aligned_free(row);
+}
+
+static void check_family(struct golden *t, struct answer a[PAIRS])
+{
+    static const int chunks[] = {1, 7, 16};
+
+    for (int i = 0; i < PAIRS; i++) {
+        const struct pair *p = &t->pair[i];
+
+        a[i] = run_alone(t, i, MAX_LEN);
+        golden_close(a[i].logits, p->logits, p->m * p->V, TOLERANCE,
+                     "%s (%s): logits", t->what, t->g.k->name);
+        golden_close(a[i].hidden, p->hidden, p->m * p->width, TOLERANCE,
+                     "%s (%s): hidden", t->what, t->g.k->name);
+        for (int c = 0; c < 3; c++) {
+            struct answer b = run_alone(t, i, chunks[c]);
+
+            expect_answer(t, "in chunks", i, &a[i], &b);
+            free_answer(&b);
+        }
+        check_greedy(t, i);
+    }
+    check_attention(t);
+}
+
+static void check(const struct model_arch *arch, const char *name)
+{
+    struct answer first[PAIRS], a[PAIRS];
+    const struct kernels *k;
+    struct golden t;
+
+    open_golden(&t, arch, name);
+    for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
+        open_rig(&t, arch, name, k->name, 1);
+        check_family(&t, a);
+        check_company(&t, a);
+        rig_close(&t.g);
+        open_rig(&t, arch, name, k->name, 3);
+        check_company(&t, a);
+        for (int i = 0; i < PAIRS; i++) {
+            if (f > 1) /* 0 is portable C */
+                expect_answer(&t, "another family", i, &first[i], &a[i]);
+            if (f == 1)
+                first[i] = a[i];
+            else
+                free_answer(&a[i]);
+        }
+        rig_close(&t.g);
+    }
+    for (int i = 0; i < PAIRS && k == NULL && kernels_available(1); i++)
+        free_answer(&first[i]);
+    close_golden(&t);
+}
+
+/* --- what no step may do --- */
+
+static void expect_failure(struct golden *t, struct rig_item it,
+                           enum err_code code)
+{
+    struct err e = ERR_INIT;
+
+    assert_int_equal(rig_step(&t->g, &it, 1, &e), 0);
+    assert_int_equal(it.status, -1);
+    assert_int_equal(it.fail, code);
+}
+
+static void check_failures(const struct model_arch *arch, const char *name)
+{
+    struct golden t;
+    struct rig_seq seq;
+    int32_t many[MAX_LEN + 1] = {0};
+    float row[MAX_LEN];
+    struct rig_item source, target;
+
+    open_golden(&t, arch, name);
+    open_rig(&t, arch, name, "generic", 1);
+    assert_int_equal(rig_seq_open(&t.g, &seq), 0);
+    source = source_of(&t.pair[0], &seq);
+    target = (struct rig_item){.seq = &seq, .ids = t.pair[0].target, .n = 1};
+    expect_failure(&t, target, ERR_INVALID); /* no source */
+    source.n = 0;
+    expect_failure(&t, source, ERR_INVALID);
+    source.n = 1;
+    source.n_want = 1;
+    source.want[0] = (struct want){OUT_HIDDEN, 0, 1, row, MAX_LEN};
+    expect_failure(&t, source, ERR_INVALID);
+    source.n_want = 0;
+    many[0] = -1;
+    source.ids = many;
+    expect_failure(&t, source, ERR_INVALID);
+    many[0] = 1 << 20;
+    expect_failure(&t, source, ERR_INVALID);
+    source.n = (int)t.g.info.state.port[PORT_SOURCE].context_length + 1;
+    many[0] = 0;
+    if (source.n <= MAX_LEN + 1)
+        expect_failure(&t, source, ERR_TOO_LARGE);
+    source = source_of(&t.pair[0], &seq);
+    step(&t, &source, 1);
+    expect_failure(&t, source, ERR_INVALID); /* twice */
+    many[0] = t.pair[0].V;
+    target.ids = many;
+    expect_failure(&t, target, ERR_INVALID);
+    target.ids = t.pair[0].target;
+    step(&t, &target, 1);
+    rig_seq_close(&seq);
+    rig_close(&t.g);
+    close_golden(&t);
+}
+
+/* --- cases --- */
+
+static const struct refusal all_refuse[] = {
+    WITH("architectures", "[\"AnyForTokenClassification\"]",
+         "\"AnyForTokenClassification\", expected a model for next words of a "
+         "target"),
+    WITH("architectures", "[\"AnyForSequenceClassification\"]",
+         "expected a model for next words of a target"),
+    WITH("quantization_config", "{\"bits\": 4}", "quantization_config"),
+    WITH("is_encoder_decoder", "false", "'is_encoder_decoder' is false"),
+    WITH("vocab_size", NULL, "'vocab_size' is missing"),
+    WITH("vocab_size", "0", "'vocab_size' is 0, expected 1.."),
+    WITH("d_model", NULL, "'d_model' is missing"),
+    WITH("tie_word_embeddings", "1", "'tie_word_embeddings'"),
+    {0}};
+static const struct refusal marian_refuses[] = {
+    WITH("activation_function", "\"tanh\"", "'activation_function' is 'tanh'"),
+    WITH("normalize_before", "true", "normalize_before"),
+    WITH("normalize_embedding", "true", "normalize_embedding"),
+    WITH("add_final_layer_norm", "true", "add_final_layer_norm"),
+    WITH("share_encoder_decoder_embeddings", "false",
+         "decoder.embed_tokens.weight"),
+    WITH("share_encoder_decoder_embeddings", "7",
+         "share_encoder_decoder_embeddings"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("scale_embedding", "2", "scale_embedding"),
+    WITH("decoder_attention_heads", "5", "24 is no multiple of"),
+    WITH("encoder_attention_heads", "7", "24 is no multiple of"),
+    WITH("decoder_layers", "3", "decoder.layers.2."),
+    WITH("decoder_layers", "1", "decoder.layers.1."),
+    WITH("encoder_layers", "3", "encoder.layers.2."),
+    WITH("encoder_layers", "1", "encoder.layers.1."),
+    WITH("encoder_layers", "0", "'encoder_layers' is 0, expected 1..512"),
+    WITH("encoder_ffn_dim", "40", "[41,24], expected [40,24]"),
+    WITH("decoder_ffn_dim", "40", "[37,24], expected [40,24]"),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("d_model", "48", "expected [61,48]"),
+    WITH("max_position_embeddings", "99999999999", "max_position_embeddings"),
+    OF("marian-two-vocabularies", "decoder_vocab_size", "61",
+       "[53,21], expected [61,21]"),
+    OF("marian-two-vocabularies", "share_encoder_decoder_embeddings", "true",
+       "model.shared.weight"),
+    OF("marian-two-vocabularies", "decoder_start_token_id", "53",
+       "no token, expected 0..52"),
+    OF("marian-untied-f16", "decoder_start_token_id", "-1",
+       "no token, expected 0..60"),
+    {0}};
+
+static const struct refusal bart_refuses[] = {
+    WITH("activation_function", "\"tanh\"", "'activation_function' is 'tanh'"),
+    WITH("normalize_before", "true", "normalize_before"),
+    WITH("add_final_layer_norm", "true", "add_final_layer_norm"),
+    WITH("static_position_embeddings", "true", "static_position_embeddings"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("decoder_layers", "1", "decoder.layers.1."),
+    WITH("encoder_layers", "1", "encoder.layers.1."),
+    WITH("vocab_size", "62", "[61,24], expected [62,24]"),
+    WITH("max_position_embeddings", "64", "[50,24], expected [66,24]"),
+    OF("mbart-f16", "model_type", "\"bart\"", "layer_norm"),
+    OF("bart-untied-bf16", "model_type", "\"mbart\"", "layer_norm"),
+    OF("bart-untied-bf16", "decoder_start_token_id", "61",
+       "no token, expected 0..60"),
+    {0}};
+static const struct refusal t5_refuses[] = {
+    WITH("feed_forward_proj", "\"gated-relu\"",
+         "'feed_forward_proj' is 'gated-relu'"),
+    WITH("feed_forward_proj", "\"gated-gelu\"", "DenseReluDense.wi_0"),
+    WITH("tie_word_embeddings", "false", "lm_head.weight"),
+    WITH("num_layers", "3", "encoder.block.2."),
+    WITH("num_layers", "1", "encoder.block.1."),
+    WITH("num_decoder_layers", "2", "decoder.block.1."),
+    WITH("num_heads", "2", "[32,3], expected [32,2]"),
+    WITH("d_kv", "16", "[24,24], expected [48,24]"),
+    WITH("d_kv", NULL, "[24,24], expected [192,24]"),
+    WITH("d_ff", "40", "[41,24], expected [40,24]"),
+    WITH("relative_attention_num_buckets", "16", "[32,3], expected [16,3]"),
+    WITH("relative_attention_num_buckets", "3",
+         "'relative_attention_num_buckets' is 3, expected 4..1024"),
+    WITH("relative_attention_max_distance", "31",
+         "'relative_attention_max_distance' is 31, expected 32..4096"),
+    WITH("relative_attention_max_distance", "1000000000",
+         "relative_attention_max_distance"),
+    WITH("n_positions", "0", "'n_positions' is 0"),
+    OF("t5-gated", "feed_forward_proj", "\"relu\"", "DenseReluDense.wi."),
+    {0}};
+
+static const struct encdec_case {
+    const char *what;
+    const struct model_arch *arch;
+    const char *name;
+    const struct refusal *refused; /* instead, with all_refuse */
+} cases[] = {
+    {"test_marian_one_vocabulary_scaled_and_swish", &marian_arch, "marian",
+     NULL},
+    {"test_marian_two_vocabularies_an_odd_width_and_relu", &marian_arch,
+     "marian-two-vocabularies", NULL},
+    {"test_marian_untied_in_f16", &marian_arch, "marian-untied-f16", NULL},
+    {"test_marian_two_untied_and_a_table_that_is_too_long", &marian_arch,
+     "marian-two-untied-bf16", NULL},
+    {"test_bart_learned_positions_and_gelu", &bart_arch, "bart", NULL},
+    {"test_bart_untied_scaled_and_a_first_token", &bart_arch,
+     "bart-untied-bf16", NULL},
+    {"test_bart_mbart_norms_before_each_part", &bart_arch, "mbart-f16", NULL},
+    {"test_t5_relu_and_a_scaled_tied_head", &t5_arch, "t5", NULL},
+    {"test_t5_gate_of_gelu_few_buckets_and_an_untied_head", &t5_arch,
+     "t5-gated", NULL},
+    {"test_t5_gate_of_silu_and_a_near_reach", &t5_arch, "t5-silu-bf16", NULL},
+    {"test_t5_mt5", &t5_arch, "mt5-f16", NULL},
+    {"test_bart_refuses_what_it_does_not_have", &bart_arch, "bart",
+     bart_refuses},
+    {"test_t5_refuses_what_it_does_not_have", &t5_arch, "t5", t5_refuses},
+    {"test_marian_refuses_what_it_does_not_have", &marian_arch, "marian",
+     marian_refuses},
+};
+
+static void check_case(void **state)
+{
+    const struct encdec_case *c = *state;
+
+    for (const struct refusal *r = c->refused; r && r->key; r++)
+        refusal_expect(c->arch, r->name ? r->name : c->name, r);
+    for (const struct refusal *r = all_refuse; c->refused && r->key; r++)
+        refusal_expect(c->arch, c->name, r);
+    if (c->refused)
+        return;
+    check(c->arch, c->name);
+    check_failures(c->arch, c->name);
+}
+
+/* --- memory --- */
+
+/* Scratch of a step of 50 tokens each, whose sequences have 64 at most. */
+static size_t scratch_of(const char *dir)
+{
+    const struct step_size most = {
+        .items = 4, .tokens = {50, 50}, .rows = 4, .threads = 2, .longest = 64};
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    struct err e = ERR_INIT;
+    struct rig g;
+    size_t bytes;
+
+    if (rig_open_with(&g, &marian_arch, dir, "generic", 1, &o, &e))
+        fail_msg("%s: %s", dir, e.msg);
+    bytes = g.arch->scratch_bytes(g.self, &most);
+    rig_close(&g);
+    return bytes;
+}
+
+static void test_scratch_follows_the_step_and_not_the_context(void **state)
+{
+    static const char KEY[] = "\"max_position_embeddings\": 48";
+    static const char dir[] = "tests/golden/marian/marian/hf";
+    char path[PATH_BYTES], changed[64], *text, *at;
+    struct buf b;
+    size_t n;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    text = refusal_file(path, &n);
+    at = strstr(text, KEY);
+    assert_non_null(at);
+    buf_init(&b, REFUSAL_FILE_BYTES);
+    buf_add(&b, text, (size_t)(at - text) + strlen(KEY) - 2);
+    buf_addf(&b, "16000000%s", at + strlen(KEY));
+    assert_int_equal(model_dir_config(dir, &b, changed), 0);
+    assert_int_equal(scratch_of(changed), scratch_of(dir));
+    model_dir_remove(changed);
+    buf_fini(&b);
+    mem_free(text);
+}
+
+int main(void)
+{
+    enum { N = sizeof cases / sizeof *cases };
+    struct CMUnitTest tests[N + 1] = {
+        [N] = cmocka_unit_test(
+            test_scratch_follows_the_step_and_not_the_context)};
+
+    for (int i = 0; i < N; i++) {
+        tests[i].name = cases[i].what;
+        tests[i].test_func = check_case;
+        tests[i].initial_state = (void *)&cases[i];
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,5 +1,5 @@
 /* marian_bin, marian_yml: a file of Marian's with numbers of 8 bits beside one
- * with plain numbers of the same net (tests/golden/make_marian_bin.py), its
+ * with plain numbers of the same net (tests/golden/make_marian_nmt.py), its
  * configuration, and what is wrong with others.
  *
  * SPDX-License-Identifier: MIT */
@@ -15,7 +15,8 @@
 #include "engine/checkpoint/marian_yml.h"
 #include "tests/support/unit.h"
 
-#define DIR "tests/golden/marian_bin"
+#define DIR "tests/golden/marian_nmt/tiny/hf"
+#define PLAIN "tests/golden/marian_nmt/float.dat"
 
 static struct checkpoint *open_or_fail(const char *path)
 {
@@ -50,15 +51,15 @@ static void test_marian_bin_is_a_form_of_checkpoint(void **state)
         assert_int_equal(hparams_string(h, "model_type", &type, &e), 0);
         assert_string_equal(type, "marian-transformer");
         assert_int_equal(hparams_int(h, "dim-emb", 1, 99, &n, &e), 0);
-        assert_int_equal(n, 32);
+        assert_int_equal(n, 24);
         assert_int_equal(json_size(hparams_json(h, "dim-vocabs")), 2);
         assert_int_equal(json_size(hparams_json(h, "input-types")), 0);
         assert_string_equal(
             json_string(hparams_json(h, "transformer-preprocess")), "");
         const struct weights *w = checkpoint_weights(c, &e);
         assert_non_null(w);
-        assert_non_null(weights_need(w, "encoder_l1_ffn_W1", 2, 64, 32, &e));
-        assert_non_null(weights_need(w, "encoder_l1_ffn_b1", 1, 64, 0, &e));
+        assert_non_null(weights_need(w, "encoder_l1_ffn_W1", 2, 41, 24, &e));
+        assert_non_null(weights_need(w, "encoder_l1_ffn_b1", 1, 41, 0, &e));
         checkpoint_close(c);
     }
 }
@@ -73,7 +74,7 @@ static void test_marian_bin_widens_and_turns(void **state)
     const struct weights *w = checkpoint_weights(c, &e);
     size_t n;
     int matrices = 0;
-    char *bytes = bytes_of(DIR "/float.dat", &n);
+    char *bytes = bytes_of(PLAIN, &n);
     (void)state;
     assert_non_null(w);
     assert_true(marian_bin_is((const uint8_t *)bytes, n));

@@ -131,7 +131,7 @@ static int open_marian(void *arg, struct err *e)
 {
     struct checkpoint *c;
     (void)arg;
-    if (checkpoint_open("tests/golden/marian_bin", "m", &c, e))
+    if (checkpoint_open("tests/golden/marian_nmt/tiny/hf", "m", &c, e))
         return -1;
     int rc = checkpoint_hparams(c, e) && checkpoint_weights(c, e) ? 0 : -1;
     checkpoint_close(c);

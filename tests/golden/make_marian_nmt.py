@@ -1,30 +1,31 @@
 #!/usr/bin/env python3
-"""Write tests/golden/marian_bin: a small random translator in Marian NMT's own
-binary form (Transformer encoder, SSRU decoder; 8-bit matrices), its SentencePiece
-model, and what a plain numpy forward pass says about some sentences: ids of the
-source, the ids of a greedy search, and the logits of each of its steps.
+"""Write tests/golden/marian_nmt: a small random translator in Marian NMT's own
+binary form (Transformer encoder, SSRU decoder; 8-bit matrices) with a
+SentencePiece model, and what a plain numpy forward pass says about some random
+sources and targets: last hidden states, logits, weights over the source, greedy
+ids (first the start, which is one more than the last token).
 
-    make_marian_bin.py tests/golden/marian_bin
+    make_marian_nmt.py tests/golden/marian_nmt
 
 The equations are those of Marian 1.9 (transformer.h, rnn/cells.h: SSRU), in
 fp64 here, on the numbers that the file holds. float.dat holds the same
 translator with plain numbers, whose matrices Marian keeps as [in, out].
-numpy 2, sentencepiece 0.2.3. SPDX-License-Identifier: MIT
+numpy 2, sentencepiece 0.2.3, safetensors. SPDX-License-Identifier: MIT
 """
-import json
 import os
 import struct
 import sys
 
 import numpy as np
-import sentencepiece as spm
+from safetensors.numpy import save_file
 
 from make_spm_model_fixtures import DE, EN, train
 
-D, HEADS, FFN, ENC, DEC = 32, 4, 64, 2, 2
-TEXTS = ["the house", "the old house and the garden", "hello", "a",
-         "a young red tree walks over the small river and the large house.",
-         "of in under over with book song water light"]
+D, HEADS, FFN, ENC, DEC = 24, 3, 41, 2, 2
+EOS = 0
+PAIRS = ((1, 1), (19, 23), (41, 34))
+SHOWN = 1  # the pair whose attention is kept
+GREEDY = 12  # tokens
 YML = """bert-train-type-embeddings: true
 dec-cell: ssru
 dec-cell-base-depth: 2
@@ -161,6 +162,7 @@ class Net:
         s = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(D // HEADS)
         s = np.exp(s - s.max(-1, keepdims=True))
         s /= s.sum(-1, keepdims=True)
+        self.seen = s
         a = np.einsum("hqk,khd->qhd", s, v).reshape(len(x), D)
         return self.norm(self.lin(a, p + "_Wo", p + "_bo") + x, p + "_Wo")
 
@@ -182,7 +184,8 @@ class Net:
         return x
 
     def decode(self, source, ids):
-        """Logits behind each of [start] + ids."""
+        """Hidden states of [start] + ids, and weights over the source."""
+        shown = []
         e = np.concatenate([np.zeros((1, D)),
                             self.w["Wemb"][ids] * np.sqrt(D)])
         x = e + self.waves(len(e))
@@ -196,38 +199,52 @@ class Net:
                 cells.append(c)
             x = self.norm(np.maximum(np.array(cells), 0) + x, p + "_ffn")
             x = self.attention(x, source, f"decoder_l{i}_context")
+            shown.append(self.seen)
             x = self.ffn(x, f"decoder_l{i}_ffn")
+        return x, shown
+
+    def logits(self, x):
         return x @ self.w["Wemb"].T + self.w["decoder_ff_logit_out_b"]
 
 
+def expected(net, V, seed):
+    rng = np.random.default_rng(seed)
+    found = {}
+    for i, (n, m) in enumerate(PAIRS):
+        source = rng.integers(0, V, n)
+        target = rng.integers(0, V, m)
+        target[0] = V  # the start, which has no embedding
+        mem, made = net.encode(source), [V]
+        hidden, shown = net.decode(mem, target[1:])
+        while len(made) < GREEDY + 1 and made[-1] != EOS:
+            made.append(int(net.logits(net.decode(mem, made[1:])[0][-1])
+                            .argmax()))
+        found[f"source.{i}"] = source.astype(np.int32)
+        found[f"target.{i}"] = target.astype(np.int32)
+        found[f"hidden.{i}"] = hidden.astype(np.float32)
+        found[f"logits.{i}"] = net.logits(hidden).astype(np.float32)
+        found[f"greedy.{i}"] = np.array(made, np.int32)
+        if i == SHOWN:
+            found["attention"] = np.concatenate(shown).reshape(-1, n).astype(
+                np.float32)
+    return found
+
+
 def main():
-    out = sys.argv[1]
-    os.makedirs(out, exist_ok=True)
-    model = train(EN + DE, 11, "unigram", 300, unk_id=1, eos_id=0, pad_id=-1)
-    with open(os.path.join(out, "vocab.xxyy.spm"), "wb") as f:
+    out = os.path.join(sys.argv[1], "tiny")
+    for folder in ("hf", "expected"):
+        os.makedirs(os.path.join(out, folder), exist_ok=True)
+    model = train(EN + DE, 11, "unigram", 300, unk_id=1, eos_id=EOS, pad_id=-1)
+    with open(os.path.join(out, "hf", "vocab.xxyy.spm"), "wb") as f:
         f.write(model.SerializeToString())
-    p = spm.SentencePieceProcessor(model_proto=model.SerializeToString())
-    V = len(p)
+    V = len(model.pieces)
     w = weights(V)
     yml = YML % (DEC, D, V, V, ENC, FFN, HEADS)
     q, exact = quantised(w)
-    write_bin(os.path.join(out, "model.bin"), q, yml)
-    write_bin(os.path.join(out, "float.dat"), w, yml)
-    net, rows = Net(exact), []
-    for text in TEXTS:
-        source = p.encode(text) + [0]
-        mem, ids = net.encode(source), []
-        while len(ids) < 12 and (not ids or ids[-1] != 0):
-            z = net.decode(mem, ids)
-            ids.append(int(z[-1].argmax()))
-        z = net.decode(mem, ids[:-1])
-        top = np.sort(z)[:, -2:]
-        rows.append({"text": text, "source": source, "ids": ids,
-                     "margin": round(float((top[:, 1] - top[:, 0]).min()), 5),
-                     "logits": [[round(float(v), 5) for v in row[:16]]
-                                for row in z]})
-    with open(os.path.join(out, "expected.json"), "w") as f:
-        f.write("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+    write_bin(os.path.join(out, "hf", "model.bin"), q, yml)
+    write_bin(os.path.join(sys.argv[1], "float.dat"), w, yml)
+    save_file(expected(Net(exact), V, 7),
+              os.path.join(out, "expected", "model.safetensors"))
 
 
 if __name__ == "__main__":

@@ -231,14 +231,15 @@ MODELS_DIR ?= build/models
 SHARED := $(or $(SEQD_SHARED),../shared)
 MODEL_BIN = $(patsubst %.c,$(B)/%,$(shell grep -lE 'SEQD_MODELS|model_file' \
   $(UNIT_SRC) $(PARITY_SRC) $(HTTP_SRC)))
-parity-models: ## SmolLM2 and MiniLM against their reference values
+parity-models: ## published checkpoints against their reference values
 ifeq ($(wildcard $(SHARED)/models/get.sh),)
 	@echo "skipped: no $(SHARED)/models/get.sh to bring the models with"
 	@echo "0 passed, 0 failed, 1 skipped"
 else
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) all $(MODEL_BIN)
-	@sh $(SHARED)/models/get.sh $(MODELS_DIR)
+	@sh $(SHARED)/models/get.sh $(MODELS_DIR) smollm2-135m-instruct \
+	  all-minilm-l6-v2 marian-tiny-enpt marian-tiny-pten
 	@SEQD_MODELS=$(MODELS_DIR) SEQD_MODELS_FULL=1 TEST_TIMEOUT=1800 \
 	  $(RUN_ENV) tests/run.sh $(MODEL_BIN)
 endif
@@ -262,8 +263,8 @@ oom-suite: $(OOM_BIN)
 FUZZ_SECONDS ?= 30
 # Twice as many as processors: each has half of one for its seconds.
 FUZZ_JOBS ?= $(shell expr 2 '*' $(JOBS))
-FUZZ_ENGINE := json safetensors torch gguf hparams tokenizer bpe vocabulary \
-  wordpiece unigram charsmap pipe records
+FUZZ_ENGINE := json safetensors torch gguf marian hparams tokenizer bpe vocabulary \
+  wordpiece unigram model charsmap pipe records
 FUZZ_MODELS := config keys checkpoint
 FUZZ_SERVER := head chunks conn api
 FUZZ_TARGETS := $(FUZZ_ENGINE) $(FUZZ_MODELS) $(FUZZ_SERVER) state
@@ -274,7 +275,9 @@ FUZZ_LEN_conn := 4096
 FUZZ_LEN_pipe := 1024
 $(foreach t,bpe wordpiece unigram,$(eval FUZZ_LEN_$(t) := 512))
 FUZZ_LEN_charsmap := 8192
+FUZZ_LEN_model := 16384
 FUZZ_LEN_torch := 4096
+FUZZ_LEN_marian := 2048
 FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
 FUZZ_LEN_state := 4096

@@ -1,6 +1,6 @@
 /* checkpoint: the files of a model, each opened and parsed once. Hyper-
  * parameters, weights and tokenizer are views of it; a GGUF file is one mapping
- * and one parse for all three. A checkpoint has one of two forms:
+ * and one parse for all three. A checkpoint has one of three forms:
  *
  *   a GGUF file: any regular file, or the only *.gguf of a folder without
  *                config.json
@@ -8,6 +8,9 @@
  *                weights are model.safetensors or its shards, or a state dict
  *                of torch: model.pt, pytorch_model.bin or its shards, or the
  *                file of torch that is named in place of its folder
+ *   Marian NMT's: a binary file that holds its configuration (marian_bin.h),
+ *                named, or the only *.bin of that kind in a folder without
+ *                config.json, and SentencePiece models beside it
  *
  * A view is made when it is asked for first, so that who wants a tokenizer
  * needs no weights to be there; from then on it cannot fail. Weights are
@@ -43,6 +46,8 @@ void checkpoint_close(struct checkpoint *c);
  * tensors that we do not read), ERR_TOO_LARGE, ERR_NOMEM. */
 const struct hparams *checkpoint_hparams(struct checkpoint *c, struct err *e);
 struct weights *checkpoint_weights(struct checkpoint *c, struct err *e);
+enum checkpoint_form { CHECKPOINT_FOLDER, CHECKPOINT_GGUF, CHECKPOINT_MARIAN };
+enum checkpoint_form checkpoint_form(const struct checkpoint *c);
 /* checkpoint_gguf: the metadata of a GGUF file; NULL: a folder. */
 const struct gguf *checkpoint_gguf(const struct checkpoint *c);
 
@@ -50,6 +55,9 @@ const struct gguf *checkpoint_gguf(const struct checkpoint *c);
  * checkpoint_file: at most max bytes; *text [*n] is the caller's (mem_free).
  * checkpoint_json: *out is NULL when there is no such file. */
 int checkpoint_has(const struct checkpoint *c, const char *file);
+/* checkpoint_only: 1, and its name, when one file there begins and ends so. */
+int checkpoint_only(const struct checkpoint *c, const char *begin,
+                    const char *end, char file[PLACE_NAME_BYTES]);
 int checkpoint_file(const struct checkpoint *c, const char *file, size_t max,
                     char **text, size_t *n, struct err *e);
 int checkpoint_json(const struct checkpoint *c, const char *file,

@@ -19,6 +19,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/mapped.h"
+#include "engine/checkpoint/marian_bin.h"
 #include "engine/checkpoint/place.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/shards.h"
@@ -29,26 +30,30 @@
 
 /* The weights of a folder: a file, or the index of files that end so. The first
  * of these that is there is taken. */
+enum container { SAFETENSORS, TORCH, MARIAN };
+
 struct form {
     const char *file;
     const char *shards; /* NULL: the file itself */
-    int torch;
+    enum container container;
 };
 
 static const struct form forms[] = {
-    {"model.safetensors", NULL, 0},
-    {"model.safetensors.index.json", ".safetensors", 0},
-    {"model.pt", NULL, 1},
-    {"pytorch_model.bin", NULL, 1},
-    {"pytorch_model.bin.index.json", ".bin", 1},
+    {"model.safetensors", NULL, SAFETENSORS},
+    {"model.safetensors.index.json", ".safetensors", SAFETENSORS},
+    {"model.pt", NULL, TORCH},
+    {"pytorch_model.bin", NULL, TORCH},
+    {"pytorch_model.bin.index.json", ".bin", TORCH},
 };
 
-/* One mapped file: the index of a safetensors file, a state dict of torch, or
- * a GGUF file, which is the checkpoint's and holds its own mapping. */
+/* One mapped file: the index of a safetensors file, a state dict of torch, the
+ * tensors of Marian's, or a GGUF file, which is the checkpoint's and holds its
+ * own mapping. */
 struct part {
     struct mapped own; /* not of GGUF */
     struct safetensors_index *index;
     struct torch_state *state;
+    struct marian_bin *marian;
     const struct gguf *gguf;
     struct mapped *file;   /* &own or the GGUF file's; NULL: not open */
     enum mapped_news news; /* the watcher's */
@@ -71,16 +76,18 @@ struct weights {
 
 static int part_count(const struct part *p)
 {
-    return p->gguf    ? gguf_n_tensors(p->gguf)
-           : p->state ? torch_state_count(p->state)
-                      : safetensors_index_count(p->index);
+    return p->gguf     ? gguf_n_tensors(p->gguf)
+           : p->marian ? marian_bin_count(p->marian)
+           : p->state  ? torch_state_count(p->state)
+                       : safetensors_index_count(p->index);
 }
 
 static const struct tensor *part_at(const struct part *p, int i)
 {
-    return p->gguf    ? gguf_tensor(p->gguf, i)
-           : p->state ? torch_state_at(p->state, i)
-                      : safetensors_index_at(p->index, i);
+    return p->gguf     ? gguf_tensor(p->gguf, i)
+           : p->marian ? marian_bin_at(p->marian, i)
+           : p->state  ? torch_state_at(p->state, i)
+                       : safetensors_index_at(p->index, i);
 }
 
 /* Of one file, or of shards: what messages call all of it. */
@@ -95,14 +102,17 @@ static int make_parts(struct weights *w, const char *label, int n,
     return 0;
 }
 
-static int open_part(struct part *p, const struct place *at, int torch,
-                     struct err *e)
+static int open_part(struct part *p, const struct place *at,
+                     enum container container, struct err *e)
 {
     struct mapped *m = p->file = &p->own;
     if (mapped_open(m, at->path, MIN_BYTES, at->name, e))
         return -1;
-    return torch ? torch_state_parse(m->p, m->bytes, at->name, &p->state, e)
-                 : safetensors_parse(m->p, m->bytes, at->name, &p->index, e);
+    if (container == MARIAN)
+        return marian_bin_parse(m->p, m->bytes, at->name, &p->marian, e);
+    return container == TORCH
+               ? torch_state_parse(m->p, m->bytes, at->name, &p->state, e)
+               : safetensors_parse(m->p, m->bytes, at->name, &p->index, e);
 }
 
 /* The form that the folder has; what is not there is missing as the first. */
@@ -126,7 +136,7 @@ static int open_form(struct weights *w, const char *dir, const char *label,
     int rc = make_parts(w, p.name, s ? shards_count(s) : 1, e);
     for (int i = 0; i < w->n_parts && rc == 0; i++) {
         rc = place_set(&p, dir, label, s ? shards_name(s, i) : f->file, e) ||
-             open_part(&w->part[i], &p, f->torch, e);
+             open_part(&w->part[i], &p, f->container, e);
         for (int k = 0; rc == 0 && s && k < part_count(&w->part[i]); k++)
             rc = shards_seen(s, i, part_at(&w->part[i], k)->name, e);
     }
@@ -237,23 +247,17 @@ static int build_names(struct weights *w, struct err *e)
     return 0;
 }
 
-static int open_folder(struct weights *w, const char *dir, const char *label,
-                       const char *file, struct err *e)
-{
-    const struct form named = {file, NULL, 1};
-    return open_form(w, dir, label, file ? &named : find_form(dir), e);
-}
-
-/* Of a GGUF file, or (g NULL) of a folder. */
+/* Of a GGUF file, or (g NULL) of a folder: f NULL: of the form that it has. */
 static int open_any(struct gguf *g, const char *dir, const char *label,
-                    const char *file, struct weights **out, struct err *e)
+                    const struct form *f, struct weights **out, struct err *e)
 {
     *out = NULL;
     struct weights *w = mem_zalloc(sizeof *w);
     if (!w)
         return err_nomem(e);
     pthread_mutex_init(&w->digest_lock, NULL);
-    if ((g ? take_gguf(w, g, e) : open_folder(w, dir, label, file, e)) ||
+    if ((g ? take_gguf(w, g, e)
+           : open_form(w, dir, label, f ? f : find_form(dir), e)) ||
         build_names(w, e)) {
         weights_close(w);
         return -1;
@@ -271,7 +275,15 @@ int weights_open(const char *dir, const char *label, struct weights **out,
 int weights_open_torch(const char *dir, const char *label, const char *file,
                        struct weights **out, struct err *e)
 {
-    return open_any(NULL, dir, label, file, out, e);
+    const struct form f = {file, NULL, TORCH};
+    return open_any(NULL, dir, label, &f, out, e);
+}
+
+int weights_open_marian(const char *dir, const char *label, const char *file,
+                        struct weights **out, struct err *e)
+{
+    const struct form f = {file, NULL, MARIAN};
+    return open_any(NULL, dir, label, &f, out, e);
 }
 
 int weights_gguf(struct gguf *g, struct weights **out, struct err *e)
@@ -287,6 +299,7 @@ void weights_close(struct weights *w)
         if (w->part[i].file == &w->part[i].own)
             mapped_close(&w->part[i].own);
         torch_state_free(w->part[i].state);
+        marian_bin_free(w->part[i].marian);
         safetensors_index_free(w->part[i].index);
     }
     pthread_mutex_destroy(&w->digest_lock);

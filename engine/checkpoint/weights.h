@@ -1,5 +1,6 @@
 /* weights: the tensors of a checkpoint, whatever container they came in
- * (safetensors, in one file or in shards, a state dict of torch, or GGUF).
+ * (safetensors, in one file or in shards, a state dict of torch, GGUF, or
+ * Marian's binary file).
  * Data stays in the read-only mapping of the file; a model widens or packs what
  * it needs. Everything in the file is hostile until checked: see safetensors.h
  * and torch_state.h for the rules enforced. A mapped file that is cut short
@@ -28,6 +29,7 @@ struct weights;
  * name). ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (a dtype or a form
  * that we do not read), ERR_NOMEM.
  * weights_open_torch: this file of the folder, which torch.save wrote.
+ * weights_open_marian: this file of the folder (marian_bin.h).
  * weights_gguf: the tensors of g, which must live longer. ERR_UNSUPPORTED (one
  * of several files), ERR_NOMEM. */
 struct gguf;
@@ -35,6 +37,8 @@ int weights_open(const char *dir, const char *label, struct weights **out,
                  struct err *e);
 int weights_open_torch(const char *dir, const char *label, const char *file,
                        struct weights **out, struct err *e);
+int weights_open_marian(const char *dir, const char *label, const char *file,
+                        struct weights **out, struct err *e);
 int weights_gguf(struct gguf *g, struct weights **out, struct err *e);
 void weights_close(struct weights *w);
 

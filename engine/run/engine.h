@@ -90,6 +90,9 @@ const struct tokenizer *model_tokenizer(const struct model *m);
  * the count. 0: it is not said. */
 int model_languages(const struct model *m, const struct target_language **list,
                     int *forced);
+/* model_source_tokenizer: of what a model with two streams reads; most have one
+ * tokenizer for both. TOK_ADD_SPECIAL puts the end token behind a source. */
+const struct tokenizer *model_source_tokenizer(const struct model *m);
 /* model_digest: weights_digest. NULL: *stop (NULL: never) became true. */
 const char *model_digest(const struct model *m, const atomic_int *stop);
 const char *model_dtype(const struct model *m); /* of most bytes */

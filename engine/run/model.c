@@ -149,7 +149,8 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
 
     if (rc && none.code != ERR_NOT_FOUND)
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    if (load_arch(m, o, e))
+    if (tokenizer_open_source(m->checkpoint, &m->source_tokenizer, e) ||
+        load_arch(m, o, e))
         return -1;
     const struct weights *w = checkpoint_weights(m->checkpoint, e);
     if (!w)
@@ -157,8 +158,8 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
     m->dtype = main_dtype(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    return targets_read(m->checkpoint, m->tokenizer, m->name, &m->info,
-                        &m->targets, e);
+    return targets_read(m->checkpoint, m->tokenizer, model_source_tokenizer(m),
+                        m->name, &m->info, &m->targets, e);
 }
 
 /* How the tokens of sub-words make words. */
@@ -203,6 +204,7 @@ static void model_free(struct model *m)
     mem_free(m->end);
     mem_free(m->word_kind);
     targets_fini(&m->targets);
+    tokenizer_close(m->source_tokenizer);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
     mem_budget_drop(m->tables);
@@ -279,6 +281,11 @@ int model_languages(const struct model *m, const struct target_language **list,
     *list = m->targets.language;
     *forced = m->targets.forced;
     return m->targets.n_languages;
+}
+
+const struct tokenizer *model_source_tokenizer(const struct model *m)
+{
+    return m->source_tokenizer ? m->source_tokenizer : m->tokenizer;
 }
 
 const char *model_digest(const struct model *m, const atomic_int *stop)

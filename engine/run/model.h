@@ -22,7 +22,8 @@ struct model {
     char name[MODEL_NAME_BYTES];
     const struct model_arch *arch;
     struct checkpoint *checkpoint;
-    struct tokenizer *tokenizer; /* NULL: no port takes tokens */
+    struct tokenizer *tokenizer;        /* NULL: no port takes tokens */
+    struct tokenizer *source_tokenizer; /* NULL: the same */
     struct model_info info;
     struct mem_budget *tables; /* a reference */
     void *self;

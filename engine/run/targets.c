@@ -58,10 +58,11 @@ static int read_forced(const struct json *v, const struct tokenizer *t,
 }
 
 static int read_languages(const struct hparams *h, const struct tokenizer *t,
-                          const char *label, struct targets *out, struct err *e)
+                          const struct tokenizer *source, const char *label,
+                          struct targets *out, struct err *e)
 {
     const struct json *v = hparams_json(h, "seqd_languages");
-    int n = v ? json_size(v) : find_marked(t, NULL, 0);
+    int n = v ? json_size(v) : find_marked(source, NULL, 0);
 
     if (v && json_type(v) != JSON_ARRAY) {
         return err_set(e, ERR_FORMAT,
@@ -79,13 +80,13 @@ static int read_languages(const struct hparams *h, const struct tokenizer *t,
     out->forced = v != NULL;
     if (v)
         return read_forced(v, t, label, out, e);
-    out->n_languages = find_marked(t, out->language, n);
+    out->n_languages = find_marked(source, out->language, n);
     return 0;
 }
 
 int targets_read(struct checkpoint *c, const struct tokenizer *t,
-                 const char *label, struct model_info *info,
-                 struct targets *out, struct err *e)
+                 const struct tokenizer *source, const char *label,
+                 struct model_info *info, struct targets *out, struct err *e)
 {
     const struct hparams *h = checkpoint_hparams(c, e);
 
@@ -107,7 +108,7 @@ int targets_read(struct checkpoint *c, const struct tokenizer *t,
                        label);
     }
     return info->state.port[PORT_SOURCE].unit == UNIT_TOKENS
-               ? read_languages(h, t, label, out, e)
+               ? read_languages(h, t, source, label, out, e)
                : 0;
 }
 

@@ -196,7 +196,7 @@ static int skip_control(const struct tokenizer *t, struct detok *d, int32_t id,
                         struct buf *out)
 {
     int rc = out ? detok_finish(t, d, out) : 0;
-    uint8_t begun = d->begun;
+    uint8_t begun = d->begun, run = d->run;
     d->n_pend = 0;
     if (id == t->unk) {
         d->last = id;
@@ -204,6 +204,7 @@ static int skip_control(const struct tokenizer *t, struct detok *d, int32_t id,
     } else {
         detok_init(d);
         d->begun = begun;
+        d->run = run;
     }
     return rc;
 }

@@ -8,10 +8,12 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/gguf.h"
+#include "engine/text/kinds/spm_proto.h"
 #include "engine/text/pipe/pipe.h"
 #include "engine/text/tokenizer_impl.h"
 
 #define FILE_NAME "tokenizer.json"
+#define SOURCE_NAME "source_tokenizer.json"
 #define CHAT_NAME "chat_template.jinja"
 #define OWN "seqd" /* the key of files of our own */
 #define MAX_TEXT ((size_t)64 << 20)
@@ -117,7 +119,9 @@ static int make_as(const struct tok_source *s, int piped,
         return err_nomem(s->e);
     t->unk = t->bos = t->eos = t->mask = t->newline = -1;
     if ((piped && pipe_open(s, &t->pipe)) ||
-        (s->gguf ? load_gguf(t, s) : load_files(t, s)) ||
+        (s->gguf    ? load_gguf(t, s)
+         : s->proto ? tok_family_load(t, s)
+                    : load_files(t, s)) ||
         tok_added_index(t, s) ||
         (s->model && !piped && !json_get(s->root, OWN) &&
          tok_added_one_pass(t, s))) {
@@ -134,7 +138,7 @@ static int make(const struct tok_source *s, struct tokenizer **out)
 {
     struct err why = ERR_INIT;
     struct tok_source first = *s;
-    if (s->gguf || !s->model || json_get(s->root, OWN))
+    if (!s->model || json_get(s->root, OWN))
         return make_as(s, 0, out);
     first.e = &why;
     if (make_as(&first, 0, out) == 0)
@@ -167,13 +171,40 @@ int tokenizer_parse(const char *text, size_t n, const char *label,
     return rc;
 }
 
+int tokenizer_parse_model(const char *file, size_t n, const char *label,
+                          struct tokenizer **out, struct err *e)
+{
+    struct spm_proto proto;
+    struct tok_source s = {.label = label, .e = e, .proto = &proto};
+    *out = NULL;
+    int rc = spm_proto_read(&proto, file, n, label, e);
+    if (rc == 0) {
+        s.family = tok_family_none();
+        rc = make_as(&s, 0, out);
+    }
+    spm_proto_fini(&proto);
+    return rc ? -1 : 0;
+}
+
 /* ------------------------------------------------------------ checkpoints */
 
 /* What was read of a folder, to be freed; NULL where there is none. */
 struct files {
     struct json *root, *vocab, *setup, *generation;
     char *text, *chat;
+    struct spm_proto proto;
 };
+
+static void files_fini(struct files *f)
+{
+    json_free(f->root);
+    json_free(f->vocab);
+    json_free(f->setup);
+    json_free(f->generation);
+    spm_proto_fini(&f->proto);
+    mem_free(f->text);
+    mem_free(f->chat);
+}
 
 /* What stands about special tokens and turns beside the vocabulary. */
 static int read_beside(struct checkpoint *c, struct files *f,
@@ -210,35 +241,129 @@ static int read_merges(struct checkpoint *c, struct files *f,
     return 0;
 }
 
-/* The files of a folder; `file` is the one that messages are about. */
-static int read_files(struct checkpoint *c, struct files *f,
-                      struct tok_source *s, const char **file)
+/* A SentencePiece model; with `ids` (or NULL) a list of the pieces' ids. */
+static int read_proto(struct checkpoint *c, struct files *f,
+                      struct tok_source *s, const char *file, const char *ids)
 {
-    *file = FILE_NAME;
-    if (checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
+    char name[PLACE_NAME_BYTES];
+    size_t n;
+    checkpoint_name(c, file, name);
+    if (read_beside(c, f, s) || tok_family_find(s, file) ||
+        (ids && checkpoint_json(c, ids, &limits, &f->vocab, s->e)) ||
+        checkpoint_file(c, file, MAX_TEXT, &f->text, &n, s->e) ||
+        spm_proto_read(&f->proto, f->text, n, name, s->e))
+        return -1;
+    s->vocab = f->vocab;
+    s->added = json_get(f->setup, "added_tokens_decoder");
+    s->proto = &f->proto;
+    return 0;
+}
+
+/* ------------------------------------------------------- which files it is */
+
+enum side { TARGET, SOURCE };
+
+/* Marian's folder: a model and a list of ids for each side, or one list. */
+static int is_marian(const struct checkpoint *c)
+{
+    return checkpoint_has(c, "source.spm") && checkpoint_has(c, "target.spm") &&
+           checkpoint_has(c, "vocab.json");
+}
+
+static int read_marian(struct checkpoint *c, struct files *f,
+                       struct tok_source *s, enum side side)
+{
+    int two = checkpoint_has(c, "target_vocab.json");
+    return read_proto(c, f, s, side == SOURCE ? "source.spm" : "target.spm",
+                      two && side == TARGET ? "target_vocab.json"
+                                            : "vocab.json");
+}
+
+static const char *const proto_files[] = {"spiece.model", "tokenizer.model",
+                                          "sentencepiece.bpe.model", NULL};
+
+/* The model file of a side without a list of ids, or NULL: of a usual name, or
+ * as Marian itself has them. `name` is where the name may be put. */
+static const char *find_proto(const struct checkpoint *c, enum side side,
+                              char name[PLACE_NAME_BYTES])
+{
+    const char *own = side == SOURCE ? "srcvocab." : "trgvocab.";
+    for (int i = 0; proto_files[i]; i++)
+        if (checkpoint_has(c, proto_files[i]))
+            return side == SOURCE ? NULL : proto_files[i];
+    if (checkpoint_only(c, own, ".spm", name))
+        return name;
+    return side == TARGET && checkpoint_only(c, "", ".spm", name) ? name : NULL;
+}
+
+/* The files of a folder; `file` is the one that messages are about. */
+static int read_target(struct checkpoint *c, struct files *f,
+                       struct tok_source *s, char file[PLACE_NAME_BYTES])
+{
+    char name[PLACE_NAME_BYTES];
+    const char *proto = find_proto(c, TARGET, name);
+    /* Beside Marian's own file a tokenizer.json is somebody else's. */
+    if (checkpoint_form(c) != CHECKPOINT_MARIAN &&
+        checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
         return -1;
     if (f->root) {
         take_root(s, f->root);
         return json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
     }
+    if (is_marian(c)) {
+        checkpoint_name(c, "target.spm", file);
+        return read_marian(c, f, s, TARGET);
+    }
     if (checkpoint_has(c, "merges.txt")) {
-        *file = "vocab.json";
+        checkpoint_name(c, "vocab.json", file);
         return read_merges(c, f, s);
+    }
+    if (proto) {
+        checkpoint_name(c, proto, file);
+        return read_proto(c, f, s, proto, NULL);
     }
     /* vocab.txt, an entry a line, as BERT was published; without it the
      * message is about tokenizer.json. */
-    if (checkpoint_has(c, "vocab.txt"))
-        *file = "vocab.txt";
-    int rc = checkpoint_file(c, *file, MAX_TEXT, &f->text, &s->n_lines, s->e) ||
+    const char *lines =
+        checkpoint_has(c, "vocab.txt") ? "vocab.txt" : FILE_NAME;
+    checkpoint_name(c, lines, file);
+    int rc = checkpoint_file(c, lines, MAX_TEXT, &f->text, &s->n_lines, s->e) ||
              read_beside(c, f, s);
     s->lines = f->text;
     return rc;
 }
 
+/* 1: the source has files of its own, which are read. */
+static int read_source(struct checkpoint *c, struct files *f,
+                       struct tok_source *s, char file[PLACE_NAME_BYTES])
+{
+    char name[PLACE_NAME_BYTES];
+    const char *proto = find_proto(c, SOURCE, name);
+    int rc = -1;
+    checkpoint_name(c, SOURCE_NAME, file);
+    if (checkpoint_json(c, SOURCE_NAME, &limits, &f->root, s->e))
+        return -1;
+    if (f->root) {
+        take_root(s, f->root);
+        rc = json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
+    } else if (checkpoint_has(c, FILE_NAME) &&
+               checkpoint_form(c) != CHECKPOINT_MARIAN) {
+        return 0;
+    } else if (is_marian(c)) {
+        checkpoint_name(c, "source.spm", file);
+        rc = read_marian(c, f, s, SOURCE);
+    } else if (proto) {
+        checkpoint_name(c, proto, file);
+        rc = read_proto(c, f, s, proto, NULL);
+    } else {
+        return 0;
+    }
+    return rc ? -1 : 1;
+}
+
 int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e)
 {
     char name[PLACE_NAME_BYTES];
-    const char *file;
     struct files f = {0};
     struct tok_source s = {.e = e, .gguf = checkpoint_gguf(c), .label = name};
     *out = NULL;
@@ -246,16 +371,26 @@ int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e)
         s.label = gguf_label(s.gguf);
         return make(&s, out);
     }
-    int rc = read_files(c, &f, &s, &file);
-    if (rc == 0) {
-        checkpoint_name(c, file, name);
+    checkpoint_name(c, FILE_NAME, name);
+    int rc = read_target(c, &f, &s, name);
+    if (rc == 0)
         rc = make(&s, out);
-    }
-    json_free(f.root);
-    json_free(f.vocab);
-    json_free(f.setup);
-    json_free(f.generation);
-    mem_free(f.text);
-    mem_free(f.chat);
+    files_fini(&f);
+    return rc ? -1 : 0;
+}
+
+int tokenizer_open_source(struct checkpoint *c, struct tokenizer **out,
+                          struct err *e)
+{
+    char name[PLACE_NAME_BYTES];
+    struct files f = {0};
+    struct tok_source s = {.e = e, .label = name};
+    *out = NULL;
+    if (checkpoint_gguf(c))
+        return 0;
+    int rc = read_source(c, &f, &s, name);
+    if (rc == 1)
+        rc = make(&s, out);
+    files_fini(&f);
     return rc ? -1 : 0;
 }

@@ -5,7 +5,15 @@
  *   tokenizer.json     as Hugging Face tokenizers writes it, with what
  *                      tokenizer_config.json, generation_config.json and
  *                      config.json beside it say about special tokens
- *   vocab.json and merges.txt; vocab.txt
+ *   source.spm, target.spm and vocab.json (target_vocab.json), as Marian's
+ *   vocab.json and merges.txt
+ *   spiece.model, tokenizer.model, sentencepiece.bpe.model, or the only *.spm:
+ *                      a SentencePiece model, with what tokenizer_config.json's
+ *                      class puts around a text (tok_family.c)
+ *   vocab.txt
+ *
+ * A model that reads one text and writes another may have two of them:
+ * tokenizer_open's is the one of the text that is written.
  *
  * Models: "WordLevel" (our own checkpoints, below), "BPE" over bytes
  * (tok_bpe.c) and the kinds of the table in tok_open.c. Of tokenizer.json's
@@ -61,9 +69,18 @@ struct checkpoint;
  * more afterwards. ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED (names
  * the part), ERR_NOMEM. */
 int tokenizer_open(struct checkpoint *c, struct tokenizer **out, struct err *e);
+/* tokenizer_open_source: of the texts that are read, where it is another:
+ * source_tokenizer.json, source.spm with vocab.json, srcvocab.*.spm. *out NULL:
+ * tokenizer_open's is used for both. Errors as above. */
+int tokenizer_open_source(struct checkpoint *c, struct tokenizer **out,
+                          struct err *e);
 /* tokenizer_parse: the text of a tokenizer.json, nothing beside it. */
 int tokenizer_parse(const char *text, size_t n, const char *label,
                     struct tokenizer **out, struct err *e);
+/* tokenizer_parse_model: of a SentencePiece model file, nothing beside it and
+ * nothing around a text. */
+int tokenizer_parse_model(const char *file, size_t n, const char *label,
+                          struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
 int tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
@@ -125,7 +142,8 @@ struct detok {
     uint8_t pend[4];  /* bytes of an unfinished code point (sub-words) */
     uint8_t n_pend;
     uint8_t begun; /* a token with a text has come */
-    uint8_t run;   /* pipelines: 1 while all tokens were bytes, then 2 */
+    uint8_t run;   /* pipelines: 1 while all tokens were bytes, then 2;
+                      SentencePiece: a character has come */
 };
 void detok_init(struct detok *d);
 /* detok_seed: the state after a prompt, so that the continuation is joined to

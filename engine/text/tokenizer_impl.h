@@ -14,6 +14,8 @@
 #include "engine/text/kinds/tok_split.h"
 
 struct gguf;
+struct spm_proto;
+struct tok_family;
 
 struct vocab_slot {
     uint32_t tag; /* upper half of the hash */
@@ -119,6 +121,8 @@ struct tok_source {
     const char *lines; /* vocab.txt [n_lines bytes] */
     size_t n_lines;
     const struct gguf *gguf;
+    const struct spm_proto *proto;   /* a SentencePiece model file */
+    const struct tok_family *family; /* with proto: whose it is */
 };
 
 typedef int tok_load_fn(struct tokenizer *t, const struct tok_source *s);
@@ -140,6 +144,9 @@ struct tok_encoder {
     const char *surface;     /* the text of an added token that is pushed, as
                                 it was found [n_surface]; NULL: its entry */
     size_t n_surface;
+    /* NULL, or another vocabulary, whose id ~id is pushed for what t does not
+       know and it does (tok_mapped.c). */
+    const struct tokenizer *list;
     int first;     /* of the text's tokens in out; before that: -1 */
     int64_t steps; /* left of regex_steps, for all of the text */
     struct err *e;
@@ -290,12 +297,23 @@ int tok_rule_detok(const struct tokenizer *t, struct detok *d, int32_t id,
  * none becomes U+FFFD. -1 when out failed. */
 int detok_bytes(struct detok *d, const char *s, size_t n, struct buf *out);
 
+/* tok_family.c: what a class of tokenizer has beside its SentencePiece file
+ * (s->proto): special tokens around a text, and ids of its own. */
+tok_load_fn tok_family_load;
+/* tok_family_find: by the class that tokenizer_config.json names, else by the
+ * file. ERR_UNSUPPORTED. */
+int tok_family_find(struct tok_source *s, const char *file);
+const struct tok_family *tok_family_none(void);
+/* tok_proto_load: the kind that a model file asks for, and nothing beside. */
+tok_load_fn tok_proto_load;
+
 /* The kinds. */
 tok_load_fn tok_rule_load;      /* WordLevel of our own */
 tok_load_fn tok_bpe_load;       /* byte-level BPE, from any source */
 tok_load_fn tok_wordpiece_load; /* WordPiece, from any source */
 tok_load_fn tok_spm_load;       /* SentencePiece's BPE */
 tok_load_fn tok_unigram_load;   /* SentencePiece's unigram model */
+tok_load_fn tok_mapped_load;    /* SentencePiece with ids of another list */
 tok_load_fn tok_chars_load;     /* BPE of a pipeline */
 tok_load_fn tok_lookup_load;    /* WordLevel of a pipeline */
 

@@ -16,6 +16,7 @@
     X(qwen3, NULL)                                                             \
     X(phi3, NULL)                                                              \
     X(marian, NULL)                                                            \
+    X(marian_nmt, "marian-transformer", NULL)                                  \
     X(bart, "mbart", NULL)                                                     \
     X(t5, "mt5", NULL)                                                         \
     X(bert, "distilbert", "roberta", "xlm-roberta", "camembert", "electra",    \

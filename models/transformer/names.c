@@ -9,6 +9,23 @@
 /* --- opening --- */
 
 /* A row's tensor in this file. */
+/* WHOLE_NAME; of ends that such names do not have, one that no tensor has. */
+static const char *whole_name(int layer, const struct tensor_row *row,
+                              const char *end, char out[NAMES_BYTES])
+{
+    const char *form = strcmp(end, "weight") == 0 ? row->hf
+                       : strcmp(end, "bias") == 0 ? row->hf_bias
+                                                  : NULL;
+    const char *at = form ? strchr(form, '#') : NULL;
+
+    if (at)
+        snprintf(out, NAMES_BYTES, "%.*s%d%s", (int)(at - form), form,
+                 layer + 1, at + 1);
+    else
+        snprintf(out, NAMES_BYTES, "%s", form ? form : "");
+    return out;
+}
+
 static const char *name_of(const struct names *n, int layer,
                            const struct tensor_row *row, const char *end,
                            char out[NAMES_BYTES])
@@ -16,6 +33,8 @@ static const char *name_of(const struct names *n, int layer,
     const char *part = n->gguf && row->gguf ? row->gguf : row->hf;
     const char *prefix = n->gguf || row->how & BARE ? "" : n->prefix;
 
+    if (row->how & WHOLE_NAME)
+        return whole_name(layer, row, end, out);
     if (layer < 0)
         snprintf(out, NAMES_BYTES, "%s%s.%s", prefix, part, end);
     else if (n->gguf)

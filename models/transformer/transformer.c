@@ -46,7 +46,9 @@ void tf_layout(const struct stack *s, struct state_layout *out)
                           .page_tokens = ATTN_KEYS,
                           .page_bytes = tf_page_bytes(s)};
     }
-    if (p->whole)
+    if (s->cells)
+        out->fixed_bytes = tf_pad((int64_t)s->cells * s->dim[LAYERS]) * 4;
+    if (p->whole || s->cells)
         return;
     p->page_tokens = ATTN_KEYS;
     p->page_bytes = tf_page_bytes(s);
@@ -261,7 +263,7 @@ static enum err_code check_item(const struct tf_run *t,
     if (len > t->s->max_len || it->in.n > t->s->max_len - len)
         return ERR_TOO_LARGE;
     for (int i = 0; i < it->in.n; i++)
-        if (id[i] < 0 || id[i] >= t->s->dim[VOCAB])
+        if (id[i] < 0 || id[i] >= t->s->dim[VOCAB] + t->s->blank)
             return ERR_INVALID;
     for (int i = 0; i < it->n_w; i++)
         if (!want_is_valid(t, it, &it->w[i]))
@@ -456,6 +458,19 @@ static void run_thread(void *arg, int tid, int n)
     tf_compute(&t);
 }
 
+/* A source leaves the numbers of its target's layers as they are. */
+static void pass_cells(const struct tf_run *t)
+{
+    const struct stack *to = t->s->target;
+
+    for (int i = 0; to && to->cells && i < t->n_slots; i++) {
+        const struct batch_item *it = &t->b->item[t->slot[i].item];
+
+        memcpy(it->fixed_out, it->fixed_in,
+               (size_t)to->cells * (size_t)to->dim[LAYERS] * sizeof(float));
+    }
+}
+
 /* A stack's items of a step. */
 static int step_of(const struct stack *s, const struct exec *x, struct batch *b,
                    struct err *e)
@@ -467,6 +482,7 @@ static int step_of(const struct stack *s, const struct exec *x, struct batch *b,
     map(&t, &a, &size);
     if (plan(&t, e))
         return -1;
+    pass_cells(&t);
     if (t.n_slots > 0 && t.n == 1)
         run_thread(&t, 0, 1);
     else if (t.n_slots > 0)

@@ -90,7 +90,9 @@ enum tensor_how {
     TRANSPOSED = 4, /* HF: [k, n] (GPT-2's Conv1D) */
     THREE = 8,      /* one tensor [3 n, k]: query, key and value */
     BY_HEAD = 16,   /* HF, with THREE: head after head, each q, k, v */
-    FUSED = 32      /* the rows of a part are one tensor, one after the other */
+    FUSED = 32,     /* the rows of a part are one tensor, one after the other */
+    WHOLE_NAME = 64 /* HF: hf is all of the tensor's name and hf_bias of its
+                       bias's, '#' in them the layer, counted from 1 */
 };
 
 /* Parts of a stack's own table; an architecture may go on from TF_TOP. */
@@ -228,11 +230,15 @@ struct stack {
     int padding;      /* CLASS of decoders: 1 + the id of the token that does
                          not count at the end of a text, 0: none */
     const char *note; /* ends the summary, or NULL */
-    int free_places;  /* BART: so many rows of EMBED_POSITION come before that
+    int cells; /* numbers of a layer that `cells_add` carries from token to
+                  token; the decoder then keeps no keys and values of its own */
+    int blank; /* 1: a target begins with the token VOCAB, whose row of
+                  EMBEDDING is zero */
+    int free_places; /* BART: so many rows of EMBED_POSITION come before that
                          of position 0 */
-    double *wave;     /* [(WIDTH + 1) / 2] what positions are divided by for
+    double *wave;    /* [(WIDTH + 1) / 2] what positions are divided by for
                          `wave_add`, or NULL; the frame frees it */
-    int first_place;  /* RoBERTa: positions begin here, behind that of the
+    int first_place; /* RoBERTa: positions begin here, behind that of the
                         padding token (first_place - 1), which keeps its own */
     const struct tensor_row *top_rows, *block_rows; /* kind's, or others */
     const struct tensor_row *head_rows; /* more of the stack's own, or NULL */
@@ -322,6 +328,11 @@ enum tf_act { GELU, GELU_TANH, RELU, TANH, SILU };
 void activate(struct tf *t, enum tf_act act, int rows);
 /* gate: SILU and GELU_TANH alone. */
 void gate(struct tf *t, enum tf_act act, int from, int to);
+
+/* The recurrence of a layer (SSRU, Kim et al. 2019), of each item's rows in
+ * their order: `rows` are a product of two parts, a and b, of `cells` columns:
+ * c <- s(a) c + (1 - s(a)) b, from zero, and `to` += max(c, 0). */
+void cells_add(struct tf *t, int layer, int rows, int to);
 
 struct sentence;
 

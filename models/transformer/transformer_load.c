@@ -391,6 +391,8 @@ int tf_load(const struct stack_kind *kind, const struct load_opts *o,
     rc = load_stacks(&l, c, e) ||
          (s->source && target_read(c, s->dim[VOCAB], &info->target, e));
     if (!rc) {
+        if (s->blank)
+            info->target.start = s->dim[VOCAB];
         fill_info(&l, info);
         *self = s;
     } else {

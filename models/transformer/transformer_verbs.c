@@ -127,6 +127,8 @@ static void take_rows(struct tf *t, int table, int to, int add)
     for (int r = own[0]; r < own[1]; r++) {
         int64_t i = t->r->index[table][r];
 
+        if (i >= x->dim[0] && !add) /* stack.blank */
+            memset(row_at(t, to, r), 0, K * sizeof(float));
         if (i >= x->dim[0])
             continue;
         tensor_read(x, (size_t)i * K, K, row_at(t, add ? TF_TMP : to, r));
@@ -341,6 +343,50 @@ void linear_add(struct tf *t, const struct weight *w, int part, int from,
                 int to)
 {
     multiply(t, &w[part].linear, from, to, 1);
+}
+
+/* --- a recurrence --- */
+
+/* Columns c0 .. c1-1 of an item; f is a row of scratch. */
+static void run_cells(const struct tf *t, const struct tf_slot *slot, int layer,
+                      int rows, int to, const int c[2])
+{
+    const struct batch_item *it = &t->r->b->item[slot->item];
+    const int *at = t->s->set[rows].at, n = c[1] - c[0];
+    size_t first = (size_t)layer * (size_t)t->s->cells + (size_t)c[0];
+    const float *before = (const float *)it->fixed_in + first;
+    float *cell = (float *)it->fixed_out + first;
+
+    memcpy(cell, before, (size_t)n * sizeof *cell);
+    for (int r = slot->row0; r < slot->row0 + slot->n; r++) {
+        const float *a = row_at(t, rows, r) + at[0] + c[0];
+        const float *b = row_at(t, rows, r) + at[1] + c[0];
+        float *f = row_at(t, TF_TMP, r) + c[0], *y = row_at(t, to, r) + c[0];
+
+        t->r->k->vsigmoid(n, a, f);
+        for (int i = 0; i < n; i++) {
+            cell[i] = f[i] * cell[i] + (1.0f - f[i]) * b[i];
+            y[i] += cell[i] > 0.0f ? cell[i] : 0.0f;
+        }
+    }
+}
+
+void cells_add(struct tf *t, int layer, int rows, int to)
+{
+    const int n = t->s->cells;
+    const struct access a[] = {{rows, BY_ANY, 0}, {to, n, 1}, {TF_TMP, n, 1}};
+    int c[2];
+
+    expect(t, n > 0, "cells that a stack does not have");
+    meet(t, a, 3);
+    if (t->measured) {
+        widen(t, rows, to, n);
+        widen(t, -1, TF_TMP, n);
+        return;
+    }
+    tf_share(n, PACK_COLS, t->tid, t->n, &c[0], &c[1]);
+    for (int i = 0; i < t->r->n_slots && c[0] < c[1]; i++)
+        run_cells(t, &t->r->slot[i], layer, rows, to, c);
 }
 
 /* --- attention --- */

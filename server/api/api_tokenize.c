@@ -54,7 +54,7 @@ static uint32_t point_at(struct points *p, uint32_t byte)
 static void write_tokens(struct request *r, const struct item *it,
                          const char *text)
 {
-    const struct tokenizer *t = model_tokenizer(r->model);
+    const struct tokenizer *t = input_tokenizer(r);
     struct points from = {text, 0, 0}, to = {text, 0, 0};
     struct buf *out = &r->out;
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
@@ -93,7 +93,7 @@ static int tokenize_item(struct request *r, const struct json *v, int i,
     buf_add_str(text, "");
     if (json_text(v, text) < 0)
         return err_nomem(&r->err);
-    if (tokenizer_encode(model_tokenizer(r->model), text->p, text->len, flags,
+    if (tokenizer_encode(input_tokenizer(r), text->p, text->len, flags,
                          MAX_LISTED - r->prompt_tokens, &r->tokens, &e) < 0) {
         input_param(r, i, param);
         return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);

@@ -148,11 +148,17 @@ static int grow_ids(struct request *r, size_t more)
     return 0;
 }
 
+const struct tokenizer *input_tokenizer(const struct request *r)
+{
+    return input_port(r) == PORT_SOURCE ? model_source_tokenizer(r->model)
+                                        : model_tokenizer(r->model);
+}
+
 /* The tokens that stand around a text of this model: words and characters have
  * a begin token only where prompts get it. */
 static void find_around(const struct request *r, int *before, int *after)
 {
-    const struct tokenizer *t = model_tokenizer(r->model);
+    const struct tokenizer *t = input_tokenizer(r);
     tokenizer_around(t, before, after);
     if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t))
         *before = *after = 0;
@@ -193,7 +199,7 @@ static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
  * something. */
 static int empty_item(struct request *r, const char *param, int empty_ok)
 {
-    int32_t bos = tokenizer_bos(model_tokenizer(r->model));
+    int32_t bos = tokenizer_bos(input_tokenizer(r));
     if ((!empty_ok || bos < 0) && r->tokens.n_unknown > 0)
         return bad_input(r, param, "the vocabulary has no part of the text");
     if (!empty_ok)
@@ -227,7 +233,7 @@ static int too_long(struct request *r, const char *param, int limit)
 static int encode_text(struct request *r, const struct json *text,
                        unsigned flags, int most, struct err *e)
 {
-    const struct tokenizer *t = model_tokenizer(r->model);
+    const struct tokenizer *t = input_tokenizer(r);
     const char *s = json_string(text);
     size_t n = json_string_len(text);
     struct buf copy;

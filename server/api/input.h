@@ -65,6 +65,8 @@ void input_param(const struct request *r, int i, char out[32]);
 
 /* input_port: the one that texts enter: the source, where a model has one. */
 int input_port(const struct request *r);
+/* input_tokenizer: of the texts that enter. */
+const struct tokenizer *input_tokenizer(const struct request *r);
 /* input_encode: the inputs into r->ids, cut to the model's limit where that is
  * allowed, and then by p->room more where that is a context's, though by no
  * more than half of it; tokens that the tokenizer puts around a text stay.

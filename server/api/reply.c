@@ -204,7 +204,7 @@ int reply_close(struct request *r)
 
 void reply_item_tail(struct request *r, const struct item *it, struct buf *out)
 {
-    if (tokenizer_can_miss(model_tokenizer(r->model))) {
+    if (tokenizer_can_miss(input_tokenizer(r))) {
         buf_add_str(out, ",\"unknown\":");
         buf_add_int(out, it->unknown);
     }

@@ -172,6 +172,34 @@ def api():
     write_dict("api", words)
 
 
+# --- Marian's file ---
+
+def marian_file(items, gap=8):
+    """items: name, type, shape, bytes."""
+    out = struct.pack("<QQ", 1, len(items))
+    for name, kind, shape, data in items:
+        out += struct.pack("<QQQQ", len(name) + 1, kind, len(shape), len(data))
+    out += b"".join(name.encode() + b"\0" for name, _, _, _ in items)
+    for _, _, shape, _ in items:
+        out += struct.pack("<%di" % len(shape), *shape)
+    out += struct.pack("<Q", gap) + bytes(gap)
+    return out + b"".join(data for _, _, _, data in items)
+
+
+def marians():
+    yml = b"type: transformer\ndim-emb: 2\ndim-vocabs:\n  - 3\n  - 3\na: []\n\0"
+    floats = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
+    good = [("Wemb", 0x4101, (3, 2), bytes(range(6)) + struct.pack("<f", 3)),
+            ("x_W", 0x404, (2, 3), floats), ("x_b", 0x404, (1, 3), floats[:12]),
+            ("special:model.yml", 0x101, (len(yml),), yml)]
+    put("marian", "good", marian_file(good))
+    put("marian", "no-yml", marian_file(good[:3]))
+    put("marian", "half", marian_file([("a", 0x402, (2,), b"abcd")]))
+    put("marian", "zero", marian_file([("a", 0x4101, (2, 2), bytes(8))]))
+    put("marian", "twice", marian_file([good[1], good[1]]))
+    put("marian", "short", marian_file(good)[:-9])
+
+
 # --- texts ---
 
 def texts():
@@ -179,6 +207,17 @@ def texts():
         for k in range(n):
             for i in range(k % 2, len(TEXTS), 2):
                 put(target, "%d-%d" % (k, i), bytes([k]) + TEXTS[i].encode())
+    folder = os.path.join(GOLDEN, "spm_model")
+    for path in sorted(glob.glob(os.path.join(folder, "*", "*.*"))):
+        name = os.path.basename(os.path.dirname(path))
+        if path.endswith((".model", "/target.spm")) and name != "marian-two":
+            with open(path, "rb") as f:
+                put("model", name, f.read())
+    # a piece, the unknown one, both of the other kinds of model, a bad length
+    tiny = b"\n\x05\n\x03the\n\x09\n\x05<unk>\x18\x02"
+    put("model", "tiny", tiny)
+    put("model", "tiny-bpe", tiny + b"\x12\x02\x18\x02\x1a\x02\x20\x00")
+    put("model", "bad-length", tiny + b"\n\xff\xff\xff\xff\x0f")
     for name in ["t5"]:
         with open(os.path.join(GOLDEN, "spm", name, "tokenizer.json")) as f:
             found = re.search(r'"precompiled_charsmap": ?"([^"]*)"', f.read())
@@ -342,11 +381,12 @@ def states(train):
 
 def main():
     for target in ["head", "chunks", "conn", "api", "wordpiece", "unigram",
-                   "charsmap", "pipe", "records", "config", "keys",
+                   "model", "marian", "charsmap", "pipe", "records", "config", "keys",
                    "checkpoint", "state"]:
         clear(target)
     wire()
     api()
+    marians()
     texts()
     pipes()
     records()

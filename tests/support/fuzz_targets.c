@@ -11,6 +11,7 @@
 #include "engine/base/utf8.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/checkpoint/hparams.h"
+#include "engine/checkpoint/marian_bin.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/torch_state.h"
 #include "engine/text/pretok/pretok.h"
@@ -168,6 +169,32 @@ void fuzz_gguf(const uint8_t *data, size_t n)
     }
     walk_gguf_hparams(g);
     gguf_close(g);
+}
+
+void fuzz_marian(const uint8_t *data, size_t n)
+{
+    struct marian_bin *m;
+    struct hparams *h;
+    struct err e = ERR_INIT;
+    if (marian_bin_parse(data, n, "f", &m, &e)) {
+        must(e.code != ERR_NONE && m == NULL && e.msg[0]);
+    } else {
+        fuzz_taken++;
+        for (int i = 0; i < marian_bin_count(m); i++) {
+            const struct tensor *w = marian_bin_at(m, i);
+            float v[2];
+            must(w->dtype == DT_F32 && w->bytes >= 4 && w->bytes <= 4 * n);
+            tensor_read(w, 0, 1, v);
+            tensor_read(w, w->bytes / 4 - 1, 1, v);
+        }
+        marian_bin_free(m);
+    }
+    err_clear(&e);
+    if (marian_bin_hparams(data, n, "f", &h, &e))
+        must(e.code != ERR_NONE && h == NULL && e.msg[0]);
+    else
+        must(hparams_has(h, "model_type"));
+    hparams_close(h);
 }
 
 void fuzz_hparams(const uint8_t *data, size_t n)

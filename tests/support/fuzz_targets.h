@@ -14,6 +14,7 @@ void fuzz_json(const uint8_t *data, size_t n);
 void fuzz_safetensors(const uint8_t *data, size_t n);
 void fuzz_torch(const uint8_t *data, size_t n);
 void fuzz_gguf(const uint8_t *data, size_t n);
+void fuzz_marian(const uint8_t *data, size_t n);
 void fuzz_hparams(const uint8_t *data, size_t n);
 /* The first byte chooses the rule, the rest is the text. */
 void fuzz_tokenizer(const uint8_t *data, size_t n);
@@ -30,6 +31,8 @@ void fuzz_vocabulary(const uint8_t *data, size_t n);
 #define FUZZ_UNIGRAMS 9
 void fuzz_wordpiece(const uint8_t *data, size_t n);
 void fuzz_unigram(const uint8_t *data, size_t n);
+/* A SentencePiece model file. */
+void fuzz_model(const uint8_t *data, size_t n);
 /* Two bytes: the length of the table that follows; the rest is the text. */
 void fuzz_charsmap(const uint8_t *data, size_t n);
 /* The first byte chooses a model; normalizer, pre_tokenizer and decoder, as

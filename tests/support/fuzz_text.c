@@ -78,6 +78,29 @@ void fuzz_unigram(const uint8_t *data, size_t n)
         encode_and_back(made[k], text, n - 1, k < WITH_ALL_BYTES);
 }
 
+/* --- a model file --- */
+
+void fuzz_model(const uint8_t *data, size_t n)
+{
+    static const char *const text = "the house [SEP] \xc3\xa9  \xe2\x91\xa0"
+                                    "a\n";
+    struct tokenizer *t;
+    struct err e = ERR_INIT;
+    if (tokenizer_parse_model((const char *)data, n, "m", &t, &e)) {
+        must(e.code != ERR_NONE && e.code != ERR_INTERNAL && e.msg[0] && !t);
+        return;
+    }
+    int size = tokenizer_size(t);
+    fuzz_taken++;
+    must(size > 0 && tokenizer_unk(t) >= 0 && tokenizer_unk(t) < size);
+    for (int i = 0; i < size; i++) {
+        size_t len;
+        must(tokenizer_text(t, i) && tokenizer_piece(t, i, &len) && len <= n);
+    }
+    fuzz_encode(t, text, strlen(text), n & 3u, NULL);
+    tokenizer_close(t);
+}
+
 /* --- a table of characters --- */
 
 /* The text, from a table of any bytes: valid, of a bounded length, from places

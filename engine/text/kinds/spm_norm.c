@@ -13,6 +13,7 @@ void spm_norm_fini(struct spm_norm *m)
 {
     mem_free(m->chars.unit);
     mem_free(m->chars.text);
+    tok_index_fini(&m->user);
     memset(&m->chars, 0, sizeof m->chars);
 }
 
@@ -204,12 +205,36 @@ static int run_strip(struct flow *f, int left, int right)
     return copy_range(f, from, to);
 }
 
+/* The user-defined entry that begins at byte i, as one part: its length. */
+static int copy_user(struct flow *f, size_t i, size_t *n)
+{
+    const struct tok_entry *u =
+        tok_index_longest(&f->m->user, f->m->of, 0, f->in->p + i, f->in->n - i);
+    uint32_t cp;
+    *n = u ? u->len : 0;
+    for (size_t k = 0; k < *n;) {
+        size_t used = take(f, i + k, &cp);
+        if (uni_text_put(f->out, cp, f->in->at[i], f->in->end[i + *n - 1],
+                         f->e))
+            return -1;
+        k += used;
+    }
+    return 0;
+}
+
 static int run_chars(struct flow *f)
 {
     uint32_t cp;
     for (size_t i = 0; i < f->in->n;) {
         const char *to = "";
-        size_t n = find_chars(&f->m->chars, f->in->p + i, f->in->n - i, 0, &to);
+        size_t n = 0;
+        if (f->m->user.n && copy_user(f, i, &n))
+            return -1;
+        if (n > 0) {
+            i += n;
+            continue;
+        }
+        n = find_chars(&f->m->chars, f->in->p + i, f->in->n - i, 0, &to);
         if (n == 0) {
             n = take(f, i, &cp);
             if (put(f, cp, i))
@@ -224,6 +249,73 @@ static int run_chars(struct flow *f)
         }
         i += n;
     }
+    return 0;
+}
+
+/* ------------------------------------------- spaces, as sentencepiece has them
+ */
+
+/* The end of the part that begins at byte i: what one look into the table has
+ * made, which is all from one place. */
+static size_t part_end(const struct flow *f, size_t i)
+{
+    size_t j = i + 1;
+    while (j < f->in->n && f->in->at[j] == f->in->at[i])
+        j++;
+    return j;
+}
+
+/* Of the part [i, j); spaces that it begins with go when `lead`. Returns -1, or
+ * whether something was left of it and, 2, that ends with a space. */
+static int put_part(struct flow *f, size_t i, size_t j, uint32_t space,
+                    int lead)
+{
+    uint32_t cp = 0;
+    int left = 0;
+    while (i < j) {
+        size_t n = take(f, i, &cp);
+        int goes = lead && cp == ' ';
+        lead = goes;
+        if (!goes && put(f, cp == ' ' ? space : cp, i))
+            return -1;
+        left |= !goes;
+        i += n;
+    }
+    return left + (left && cp == ' ');
+}
+
+static void drop_tail(struct uni_text *u, uint32_t space)
+{
+    char one[4];
+    size_t n = (size_t)utf8_put(space, one);
+    while (u->n >= n && memcmp(u->p + u->n - n, one, n) == 0)
+        u->n -= n;
+}
+
+/* Normalizer::Normalize but for its table. Marks that a text ends with are
+ * spaces to it, others are not. */
+static int run_sentence(struct flow *f, uint32_t how)
+{
+    const uint32_t space = how & SPM_BARE ? ' ' : SPM_MARK;
+    const int squeeze = (how & SPM_SQUEEZE) != 0;
+    int after_space = squeeze, found;
+    size_t i = 0, j;
+    while (squeeze && i < f->in->n && f->in->p[i] == ' ' &&
+           part_end(f, i) == i + 1)
+        i++;
+    if (i == f->in->n)
+        return 0;
+    if ((how & SPM_DUMMY) && put(f, space, i))
+        return -1;
+    for (; i < f->in->n; i = j) {
+        j = part_end(f, i);
+        if ((found = put_part(f, i, j, space, after_space)) < 0)
+            return -1;
+        if (squeeze && found)
+            after_space = found == 2;
+    }
+    if (squeeze)
+        drop_tail(f->out, space);
     return 0;
 }
 
@@ -401,6 +493,8 @@ static int run_step(struct flow *f, const struct spm_step *step)
         return run_strip(f, 1, 0);
     case SPM_RSTRIP:
         return run_strip(f, 0, 1);
+    case SPM_SENTENCE:
+        return run_sentence(f, step->arg);
     case SPM_CHARS:
         break;
     }

@@ -24,8 +24,14 @@ enum spm_kind {
     SPM_WORDS,    /* white space but between words goes; that becomes arg */
     SPM_LSTRIP,   /* white space at the ends goes */
     SPM_RSTRIP,
-    SPM_CHARS /* what the table of characters says */
+    SPM_CHARS,   /* what the table of characters says */
+    SPM_SENTENCE /* spaces as sentencepiece lays them out; arg: SPM_DUMMY ... */
 };
+
+/* add_dummy_prefix, remove_extra_whitespaces; spaces stay spaces. */
+#define SPM_DUMMY 1u
+#define SPM_SQUEEZE 2u
+#define SPM_BARE 4u
 
 struct spm_step {
     enum spm_kind kind;
@@ -43,12 +49,14 @@ struct spm_chars {
 enum spm_prefix { SPM_NEVER, SPM_FIRST, SPM_ALWAYS };
 
 /* What decoding leaves out of a text's first token: the mark or space that it
- * begins with; the same of bytes and added tokens, too; all marks. */
+ * begins with; the same of bytes and added tokens, too; all marks; one of each
+ * token in front of the text's first character. */
 enum spm_strips {
     SPM_STRIP_NOT,
     SPM_STRIP_ONE,
     SPM_STRIP_SPACE,
-    SPM_STRIP_ALL
+    SPM_STRIP_ALL,
+    SPM_STRIP_LEAD
 };
 
 struct spm_norm {
@@ -59,6 +67,9 @@ struct spm_norm {
     int strips;             /* enum spm_strips */
     int by_cluster; /* the table is used as Hugging Face tokenizers does it */
     struct spm_chars chars;
+    /* Entries that the table does not touch, user-defined ones: of `of`. */
+    struct tok_index user;
+    const struct tokenizer *of;
 };
 
 /* spm_norm_json: ERR_FORMAT, ERR_UNSUPPORTED, ERR_NOMEM. */
@@ -120,6 +131,10 @@ int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
 /* spm_scores: [t->n] of tokenizer.ggml.scores; ERR_FORMAT, ERR_NOMEM. */
 int spm_scores(const struct tokenizer *t, const struct tok_source *s,
                double **out);
+/* spm_pieces: vocabulary, scores and normalizer of a model file (s->proto) and
+ * of the added tokens beside it. ERR_FORMAT, ERR_UNSUPPORTED (names what),
+ * ERR_TOO_LARGE, ERR_NOMEM. */
+int spm_pieces(struct tokenizer *t, const struct tok_source *s);
 /* spm_plain: 1 for entries that plain text may become. */
 int spm_plain(const struct tokenizer *t, int32_t id);
 

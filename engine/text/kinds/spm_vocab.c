@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/text/kinds/spm_norm.h"
 
@@ -103,9 +104,13 @@ int spm_detok(const struct tokenizer *t, struct detok *d, int32_t id,
         !(t->attr[id] & (TOK_ADDED | TOK_BYTE)))
         return detok_unmarked(t, d, id, out);
     const char *s = tokenizer_piece(t, id, &n);
-    int is_prefix = m->norm.strips && !d->begun && n > 0 && s[0] == ' ' &&
+    int lead = m->norm.strips == SPM_STRIP_LEAD;
+    int is_prefix = m->norm.strips && !(lead ? d->run : d->begun) && n > 0 &&
+                    s[0] == ' ' &&
                     (m->norm.strips == SPM_STRIP_SPACE ||
                      !(t->attr[id] & (TOK_ADDED | TOK_BYTE)));
+    if (lead && n > (size_t)is_prefix)
+        d->run = 1; /* the text has begun */
     return detok_bytes(d, s + is_prefix, n - (size_t)is_prefix, out);
 }
 
@@ -143,13 +148,24 @@ int spm_plain(const struct tokenizer *t, int32_t id)
 
 /* ---------------------------------------------------------------- encoding */
 
+/* What the model does not know, the list of ids may (c->list): ~id then. */
+static int32_t unknown_id(struct tok_encoder *c, const char *s, size_t n)
+{
+    int32_t id = c->list ? tokenizer_lookup(c->list, s, n) : -1;
+    if (id < 0 || !spm_plain(c->list, id))
+        return c->t->unk;
+    c->out->n_unknown -= (int)utf8_count(s, n);
+    return ~id;
+}
+
 int spm_flush_unknown(struct spm_coder *k, size_t end)
 {
     size_t from = k->unknown_from;
     k->unknown_from = SIZE_MAX;
-    return from == SIZE_MAX || k->c->t->unk < 0
-               ? 0
-               : tok_push(k->c, k->c->t->unk, from, end);
+    if (from == SIZE_MAX || k->c->t->unk < 0)
+        return 0;
+    int32_t id = unknown_id(k->c, k->s + from, end - from);
+    return tok_push(k->c, id, from, end);
 }
 
 int spm_push(struct spm_coder *k, int32_t id, size_t from, size_t to)

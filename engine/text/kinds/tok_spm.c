@@ -1,6 +1,7 @@
-/* tok_spm: SentencePiece's BPE. Two files ask for it:
+/* tok_spm: SentencePiece's BPE. Three files ask for it:
  *
- *   GGUF "llama"       of all pairs of neighbours whose text is an entry, the
+ *   GGUF "llama", and sentencepiece's own
+ *                      of all pairs of neighbours whose text is an entry, the
  *                      one of the highest score is joined, of equals the
  *                      leftmost (sentencepiece, bpe_model.cc; llama.cpp)
  *   tokenizer.json     type "BPE" over characters, by ranked merges, as Llama
@@ -14,12 +15,14 @@
 
 #include "engine/base/mem.h"
 #include "engine/text/kinds/spm_norm.h"
+#include "engine/text/kinds/spm_proto.h"
 #include "engine/text/kinds/tok_bpe.h"
 
 /* A symbol while scores are merged: bytes [at, at + len), len 0: gone. */
 struct sym {
     uint32_t at, len;
     int32_t prev, next;
+    int whole; /* user-defined: joined with nothing */
 };
 
 /* A pair that could be joined: of the text [at, at + len) of two symbols. */
@@ -123,7 +126,7 @@ static struct pair heap_pop(struct coder *k)
 static void offer(struct coder *k, int32_t i)
 {
     int32_t next = i >= 0 ? k->sym[i].next : -1;
-    if (next < 0)
+    if (next < 0 || k->sym[i].whole || k->sym[next].whole)
         return;
     uint32_t len = k->sym[i].len + k->sym[next].len;
     int32_t id = entry_at(k, k->sym[i].at, len);
@@ -131,14 +134,21 @@ static void offer(struct coder *k, int32_t i)
         heap_push(k, (struct pair){k->base.m->score[id], len, i, next});
 }
 
-/* Symbols: the characters of s[from, to). Returns their number. */
+/* Symbols: the characters of s[from, to), and user-defined entries. Returns
+ * their number. */
 static int32_t lay_out(struct coder *k, size_t from, size_t to)
 {
+    const struct spm_norm *m = &k->base.m->norm;
     int32_t n = 0;
     for (size_t i = from; i < to;) {
         uint32_t cp;
-        size_t used = tok_decode(k->base.s, to, i, &cp);
-        k->sym[n] = (struct sym){(uint32_t)i, (uint32_t)used, n - 1, n + 1};
+        const struct tok_entry *u =
+            m->user.n
+                ? tok_index_longest(&m->user, m->of, 0, k->base.s + i, to - i)
+                : NULL;
+        size_t used = u ? u->len : tok_decode(k->base.s, to, i, &cp);
+        k->sym[n] =
+            (struct sym){(uint32_t)i, (uint32_t)used, n - 1, n + 1, u != NULL};
         i += used;
         n++;
     }
@@ -319,6 +329,16 @@ static int load_json(struct spm_bpe *m, struct tokenizer *t,
                : 0;
 }
 
+static int load_proto(struct spm_bpe *m, struct tokenizer *t,
+                      const struct tok_source *s)
+{
+    for (int id = 0; id < s->proto->n; id++)
+        if (s->proto->piece[id].type == SPM_PIECE_UNUSED)
+            return tok_refuse(s, "model", "BPE with unused pieces");
+    m->fuse = 1;
+    return spm_pieces(t, s);
+}
+
 int tok_spm_load(struct tokenizer *t, const struct tok_source *s)
 {
     struct spm_bpe *m = mem_zalloc(sizeof *m);
@@ -326,7 +346,9 @@ int tok_spm_load(struct tokenizer *t, const struct tok_source *s)
         return err_nomem(s->e);
     t->self = m;
     t->ops = &ops;
-    if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
+    if (s->gguf    ? load_gguf(m, t, s)
+        : s->proto ? load_proto(m, t, s)
+                   : load_json(m, t, s))
         return -1;
     if (spm_load(t, s))
         return -1;

@@ -1,11 +1,12 @@
 /* tok_unigram: SentencePiece's unigram model (Kudo 2018): of all ways to cut a
  * text into entries, the one of the highest sum of scores, found by Viterbi's
  * algorithm over the places where characters begin. A character that no entry
- * covers costs ten less than the lowest score. From GGUF ("t5") and from
- * tokenizer.json ("Unigram"). O(n), as the length of entries has a limit
- * (tok_index.c).
+ * covers costs ten less than the lowest score. From GGUF ("t5"), from
+ * tokenizer.json ("Unigram") and from sentencepiece's own file. O(n), as the
+ * length of entries has a limit (tok_index.c).
  *
  * SPDX-License-Identifier: MIT */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/gguf.h"
 #include "engine/text/kinds/spm_norm.h"
+#include "engine/text/kinds/spm_proto.h"
 #include "engine/text/pipe/pipe.h"
 
 #define MAX_SCORE 1e30       /* sums stay finite */
@@ -23,6 +25,8 @@ struct unigram {
     struct spm base;
     struct tok_index index;
     double unknown;
+    int narrow; /* sums are rounded to fp32, as sentencepiece keeps them: ties
+                   of equal entries in another order fall as there */
 };
 
 /* The best way to a place: where its last token begins, and which it is (-1:
@@ -43,7 +47,9 @@ struct coder {
 static void offer(struct coder *k, size_t from, size_t to, int32_t id,
                   double score)
 {
+    const struct unigram *m = k->base.c->t->self;
     struct best *b = &k->best[to];
+    score = m->narrow ? (double)(float)score : score;
     if (b->from < 0 || score > b->score)
         *b = (struct best){score, (int32_t)from, id};
 }
@@ -231,6 +237,28 @@ static int load_gguf(struct unigram *m, struct tokenizer *t,
                : 0;
 }
 
+/* User-defined entries are worth more than what their letters make. */
+static int load_proto(struct unigram *m, struct tokenizer *t,
+                      const struct tok_source *s)
+{
+    float least = FLT_MAX, most = FLT_MIN;
+    if (spm_pieces(t, s))
+        return -1;
+    for (int id = 0; id < s->proto->n; id++) {
+        const struct spm_piece *p = &s->proto->piece[id];
+        if (p->type == SPM_PIECE_NORMAL) {
+            least = fminf(least, p->score);
+            most = fmaxf(most, p->score);
+        }
+    }
+    for (int id = 0; id < s->proto->n; id++)
+        if (s->proto->piece[id].type == SPM_PIECE_USER)
+            m->base.score[id] = (float)t->len[id] * most - 0.1f;
+    m->narrow = 1;
+    m->unknown = least < FLT_MAX ? least - (float)UNKNOWN_PENALTY : 0;
+    return 0;
+}
+
 /* v as the reference reads the shortest way to write it (serde_json): digits as
  * a whole number, once rounded, by a power of ten, rounded again. Cuttings of
  * equal entries in another order tie but for the last bit. */
@@ -318,7 +346,8 @@ static int index_entries(struct unigram *m, const struct tokenizer *t,
         if (t->len[id] > 0 && spm_plain(t, id))
             tok_index_add(&m->index, t, id, 0);
     }
-    m->unknown = least - UNKNOWN_PENALTY;
+    if (!m->narrow)
+        m->unknown = least - UNKNOWN_PENALTY;
     return tok_index_end(&m->index, s);
 }
 
@@ -329,7 +358,9 @@ int tok_unigram_load(struct tokenizer *t, const struct tok_source *s)
         return err_nomem(s->e);
     t->self = m;
     t->ops = &ops;
-    if (s->gguf ? load_gguf(m, t, s) : load_json(m, t, s))
+    if (s->gguf    ? load_gguf(m, t, s)
+        : s->proto ? load_proto(m, t, s)
+                   : load_json(m, t, s))
         return -1;
     return spm_load(t, s) || index_entries(m, t, s) ? -1 : 0;
 }

@@ -84,6 +84,16 @@ static void test_fuzz_corpus_unigram(void **state)
     corpus_replay("unigram", unigram_with_all_flags);
 }
 
+static void test_fuzz_corpus_marian(void **state)
+{
+    corpus_replay_good("marian", fuzz_marian, 2);
+}
+
+static void test_fuzz_corpus_model(void **state)
+{
+    corpus_replay_good("model", fuzz_model, 10);
+}
+
 static void test_fuzz_corpus_charsmap(void **state)
 {
     corpus_replay_good("charsmap", fuzz_charsmap, 2);
@@ -112,6 +122,8 @@ int main(void)
         cmocka_unit_test(test_fuzz_corpus_vocabulary),
         cmocka_unit_test(test_fuzz_corpus_wordpiece),
         cmocka_unit_test(test_fuzz_corpus_unigram),
+        cmocka_unit_test(test_fuzz_corpus_marian),
+        cmocka_unit_test(test_fuzz_corpus_model),
         cmocka_unit_test(test_fuzz_corpus_charsmap),
         cmocka_unit_test(test_fuzz_corpus_pipe),
         cmocka_unit_test(test_fuzz_corpus_records),

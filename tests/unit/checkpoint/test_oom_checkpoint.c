@@ -127,6 +127,22 @@ static void test_oom_torch_state(void **state)
     assert_true(oom_sweep(open_torch, NULL) >= 20);
 }
 
+static int open_marian(void *arg, struct err *e)
+{
+    struct checkpoint *c;
+    (void)arg;
+    if (checkpoint_open("tests/golden/marian_nmt/tiny/hf", "m", &c, e))
+        return -1;
+    int rc = checkpoint_hparams(c, e) && checkpoint_weights(c, e) ? 0 : -1;
+    checkpoint_close(c);
+    return rc;
+}
+
+static void test_oom_marian_bin(void **state)
+{
+    assert_true(oom_sweep(open_marian, NULL) >= 40);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_oom_gguf),
         cmocka_unit_test(test_oom_shards),
         cmocka_unit_test(test_oom_torch_state),
+        cmocka_unit_test(test_oom_marian_bin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,6 +127,21 @@ static void test_oom_tok_spm(void **state)
     }
 }
 
+/* sentencepiece's own files: a model, and one with ids of another list. */
+static void test_oom_tok_family(void **state)
+{
+    static const char *const dirs[] = {"tests/golden/spm_model/users-bpe",
+                                       "tests/golden/spm_model/t5",
+                                       "tests/golden/spm_model/marian"};
+    for (int i = 0; i < 3; i++) {
+        struct tokenizer *t = NULL;
+        assert_true(oom_sweep(open_folder, (void *)(uintptr_t)dirs[i]) >= 15);
+        assert_int_equal(tokenizer_at(dirs[i], "t", &t, NULL), 0);
+        assert_true(oom_sweep(encode_marks, t) >= 5);
+        tokenizer_close(t);
+    }
+}
+
 /* A pipeline with each of the parts that allocate. */
 static const char piped[] =
     "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,"
@@ -161,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_oom_tokenizer),
         cmocka_unit_test(test_oom_tok_bpe),
         cmocka_unit_test(test_oom_tok_spm),
+        cmocka_unit_test(test_oom_tok_family),
         cmocka_unit_test(test_oom_pipe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,27 +75,31 @@ int rig_seq_open(const struct rig *g, struct rig_seq *s)
     memset(s, 0, sizeof *s);
     s->fixed[0] = mem_aligned(g->info.state.fixed_bytes);
     s->fixed[1] = mem_aligned(g->info.state.fixed_bytes);
-    s->page = mem_zarray(RIG_MAX_PAGES, sizeof *s->page);
-    s->state.pages[0] = s->page;
-    return s->fixed[0] && s->fixed[1] && s->page ? 0 : -1;
+    int ok = s->fixed[0] && s->fixed[1];
+    for (int p = 0; p < g->info.state.n_ports; p++) {
+        s->page[p] = mem_zarray(RIG_MAX_PAGES, sizeof *s->page[p]);
+        s->state.pages[p] = s->page[p];
+        ok = ok && s->page[p];
+    }
+    return ok ? 0 : -1;
 }
 
 /* Pages for the tokens that a step appends; their bytes are NaN. */
-static int need_pages(const struct rig *g, struct rig_seq *s, int n)
+static int need_pages(const struct rig *g, struct rig_seq *s, int port, int n)
 {
-    const struct port *l = &g->info.state.port[0];
+    const struct port *l = &g->info.state.port[port];
     int64_t want;
     if (!l->page_tokens)
         return 0;
-    want = (s->state.len[0] + n + l->page_tokens - 1) / l->page_tokens;
+    want = (s->state.len[port] + n + l->page_tokens - 1) / l->page_tokens;
     if (want > RIG_MAX_PAGES)
         return -1;
-    while (s->n_pages < want) {
+    while (s->n_pages[port] < want) {
         void *p = mem_aligned(l->page_bytes);
         if (!p)
             return -1;
         memset(p, 0xff, l->page_bytes);
-        s->page[s->n_pages++] = p;
+        s->page[port][s->n_pages[port]++] = p;
     }
     return 0;
 }
@@ -104,28 +108,28 @@ void rig_seq_close(struct rig_seq *s)
 {
     mem_aligned_free(s->fixed[0]);
     mem_aligned_free(s->fixed[1]);
-    for (int i = 0; i < s->n_pages; i++)
-        mem_aligned_free(s->page[i]);
-    mem_free(s->page);
+    for (int p = 0; p < MAX_PORTS; p++) {
+        for (int i = 0; i < s->n_pages[p]; i++)
+            mem_aligned_free(s->page[p][i]);
+        mem_free(s->page[p]);
+    }
     memset(s, 0, sizeof *s);
 }
 
 void rig_seq_clear(const struct rig *g, struct rig_seq *s)
 {
-    for (int i = 0; i < s->n_pages; i++)
-        memset(s->page[i], 0xff, g->info.state.port[0].page_bytes);
     memset(&s->state, 0, sizeof s->state);
-    s->state.pages[0] = s->page;
+    for (int p = 0; p < g->info.state.n_ports; p++) {
+        for (int i = 0; i < s->n_pages[p]; i++)
+            memset(s->page[p][i], 0xff, g->info.state.port[p].page_bytes);
+        s->state.pages[p] = s->page[p];
+    }
     memset(s->fixed[0], 0, g->info.state.fixed_bytes);
 }
 
-static int need_scratch(struct rig *g, int items, int tokens, int rows)
+static int need_scratch(struct rig *g, const struct step_size *most)
 {
-    const struct step_size most = {.items = items,
-                                   .tokens = {tokens},
-                                   .rows = rows,
-                                   .threads = g->n_threads};
-    size_t bytes = g->arch->scratch_bytes(g->self, &most);
+    size_t bytes = g->arch->scratch_bytes(g->self, most);
     if (bytes == g->scratch_bytes)
         return 0;
     mem_aligned_free(g->scratch);
@@ -139,20 +143,23 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
     struct batch_item it[RIG_MAX_ITEMS];
     struct batch b = {.item = it, .n_item = n};
     struct exec x = {.k = g->k, .pool = g->pool, .n_threads = g->n_threads};
+    struct step_size most = {.items = n, .threads = g->n_threads};
     int rc;
     memset(it, 0, (size_t)n * sizeof *it);
     for (int i = 0; i < n; i++) {
-        if (need_pages(g, item[i].seq, item[i].n))
+        if (need_pages(g, item[i].seq, item[i].port, item[i].n))
             return err_nomem(e);
         it[i].seq = &item[i].seq->state;
         it[i].fixed_in = item[i].seq->fixed[0];
         it[i].fixed_out = item[i].seq->fixed[1];
+        it[i].port = item[i].port;
         it[i].in.unit = UNIT_TOKENS;
         it[i].in.p = item[i].ids;
         it[i].in.n = item[i].n;
         it[i].w = item[i].want;
         it[i].n_w = item[i].n_want;
         b.n_tokens += item[i].n;
+        most.tokens[item[i].port] += item[i].n;
         for (int k = 0; k < item[i].n_want; k++) {
             enum out kind = item[i].want[k].kind;
             b.n_rows += kind == OUT_ATTENTION ? 0
@@ -161,7 +168,8 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
                             : item[i].want[k].n;
         }
     }
-    if (need_scratch(g, n, b.n_tokens, b.n_rows))
+    most.rows = b.n_rows;
+    if (need_scratch(g, &most))
         return err_nomem(e);
     x.scratch = g->scratch;
     if (g->pool)
@@ -176,7 +184,7 @@ int rig_step(struct rig *g, struct rig_item *item, int n, struct err *e)
             float *t = item[i].seq->fixed[0];
             item[i].seq->fixed[0] = item[i].seq->fixed[1];
             item[i].seq->fixed[1] = t;
-            item[i].seq->state.len[0] += item[i].n;
+            item[i].seq->state.len[item[i].port] += item[i].n;
         }
     }
     return rc;

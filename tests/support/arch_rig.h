@@ -25,15 +25,16 @@ struct rig {
 #define RIG_MAX_PAGES 1024
 
 struct rig_seq {
-    struct seq_state state; /* of port 0 */
-    void **page;            /* [RIG_MAX_PAGES], those in use come first */
-    int n_pages;
+    struct seq_state state;
+    void **page[MAX_PORTS]; /* [RIG_MAX_PAGES], those in use come first */
+    int n_pages[MAX_PORTS];
     float *fixed[2]; /* before and after; swapped when a step succeeds */
 };
 
 /* One item of a step: n tokens of seq, and what is wanted. */
 struct rig_item {
     struct rig_seq *seq;
+    int port;
     const int32_t *ids;
     int n;
     struct want want[2];

@@ -111,6 +111,17 @@ static struct rig_item item_of(const struct row *r, struct rig_seq *s, int from,
     return it;
 }
 
+/* A source for each sequence, where the net has one: its failure shows in the
+ * rows that follow. */
+static void give_source(struct rig *g, struct rig_seq *s)
+{
+    struct rig_item it = {
+        .seq = s, .port = PORT_SOURCE, .ids = ids, .n = MOST_TOKENS};
+    struct err e = ERR_INIT;
+    if (g->info.state.n_ports > PORT_SOURCE)
+        rig_step(g, &it, 1, &e);
+}
+
 /* The row of the tokens alone, beside another sequence, and in two steps, into
  * out [4][ld], the second of which is the other's. Which of them failed: bits
  * 0 to 2. */
@@ -124,6 +135,8 @@ static int step_in_ways(struct rig *g, const struct row *r, float *out)
     struct rig_item two[2] = {item_of(r, &s[1], 0, 1, out + r->ld),
                               item_of(r, &s[2], 0, r->n, out + 2 * r->ld)};
     struct rig_item one = item_of(r, &s[0], 0, r->n, out);
+    for (int i = 0; i < open; i++)
+        give_source(g, &s[i]);
     if (open == 4) {
         fails |= rig_step(g, &one, 1, &e) || one.status ? 1 : 0;
         fails |= rig_step(g, two, 2, &e) || two[1].status ? 2 : 0;

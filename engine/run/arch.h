@@ -162,6 +162,8 @@ struct model_info {
      * it. 0: no such tokens. */
     int class_padding;
     int n_layers, n_heads; /* of ATTENTION */
+    int decoder_start;     /* encoder-decoders: the id that a target begins
+                              with; -1: none */
     int fast;              /* 1: block types are multiplied the fast way */
     int max_chain;         /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */

@@ -227,14 +227,15 @@ MODELS_DIR ?= build/models
 SHARED := $(or $(SEQD_SHARED),../shared)
 MODEL_BIN = $(patsubst %.c,$(B)/%,$(shell grep -lE 'SEQD_MODELS|model_file' \
   $(UNIT_SRC) $(PARITY_SRC) $(HTTP_SRC)))
-parity-models: ## SmolLM2 and MiniLM against their reference values
+MODEL_NAMES := smollm2-135m-instruct all-minilm-l6-v2 g2p-en-gru
+parity-models: ## real checkpoints against their reference values
 ifeq ($(wildcard $(SHARED)/models/get.sh),)
 	@echo "skipped: no $(SHARED)/models/get.sh to bring the models with"
 	@echo "0 passed, 0 failed, 1 skipped"
 else
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) all $(MODEL_BIN)
-	@sh $(SHARED)/models/get.sh $(MODELS_DIR)
+	@sh $(SHARED)/models/get.sh $(MODELS_DIR) $(MODEL_NAMES)
 	@SEQD_MODELS=$(MODELS_DIR) SEQD_MODELS_FULL=1 TEST_TIMEOUT=1800 \
 	  $(RUN_ENV) tests/run.sh $(MODEL_BIN)
 endif

@@ -190,6 +190,7 @@ int seq2seq_read_config(struct seq2seq *m, const struct load_opts *o,
     int64_t start;
 
     if (read_nets(&r, e) || read_bridge(&r, e) || read_attention(&r, e) ||
+        hparams_bool_or(h, "reverse_source", 0, &m->backwards, e) ||
         hparams_int(h, "decoder_start_token_id", 0, m->dec->V - 1, &start, e))
         return -1;
     m->decoder_start = (int)start;

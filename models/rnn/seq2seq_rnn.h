@@ -22,6 +22,9 @@
  * encoder's output (D times its units), A of a key, S rows of a source; Ap and
  * Cp: whole blocks of 16.
  *
+ * Row j of a source is e_j in pages and weights also where the encoder reads it
+ * from its end (Sutskever et al. 2014).
+ *
  * State of a sequence: that of the decoder (rnn.h), which the source's item
  * begins with the bridge. Pages of the source, where there is attention: the
  * keys of ATTN_KEYS rows (d-major [Ap][16]; additive: [16][Ap]), then their
@@ -50,6 +53,7 @@ struct seq2seq {
     enum seq2seq_attention attention;
     int early; /* the context goes into the decoder's first layer */
     int C, Cp, A, Ap;
+    int backwards;       /* the encoder reads sources from their end */
     int max_source;      /* with attention */
     struct packed query; /* [A, H], additive */
     struct packed key;   /* [A, C], additive and general */
@@ -82,6 +86,7 @@ int seq2seq_step(const void *self, const struct exec *x, struct batch *b,
 struct seq2seq_lane {
     float *q;           /* [Ap] */
     float *tile;        /* [ATTN_KEYS][Ap] */
+    float *kept;        /* [ATTN_KEYS][C] */
     float *scores;      /* [max_source, in whole blocks] */
     float *mixed;       /* [Cp] */
     const float **e;    /* [blocks of max_source] */

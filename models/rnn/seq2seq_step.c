@@ -25,7 +25,8 @@ struct run {
     int n;                   /* of these three */
     float *zeros;            /* an empty encoder's state */
     float *state;            /* [items] encoder states after the sources */
-    float *e;                /* [rows of sources][C] */
+    int32_t *ids;            /* [rows of sources] from their ends */
+    float *e;                /* [rows of sources][C] as they were read */
     float *ahead[2];         /* [items] decoder states between time steps */
     float *input;            /* [items][dec.I] */
     float *context;          /* [items][C] */
@@ -54,6 +55,7 @@ static void map_lane(const struct seq2seq *m, struct seq2seq_lane *l,
 
     to.q = place(base, at, Ap, sizeof(float));
     to.tile = place(base, at, ATTN_KEYS * Ap, sizeof(float));
+    to.kept = place(base, at, ATTN_KEYS * (size_t)m->C, sizeof(float));
     to.scores = place(base, at, ATTN_KEYS * blocks, sizeof(float));
     to.mixed = place(base, at, (size_t)m->Cp, sizeof(float));
     to.e = place(base, at, blocks, sizeof *to.e);
@@ -78,6 +80,7 @@ static size_t map_scratch(struct run *r, char *base,
     r->want = place(base, &at, items * SEQ2SEQ_MAX_WANTS, sizeof *r->want);
     r->zeros = place(base, &at, F, sizeof(float));
     r->state = place(base, &at, items * F, sizeof(float));
+    r->ids = place(base, &at, m->backwards ? S : 0, sizeof *r->ids);
     r->e = place(base, &at, attends ? S * C : 0, sizeof(float));
     for (int i = 0; i < 2; i++)
         r->ahead[i] = place(base, &at, m->early ? items * G : 0, sizeof(float));
@@ -269,6 +272,21 @@ static void cross_bridge(const struct run *r, int i, float *to)
     }
 }
 
+/* Outputs of the rows at .. at + n of a source whose first one read is e. */
+static const float *outputs_at(const struct seq2seq *m,
+                               const struct seq2seq_lane *l, int n_source,
+                               int at, int n, const float *e)
+{
+    size_t C = (size_t)m->C;
+
+    if (!m->backwards)
+        return e + (size_t)at * C;
+    for (int k = 0; k < n; k++)
+        memcpy(l->kept + (size_t)k * C, e + (size_t)(n_source - 1 - at - k) * C,
+               C * sizeof *e);
+    return l->kept;
+}
+
 /* Each thread takes every n-th of the bridges, then of the pages. */
 static void finish_sources(void *arg, int tid, int n)
 {
@@ -296,11 +314,27 @@ static void finish_sources(void *arg, int tid, int n)
             int rows = it->in.n - at < ATTN_KEYS ? it->in.n - at : ATTN_KEYS;
 
             if (turn++ % n == tid)
-                seq2seq_keep(m, r->x->k, &r->lane[tid], rows,
-                             e + (size_t)at * (size_t)m->C,
-                             it->seq->pages[PORT_SOURCE][at / ATTN_KEYS]);
+                seq2seq_keep(
+                    m, r->x->k, &r->lane[tid], rows,
+                    outputs_at(m, &r->lane[tid], it->in.n, at, rows, e),
+                    it->seq->pages[PORT_SOURCE][at / ATTN_KEYS]);
         }
         e += (size_t)it->in.n * (size_t)m->C;
+    }
+}
+
+static void turn_sources(struct run *r)
+{
+    int32_t *to = r->ids;
+
+    for (int i = 0; i < r->n && r->m->backwards; i++) {
+        struct span *in = &r->item[i].in;
+        const int32_t *from = in->p;
+
+        for (int k = 0; k < in->n; k++)
+            to[k] = from[in->n - 1 - k];
+        in->p = to;
+        to += in->n;
     }
 }
 
@@ -314,6 +348,7 @@ static int read_sources(struct run *r, int tokens, struct err *e)
 
     if (!list_items(r, PORT_SOURCE, 0))
         return 0;
+    turn_sources(r);
     memset(r->zeros, 0, F * sizeof *r->zeros);
     for (int i = 0; i < r->n; i++) {
         struct batch_item *it = &r->item[i];

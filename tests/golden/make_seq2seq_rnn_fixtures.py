@@ -26,7 +26,7 @@ SOURCES, TARGETS = (1, 3, 16, 17, 40), (1, 7, 4, 9, 17)
 DEFAULTS = dict(cell="gru", layers=1, both=False, attention="none", VS=19, V=23,
                 ES=11, E=7, HS=None, H=17, A=None, into=None, late=True,
                 combine=None, bridge="copy", bridge_cell=True, tie=False,
-                bias=True, dtype="F32")
+                bias=True, dtype="F32", reverse=False)
 CASES = {
     "gru-none": dict(),
     "lstm-none-2": dict(cell="lstm", layers=2, HS=17),
@@ -51,6 +51,9 @@ CASES = {
                                  bridge_cell=False),
     "lstm-dot-input-bf16": dict(cell="lstm", attention="dot", into="input",
                                 late=False, dtype="BF16"),
+    "gru-none-reverse": dict(reverse=True),
+    "lstm-general-bi-reverse": dict(cell="lstm", attention="general", both=True,
+                                    HS=9, bridge="linear", reverse=True),
 }
 
 
@@ -108,7 +111,11 @@ class Net(nn.Module):
         return torch.tanh(y) if self.c["bridge"] == "tanh" else y
 
     def encode(self, ids):
+        if self.c["reverse"]:
+            ids = ids[::-1]
         e, s = self.encoder.rnn(self.encoder.embedding(torch.tensor([ids])))
+        if self.c["reverse"]:
+            e = e.flip(1)
         if self.c["cell"] == "lstm":
             return e[0], (self.cross(s[0], "h"), self.cross(s[1], "c"))
         return e[0], self.cross(s, "h")
@@ -162,6 +169,8 @@ def config_of(c):
         out["combine_dim"] = c["combine"]
     if c["cell"] == "lstm":
         out["bridge_cell"] = c["bridge_cell"]
+    if c["reverse"]:
+        out["reverse_source"] = True
     if c["tie"]:
         out["tie_word_embeddings"] = True
     return out

@@ -100,13 +100,15 @@ enum out {
  * the port is whole), CLASS raw scores before softmax, HIDDEN and POOLED the
  * model's width (POOLED: the sentence embedding as the checkpoint states it,
  * normalised if it says so), VALUE numbers in the units of the data. ATTENTION:
- * the weights of all layers and heads, dst [n_layers][n_heads][n][n] floats
- * without padding (ld is ignored), element [.][.][i][j] that of position i for
- * j, 0 where it may not look; only for spans that hold the whole sequence (len
- * 0), n <= MODEL_MAX_SHOWN. Such a want gets its own memory, not rows of the
- * common block. The runner lays the rows of one step out so that the wants of a
- * batch, in item order, follow each other ld apart in one 64-byte aligned block
- * (ld a multiple of 16): a product may write them in place. */
+ * the weights of all layers and heads, dst [n_layers][n_heads][n][m] floats
+ * without padding (ld is ignored), element [.][.][i][j] that of row i of the
+ * span for j, 0 where it may not look; n, m <= MODEL_MAX_SHOWN. Of models with
+ * a source j is a row of it (m: its length) and the span is any of port 0's;
+ * of all others m is n and the span holds the whole sequence (len 0). Such a
+ * want gets its own memory, not rows of the common block. The runner lays the
+ * rows of one step out so that the wants of a batch, in item order, follow each
+ * other ld apart in one 64-byte aligned block (ld a multiple of 16): a product
+ * may write them in place. */
 struct want {
     enum out kind;
     int from, n;
@@ -139,7 +141,7 @@ struct step_size {
     int tokens[MAX_PORTS]; /* rows that enter, by port */
     int rows;              /* wanted ones */
     int threads;
-    int64_t longest; /* rows of port 0 that one of its sequences has behind it;
+    int64_t longest; /* rows of a port that one of its sequences has behind it;
                         0: as many as the port can hold */
 };
 
@@ -149,6 +151,17 @@ struct step_size {
 /* What the raw scores of CLASS are turned into: one label of several, labels
  * that do not exclude each other, or numbers as they are (a regression). */
 enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
+
+/* What a checkpoint with a source says of its targets, by token; -1: nothing.
+ * What ends one is the tokenizer's. */
+#define MODEL_MAX_NEVER 8
+struct target_rules {
+    int start;      /* the first of each; what is made of it follows */
+    int forced_bos; /* made first, whatever the row says */
+    int forced_eos; /* made last where the most tokens are reached */
+    int n_never;    /* never made: */
+    int32_t never[MODEL_MAX_NEVER];
+};
 
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * the checkpoint's hparams or static. */
@@ -162,10 +175,9 @@ struct model_info {
      * it. 0: no such tokens. */
     int class_padding;
     int n_layers, n_heads; /* of ATTENTION */
-    int decoder_start;     /* encoder-decoders: the id that a target begins
-                              with; -1: none */
-    int fast;              /* 1: block types are multiplied the fast way */
-    int max_chain;         /* longest chunk of one item in one step: time steps
+    struct target_rules target;
+    int fast;      /* 1: block types are multiplied the fast way */
+    int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for

@@ -158,7 +158,8 @@ static void fill_info(const struct rnn_loader *l, struct seq2seq *m,
         .fixed_bytes = rnn_state_floats(dec) * sizeof(float), .n_ports = 2};
     info->state.port[PORT_TARGET].name = "target";
     info->state.port[PORT_SOURCE] = source;
-    info->decoder_start = m->decoder_start;
+    info->target = (struct target_rules){
+        .start = m->decoder_start, .forced_bos = -1, .forced_eos = -1};
     info->cols[OUT_LOGITS] = dec->V;
     info->cols[OUT_HIDDEN] = dec->H;
     info->cols[OUT_ATTENTION] = attends;

@@ -103,7 +103,7 @@ static int greedy(const char *text, size_t n_text, int end, int most,
 {
     struct token_list l = {0};
     struct err e = ERR_INIT;
-    int32_t source[MAX_IDS], id = c.g.info.decoder_start;
+    int32_t source[MAX_IDS], id = c.g.info.target.start;
     float row[MAX_V];
     int n = 0;
     if (tokenizer_encode(c.source, text, n_text, TOK_ADD_SPECIAL, MAX_IDS, &l,

@@ -170,7 +170,7 @@ static void check_greedy(const char *family)
     for (int i = 0; i < t.n; i++) {
         const struct pair *p = &t.pair[i];
         struct rig_item it = source_of(p, &s);
-        int32_t id = g.info.decoder_start;
+        int32_t id = g.info.target.start;
         rig_seq_clear(&g, &s);
         one_step(&g, &it, 1);
         for (int k = 0; k < p->n_greedy; k++) {

@@ -75,13 +75,11 @@ int rig_seq_open(const struct rig *g, struct rig_seq *s)
     memset(s, 0, sizeof *s);
     s->fixed[0] = mem_aligned(g->info.state.fixed_bytes);
     s->fixed[1] = mem_aligned(g->info.state.fixed_bytes);
-    int ok = s->fixed[0] && s->fixed[1];
-    for (int p = 0; p < g->info.state.n_ports; p++) {
-        s->page[p] = mem_zarray(RIG_MAX_PAGES, sizeof *s->page[p]);
-        s->state.pages[p] = s->page[p];
-        ok = ok && s->page[p];
+    for (int i = 0; i < MAX_PORTS; i++) {
+        s->page[i] = mem_zarray(RIG_MAX_PAGES, sizeof *s->page[i]);
+        s->state.pages[i] = s->page[i];
     }
-    return ok ? 0 : -1;
+    return s->fixed[0] && s->fixed[1] && s->page[0] && s->page[1] ? 0 : -1;
 }
 
 /* Pages for the tokens that a step appends; their bytes are NaN. */
@@ -119,7 +117,7 @@ void rig_seq_close(struct rig_seq *s)
 void rig_seq_clear(const struct rig *g, struct rig_seq *s)
 {
     memset(&s->state, 0, sizeof s->state);
-    for (int p = 0; p < g->info.state.n_ports; p++) {
+    for (int p = 0; p < MAX_PORTS; p++) {
         for (int i = 0; i < s->n_pages[p]; i++)
             memset(s->page[p][i], 0xff, g->info.state.port[p].page_bytes);
         s->state.pages[p] = s->page[p];

@@ -31,7 +31,7 @@ struct rig_seq {
     float *fixed[2]; /* before and after; swapped when a step succeeds */
 };
 
-/* One item of a step: n tokens of seq, and what is wanted. */
+/* One item of a step: n tokens for a port of seq, and what is wanted. */
 struct rig_item {
     struct rig_seq *seq;
     int port;

@@ -111,15 +111,20 @@ static struct rig_item item_of(const struct row *r, struct rig_seq *s, int from,
     return it;
 }
 
-/* A source for each sequence, where the net has one: its failure shows in the
- * rows that follow. */
-static void give_source(struct rig *g, struct rig_seq *s)
+/* What each sequence looks at, where the model has a source. -1: no memory. */
+static int read_sources(struct rig *g, struct rig_seq *s, int n)
 {
-    struct rig_item it = {
-        .seq = s, .port = PORT_SOURCE, .ids = ids, .n = MOST_TOKENS};
+    const struct port *p = &g->info.state.port[PORT_SOURCE];
     struct err e = ERR_INIT;
-    if (g->info.state.n_ports > PORT_SOURCE)
-        rig_step(g, &it, 1, &e);
+    for (int i = 0; i < n && g->info.state.n_ports > PORT_SOURCE; i++) {
+        struct rig_item it = {
+            .seq = &s[i], .port = PORT_SOURCE, .ids = ids, .n = 2};
+        if (p->context_length == 1)
+            it.n = 1;
+        if (rig_step(g, &it, 1, &e) || it.status)
+            return -1;
+    }
+    return 0;
 }
 
 /* The row of the tokens alone, beside another sequence, and in two steps, into
@@ -132,29 +137,28 @@ static int step_in_ways(struct rig *g, const struct row *r, float *out)
     int open = 0, fails = 0;
     while (open < 4 && rig_seq_open(g, &s[open]) == 0)
         open++;
+    int ready = open == 4 && read_sources(g, s, 4) == 0;
     struct rig_item two[2] = {item_of(r, &s[1], 0, 1, out + r->ld),
                               item_of(r, &s[2], 0, r->n, out + 2 * r->ld)};
     struct rig_item one = item_of(r, &s[0], 0, r->n, out);
-    for (int i = 0; i < open; i++)
-        give_source(g, &s[i]);
-    if (open == 4) {
+    if (ready) {
         fails |= rig_step(g, &one, 1, &e) || one.status ? 1 : 0;
         fails |= rig_step(g, two, 2, &e) || two[1].status ? 2 : 0;
     }
-    if (open == 4 && !g->info.state.port[0].whole && r->n > 1) {
+    if (ready && !g->info.state.port[0].whole && r->n > 1) {
         struct rig_item a = item_of(r, &s[3], 0, 1, NULL);
         struct rig_item b = item_of(r, &s[3], 1, r->n - 1, out + 3 * r->ld);
         fails |= rig_step(g, &a, 1, &e) || a.status || rig_step(g, &b, 1, &e) ||
                          b.status
                      ? 4
                      : 0;
-    } else if (open == 4) {
+    } else if (ready) {
         memcpy(out + 3 * r->ld, out, r->ld * sizeof *out);
         fails |= fails & 1 ? 4 : 0;
     }
     for (int i = 0; i < (open < 4 ? open + 1 : 4); i++)
         rig_seq_close(&s[i]);
-    return open < 4 ? 7 : fails;
+    return ready ? fails : 7;
 }
 
 static int has_nan(const float *v, int n)

@@ -180,7 +180,7 @@ static void test_load_states_ports_and_outputs(void **state)
     make_dir("gru-additive-bi", "\"tanh\"", "\"tanh\"", NULL);
     assert_int_equal(load(23, &info, &e), 0);
     assert_int_equal(info.state.n_ports, 2);
-    assert_int_equal(info.decoder_start, 1);
+    assert_int_equal(info.target.start, 1);
     assert_int_equal(info.cols[OUT_LOGITS], 23);
     assert_int_equal(info.cols[OUT_ATTENTION], 1);
     assert_false(info.state.port[PORT_TARGET].whole);

@@ -231,6 +231,8 @@ MODELS_DIR ?= build/models
 SHARED := $(or $(SEQD_SHARED),../shared)
 MODEL_BIN = $(patsubst %.c,$(B)/%,$(shell grep -lE 'SEQD_MODELS|model_file' \
   $(UNIT_SRC) $(PARITY_SRC) $(HTTP_SRC)))
+MODEL_NAMES := smollm2-135m-instruct all-minilm-l6-v2 marian-tiny-enpt \
+  marian-tiny-pten g2p-en-gru
 parity-models: ## published checkpoints against their reference values
 ifeq ($(wildcard $(SHARED)/models/get.sh),)
 	@echo "skipped: no $(SHARED)/models/get.sh to bring the models with"
@@ -238,8 +240,7 @@ ifeq ($(wildcard $(SHARED)/models/get.sh),)
 else
 	@tools/install-deps.sh run train test
 	@$(SUB) -s -j$(JOBS) all $(MODEL_BIN)
-	@sh $(SHARED)/models/get.sh $(MODELS_DIR) smollm2-135m-instruct \
-	  all-minilm-l6-v2 marian-tiny-enpt marian-tiny-pten
+	@sh $(SHARED)/models/get.sh $(MODELS_DIR) $(MODEL_NAMES)
 	@SEQD_MODELS=$(MODELS_DIR) SEQD_MODELS_FULL=1 TEST_TIMEOUT=1800 \
 	  $(RUN_ENV) tests/run.sh $(MODEL_BIN)
 endif

@@ -27,10 +27,9 @@ static size_t elements(const struct tensor *t)
     return n;
 }
 
-/* The tensor of shape [d0, d1] ([d0] when d1 is 0); its numbers are finite. */
-static const struct tensor *find_tensor(struct rnn_loader *l,
-                                        const char *prefix, const char *name,
-                                        int d0, int d1, struct err *e)
+const struct tensor *rnn_find_tensor(struct rnn_loader *l, const char *prefix,
+                                     const char *name, int d0, int d1,
+                                     struct err *e)
 {
     char full[RNN_TENSOR_BYTES];
     const struct tensor *t;
@@ -47,11 +46,10 @@ static const struct tensor *find_tensor(struct rnn_loader *l,
     return t;
 }
 
-/* find_tensor as new fp32 memory, from mem_room. */
-static float *read_tensor(struct rnn_loader *l, const char *prefix,
-                          const char *name, int d0, int d1, struct err *e)
+float *rnn_read_tensor(struct rnn_loader *l, const char *prefix,
+                       const char *name, int d0, int d1, struct err *e)
 {
-    const struct tensor *t = find_tensor(l, prefix, name, d0, d1, e);
+    const struct tensor *t = rnn_find_tensor(l, prefix, name, d0, d1, e);
     float *data = t ? mem_room(elements(t)) : NULL;
 
     if (data)
@@ -61,16 +59,36 @@ static float *read_tensor(struct rnn_loader *l, const char *prefix,
     return data;
 }
 
-/* A packed matrix [N, K]. */
-static int load_matrix(struct rnn_loader *l, const char *prefix,
-                       const char *name, int N, int K, struct packed *out,
-                       struct err *e)
+int rnn_load_matrix(struct rnn_loader *l, const char *prefix, const char *name,
+                    int N, int K, struct packed *out, struct err *e)
 {
-    const struct tensor *t = find_tensor(l, prefix, name, N, K, e);
+    const struct tensor *t = rnn_find_tensor(l, prefix, name, N, K, e);
     const struct pack_rows from = {
         .t = t, .N = N, .n_parts = 1, .part = K, .part_stride = K};
 
     return t ? pack_tensor(&from, out, e) : -1;
+}
+
+int rnn_has_tensor(const struct rnn_loader *l, const char *prefix,
+                   const char *name)
+{
+    char full[RNN_TENSOR_BYTES];
+
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    return weights_find(l->w, full) != NULL;
+}
+
+float *rnn_read_bias(struct rnn_loader *l, const char *prefix, int n,
+                     struct err *e)
+{
+    float *b;
+
+    if (rnn_has_tensor(l, prefix, "bias"))
+        return rnn_read_tensor(l, prefix, "bias", n, 0, e);
+    b = mem_floats((size_t)n);
+    if (!b)
+        err_nomem(e);
+    return b;
 }
 
 /* PyTorch's names of the parts of a layer; the last is an LSTM's with
@@ -93,7 +111,7 @@ static int load_cell(struct rnn_loader *l, int layer, int d, struct err *e)
 {
     struct rnn *m = l->m;
     int GH = m->kind->G * m->H;
-    int I = layer ? m->D * m->R : m->E;
+    int I = layer ? m->D * m->R : m->I;
     struct cell_params p = {.H = m->H, .R = m->R, .n_parts = 1, .part = I};
     const int rows[N_PARTS] = {GH, GH, GH, GH, m->R};
     const int cols[N_PARTS] = {I, m->R, 0, 0, m->H};
@@ -114,10 +132,11 @@ static int load_cell(struct rnn_loader *l, int layer, int d, struct err *e)
             continue;
         part_name(i, layer, d, name);
         if (cols[i]) {
-            t[i] = find_tensor(l, l->p_rnn, name, rows[i], cols[i], e);
+            t[i] = rnn_find_tensor(l, l->p_rnn, name, rows[i], cols[i], e);
             rc = t[i] ? 0 : -1;
         } else {
-            bias[i - BIAS_IH] = read_tensor(l, l->p_rnn, name, rows[i], 0, e);
+            bias[i - BIAS_IH] =
+                rnn_read_tensor(l, l->p_rnn, name, rows[i], 0, e);
             rc = bias[i - BIAS_IH] ? 0 : -1;
         }
     }
@@ -198,7 +217,7 @@ static float *read_one(struct rnn_loader *l, const char *name, int K,
                        struct err *e)
 {
     size_t n = K ? (size_t)K : 1;
-    float *one = read_tensor(l, l->p_output, name, 1, K, e), *two;
+    float *one = rnn_read_tensor(l, l->p_output, name, 1, K, e), *two;
 
     if (!one)
         return NULL;
@@ -219,10 +238,10 @@ static int load_projection(struct rnn_loader *l, struct err *e)
 
     if (!m->P)
         return 0;
-    if (load_matrix(l, l->p_projection, "weight", m->P, m->D * m->R,
-                    &m->projection, e))
+    if (rnn_load_matrix(l, l->p_projection, "weight", m->P, rnn_top_width(m),
+                        &m->projection, e))
         return -1;
-    m->projection_bias = read_tensor(l, l->p_projection, "bias", m->P, 0, e);
+    m->projection_bias = rnn_read_bias(l, l->p_projection, m->P, e);
     return m->projection_bias ? 0 : -1;
 }
 
@@ -252,58 +271,52 @@ static int load_output_matrix(struct rnn_loader *l, int K, struct err *e)
     int rc;
 
     if (!l->one)
-        return load_matrix(l, l->tied ? l->p_embedding : l->p_output, "weight",
-                           m->n_out, K, &m->output, e);
+        return rnn_load_matrix(l, l->tied ? l->p_embedding : l->p_output,
+                               "weight", m->n_out, K, &m->output, e);
     W = read_one(l, "weight", K, e);
     rc = W ? pack_new(W, (size_t)K, m->n_out, K, NULL, &m->output, e) : -1;
     mem_aligned_free(W);
     return rc;
 }
 
-static int load_output(struct rnn_loader *l, struct err *e)
+int rnn_load_output(struct rnn_loader *l, struct err *e)
 {
     struct rnn *m = l->m;
-    int K = m->P ? m->P : m->D * m->R;
-    char name[RNN_TENSOR_BYTES];
+    int K = m->P ? m->P : rnn_top_width(m);
 
     if (load_projection(l, e) || (l->tied && check_copy(l, e)) ||
         load_output_matrix(l, K, e))
         return -1;
-    snprintf(name, sizeof name, "%sbias", l->p_output);
-    if (weights_find(l->w, name)) {
-        m->output_bias =
-            l->one ? read_one(l, "bias", 0, e)
-                   : read_tensor(l, l->p_output, "bias", m->n_out, 0, e);
-        return m->output_bias ? 0 : -1;
-    }
-    m->output_bias = mem_floats((size_t)m->n_out);
-    return m->output_bias ? 0 : err_nomem(e);
+    m->output_bias = l->one && rnn_has_tensor(l, l->p_output, "bias")
+                         ? read_one(l, "bias", 0, e)
+                         : rnn_read_bias(l, l->p_output, m->n_out, e);
+    return m->output_bias ? 0 : -1;
 }
 
-static int load_tensors(struct rnn_loader *l, struct err *e)
+int rnn_load_layers(struct rnn_loader *l, struct err *e)
 {
     struct rnn *m = l->m;
-    char name[RNN_TENSOR_BYTES];
 
-    if ((size_t)snprintf(name, sizeof name, "%sweight", l->p_embedding) >=
-        sizeof name)
-        return err_set(e, ERR_FORMAT,
-                       "%s: config.json: a tensor prefix is too long",
-                       l->o->label);
-    m->embedding = weights_need(l->w, name, 2, m->V, m->E, e);
+    m->embedding = rnn_find_tensor(l, l->p_embedding, "weight", m->V, m->E, e);
     if (!m->embedding)
         return -1;
-    tally_mark(&l->read, name);
     for (int i = 0; i < m->L; i++) {
         for (int d = 0; d < m->D; d++)
             if (load_cell(l, i, d, e))
                 return -1;
     }
-    mark_head(l);
-    return check_all_read(l, e) || load_output(l, e) ? -1 : 0;
+    return 0;
 }
 
-static size_t held_bytes(const struct rnn *m)
+static int load_tensors(struct rnn_loader *l, struct err *e)
+{
+    if (rnn_load_layers(l, e))
+        return -1;
+    mark_head(l);
+    return check_all_read(l, e) || rnn_load_output(l, e) ? -1 : 0;
+}
+
+size_t rnn_held_bytes(const struct rnn *m)
 {
     size_t n = m->projection.bytes + m->output.bytes;
 
@@ -314,8 +327,7 @@ static size_t held_bytes(const struct rnn *m)
     return n;
 }
 
-/* Multiply-adds of one token in all layers, unfolded. */
-static uint64_t token_work(const struct rnn *m)
+uint64_t rnn_token_work(const struct rnn *m)
 {
     uint64_t n = 0;
 
@@ -347,14 +359,14 @@ static void fill_info(struct rnn_loader *l)
     info->cols[OUT_HIDDEN] = m->D * m->R;
     info->max_chain = m->D == 2 ? 0 : RNN_MAX_CHAIN;
     info->parameters = weights_parameters(l->w);
-    info->token_flops = 2 * token_work(m);
+    info->token_flops = 2 * rnn_token_work(m);
     info->row_flops = 2 * ((uint64_t)m->n_out * (uint64_t)m->output.K +
                            (uint64_t)m->P * (uint64_t)m->projection.K);
-    info->memory_bytes = held_bytes(m);
+    info->memory_bytes = rnn_held_bytes(m);
     info->summary = m->summary;
 }
 
-static void rnn_unload(void *self)
+void rnn_unload(void *self)
 {
     struct rnn *m = self;
 
@@ -374,7 +386,7 @@ static void rnn_unload(void *self)
     mem_free(m);
 }
 
-static int open_fold(struct rnn_loader *l, struct err *e)
+int rnn_open_fold(struct rnn_loader *l, struct err *e)
 {
     l->m->fold = mem_zalloc(sizeof *l->m->fold);
     return l->m->fold ? rnn_fold_open(l->m->fold, l->m, l->o->tables, e)
@@ -398,7 +410,7 @@ static int rnn_load(const struct load_opts *o, struct checkpoint *c,
     if (!l.m)
         return err_nomem(e);
     rc = tally_open(&l.read, l.w, e) || rnn_read_config(&l, e) ||
-         load_tensors(&l, e) || open_fold(&l, e);
+         load_tensors(&l, e) || rnn_open_fold(&l, e);
     tally_close(&l.read);
     if (rc) {
         rnn_unload(l.m);
@@ -422,6 +434,16 @@ static size_t rnn_table_bytes(const void *self)
 int rnn_shrinks(const struct rnn *m)
 {
     return m->R != m->H;
+}
+
+int rnn_takes_vectors(const struct rnn *m)
+{
+    return m->I != m->E;
+}
+
+int rnn_top_width(const struct rnn *m)
+{
+    return m->D * m->R + m->more;
 }
 
 static size_t state_stride(const struct rnn *m)

@@ -28,14 +28,19 @@ struct rnn {
     const struct cell_kind *kind;
     int V, E, H, Hp, L, D, P; /* P 0: no projection */
     int R, Rp;
-    int n_out; /* V, or C for a classifier */
+    int I;      /* numbers that enter layer 0: E, or more where they come as
+                  vectors [I], see rnn_takes_vectors */
+    int more;   /* numbers that a net around this one puts behind the top states
+                  before projection and output (rnn_around) */
+    int squash; /* tanh of the projection */
+    int n_out;  /* V, or C for a classifier */
     int classifier;
     enum rnn_pooling pooling;
     const struct tensor *embedding; /* [V, E], in the mapping */
     struct cell cell[RNN_MAX_LAYERS][2];
-    struct packed projection; /* [P, D*R] */
+    struct packed projection; /* [P, D*R + more] */
     float *projection_bias;   /* [P] */
-    struct packed output;     /* [n_out, P or D*R] */
+    struct packed output;     /* [n_out, P or D*R + more] */
     float *output_bias;       /* [n_out], zeros when the checkpoint has none */
     struct rnn_fold *fold;    /* what steps add to; the rest is read-only */
     char no_name[RNN_NAME_BYTES]; /* of a label that the file leaves out */
@@ -47,7 +52,23 @@ extern const struct model_arch rnn_arch;
 /* rnn_shrinks: an LSTM with proj_size. */
 int rnn_shrinks(const struct rnn *m);
 
-/* rnn_step.c */
+/* rnn_takes_vectors: what enters is made by a net around this one, embedding
+ * included, and not looked up by token. */
+int rnn_takes_vectors(const struct rnn *m);
+/* rnn_top_width: numbers of a row before projection and output. */
+int rnn_top_width(const struct rnn *m);
+
+/* Of a net around this one, during a step: what it puts behind the top states x
+ * [D*R] of a wanted row of logits, `more` numbers. Any thread; tid: which. */
+struct rnn_around {
+    void (*extend)(void *arg, int tid, const struct batch_item *it, int row,
+                   const float *x, float *more);
+    void *arg;
+};
+
+/* rnn_step.c. rnn_step_around: a step of a net inside another one. */
+int rnn_step_around(const struct rnn *m, const struct rnn_around *around,
+                    const struct exec *x, struct batch *b, struct err *e);
 size_t rnn_scratch_bytes(const void *self, const struct step_size *most);
 int rnn_step(const void *self, const struct exec *x, struct batch *b,
              struct err *e);

@@ -263,6 +263,7 @@ int rnn_read_config(struct rnn_loader *l, struct err *e)
         return -1;
     m->L = (int)layers;
     m->P = (int)projection;
+    m->I = m->E;
     m->Hp = cell_pad(m->H);
     width = m->P ? m->P : m->D * m->R;
     if (l->tied && width != m->E)

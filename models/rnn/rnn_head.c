@@ -3,6 +3,7 @@
  *
  *     pooled = last state | sum / length | maximum      (classifiers)
  *     p = W_p s + b_p                                    (optional projection)
+ *     p = tanh(p)                                (where a net around asks)
  *     y = W_o p + b_o
  *
  * A wide output is split over the threads by columns (each reads its share of
@@ -40,6 +41,18 @@ static void read_row(const struct rnn_run *s, const struct out_row *r, float *x)
         if (r->pos[d] < 0 && m->pooling == POOL_MEAN)
             s->x->k->divide((int)R, count, x);
     }
+}
+
+static void read_product_row(const struct rnn_run *s, int tid, int i)
+{
+    const struct rnn *m = s->m;
+    const struct out_row *r = &s->product[i];
+    float *x = s->ox + (size_t)i * (size_t)rnn_top_width(m);
+
+    read_row(s, r, x);
+    if (m->more)
+        s->around->extend(s->around->arg, tid, &s->b->item[r->item], r->row, x,
+                          x + m->D * m->R);
 }
 
 /* A product over rows r0..r1 of x into rows of the caller, columns n0..n1,
@@ -105,13 +118,15 @@ static void project(const struct rnn_run *s, const struct lane_mem *mem, int r0,
         s->x->k->gemm_rows(&m->projection, 0, m->P, r1 - r0,
                            s->ox + (size_t)r0 * K, K, mem->rows + r0,
                            s->op + (size_t)r0 * P, P);
+    if (m->squash && r1 > r0)
+        s->x->k->act_tanh(r1 - r0, 0, m->P, s->op + (size_t)r0 * P, P,
+                          s->op + (size_t)r0 * P, P);
 }
 
 void rnn_head_run(struct rnn_run *s, int tid)
 {
     const struct rnn *m = s->m;
     const struct lane_mem *mem = &s->lane[tid];
-    size_t K = (size_t)m->D * (size_t)m->R;
     int by_columns = m->n_out >= MIN_PANELS * PACK_COLS * s->n;
     int range[4] = {0, 0, 0, m->n_out};
 
@@ -122,7 +137,7 @@ void rnn_head_run(struct rnn_run *s, int tid)
     memset(mem->bad, 0, (size_t)s->n_product);
     rnn_share(s->n_product, 1, s->n, tid, &range[0], &range[1]);
     for (int r = range[0]; r < range[1]; r++)
-        read_row(s, &s->product[r], s->ox + (size_t)r * K);
+        read_product_row(s, tid, r);
     if (m->P)
         project(s, mem, range[0], range[1]);
     if (by_columns && s->n > 1) {

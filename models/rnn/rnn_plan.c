@@ -32,7 +32,7 @@ static int x_cols(const struct rnn *m)
 {
     int W = m->D == 2 && m->L > 1 ? m->D * m->Rp : 0;
 
-    return cell_pad(m->E > W ? m->E : W);
+    return cell_pad(m->I > W ? m->I : W);
 }
 
 static void *place(char *base, size_t *at, size_t n, size_t bytes)
@@ -84,7 +84,7 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
     s->u = place(base, &at, rnn_shrinks(m) ? D * items * Hp : 0, sizeof(float));
     s->product = place(base, &at, rows, sizeof *s->product);
     s->copy = place(base, &at, rows, sizeof *s->copy);
-    s->ox = place(base, &at, rows * D * (size_t)m->R, sizeof(float));
+    s->ox = place(base, &at, rows * (size_t)rnn_top_width(m), sizeof(float));
     s->op = place(base, &at, rows * (size_t)m->P, sizeof(float));
     for (int i = 0; i < s->n; i++)
         map_lane(s, &s->lane[i], base, &at, rows);
@@ -125,10 +125,11 @@ static int want_is_valid(const struct rnn *m, const struct batch_item *it,
 static int item_is_valid(const struct rnn *m, const struct batch_item *it)
 {
     const int32_t *id = it->in.p;
+    int vectors = rnn_takes_vectors(m);
 
-    if (it->in.unit != UNIT_TOKENS || it->in.n < 0)
+    if (it->in.unit != (vectors ? UNIT_VECTORS : UNIT_TOKENS) || it->in.n < 0)
         return 0;
-    for (int i = 0; i < it->in.n; i++)
+    for (int i = 0; i < it->in.n && !vectors; i++)
         if (id[i] < 0 || id[i] >= m->V)
             return 0;
     for (int i = 0; i < it->n_w; i++)
@@ -143,7 +144,7 @@ static double work(const struct rnn_run *s)
 {
     const struct rnn *m = s->m;
     double G = m->kind->G, Hp = m->Hp, Rp = m->Rp, D = m->D;
-    double token = G * Hp * D * Rp, inputs = G * Hp * D * m->E * s->n_missing;
+    double token = G * Hp * D * Rp, inputs = G * Hp * D * m->I * s->n_missing;
 
     token += (m->L - 1) * G * Hp * D * (Rp + D * Rp);
     if (rnn_shrinks(m))
@@ -295,7 +296,8 @@ static void list_slot(struct rnn_run *s, const struct group *g, int r)
 
         for (int i = 0; i < rows_of(w); i++) {
             int t = w->from + i;
-            struct out_row row = {.slot = slot, .item = item};
+            struct out_row row = {
+                .slot = slot, .item = item, .row = pooled ? -1 : t};
 
             row.dst = w->dst + (size_t)i * w->ld;
             row.pos[0] = pooled ? -1 : g->base + g->off[t] + r;

@@ -100,6 +100,20 @@ static const float *gather(const struct lane *l, int t0, int t1, size_t *ld)
     return l->mem->x;
 }
 
+/* What enters layer 0 in row r, step t. x [I] */
+static void read_input(const struct lane *l, int r, int t, float *x)
+{
+    const struct rnn *m = l->s->m;
+    size_t E = (size_t)m->E, I = (size_t)m->I;
+    int slot = l->g->first + r;
+    const float *in = l->s->b->item[l->s->order[slot]].in.p;
+
+    if (rnn_takes_vectors(m))
+        memcpy(x, in + (size_t)time_of(l, slot, t) * I, I * sizeof *x);
+    else
+        tensor_read(m->embedding, (size_t)token_at(l, r, t) * E, E, x);
+}
+
 /* The input part of each row of steps t0..t1 of layer 0: folded rows where
  * there are, else a product of those that have none. */
 static void make_first_inputs(const struct lane *l, int t0, int t1)
@@ -107,17 +121,17 @@ static void make_first_inputs(const struct lane *l, int t0, int t1)
     const struct rnn_run *s = l->s;
     const struct rnn *m = s->m;
     const struct group *g = l->g;
-    size_t width = m->fold->width, E = (size_t)m->E, ld = (size_t)s->x_cols;
-    int n = 0, made = 0;
+    size_t width = m->fold->width, ld = (size_t)s->x_cols;
+    int n = 0, made = 0, vectors = rnn_takes_vectors(m);
 
     for (int t = t0; t < t1; t++) {
         for (int r = 0; r < g->off[t + 1] - g->off[t]; r++) {
-            int32_t token = token_at(l, r, t);
-            const float *a = rnn_fold_row(m->fold, l->d, token, s->n_fresh);
+            const float *a = NULL;
 
+            if (!vectors)
+                a = rnn_fold_row(m->fold, l->d, token_at(l, r, t), s->n_fresh);
             if (!a) {
-                tensor_read(m->embedding, (size_t)token * E, E,
-                            l->mem->x + (size_t)made * ld);
+                read_input(l, r, t, l->mem->x + (size_t)made * ld);
                 a = l->mem->a + (size_t)made++ * width;
             }
             l->mem->inputs[n++] = a;
@@ -350,10 +364,10 @@ static void run_thread(void *arg, int tid, int n)
     rnn_head_run(s, tid);
 }
 
-int rnn_step(const void *self, const struct exec *x, struct batch *b,
-             struct err *e)
+int rnn_step_around(const struct rnn *m, const struct rnn_around *around,
+                    const struct exec *x, struct batch *b, struct err *e)
 {
-    struct rnn_run s = {.m = self, .x = x, .b = b};
+    struct rnn_run s = {.m = m, .around = around, .x = x, .b = b};
 
     if (rnn_plan(&s, e))
         return -1;
@@ -364,4 +378,10 @@ int rnn_step(const void *self, const struct exec *x, struct batch *b,
     rnn_fold_publish(&s);
     rnn_head_finish(&s);
     return 0;
+}
+
+int rnn_step(const void *self, const struct exec *x, struct batch *b,
+             struct err *e)
+{
+    return rnn_step_around(self, NULL, x, b, e);
 }

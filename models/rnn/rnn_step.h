@@ -36,6 +36,7 @@ struct out_row {
     float *dst;
     int slot; /* place of its item in the sorted order, -1: none */
     int item;
+    int row;    /* of its span; -1: pooled */
     int pos[2]; /* row of the top states for each direction; -1: pooled */
 };
 
@@ -77,9 +78,10 @@ struct rnn_run {
     /* Outputs: products (logits and scores) and copies (states). */
     struct out_row *product, *copy;
     int n_product, n_copy;
-    float *ox;   /* [n_product][D*R] */
-    float *op;   /* [n_product][P] */
-    int uniform; /* products' dst are dst0 + i * ld */
+    const struct rnn_around *around; /* NULL: m stands alone */
+    float *ox;                       /* [n_product][D*R + more] */
+    float *op;                       /* [n_product][P] */
+    int uniform;                     /* products' dst are dst0 + i * ld */
     size_t uniform_ld;
 };
 

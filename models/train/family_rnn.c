@@ -7,10 +7,8 @@
  * projection (0: none); the output layer has Q = P or D*H columns.
  *
  * SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
-#include "engine/base/rng.h"
 #include "models/train/objective.h"
+#include "models/train/rnn_stack.h"
 #include "models/train/trainable.h"
 
 #define MAX_SIZE (1 << 24)
@@ -25,40 +23,22 @@ static const char *const act_names[] = {"tanh", "relu", NULL};
 static const char *const pool_names[] = {"last", "mean", "max", NULL};
 
 struct shape {
-    const struct cell_grad *cell;
-    int relu, E, H, L, D, P;
+    struct rnn_stack_shape stack;
+    int E, P;
     enum pooling pooling;
-    int layer[NET_MAX_LAYERS][2]; /* w_ih, and after it w_hh, b_ih, b_hh */
-    int proj;                     /* weight, bias */
-};
-
-struct layer {
-    real *in;              /* [N, I] masked copy of the layer's input */
-    real *out;             /* [N, D*H] */
-    struct rnn_run run[2]; /* directions */
-    real *w_drop[2];       /* [G*H, H] */
+    int proj; /* weight, bias */
 };
 
 struct work {
-    struct layer layer[NET_MAX_LAYERS];
-    real *dh, *dc;    /* [B, H] */
+    struct rnn_stack stack;
     real *top, *dtop; /* [targets, D*H]; without projection y, dy of the pass */
-    real *g1, *g2;    /* [N, max(E, D*H)] gradients between layers */
     int32_t *argmax;  /* [B, D*H] max pooling */
 };
 
-/* Columns of w_ih. */
-static int inputs_of(const struct shape *s, int layer)
+/* Columns of the top layer's output. */
+static int top_width(const struct shape *s)
 {
-    return layer == 0 ? s->E : s->D * s->H;
-}
-
-static struct rnn_weights weights_of(const struct net *n, int l, int d, real *p)
-{
-    const struct shape *s = n->shape;
-    int k = s->layer[l][d];
-    return (struct rnn_weights){net_at(n, k, p), net_at(n, k + 1, p),
-                                net_at(n, k + 2, p), net_at(n, k + 3, p)};
+    return s->stack.D * s->stack.H;
 }
 
 /* ---- options, config.json ---- */
@@ -99,14 +79,15 @@ static void rnn_write(const struct net *n, const struct tokenizer *t,
                       struct buf *b)
 {
     const struct shape *s = n->shape;
+    const struct rnn_stack_shape *k = &s->stack;
     (void)t;
-    buf_addf(b, ",\n  \"cell\": \"%s\"", s->cell->name);
-    if (s->cell == &elman_grad)
-        buf_addf(b, ",\n  \"nonlinearity\": \"%s\"", act_names[s->relu]);
+    buf_addf(b, ",\n  \"cell\": \"%s\"", k->cell->name);
+    if (k->cell == &elman_grad)
+        buf_addf(b, ",\n  \"nonlinearity\": \"%s\"", act_names[k->relu]);
     buf_addf(b,
              ",\n  \"vocab_size\": %d,\n  \"embedding_dim\": %d,\n"
              "  \"hidden_size\": %d,\n  \"num_layers\": %d",
-             n->V, s->E, s->H, s->L);
+             n->V, s->E, k->H, k->L);
     if (s->P > 0)
         buf_addf(b, ",\n  \"projection_dim\": %d", s->P);
     if (n->C == 0)
@@ -116,41 +97,28 @@ static void rnn_write(const struct net *n, const struct tokenizer *t,
         buf_addf(b,
                  ",\n  \"bidirectional\": %s,\n  \"head\": \"classifier\",\n"
                  "  \"pooling\": \"%s\"",
-                 s->D == 2 ? "true" : "false", pool_names[s->pooling]);
+                 k->D == 2 ? "true" : "false", pool_names[s->pooling]);
 }
 
 /* ---- tensors ---- */
 
-static void add_layer(struct net *n, struct shape *s, int l, int d)
-{
-    static const char *const parts[4] = {"weight_ih", "weight_hh", "bias_ih",
-                                         "bias_hh"};
-    const int columns[4] = {inputs_of(s, l), s->H, 0, 0};
-    s->layer[l][d] = n->n_tensors;
-    for (int k = 0; k < 4; k++) {
-        char name[64];
-        snprintf(name, sizeof name, "rnn.%s_l%d%s", parts[k], l,
-                 d ? "_reverse" : "");
-        net_add(n, name, s->cell->gates * s->H, columns[k], 0);
-    }
-}
-
 static int rnn_plan(struct net *n, const struct options *o, struct err *e)
 {
     struct shape *s = n->shape;
-    *s = (struct shape){.cell = cells[o->cell],
-                        .relu = o->cell == CELL_ELMAN && o->relu,
+    *s = (struct shape){.stack = {.cell = cells[o->cell],
+                                  .relu = o->cell == CELL_ELMAN && o->relu,
+                                  .I = o->embedding,
+                                  .H = o->hidden,
+                                  .L = o->layers,
+                                  .D = o->bidirectional ? 2 : 1},
                         .E = o->embedding,
-                        .H = o->hidden,
-                        .L = o->layers,
-                        .D = o->bidirectional ? 2 : 1,
                         .P = o->projection,
                         .pooling = (enum pooling)o->pooling};
-    n->name = s->cell->name;
-    n->Q = s->P > 0 ? s->P : s->D * s->H;
-    if (n->V < 1 || s->E < 1 || s->H < 1 || s->P < 0)
+    n->name = s->stack.cell->name;
+    n->Q = s->P > 0 ? s->P : top_width(s);
+    if (n->V < 1 || s->E < 1 || s->stack.H < 1 || s->P < 0)
         return err_set(e, ERR_INVALID, "sizes must be positive");
-    if (s->D == 2 && n->C == 0)
+    if (s->stack.D == 2 && n->C == 0)
         return err_set(e, ERR_INVALID,
                        "a language model cannot be bidirectional");
     if (o->tie && (n->C > 0 || n->Q != s->E))
@@ -159,11 +127,9 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
                        "%d equals the embedding's %d",
                        n->Q, s->E);
     n->embedding = net_add(n, "embedding.weight", n->V, s->E, 0);
-    for (int l = 0; l < s->L; l++)
-        for (int d = 0; d < s->D; d++)
-            add_layer(n, s, l, d);
+    rnn_stack_add(n, &s->stack, "rnn.");
     if (s->P > 0) {
-        s->proj = net_add(n, "projection.weight", s->P, s->D * s->H, 0);
+        s->proj = net_add(n, "projection.weight", s->P, top_width(s), 0);
         net_add(n, "projection.bias", s->P, 0, 0);
     }
     n->out_w =
@@ -172,236 +138,41 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
     return 0;
 }
 
-static void fill_uniform(struct rng *r, double limit, size_t n, real *p)
-{
-    for (size_t i = 0; i < n; i++)
-        p[i] = (real)((2 * rng_uniform(r) - 1) * limit);
-}
-
-static void fill_glorot(struct rng *r, int out, int in, real *p)
-{
-    fill_uniform(r, sqrt(6.0 / (out + in)), (size_t)out * (size_t)in, p);
-}
-
-/* Rows of a random matrix made orthonormal (modified Gram-Schmidt, twice: the
- * second pass repairs what rounding left of the first). */
-static void fill_orthogonal(struct rng *r, int H, real *p)
-{
-    size_t h = (size_t)H;
-    for (size_t i = 0; i < h * h; i++)
-        p[i] = (real)rng_normal(r);
-    for (size_t i = 0; i < h; i++) {
-        real *x = p + i * h;
-        for (size_t k = 0; k < 2 * i; k++) {
-            const real *y = p + (k % i) * h;
-            vec_axpy(h, -vec_dot(H, x, y), y, x);
-        }
-        vec_scale(h, (real)1 / real_sqrt(vec_dot(H, x, x)), x);
-    }
-}
-
-static void initialise_layer(const struct net *n, int l, int d, struct rng *r,
-                             real *p)
-{
-    const struct shape *s = n->shape;
-    struct rnn_weights w = weights_of(n, l, d, p);
-    int H = s->H, I = inputs_of(s, l);
-    size_t hh = (size_t)H * (size_t)H, hi = (size_t)H * (size_t)I;
-    for (int k = 0; k < s->cell->gates; k++) {
-        fill_glorot(r, H, I, w.w_ih + (size_t)k * hi);
-        if (!s->relu) {
-            fill_orthogonal(r, H, w.w_hh + (size_t)k * hh);
-            continue;
-        }
-        for (int i = 0; i < H; i++)
-            w.w_hh[(size_t)k * hh + (size_t)i * (size_t)(H + 1)] = (real)1;
-    }
-    if (s->cell->has_c)
-        for (int i = H; i < 2 * H; i++)
-            w.b_ih[i] = (real)1; /* forget bias, Jozefowicz et al. 2015 */
-}
-
-/* Identity recurrent matrix for ReLU Elman (Le et al. 2015), orthogonal
- * otherwise (Saxe et al. 2014); Glorot and Bengio 2010 for other matrices;
- * embedding uniform in [-0.1, 0.1]; biases 0 but for the forget gate's. */
+/* The embedding uniform in [-0.1, 0.1]; biases 0 but for the forget gate's. */
 static void rnn_initialise(const struct net *n, struct rng *r, real *p)
 {
     const struct shape *s = n->shape;
-    fill_uniform(r, 0.1, n->t[n->embedding].n, net_at(n, n->embedding, p));
-    for (int l = 0; l < s->L; l++)
-        for (int d = 0; d < s->D; d++)
-            initialise_layer(n, l, d, r, p);
+    rnn_fill_uniform(r, 0.1, n->t[n->embedding].n, net_at(n, n->embedding, p));
+    rnn_stack_initialise(n, &s->stack, r, p);
     if (s->P > 0)
-        fill_glorot(r, s->P, s->D * s->H, net_at(n, s->proj, p));
+        rnn_fill_glorot(r, s->P, top_width(s), net_at(n, s->proj, p));
     if (n->out_w != n->embedding)
-        fill_glorot(r, n->K, n->Q, net_at(n, n->out_w, p));
+        rnn_fill_glorot(r, n->K, n->Q, net_at(n, n->out_w, p));
 }
 
 /* ---- arrays of a pass ---- */
-
-static int open_run(struct pass *p, const struct shape *s, int l, int d,
-                    struct err *e)
-{
-    struct rnn_run *r = &((struct work *)p->own)->layer[l].run[d];
-    size_t N = (size_t)p->cap_N, BH = (size_t)(p->cap_B * s->H);
-    size_t H = (size_t)s->H, GH = (size_t)s->cell->gates * H;
-    real *(*state)(struct pass *, size_t) =
-        p->net->C > 0 ? pass_reals : pass_keep;
-    *r = (struct rnn_run){.cell = s->cell,
-                          .blas = p->blas,
-                          .I = inputs_of(s, l),
-                          .H = s->H,
-                          .relu = s->relu,
-                          .reverse = d};
-    r->h = state(p, BH);
-    r->a = pass_reals(p, N * GH);
-    r->hp = pass_reals(p, N * H);
-    r->bias = pass_reals(p, GH);
-    if (s->cell->split)
-        r->b = pass_reals(p, N * GH);
-    if (s->cell->has_c) {
-        r->c = state(p, BH);
-        r->cp = pass_reals(p, N * H);
-        r->tc = pass_reals(p, N * H);
-    }
-    return recur_init(&r->ahead, &p->mem, p->blas, (int)GH, s->H, 0, e) |
-           recur_init(&r->back, &p->mem, p->blas, (int)GH, s->H, 1, e);
-}
 
 static int rnn_open(struct pass *p, struct err *e)
 {
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
-    size_t N = (size_t)p->cap_N, BH = (size_t)(p->cap_B * s->H);
-    size_t H = (size_t)s->H, DH = (size_t)s->D * H;
-    size_t top = pass_max_targets(p) * DH;
-    size_t wide = DH > (size_t)s->E ? DH : (size_t)s->E;
-    k->dh = pass_reals(p, BH);
-    k->dc = pass_reals(p, BH);
+    size_t DH = (size_t)top_width(s), top = pass_max_targets(p) * DH;
     k->top = s->P > 0 ? pass_reals(p, top) : p->y;
     k->dtop = s->P > 0 ? pass_reals(p, top) : p->dy;
-    k->g1 = pass_reals(p, N * wide);
-    k->g2 = pass_reals(p, N * wide);
     if (s->pooling == POOL_MAX)
-        k->argmax = region_take(&p->mem, BH * (size_t)s->D, sizeof *k->argmax);
-    for (int l = 0; l < s->L; l++) {
-        struct layer *y = &k->layer[l];
-        y->in = pass_reals(p, N * (size_t)inputs_of(s, l));
-        y->out = pass_reals(p, N * DH);
-        for (int d = 0; d < s->D; d++) {
-            y->w_drop[d] = pass_reals(p, (size_t)s->cell->gates * H * H);
-            if (open_run(p, s, l, d, e) != 0)
-                return -1;
-        }
-    }
-    return 0;
+        k->argmax =
+            region_take(&p->mem, (size_t)p->cap_B * DH, sizeof *k->argmax);
+    return rnn_stack_open(p, &s->stack, &k->stack, p->net->C == 0, e);
 }
-
-/* ---- layers ---- */
 
 /* The mask of one site over rows [N, c], or [B, c] of pooled texts. */
-static void mask_rows(const struct pass *p, int site, real rate, struct mat x,
-                      int pooled)
+static void mask_top(const struct pass *p, struct mat x)
 {
-    const struct steps *s = &p->b->steps;
-    size_t c = (size_t)x.c;
-    if (pooled || !p->drop.variational) {
-        pass_mask(p, site, rate, (size_t)x.r * c, x.p);
-        return;
-    }
-    for (int t = 0; t < s->T; t++)
-        pass_mask(p, site, rate, (size_t)s->n[t] * c,
-                  x.p + (size_t)s->off[t] * c);
-}
-
-/* One mask of a recurrent matrix, or of its gradient, for all workers of the
- * step: the key has no worker in it. */
-static void mask_weights(const struct pass *p, int l, int d, real *w)
-{
-    const struct shape *s = p->net->shape;
-    vec_dropout(p->net->t[s->layer[l][d] + 1].n,
-                p->o->word_key + (uint32_t)(SITE_RECURRENT + 2 * l + d),
-                p->drop.recurrent, w);
-}
-
-/* A direction of a layer, with the batch and the weights of this pass. */
-static struct rnn_run *run_at(const struct pass *p, int l, int d)
-{
-    const struct shape *s = p->net->shape;
-    struct layer *y = &((struct work *)p->own)->layer[l];
-    struct rnn_run *r = &y->run[d];
-    int masked = l == 0 || (p->o->train && p->drop.between > 0);
-    r->steps = &p->b->steps;
-    r->w = weights_of(p->net, l, d, p->w);
-    r->x = mat_of(masked ? y->in : y[-1].out, p->b->N, r->I);
-    r->out = mat_ld(y->out + d * s->H, p->b->N, s->H, (size_t)(s->D * s->H));
-    if (p->o->train && p->drop.recurrent > 0)
-        r->w.w_hh = y->w_drop[d];
-    return r;
-}
-
-static void forward_run(const struct pass *p, int l, int d)
-{
-    struct rnn_run *r = run_at(p, l, d);
-    struct mat w_hh = mat_of(r->w.w_hh, r->cell->gates * r->H, r->H);
-    if (p->o->train && p->drop.recurrent > 0) {
-        memcpy(w_hh.p, weights_of(p->net, l, d, p->w).w_hh,
-               (size_t)w_hh.r * (size_t)w_hh.c * sizeof(real));
-        mask_weights(p, l, d, w_hh.p);
-    }
-    if (p->net->C > 0) { /* each text is whole */
-        size_t state = (size_t)(p->b->B * r->H) * sizeof(real);
-        memset(r->h, 0, state);
-        if (r->c != NULL)
-            memset(r->c, 0, state);
-    }
-    recur_load(&r->ahead, w_hh);
-    if (p->o->train)
-        recur_load(&r->back, w_hh);
-    rnn_forward(r);
-}
-
-static void layers_forward(const struct pass *p)
-{
-    const struct shape *s = p->net->shape;
-    const struct work *k = p->own;
-    for (int l = 0; l < s->L; l++) {
-        if (l > 0 && p->o->train && p->drop.between > 0) {
-            struct mat x = mat_of(k->layer[l].in, p->b->N, inputs_of(s, l));
-            memcpy(x.p, k->layer[l - 1].out,
-                   (size_t)x.r * (size_t)x.c * sizeof(real));
-            mask_rows(p, SITE_BETWEEN + l, p->drop.between, x, 0);
-        }
-        for (int d = 0; d < s->D; d++)
-            forward_run(p, l, d);
-    }
-}
-
-/* From g1, the gradient of the top layer's output, to that of the embedded
- * rows in g1. */
-static void layers_backward(const struct pass *p)
-{
-    const struct shape *s = p->net->shape;
-    struct work *k = p->own;
-    int N = p->b->N, H = s->H;
-    size_t state = (size_t)(p->b->B * H) * sizeof(real);
-    for (int l = s->L - 1; l >= 0; l--) {
-        struct mat dx = mat_of(k->g2, N, inputs_of(s, l));
-        for (int d = 0; d < s->D; d++) {
-            struct rnn_weights g = weights_of(p->net, l, d, p->grad);
-            struct mat dout = mat_ld(k->g1 + d * H, N, H, (size_t)(s->D * H));
-            memset(k->dh, 0, state);
-            memset(k->dc, 0, state);
-            rnn_backward(run_at(p, l, d), dout, &g, dx, (real)d, k->dh, k->dc);
-            if (p->drop.recurrent > 0)
-                mask_weights(p, l, d, g.w_hh);
-        }
-        if (l > 0)
-            mask_rows(p, SITE_BETWEEN + l, p->drop.between, dx, 0);
-        real *swap = k->g1;
-        k->g1 = k->g2;
-        k->g2 = swap;
-    }
+    if (p->net->C > 0)
+        pass_mask(p, SITE_OUTPUT, p->drop.output, (size_t)x.r * (size_t)x.c,
+                  x.p);
+    else
+        rnn_mask_rows(p, &p->b->steps, SITE_OUTPUT, p->drop.output, x);
 }
 
 /* ---- pooling of each text's states, [N, D*H] to [B, D*H] ---- */
@@ -410,7 +181,7 @@ static void layers_backward(const struct pass *p)
 static real *row_at(const struct pass *p, real *rows, int t, int r)
 {
     const struct shape *s = p->net->shape;
-    return rows + (size_t)(p->b->steps.off[t] + r) * (size_t)(s->D * s->H);
+    return rows + (size_t)(p->b->steps.off[t] + r) * (size_t)top_width(s);
 }
 
 static void pool_max(const struct pass *p, real *out, int r, size_t DH, real *y)
@@ -431,8 +202,8 @@ static void pool(const struct pass *p)
 {
     const struct shape *s = p->net->shape;
     const struct work *k = p->own;
-    real *out = k->layer[s->L - 1].out;
-    size_t H = (size_t)s->H, DH = (size_t)s->D * H;
+    real *out = k->stack.layer[s->stack.L - 1].out;
+    size_t H = (size_t)s->stack.H, DH = (size_t)top_width(s);
     for (int r = 0; r < p->b->B; r++) {
         real *y = k->top + (size_t)r * DH;
         int n = p->b->length[r];
@@ -445,7 +216,7 @@ static void pool(const struct pass *p)
             vec_scale(DH, (real)1 / (real)n, y);
         } else { /* the last state of each direction */
             memcpy(y, row_at(p, out, n - 1, r), H * sizeof *y);
-            if (s->D == 2)
+            if (s->stack.D == 2)
                 memcpy(y + H, row_at(p, out, 0, r) + H, H * sizeof *y);
         }
     }
@@ -456,8 +227,8 @@ static void pool_grad(const struct pass *p)
 {
     const struct shape *s = p->net->shape;
     const struct work *k = p->own;
-    real *g = k->g1;
-    size_t H = (size_t)s->H, DH = (size_t)s->D * H;
+    real *g = k->stack.g1;
+    size_t H = (size_t)s->stack.H, DH = (size_t)top_width(s);
     memset(g, 0, (size_t)p->b->N * DH * sizeof *g);
     for (int r = 0; r < p->b->B; r++) {
         const real *d = k->dtop + (size_t)r * DH;
@@ -474,7 +245,7 @@ static void pool_grad(const struct pass *p)
             }
         } else {
             memcpy(row_at(p, g, n - 1, r), d, H * sizeof *g);
-            if (s->D == 2)
+            if (s->stack.D == 2)
                 memcpy(row_at(p, g, 0, r) + H, d + H, H * sizeof *g);
         }
     }
@@ -485,18 +256,19 @@ static void pool_grad(const struct pass *p)
 static void rnn_forward_pass(struct pass *p)
 {
     const struct shape *s = p->net->shape;
-    const struct work *k = p->own;
-    struct mat x = mat_of(k->layer[0].in, p->b->N, s->E);
-    struct mat top = mat_of(k->top, p->b->n_target, s->D * s->H);
+    struct work *k = p->own;
+    struct mat x = mat_of(k->stack.layer[0].in, p->b->N, s->E);
+    struct mat top = mat_of(k->top, p->b->n_target, top_width(s));
     pass_embed(p, x.p);
-    mask_rows(p, SITE_EMBEDDING, p->drop.embedding, x, 0);
-    layers_forward(p);
+    rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding, x);
+    rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0);
+    rnn_stack_forward(p, &k->stack);
     if (p->net->C > 0)
         pool(p);
     else
-        memcpy(top.p, k->layer[s->L - 1].out,
+        memcpy(top.p, k->stack.layer[s->stack.L - 1].out,
                (size_t)top.r * (size_t)top.c * sizeof(real));
-    mask_rows(p, SITE_OUTPUT, p->drop.output, top, p->net->C > 0);
+    mask_top(p, top);
     if (s->P > 0) {
         struct dense d = pass_dense(p, s->proj);
         dense_forward(&d, top.r, top.p, p->y);
@@ -506,21 +278,23 @@ static void rnn_forward_pass(struct pass *p)
 static void rnn_backward_pass(struct pass *p)
 {
     const struct shape *s = p->net->shape;
-    const struct work *k = p->own;
-    struct mat top = mat_of(k->dtop, p->b->n_target, s->D * s->H);
+    struct work *k = p->own;
+    struct mat top = mat_of(k->dtop, p->b->n_target, top_width(s));
     if (s->P > 0) {
         struct dense d = pass_dense(p, s->proj);
         dense_backward(&d, top.r, k->top, p->dy, top.p);
     }
-    mask_rows(p, SITE_OUTPUT, p->drop.output, top, p->net->C > 0);
+    mask_top(p, top);
     if (p->net->C > 0)
         pool_grad(p);
     else
-        memcpy(k->g1, top.p, (size_t)top.r * (size_t)top.c * sizeof(real));
-    layers_backward(p);
-    mask_rows(p, SITE_EMBEDDING, p->drop.embedding,
-              mat_of(k->g1, p->b->N, s->E), 0);
-    pass_embed_grad(p, k->g1);
+        memcpy(k->stack.g1, top.p,
+               (size_t)top.r * (size_t)top.c * sizeof(real));
+    rnn_stack_no_gradient(&k->stack);
+    rnn_stack_backward(p, &k->stack);
+    rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding,
+                  mat_of(k->stack.g1, p->b->N, s->E));
+    pass_embed_grad(p, k->stack.g1);
 }
 
 /* ---- gradient check ---- */

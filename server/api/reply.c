@@ -11,6 +11,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "server/api/input.h"
 #include "server/api/route.h"
 #include "server/http/unread.h"
 

@@ -93,6 +93,8 @@ static void test_mutations_of_small_folders(void **state)
     }
     try_file("tests/golden/bert/bert-fill", "tokenizer.json");
     try_file("tests/golden/rnn/lstm", "tokenizer.json");
+    try_file("tests/golden/seq2seq-rnn/gru-additive-bi", "model.safetensors");
+    try_file("tests/golden/seq2seq-rnn/gru-additive-bi", "config.json");
     try_file("tests/golden/llama/mistral/hf", "model.safetensors.index.json");
 }
 

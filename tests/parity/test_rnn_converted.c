@@ -10,14 +10,12 @@
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <setjmp.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -29,6 +27,7 @@
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
 #include "tests/support/arch_rig.h"
+#include "tests/support/converter.h"
 #include "tests/support/shared_file.h"
 #include "tests/support/tokenizer_at.h"
 
@@ -46,8 +45,6 @@ enum { SLOW_BUILD = 1, MAX_SCORED = 2000 };
 enum { SLOW_BUILD = 0, MAX_SCORED = 1 << 30 };
 #endif
 
-extern char **environ;
-
 struct converted {
     struct rig g;
     struct tokenizer *tok;
@@ -56,38 +53,24 @@ struct converted {
     char dir[256];
 };
 
-static int run_python(char *const argv[])
-{
-    pid_t pid;
-    int status = -1;
-    if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
-        return -1;
-    if (waitpid(pid, &status, 0) != pid)
-        return -1;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
-}
-
 /* Convert models/<source> to build/converted/<name> and open it; 0 when the
  * source is not there. */
 static int open_converted(struct converted *c, const char *source,
                           const char *script, const char *name)
 {
     struct err e = ERR_INIT;
-    char path[700], arg[3][600];
+    char path[700];
     struct stat st;
-    char *argv[6] = {"python3", arg[0], arg[1], NULL, NULL, NULL};
+    int named = strcmp(script, "convert_ptb.py") != 0;
+    const char *const args[] = {shared_dir(), named ? name : c->dir,
+                                named ? c->dir : NULL, NULL};
     memset(c, 0, sizeof *c);
     snprintf(path, sizeof path, "%s/data/models/%s", shared_dir(), source);
     if (stat(path, &st))
         return 0;
     snprintf(c->dir, sizeof c->dir, "build/converted/%s-%d", name,
              (int)getpid());
-    snprintf(arg[0], sizeof arg[0], "tests/golden/%s", script);
-    snprintf(arg[1], sizeof arg[1], "%s", shared_dir());
-    snprintf(arg[2], sizeof arg[2], "%s", name);
-    argv[3] = strcmp(script, "convert_ptb.py") ? arg[2] : c->dir;
-    argv[4] = strcmp(script, "convert_ptb.py") ? c->dir : NULL;
-    if (run_python(argv))
+    if (converter_run(script, args))
         fail_msg("tests/golden/%s failed", script);
     snprintf(path, sizeof path, "%s/expected.json", c->dir);
     if (rig_open(&c->g, &rnn_arch, c->dir, "auto", 1, 0, &e) ||

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/train_options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define AT(field) OPTION_AT(struct options, field)
@@ -21,15 +22,18 @@ static const struct option rows[] = {
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
     {"--id2label", OPT_TEXT(id2label, NULL),
      "classifier: names of the labels, in order: negative,positive"},
-    {"--tokenizer",
-     OPT_CHOICE(tokenizer, "english", "english|whitespace|characters"),
-     "how text is cut into entries"},
+    {"--tokenizer", OPTION_TEXT, AT(cut_by), "english", 0, 0,
+     "english|whitespace|characters|bpe:N",
+     "how text is cut into entries; bpe:N learns N sub-words of bytes, special "
+     "tokens among them"},
+    {"--special", OPT_TEXT(special, NULL),
+     "entries that no text makes, commas between: \">>fr<<,>>de<<\""},
     {"--lowercase", OPT_INT(lowercase, "1", 0, 1),
      "english: fold to lower case"},
     {"--vocab-size", OPT_INT(vocab_size, "10000", 2, 1000000),
      "most entries of the vocabulary"},
     {"--min-count", OPT_INT(min_count, "1", 1, 1000000),
-     "entries rarer than this are left out"},
+     "entries rarer than this are left out; bpe: pairs, at least 2"},
     {"--vocab-from", OPT_TEXT(vocab_from, NULL),
      "take the tokenizer.json of this directory"},
     {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
@@ -210,15 +214,47 @@ static int check_read(const char *command, int argc, char *const *argv,
     return 0;
 }
 
+/* --tokenizer: a word, or bpe:N, which says the size as well. */
+static int find_tokenizer(struct options *o, int sized, struct err *e)
+{
+    static const char *const words[] = {"english", "whitespace", "characters"};
+    char *end = NULL;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(o->cut_by, words[i]) == 0) {
+            o->tokenizer = i;
+            return 0;
+        }
+    o->tokenizer = TOKENIZER_BPE;
+    long n = strncmp(o->cut_by, "bpe:", 4) == 0 && o->cut_by[4] >= '0' &&
+                     o->cut_by[4] <= '9'
+                 ? strtol(o->cut_by + 4, &end, 10)
+                 : 0;
+    if (n < 1 || n > 1000000 || *end != '\0')
+        return err_set(e, ERR_INVALID,
+                       "--tokenizer is '%.60s', expected english, whitespace, "
+                       "characters or bpe:N with N up to 1000000",
+                       o->cut_by);
+    if (sized)
+        return err_set(e, ERR_INVALID,
+                       "--tokenizer %.20s says the size: --vocab-size is one "
+                       "too many",
+                       o->cut_by);
+    o->vocab_size = (int)n;
+    return 0;
+}
+
 int train_options_parse(int argc, char *const *argv, struct options *o,
                         struct err *e)
 {
     memset(o, 0, sizeof *o);
     int rc = options_parse(&train_table, o, argc, argv, e);
     o->threads = o->engine.n_threads;
-    for (int i = 1; i < argc; i++)
+    int sized = 0;
+    for (int i = 1; i < argc; i++) {
         o->cut |= strncmp(argv[i], "--max-len", 9) == 0;
-    if (rc < 0)
+        sized |= strncmp(argv[i], "--vocab-size", 12) == 0;
+    }
+    if (rc < 0 || (rc == 0 && find_tokenizer(o, sized, e) != 0))
         return -1;
     if (rc > 0 || argc < 2)
         o->command = "help";

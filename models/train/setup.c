@@ -117,10 +117,30 @@ static int open_data(struct trainer *t, struct err *e)
     return 0;
 }
 
+/* What options ask of a vocabulary that not each has. */
+static int check_vocabulary(const struct trainer *t, struct err *e)
+{
+    const struct options *o = &t->o;
+    if (o->unk_rate > 0 && tokenizer_unk(t->tokenizer) < 0)
+        return err_set(e, ERR_INVALID,
+                       "--unk-rate needs a vocabulary with an unknown entry: "
+                       "sub-words have none, nor have characters that are all "
+                       "there");
+    if (o->softmax == SOFTMAX_SAMPLED && o->noise == NOISE_LOG_UNIFORM &&
+        tokenizer_level(t->tokenizer) == TOK_LEVEL_SUBWORD)
+        return err_set(e, ERR_INVALID,
+                       "--noise log-uniform needs entries in the order of "
+                       "their counts, and sub-words are in that of their "
+                       "merges: --noise unigram");
+    return 0;
+}
+
 static int plan(struct trainer *t, struct err *e)
 {
     struct options o = t->o;
     o.vocab_size = tokenizer_size(t->tokenizer);
+    if (check_vocabulary(t, e) != 0)
+        return -1;
     if (t->objective->check != NULL && t->objective->check(t, e) != 0)
         return -1;
     return net_plan(&t->net, &o, t->objective->labelled ? t->labels.n : 0, e);

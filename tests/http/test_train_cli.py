@@ -7,6 +7,7 @@ SPDX-License-Identifier: MIT
 """
 import csv
 import json
+import math
 import os
 import random
 import signal
@@ -242,7 +243,90 @@ def test_train_cli_reads_tables_and_finds_labels(folder):
     assert r.returncode == 1 and "are no labels: expected" in r.stderr
 
 
+def write_stories(path, seed, n):
+    """Sentences whose adjectives are made of parts that come again."""
+    rng = random.Random(seed)
+    stems = ["kind", "cheer", "thank", "play", "hope", "taste", "care", "rest"]
+    with open(path, "w") as f:
+        for _ in range(n):
+            a, b = rng.sample(stems, 2)
+            end = rng.choice(["ful", "less"])
+            f.write(f"The Größe is {a}{end}, the Straße is {b}{end}.\n")
+
+
+def test_train_cli_learns_sub_words_and_serves_them(folder):
+    write_stories(folder + "/train.txt", 1, 600)
+    write_stories(folder + "/valid.txt", 2, 40)
+    for arch in ("rnn", "gpt2"):
+        r = run(*small(folder, arch, "--arch", arch, "--tokenizer", "bpe:290",
+                       "--special", ">>fr<<,<pad>", "--epochs", "20", "--lr",
+                       "0.01", "--embedding", "32", "--hidden", "32", "--bptt",
+                       "32"))
+        assert r.returncode == 0, r.stderr
+        assert "vocabulary: 290 entries" in r.stderr, r.stderr
+        assert "0.00 % unknown" in r.stderr, r.stderr
+        with open(f"{folder}/{arch}/tokenizer.json") as f:
+            model = json.load(f)["model"]
+        assert len(model["vocab"]) == 290
+        assert [model["vocab"][s] for s in ("</s>", ">>fr<<", "<pad>")] == \
+            [0, 1, 2]
+        figures = both(folder, arch, "valid.txt")
+        # 8 words and the end; of them two stems of 8 and an ending of 2
+        assert figures["perplexity"] < figures["word_perplexity"] < 4, figures
+        words = math.exp(figures["nats"] / (40 * 9))
+        assert arch != "rnn" or abs(figures["word_perplexity"] - words) < 1e-3
+        with harness.Seqd("--model", f"m={folder}/{arch}") as s:
+            a = s.post("/predict", {"input": "The Größe is kindful, the",
+                                    "top_k": 3})
+            assert a["data"][0]["predictions"][0]["text"] == "Straße", a
+            a = s.post("/generate", {"input": "The Größe is playful, the",
+                                     "max_tokens": 60, "temperature": 0})
+            made = a["data"][0]
+            assert made["finish_reason"] == "stop", made
+            assert made["text"].startswith(" Straße is "), made
+            assert made["text"].endswith("ful."), made
+            a = s.post("/tokenize", {"input": "Größe\n🙂"})
+            assert a["data"][0].get("unknown", 0) == 0, a
+    # what was learned goes on with --vocab-from and --resume, ends and all
+    r = run(*small(folder, "again", "--vocab-from", folder + "/rnn"))
+    assert r.returncode == 0, r.stderr
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        with open(f"{folder}/rnn/{name}") as f, \
+             open(f"{folder}/again/{name}") as g:
+            assert f.read() == g.read()
+    r = run(*small(folder, "again", "--vocab-from", folder + "/rnn",
+                   "--resume", "--epochs", "4"))
+    assert r.returncode == 0, r.stderr
+    r = run(*small(folder, "words", "--init", folder + "/rnn"))
+    assert r.returncode == 0, r.stderr
+    r = run(*small(folder, "again", "--overwrite"))
+    assert r.returncode == 0, r.stderr
+    assert not os.path.exists(folder + "/again/tokenizer_config.json")
+
+
+def test_train_cli_classifies_by_sub_words(folder):
+    for name, seed, n in (("train", 1, 400), ("valid", 2, 60)):
+        write_stories(f"{folder}/{name}.txt", seed, n)
+        with open(f"{folder}/{name}.txt") as f, \
+             open(f"{folder}/{name}.tsv", "w") as g:
+            g.writelines(f"{'good' if 'ful,' in x else 'bad'}\t{x}" for x in f)
+    for arch, more in (("rnn", ["--pooling", "max"]), ("bert", [])):
+        r = run(*small(folder, arch, "--task", "classifier", "--arch", arch,
+                       "--data", folder + "/train.tsv", "--valid",
+                       folder + "/valid.tsv", "--tokenizer", "bpe:300",
+                       "--max-len", "32", "--epochs", "6", "--lr", "0.02",
+                       *more))
+        assert r.returncode == 0, r.stderr
+        assert both(folder, arch, "valid.tsv")["accuracy"] == 1.0, arch
+        a = ask(f"{folder}/{arch}", "/sentiment",
+                {"input": ["The Straße is hopeful, the Größe is playful.",
+                           "The Straße is playless, the Größe is hopeless."]})
+        assert [x["label"] for x in a["data"]] == ["good", "bad"], a
+
+
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):
+    write_stories(folder + "/train.txt", 1, 60)
+    write_stories(folder + "/valid.txt", 2, 10)
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
             (["eval"], "eval needs --model and --data"),
@@ -252,7 +336,18 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
             (["train", "--epochs", "0"], "--epochs is '0', expected"),
             (["gradcheck"], "needs the double build"),
             (["train", "--data", "none", "--valid", "none", "--out",
-              os.path.join(folder, "o")], "none: no such file")):
+              os.path.join(folder, "o")], "none: no such file"),
+            (["train", "--tokenizer", "bpe"], "--tokenizer is 'bpe', expected"),
+            (["train", "--tokenizer", "bpe:1e3"], "characters or bpe:N"),
+            (["train", "--tokenizer", "bpe:900", "--vocab-size", "9"],
+             "--tokenizer bpe:900 says the size"),
+            ([*small(folder, "o", "--tokenizer", "bpe:200")],
+             "256 bytes and 1 special tokens are 257"),
+            ([*small(folder, "o", "--tokenizer", "bpe:300", "--unk-rate",
+                     "0.1")], "--unk-rate needs a vocabulary"),
+            ([*small(folder, "o", "--tokenizer", "bpe:300", "--softmax",
+                     "sampled", "--noise", "log-uniform")],
+             "--noise log-uniform needs entries")):
         r = run(*args)
         assert r.returncode == 1, (args, r.returncode)
         assert message in r.stderr, (args, r.stderr)

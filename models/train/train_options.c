@@ -7,10 +7,15 @@
 #include <string.h>
 
 #define AT(field) OPTION_AT(struct options, field)
-#define COMMANDS "train|eval|gradcheck|help"
+#define COMMANDS "train|eval|bleu|gradcheck|help"
 
 static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
+    {"HYPOTHESES", OPT_TEXT(hypotheses, "FILE"),
+     "bleu: translations, one a line"},
+    {"REFERENCES", OPT_TEXT(references, "FILE"), "bleu: what they should be"},
+    {"SOURCES", OPT_TEXT(sources, "FILE"),
+     "bleu: what they are of, for scores by length; may be left out"},
     {.kind = OPTION_SECTION, .help = "Data"},
     {"--task", OPT_CHOICE(task, "lm", "lm|classifier"), "what to train"},
     {"--data", OPT_TEXT(data, NULL),
@@ -166,13 +171,14 @@ const struct option_table train_table = {
              "  seqd-train train --task classifier --data FILE --valid FILE "
              "--out DIR\n"
              "  seqd-train eval --model DIR --data FILE\n"
+             "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
              "  seqd-train gradcheck\n\n"
              "A classifier's files have a label, a space or tab, and a text in "
              "each line, or\nare CSV or TSV with a header.\n\ntrain reads all "
              "options but --model and, under "
              "Computing, --threads alone; eval\nreads --model, --data, "
-             "--record, --max-len and those under Computing; gradcheck\n"
-             "none. Others are refused.\n",
+             "--record, --max-len and those under Computing; bleu and\n"
+             "gradcheck none. Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
@@ -193,13 +199,17 @@ static int is_read(const char *command, const char *flag, int of_engine)
     return train;
 }
 
-/* What a command does not read is refused, not ignored. The words are looked
+/* What a command does not read is refused, not ignored, `more` words behind it,
+ * too. The words are looked
  * at, not the values: a default that is written out is refused, too. */
-static int check_read(const char *command, int argc, char *const *argv,
-                      struct err *e)
+static int check_read(const char *command, const char *more, int argc,
+                      char *const *argv, struct err *e)
 {
     const struct option *o;
     size_t at;
+    if (more != NULL && strcmp(command, "bleu") != 0)
+        return err_set(e, ERR_INVALID, "unknown option '%.60s' (see --help)",
+                       more);
     for (int i = 0; (o = options_row(&train_table, i, &at)) != NULL; i++) {
         int of_engine = at >= offsetof(struct options, engine);
         if (o->flag == NULL || o->flag[0] != '-' ||
@@ -263,5 +273,5 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
                        "the command is missing, expected " COMMANDS);
     return strcmp(o->command, "help") == 0
                ? 0
-               : check_read(o->command, argc, argv, e);
+               : check_read(o->command, o->hypotheses, argc, argv, e);
 }

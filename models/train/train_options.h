@@ -30,7 +30,8 @@ enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
 struct options {
-    const char *command; /* train, eval, gradcheck, help */
+    const char *command; /* train, eval, bleu, gradcheck, help */
+    const char *hypotheses, *references, *sources; /* bleu */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
@@ -324,13 +325,89 @@ def test_train_cli_classifies_by_sub_words(folder):
         assert [x["label"] for x in a["data"]] == ["good", "bad"], a
 
 
+def write_translations(folder):
+    """The fixture's pairs as files; what sacreBLEU says about them."""
+    with open(harness.TOP + "/tests/golden/bleu.json") as f:
+        golden = json.load(f)
+    n = golden["lines"]
+    names = [f"{folder}/{name}.txt" for name in ("hyp", "ref", "src")]
+    for i, name in enumerate(names):
+        with open(name, "w", newline="\n") as f:
+            f.writelines(p[i] + "\n" for p in golden["pairs"][:n])
+    return names, next(c for c in golden["corpora"] if c[:2] == [0, n])
+
+
+def test_train_cli_bleu_is_sacrebleus(folder):
+    names, want = write_translations(folder)
+    for files in (names[:2], names):
+        r = run("bleu", *files)
+        assert r.returncode == 0, r.stderr
+        assert len(r.stdout.splitlines()) == 1, r.stdout
+        got = json.loads(r.stdout)
+        assert got["sentences"] == want[1]
+        for key, value in (("bleu", want[2]), ("chrf2", want[7])):
+            assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
+        assert (got["hyp_len"], got["ref_len"]) == tuple(want[5:7])
+        assert len(got.get("by_source_length", [])) == 5 * (len(files) == 3)
+    with open(names[0], "a") as f:
+        f.write("one more")
+    with open(folder + "/bad.txt", "wb") as f:
+        f.write(b"fine\n\xff\n")
+    for args, message in (
+            (names, "hyp.txt has 361 lines, "),
+            (names[:1], "bleu needs two files"),
+            (["none", names[1]], "none: no such file"),
+            ([folder + "/bad.txt"] * 2, "bad.txt: line 2: not UTF-8"),
+            (["/dev/null", "/dev/null"], "/dev/null"),
+            ([*names, "x"], "unknown option 'x'"),
+            ([*names[1:], "--data", "x"], "--data is no option of bleu")):
+        r = run("bleu", *args)
+        assert r.returncode == 1, (args, r.stdout)
+        assert message in r.stderr, (args, r.stderr)
+
+
+def draw(*args):
+    return subprocess.run([sys.executable, "-B", harness.TOP +
+                           "/models/recipes/draw_bleu.py", *args],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_train_cli_bleu_by_length_is_drawn(folder):
+    names, _ = write_translations(folder)
+    reports = []
+    for name, hyp in (("a<b", names[0]), ("itself", names[1])):
+        r = run("bleu", hyp, *names[1:])
+        reports.append(json.loads(r.stdout))
+        with open(folder + "/" + str(len(reports)), "w") as f:
+            f.write(r.stdout)
+    files = ["a<b=" + folder + "/1", "itself=" + folder + "/2"]
+    r = draw(folder + "/out.svg", *files)
+    assert r.returncode == 0, r.stderr
+    svg = ElementTree.parse(folder + "/out.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [x.text for x in svg.iter(space + "text")]
+    assert "a<b" in texts and "BLEU" in texts and "21+" in texts, texts
+    lines = [[float(p.split(",")[1]) for p in x.get("points").split()]
+             for x in svg.iter(space + "polyline")]
+    assert len(lines) == 2 and all(len(y) == 5 for y in lines), lines
+    zero, high = 340, 60  # of the axis, which ends at 120
+    for y, report in zip(lines, reports):
+        for at, x in zip(y, report["by_source_length"]):
+            want = zero - x["bleu"] / 120 * (zero - high)
+            assert abs(at - want) < 0.06, (at, want, x)
+    with open(folder + "/plain", "w") as f:
+        f.write(run("bleu", *names[:2]).stdout)
+    r = draw(folder + "/out.svg", "x=" + folder + "/plain")
+    assert r.returncode != 0 and "no scores by length" in r.stderr, r.stderr
+
+
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):
     write_stories(folder + "/train.txt", 1, 60)
     write_stories(folder + "/valid.txt", 2, 10)
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "COMMAND is 'fly', expected train|eval|gradcheck|help"),
+            (["fly"], "COMMAND is 'fly', expected train|eval|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),
             (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),

@@ -54,7 +54,7 @@ struct learner {
     size_t n_grown, cap_grown;
     uint32_t *todo; /* the places of a merge */
     size_t cap_todo;
-    size_t cap_symbols, cap_merges;
+    size_t cap_merges;
     int failed;
 };
 
@@ -74,43 +74,13 @@ static int grow(void **v, size_t *cap, size_t n, size_t bytes)
 
 /* ----------------------------------------------------------------- symbols */
 
-static const char *bytes_of(const struct bpe_learned *l, int32_t symbol,
-                            size_t *n)
+static int compare(const struct pieces *l, int32_t a, int32_t b)
 {
-    *n = l->at[symbol + 1] - l->at[symbol];
-    return l->bytes.p + l->at[symbol];
-}
-
-static int compare(const struct bpe_learned *l, int32_t a, int32_t b)
-{
-    size_t n, m;
-    const char *x = bytes_of(l, a, &n), *y = bytes_of(l, b, &m);
-    int c = a == b ? 0 : memcmp(x, y, n < m ? n : m);
+    size_t n = l->v[a].n, m = l->v[b].n;
+    int c = a == b
+                ? 0
+                : memcmp(pieces_text(l, a), pieces_text(l, b), n < m ? n : m);
     return c != 0 ? c : (n > m) - (n < m);
-}
-
-static int add_symbol(struct learner *k, const char *s, size_t n)
-{
-    struct bpe_learned *l = k->out;
-    if (grow((void **)&l->at, &k->cap_symbols, (size_t)l->n + 1,
-             sizeof *l->at) != 0)
-        return -1;
-    l->at[l->n] = (uint32_t)l->bytes.len;
-    if (buf_add(&l->bytes, s, n) != 0)
-        return -1;
-    l->at[++l->n] = (uint32_t)l->bytes.len;
-    return 0;
-}
-
-/* The symbol of these bytes, which another pair may have made before, or -1.
- * Only the merge that makes a symbol asks, so a walk over them will do. */
-static int32_t find_symbol(const struct bpe_learned *l, const char *s, size_t n)
-{
-    for (int32_t i = 0; i < l->n; i++)
-        if (l->at[i + 1] - l->at[i] == n &&
-            memcmp(l->bytes.p + l->at[i], s, n) == 0)
-            return i;
-    return -1;
 }
 
 /* ------------------------------------------------------------------- pairs */
@@ -188,8 +158,8 @@ static int is_before(const struct learner *k, struct entry a, struct entry b)
     const struct pair *x = &k->pair[a.pair], *y = &k->pair[b.pair];
     if (a.count != b.count)
         return a.count > b.count;
-    int c = compare(k->out, x->left, y->left);
-    return (c != 0 ? c : compare(k->out, x->right, y->right)) > 0;
+    int c = compare(&k->out->symbols, x->left, y->left);
+    return (c != 0 ? c : compare(&k->out->symbols, x->right, y->right)) > 0;
 }
 
 static int push(struct learner *k, uint32_t pair)
@@ -307,24 +277,21 @@ static int note_merge(struct learner *k, int32_t left, int32_t right)
     return 0;
 }
 
-/* The symbol that a pair becomes, made if need be; -1: it stays apart. */
+/* The symbol that a pair becomes, which another one may have made before; -1:
+ * it stays apart. */
 static int32_t joined(struct learner *k, const struct pair *p,
                       const struct bpe_goal *g)
 {
+    struct pieces *l = &k->out->symbols;
+    size_t n = l->v[p->left].n, m = l->v[p->right].n;
     struct buf text;
-    size_t n, m;
     int32_t to = -1;
-    const char *a = bytes_of(k->out, p->left, &n);
-    const char *b = bytes_of(k->out, p->right, &m);
     buf_init(&text, MAX_PLACES);
-    buf_add(&text, a, n);
-    k->failed |= buf_add(&text, b, m) != 0;
+    buf_add(&text, pieces_text(l, p->left), n);
+    k->failed |= buf_add(&text, pieces_text(l, p->right), m) != 0;
     if (!k->failed && (!g->is_barred || !g->is_barred(g->arg, text.p, n + m))) {
-        to = find_symbol(k->out, text.p, n + m);
-        if (to < 0) {
-            to = k->out->n;
-            k->failed |= add_symbol(k, text.p, n + m) != 0;
-        }
+        k->failed |= pieces_add(l, text.p, n + m) != 0;
+        to = k->failed ? -1 : pieces_find(l, text.p, n + m);
     }
     buf_fini(&text);
     return to;
@@ -379,20 +346,20 @@ static int run(struct learner *k, const struct bpe_goal *g, struct err *e)
 {
     for (int i = 0; i < 256; i++) {
         char c = (char)i;
-        if (add_symbol(k, &c, 1) != 0)
+        if (pieces_add(&k->out->symbols, &c, 1) != 0)
             return err_nomem(e);
     }
     if (lay_out(k, e) != 0)
         return -1;
-    while (k->out->n < g->symbols && !k->failed) {
+    while (k->out->symbols.n < g->symbols && !k->failed) {
         uint32_t p = most_frequent(k, g->min_count);
         if (p == NONE)
             break;
         merge(k, p, g);
         if (g->said != NULL)
-            g->said(g->arg, k->out->n);
+            g->said(g->arg, k->out->symbols.n);
     }
-    return k->failed || k->out->bytes.failed ? err_nomem(e) : 0;
+    return k->failed ? err_nomem(e) : 0;
 }
 
 int bpe_learn(const struct pieces *words, const struct bpe_goal *g,
@@ -400,7 +367,7 @@ int bpe_learn(const struct pieces *words, const struct bpe_goal *g,
 {
     struct learner k = {.words = words, .out = out};
     memset(out, 0, sizeof *out);
-    buf_init(&out->bytes, MAX_PLACES);
+    pieces_init(&out->symbols);
     int rc = run(&k, g, e);
     mem_free(k.place);
     mem_free(k.pair);
@@ -414,8 +381,7 @@ int bpe_learn(const struct pieces *words, const struct bpe_goal *g,
 
 void bpe_learned_fini(struct bpe_learned *l)
 {
-    buf_fini(&l->bytes);
-    mem_free(l->at);
+    pieces_fini(&l->symbols);
     mem_free(l->merge);
     memset(l, 0, sizeof *l);
 }

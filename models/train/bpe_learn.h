@@ -21,11 +21,9 @@ struct bpe_pair {
 };
 
 struct bpe_learned {
-    struct buf bytes; /* of all symbols; 0 to 255 are the bytes */
-    uint32_t *at;     /* [n + 1]: symbol i is bytes at[i] to at[i + 1] */
-    int n;
-    struct bpe_pair *merge; /* [n_merges]; may be more than n - 256: two pairs
-                               can make one symbol */
+    struct pieces symbols;  /* 0 to 255 are the bytes, in order */
+    struct bpe_pair *merge; /* [n_merges]; may be more than the other symbols:
+                               two pairs can make one */
     int n_merges;
 };
 

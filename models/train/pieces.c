@@ -74,17 +74,30 @@ static int add_new(struct pieces *p, const char *s, size_t n, uint32_t h)
     return 0;
 }
 
+/* The slot of s [n], or the empty one where it belongs. */
+static uint32_t slot_of(const struct pieces *p, const char *s, size_t n)
+{
+    uint32_t h = hash_of(s, n) & (p->n_slots - 1);
+    for (; p->slot[h] >= 0; h = (h + 1) & (p->n_slots - 1)) {
+        const struct piece *x = &p->v[p->slot[h]];
+        if (x->n == n && memcmp(p->text.p + x->at, s, n) == 0)
+            break;
+    }
+    return h;
+}
+
+int pieces_find(const struct pieces *p, const char *s, size_t n)
+{
+    return p->n > 0 ? p->slot[slot_of(p, s, n)] : -1;
+}
+
 int pieces_add(struct pieces *p, const char *s, size_t n)
 {
     if (n > MAX_BYTES || ((uint32_t)p->n * 2 >= p->n_slots && rehash(p) != 0))
         return -1;
-    uint32_t h = hash_of(s, n) & (p->n_slots - 1);
-    for (; p->slot[h] >= 0; h = (h + 1) & (p->n_slots - 1)) {
-        struct piece *x = &p->v[p->slot[h]];
-        if (x->n == n && memcmp(p->text.p + x->at, s, n) == 0) {
-            x->count++;
-            return 0;
-        }
-    }
-    return add_new(p, s, n, h);
+    uint32_t h = slot_of(p, s, n);
+    if (p->slot[h] < 0)
+        return add_new(p, s, n, h);
+    p->v[p->slot[h]].count++;
+    return 0;
 }

@@ -28,6 +28,8 @@ void pieces_init(struct pieces *p);
 void pieces_fini(struct pieces *p);
 /* pieces_add: one more s [n]. -1: no memory, or over 1 GB of different ones. */
 int pieces_add(struct pieces *p, const char *s, size_t n);
+/* pieces_find: the index of s [n], or -1. */
+int pieces_find(const struct pieces *p, const char *s, size_t n);
 const char *pieces_text(const struct pieces *p, int i);
 
 #endif

@@ -249,7 +249,7 @@ static int find_tokenizer(struct options *o, int sized, struct err *e)
                        "--tokenizer %.20s says the size: --vocab-size is one "
                        "too many",
                        o->cut_by);
-    o->vocab_size = (int)n;
+    o->sub_words = (int)n;
     return 0;
 }
 

@@ -36,7 +36,7 @@ struct options {
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
     const char *cut_by, *special;
-    int tokenizer; /* TOKENIZER_*, what cut_by says */
+    int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;
     int shuffle, reverse, init_parts;
     /* net */

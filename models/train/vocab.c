@@ -225,7 +225,7 @@ static void said(void *arg, int symbols)
         return;
     v->said_us = now;
     fprintf(v->o->log, "vocabulary: %d of %d entries\n",
-            symbols + n_special(&v->spec), v->o->vocab_size);
+            symbols + n_special(&v->spec), v->o->sub_words);
 }
 
 /* The entry of each symbol: special tokens, bytes in the alphabet's order, what
@@ -252,16 +252,16 @@ struct bpe_texts {
 static int write_learned(struct vocab *v, const struct bpe_learned *l,
                          struct bpe_texts *x, struct buf *out, struct err *e)
 {
-    int n = put_special(&v->spec, x->entry) + l->n;
-    for (int i = 0; i < l->n; i++) {
+    const struct pieces *p = &l->symbols;
+    int n = put_special(&v->spec, x->entry) + p->n;
+    for (int i = 0; i < p->n; i++) {
         x->at[i] = x->text.len;
-        put_alphabet(&v->alphabet, l->bytes.p + l->at[i],
-                     l->at[i + 1] - l->at[i], &x->text);
+        put_alphabet(&v->alphabet, pieces_text(p, i), p->v[i].n, &x->text);
     }
     if (x->text.failed)
         return err_nomem(e);
-    number_symbols(v, l->n, x->id);
-    for (int i = 0; i < l->n; i++)
+    number_symbols(v, p->n, x->id);
+    for (int i = 0; i < p->n; i++)
         x->entry[x->id[i]] = x->text.p + x->at[i];
     for (int i = 0; i < l->n_merges; i++) {
         x->merge[i][0] = x->id[l->merge[i].left];
@@ -275,7 +275,7 @@ static int write_learned(struct vocab *v, const struct bpe_learned *l,
 static int write_symbols(struct vocab *v, const struct bpe_learned *l,
                          struct buf *out, struct err *e)
 {
-    size_t n = (size_t)l->n, m = (size_t)l->n_merges + 1;
+    size_t n = (size_t)l->symbols.n, m = (size_t)l->n_merges + 1;
     struct bpe_texts x = {
         .at = mem_array(n, sizeof *x.at),
         .id = mem_array(n, sizeof *x.id),
@@ -297,7 +297,7 @@ static int write_bpe(struct vocab *v, struct buf *out, struct err *e)
 {
     const struct options *o = v->o;
     struct bpe_learned l;
-    struct bpe_goal g = {.symbols = o->vocab_size - n_special(&v->spec),
+    struct bpe_goal g = {.symbols = o->sub_words - n_special(&v->spec),
                          .min_count = o->min_count > 2 ? o->min_count : 2,
                          .is_barred = is_barred,
                          .said = said,
@@ -306,7 +306,7 @@ static int write_bpe(struct vocab *v, struct buf *out, struct err *e)
     int rc = bpe_learn(&v->pieces, &g, &l, e);
     if (rc == 0 && v->failed)
         rc = err_nomem(e);
-    if (rc == 0 && l.n < g.symbols && o->log != NULL)
+    if (rc == 0 && l.symbols.n < g.symbols && o->log != NULL)
         fprintf(o->log,
                 "vocabulary: no pair is left that stands %lld times: it ends "
                 "early\n",
@@ -322,11 +322,11 @@ static int write_bpe(struct vocab *v, struct buf *out, struct err *e)
 static int open_bpe(struct vocab *v, struct err *e)
 {
     int least = 256 + n_special(&v->spec);
-    if (v->o->vocab_size < least)
+    if (v->o->sub_words < least)
         return err_set(e, ERR_INVALID,
                        "--tokenizer bpe:%d has too few entries: 256 bytes and "
                        "%d special tokens are %d",
-                       v->o->vocab_size, least - 256, least);
+                       v->o->sub_words, least - 256, least);
     alphabet_init(&v->alphabet);
     return pretok_add(&v->pre, PRE_BYTES, strlen(PRE_BYTES), PRE_ISOLATED, e);
 }

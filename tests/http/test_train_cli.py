@@ -266,6 +266,10 @@ def test_train_cli_learns_sub_words_and_serves_them(folder):
         assert r.returncode == 0, r.stderr
         assert "vocabulary: 290 entries" in r.stderr, r.stderr
         assert "0.00 % unknown" in r.stderr, r.stderr
+        with open(f"{folder}/{arch}/CARD.md") as f:
+            card = f.read()
+        assert "`--tokenizer bpe:290` `--special >>fr<<,<pad>`" in card, card
+        assert "--vocab-size" not in card, card
         with open(f"{folder}/{arch}/tokenizer.json") as f:
             model = json.load(f)["model"]
         assert len(model["vocab"]) == 290

@@ -21,7 +21,8 @@ static struct options with(const char *files, int size, const char *special)
 {
     return (struct options){.data = files,
                             .tokenizer = TOKENIZER_BPE,
-                            .vocab_size = size,
+                            .sub_words = size,
+                            .vocab_size = 100,
                             .min_count = 1,
                             .special = special};
 }

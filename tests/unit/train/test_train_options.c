@@ -44,8 +44,8 @@ static void test_tokenizer_is_a_word_or_says_its_size(void **state)
         char *value;
         int tokenizer, size; /* -1: refused */
     } rows[] = {
-        {"english", TOKENIZER_ENGLISH, 10000},
-        {"characters", TOKENIZER_CHARACTERS, 10000},
+        {"english", TOKENIZER_ENGLISH, 0},
+        {"characters", TOKENIZER_CHARACTERS, 0},
         {"bpe:8000", TOKENIZER_BPE, 8000},
         {"bpe:1000000", TOKENIZER_BPE, 1000000},
         {"bpe:1000001", -1, 0},
@@ -68,7 +68,7 @@ static void test_tokenizer_is_a_word_or_says_its_size(void **state)
             assert_non_null(strstr(e.msg, "characters or bpe:N"));
         else
             assert_true(o.tokenizer == rows[i].tokenizer &&
-                        o.vocab_size == rows[i].size);
+                        o.sub_words == rows[i].size);
     }
 }
 

@@ -275,6 +275,51 @@ static void test_learned_refuses_what_cannot_be(void **state)
     }
 }
 
+/* Of pairs: the end behind each text, nothing before it. */
+static void test_learned_texts_end_where_asked(void **state)
+{
+    char *names[] = {"<pad>", ">>fr<<"};
+    struct labels controls = {.name = {names[0], names[1]}, .n = 2};
+    struct data_format f = {.controls = &controls, .add_eos = 1, .masked = 1};
+    struct options o = with(NULL, 300, ">>de<<");
+    struct err e = ERR_INIT;
+    struct token_list l = {0};
+    struct tokenizer *t;
+    struct vocab *v;
+    struct buf b, setup;
+    int before, after;
+    buf_init(&b, 1 << 20);
+    buf_init(&setup, 1 << 16);
+    assert_int_equal(vocab_open(&o, &f, &v, &e), 0);
+    assert_int_equal(vocab_add(v, "so so", 5, &e), 0);
+    assert_int_equal(vocab_write(v, &b, &e), 0);
+    assert_int_equal(vocab_write_setup(v, &setup, &e), 0);
+    vocab_close(v);
+    if (tokenizer_parse_both(b.p, b.len, setup.p, setup.len, &t, &e) != 0)
+        fail_msg("%s", e.msg);
+    static const char *const want[] = {"</s>", "<mask>", "<pad>", ">>fr<<",
+                                       ">>de<<"};
+    for (int i = 0; i < 5; i++) {
+        assert_string_equal(tokenizer_text(t, i), want[i]);
+        assert_true(tokenizer_is_special(t, i));
+    }
+    assert_int_equal(tokenizer_mask(t), 1);
+    assert_int_equal(tokenizer_add_bos(t), 0);
+    tokenizer_around(t, &before, &after);
+    assert_true(before == 0 && after == 1);
+    assert_int_equal(tokenizer_encode(t, ">>fr<<so", 8,
+                                      TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL,
+                                      INT32_MAX, &l, &e),
+                     0);
+    assert_int_equal(l.n, 3);
+    assert_true(l.v[0].id == 3 && l.v[2].id == 0);
+    assert_string_equal(tokenizer_text(t, l.v[1].id), "so");
+    token_list_fini(&l);
+    tokenizer_close(t);
+    buf_fini(&b);
+    buf_fini(&setup);
+}
+
 static void test_learned_words_have_controls_too(void **state)
 {
     char dir[64], path[96];
@@ -328,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_learned_from_both_sides_is_joint),
         cmocka_unit_test(test_learned_words_are_no_special_tokens),
         cmocka_unit_test(test_learned_refuses_what_cannot_be),
+        cmocka_unit_test(test_learned_texts_end_where_asked),
         cmocka_unit_test(test_learned_words_have_controls_too),
         cmocka_unit_test(test_learning_survives_each_failed_allocation),
     };

@@ -209,6 +209,20 @@ struct reader {
     struct token_list list;
 };
 
+/* What stands around a classifier's text when it is served: of sub-words what
+ * their file says, of words and characters a begin token where prompts get it.
+ */
+static unsigned around(const struct reader *r, int *after)
+{
+    int before, has = tokenizer_level(r->t) == TOK_LEVEL_SUBWORD ||
+                      tokenizer_add_bos(r->t);
+    *after = 0;
+    if (!r->f->labelled || !has)
+        return 0;
+    tokenizer_around(r->t, &before, after);
+    return TOK_ADD_SPECIAL;
+}
+
 int corpus_reserve(struct corpus *c, int tokens, struct err *e)
 {
     if (c->n_records >= DATA_MAX_RECORDS)
@@ -237,20 +251,6 @@ int corpus_reserve(struct corpus *c, int tokens, struct err *e)
         return err_nomem(e);
     c->cap_records = (int)cap;
     return 0;
-}
-
-/* What stands around a classifier's text when it is served: of sub-words what
- * their file says, of words and characters a begin token where prompts get it.
- */
-static unsigned around(const struct reader *r, int *after)
-{
-    int before, has = tokenizer_level(r->t) == TOK_LEVEL_SUBWORD ||
-                      tokenizer_add_bos(r->t);
-    *after = 0;
-    if (!r->f->labelled || !has)
-        return 0;
-    tokenizer_around(r->t, &before, after);
-    return TOK_ADD_SPECIAL;
 }
 
 static int add_record(void *arg, int file, const struct record *x,

@@ -304,7 +304,8 @@ static void test_learned_texts_end_where_asked(void **state)
         assert_true(tokenizer_is_special(t, i));
     }
     assert_int_equal(tokenizer_mask(t), 1);
-    assert_int_equal(tokenizer_add_bos(t), 0);
+    assert_int_equal(tokenizer_bos(t), -1);
+    assert_int_equal(tokenizer_eos(t), 0);
     tokenizer_around(t, &before, &after);
     assert_true(before == 0 && after == 1);
     assert_int_equal(tokenizer_encode(t, ">>fr<<so", 8,

@@ -9,6 +9,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 #include "engine/run/model.h"
 #include "engine/run/task/classify.h"
 #include "engine/run/task/score.h"
@@ -132,11 +133,16 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
         unknown += !first && ids[i] == unk;
     }
     double tokens = sum.tokens > 0 ? (double)sum.tokens : 1;
-    return buf_addf(out,
-                    "{\"tokens\": %lld, \"nats\": %.3f, \"perplexity\": %.4f, "
-                    "\"unk_share\": %.6f}\n",
-                    (long long)sum.tokens, sum.nats, exp(sum.nats / tokens),
-                    (double)unknown / tokens);
+    buf_addf(out,
+             "{\"tokens\": %lld, \"nats\": %.3f, \"perplexity\": %.4f, "
+             "\"unk_share\": %.6f",
+             (long long)sum.tokens, sum.nats, exp(sum.nats / tokens),
+             (double)unknown / tokens);
+    /* a window's first token counts as much as those that are scored */
+    if (o->words > 0)
+        buf_addf(out, ", \"word_perplexity\": %.4f",
+                 exp(sum.nats / tokens * (double)(n - 1) / (double)o->words));
+    return buf_add_str(out, "}\n");
 }
 
 /* --- classifiers --- */
@@ -282,7 +288,22 @@ struct reader {
     struct model *m;
     int labelled, max_len;
     int32_t frame; /* after each text, -1: none */
+    int64_t words; /* of sub-words' texts, with the end of each */
 };
+
+static int64_t count_words(const char *s, size_t n)
+{
+    int64_t words = 0;
+    int inside = 0, len;
+    for (size_t i = 0; i < n; i += (size_t)(len > 0 ? len : 1)) {
+        uint32_t cp = 0;
+        len = utf8_next(s + i, n - i, &cp);
+        int space = utf8_is_space(cp);
+        words += !space && !inside;
+        inside = !space;
+    }
+    return words;
+}
 
 /* A classifier's text, as requests and the trainer have it: words and
  * characters have a begin token only where prompts get it. */
@@ -322,6 +343,7 @@ static int add_text(void *arg, const struct record *x, struct err *e)
             c->ids[c->n++] = r->frame;
         c->label[c->n_items++] = label;
         c->start[c->n_items] = c->n;
+        r->words += count_words(x->text, x->n) + 1;
     }
     token_list_fini(&list);
     return rc;
@@ -414,7 +436,11 @@ int eval_files(struct engine *g, struct model *m, const char *const *paths,
         struct eval_items d = {r.c.ids, r.c.start, r.c.label, r.c.n_items};
         rc = eval_items(g, m, &d, o, out, e);
     } else if (rc == 0) {
-        rc = eval_stream(g, m, r.c.ids, r.c.n, o, out, e);
+        struct eval_options own = *o;
+        int whole = o->max_tokens <= 0 || o->max_tokens >= r.c.n;
+        int parts = tokenizer_level(m->tokenizer) == TOK_LEVEL_SUBWORD;
+        own.words = whole && parts && r.frame >= 0 ? r.words : 0;
+        rc = eval_stream(g, m, r.c.ids, r.c.n, &own, out, e);
     }
     mem_free(r.c.ids);
     mem_free(r.c.start);

@@ -4,7 +4,9 @@
  *
  *   language models  {"tokens", "nats", "perplexity", "unk_share"}: tokens
  *                    scored, their negative log-likelihood, the share of
- *                    unknown ones
+ *                    unknown ones; of files and sub-words "word_perplexity",
+ *                    to be held beside that of words: by what stands between
+ *                    white space, and the end of each text
  *   classifiers      {"items", "accuracy", "nll", "ece"}: nll in nats, the
  *                    expected calibration error over 15 equal bins (Guo et al.
  *                    2017)
@@ -35,6 +37,7 @@ struct eval_options {
     int64_t window;     /* as eval_score's; 0: the model's context length, if
                            it has one */
     int64_t max_tokens; /* of the data, 0: all */
+    int64_t words;      /* that the tokens are of, 0: not known */
     enum record_kind record;
     enum record_kind *used; /* out: what RECORD_AUTO was; may be NULL */
     int max_len; /* tokens of a labelled text, 0: what the model takes */

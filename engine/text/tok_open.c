@@ -14,6 +14,7 @@
 
 #define FILE_NAME "tokenizer.json"
 #define SOURCE_NAME "source_tokenizer.json"
+#define SETUP_NAME "tokenizer_config.json"
 #define CHAT_NAME "chat_template.jinja"
 #define OWN "seqd" /* the key of files of our own */
 #define MAX_TEXT ((size_t)64 << 20)
@@ -157,16 +158,24 @@ static void take_root(struct tok_source *s, const struct json *root)
     s->added = json_get(root, "added_tokens");
 }
 
-int tokenizer_parse(const char *text, size_t n, const char *label,
-                    struct tokenizer **out, struct err *e)
+/* setup [n_setup]: tokenizer_config.json, which files of our own do without. */
+static int parse(const char *text, size_t n, const char *setup, size_t n_setup,
+                 struct tok_source s, struct tokenizer **out)
 {
-    struct json *root;
-    struct tok_source s = {.label = label ? label : FILE_NAME, .e = e};
+    struct json *root, *beside = NULL;
+    struct err *e = s.e;
     *out = NULL;
     if (json_parse_file(text, n, s.label, &limits, &root, e))
         return -1;
     take_root(&s, root);
-    int rc = make(&s, out);
+    int rc =
+        n_setup > 0 && !json_get(root, OWN)
+            ? json_parse_file(setup, n_setup, SETUP_NAME, &limits, &beside, e)
+            : 0;
+    s.setup = beside;
+    if (rc == 0)
+        rc = make(&s, out);
+    json_free(beside);
     json_free(root);
     return rc;
 }
@@ -184,6 +193,20 @@ int tokenizer_parse_model(const char *file, size_t n, const char *label,
     }
     spm_proto_fini(&proto);
     return rc ? -1 : 0;
+}
+
+int tokenizer_parse(const char *text, size_t n, const char *label,
+                    struct tokenizer **out, struct err *e)
+{
+    struct tok_source s = {.label = label ? label : FILE_NAME, .e = e};
+    return parse(text, n, NULL, 0, s, out);
+}
+
+int tokenizer_parse_both(const char *text, size_t n, const char *setup,
+                         size_t n_setup, struct tokenizer **out, struct err *e)
+{
+    struct tok_source s = {.label = FILE_NAME, .e = e};
+    return parse(text, n, setup, n_setup, s, out);
 }
 
 /* ------------------------------------------------------------ checkpoints */
@@ -210,7 +233,7 @@ static void files_fini(struct files *f)
 static int read_beside(struct checkpoint *c, struct files *f,
                        struct tok_source *s)
 {
-    if (checkpoint_json(c, "tokenizer_config.json", &limits, &f->setup, s->e) ||
+    if (checkpoint_json(c, SETUP_NAME, &limits, &f->setup, s->e) ||
         checkpoint_json(c, "generation_config.json", &limits, &f->generation,
                         s->e) ||
         (checkpoint_has(c, CHAT_NAME) &&

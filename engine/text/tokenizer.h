@@ -31,7 +31,8 @@
  *
  * `added_tokens` [{id, content, special}] marks special tokens; `seqd.bos`,
  * `seqd.eos` (strings, vocabulary entries) name the begin- and end-of-text
- * tokens, `seqd.add_bos` (bool) says that prompts get the begin token.
+ * tokens, `seqd.add_bos` (bool) says that prompts get the begin token,
+ * `seqd.add_eos` that the end token follows a text (of an encoder-decoder).
  *
  * Special (control) tokens are never produced from plain text. Added tokens
  * that are not special are cut out of every text before anything else.
@@ -81,6 +82,10 @@ int tokenizer_parse(const char *text, size_t n, const char *label,
  * nothing around a text. */
 int tokenizer_parse_model(const char *file, size_t n, const char *label,
                           struct tokenizer **out, struct err *e);
+/* tokenizer_parse_both: with the text of the tokenizer_config.json beside it;
+ * n_setup 0: none. */
+int tokenizer_parse_both(const char *text, size_t n, const char *setup,
+                         size_t n_setup, struct tokenizer **out, struct err *e);
 void tokenizer_close(struct tokenizer *t);
 
 int tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
@@ -167,10 +172,29 @@ struct tokenizer_spec {
     int lowercase;
     const char *newline; /* seqd-whitespace: token of a line feed, or NULL */
     const char *unk, *bos, *eos, *mask; /* NULL: none */
-    int add_bos;
+    int add_bos, add_eos;
+    const char *const *control; /* [n_control] more special tokens */
+    int n_control;
 };
 int tokenizer_build(const struct tokenizer_spec *s, const char *const *entries,
                     int n, struct buf *out, struct err *e);
+
+/* tokenizer_build_bpe: write the tokenizer.json of a byte-level BPE vocabulary
+ * with GPT-2's pre-splitting, as Hugging Face tokenizers reads it. Of the spec
+ * the special tokens count. tokenizer_build_setup: the tokenizer_config.json
+ * beside it, which names what they are for (<pad> among the control tokens is
+ * the padding). ERR_INVALID as tokenizer_build, ERR_NOMEM. */
+struct tokenizer_bpe {
+    const char *const *entries; /* [n], in GPT-2's alphabet but for specials */
+    int n;
+    const int32_t (*merges)[2]; /* [n_merges] entries left, right; in order */
+    int n_merges;
+};
+int tokenizer_build_bpe(const struct tokenizer_spec *s,
+                        const struct tokenizer_bpe *b, struct buf *out,
+                        struct err *e);
+int tokenizer_build_setup(const struct tokenizer_spec *s, struct buf *out,
+                          struct err *e);
 
 /* tokenizer_split: the pieces (normalised text, byte span) that a normalizer
  * cuts a text into, before any vocabulary: the trainer counts them. `piece` is

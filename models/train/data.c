@@ -209,6 +209,20 @@ struct reader {
     struct token_list list;
 };
 
+/* What stands around a classifier's text when it is served: of sub-words what
+ * their file says, of words and characters a begin token where prompts get it.
+ */
+static unsigned around(const struct reader *r, int *after)
+{
+    int before, has = tokenizer_level(r->t) == TOK_LEVEL_SUBWORD ||
+                      tokenizer_add_bos(r->t);
+    *after = 0;
+    if (!r->f->labelled || !has)
+        return 0;
+    tokenizer_around(r->t, &before, after);
+    return TOK_ADD_SPECIAL;
+}
+
 int corpus_reserve(struct corpus *c, int tokens, struct err *e)
 {
     if (c->n_records >= DATA_MAX_RECORDS)
@@ -244,19 +258,20 @@ static int add_record(void *arg, int file, const struct record *x,
 {
     struct reader *r = arg;
     struct corpus *c = r->c;
-    int label = 0;
+    int label = 0, after;
     if (r->f->labelled && label_of(r->f, x, &label, e) != 0)
         return -1;
     r->list.n = 0;
     r->list.n_unknown = 0;
-    unsigned flags =
-        r->f->labelled && tokenizer_add_bos(r->t) ? TOK_ADD_SPECIAL : 0u;
+    unsigned flags = around(r, &after);
     if (tokenizer_encode(r->t, x->text, x->n, flags, INT32_MAX, &r->list, e) !=
         0)
         return -1;
-    int m = r->list.n;
+    int m = r->list.n, n = m;
     if (r->f->labelled && m > r->f->max_len)
         m = r->f->max_len;
+    for (int i = 1; i <= after && m > after; i++) /* what ends a text stays */
+        r->list.v[m - i] = r->list.v[n - i];
     if (m == 0)
         return 0;
     int reverse = r->f->reverse && !r->f->labelled;

@@ -50,6 +50,8 @@ struct data_format {
     int max_len;             /* labelled: tokens kept */
     int reverse;             /* not labelled: each record from its end */
     struct labels *labels;   /* labelled */
+    const struct labels *controls; /* or NULL: entries that are no words */
+    int add_eos; /* the end token follows each text, none begins it */
 };
 
 /* corpus_read: files "A,B:0.3". The message of an error names file and line.
@@ -76,8 +78,8 @@ void data_shuffle(struct rng *r, int n, int32_t *v);
 int corpus_stream(const struct corpus *c, const int32_t *order, int n_order,
                   int32_t frame, int32_t **out, int64_t *n, struct err *e);
 
-/* vocab_build: count the pieces of the files and write a tokenizer.json of the
- * most frequent (ties: bytes in order) into out. */
+/* vocab_build: the tokenizer.json of a vocabulary from the files o->data into
+ * out (vocab.h). */
 int vocab_build(const struct options *o, const struct data_format *f,
                 struct buf *out, struct err *e);
 

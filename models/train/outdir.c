@@ -18,9 +18,10 @@
 
 /* What a training writes; its state first, so that nothing resumes from a
  * checkpoint that is half gone. */
-static const char *const ours[] = {
-    "state.bin", "model.safetensors", "curve.csv",     "curve.svg",
-    "CARD.md",   "config.json",       "tokenizer.json"};
+static const char *const ours[] = {"state.bin",      "model.safetensors",
+                                   "curve.csv",      "curve.svg",
+                                   "CARD.md",        "config.json",
+                                   "tokenizer.json", "tokenizer_config.json"};
 
 /* Any of these is a checkpoint, of whatever program. */
 static const char *const signs[] = {"state.bin", "model.safetensors",

@@ -8,9 +8,10 @@
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-#include "models/train/train_eval.h"
+#include "models/train/bleu_command.h"
 #include "models/train/gradcheck.h"
 #include "models/train/train.h"
+#include "models/train/train_eval.h"
 
 static atomic_int stop_asked;
 
@@ -71,11 +72,15 @@ static int run_train(const struct options *o, struct err *e)
     return rc;
 }
 
-static int run_eval(const struct options *o, struct err *e)
+/* A command whose answer is a line of JSON. */
+static int run_line(const struct options *o,
+                    int (*run)(const struct options *o, struct buf *out,
+                               struct err *e),
+                    struct err *e)
 {
     struct buf b;
     buf_init(&b, 4096);
-    int rc = eval_run(o, &b, e);
+    int rc = run(o, &b, e);
     if (rc == 0 && (fputs(b.p, stdout) < 0 || fflush(stdout) != 0))
         rc = err_set(e, ERR_IO, "the figures cannot be written");
     buf_fini(&b);
@@ -97,7 +102,9 @@ int main(int argc, char **argv)
     if (rc == 0 && strcmp(o.command, "train") == 0)
         rc = run_train(&o, &e);
     else if (rc == 0 && strcmp(o.command, "eval") == 0)
-        rc = run_eval(&o, &e);
+        rc = run_line(&o, eval_run, &e);
+    else if (rc == 0 && strcmp(o.command, "bleu") == 0)
+        rc = run_line(&o, bleu_run, &e);
     else if (rc == 0)
         rc = gradcheck_run(stdout, &e);
     if (rc != 0)

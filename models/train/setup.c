@@ -6,19 +6,31 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "models/train/train.h"
+#include "models/train/vocab.h"
 
 #define SPIN_US 200 /* steps follow each other closely */
 
-static int copy_vocab(const struct options *o, struct buf *b, struct err *e)
+static int copy_file(struct checkpoint *from, const char *name, struct buf *b,
+                     struct err *e)
 {
-    struct checkpoint *from;
     char *text = NULL;
     size_t n = 0;
-    if (checkpoint_open(o->vocab_from, o->vocab_from, &from, e) != 0)
-        return -1;
-    int rc = checkpoint_file(from, "tokenizer.json", b->max, &text, &n, e);
+    int rc = checkpoint_file(from, name, b->max, &text, &n, e);
     buf_add(b, text, n);
     mem_free(text);
+    return rc;
+}
+
+static int copy_vocab(struct trainer *t, struct err *e)
+{
+    static const char beside[] = "tokenizer_config.json";
+    struct checkpoint *from;
+    const char *path = t->o.vocab_from;
+    if (checkpoint_open(path, path, &from, e) != 0)
+        return -1;
+    int rc = copy_file(from, "tokenizer.json", &t->vocab, e);
+    if (rc == 0 && checkpoint_has(from, beside))
+        rc = copy_file(from, beside, &t->setup, e);
     checkpoint_close(from);
     return rc;
 }
@@ -43,15 +55,16 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
         return rc;
     }
     buf_init(&t->vocab, (size_t)1 << 28);
+    buf_init(&t->setup, (size_t)1 << 24);
     if (t->o.vocab_from != NULL)
-        rc = copy_vocab(&t->o, &t->vocab, e);
+        rc = copy_vocab(t, e);
     else
-        rc = vocab_build(&t->o, f, &t->vocab, e);
-    if (rc == 0 && t->vocab.failed)
+        rc = vocab_files(&t->o, f, &t->vocab, &t->setup, e);
+    if (rc == 0 && (t->vocab.failed || t->setup.failed))
         rc = err_nomem(e);
     return rc != 0 ? rc
-                   : tokenizer_parse(t->vocab.p, t->vocab.len, "tokenizer",
-                                     &t->tokenizer, e);
+                   : tokenizer_parse_both(t->vocab.p, t->vocab.len, t->setup.p,
+                                          t->setup.len, &t->tokenizer, e);
 }
 
 static void say_corpus(const struct trainer *t, const char *name,
@@ -104,10 +117,30 @@ static int open_data(struct trainer *t, struct err *e)
     return 0;
 }
 
+/* What options ask of a vocabulary that not each has. */
+static int check_vocabulary(const struct trainer *t, struct err *e)
+{
+    const struct options *o = &t->o;
+    if (o->unk_rate > 0 && tokenizer_unk(t->tokenizer) < 0)
+        return err_set(e, ERR_INVALID,
+                       "--unk-rate needs a vocabulary with an unknown entry: "
+                       "sub-words have none, nor have characters that are all "
+                       "there");
+    if (o->softmax == SOFTMAX_SAMPLED && o->noise == NOISE_LOG_UNIFORM &&
+        tokenizer_level(t->tokenizer) == TOK_LEVEL_SUBWORD)
+        return err_set(e, ERR_INVALID,
+                       "--noise log-uniform needs entries in the order of "
+                       "their counts, and sub-words are in that of their "
+                       "merges: --noise unigram");
+    return 0;
+}
+
 static int plan(struct trainer *t, struct err *e)
 {
     struct options o = t->o;
     o.vocab_size = tokenizer_size(t->tokenizer);
+    if (check_vocabulary(t, e) != 0)
+        return -1;
     if (t->objective->check != NULL && t->objective->check(t, e) != 0)
         return -1;
     return net_plan(&t->net, &o, t->objective->labelled ? t->labels.n : 0, e);
@@ -213,9 +246,12 @@ static int write_new(struct trainer *t, struct err *e)
 {
     if (t->o.overwrite && outdir_clear(t, e) != 0)
         return -1;
-    if (save_file(t->o.out, "tokenizer.json", &t->vocab, e) != 0)
+    if (save_file(t->o.out, "tokenizer.json", &t->vocab, e) != 0 ||
+        (t->setup.len > 0 &&
+         save_file(t->o.out, "tokenizer_config.json", &t->setup, e) != 0))
         return -1;
     buf_fini(&t->vocab);
+    buf_fini(&t->setup);
     return save_config(t, t->o.out, e);
 }
 
@@ -262,6 +298,7 @@ void trainer_close(struct trainer *t)
     if (t->tokenizer != NULL)
         tokenizer_close(t->tokenizer);
     buf_fini(&t->vocab);
+    buf_fini(&t->setup);
     blas_close(&t->blas);
     outdir_close(t);
 }

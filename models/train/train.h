@@ -65,6 +65,7 @@ struct trainer {
     struct pool *pool;
     struct tokenizer *tokenizer;
     struct buf vocab; /* tokenizer.json that is yet to be written */
+    struct buf setup; /* tokenizer_config.json, likewise; may be empty */
     int out_fd;       /* --out, locked */
     struct labels labels;
     struct corpus train, valid;

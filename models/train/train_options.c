@@ -3,13 +3,19 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/train_options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define AT(field) OPTION_AT(struct options, field)
-#define COMMANDS "train|eval|gradcheck|help"
+#define COMMANDS "train|eval|bleu|gradcheck|help"
 
 static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
+    {"HYPOTHESES", OPT_TEXT(hypotheses, "FILE"),
+     "bleu: translations, one a line"},
+    {"REFERENCES", OPT_TEXT(references, "FILE"), "bleu: what they should be"},
+    {"SOURCES", OPT_TEXT(sources, "FILE"),
+     "bleu: what they are of, for scores by length; may be left out"},
     {.kind = OPTION_SECTION, .help = "Data"},
     {"--task", OPT_CHOICE(task, "lm", "lm|classifier"), "what to train"},
     {"--data", OPT_TEXT(data, NULL),
@@ -21,15 +27,18 @@ static const struct option rows[] = {
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
     {"--id2label", OPT_TEXT(id2label, NULL),
      "classifier: names of the labels, in order: negative,positive"},
-    {"--tokenizer",
-     OPT_CHOICE(tokenizer, "english", "english|whitespace|characters"),
-     "how text is cut into entries"},
+    {"--tokenizer", OPTION_TEXT, AT(cut_by), "english", 0, 0,
+     "english|whitespace|characters|bpe:N",
+     "how text is cut into entries; bpe:N learns N sub-words of bytes, special "
+     "tokens among them"},
+    {"--special", OPT_TEXT(special, NULL),
+     "entries that no text makes, commas between: \">>fr<<,>>de<<\""},
     {"--lowercase", OPT_INT(lowercase, "1", 0, 1),
      "english: fold to lower case"},
     {"--vocab-size", OPT_INT(vocab_size, "10000", 2, 1000000),
      "most entries of the vocabulary"},
     {"--min-count", OPT_INT(min_count, "1", 1, 1000000),
-     "entries rarer than this are left out"},
+     "entries rarer than this are left out; bpe: pairs, at least 2"},
     {"--vocab-from", OPT_TEXT(vocab_from, NULL),
      "take the tokenizer.json of this directory"},
     {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
@@ -162,13 +171,14 @@ const struct option_table train_table = {
              "  seqd-train train --task classifier --data FILE --valid FILE "
              "--out DIR\n"
              "  seqd-train eval --model DIR --data FILE\n"
+             "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
              "  seqd-train gradcheck\n\n"
              "A classifier's files have a label, a space or tab, and a text in "
              "each line, or\nare CSV or TSV with a header.\n\ntrain reads all "
              "options but --model and, under "
              "Computing, --threads alone; eval\nreads --model, --data, "
-             "--record, --max-len and those under Computing; gradcheck\n"
-             "none. Others are refused.\n",
+             "--record, --max-len and those under Computing; bleu and\n"
+             "gradcheck none. Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
@@ -189,13 +199,17 @@ static int is_read(const char *command, const char *flag, int of_engine)
     return train;
 }
 
-/* What a command does not read is refused, not ignored. The words are looked
+/* What a command does not read is refused, not ignored, `more` words behind it,
+ * too. The words are looked
  * at, not the values: a default that is written out is refused, too. */
-static int check_read(const char *command, int argc, char *const *argv,
-                      struct err *e)
+static int check_read(const char *command, const char *more, int argc,
+                      char *const *argv, struct err *e)
 {
     const struct option *o;
     size_t at;
+    if (more != NULL && strcmp(command, "bleu") != 0)
+        return err_set(e, ERR_INVALID, "unknown option '%.60s' (see --help)",
+                       more);
     for (int i = 0; (o = options_row(&train_table, i, &at)) != NULL; i++) {
         int of_engine = at >= offsetof(struct options, engine);
         if (o->flag == NULL || o->flag[0] != '-' ||
@@ -210,15 +224,47 @@ static int check_read(const char *command, int argc, char *const *argv,
     return 0;
 }
 
+/* --tokenizer: a word, or bpe:N, which says the size as well. */
+static int find_tokenizer(struct options *o, int sized, struct err *e)
+{
+    static const char *const words[] = {"english", "whitespace", "characters"};
+    char *end = NULL;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(o->cut_by, words[i]) == 0) {
+            o->tokenizer = i;
+            return 0;
+        }
+    o->tokenizer = TOKENIZER_BPE;
+    long n = strncmp(o->cut_by, "bpe:", 4) == 0 && o->cut_by[4] >= '0' &&
+                     o->cut_by[4] <= '9'
+                 ? strtol(o->cut_by + 4, &end, 10)
+                 : 0;
+    if (n < 1 || n > 1000000 || *end != '\0')
+        return err_set(e, ERR_INVALID,
+                       "--tokenizer is '%.60s', expected english, whitespace, "
+                       "characters or bpe:N with N up to 1000000",
+                       o->cut_by);
+    if (sized)
+        return err_set(e, ERR_INVALID,
+                       "--tokenizer %.20s says the size: --vocab-size is one "
+                       "too many",
+                       o->cut_by);
+    o->sub_words = (int)n;
+    return 0;
+}
+
 int train_options_parse(int argc, char *const *argv, struct options *o,
                         struct err *e)
 {
     memset(o, 0, sizeof *o);
     int rc = options_parse(&train_table, o, argc, argv, e);
     o->threads = o->engine.n_threads;
-    for (int i = 1; i < argc; i++)
+    int sized = 0;
+    for (int i = 1; i < argc; i++) {
         o->cut |= strncmp(argv[i], "--max-len", 9) == 0;
-    if (rc < 0)
+        sized |= strncmp(argv[i], "--vocab-size", 12) == 0;
+    }
+    if (rc < 0 || (rc == 0 && find_tokenizer(o, sized, e) != 0))
         return -1;
     if (rc > 0 || argc < 2)
         o->command = "help";
@@ -227,5 +273,5 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
                        "the command is missing, expected " COMMANDS);
     return strcmp(o->command, "help") == 0
                ? 0
-               : check_read(o->command, argc, argv, e);
+               : check_read(o->command, o->hypotheses, argc, argv, e);
 }

@@ -20,16 +20,24 @@ enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
 enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
 enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL };
-enum { TOKENIZER_ENGLISH, TOKENIZER_WHITESPACE, TOKENIZER_CHARACTERS };
+enum {
+    TOKENIZER_ENGLISH,
+    TOKENIZER_WHITESPACE,
+    TOKENIZER_CHARACTERS,
+    TOKENIZER_BPE
+};
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
 struct options {
-    const char *command; /* train, eval, gradcheck, help */
+    const char *command; /* train, eval, bleu, gradcheck, help */
+    const char *hypotheses, *references, *sources; /* bleu */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
-    int task, tokenizer, lowercase, vocab_size, min_count, record, max_len;
+    const char *cut_by, *special;
+    int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
+    int task, lowercase, vocab_size, min_count, record, max_len;
     int shuffle, reverse, init_parts;
     /* net */
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;

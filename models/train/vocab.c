@@ -1,104 +1,145 @@
-/* vocab: counts the pieces of the training text and keeps the most frequent.
- * A hash table with open addressing; the pieces lie in one growing block.
+/* vocab: see vocab.h.
  *
  * SPDX-License-Identifier: MIT */
+#include "models/train/vocab.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "models/train/data.h"
+#include "engine/base/utf8.h"
+#include "engine/text/kinds/alphabet.h"
+#include "engine/text/pretok/pretok.h"
+#include "models/train/bpe_learn.h"
+#include "models/train/pieces.h"
 
-struct piece {
-    size_t at; /* in the text block, NUL-terminated */
-    int64_t count;
-};
+#define MAX_SPECIAL (DATA_MAX_LABELS + 256)
 
-struct counter {
+struct vocab {
+    const struct options *o;
     struct tokenizer_spec spec;
-    struct buf text;
-    struct piece *piece;
-    int n, cap;
-    int32_t *slot; /* [n_slots] index of a piece, or -1 */
-    uint32_t n_slots;
+    const char *control[MAX_SPECIAL];
+    char *special; /* --special with NUL for commas */
+    struct pieces pieces;
     int failed;
+    /* sub-words */
+    struct pretok pre;
+    struct pre_work work;
+    struct alphabet alphabet;
+    int64_t said_us; /* when progress was told */
 };
 
-static uint32_t hash_of(const char *s, size_t n)
-{
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)s[i]) * 16777619u;
-    return h ^ (h >> 15);
-}
+/* ---------------------------------------------------------- special tokens */
 
-static int rehash(struct counter *c)
+static int is_special(const struct tokenizer_spec *s, const char *text)
 {
-    uint32_t n = c->n_slots == 0 ? 1u << 16 : c->n_slots * 2;
-    int32_t *slot = mem_array(n, sizeof *slot);
-    if (slot == NULL)
-        return -1;
-    for (uint32_t i = 0; i < n; i++)
-        slot[i] = -1;
-    for (int i = 0; i < c->n; i++) {
-        const char *s = c->text.p + c->piece[i].at;
-        uint32_t h = hash_of(s, strlen(s)) & (n - 1);
-        while (slot[h] >= 0)
-            h = (h + 1) & (n - 1);
-        slot[h] = i;
-    }
-    mem_free(c->slot);
-    c->slot = slot;
-    c->n_slots = n;
+    const char *const roles[] = {s->unk, s->eos, s->mask};
+    for (int i = 0; i < 3; i++)
+        if (roles[i] != NULL && strcmp(text, roles[i]) == 0)
+            return 1;
+    for (int i = 0; i < s->n_control; i++)
+        if (strcmp(text, s->control[i]) == 0)
+            return 1;
     return 0;
 }
 
-static int add_piece(struct counter *c, const char *s, size_t n, uint32_t h)
+/* A token more. One character could be the entry of a byte. */
+static int add_special(struct vocab *v, const char *text, struct err *e)
 {
-    if (c->n == c->cap) {
-        int cap = c->cap * 2 + 1024;
-        struct piece *p = mem_grow(c->piece, (size_t)cap, sizeof *p);
-        if (p == NULL)
-            return -1;
-        c->piece = p;
-        c->cap = cap;
-    }
-    c->piece[c->n] = (struct piece){c->text.len, 1};
-    c->slot[h] = c->n++;
-    buf_add(&c->text, s, n);
-    return buf_add_char(&c->text, '\0');
+    size_t n = strlen(text);
+    if (!utf8_valid(text, n) || utf8_count(text, n) < 2)
+        return err_set(e, ERR_INVALID,
+                       "--special has '%.60s', expected tokens of two "
+                       "characters or more, commas between",
+                       text);
+    if (is_special(&v->spec, text))
+        return err_set(e, ERR_INVALID,
+                       "the special token '%.60s' is there "
+                       "twice",
+                       text);
+    if (v->spec.n_control == MAX_SPECIAL)
+        return err_set(e, ERR_INVALID, "more than %d special tokens",
+                       MAX_SPECIAL);
+    v->control[v->spec.n_control++] = text;
+    return 0;
 }
+
+static int add_specials(struct vocab *v, const struct data_format *f,
+                        struct err *e)
+{
+    for (int i = 0; f->controls != NULL && i < f->controls->n; i++)
+        if (add_special(v, f->controls->name[i], e) != 0)
+            return -1;
+    if (v->o->special == NULL)
+        return 0;
+    v->special = mem_strdup(v->o->special);
+    if (v->special == NULL)
+        return err_nomem(e);
+    for (char *at = v->special, *next = at; next != NULL; at = next) {
+        next = strchr(at, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        if (add_special(v, at, e) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int n_special(const struct tokenizer_spec *s)
+{
+    return (s->unk != NULL) + 1 + (s->mask != NULL) + s->n_control;
+}
+
+static int put_special(const struct tokenizer_spec *s, const char **entry)
+{
+    int n = 0;
+    if (s->unk != NULL)
+        entry[n++] = s->unk;
+    entry[n++] = s->eos;
+    if (s->mask != NULL)
+        entry[n++] = s->mask;
+    for (int i = 0; i < s->n_control; i++)
+        entry[n++] = s->control[i];
+    return n;
+}
+
+/* ------------------------------------------------------------------ pieces */
 
 static int count_piece(void *arg, const char *s, size_t n, uint32_t start,
                        uint32_t end)
 {
-    struct counter *c = arg;
+    struct vocab *v = arg;
     (void)start;
     (void)end;
-    if ((uint32_t)c->n * 2 >= c->n_slots && rehash(c) != 0)
-        return c->failed = 1;
-    uint32_t h = hash_of(s, n) & (c->n_slots - 1);
-    for (; c->slot[h] >= 0; h = (h + 1) & (c->n_slots - 1)) {
-        struct piece *p = &c->piece[c->slot[h]];
-        const char *t = c->text.p + p->at;
-        if (strncmp(t, s, n) == 0 && t[n] == '\0') {
-            p->count++;
-            return 0;
-        }
+    return v->failed = pieces_add(&v->pieces, s, n) != 0;
+}
+
+/* The words inside which sub-words are merged. */
+static int count_words(struct vocab *v, const char *s, size_t n, struct err *e)
+{
+    int64_t steps = regex_steps(n);
+    if (pretok_run(&v->pre, s, n, &steps, &v->work, e) != 0)
+        return -1;
+    for (size_t i = 0; i < n && !v->failed;) {
+        size_t j = i + 1;
+        while (!(v->work.cut[j] & CUT_PIECE)) /* the end is a cut */
+            j++;
+        v->failed = pieces_add(&v->pieces, s + i, j - i) != 0;
+        i = j;
     }
-    if (add_piece(c, s, n, h) != 0)
-        return c->failed = 1;
     return 0;
 }
 
-static int count_record(void *arg, int file, const struct record *r,
-                        struct err *e)
+int vocab_add(struct vocab *v, const char *text, size_t n, struct err *e)
 {
-    struct counter *c = arg;
-    (void)file;
-    if (tokenizer_split(&c->spec, r->text, r->n, count_piece, c, e) != 0)
-        return -1;
-    return c->failed ? err_nomem(e) : 0;
+    int rc = v->o->tokenizer == TOKENIZER_BPE
+                 ? count_words(v, text, n, e)
+                 : tokenizer_split(&v->spec, text, n, count_piece, v, e);
+    return rc != 0 ? -1 : v->failed ? err_nomem(e) : 0;
 }
+
+/* ---------------------------------------------------- words and characters */
 
 struct ranked {
     const char *text;
@@ -113,64 +154,264 @@ static int by_count(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
-static int is_special(const struct tokenizer_spec *s, const char *text)
+static int write_ranked(struct vocab *v, struct ranked *r, const char **entry,
+                        struct buf *out, struct err *e)
 {
-    return (s->unk != NULL && strcmp(text, s->unk) == 0) ||
-           (s->eos != NULL && strcmp(text, s->eos) == 0) ||
-           (s->mask != NULL && strcmp(text, s->mask) == 0);
-}
-
-static int write_vocab(struct counter *c, const struct options *o,
-                       struct ranked *r, const char **entry, struct buf *out,
-                       struct err *e)
-{
-    int n = 0, left = 0, most = o->vocab_size - 2 - (c->spec.mask != NULL);
-    for (int i = 0; i < c->n; i++)
-        r[i] = (struct ranked){c->text.p + c->piece[i].at, c->piece[i].count};
-    qsort(r, (size_t)c->n, sizeof *r, by_count);
+    const struct options *o = v->o;
+    int left = 0, most = o->vocab_size - n_special(&v->spec);
+    const struct pieces *p = &v->pieces;
+    for (int i = 0; i < p->n; i++)
+        r[i] = (struct ranked){pieces_text(p, i), p->v[i].count};
+    qsort(r, (size_t)p->n, sizeof *r, by_count);
     if (o->tokenizer == TOKENIZER_CHARACTERS) {
-        for (int i = 0; i < c->n; i++)
+        for (int i = 0; i < p->n; i++)
             left |= r[i].count < o->min_count || i >= most;
         if (!left)
-            c->spec.unk = NULL; /* nothing to stand in for */
+            v->spec.unk = NULL; /* nothing to stand in for */
     }
-    if (c->spec.unk != NULL)
-        entry[n++] = c->spec.unk;
-    entry[n++] = c->spec.eos;
-    if (c->spec.mask != NULL)
-        entry[n++] = c->spec.mask;
-    for (int i = 0; i < c->n && n < o->vocab_size; i++)
-        if (r[i].count >= o->min_count && !is_special(&c->spec, r[i].text))
+    int n = put_special(&v->spec, entry);
+    for (int i = 0; i < p->n && n < o->vocab_size; i++)
+        if (r[i].count >= o->min_count && !is_special(&v->spec, r[i].text))
             entry[n++] = r[i].text;
-    return tokenizer_build(&c->spec, entry, n, out, e);
+    return tokenizer_build(&v->spec, entry, n, out, e);
+}
+
+static int write_pieces(struct vocab *v, struct buf *out, struct err *e)
+{
+    size_t n = (size_t)v->pieces.n;
+    struct ranked *r = mem_array(n + 1, sizeof *r);
+    const char **entry =
+        mem_array(n + (size_t)n_special(&v->spec), sizeof *entry);
+    int rc = r == NULL || entry == NULL ? err_nomem(e)
+                                        : write_ranked(v, r, entry, out, e);
+    mem_free(r);
+    mem_free(entry);
+    return rc;
+}
+
+/* --------------------------------------------------------------- sub-words */
+
+/* Bytes in GPT-2's alphabet, appended to out with a NUL behind. */
+static void put_alphabet(const struct alphabet *a, const char *s, size_t n,
+                         struct buf *out)
+{
+    char c[4];
+    for (size_t i = 0; i < n; i++) {
+        int len = utf8_put(a->char_of[(unsigned char)s[i]], c);
+        buf_add(out, c, (size_t)len);
+    }
+    buf_add_char(out, '\0');
+}
+
+/* No text makes a special token. */
+static int is_barred(void *arg, const char *s, size_t n)
+{
+    struct vocab *v = arg;
+    struct buf b;
+    buf_init(&b, 4 * n + 16);
+    put_alphabet(&v->alphabet, s, n, &b);
+    int barred = !b.failed && is_special(&v->spec, b.p);
+    v->failed |= b.failed;
+    buf_fini(&b);
+    return barred;
+}
+
+static void said(void *arg, int symbols)
+{
+    struct vocab *v = arg;
+    int64_t now = clock_now_us();
+    if (v->o->log == NULL ||
+        (double)(now - v->said_us) < 1e6 * v->o->report_seconds)
+        return;
+    v->said_us = now;
+    fprintf(v->o->log, "vocabulary: %d of %d entries\n",
+            symbols + n_special(&v->spec), v->o->sub_words);
+}
+
+/* The entry of each symbol: special tokens, bytes in the alphabet's order, what
+ * merges made. */
+static void number_symbols(const struct vocab *v, int n, int32_t *id)
+{
+    int32_t at = n_special(&v->spec);
+    for (int c = 0; c < 512; c++)
+        for (int b = 0; b < 256; b++)
+            if (v->alphabet.char_of[b] == c)
+                id[b] = at++;
+    for (int i = 256; i < n; i++)
+        id[i] = at++;
+}
+
+struct bpe_texts {
+    struct buf text;
+    size_t *at;         /* [n] of a symbol's text */
+    int32_t *id;        /* [n] */
+    const char **entry; /* [n + special tokens] */
+    int32_t (*merge)[2];
+};
+
+static int write_learned(struct vocab *v, const struct bpe_learned *l,
+                         struct bpe_texts *x, struct buf *out, struct err *e)
+{
+    const struct pieces *p = &l->symbols;
+    int n = put_special(&v->spec, x->entry) + p->n;
+    for (int i = 0; i < p->n; i++) {
+        x->at[i] = x->text.len;
+        put_alphabet(&v->alphabet, pieces_text(p, i), p->v[i].n, &x->text);
+    }
+    if (x->text.failed)
+        return err_nomem(e);
+    number_symbols(v, p->n, x->id);
+    for (int i = 0; i < p->n; i++)
+        x->entry[x->id[i]] = x->text.p + x->at[i];
+    for (int i = 0; i < l->n_merges; i++) {
+        x->merge[i][0] = x->id[l->merge[i].left];
+        x->merge[i][1] = x->id[l->merge[i].right];
+    }
+    const struct tokenizer_bpe b = {x->entry, n, (const int32_t(*)[2])x->merge,
+                                    l->n_merges};
+    return tokenizer_build_bpe(&v->spec, &b, out, e);
+}
+
+static int write_symbols(struct vocab *v, const struct bpe_learned *l,
+                         struct buf *out, struct err *e)
+{
+    size_t n = (size_t)l->symbols.n, m = (size_t)l->n_merges + 1;
+    struct bpe_texts x = {
+        .at = mem_array(n, sizeof *x.at),
+        .id = mem_array(n, sizeof *x.id),
+        .entry = mem_array(n + (size_t)n_special(&v->spec), sizeof *x.entry),
+        .merge = mem_array(m, sizeof *x.merge)};
+    buf_init(&x.text, (size_t)1 << 30);
+    int rc = x.at == NULL || x.id == NULL || x.entry == NULL || x.merge == NULL
+                 ? err_nomem(e)
+                 : write_learned(v, l, &x, out, e);
+    buf_fini(&x.text);
+    mem_free(x.at);
+    mem_free(x.id);
+    mem_free(x.entry);
+    mem_free(x.merge);
+    return rc;
+}
+
+static int write_bpe(struct vocab *v, struct buf *out, struct err *e)
+{
+    const struct options *o = v->o;
+    struct bpe_learned l;
+    struct bpe_goal g = {.symbols = o->sub_words - n_special(&v->spec),
+                         .min_count = o->min_count > 2 ? o->min_count : 2,
+                         .is_barred = is_barred,
+                         .said = said,
+                         .arg = v};
+    v->said_us = clock_now_us();
+    int rc = bpe_learn(&v->pieces, &g, &l, e);
+    if (rc == 0 && v->failed)
+        rc = err_nomem(e);
+    if (rc == 0 && l.symbols.n < g.symbols && o->log != NULL)
+        fprintf(o->log,
+                "vocabulary: no pair is left that stands %lld times: it ends "
+                "early\n",
+                (long long)g.min_count);
+    if (rc == 0)
+        rc = write_symbols(v, &l, out, e);
+    bpe_learned_fini(&l);
+    return rc;
+}
+
+/* -------------------------------------------------------------------- all */
+
+static int open_bpe(struct vocab *v, struct err *e)
+{
+    int least = 256 + n_special(&v->spec);
+    if (v->o->sub_words < least)
+        return err_set(e, ERR_INVALID,
+                       "--tokenizer bpe:%d has too few entries: 256 bytes and "
+                       "%d special tokens are %d",
+                       v->o->sub_words, least - 256, least);
+    alphabet_init(&v->alphabet);
+    return pretok_add(&v->pre, PRE_BYTES, strlen(PRE_BYTES), PRE_ISOLATED, e);
+}
+
+int vocab_open(const struct options *o, const struct data_format *f,
+               struct vocab **out, struct err *e)
+{
+    static const char *const normalizer[] = {"seqd-english", "seqd-whitespace",
+                                             "seqd-characters", NULL};
+    int bpe = o->tokenizer == TOKENIZER_BPE;
+    struct vocab *v = *out = mem_zalloc(sizeof *v);
+    if (v == NULL)
+        return err_nomem(e);
+    v->o = o;
+    v->spec = (struct tokenizer_spec){.normalizer = normalizer[o->tokenizer],
+                                      .lowercase = o->lowercase,
+                                      .unk = bpe ? NULL : "<unk>",
+                                      .bos = f->add_eos ? NULL : "</s>",
+                                      .eos = "</s>",
+                                      .mask = f->masked ? "<mask>" : NULL,
+                                      .control = v->control,
+                                      .add_bos = !f->labelled && !f->add_eos,
+                                      .add_eos = f->add_eos};
+    pieces_init(&v->pieces);
+    if (add_specials(v, f, e) == 0 && (!bpe || open_bpe(v, e) == 0))
+        return 0;
+    vocab_close(v);
+    *out = NULL;
+    return -1;
+}
+
+int vocab_write(struct vocab *v, struct buf *out, struct err *e)
+{
+    return v->o->tokenizer == TOKENIZER_BPE ? write_bpe(v, out, e)
+                                            : write_pieces(v, out, e);
+}
+
+int vocab_write_setup(struct vocab *v, struct buf *out, struct err *e)
+{
+    return v->o->tokenizer == TOKENIZER_BPE
+               ? tokenizer_build_setup(&v->spec, out, e)
+               : 0;
+}
+
+void vocab_close(struct vocab *v)
+{
+    if (v == NULL)
+        return;
+    pieces_fini(&v->pieces);
+    pretok_fini(&v->pre);
+    pre_work_fini(&v->work);
+    mem_free(v->special);
+    mem_free(v);
+}
+
+static int count_record(void *arg, int file, const struct record *r,
+                        struct err *e)
+{
+    (void)file;
+    return vocab_add(arg, r->text, r->n, e);
+}
+
+int vocab_files(const struct options *o, const struct data_format *f,
+                struct buf *out, struct buf *setup, struct err *e)
+{
+    double share[DATA_MAX_FILES];
+    struct vocab *v;
+    int n_files;
+    if (vocab_open(o, f, &v, e) != 0)
+        return -1;
+    int rc = data_each(o->data, f, share, &n_files, count_record, v, e);
+    if (rc == 0)
+        rc = vocab_write(v, out, e);
+    if (rc == 0)
+        rc = vocab_write_setup(v, setup, e);
+    vocab_close(v);
+    return rc;
 }
 
 int vocab_build(const struct options *o, const struct data_format *f,
                 struct buf *out, struct err *e)
 {
-    static const char *const normalizer[] = {"seqd-english", "seqd-whitespace",
-                                             "seqd-characters"};
-    double share[DATA_MAX_FILES];
-    int n_files;
-    struct counter c = {.spec = {.normalizer = normalizer[o->tokenizer],
-                                 .lowercase = o->lowercase,
-                                 .unk = "<unk>",
-                                 .bos = "</s>",
-                                 .eos = "</s>",
-                                 .mask = f->masked ? "<mask>" : NULL,
-                                 .add_bos = !f->labelled}};
-    buf_init(&c.text, (size_t)1 << 30);
-    int rc = data_each(o->data, f, share, &n_files, count_record, &c, e);
-    if (rc == 0) {
-        struct ranked *r = mem_array((size_t)c.n + 1, sizeof *r);
-        const char **entry = mem_array((size_t)c.n + 3, sizeof *entry);
-        rc = r == NULL || entry == NULL ? err_nomem(e)
-                                        : write_vocab(&c, o, r, entry, out, e);
-        mem_free(r);
-        mem_free(entry);
-    }
-    buf_fini(&c.text);
-    mem_free(c.piece);
-    mem_free(c.slot);
+    struct buf setup;
+    buf_init(&setup, (size_t)1 << 20);
+    int rc = vocab_files(o, f, out, &setup, e);
+    buf_fini(&setup);
     return rc;
 }

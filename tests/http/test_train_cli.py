@@ -7,12 +7,14 @@ SPDX-License-Identifier: MIT
 """
 import csv
 import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import textwrap
+from xml.etree import ElementTree
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
@@ -242,17 +244,191 @@ def test_train_cli_reads_tables_and_finds_labels(folder):
     assert r.returncode == 1 and "are no labels: expected" in r.stderr
 
 
+def write_stories(path, seed, n):
+    """Sentences whose adjectives are made of parts that come again."""
+    rng = random.Random(seed)
+    stems = ["kind", "cheer", "thank", "play", "hope", "taste", "care", "rest"]
+    with open(path, "w") as f:
+        for _ in range(n):
+            a, b = rng.sample(stems, 2)
+            end = rng.choice(["ful", "less"])
+            f.write(f"The Größe is {a}{end}, the Straße is {b}{end}.\n")
+
+
+def test_train_cli_learns_sub_words_and_serves_them(folder):
+    write_stories(folder + "/train.txt", 1, 600)
+    write_stories(folder + "/valid.txt", 2, 40)
+    for arch in ("rnn", "gpt2"):
+        r = run(*small(folder, arch, "--arch", arch, "--tokenizer", "bpe:290",
+                       "--special", ">>fr<<,<pad>", "--epochs", "20", "--lr",
+                       "0.01", "--embedding", "32", "--hidden", "32", "--bptt",
+                       "32"))
+        assert r.returncode == 0, r.stderr
+        assert "vocabulary: 290 entries" in r.stderr, r.stderr
+        assert "0.00 % unknown" in r.stderr, r.stderr
+        with open(f"{folder}/{arch}/CARD.md") as f:
+            card = f.read()
+        assert "`--tokenizer bpe:290` `--special >>fr<<,<pad>`" in card, card
+        assert "--vocab-size" not in card, card
+        with open(f"{folder}/{arch}/tokenizer.json") as f:
+            model = json.load(f)["model"]
+        assert len(model["vocab"]) == 290
+        assert [model["vocab"][s] for s in ("</s>", ">>fr<<", "<pad>")] == \
+            [0, 1, 2]
+        figures = both(folder, arch, "valid.txt")
+        # 8 words and the end; of them two stems of 8 and an ending of 2
+        assert figures["perplexity"] < figures["word_perplexity"] < 4, figures
+        words = math.exp(figures["nats"] / (40 * 9))
+        assert arch != "rnn" or abs(figures["word_perplexity"] - words) < 1e-3
+        with harness.Seqd("--model", f"m={folder}/{arch}") as s:
+            a = s.post("/predict", {"input": "The Größe is kindful, the",
+                                    "top_k": 3})
+            assert a["data"][0]["predictions"][0]["text"] == "Straße", a
+            a = s.post("/generate", {"input": "The Größe is playful, the",
+                                     "max_tokens": 60, "temperature": 0})
+            made = a["data"][0]
+            assert made["finish_reason"] == "stop", made
+            assert made["text"].startswith(" Straße is "), made
+            assert made["text"].endswith("ful."), made
+            a = s.post("/tokenize", {"input": "Größe\n🙂"})
+            assert a["data"][0].get("unknown", 0) == 0, a
+    # what was learned goes on with --vocab-from and --resume, ends and all
+    r = run(*small(folder, "again", "--vocab-from", folder + "/rnn"))
+    assert r.returncode == 0, r.stderr
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        with open(f"{folder}/rnn/{name}") as f, \
+             open(f"{folder}/again/{name}") as g:
+            assert f.read() == g.read()
+    r = run(*small(folder, "again", "--vocab-from", folder + "/rnn",
+                   "--resume", "--epochs", "4"))
+    assert r.returncode == 0, r.stderr
+    r = run(*small(folder, "words", "--init", folder + "/rnn"))
+    assert r.returncode == 0, r.stderr
+    r = run(*small(folder, "again", "--overwrite"))
+    assert r.returncode == 0, r.stderr
+    assert not os.path.exists(folder + "/again/tokenizer_config.json")
+
+
+def test_train_cli_classifies_by_sub_words(folder):
+    for name, seed, n in (("train", 1, 400), ("valid", 2, 60)):
+        write_stories(f"{folder}/{name}.txt", seed, n)
+        with open(f"{folder}/{name}.txt") as f, \
+             open(f"{folder}/{name}.tsv", "w") as g:
+            g.writelines(f"{'good' if 'ful,' in x else 'bad'}\t{x}" for x in f)
+    for arch, more in (("rnn", ["--pooling", "max"]), ("bert", [])):
+        r = run(*small(folder, arch, "--task", "classifier", "--arch", arch,
+                       "--data", folder + "/train.tsv", "--valid",
+                       folder + "/valid.tsv", "--tokenizer", "bpe:300",
+                       "--max-len", "32", "--epochs", "6", "--lr", "0.02",
+                       *more))
+        assert r.returncode == 0, r.stderr
+        assert both(folder, arch, "valid.tsv")["accuracy"] == 1.0, arch
+        a = ask(f"{folder}/{arch}", "/sentiment",
+                {"input": ["The Straße is hopeful, the Größe is playful.",
+                           "The Straße is playless, the Größe is hopeless."]})
+        assert [x["label"] for x in a["data"]] == ["good", "bad"], a
+
+
+def write_translations(folder):
+    """The fixture's pairs as files; what sacreBLEU says about them."""
+    with open(harness.TOP + "/tests/golden/bleu.json") as f:
+        golden = json.load(f)
+    n = golden["lines"]
+    names = [f"{folder}/{name}.txt" for name in ("hyp", "ref", "src")]
+    for i, name in enumerate(names):
+        with open(name, "w", newline="\n") as f:
+            f.writelines(p[i] + "\n" for p in golden["pairs"][:n])
+    return names, next(c for c in golden["corpora"] if c[:2] == [0, n])
+
+
+def test_train_cli_bleu_is_sacrebleus(folder):
+    names, want = write_translations(folder)
+    for files in (names[:2], names):
+        r = run("bleu", *files)
+        assert r.returncode == 0, r.stderr
+        assert len(r.stdout.splitlines()) == 1, r.stdout
+        got = json.loads(r.stdout)
+        assert got["sentences"] == want[1]
+        for key, value in (("bleu", want[2]), ("chrf2", want[7])):
+            assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
+        assert (got["hyp_len"], got["ref_len"]) == tuple(want[5:7])
+        assert len(got.get("by_source_length", [])) == 5 * (len(files) == 3)
+    with open(names[0], "a") as f:
+        f.write("one more")
+    with open(folder + "/bad.txt", "wb") as f:
+        f.write(b"fine\n\xff\n")
+    for args, message in (
+            (names, "hyp.txt has 361 lines, "),
+            (names[:1], "bleu needs two files"),
+            (["none", names[1]], "none: no such file"),
+            ([folder + "/bad.txt"] * 2, "bad.txt: line 2: not UTF-8"),
+            (["/dev/null", "/dev/null"], "/dev/null"),
+            ([*names, "x"], "unknown option 'x'"),
+            ([*names[1:], "--data", "x"], "--data is no option of bleu")):
+        r = run("bleu", *args)
+        assert r.returncode == 1, (args, r.stdout)
+        assert message in r.stderr, (args, r.stderr)
+
+
+def draw(*args):
+    return subprocess.run([sys.executable, "-B", harness.TOP +
+                           "/models/recipes/draw_bleu.py", *args],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_train_cli_bleu_by_length_is_drawn(folder):
+    names, _ = write_translations(folder)
+    reports = []
+    for name, hyp in (("a<b", names[0]), ("itself", names[1])):
+        r = run("bleu", hyp, *names[1:])
+        reports.append(json.loads(r.stdout))
+        with open(folder + "/" + str(len(reports)), "w") as f:
+            f.write(r.stdout)
+    files = ["a<b=" + folder + "/1", "itself=" + folder + "/2"]
+    r = draw(folder + "/out.svg", *files)
+    assert r.returncode == 0, r.stderr
+    svg = ElementTree.parse(folder + "/out.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [x.text for x in svg.iter(space + "text")]
+    assert "a<b" in texts and "BLEU" in texts and "21+" in texts, texts
+    lines = [[float(p.split(",")[1]) for p in x.get("points").split()]
+             for x in svg.iter(space + "polyline")]
+    assert len(lines) == 2 and all(len(y) == 5 for y in lines), lines
+    zero, high = 340, 60  # of the axis, which ends at 120
+    for y, report in zip(lines, reports):
+        for at, x in zip(y, report["by_source_length"]):
+            want = zero - x["bleu"] / 120 * (zero - high)
+            assert abs(at - want) < 0.06, (at, want, x)
+    with open(folder + "/plain", "w") as f:
+        f.write(run("bleu", *names[:2]).stdout)
+    r = draw(folder + "/out.svg", "x=" + folder + "/plain")
+    assert r.returncode != 0 and "no scores by length" in r.stderr, r.stderr
+
+
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):
+    write_stories(folder + "/train.txt", 1, 60)
+    write_stories(folder + "/valid.txt", 2, 10)
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "COMMAND is 'fly', expected train|eval|gradcheck|help"),
+            (["fly"], "COMMAND is 'fly', expected train|eval|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),
             (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),
             (["gradcheck"], "needs the double build"),
             (["train", "--data", "none", "--valid", "none", "--out",
-              os.path.join(folder, "o")], "none: no such file")):
+              os.path.join(folder, "o")], "none: no such file"),
+            (["train", "--tokenizer", "bpe"], "--tokenizer is 'bpe', expected"),
+            (["train", "--tokenizer", "bpe:1e3"], "characters or bpe:N"),
+            (["train", "--tokenizer", "bpe:900", "--vocab-size", "9"],
+             "--tokenizer bpe:900 says the size"),
+            ([*small(folder, "o", "--tokenizer", "bpe:200")],
+             "256 bytes and 1 special tokens are 257"),
+            ([*small(folder, "o", "--tokenizer", "bpe:300", "--unk-rate",
+                     "0.1")], "--unk-rate needs a vocabulary"),
+            ([*small(folder, "o", "--tokenizer", "bpe:300", "--softmax",
+                     "sampled", "--noise", "log-uniform")],
+             "--noise log-uniform needs entries")):
         r = run(*args)
         assert r.returncode == 1, (args, r.returncode)
         assert message in r.stderr, (args, r.stderr)

@@ -38,6 +38,40 @@ static void test_options_are_read_by_type(void **state)
     assert_int_equal(o.resume, 1);
 }
 
+static void test_tokenizer_is_a_word_or_says_its_size(void **state)
+{
+    static const struct {
+        char *value;
+        int tokenizer, size; /* -1: refused */
+    } rows[] = {
+        {"english", TOKENIZER_ENGLISH, 0},
+        {"characters", TOKENIZER_CHARACTERS, 0},
+        {"bpe:8000", TOKENIZER_BPE, 8000},
+        {"bpe:1000000", TOKENIZER_BPE, 1000000},
+        {"bpe:1000001", -1, 0},
+        {"bpe:99999999999999999999", -1, 0},
+        {"bpe:-300", -1, 0},
+        {"bpe: 300", -1, 0},
+        {"bpe:300x", -1, 0},
+        {"bpe:", -1, 0},
+        {"bpe", -1, 0},
+        {"", -1, 0},
+        {"word", -1, 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char *words[] = {"seqd-train", "train", "--tokenizer", rows[i].value};
+        struct options o;
+        struct err e = ERR_INIT;
+        int refused = rows[i].tokenizer < 0;
+        assert_int_equal(parse(&o, &e, 4, words), refused ? -1 : 0);
+        if (refused)
+            assert_non_null(strstr(e.msg, "characters or bpe:N"));
+        else
+            assert_true(o.tokenizer == rows[i].tokenizer &&
+                        o.sub_words == rows[i].size);
+    }
+}
+
 static void test_options_that_a_command_does_not_read_are_refused(void **state)
 {
     static const struct {
@@ -79,7 +113,7 @@ static void test_no_word_is_help_and_a_forgotten_command_is_none(void **state)
     assert_string_equal(o.command, "help");
     assert_int_equal(parse(&o, &e, 3, words), -1);
     assert_string_equal(e.msg, "the command is missing, expected "
-                               "train|eval|gradcheck|help");
+                               "train|eval|bleu|gradcheck|help");
 }
 
 static void test_wrong_options_are_named_with_what_is_expected(void **state)
@@ -115,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_have_their_defaults),
+        cmocka_unit_test(test_tokenizer_is_a_word_or_says_its_size),
         cmocka_unit_test(test_options_are_read_by_type),
         cmocka_unit_test(test_options_that_a_command_does_not_read_are_refused),
         cmocka_unit_test(test_no_word_is_help_and_a_forgotten_command_is_none),

@@ -112,8 +112,8 @@ static int read_act(struct stack *s, const struct names *n, struct err *e)
     return rc;
 }
 
-/* Where config.json leaves them out: T5Config's. The positions are those of
- * the training: nothing ends there but what has been tried. */
+/* Where config.json leaves them out: those of T5Config. Any position could be
+ * computed, but the training knew so many. */
 static void set_defaults(struct stack *s)
 {
     s->dim[HEAD_DIM] = 64;

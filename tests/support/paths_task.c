@@ -20,12 +20,23 @@ static int paths_init(struct job *j, const void *params, struct err *e)
     j->most_rows = PATHS;
     if (!j->own)
         return err_nomem(e);
-    return p && p->attention ? task_show_attention(j, e) : 0;
+    if (!p || !p->attention)
+        return 0;
+    const struct model_info *info = &j->model->info;
+    struct paths *s = j->own;
+    s->shown =
+        mem_array((size_t)info->n_layers * (size_t)info->n_heads * PATH_STEPS,
+                  (size_t)job_shown(j) * sizeof(float));
+    return s->shown ? task_show_attention(j, e) : err_nomem(e);
 }
 
 static void paths_fini(struct job *j)
 {
-    mem_free(j->own);
+    struct paths *s = j->own;
+
+    if (s)
+        mem_free(s->shown);
+    mem_free(s);
 }
 
 static void paths_most(const struct job *j, int64_t n[MAX_PORTS])
@@ -45,7 +56,9 @@ static int paths_plan(struct job *j, int budget, struct batch_plan *p)
     for (int i = 0; i < PATHS; i++) {
         int n = s->n[i] - s->fed[i];
         struct span in = {.n = n, .p = s->ids[i] + s->fed[i]};
-        struct want w = {.kind = OUT_LOGITS, .from = n - 1, .n = 1};
+        struct want w[2] = {{.kind = OUT_LOGITS, .from = n - 1, .n = 1},
+                            {.kind = OUT_ATTENTION, .n = n, .dst = s->shown}};
+        int n_w = i == 0 && s->shown ? 2 : 1;
         int rc = s->seq[i] ? 0 : job_fork(j, p->store, j->seq, &s->seq[i]);
         if (rc) {
             batch_starve(p, j, rc);
@@ -53,7 +66,7 @@ static int paths_plan(struct job *j, int budget, struct batch_plan *p)
         }
         if (s->n[i] == PATH_STEPS || (n > budget - rows && p->b.n_item > 0))
             continue;
-        if (batch_add(p, j, s->seq[i], PORT_TARGET, &in, &w, 1) == 0)
+        if (batch_add(p, j, s->seq[i], PORT_TARGET, &in, w, n_w) == 0)
             break;
         s->planned[s->n_planned++] = i;
         rows += n;
@@ -77,13 +90,28 @@ int32_t paths_best(const float *row, int n, int rank)
     return id;
 }
 
-/* The next token of path i, by a row whose bits are kept. */
-static void go_on(struct paths *s, int i, const float *row, int n, int rank)
+static void hash(uint64_t *h, const float *row, int n)
 {
     const unsigned char *byte = (const unsigned char *)row;
 
     for (size_t k = 0; k < (size_t)n * sizeof *row; k++)
-        s->bits[i] = (s->bits[i] ^ byte[k]) * 0x100000001b3u; /* FNV-1a */
+        *h = (*h ^ byte[k]) * 0x100000001b3u; /* FNV-1a */
+}
+
+/* What an item of n rows shows of its last one. */
+static void hash_shown(struct job *j, struct paths *s, int n)
+{
+    const struct model_info *info = &j->model->info;
+    int m = job_shown(j);
+
+    for (int h = 0; h < info->n_layers * info->n_heads; h++)
+        hash(&s->bits[0], s->shown + (size_t)((h + 1) * n - 1) * (size_t)m, m);
+}
+
+/* The next token of path i, by a row whose bits are kept. */
+static void go_on(struct paths *s, int i, const float *row, int n, int rank)
+{
+    hash(&s->bits[i], row, n);
     s->ids[i][s->n[i]++] = paths_best(row, n, rank);
 }
 
@@ -105,6 +133,8 @@ static int paths_take(struct job *j, const struct task_ctx *x,
     for (int k = 0; k < n; k++) {
         int i = s->planned[k];
         s->fed[i] = s->n[i];
+        if (i == 0 && s->shown)
+            hash_shown(j, s, first[k].in.n);
         if (s->n[i] < PATH_STEPS)
             go_on(s, i, first[k].w[0].dst, V, 0);
         if (s->n[i] == PATH_STEPS)

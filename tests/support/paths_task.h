@@ -13,13 +13,15 @@
 #define PATH_STEPS 9 /* tokens of a path */
 
 struct paths_params {
-    int attention; /* of the beginning, too (job_result) */
+    int attention; /* of the beginning, too (job_result), and of each token of
+                      the first path, in its hash */
 };
 
 struct paths { /* the answer */
     struct seq *seq[PATHS];
     int32_t ids[PATHS][PATH_STEPS];
     uint64_t bits[PATHS]; /* a hash of the rows that made it */
+    float *shown;         /* [layers][heads][rows of an item][source] */
     int n[PATHS];         /* made */
     int fed[PATHS];       /* in its fork */
     int begun;            /* the first row has been read */

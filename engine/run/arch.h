@@ -150,6 +150,17 @@ struct step_size {
  * that do not exclude each other, or numbers as they are (a regression). */
 enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
 
+/* What a checkpoint with a source says of its targets, by token; -1: nothing.
+ * What ends one is the tokenizer's. */
+#define MODEL_MAX_NEVER 8
+struct target_rules {
+    int start;      /* the first of each; what is made of it follows */
+    int forced_bos; /* made first, whatever the row says */
+    int forced_eos; /* made last where the most tokens are reached */
+    int n_never;    /* never made: */
+    int32_t never[MODEL_MAX_NEVER];
+};
+
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * the checkpoint's hparams or static. */
 struct model_info {
@@ -162,14 +173,9 @@ struct model_info {
      * it. 0: no such tokens. */
     int class_padding;
     int n_layers, n_heads; /* of ATTENTION */
-    /* Ids of a target that is made from a source, -1: none. The engine sets
-     * all three to -1 before load, and what load leaves so to what
-     * generation_config.json or config.json says. */
-    int decoder_start; /* the target begins with it; it is not part of it */
-    int forced_first;  /* the first one made, whatever the logits say */
-    int forced_last;   /* the last one that there is room for, likewise */
-    int fast;          /* 1: block types are multiplied the fast way */
-    int max_chain;     /* longest chunk of one item in one step: time steps
+    struct target_rules target;
+    int fast;      /* 1: block types are multiplied the fast way */
+    int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;
     uint64_t token_flops; /* work of one input token without wanted rows, for

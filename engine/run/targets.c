@@ -12,7 +12,8 @@
 
 void targets_none(struct model_info *info)
 {
-    info->decoder_start = info->forced_first = info->forced_last = -1;
+    info->target =
+        (struct target_rules){.start = -1, .forced_bos = -1, .forced_eos = -1};
 }
 
 /* An id of generation_config.json, else of config.json, into *id when load has
@@ -50,15 +51,15 @@ static int read_ids(const struct hparams *h, const struct json *generation,
 
     n = V < n ? V : n;
     if (read_id(h, generation, label, "decoder_start_token_id", n,
-                &info->decoder_start, e) ||
+                &info->target.start, e) ||
         read_id(h, generation, label, "forced_bos_token_id", n,
-                &info->forced_first, e) ||
+                &info->target.forced_bos, e) ||
         read_id(h, generation, label, "forced_eos_token_id", n,
-                &info->forced_last, e))
+                &info->target.forced_eos, e))
         return -1;
-    if (info->decoder_start < 0)
-        info->decoder_start = tokenizer_bos(t);
-    if (info->decoder_start < 0) {
+    if (info->target.start < 0)
+        info->target.start = tokenizer_bos(t);
+    if (info->target.start < 0) {
         return err_set(e, ERR_FORMAT,
                        "%s: config.json: 'decoder_start_token_id' is missing, "
                        "and the tokenizer has no begin token",

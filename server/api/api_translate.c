@@ -112,7 +112,7 @@ static int find_target(struct request *r, struct translate_request *p)
 {
     const struct target_language *l;
     int forced, n = model_languages(r->model, &l, &forced), at = -1;
-    int known = forced && model_get_info(r->model)->forced_first >= 0;
+    int known = forced && model_get_info(r->model)->target.forced_bos >= 0;
     for (int i = 0; p->target && i < n; i++)
         if (strlen(p->target) == (size_t)l[i].n &&
             memcmp(p->target, l[i].name, (size_t)l[i].n) == 0)

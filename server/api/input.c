@@ -367,7 +367,7 @@ int input_take_ids(struct request *r, const struct input_params *p)
 int input_submit(struct request *r, const struct job_spec *spec)
 {
     struct job_spec one, *specs = &one;
-    const int32_t *start = &model_get_info(r->model)->decoder_start;
+    const int32_t *start = &model_get_info(r->model)->target.start;
     int port = input_port(r);
     if (r->route->size && unread_fits(r, r->route->size(r)) < 0)
         return -1; /* before anything is computed */

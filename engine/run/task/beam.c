@@ -74,17 +74,18 @@ static int beam_init(struct job *j, const void *params, struct err *e)
     buf_init(&s->said, MAX_TEXT_BYTES);
     if (check(p, V, e))
         return -1;
-    struct beam_rules r = {.beams = p->beams,
-                           .max_new = room_for(j, p->max_tokens),
-                           .length_penalty = p->length_penalty,
-                           .stop = p->stop,
-                           .n_vocab = V,
-                           .forbid = m->forbid,
-                           .n_forbid = m->n_forbid,
-                           .end = m->end,
-                           .n_end = m->n_end,
-                           .forced_first = source ? m->info.forced_first : -1,
-                           .forced_last = source ? m->info.forced_last : -1};
+    struct beam_rules r = {
+        .beams = p->beams,
+        .max_new = room_for(j, p->max_tokens),
+        .length_penalty = p->length_penalty,
+        .stop = p->stop,
+        .n_vocab = V,
+        .forbid = m->forbid,
+        .n_forbid = m->n_forbid,
+        .end = m->end,
+        .n_end = m->n_end,
+        .forced_first = source ? m->info.target.forced_bos : -1,
+        .forced_last = source ? m->info.target.forced_eos : -1};
     if (p->forced_first >= 0)
         r.forced_first = p->forced_first;
     s->n_best = p->n_best;

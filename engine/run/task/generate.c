@@ -190,7 +190,7 @@ static int generate_init(struct job *j, const void *params, struct err *e)
     g->logprob = s->logprob;
     g->forced_first = s->forced_first - 1;
     if (g->forced_first < 0 && j->model->info.state.n_ports > 1)
-        g->forced_first = j->model->info.forced_first;
+        g->forced_first = j->model->info.target.forced_bos;
     g->c = mem_zarray((size_t)g->n, sizeof *g->c);
     g->res = mem_zarray((size_t)g->n, sizeof *g->res);
     if (g->n > 1 || g->logprob)
@@ -400,7 +400,7 @@ static int next_token(struct job *j, const struct task_ctx *x,
 
     if (g->max_tokens == 0)
         return finish(j, g, c, FINISH_LENGTH);
-    if (m->info.state.n_ports > 1 && m->info.forced_last >= 0 &&
+    if (m->info.state.n_ports > 1 && m->info.target.forced_eos >= 0 &&
         is_last(j, g, c)) {
         c->n_scored++;
         return finish(j, g, c, FINISH_LENGTH);

@@ -73,9 +73,9 @@ static void test_targets_of_files_in_their_order(void **state)
         if (load(&l, cases[i].config, cases[i].generation, &e))
             fail_msg("%s", e.msg);
         const struct model_info *info = model_get_info(l.m);
-        assert_int_equal(info->decoder_start, cases[i].start);
-        assert_int_equal(info->forced_first, cases[i].first);
-        assert_int_equal(info->forced_last, cases[i].last);
+        assert_int_equal(info->target.start, cases[i].start);
+        assert_int_equal(info->target.forced_bos, cases[i].first);
+        assert_int_equal(info->target.forced_eos, cases[i].last);
         unload(&l);
     }
 }

@@ -487,6 +487,18 @@ static void test_beams_survive_each_failed_allocation(void **state)
     assert_true(refused > 10 && failed > 5);
 }
 
+static void test_beams_take_logarithms_of_their_own(void **state)
+{
+    struct rng r;
+
+    rng_init(&r, 4);
+    for (int i = 0; i < 20000; i++) {
+        double x = exp(60 * rng_uniform(&r) - 20), want = log(x);
+        assert_true(fabs(log_natural(x) - want) <= 4e-16 * (1 + fabs(want)));
+    }
+    assert_true(fabs(log_natural(1)) <= 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_beams_share_the_pages_of_the_source),
         cmocka_unit_test(test_beams_begin_with_a_forced_token),
         cmocka_unit_test(test_beams_that_are_wrong_are_named),
+        cmocka_unit_test(test_beams_take_logarithms_of_their_own),
         cmocka_unit_test(test_beams_survive_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,9 +192,9 @@ def test_translate_says_what_is_wrong():
     bad(413, "batch_too_large", "input", input=["w1"] * 257)
     long = " ".join(["w1"] * (CONTEXT + 1))
     bad(400, "context_length_exceeded", "input", input=long,
-        says="more than 64 tokens")
+        says=f"more than {CONTEXT} tokens")
     bad(400, "context_length_exceeded", "input", model="many", target="fr",
-        input=long[3:], says="more than 63 tokens")
+        input=long[3:], says=f"more than {CONTEXT - 1} tokens")
 
 
 def test_translate_takes_what_people_send():

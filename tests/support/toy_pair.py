@@ -5,13 +5,25 @@ SPDX-License-Identifier: MIT
 """
 import json
 import os
+import re
 import struct
 
 TOY = os.path.abspath(os.environ.get("B", "build/release") +
                       "/tests/http/seqd_toy")
 FIXED = ["<unk>", "<s>", "</s>"] + [f"<{i}>" for i in range(3, 9)]
 LANGUAGES = [">>de<<", ">>es<<", ">>fr<<"]
-CONTEXT = 64  # of the toy's source
+
+
+def source_limit():
+    """The most tokens of a source, as ports_arch.c has it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(here + "/ports_arch.c") as c, open(here + "/ports_arch.h") as h:
+        n = re.search(r"context_length = (\w+);", c.read())[1]
+        return int(n) if n.isdigit() else int(re.search(
+            rf"define {n} (\d+)", h.read())[1])
+
+
+CONTEXT = source_limit()
 
 
 def words(languages):

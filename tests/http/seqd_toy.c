@@ -4,7 +4,10 @@
  * SPDX-License-Identifier: MIT */
 #include "models/registry.h"
 #include "models/rnn/rnn.h"
+#include "models/transformer/archs.h"
 #include "tests/support/ports_arch.h"
 
+#define ENTRY(id, ...) &id##_arch,
+
 const struct model_arch *const registry_archs[] = {&ports_arch, &rnn_arch,
-                                                   NULL};
+                                                   TRANSFORMERS(ENTRY) NULL};

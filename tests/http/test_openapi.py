@@ -17,6 +17,7 @@ import random
 import re
 import socket
 import sys
+import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -24,13 +25,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
 import harness  # noqa: E402
 from contract import Contract, read_json, text_of  # noqa: E402
 from harness import TOP  # noqa: E402
+from toy_pair import LANGUAGES, TOY, make  # noqa: E402
 
-# All tasks, and all kinds of tokens and scores.
+# All tasks, and all kinds of tokens and scores; "toy" translates.
 MODELS = [f"models/checkpoints/{n}" for n in (
     "next-word-lstm", "sentiment-lstm", "music-lstm", "stories-gpt",
     "sentiment-transformer")] + [f"tests/golden/bert/{n}" for n in (
         "bert-embed-mean", "bert-fill", "bert-class-many", "bert-regression")]
-NAMES = [os.path.basename(m) for m in MODELS]
+NAMES = [os.path.basename(m) for m in MODELS] + ["toy"]
 KEY = "key-of-the-test"
 SEED = sys.argv[1] if len(sys.argv) > 1 else "1"
 TIMES = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -39,7 +41,11 @@ METHODS = ["GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE",
            "BREW", "get"]
 
 # What a schema cannot know: names of models, and numbers that cost little.
-OWN = {"model": lambda r: r.choice(NAMES * 3 + [None, "", "none", "\0"]),
+OWN = {"model": lambda r: r.choice(NAMES * 3 + ["toy"] * 9 + [
+           None, "", "none", "\0"]),
+       "target": lambda r: r.choice(["fr", "de", "fr", "de", "xx", None]),
+       "beams": lambda r: r.choice([None, 1, 2, 4, 16]),
+       "n_best": lambda r: r.choice([None, 1, 2, 1, 16]),
        "max_tokens": lambda r: r.choice([0, 1, 2, 4, MOST_TOKENS, None,
                                          MOST_TOKENS + 1, 1048576]),
        "timeout_ms": lambda r: r.choice([60000, 3600000, 30000, None, 1])}
@@ -47,13 +53,17 @@ OWN = {"model": lambda r: r.choice(NAMES * 3 + [None, "", "none", "\0"]),
 
 class Server(harness.Seqd):
     def __init__(self, key=None, *args):
-        models = [a for n, m in zip(NAMES, MODELS)
-                  for a in ("--model", f"{n}={TOP}/{m}")]
+        self.toy = tempfile.TemporaryDirectory()
+        make(self.toy.name + "/toy", LANGUAGES)
+        models = [a for n, m in zip(NAMES, [
+            f"{TOP}/{m}" for m in MODELS] + [self.toy.name + "/toy"])
+            for a in ("--model", f"{n}={m}")]
         env = {k: v for k, v in os.environ.items() if k[:5] != "SEQD_"}
         if key:
             env["SEQD_API_KEY"] = key
         super().__init__("--max-batch", "9", "--max-output-tokens",
-                         str(MOST_TOKENS), *models, *args, env=env)
+                         str(MOST_TOKENS), *models, *args, env=env,
+                         program=TOY)
         self.n = 0
         self.key = key
         self.conn = http.client.HTTPConnection("127.0.0.1", self.port,
@@ -110,14 +120,15 @@ def check(server, method, path, answer, what, at=None):
     said = server.contract.answer_fault(op, *answer, method == "HEAD")
     status, heads, body = answer
     if not said and heads.get("content-type") == "text/event-stream":
-        said = stream_fault(server.contract, body.decode())
+        said = stream_fault(server.contract, body.decode(), (
+            "Translate" if path == "/translate" else "Generate") + "Chunk")
     elif not said and method == "POST" and status == 200:
         if read_json(body.decode())["id"] != heads["x-request-id"]:
             said = "another id than X-Request-Id"
     assert not said, shown(f"{method} {path} {what}", answer, said)
 
 
-def stream_fault(contract, text):
+def stream_fault(contract, text, chunk="GenerateChunk"):
     """Chunks, an end for each item, then usage and [DONE]; or an error."""
     events = [e for e in text.split("\n\n") if e and e != ": ping"]
     if not text.endswith("\n\n") or any(e[:6] != "data: " for e in events):
@@ -127,14 +138,15 @@ def stream_fault(contract, text):
                               read_json(events[-1][6:]))
     chunks = [read_json(e[6:]) for e in events[:-1]]
     for c in chunks:
-        said = contract.fault(contract.schema("GenerateChunk"), c)
+        said = contract.fault(contract.schema(chunk), c)
         if said:
             return said
     items = [d for c in chunks for d in c["data"]]
     ended = [d["index"] for d in items if "finish_reason" in d]
     if sorted(ended) != sorted({d["index"] for d in items}):
         return "items do not end once each"
-    if any({"seed", "truncated"} - set(d) for d in items
+    whole = {"truncated", "seed" if chunk[0] == "G" else "score"}
+    if any(whole - set(d) for d in items
            if "finish_reason" in d):
         return "the last chunk of an item is not whole"
     if [c for c in chunks if "usage" in c] != chunks[-1:]:

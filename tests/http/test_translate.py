@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import random
-import struct
 import sys
 import time
 
@@ -19,37 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../support")
 import harness  # noqa: E402
 from contract import Contract  # noqa: E402
-
-TOY = os.path.abspath(os.environ.get("B", "build/release") +
-                      "/tests/http/seqd_toy")
-FIXED = ["<unk>", "<s>", "</s>"] + [f"<{i}>" for i in range(3, 9)]
-LANGUAGES = [">>de<<", ">>es<<", ">>fr<<"]
-CONTEXT = 64  # of the toy's source
-
-
-def words(languages):
-    return (FIXED + languages + [f"w{i}" for i in range(40)])[:40]
-
-
-def make(path, languages=(), **config):
-    os.makedirs(path)
-    vocab = words(list(languages))
-    with open(path + "/config.json", "w") as f:
-        json.dump(dict(model_type="ports", kind="pair", max_chain=0,
-                       eos_token_id=2, **config), f)
-    with open(path + "/tokenizer.json", "w") as f:
-        json.dump({"version": "1.0", "added_tokens": [
-            {"id": i, "content": w, "special": True}
-            for i, w in enumerate(FIXED)],
-            "normalizer": {"type": "seqd-whitespace"},
-            "model": {"type": "WordLevel", "unk_token": "<unk>",
-                      "vocab": {w: i for i, w in enumerate(vocab)}},
-            "seqd": {"bos": "<s>", "eos": "</s>", "add_bos": False}}, f)
-    head = json.dumps({"table": {"dtype": "F32", "shape": [4096],
-                                 "data_offsets": [0, 16384]}}).encode()
-    with open(path + "/model.safetensors", "wb") as f:
-        f.write(struct.pack("<Q", len(head)) + head + bytes(16384))
-
+from toy_pair import CONTEXT, LANGUAGES, TOY, make  # noqa: E402
 
 class Server(harness.Seqd):
     def __init__(self, folder, *args):
@@ -223,9 +192,9 @@ def test_translate_says_what_is_wrong():
     bad(413, "batch_too_large", "input", input=["w1"] * 257)
     long = " ".join(["w1"] * (CONTEXT + 1))
     bad(400, "context_length_exceeded", "input", input=long,
-        says="more than 64 tokens")
+        says=f"more than {CONTEXT} tokens")
     bad(400, "context_length_exceeded", "input", model="many", target="fr",
-        input=long[3:], says="more than 63 tokens")
+        input=long[3:], says=f"more than {CONTEXT - 1} tokens")
 
 
 def test_translate_takes_what_people_send():

@@ -1,7 +1,7 @@
 /* beam: a continuation, or a target made from a source, by beam search as
  * transformers defines it (beam_search.h): decoders alone and encoder-decoders
  * alike. in[PORT_TARGET] is what the target begins with (a prompt;
- * model_info.decoder_start), in[PORT_SOURCE] the source where there is one.
+ * model_info.target.start), in[PORT_SOURCE] the source where there is one.
  *
  * Tokens that are never drawn (the unknown one, special ones but ends) are
  * taken out after the softmax, as transformers' suppress_tokens does. With one

@@ -425,6 +425,80 @@ static void test_beams_that_are_wrong_are_named(void **state)
     rig_down(&r);
 }
 
+/* Each allocation of two searches and of choices fails once: the job fails or is
+ * refused, and the next one is as if nothing had been. */
+static void test_beams_survive_each_failed_allocation(void **state)
+{
+    struct generate_params choices = {
+        .max_tokens = 9,
+        .n = 4,
+        .logprob = 1,
+        .sample = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}};
+    int failed = 0, refused = 0, reached = 1;
+    struct pair p[2];
+    struct rng rng;
+
+    rng_init(&rng, 9);
+    do
+        make_pair(&p[0], &rng);
+    while (p[0].p.beams < 4 || p[0].p.max_tokens < 8);
+    p[0].p.stream = 1;
+    p[1] = p[0];
+    for (long n = 1; reached; n++) {
+        struct heard h[3], after;
+        struct job_spec spec[3], again;
+        struct job *job[3];
+        struct err e = ERR_INIT;
+        struct rig r;
+
+        assert_true(n < 600);
+        rig_up(&r, 0, (struct engine_options){.n_threads = 1});
+        for (int i = 0; i < 3; i++)
+            spec[i] = spec_of(&r, &p[i / 2], &h[i]);
+        spec[2].task = &task_generate;
+        spec[2].params = &choices;
+        mem_fail_at(n);
+        int rc = engine_submit(r.g, spec, 3, job, &e), done = 0;
+        if (rc) {
+            assert_int_equal(e.code, ERR_NOMEM);
+            refused++;
+        } else {
+            assert_int_equal(watch_wait(&r.w, done = 3), 0);
+            reached = n < 80; /* what only speeds things up is not missed */
+            for (int i = 0; i < 3; i++) {
+                const struct err *why = job_error(job[i]);
+                if (why->code) {
+                    assert_int_equal(why->code, ERR_NOMEM);
+                    failed++;
+                    reached = 1;
+                }
+                job_release(job[i]);
+            }
+        }
+        mem_fail_at(0);
+        again = spec_of(&r, &p[0], &after); /* it goes on */
+        assert_int_equal(engine_submit(r.g, &again, 1, &after.job, &e), 0);
+        assert_int_equal(watch_wait(&r.w, done + 1), 0);
+        check(&p[0], &after);
+        job_release(after.job);
+        rig_down(&r);
+    }
+    print_message("%d refused, %d failed\n", refused, failed);
+    assert_true(refused > 10 && failed > 5);
+}
+
+static void test_beams_take_logarithms_of_their_own(void **state)
+{
+    struct rng r;
+
+    rng_init(&r, 4);
+    for (int i = 0; i < 20000; i++) {
+        double x = exp(60 * rng_uniform(&r) - 20), want = log(x);
+        assert_true(fabs(log_natural(x) - want) <= 4e-16 * (1 + fabs(want)));
+    }
+    assert_true(fabs(log_natural(1)) <= 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +507,8 @@ int main(void)
         cmocka_unit_test(test_beams_share_the_pages_of_the_source),
         cmocka_unit_test(test_beams_begin_with_a_forced_token),
         cmocka_unit_test(test_beams_that_are_wrong_are_named),
+        cmocka_unit_test(test_beams_take_logarithms_of_their_own),
+        cmocka_unit_test(test_beams_survive_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

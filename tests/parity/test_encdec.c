@@ -585,6 +585,47 @@ static void check_case(void **state)
 
 /* --- memory --- */
 
+#define LONG 300 /* rows of a source: a block list of more than a cache line */
+
+/* Scratch of a step is laid out by what it holds: a target of one row, behind
+ * a long source, sees all of that. */
+static void test_long_sources_with_short_targets(void **state)
+{
+    struct golden t;
+    static int32_t ids[LONG];
+    float *row[2];
+
+    (void)state;
+    open_golden(&t, &t5_arch, "t5");
+    open_rig(&t, &t5_arch, "t5", "generic", 1);
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (i * 7 + i / 50) % 60;
+    for (int way = 0; way < 2; way++) {
+        const struct pair *p = &t.pair[2];
+        size_t n = (size_t)(p->m * p->V);
+        struct answer a = new_answer(p);
+        struct rig_seq seq;
+        struct rig_item it = {
+            .seq = &seq, .port = PORT_SOURCE, .ids = ids, .n = LONG};
+
+        assert_int_equal(rig_seq_open(&t.g, &seq), 0);
+        step(&t, &it, 1);
+        while (left_of(p, &seq) > 0) {
+            it = target_of(p, &seq, way ? 1 : p->m, &a);
+            step(&t, &it, 1);
+        }
+        row[way] = a.logits;
+        mem_aligned_free(a.hidden);
+        rig_seq_close(&seq);
+        if (way)
+            golden_same(row[0], row[1], n, "behind a long source");
+    }
+    mem_aligned_free(row[0]);
+    mem_aligned_free(row[1]);
+    rig_close(&t.g);
+    close_golden(&t);
+}
+
 /* Scratch of a step of 50 tokens each, whose sequences have 64 at most. */
 static size_t scratch_of(const char *dir)
 {
@@ -628,9 +669,10 @@ static void test_scratch_follows_the_step_and_not_the_context(void **state)
 int main(void)
 {
     enum { N = sizeof cases / sizeof *cases };
-    struct CMUnitTest tests[N + 1] = {
-        [N] = cmocka_unit_test(
-            test_scratch_follows_the_step_and_not_the_context)};
+    struct CMUnitTest tests[N + 2] = {
+        [N] =
+            cmocka_unit_test(test_scratch_follows_the_step_and_not_the_context),
+        [N + 1] = cmocka_unit_test(test_long_sources_with_short_targets)};
 
     for (int i = 0; i < N; i++) {
         tests[i].name = cases[i].what;

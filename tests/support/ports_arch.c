@@ -112,7 +112,7 @@ static int load(const struct load_opts *o, struct checkpoint *c,
         info->state.port[0].name = "target";
         info->state.port[1].name = "source";
         info->state.port[1].whole = 1;
-        info->state.port[1].context_length = 64;
+        info->state.port[1].context_length = PORTS_SOURCE;
         info->cols[OUT_LOGITS] = o->n_vocab_tokenizer;
         return 0;
     }
@@ -133,6 +133,8 @@ static void unload(void *self)
 static size_t scratch_bytes(const void *self, const struct step_size *most)
 {
     (void)self;
+    if (most->longest > atomic_load(&ports_stats.longest))
+        atomic_store(&ports_stats.longest, (int)most->longest);
     return (size_t)(most->items + most->tokens[0] + most->tokens[1] +
                     most->rows + most->threads);
 }
@@ -149,6 +151,7 @@ static void read_source(struct batch_item *it)
     uint32_t h = whole_hash(ids, it->in.n);
 
     require(it->seq->len[1] == 0 && it->seq->len[0] == 0 && it->n_w == 0);
+    require(it->in.n <= atomic_load(&ports_stats.longest));
     for (int i = 0; i < it->in.n; i++)
         *slot(it, 1, i) = (struct slot){.id = ids[i], .at = i, .whole = h};
 }

@@ -12,10 +12,11 @@
 
 #include "engine/run/arch.h"
 
-#define PORTS_VOCAB 40 /* entries of its tokenizer */
-#define PORTS_PAGE 4   /* rows of a page */
-#define PORTS_WIDTH 3  /* floats of a vector */
-#define PORTS_VALUES 2 /* columns of OUT_VALUE */
+#define PORTS_VOCAB 40    /* entries of its tokenizer */
+#define PORTS_PAGE 4      /* rows of a page */
+#define PORTS_SOURCE 5000 /* rows of a source, at most */
+#define PORTS_WIDTH 3     /* floats of a vector */
+#define PORTS_VALUES 2    /* columns of OUT_VALUE */
 
 enum ports_kind { PORTS_PAIR, PORTS_SERIES };
 
@@ -33,9 +34,10 @@ void ports_value(const float *x, int n, float value[PORTS_VALUES]);
 
 struct ports_stats {
     atomic_int violations, steps, sources;
-    atomic_int both;   /* steps with items of both ports */
-    atomic_int shared; /* pairs of target items on the same source pages */
-    atomic_int rows;   /* most wanted of one item */
+    atomic_int both;    /* steps with items of both ports */
+    atomic_int shared;  /* pairs of target items on the same source pages */
+    atomic_int rows;    /* most wanted of one item */
+    atomic_int longest; /* sequence that scratch was asked for */
 };
 extern struct ports_stats ports_stats;
 

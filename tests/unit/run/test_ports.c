@@ -251,9 +251,30 @@ static void test_ports_survive_lost_states(void **state)
     assert_true(again > 0); /* sources that had to be read twice */
 }
 
+/* Longer than what the runner has scratch for from the start. */
+static void test_ports_have_scratch_for_the_longest_source(void **state)
+{
+    static int32_t ids[PORTS_SOURCE];
+    struct job_spec spec = {
+        .task = &task_paths,
+        .in = {{.n = 1, .p = ids}, {.n = PORTS_SOURCE, .p = ids}}};
+    struct job *job;
+    struct rig r;
+
+    for (int i = 0; i < PORTS_SOURCE; i++)
+        ids[i] = 9 + i % 20;
+    rig_up(&r, PORTS_PAIR, 0, (struct engine_options){0});
+    assert_true(atomic_load(&ports_stats.longest) < PORTS_SOURCE);
+    run(&r, &spec, 1, &job);
+    assert_true(atomic_load(&ports_stats.longest) >= PORTS_SOURCE);
+    job_release(job);
+    rig_down(&r);
+}
+
 static void test_ports_of_a_pair_say_what_is_wrong(void **state)
 {
-    static const int32_t ids[100] = {9, 10, 11}, wrong[2] = {9, PORTS_VOCAB};
+    static const int32_t ids[PORTS_SOURCE + 1] = {9, 10, 11},
+                                            wrong[2] = {9, PORTS_VOCAB};
     static const float x[3] = {1, 2, 3};
     const struct span good = {.n = 3, .p = ids};
     const struct {
@@ -263,7 +284,10 @@ static void test_ports_of_a_pair_say_what_is_wrong(void **state)
     } cases[] = {
         {good, {.n = 0}, ERR_INVALID, "input has no tokens"},
         {{.n = 0}, good, ERR_INVALID, "input has no tokens"},
-        {good, {.n = 65, .p = ids}, ERR_TOO_LARGE, "at most 64"},
+        {good,
+         {.n = PORTS_SOURCE + 1, .p = ids},
+         ERR_TOO_LARGE,
+         "at most 5000"},
         {good, {.n = 2, .p = wrong}, ERR_INVALID, "token 1 is 40"},
         {{.unit = UNIT_VECTORS, .n = 1, .p = x},
          good,
@@ -364,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ports_of_a_pair_alone_and_in_company),
         cmocka_unit_test(test_ports_survive_lost_states),
+        cmocka_unit_test(test_ports_have_scratch_for_the_longest_source),
         cmocka_unit_test(test_ports_of_a_pair_say_what_is_wrong),
         cmocka_unit_test(test_ports_of_vectors_whole_and_in_chunks),
         cmocka_unit_test(test_ports_of_vectors_read_no_tokens),

@@ -325,6 +325,11 @@ static int read_target(struct checkpoint *c, struct files *f,
 {
     char name[PLACE_NAME_BYTES];
     const char *proto = find_proto(c, TARGET, name);
+    /* Of these transformers reads no tokenizer.json. */
+    if (is_marian(c)) {
+        checkpoint_name(c, "target.spm", file);
+        return read_marian(c, f, s, TARGET);
+    }
     /* Beside Marian's own file a tokenizer.json is somebody else's. */
     if (checkpoint_form(c) != CHECKPOINT_MARIAN &&
         checkpoint_json(c, FILE_NAME, &limits, &f->root, s->e))
@@ -332,10 +337,6 @@ static int read_target(struct checkpoint *c, struct files *f,
     if (f->root) {
         take_root(s, f->root);
         return json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
-    }
-    if (is_marian(c)) {
-        checkpoint_name(c, "target.spm", file);
-        return read_marian(c, f, s, TARGET);
     }
     if (checkpoint_has(c, "merges.txt")) {
         checkpoint_name(c, "vocab.json", file);
@@ -369,12 +370,12 @@ static int read_source(struct checkpoint *c, struct files *f,
     if (f->root) {
         take_root(s, f->root);
         rc = json_get(f->root, OWN) ? 0 : read_beside(c, f, s);
-    } else if (checkpoint_has(c, FILE_NAME) &&
-               checkpoint_form(c) != CHECKPOINT_MARIAN) {
-        return 0;
     } else if (is_marian(c)) {
         checkpoint_name(c, "source.spm", file);
         rc = read_marian(c, f, s, SOURCE);
+    } else if (checkpoint_has(c, FILE_NAME) &&
+               checkpoint_form(c) != CHECKPOINT_MARIAN) {
+        return 0;
     } else if (proto) {
         checkpoint_name(c, proto, file);
         rc = read_proto(c, f, s, proto, NULL);

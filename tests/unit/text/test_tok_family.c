@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/file.h"
 #include "engine/base/json.h"
+#include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/token_vectors.h"
@@ -140,6 +142,34 @@ static void test_family_marian_has_two_tokenizers(void **state)
     }
 }
 
+/* A tokenizer.json beside Marian's files is not what transformers reads. */
+static void test_family_marian_needs_no_tokenizer_json(void **state)
+{
+    static const char *const files[] = {"source.spm", "target.spm",
+                                        "vocab.json", "tokenizer_config.json"};
+    char dir[64], path[128];
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    temp_dir_make(dir);
+    for (int i = 0; i < 4; i++) {
+        char *bytes = NULL;
+        size_t n;
+        snprintf(path, sizeof path, FOLDER "marian/%s", files[i]);
+        assert_int_equal(file_read(path, "f", 1 << 20, &bytes, &n, &e), 0);
+        temp_file_put(dir, files[i], bytes, n);
+        mem_free(bytes);
+    }
+    temp_file_text(dir, "tokenizer.json", "{}");
+    if (tokenizer_at(dir, "m", &t, &e))
+        fail_msg("%s", e.msg);
+    struct tokenizer *s = open_source(dir);
+    check_rows("marian", t, s);
+    tokenizer_close(s);
+    tokenizer_close(t);
+    temp_dir_drop(dir);
+}
+
 /* T5's sentinels count down behind the pieces, and come from no plain text. */
 static void test_family_t5_has_sentinels(void **state)
 {
@@ -268,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_family_ids_and_texts),
         cmocka_unit_test(test_family_marian_has_two_tokenizers),
+        cmocka_unit_test(test_family_marian_needs_no_tokenizer_json),
         cmocka_unit_test(test_family_t5_has_sentinels),
         cmocka_unit_test(test_family_source_tokenizer_json),
         cmocka_unit_test(test_family_ids_of_3000_lines),

@@ -9,14 +9,16 @@
 #include "engine/run/model.h"
 #include "engine/run/task/task.h"
 
-static int check_ids(const struct model *m, const struct span *in,
+static int check_ids(const struct model *m, int port, const struct span *in,
                      struct err *e)
 {
+    int start = port == PORT_TARGET ? m->info.target.start : -1;
+    int n = m->n_ids[port];
     const int32_t *ids = in->p;
     for (int i = 0; i < in->n; i++)
-        if (ids[i] < 0 || ids[i] >= m->n_ids) {
+        if (ids[i] < 0 || (ids[i] >= n && ids[i] != start)) {
             return err_set(e, ERR_INVALID, "token %d is %d, expected 0..%d", i,
-                           (int)ids[i], m->n_ids - 1);
+                           (int)ids[i], n - 1);
         }
     return 0;
 }
@@ -43,7 +45,7 @@ static int check_port(const struct job_spec *s, int port, struct err *e)
                           "input has %d %s, at most %lld are allowed", in->n,
                           rows, (long long)max);
     }
-    return in->unit == UNIT_TOKENS ? check_ids(s->model, in, e) : 0;
+    return in->unit == UNIT_TOKENS ? check_ids(s->model, port, in, e) : 0;
 }
 
 /* The input as the job's own memory. */

@@ -32,7 +32,8 @@ struct model {
     int64_t created; /* wall clock, seconds */
     double load_seconds;
     int max_tokens[MAX_PORTS]; /* input limits of an item */
-    int n_ids;                 /* ids 0..n_ids-1 may be input */
+    int n_ids[MAX_PORTS];      /* ids 0..n-1 may be input of the port; of
+                                  the target target.start, too */
     int32_t *forbid; /* [n_unseen] ids that are never shown; the first n_forbid
                         are never drawn, the rest are special ends of text */
     int n_forbid, n_unseen;

@@ -60,6 +60,9 @@ static int is_special(const struct tokenizer_spec *s, int rule,
                       const char *entry)
 {
     int one = rule == RULE_CHARACTERS && utf8_count(entry, strlen(entry)) == 1;
+    for (int i = 0; i < s->n_control; i++)
+        if (is_named(entry, s->control[i]))
+            return 1;
     return is_named(entry, s->unk) || is_named(entry, s->mask) ||
            (!one && (is_named(entry, s->bos) || is_named(entry, s->eos)));
 }
@@ -125,6 +128,8 @@ static void put_ends(struct buf *out, const struct tokenizer_spec *s)
         put_string(out, s->mask);
         buf_add_char(out, ',');
     }
+    if (s->add_eos)
+        buf_add_str(out, "\"add_eos\":true,");
     buf_addf(out, "\"add_bos\":%s},\n", s->add_bos ? "true" : "false");
 }
 

@@ -23,7 +23,8 @@
  *
  * `added_tokens` [{id, content, special}] marks special tokens; `seqd.bos`,
  * `seqd.eos` (strings, vocabulary entries) name the begin- and end-of-text
- * tokens, `seqd.add_bos` (bool) says that prompts get the begin token.
+ * tokens, `seqd.add_bos` (bool) says that prompts get the begin token,
+ * `seqd.add_eos` that the end token follows a text (of an encoder-decoder).
  *
  * Special (control) tokens are never produced from plain text. Added tokens
  * that are not special are cut out of every text before anything else.
@@ -149,7 +150,9 @@ struct tokenizer_spec {
     int lowercase;
     const char *newline; /* seqd-whitespace: token of a line feed, or NULL */
     const char *unk, *bos, *eos, *mask; /* NULL: none */
-    int add_bos;
+    int add_bos, add_eos;
+    const char *const *control; /* [n_control] more special tokens */
+    int n_control;
 };
 int tokenizer_build(const struct tokenizer_spec *s, const char *const *entries,
                     int n, struct buf *out, struct err *e);

@@ -106,5 +106,11 @@ struct dense pass_dense(const struct pass *p, int i);
  * pass_embed_grad: dx [N, E] to their rows in grad. */
 void pass_embed(const struct pass *p, real *x);
 void pass_embed_grad(struct pass *p, const real *dx);
+/* The same of any n ids and of tensor i, [entries, width]. Only the rows of
+ * net->embedding are listed as touched. */
+void pass_embed_ids(const struct pass *p, int i, int n, const int32_t *ids,
+                    real *x);
+void pass_embed_ids_grad(struct pass *p, int i, int n, const int32_t *ids,
+                         const real *dx);
 
 #endif

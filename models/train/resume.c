@@ -36,7 +36,7 @@ static struct head head_of(const struct trainer *t)
     h.records = t->train.n_records;
     h.tensors = t->net.n_tensors;
     h.workers = t->n_workers;
-    h.batch = t->o.batch;
+    h.batch = t->objective->pairs ? t->o.batch_tokens : t->o.batch;
     h.optimizer = t->o.optimizer;
     h.average = t->o.average;
     h.n_curve = t->curve.n;

@@ -37,7 +37,7 @@ void save_config_text(const struct trainer *t, struct buf *b)
     t->net.family->write(&t->net, t->tokenizer, b);
     if (t->objective->labelled)
         add_labels(b, &t->labels);
-    else
+    else if (!t->objective->pairs)
         buf_addf(b, ",\n  \"seqd_record\": \"%s\"",
                  records_kind_name((enum record_kind)t->o.record));
     buf_add_str(b, "\n}\n");

@@ -16,6 +16,19 @@ static const struct option rows[] = {
      "training files, comma-separated; FILE:0.3 takes a new 30 % of its "
      "records in each epoch"},
     {"--valid", OPT_TEXT(valid, NULL), "validation file"},
+    {"--source", OPT_TEXT(source, NULL),
+     "seq2seq: files of sources, a line each, in place of --data, whose lines "
+     "are SOURCE TAB TARGET"},
+    {"--target", OPT_TEXT(target, NULL), "seq2seq: as many files of targets"},
+    {"--valid-source", OPT_TEXT(valid_source, NULL),
+     "seq2seq: the same to validate on"},
+    {"--valid-target", OPT_TEXT(valid_target, NULL), "seq2seq: their targets"},
+    {"--hold-out", OPT_REAL(hold_out, "0.01", 0.0001, 0.5),
+     "seq2seq, without --valid: share of the sources that is held out to "
+     "validate on, by a hash of the source"},
+    {"--language-column", OPT_BOOL(language_column),
+     "seq2seq: lines are LANGUAGE TAB SOURCE TAB TARGET; the entry "
+     ">>LANGUAGE<< begins the source"},
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
@@ -41,7 +54,8 @@ static const struct option rows[] = {
     {"--reverse", OPT_BOOL(reverse),
      "lm: read each record from its end, to start a second direction from"},
     {"--max-len", OPT_INT(max_len, "256", 1, 100000),
-     "classifier: cut texts to this many tokens; eval: only if it is given"},
+     "classifier: cut texts to this many tokens; eval: only if it is given; "
+     "seq2seq: pairs with a longer side are left out"},
     {.kind = OPTION_SECTION, .help = "Net"},
     {"--arch", OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert"),
      "recurrent; Transformer decoder (lm); Transformer encoder (classifier; "
@@ -94,6 +108,8 @@ static const struct option rows[] = {
     {"--clip", OPT_REAL(clip, "1", 0, 1e9), "clip to this global norm; 0: off"},
     {"--batch", OPT_INT(batch, "64", 1, 4096),
      "sequences of a step, over all threads"},
+    {"--batch-tokens", OPT_INT(batch_tokens, "2048", 1, 1000000),
+     "seq2seq: tokens of a step on either side, in place of --batch"},
     {"--bptt", OPT_INT(bptt, "35", 1, 4096),
      "lm: time steps of a step; gpt2: each starts with an empty context"},
     {"--epochs", OPT_INT(epochs, "10", 1, 100000), "epochs"},

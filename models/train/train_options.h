@@ -15,6 +15,7 @@
 
 enum { TASK_LM, TASK_CLASSIFIER };
 enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
+enum { ACTIVATION_RELU, ACTIVATION_SWISH };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
 enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
@@ -29,6 +30,9 @@ struct options {
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
+    const char *source, *target, *valid_source, *valid_target; /* pairs */
+    int language_column, batch_tokens, decoder_layers, activation;
+    double hold_out;
     int task, tokenizer, lowercase, vocab_size, min_count, record, max_len;
     int shuffle, reverse, init_parts;
     /* net */

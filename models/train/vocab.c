@@ -115,6 +115,9 @@ static int by_count(const void *a, const void *b)
 
 static int is_special(const struct tokenizer_spec *s, const char *text)
 {
+    for (int i = 0; i < s->n_control; i++)
+        if (strcmp(text, s->control[i]) == 0)
+            return 1;
     return (s->unk != NULL && strcmp(text, s->unk) == 0) ||
            (s->eos != NULL && strcmp(text, s->eos) == 0) ||
            (s->mask != NULL && strcmp(text, s->mask) == 0);
@@ -125,6 +128,7 @@ static int write_vocab(struct counter *c, const struct options *o,
                        struct err *e)
 {
     int n = 0, left = 0, most = o->vocab_size - 2 - (c->spec.mask != NULL);
+    most -= c->spec.n_control;
     for (int i = 0; i < c->n; i++)
         r[i] = (struct ranked){c->text.p + c->piece[i].at, c->piece[i].count};
     qsort(r, (size_t)c->n, sizeof *r, by_count);
@@ -139,6 +143,8 @@ static int write_vocab(struct counter *c, const struct options *o,
     entry[n++] = c->spec.eos;
     if (c->spec.mask != NULL)
         entry[n++] = c->spec.mask;
+    for (int i = 0; i < c->spec.n_control; i++)
+        entry[n++] = c->spec.control[i];
     for (int i = 0; i < c->n && n < o->vocab_size; i++)
         if (r[i].count >= o->min_count && !is_special(&c->spec, r[i].text))
             entry[n++] = r[i].text;
@@ -159,11 +165,19 @@ int vocab_build(const struct options *o, const struct data_format *f,
                                  .eos = "</s>",
                                  .mask = f->masked ? "<mask>" : NULL,
                                  .add_bos = !f->labelled}};
+    if (f->controls != NULL) { /* an encoder-decoder's: sources have ends */
+        c.spec.bos = NULL;
+        c.spec.add_bos = 0;
+        c.spec.add_eos = 1;
+        c.spec.control = (const char *const *)f->controls->name;
+        c.spec.n_control = f->controls->n;
+    }
     buf_init(&c.text, (size_t)1 << 30);
     int rc = data_each(o->data, f, share, &n_files, count_record, &c, e);
     if (rc == 0) {
         struct ranked *r = mem_array((size_t)c.n + 1, sizeof *r);
-        const char **entry = mem_array((size_t)c.n + 3, sizeof *entry);
+        const char **entry = mem_array(
+            (size_t)c.n + 3 + (size_t)c.spec.n_control, sizeof *entry);
         rc = r == NULL || entry == NULL ? err_nomem(e)
                                         : write_vocab(&c, o, r, entry, out, e);
         mem_free(r);

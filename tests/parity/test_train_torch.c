@@ -325,8 +325,10 @@ static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
     if (b->pass.prob == NULL)
         b->pass.prob =
             pass_reals(&b->pass, (size_t)(LONG_T * LONG_B * b->net.K));
-    assert_int_equal(feed_init(&b->feed, LONG_T, LONG_T * LONG_B, LONG_B, &e),
-                     0);
+    assert_int_equal(
+        feed_init(&b->feed,
+                  &(struct feed_size){LONG_T, LONG_T * LONG_B, LONG_B, 0}, &e),
+        0);
     b->feed.n_text = LONG_B;
     for (int r = 0; r < LONG_B; r++) {
         for (int t = 0; t < LONG_T; t++)

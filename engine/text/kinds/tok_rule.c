@@ -60,6 +60,7 @@ int tok_rule_load(struct tokenizer *t, const struct tok_source *s)
 {
     const struct json *normalizer = json_get(s->root, "normalizer");
     const struct json *own = json_get(s->root, "seqd");
+    int add_eos = 0;
     if (own && json_type(own) != JSON_OBJECT)
         return tok_bad(s, "'seqd' is not an object");
     if (read_rule(s, t, normalizer) || tok_vocab_json(t, s, 0) ||
@@ -67,7 +68,8 @@ int tok_rule_load(struct tokenizer *t, const struct tok_source *s)
         tok_named(s, t, own, "bos", &t->bos) ||
         tok_named(s, t, own, "eos", &t->eos) ||
         tok_named(s, t, own, "mask", &t->mask) ||
-        tok_flag(s, own, "add_bos", 0, &t->add_bos))
+        tok_flag(s, own, "add_bos", 0, &t->add_bos) ||
+        tok_flag(s, own, "add_eos", 0, &add_eos))
         return -1;
     t->newline = -1;
     if (t->rule == RULE_WHITESPACE &&
@@ -75,6 +77,10 @@ int tok_rule_load(struct tokenizer *t, const struct tok_source *s)
         return -1;
     if (t->add_bos && t->bos < 0)
         return tok_bad(s, "add_bos without bos");
+    if (add_eos && t->eos < 0)
+        return tok_bad(s, "add_eos without eos");
+    if (add_eos)
+        t->after[t->n_after++] = t->eos;
     if (t->bos >= 0)
         t->before[t->n_before++] = t->bos;
     return tok_add_end(t, t->eos);

@@ -206,7 +206,7 @@ static const char *starts(const struct trainer *t)
     return t->o.arch == ARCH_BERT ? "--init" : NULL;
 }
 
-/* The first language that a vocabulary for pairs has, as /translate takes it. */
+/* The first language of a vocabulary for pairs, as /translate takes it. */
 static void add_target(struct buf *b, const struct labels *controls)
 {
     if (controls->n > 1)

@@ -56,9 +56,9 @@ static int bench_open(struct bench *b, const struct blas *s,
     if (region_check(&b->feed.mem, e) != 0)
         return -1;
     noise_draw(&b->noise, &r);
-    b->pass.drop =
-        (struct dropout){c->dropout, c->dropout,     c->dropout,
-                         c->dropout, c->dropout / 2, c->o.layers > 1};
+    b->pass.drop = (struct dropout){c->dropout, c->dropout,     c->dropout,
+                                    c->dropout, c->dropout / 2, c->o.layers > 1,
+                                    c->dropout};
     b->opts = (struct pass_opts){.train = 1,
                                  .key = 11,
                                  .word_key = 12,

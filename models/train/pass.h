@@ -14,6 +14,7 @@
  *               before the last dense layer)
  *   recurrent   the elements of the recurrent matrices (DropConnect; Merity et
  *               al. 2018), one mask per batch
+ *   attention   Transformers: the weights of the attention
  * With `variational` the masks of embedding, between and output are the same
  * at all time steps of a text (recurrent).
  *
@@ -29,15 +30,19 @@
 struct dropout {
     real word, embedding, between, output, recurrent;
     int variational;
+    real attention;
 };
 
 /* Sites of random masks: part of a mask's key. */
 enum pass_site {
     SITE_EMBEDDING = 1,
     SITE_OUTPUT = 2,
+    SITE_SOURCE = 3, /* embedding, of the other text of a pair */
     SITE_BETWEEN = 16,
-    SITE_RECURRENT = 32
+    SITE_RECURRENT = 32,
+    SITE_LAYERS = 64 /* Transformers: SITES_LAYER for a layer */
 };
+#define SITES_LAYER 8
 
 struct pass {
     const struct net *net;

@@ -33,7 +33,7 @@ static void add_labels(struct buf *b, const struct labels *l)
 
 void save_config_text(const struct trainer *t, struct buf *b)
 {
-    buf_addf(b, "{\n  \"model_type\": \"%s\"", t->net.family->name);
+    buf_addf(b, "{\n  \"model_type\": \"%s\"", trainable_type(t->net.family));
     t->net.family->write(&t->net, t->tokenizer, b);
     if (t->objective->labelled)
         add_labels(b, &t->labels);

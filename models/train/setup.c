@@ -233,7 +233,8 @@ static int open_worker(struct trainer *t, struct worker *w, struct err *e)
                                     .between = (real)o->drop_between,
                                     .output = (real)o->drop_output,
                                     .recurrent = (real)o->drop_recurrent,
-                                    .variational = o->variational};
+                                    .variational = o->variational,
+                                    .attention = (real)o->drop_attention};
     return 0;
 }
 
@@ -261,6 +262,9 @@ static int open_weights(struct trainer *t, struct err *e)
     t->w = region_take(&t->mem, t->net.n, sizeof(real));
     if (t->o.average != AVERAGE_NONE)
         t->average = region_take(&t->mem, t->net.n, sizeof(real));
+    if (t->o.average == AVERAGE_LAST)
+        t->last = region_take(&t->mem, (size_t)t->o.average_last * t->net.n,
+                              sizeof(real));
     if (region_check(&t->mem, e) != 0)
         return -1;
     net_initialise(&t->net, (uint64_t)t->o.seed, t->w);

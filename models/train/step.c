@@ -32,7 +32,8 @@ static void average_share(const struct trainer *t, int tid)
 
 static int average_is_due(const struct trainer *t)
 {
-    return t->average != NULL && t->at.step % AVERAGE_EVERY == 0;
+    return t->average != NULL && t->o.average != AVERAGE_LAST &&
+           t->at.step % AVERAGE_EVERY == 0;
 }
 
 static void update(struct trainer *t, int tid)

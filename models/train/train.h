@@ -74,6 +74,7 @@ struct trainer {
     int n_workers;
     struct region mem; /* of the blocks, the noise, the moments */
     real *w, *average; /* blocks; average may be NULL */
+    real *last;        /* NULL, or [o.average_last] blocks, in turn */
     struct optim optim;
     struct noise noise;
     struct progress at;

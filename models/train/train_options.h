@@ -14,13 +14,19 @@
 #include "engine/text/records.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
-enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
+enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT, ARCH_SEQ2SEQ_TRANSFORMER };
 enum { ACTIVATION_RELU, ACTIVATION_SWISH };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
-enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
+enum {
+    SCHEDULE_CONSTANT,
+    SCHEDULE_COSINE,
+    SCHEDULE_LINEAR,
+    SCHEDULE_PLATEAU,
+    SCHEDULE_INVERSE_SQRT
+};
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
 enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
-enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL };
+enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL, AVERAGE_LAST };
 enum { TOKENIZER_ENGLISH, TOKENIZER_WHITESPACE, TOKENIZER_CHARACTERS };
 enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
 enum { KEEP_ACCURACY, KEEP_NLL };
@@ -46,10 +52,10 @@ struct options {
     double max_minutes, lr_scale_init;
     /* regularisation */
     double drop_word, drop_embedding, drop_between, drop_output;
-    double drop_recurrent, unk_rate, smoothing;
+    double drop_attention, drop_recurrent, unk_rate, smoothing;
     int variational;
     /* softmax, averaging */
-    int softmax, samples, noise, average, average_from;
+    int softmax, samples, noise, average, average_from, average_last;
     double noise_power, average_decay;
     /* run */
     int seed, precision, resume, overwrite;

@@ -117,7 +117,7 @@ struct sides {
 static int mark(void *arg, int file, const struct pair *p, struct err *e)
 {
     struct sides *s = arg;
-    int k = atoi(p->source + 4);
+    int k = (int)strtol(p->source + 4, NULL, 10);
     assert_true(k >= 0 && k < 500);
     s->at[k] |= (char)(1 << s->now);
     s->n[s->now]++;

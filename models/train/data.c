@@ -310,8 +310,8 @@ int corpus_read(struct corpus *c, const char *files,
                                           add_record, &r, e);
     token_list_fini(&r.list);
     if (rc == 0 && c->n_records == 0)
-        rc = err_set(e, ERR_FORMAT, "%s: no records",
-                     files != NULL ? files : f->pairs->source);
+        rc = f->pairs != NULL ? pairs_none(f->pairs, e)
+                              : err_set(e, ERR_FORMAT, "%s: no records", files);
     if (rc != 0)
         corpus_fini(c);
     return rc;

@@ -61,6 +61,7 @@ struct data_format {
     const struct pair_files
         *pairs; /* or NULL: these, whatever files are given */
     const struct labels *controls; /* or NULL: entries that are no words */
+    int add_eos; /* the end token follows each text, none begins it */
 };
 
 /* corpus_read: files "A,B:0.3". The message of an error names file and line.

@@ -387,3 +387,13 @@ int pairs_read(struct corpus *c, const struct data_format *f,
     token_list_fini(&x.target);
     return rc;
 }
+
+int pairs_none(const struct pair_files *f, struct err *e)
+{
+    return err_set(e, ERR_FORMAT, "%s: no pairs%s",
+                   f->table != NULL ? f->table : f->source,
+                   f->hold_out <= 0 ? ""
+                   : f->held_out
+                       ? " are held out: a larger --hold-out, or --valid"
+                       : " are left beside those held out");
+}

@@ -145,6 +145,7 @@ static int open_data(struct trainer *t, struct err *e)
     if (t->objective->pairs) {
         f.pairs = &t->train_pairs;
         f.controls = &t->labels;
+        f.add_eos = 1;
     }
     if (open_tokenizer(t, &f, e) != 0 ||
         corpus_read(&t->train, t->o.data, &f, t->tokenizer, e) != 0)

@@ -165,10 +165,12 @@ int vocab_build(const struct options *o, const struct data_format *f,
                                  .eos = "</s>",
                                  .mask = f->masked ? "<mask>" : NULL,
                                  .add_bos = !f->labelled}};
-    if (f->controls != NULL) { /* an encoder-decoder's: sources have ends */
+    if (f->add_eos) { /* an encoder-decoder's sources */
         c.spec.bos = NULL;
         c.spec.add_bos = 0;
         c.spec.add_eos = 1;
+    }
+    if (f->controls != NULL) {
         c.spec.control = (const char *const *)f->controls->name;
         c.spec.n_control = f->controls->n;
     }

@@ -182,7 +182,8 @@ static void test_a_pair_is_source_and_target_with_their_ends(void **state)
 {
     struct pair_files p = {.table = table, .language = 1};
     struct labels controls = {.n = 0};
-    struct data_format f = {.max_len = 4, .pairs = &p, .controls = &controls};
+    struct data_format f = {
+        .max_len = 4, .pairs = &p, .controls = &controls, .add_eos = 1};
     struct corpus c;
     struct err e = ERR_INIT;
     write_text(table, "t",
@@ -214,7 +215,8 @@ static void test_a_vocabulary_for_pairs_ends_a_text(void **state)
 {
     struct pair_files p = {.table = table};
     struct labels controls = {.n = 0};
-    struct data_format f = {.max_len = 9, .pairs = &p, .controls = &controls};
+    struct data_format f = {
+        .max_len = 9, .pairs = &p, .controls = &controls, .add_eos = 1};
     struct token_list l = {0};
     struct err e = ERR_INIT;
     int before, after;

@@ -3,6 +3,7 @@
  * they stop and go on as one run; batches hold what they should.
  *
  * SPDX-License-Identifier: MIT */
+#include "models/train/load.h"
 #include "tests/support/train_rig.h"
 
 static char pairs[128];
@@ -26,7 +27,7 @@ static void write_pairs(void)
     fclose(f);
 }
 
-static const char net[] =
+static const char small[] =
     "--arch seq2seq-transformer --tokenizer characters --embedding 32 "
     "--heads 4 --inner 64 --layers 1 --context 16 --max-len 16 "
     "--hold-out 0.05 --batch-tokens 256 --optimizer adam --beta2 0.98 "
@@ -35,7 +36,7 @@ static const char net[] =
 static struct options from_pairs(const char *more, char *out, const char *name)
 {
     struct options o =
-        train_rig_options(net, more, pairs, train_rig_path(out, name));
+        train_rig_options(small, more, pairs, train_rig_path(out, name));
     o.valid = NULL;
     return o;
 }
@@ -153,6 +154,51 @@ static void test_options_that_make_no_sense_are_refused(void **state)
     o.language_column = 1;
     train_rig_refuse(&o, "line 1: expected a language, a tab, source, a tab "
                          "and target");
+    o = from_pairs("", out, "refused");
+    o.hold_out = 1e-9;
+    train_rig_refuse(&o, "pairs.tsv: no pairs are held out: a larger");
+}
+
+/* What is written is a Marian, which starts with the pad token, and is read
+ * back as the net that it was. */
+static void test_what_is_written_is_read_back(void **state)
+{
+    static const char *const keys[] = {
+        "\"model_type\": \"marian\"",  "\"decoder_start_token_id\": 1,",
+        "\"pad_token_id\": 1,",        "\"eos_token_id\": 0,",
+        "\"forced_eos_token_id\": 0,", "\"encoder_layers\": 1,",
+        "\"decoder_layers\": 2,",      "\"encoder_ffn_dim\": 64,",
+        "\"scale_embedding\": true,",  "\"activation_function\": \"swish\",",
+        "\"bad_words_ids\": [[1]]",
+    };
+    char out[128], path[160], *text;
+    size_t n;
+    struct net net;
+    real *w;
+    struct err e = ERR_INIT;
+    struct options o = from_pairs(
+        "--epochs 1 --decoder-layers 2 --activation swish", out, "written");
+    train_rig_train(&o);
+    snprintf(path, sizeof path, "%s/config.json", out);
+    assert_int_equal(file_read(path, path, 1 << 20, &text, &n, &e), 0);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strstr(text, keys[i]) == NULL)
+            fail_msg("config.json has no %s", keys[i]);
+    mem_free(text);
+    if (load_net(out, &net, &w, &e) != 0)
+        fail_msg("%s", e.msg);
+    struct trainer *t = train_rig_trainer(&o);
+    assert_int_equal(net.n_tensors, t->net.n_tensors);
+    assert_int_equal(net.n, t->net.n);
+    assert_true(net_find(&net, "model.decoder.layers.1.encoder_attn_layer_norm"
+                               ".bias") > 0);
+    const struct net_tensor *bias = &net.t[net_find(&net, "final_logits_bias")];
+    assert_int_equal(bias->dim[0], 1);
+    for (size_t i = 0; i < bias->n; i++)
+        assert_true(w[bias->at + i] == 0);
+    train_rig_free(t);
+    net_fini(&net);
+    mem_aligned_free(w);
 }
 
 static int setup(void **state)
@@ -170,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_an_epoch_has_each_pair_once_in_batches_of_tokens),
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_what_is_written_is_read_back),
     };
     return cmocka_run_group_tests(tests, setup, train_rig_close);
 }

@@ -64,6 +64,57 @@ static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
                    out, "-"));
 }
 
+/* Two epochs and then two more: the mean of the last checkpoints has those of
+ * the first run, too. */
+static void test_the_last_checkpoints_are_in_the_state(void **state)
+{
+    char a[128], b[128];
+    const char *more = "--epochs 4 --schedule inverse-sqrt --average last";
+    struct options o = from_pairs(more, a, "four");
+    train_rig_train(&o);
+    o = from_pairs(more, b, "two");
+    o.epochs = 2;
+    train_rig_train(&o);
+    assert_false(train_rig_same(a, b));
+    o.epochs = 4;
+    o.resume = 1;
+    train_rig_train(&o);
+    assert_true(train_rig_same(a, b));
+    o.average_last = 4;
+    train_rig_refuse(&o, "state.bin is of another net, data, batch");
+}
+
+static void test_the_mean_of_one_checkpoint_is_itself(void **state)
+{
+    char a[128], b[128];
+    struct options o = from_pairs("--epochs 2", a, "plain");
+    train_rig_train(&o);
+    o = from_pairs("--epochs 2 --average last --average-last 1", b, "one");
+    train_rig_train(&o);
+    assert_true(train_rig_same(a, b));
+}
+
+static void test_the_rate_falls_by_the_root_of_the_steps(void **state)
+{
+    char out[128];
+    struct options o = from_pairs(
+        "--epochs 1 --warmup 16 --schedule inverse-sqrt", out, "rate");
+    struct curve_point p = train_rig_train(&o);
+    assert_true(p.step > 32);
+    double want = 0.003 * sqrt(16.0 / (double)p.step);
+    assert_true(fabs(p.lr - want) < 1e-9);
+    o.eval_every = 8;
+    o.epochs = 1;
+    struct trainer *t = train_rig_trainer(&o);
+    struct err e = ERR_INIT;
+    t->stop = &train_rig.never;
+    assert_int_equal(trainer_run(t, &e), 0);
+    assert_true(fabs(t->curve.v[0].lr - 0.003 * 8 / 16) < 1e-9);
+    assert_true(fabs(t->curve.v[1].lr - 0.003) < 1e-9);
+    assert_true(fabs(t->curve.v[3].lr - 0.003 * sqrt(0.5)) < 1e-9);
+    train_rig_free(t);
+}
+
 /* Each pair once in an epoch, no worker with more rows than its share on either
  * side, and what is predicted is what is read a step later. */
 static void test_an_epoch_has_each_pair_once_in_batches_of_tokens(void **state)
@@ -213,6 +264,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_transformer_learns_to_turn_strings_round),
         cmocka_unit_test(test_a_training_in_pieces_ends_like_one_in_one_go),
+        cmocka_unit_test(test_the_last_checkpoints_are_in_the_state),
+        cmocka_unit_test(test_the_mean_of_one_checkpoint_is_itself),
+        cmocka_unit_test(test_the_rate_falls_by_the_root_of_the_steps),
         cmocka_unit_test(test_an_epoch_has_each_pair_once_in_batches_of_tokens),
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),

@@ -25,18 +25,24 @@ otherwise ("label text" means the label, one space, the text):
   bronte.train.txt    paragraphs of the collected Bronte works
   abc.train.txt       tunes in ABC notation, one blank line between two
   abc.valid.txt       the same, one tune in twenty
+  translate.train.tsv language, English, translation: Tatoeba in fr, de, es
+  translate.valid.tsv the same, 1 % of the English sentences by their hash
+  translate.test.tsv  the same, another 1.5 %; no English sentence, in whatever
+                      case and punctuation, is in two of the files
 
 Nothing here depends on the machine or on the order of a directory: one input
 gives one output, byte for byte.
 """
 import argparse
 import gzip
+import hashlib
 import html
 import lzma
 import os
 import random
 import re
 import sys
+import unicodedata
 
 TEST_BOOKS = ("wells-war-of-the-worlds",)
 VALID_BOOKS = ("kipling-jungle-book", "wells-time-machine")
@@ -81,6 +87,7 @@ def read_lines(path):
 
 def write_lines(out, name, lines):
     """Write lines, each ended by LF, and say how many there are."""
+    lines = list(lines)
     with open(os.path.join(out, name), "w", encoding="utf-8",
               newline="\n") as f:
         for line in lines:
@@ -427,15 +434,81 @@ def prepare_music(data, out):
         write_lines(out, name, "\n\n".join(part).split("\n"))
 
 
+# ----------------------------------------------------------- translation ---
+
+LANGUAGES = (("fr", "fra"), ("de", "deu"), ("es", "spa"))
+HELD_OUT = (("test", 0.015), ("valid", 0.01))
+MARKS = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"',
+                       "\u201d": '"', "\u2026": "..."})
+
+
+def key_of(text):
+    """What is left of a sentence without case, accents and punctuation."""
+    text = unicodedata.normalize("NFKD", text.casefold())
+    return " ".join(re.findall(r"\w+", "".join(
+        c for c in text if not unicodedata.combining(c))))
+
+
+def part_of(key):
+    """train, valid or test: a function of the English sentence alone."""
+    digest = hashlib.sha256(key.encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    for name, share in HELD_OUT:
+        if place < share:
+            return name
+        place -= share
+    return "train"
+
+
+def prepare_translate(data, out):
+    """Tatoeba's pairs, split by the English side over all languages.
+
+    In what is held out an English sentence is there once for a language, with
+    the first of its translations, unless that is also the translation of
+    another one in training ("He is", "He's"); in what is trained on with all
+    of them.
+    """
+    parts = {"train": [], "valid": [], "test": []}
+    targets, twice = set(), 0
+    seen = set()
+    for code, name in LANGUAGES:
+        for line in read_lines(os.path.join(
+                data, f"tatoeba-eng-{name}", f"eng-{name}.tsv.gz")):
+            english, other = (
+                squeeze(unicodedata.normalize("NFC", x.translate(MARKS)))
+                for x in line.split("\t")[:2])
+            key = key_of(english)
+            part = part_of(key)
+            row = (code, english, other)
+            mark = (code, key) if part != "train" else row
+            if not key or not other or mark in seen:
+                twice += 1
+                continue
+            seen.add(mark)
+            parts[part].append(row)
+            if part == "train":
+                targets.add((code, key_of(other)))
+    print(f"translate: {twice} pairs dropped: held out and of the same "
+          "English, or there already")
+    for part, rows in parts.items():
+        kept = [row for row in rows if part == "train" or
+                (row[0], key_of(row[2])) not in targets]
+        if part != "train":
+            print(f"translate: {len(rows) - len(kept)} of {part} dropped: "
+                  "their translation is one in training")
+        write_lines(out, f"translate.{part}.tsv", map("\t".join, kept))
+
+
 def main():
     """Parse the options and write the files that they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="training/data")
-    parser.add_argument("--only", default="sentiment,books,music")
+    parser.add_argument("--only", default="sentiment,books,music,translate")
     args = parser.parse_args()
     parts = {"sentiment": (prepare_sst, prepare_imdb),
-             "books": (prepare_books,), "music": (prepare_music,)}
+             "books": (prepare_books,), "music": (prepare_music,),
+             "translate": (prepare_translate,)}
     os.makedirs(args.out, exist_ok=True)
     for name in args.only.split(","):
         if name not in parts:

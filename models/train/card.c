@@ -12,6 +12,7 @@
  * has a row of its own. */
 static const char *const left_out[] = {
     "--data",   "--valid",     "--out",          "--model",
+    "--source", "--target",    "--valid-source", "--valid-target",
     "--resume", "--overwrite", "--save-minutes", "--report-seconds",
     "--seed",   "--threads",   "--record",       "--id2label",
     NULL};
@@ -125,13 +126,30 @@ static int add_options(struct buf *b, const struct options *mine, struct err *e)
     return 0;
 }
 
+/* pairs: NULL, or in place of files. */
 static void add_corpus(struct buf *b, const char *name, const char *files,
-                       const struct corpus *c)
+                       const struct pair_files *pairs, const struct corpus *c)
 {
     buf_addf(b, "| %s | ", name);
+    if (pairs != NULL)
+        files = pairs->table != NULL ? pairs->table : pairs->source;
     add_files(b, files);
-    buf_addf(b, ": %d records, %lld tokens, %.2f %% unknown |\n", c->n_records,
-             (long long)c->n, 100 * (double)c->unknown / (double)c->n);
+    if (pairs != NULL && pairs->table == NULL) {
+        buf_add_str(b, " to ");
+        add_files(b, pairs->target);
+    }
+    if (pairs != NULL && pairs->hold_out > 0)
+        buf_addf(b, ", %s%g %% of the sources by their hash",
+                 pairs->held_out ? "" : "without ", 100 * pairs->hold_out);
+    buf_addf(b, ": %d %s, %lld tokens, %.2f %% unknown", c->n_records,
+             pairs != NULL ? "pairs" : "records", (long long)c->n,
+             100 * (double)c->unknown / (double)c->n);
+    if (c->empty + c->too_long > 0)
+        buf_addf(b,
+                 "; left out: %lld lines with an empty side, %lld pairs "
+                 "that are too long",
+                 (long long)c->empty, (long long)c->too_long);
+    buf_add_str(b, " |\n");
 }
 
 static void add_scores(struct buf *b, const struct trainer *t,
@@ -179,13 +197,21 @@ static void add_name(struct buf *b, const struct trainer *t)
 /* A net that only starts others: it reads from the end, or has no mask. */
 static const char *starts(const struct trainer *t)
 {
-    if (t->objective->labelled)
+    if (t->objective->labelled || t->objective->pairs)
         return NULL;
     if (t->o.reverse)
         return "--init-reverse";
     if (t->objective->choose != NULL)
         return tokenizer_mask(t->tokenizer) < 0 ? "--init" : NULL;
     return t->o.arch == ARCH_BERT ? "--init" : NULL;
+}
+
+/* The first language of a vocabulary for pairs, as /translate takes it. */
+static void add_target(struct buf *b, const struct labels *controls)
+{
+    if (controls->n > 1)
+        buf_addf(b, ", \"target\": \"%.*s\"",
+                 (int)strlen(controls->name[1]) - 4, controls->name[1] + 2);
 }
 
 static void add_use(struct buf *b, const struct trainer *t)
@@ -204,10 +230,15 @@ static void add_use(struct buf *b, const struct trainer *t)
     add_name(b, t);
     buf_addf(b,
              "\n    curl -s localhost:8080/%s -d '{\"input\": \"some "
-             "%s\"}'\n",
-             t->objective->labelled ? "sentiment" : "predict",
+             "%s\"",
+             t->objective->pairs      ? "translate"
+             : t->objective->labelled ? "sentiment"
+                                      : "predict",
              masked ? tokenizer_text(t->tokenizer, tokenizer_mask(t->tokenizer))
                     : "words");
+    if (t->objective->pairs)
+        add_target(b, &t->labels);
+    buf_add_str(b, "}'\n");
 }
 
 static void add_labels(struct buf *b, const struct labels *l)
@@ -226,15 +257,20 @@ int card_write(const struct trainer *t, const char *figures, struct err *e)
     buf_add_str(&b, "# ");
     add_name(&b, t);
     buf_addf(&b, "\n\n%s, trained by `seqd-train`.\n\n| | |\n|---|---|\n",
-             t->objective->labelled         ? "A classifier of texts"
+             t->objective->pairs            ? "From one text to another"
+             : t->objective->labelled       ? "A classifier of texts"
              : t->objective->choose != NULL ? "A model of masked words"
                                             : "A language model");
     buf_addf(&b, "| Net | %s; %zu parameters, %d entries |\n", t->net.name,
              t->net.n, tokenizer_size(t->tokenizer));
-    add_labels(&b, &t->labels);
-    add_corpus(&b, "Training data", t->o.data, &t->train);
-    add_corpus(&b, "Validation data", t->o.valid, &t->valid);
-    if (!t->objective->labelled)
+    int pairs = t->objective->pairs;
+    if (!pairs)
+        add_labels(&b, &t->labels);
+    add_corpus(&b, "Training data", t->o.data, pairs ? &t->train_pairs : NULL,
+               &t->train);
+    add_corpus(&b, "Validation data", t->o.valid,
+               pairs ? &t->valid_pairs : NULL, &t->valid);
+    if (!t->objective->labelled && !pairs)
         buf_addf(&b, "| Record | %s |\n",
                  records_kind_name((enum record_kind)t->o.record));
     int rc = add_options(&b, &t->o, e);

@@ -9,11 +9,11 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "models/train/pairs.h"
 
-#define DATA_MAX_BYTES ((size_t)4 << 30) /* of a file */
-#define MANY_LABELS 8                    /* more of them want two texts each */
+#define MANY_LABELS 8 /* more of them want two texts each */
 
-static int add_label(struct labels *l, const char *s, size_t n, struct err *e)
+int labels_add(struct labels *l, const char *s, size_t n, struct err *e)
 {
     if (l->n == DATA_MAX_LABELS)
         return err_set(e, ERR_FORMAT, "more than %d different labels",
@@ -22,7 +22,7 @@ static int add_label(struct labels *l, const char *s, size_t n, struct err *e)
     return l->name[l->n++] == NULL ? (l->n--, err_nomem(e)) : 0;
 }
 
-static int has_label(const struct labels *l, const char *s, size_t n)
+int labels_has(const struct labels *l, const char *s, size_t n)
 {
     for (int i = 0; i < l->n; i++)
         if (strlen(l->name[i]) == n && memcmp(l->name[i], s, n) == 0)
@@ -36,10 +36,10 @@ int labels_parse(struct labels *l, const char *text, struct err *e)
         size_t n = strcspn(text, ",");
         if (n == 0)
             return err_set(e, ERR_INVALID, "--id2label has an empty name");
-        if (has_label(l, text, n))
+        if (labels_has(l, text, n))
             return err_set(e, ERR_INVALID, "--id2label has '%.*s' twice",
                            n < 64 ? (int)n : 64, text);
-        if (add_label(l, text, n, e) != 0)
+        if (labels_add(l, text, n, e) != 0)
             return -1;
         text += n + (text[n] == ',');
     }
@@ -114,11 +114,26 @@ static int each_record(void *arg, const struct record *r, struct err *e)
     return x->fn(x->arg, x->file, r, e);
 }
 
+/* Both ends of a pair, for those who count pieces. */
+static int each_end(void *arg, int file, const struct pair *p, struct err *e)
+{
+    const struct each *x = arg;
+    const struct record source = {.text = p->source, .n = p->n_source};
+    const struct record target = {.text = p->target, .n = p->n_target};
+    return x->fn(x->arg, file, &source, e) != 0 ||
+                   x->fn(x->arg, file, &target, e) != 0
+               ? -1
+               : 0;
+}
+
 int data_each(const char *files, const struct data_format *f, double *share,
               int *n_files, data_fn *fn, void *arg, struct err *e)
 {
     struct each x = {fn, arg, 0};
+    int64_t empty;
     int rc = 0;
+    if (f->pairs != NULL)
+        return pairs_each(f->pairs, share, n_files, &empty, each_end, &x, e);
     for (*n_files = 0; rc == 0 && *files != '\0'; *n_files = ++x.file) {
         char *text = NULL;
         size_t size, n;
@@ -157,9 +172,9 @@ static int find_label(void *arg, int file, const struct record *r,
     f->n_records++;
     f->numbers = f->numbers && v >= 0 && v < DATA_MAX_LABELS;
     f->most_number = v > f->most_number ? v : f->most_number;
-    return has_label(f->l, r->label, r->n_label)
+    return labels_has(f->l, r->label, r->n_label)
                ? 0
-               : add_label(f->l, r->label, r->n_label, e);
+               : labels_add(f->l, r->label, r->n_label, e);
 }
 
 static int by_name(const void *a, const void *b)
@@ -175,7 +190,7 @@ static int name_numbers(struct labels *l, int most, struct err *e)
     labels_fini(l);
     for (int i = 0; i <= most && rc == 0; i++) {
         snprintf(name, sizeof name, "%d", i);
-        rc = add_label(l, name, strlen(name), e);
+        rc = labels_add(l, name, strlen(name), e);
     }
     return rc;
 }
@@ -247,10 +262,22 @@ int corpus_reserve(struct corpus *c, int tokens, struct err *e)
     int32_t *label = mem_grow(c->label, (size_t)cap, sizeof *label);
     if (label != NULL)
         c->label = label;
-    if (start == NULL || label == NULL)
+    int *n_source = mem_grow(c->n_source, (size_t)cap, sizeof *n_source);
+    if (n_source != NULL)
+        c->n_source = n_source;
+    if (start == NULL || label == NULL || n_source == NULL)
         return err_nomem(e);
     c->cap_records = (int)cap;
     return 0;
+}
+
+void corpus_close_record(struct corpus *c, int file)
+{
+    if (c->n_records == 0)
+        c->start[0] = 0;
+    c->start[++c->n_records] = c->n;
+    for (int i = file + 1; i <= DATA_MAX_FILES; i++)
+        c->first[i] = c->n_records;
 }
 
 static int add_record(void *arg, int file, const struct record *x,
@@ -281,12 +308,9 @@ static int add_record(void *arg, int file, const struct record *x,
         c->ids[c->n + i] = r->list.v[reverse ? m - 1 - i : i].id;
     c->unknown += r->list.n_unknown;
     c->label[c->n_records] = label;
-    c->start[c->n_records] = c->n;
+    c->n_source[c->n_records] = 0;
     c->n += m;
-    c->n_records++;
-    c->start[c->n_records] = c->n;
-    for (int i = file + 1; i <= DATA_MAX_FILES; i++)
-        c->first[i] = c->n_records;
+    corpus_close_record(c, file);
     return 0;
 }
 
@@ -296,10 +320,13 @@ int corpus_read(struct corpus *c, const char *files,
 {
     struct reader r = {.c = c, .f = f, .t = t};
     memset(c, 0, sizeof *c);
-    int rc = data_each(files, f, c->share, &c->n_files, add_record, &r, e);
+    int rc = f->pairs != NULL ? pairs_read(c, f, t, e)
+                              : data_each(files, f, c->share, &c->n_files,
+                                          add_record, &r, e);
     token_list_fini(&r.list);
     if (rc == 0 && c->n_records == 0)
-        rc = err_set(e, ERR_FORMAT, "%s: no records", files);
+        rc = f->pairs != NULL ? pairs_none(f->pairs, e)
+                              : err_set(e, ERR_FORMAT, "%s: no records", files);
     if (rc != 0)
         corpus_fini(c);
     return rc;
@@ -310,6 +337,7 @@ void corpus_fini(struct corpus *c)
     mem_free(c->ids);
     mem_free(c->start);
     mem_free(c->label);
+    mem_free(c->n_source);
     memset(c, 0, sizeof *c);
 }
 

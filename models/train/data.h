@@ -17,6 +17,7 @@
 
 #define DATA_MAX_FILES 32
 #define DATA_MAX_LABELS 1024
+#define DATA_MAX_BYTES ((size_t)4 << 30) /* of a file */
 #define DATA_MAX_RECORDS (1 << 30) /* they and their order are counted by int */
 
 struct labels {
@@ -25,6 +26,9 @@ struct labels {
 };
 /* labels_parse: "negative,positive". */
 int labels_parse(struct labels *l, const char *text, struct err *e);
+/* labels_add: a name more. labels_has: is it there? */
+int labels_add(struct labels *l, const char *s, size_t n, struct err *e);
+int labels_has(const struct labels *l, const char *s, size_t n);
 /* labels_find: those of the files: 0 to the largest if all are numbers, else
  * their names by bytes. ERR_FORMAT also when they look like no labels. */
 int labels_find(struct labels *l, const char *files, struct err *e);
@@ -35,21 +39,27 @@ struct corpus {
     int64_t n, cap;
     int64_t *start; /* [n_records + 1] */
     int32_t *label; /* [n_records], classifier */
+    int *n_source;  /* [n_records], pairs: tokens of the source (pairs.h) */
     int n_records, cap_records;
-    int64_t unknown; /* pieces that the vocabulary lacks */
+    int64_t unknown;         /* pieces that the vocabulary lacks */
+    int64_t empty, too_long; /* pairs that are left out */
     int n_files;
     int first[DATA_MAX_FILES + 1]; /* records of a file */
     double share[DATA_MAX_FILES];  /* taken in an epoch */
 };
+
+struct pair_files;
 
 /* How files are cut into records. */
 struct data_format {
     int labelled;            /* records have labels */
     int masked;              /* the vocabulary has an entry for masked tokens */
     enum record_kind record; /* of what is not labelled */
-    int max_len;             /* labelled: tokens kept */
+    int max_len;             /* labelled: tokens kept; pairs: most of a side */
     int reverse;             /* not labelled: each record from its end */
     struct labels *labels;   /* labelled */
+    const struct pair_files
+        *pairs; /* or NULL: these, whatever files are given */
     const struct labels *controls; /* or NULL: entries that are no words */
     int add_eos; /* the end token follows each text, none begins it */
 };
@@ -63,6 +73,8 @@ void corpus_fini(struct corpus *c);
 /* corpus_reserve: room for a record more, of so many tokens. ERR_TOO_LARGE
  * (DATA_MAX_RECORDS are there), ERR_NOMEM. */
 int corpus_reserve(struct corpus *c, int tokens, struct err *e);
+/* corpus_close_record: what was appended to ids is a record of this file. */
+void corpus_close_record(struct corpus *c, int file);
 
 /* corpus_order: the records of an epoch into order [n_records]: the share of
  * each file, shuffled when asked. Returns their number. A function of the
@@ -83,7 +95,8 @@ int corpus_stream(const struct corpus *c, const int32_t *order, int n_order,
 int vocab_build(const struct options *o, const struct data_format *f,
                 struct buf *out, struct err *e);
 
-/* data_each: fn for every record of the files, with file index and share. */
+/* data_each: fn for every record of the files, with file index and share; of
+ * pairs each end is one. */
 typedef int data_fn(void *arg, int file, const struct record *r, struct err *e);
 int data_each(const char *files, const struct data_format *f, double *share,
               int *n_files, data_fn *fn, void *arg, struct err *e);

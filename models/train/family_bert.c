@@ -52,7 +52,7 @@ static const struct tf_row pooler[] = {
     {"classifier.bias", "C"},
 };
 static const struct tf_kind kind = {
-    .block = {.gelu_erf = 1, .eps = (real)1e-12},
+    .block = {.act = ACT_GELU_ERF, .eps = (real)1e-12},
     .prefix = "bert.encoder.layer.",
     .rows = block,
     .n_rows = COUNT(block),
@@ -118,7 +118,7 @@ static int bert_plan(struct net *n, const struct options *o, struct err *e)
     s->position = n->embedding + 1;
     s->type = n->embedding + 2;
     s->norm = n->embedding + 3;
-    tf_add_blocks(n);
+    tf_add_blocks(n, s);
     if (n->C > 0) {
         s->head = tf_add(n, "", pooler, COUNT(pooler));
         n->out_w = s->head + 2;
@@ -136,7 +136,7 @@ static int bert_open(struct pass *p, struct err *e)
     struct work *k = p->own;
     size_t rows = pass_max_targets(p), size = rows * (size_t)p->net->Q;
     (void)e;
-    tf_open(p);
+    tf_open(p, p->net->shape, p->own);
     k->first = pass_reals(p, size);
     k->inner = pass_reals(p, size);
     k->unit = pass_reals(p, size);
@@ -186,7 +186,7 @@ static void head_forward(const struct pass *p)
         struct norm_at a = head_norm(p);
         pass_mask(p, SITE_OUTPUT, p->drop.output, n, k->first);
         dense_forward(&d, rows, k->first, k->inner);
-        gelu_forward(n, 1, k->inner, p->y);
+        act_forward(n, ACT_GELU_ERF, k->inner, p->y);
         norm_forward(&a, p->y, p->y);
     }
 }
@@ -207,7 +207,7 @@ static void head_backward(const struct pass *p)
     } else {
         struct norm_at a = head_norm(p);
         norm_backward(&a, p->dy, 0, p->dy, k->tf.scratch.line);
-        gelu_backward(n, 1, k->inner, p->dy);
+        act_backward(n, ACT_GELU_ERF, k->inner, p->dy);
         dense_backward(&d, rows, k->first, p->dy, k->first);
         pass_mask(p, SITE_OUTPUT, p->drop.output, n, k->first);
     }

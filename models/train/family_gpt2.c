@@ -73,7 +73,7 @@ static int gpt2_plan(struct net *n, const struct options *o, struct err *e)
     n->embedding = n->out_w =
         tf_add(n, "transformer.", embeddings, COUNT(embeddings));
     s->position = n->embedding + 1;
-    tf_add_blocks(n);
+    tf_add_blocks(n, s);
     s->norm = tf_add(n, "transformer.", last_norm, COUNT(last_norm));
     return 0;
 }
@@ -81,7 +81,7 @@ static int gpt2_plan(struct net *n, const struct options *o, struct err *e)
 static int gpt2_open(struct pass *p, struct err *e)
 {
     (void)e;
-    tf_open(p);
+    tf_open(p, p->net->shape, p->own);
     return 0;
 }
 

@@ -87,9 +87,8 @@ int tf_add(struct net *n, const char *prefix, const struct tf_row *rows,
     return first;
 }
 
-void tf_add_blocks(struct net *n)
+void tf_add_blocks(struct net *n, struct tf_shape *s)
 {
-    struct tf_shape *s = n->shape;
     for (int l = 0; l < s->L; l++) {
         char prefix[40];
         snprintf(prefix, sizeof prefix, "%s%d.", s->kind->prefix, l);
@@ -125,9 +124,8 @@ void tf_initialise(const struct net *n, struct rng *r, real *p)
 /* ---- arrays of a pass ---- */
 
 static void open_layer(struct pass *p, const struct tf_shape *s,
-                       struct block_run *r)
+                       const struct tf_work *k, struct block_run *r)
 {
-    const struct tf_work *k = p->own;
     size_t N = (size_t)p->cap_N, NE = N * (size_t)s->block.E;
     size_t NF = N * (size_t)s->block.F;
     *r = (struct block_run){.blas = p->blas,
@@ -145,20 +143,24 @@ static void open_layer(struct pass *p, const struct tf_shape *s,
     }
 }
 
-void tf_open(struct pass *p)
+void tf_open_layers(struct pass *p, const struct tf_shape *s, struct tf_work *k)
 {
-    const struct tf_shape *s = p->net->shape;
-    struct tf_work *k = p->own;
+    for (int l = 0; l < s->L; l++)
+        open_layer(p, s, k, &k->layer[l]);
+}
+
+void tf_open(struct pass *p, const struct tf_shape *s, struct tf_work *k)
+{
     size_t N = (size_t)p->cap_N, T = (size_t)s->T, E = (size_t)s->block.E;
     size_t F = (size_t)s->block.F;
     k->scratch.row = pass_reals(p, N * E);
     k->scratch.wide = pass_reals(p, N * (F > 3 * E ? F : 3 * E));
     k->scratch.probs = pass_reals(p, ATTENTION_BLOCK * T);
+    k->scratch.masked = pass_reals(p, ATTENTION_BLOCK * T);
     k->scratch.dot = pass_reals(p, ATTENTION_BLOCK * T);
     k->scratch.zeros = pass_reals(p, T);
     k->scratch.line = pass_reals(p, E);
-    for (int l = 0; l < s->L; l++)
-        open_layer(p, s, &k->layer[l]);
+    tf_open_layers(p, s, k);
     k->x = pass_reals(p, N * E);
     k->dx = pass_reals(p, N * E);
     k->unit = pass_reals(p, N * E);
@@ -208,17 +210,18 @@ void tf_embed_grad(struct pass *p)
 
 /* ---- blocks, norms ---- */
 
-/* A block with the batch and the weights of this pass. */
-static const struct block_run *run_at(const struct pass *p, int l)
+const struct block_run *tf_run(const struct pass *p, const struct tf_shape *s,
+                               int l, const struct tf_rows *rows, int site,
+                               struct block_run *r)
 {
-    const struct tf_shape *s = p->net->shape;
-    struct block_run *r = &((struct tf_work *)p->own)->layer[l];
-    r->B = p->b->B;
-    r->N = p->b->N;
-    r->start = p->b->start;
+    r->B = rows->B;
+    r->N = rows->N;
+    r->start = rows->start;
     r->drop = p->o->train ? p->drop.between : (real)0;
-    r->key1 = pass_key(p, SITE_BETWEEN + 2 * l);
-    r->key2 = pass_key(p, SITE_BETWEEN + 2 * l + 1);
+    r->drop_weights = p->o->train ? p->drop.attention : (real)0;
+    r->key1 = pass_key(p, site + SITES_LAYER * l);
+    r->key2 = pass_key(p, site + SITES_LAYER * l + 1);
+    r->key_weights = pass_key(p, site + SITES_LAYER * l + 2);
     for (int i = 0; i < BLOCK_PARTS; i++) {
         int tensor = s->layer[l] + s->kind->places[i];
         r->w[i] = net_at(p->net, tensor, p->w);
@@ -226,6 +229,14 @@ static const struct block_run *run_at(const struct pass *p, int l)
             r->grad[i] = net_at(p->net, tensor, p->grad);
     }
     return r;
+}
+
+/* A block of the only stack, with the batch of this pass. */
+static const struct block_run *run_at(const struct pass *p, int l)
+{
+    struct tf_work *k = p->own;
+    const struct tf_rows rows = {p->b->B, p->b->N, p->b->start};
+    return tf_run(p, p->net->shape, l, &rows, SITE_LAYERS, &k->layer[l]);
 }
 
 void tf_blocks(const struct pass *p)

@@ -6,6 +6,13 @@
  *            steps.n[t] texts are still going on (rnn_grad.h)
  *   by text  text r has rows start[r] .. start[r + 1]
  *
+ * Of pairs (pairs.h) the text is what the decoder reads and predicts, and its
+ * source is packed beside it, in the same of the two ways:
+ *
+ *   by time  the sources by falling length of their own: the one in place k is
+ *            that of text source.text[k]
+ *   by text  in the order of the texts
+ *
  * A net that reads something else than ids adds it to struct pass_batch, with
  * an objective that lists it and a way to pack it.
  *
@@ -19,6 +26,16 @@
 #include "models/rnn/rnn_grad.h"
 #include "models/train/region.h"
 
+/* The sources of a batch; N 0: there are none. */
+struct pass_source {
+    int N;              /* rows */
+    struct steps steps; /* by time */
+    int *start;         /* by text: [B + 1] */
+    int *length;        /* [B] of the one in place k */
+    int *text;          /* [B] whose the one in place k is */
+    int32_t *ids;       /* [N] */
+};
+
 struct pass_batch {
     int B, N;           /* texts, rows */
     struct steps steps; /* by time */
@@ -29,6 +46,7 @@ struct pass_batch {
                             row in pick, or of each text */
     int n_target;
     const int *pick; /* NULL, or [n_target] rows, rising */
+    struct pass_source source;
 };
 
 /* A text to pack: a row for each token. */
@@ -36,23 +54,34 @@ struct text {
     const int32_t *ids, *next; /* [n]; next: targets, or NULL: the label is */
     int n;
     int32_t label;
+    const int32_t *source; /* [n_source] of a pair, or NULL */
+    int n_source;
+};
+
+/* Most of a batch; rows of the sources and of the texts apart. */
+struct feed_size {
+    int T, N, B; /* tokens of a text, rows, texts */
+    int pairs;
 };
 
 struct feed {
     struct text *text; /* [n_text] by falling length, none of them empty */
     int n_text;
     struct pass_batch batch;
-    int *pick; /* [max_N] for objectives that choose rows */
+    int *pick;  /* [N] for objectives that choose rows */
+    int *count; /* [T + 2] scratch, of pairs */
     struct region mem;
 };
 
-int feed_init(struct feed *f, int max_T, int max_N, int max_B, struct err *e);
+int feed_init(struct feed *f, const struct feed_size *most, struct err *e);
 void feed_fini(struct feed *f);
 /* feed_example: EXAMPLE_TEXTS made-up texts of falling length, whose targets
  * are entries, or with labels > 0 labels; from memory of the feed. */
 #define EXAMPLE_TEXTS 3
 #define EXAMPLE_LENGTH 5 /* of the first */
 void feed_example(struct feed *f, struct rng *r, int V, int labels);
+/* feed_example_pairs: as many with sources, whose lengths rise and fall. */
+void feed_example_pairs(struct feed *f, struct rng *r, int V);
 
 void feed_pack_by_time(struct feed *f);
 void feed_pack_by_text(struct feed *f);

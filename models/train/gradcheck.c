@@ -34,10 +34,11 @@ static int bench_open(struct bench *b, const struct blas *s,
                       const struct grad_case *c, struct err *e)
 {
     struct rng r;
+    const struct feed_size most = {EXAMPLE_LENGTH, ROWS, EXAMPLE_TEXTS, 1};
     memset(b, 0, sizeof *b);
     rng_init(&r, 42);
     if (net_plan(&b->net, &c->o, c->labels, e) != 0 ||
-        feed_init(&b->feed, EXAMPLE_LENGTH, ROWS, EXAMPLE_TEXTS, e) != 0 ||
+        feed_init(&b->feed, &most, e) != 0 ||
         pass_init(&b->pass, &b->net, s, ROWS, EXAMPLE_TEXTS,
                   c->sampled ? SAMPLES : 0, e) != 0 ||
         noise_init(&b->noise, &b->mem, VOCAB, SAMPLES, NULL, 1, e) != 0)
@@ -55,9 +56,9 @@ static int bench_open(struct bench *b, const struct blas *s,
     if (region_check(&b->feed.mem, e) != 0)
         return -1;
     noise_draw(&b->noise, &r);
-    b->pass.drop =
-        (struct dropout){c->dropout, c->dropout,     c->dropout,
-                         c->dropout, c->dropout / 2, c->o.layers > 1};
+    b->pass.drop = (struct dropout){c->dropout, c->dropout,     c->dropout,
+                                    c->dropout, c->dropout / 2, c->o.layers > 1,
+                                    c->dropout};
     b->opts = (struct pass_opts){.train = 1,
                                  .key = 11,
                                  .word_key = 12,

@@ -50,9 +50,12 @@ static void copy_rows(struct trainer *t, int i, const struct tensor *from,
 {
     const struct net_tensor *x = &t->net.t[i];
     size_t c = x->n_dims == 2 ? (size_t)x->dim[1] : 1;
-    for (int32_t id = 0; id < x->dim[0]; id++) {
+    int is_row = x->n_dims == 2 && x->dim[0] == 1; /* [1, entries] */
+    int n = is_row ? x->dim[1] : x->dim[0];
+    c = is_row ? 1 : c;
+    for (int32_t id = 0; id < n; id++) {
         int32_t old = tokenizer_id(s->tok, tokenizer_text(t->tokenizer, id));
-        if (old < 0 || old >= from->dim[0])
+        if (old < 0 || old >= (is_row ? (int)from->dim[1] : (int)from->dim[0]))
             continue;
         load_reals(from, (size_t)old * c, c, t->w + x->at + (size_t)id * c);
         s->rows += i == t->net.embedding;

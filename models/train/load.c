@@ -15,7 +15,7 @@ static int plan(const struct hparams *h, struct net *n, struct err *e)
     struct options o = {.arch = ARCH_RNN};
     int labels = 0;
     for (int i = 0; i < MAX_FAMILIES && trainables[i] != NULL; i++)
-        types[i] = trainables[i]->name;
+        types[i] = trainable_type(trainables[i]);
     if (hparams_choice(h, "model_type", types, types[0], &o.arch, e) != 0 ||
         trainables[o.arch]->read(h, &o, &labels, e) != 0)
         return -1;

@@ -52,14 +52,18 @@ static double done_share(const struct trainer *t)
 static double learning_rate(const struct trainer *t)
 {
     double lr = t->o.lr, s = done_share(t), end = t->o.lr_end;
+    double warmup = t->o.warmup;
     if (t->o.schedule == SCHEDULE_COSINE)
         lr *= end + (1 - end) * 0.5 * (1 + cos(s * 3.14159265358979));
     else if (t->o.schedule == SCHEDULE_LINEAR)
         lr *= end + (1 - end) * (1 - s);
     else if (t->o.schedule == SCHEDULE_PLATEAU)
         lr *= t->at.plateau;
+    else if (t->o.schedule == SCHEDULE_INVERSE_SQRT &&
+             (double)t->at.step >= warmup)
+        lr *= sqrt((warmup > 0 ? warmup : 1) / (double)(t->at.step + 1));
     if (t->at.step < t->o.warmup)
-        lr *= (double)(t->at.step + 1) / t->o.warmup;
+        lr *= (double)(t->at.step + 1) / warmup;
     return lr;
 }
 
@@ -118,9 +122,25 @@ static int use_average(const struct trainer *t)
     return t->average != NULL && t->at.n_average > 0 && !early;
 }
 
+/* The checkpoint of this validation in the place of the oldest, and their mean.
+ */
+static void average_last(struct trainer *t)
+{
+    int64_t cap = t->o.average_last, n = t->at.n_average++ + 1;
+    size_t size = t->net.n;
+    memcpy(t->last + (size_t)((n - 1) % cap) * size, t->w, size * sizeof(real));
+    n = n < cap ? n : cap;
+    memcpy(t->average, t->last, size * sizeof(real));
+    for (int64_t i = 1; i < n; i++)
+        vec_add(size, t->last + (size_t)i * size, t->average);
+    vec_scale(size, (real)(1 / (double)n), t->average);
+}
+
 static int validate(struct trainer *t, double lr, struct err *e)
 {
     struct score_sum s;
+    if (t->o.average == AVERAGE_LAST)
+        average_last(t);
     real *w = use_average(t) ? t->average : t->w;
     if (trainer_validate(t, &t->valid, w, &s, e) != 0)
         return -1;

@@ -16,8 +16,9 @@
 #include "models/train/real.h"
 
 #define NET_MAX_LAYERS 8
-/* Most of them has a BERT that is a language model: 5, 16 a layer, 5. */
-#define NET_MAX_TENSORS (16 * NET_MAX_LAYERS + 10)
+/* Most of them has a seq2seq-transformer: 2, 16 a layer of the encoder, 26 one
+ * of the decoder. */
+#define NET_MAX_TENSORS ((16 + 26) * NET_MAX_LAYERS + 2)
 
 /* What the rows of a tensor stand for: they follow it into another net. */
 enum net_rows { ROWS_PLAIN, ROWS_ENTRIES, ROWS_LABELS };

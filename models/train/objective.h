@@ -1,6 +1,7 @@
 /* objective: what a net learns from a corpus, and so how the corpus is cut into
  * batches. Language models read one stream (objective_lm.c), classifiers
- * labelled texts (objective_class.c). A net of any family can have any of them
+ * labelled texts (objective_class.c), encoder-decoders pairs of texts
+ * (objective_seq2seq.c). A net of any family can have any of them
  * that it knows a head for (trainable.h).
  *
  * SPDX-License-Identifier: MIT */
@@ -26,6 +27,7 @@ struct course {
     int lanes, T;
     /* texts: where in order each batch begins; the batch */
     int *first; /* [steps] */
+    int *turn;  /* pairs: [steps] which batch comes when; first [steps + 1] */
     const int32_t *items;
     int n_items;
 };
@@ -34,11 +36,12 @@ void course_fini(struct course *c);
 struct objective {
     const char *name;
     int labelled; /* records are labelled texts, and accuracy counts */
+    int pairs;    /* records are pairs of texts */
 
     /* check: what of vocabulary and options does not do. May be NULL. */
     int (*check)(const struct trainer *t, struct err *e);
-    /* longest: tokens of a text in a batch. */
-    int (*longest)(const struct trainer *t);
+    /* most: what a worker's share of a batch can be. */
+    struct feed_size (*most)(const struct trainer *t);
     /* begin: the batches over c->order, in a random order, or for r NULL in
      * the order of the corpus. Sets steps. */
     int (*begin)(struct course *c, const struct trainer *t, struct rng *r,
@@ -56,6 +59,13 @@ struct objective {
     void (*example)(const struct net *n, struct rng *r, struct feed *f);
 };
 
-extern const struct objective language_model, masked_model, classifier;
+extern const struct objective language_model, masked_model, classifier, seq2seq;
+
+/* objective_share: most for batches of o.batch texts of at most T tokens. */
+struct feed_size objective_share(const struct trainer *t, int T);
+/* objective_sort: items [n] of a corpus by falling length and then by number;
+ * pairs: by that of the target and then of the source. ERR_NOMEM. */
+int objective_sort(const struct corpus *c, int32_t *items, int n,
+                   struct err *e);
 
 #endif

@@ -16,7 +16,15 @@ static int length_of(const struct corpus *c, int32_t item)
     return (int)(c->start[item + 1] - c->start[item]);
 }
 
-static int class_longest(const struct trainer *t)
+struct feed_size objective_share(const struct trainer *t, int T)
+{
+    int B = (t->o.batch + t->n_workers - 1) / t->n_workers;
+    int64_t N = (int64_t)T * B;
+    return (struct feed_size){
+        .T = T, .N = N < INT32_MAX ? (int)N : INT32_MAX, .B = B};
+}
+
+static struct feed_size class_most(const struct trainer *t)
 {
     const struct corpus *const both[] = {&t->train, &t->valid};
     int longest = 1;
@@ -25,28 +33,39 @@ static int class_longest(const struct trainer *t)
             int n = length_of(both[k], i);
             longest = n > longest ? n : longest;
         }
-    return longest;
+    return objective_share(t, longest);
 }
+
+struct key {
+    int length, source;
+    int32_t item;
+};
 
 static int by_length(const void *a, const void *b)
 {
-    const int32_t *x = a, *y = b; /* length, item */
-    if (x[0] != y[0])
-        return x[0] < y[0] ? 1 : -1;
-    return (x[1] > y[1]) - (x[1] < y[1]);
+    const struct key *x = a, *y = b;
+    if (x->length != y->length)
+        return x->length < y->length ? 1 : -1;
+    if (x->source != y->source)
+        return x->source < y->source ? 1 : -1;
+    return (x->item > y->item) - (x->item < y->item);
 }
 
-/* Sort items [n] by falling length; pairs [2 n] is scratch. */
-static void sort_items(const struct corpus *c, int32_t *items, int n,
-                       int32_t *pairs)
+int objective_sort(const struct corpus *c, int32_t *items, int n, struct err *e)
 {
+    struct key *key = mem_array((size_t)n + 1, sizeof *key);
+    if (key == NULL)
+        return err_nomem(e);
     for (int i = 0; i < n; i++) {
-        pairs[2 * i] = length_of(c, items[i]);
-        pairs[2 * i + 1] = items[i];
+        int source = c->n_source[items[i]];
+        key[i] =
+            (struct key){length_of(c, items[i]) - source, source, items[i]};
     }
-    qsort(pairs, (size_t)n, 2 * sizeof *pairs, by_length);
+    qsort(key, (size_t)n, sizeof *key, by_length);
     for (int i = 0; i < n; i++)
-        items[i] = pairs[2 * i + 1];
+        items[i] = key[i].item;
+    mem_free(key);
+    return 0;
 }
 
 static int class_begin(struct course *c, const struct trainer *t, struct rng *r,
@@ -54,16 +73,14 @@ static int class_begin(struct course *c, const struct trainer *t, struct rng *r,
 {
     int B = t->o.batch, n = c->n_order, steps = (n + B - 1) / B;
     int pool = r != NULL ? B * POOL_BATCHES : n;
-    int32_t *pairs = mem_array((size_t)n, 2 * sizeof *pairs);
     c->steps = steps;
     c->first = mem_array((size_t)steps + 1, sizeof *c->first);
-    if (pairs == NULL || c->first == NULL) {
-        mem_free(pairs);
+    if (c->first == NULL)
         return err_nomem(e);
-    }
     for (int i = 0; i < n; i += pool)
-        sort_items(c->corpus, c->order + i, n - i < pool ? n - i : pool, pairs);
-    mem_free(pairs);
+        if (objective_sort(c->corpus, c->order + i, n - i < pool ? n - i : pool,
+                           e) != 0)
+            return -1;
     for (int i = 0; i < steps; i++)
         c->first[i] = i * B;
     if (r != NULL)
@@ -102,7 +119,7 @@ static void class_example(const struct net *n, struct rng *r, struct feed *f)
 const struct objective classifier = {
     .name = "classifier",
     .labelled = 1,
-    .longest = class_longest,
+    .most = class_most,
     .begin = class_begin,
     .aim = class_aim,
     .fill = class_fill,

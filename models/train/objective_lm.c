@@ -17,9 +17,9 @@ static int64_t lane_first(const struct course *c, int r)
     return r * each + (r < more ? r : more);
 }
 
-static int lm_longest(const struct trainer *t)
+static struct feed_size lm_most(const struct trainer *t)
 {
-    return t->o.bptt;
+    return objective_share(t, t->o.bptt);
 }
 
 /* Rotate to the left by k tokens. */
@@ -94,7 +94,7 @@ static void lm_example(const struct net *n, struct rng *r, struct feed *f)
 
 const struct objective language_model = {
     .name = "lm",
-    .longest = lm_longest,
+    .most = lm_most,
     .begin = lm_begin,
     .aim = lm_aim,
     .fill = lm_fill,
@@ -157,7 +157,7 @@ static void masked_example(const struct net *n, struct rng *r, struct feed *f)
 const struct objective masked_model = {
     .name = "masked",
     .check = masked_check,
-    .longest = lm_longest,
+    .most = lm_most,
     .begin = lm_begin,
     .aim = lm_aim,
     .fill = lm_fill,

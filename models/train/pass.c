@@ -105,29 +105,42 @@ static real word_factor(const struct pass *p, int32_t id)
     return x;
 }
 
-void pass_embed(const struct pass *p, real *x)
+void pass_embed_ids(const struct pass *p, int i, int n, const int32_t *ids,
+                    real *x)
 {
-    const struct net_tensor *t = &p->net->t[p->net->embedding];
+    const struct net_tensor *t = &p->net->t[i];
     size_t E = (size_t)t->dim[1];
-    for (int i = 0; i < p->b->N; i++, x += E) {
-        real f = word_factor(p, p->b->ids[i]);
-        memcpy(x, p->w + t->at + (size_t)p->b->ids[i] * E, E * sizeof *x);
+    for (int k = 0; k < n; k++, x += E) {
+        real f = word_factor(p, ids[k]);
+        memcpy(x, p->w + t->at + (size_t)ids[k] * E, E * sizeof *x);
         if (f != (real)1)
             vec_scale(E, f, x);
     }
 }
 
-void pass_embed_grad(struct pass *p, const real *dx)
+void pass_embed_ids_grad(struct pass *p, int i, int n, const int32_t *ids,
+                         const real *dx)
 {
-    const struct net_tensor *t = &p->net->t[p->net->embedding];
+    const struct net_tensor *t = &p->net->t[i];
     size_t E = (size_t)t->dim[1];
-    for (int i = 0; i < p->b->N; i++, dx += E) {
-        real f = word_factor(p, p->b->ids[i]);
+    for (int k = 0; k < n; k++, dx += E) {
+        real f = word_factor(p, ids[k]);
         if (f <= 0)
             continue;
-        rows_touch(&p->rows_in, p->b->ids[i]);
-        vec_axpy(E, f, dx, p->grad + t->at + (size_t)p->b->ids[i] * E);
+        if (i == p->net->embedding)
+            rows_touch(&p->rows_in, ids[k]);
+        vec_axpy(E, f, dx, p->grad + t->at + (size_t)ids[k] * E);
     }
+}
+
+void pass_embed(const struct pass *p, real *x)
+{
+    pass_embed_ids(p, p->net->embedding, p->b->N, p->b->ids, x);
+}
+
+void pass_embed_grad(struct pass *p, const real *dx)
+{
+    pass_embed_ids_grad(p, p->net->embedding, p->b->N, p->b->ids, dx);
 }
 
 /* The output layer and the loss; in training the gradient p->dy. */

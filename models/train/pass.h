@@ -14,6 +14,7 @@
  *               before the last dense layer)
  *   recurrent   the elements of the recurrent matrices (DropConnect; Merity et
  *               al. 2018), one mask per batch
+ *   attention   Transformers: the weights of the attention
  * With `variational` the masks of embedding, between and output are the same
  * at all time steps of a text (recurrent).
  *
@@ -29,15 +30,19 @@
 struct dropout {
     real word, embedding, between, output, recurrent;
     int variational;
+    real attention;
 };
 
 /* Sites of random masks: part of a mask's key. */
 enum pass_site {
     SITE_EMBEDDING = 1,
     SITE_OUTPUT = 2,
+    SITE_SOURCE = 3, /* embedding, of the other text of a pair */
     SITE_BETWEEN = 16,
-    SITE_RECURRENT = 32
+    SITE_RECURRENT = 32,
+    SITE_LAYERS = 64 /* Transformers: SITES_LAYER for a layer */
 };
+#define SITES_LAYER 8
 
 struct pass {
     const struct net *net;
@@ -106,5 +111,11 @@ struct dense pass_dense(const struct pass *p, int i);
  * pass_embed_grad: dx [N, E] to their rows in grad. */
 void pass_embed(const struct pass *p, real *x);
 void pass_embed_grad(struct pass *p, const real *dx);
+/* The same of any n ids and of tensor i, [entries, width]. Only the rows of
+ * net->embedding are listed as touched. */
+void pass_embed_ids(const struct pass *p, int i, int n, const int32_t *ids,
+                    real *x);
+void pass_embed_ids_grad(struct pass *p, int i, int n, const int32_t *ids,
+                         const real *dx);
 
 #endif

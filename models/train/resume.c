@@ -12,10 +12,12 @@
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
-#define STATE_MAGIC 0x33736471u  /* "qds3" */
-#define STATE_SECOND 0x32736471u /* "qds2": fewer flags */
+#define STATE_MAGIC 0x34736471u  /* "qds4" */
+#define STATE_THIRD 0x33736471u  /* "qds3": fewer flags */
+#define STATE_SECOND 0x32736471u /* "qds2": fewer still */
 #define STATE_FIRST 0x31736471u  /* "qds1": without flags */
-#define N_FLAGS 144              /* NET_MAX_TENSORS, rounded up */
+#define N_FLAGS 352              /* NET_MAX_TENSORS, rounded up */
+#define N_FLAGS_THIRD 144
 #define N_FLAGS_SECOND 72
 
 _Static_assert(N_FLAGS >= NET_MAX_TENSORS, "a flag for each tensor");
@@ -36,9 +38,11 @@ static struct head head_of(const struct trainer *t)
     h.records = t->train.n_records;
     h.tensors = t->net.n_tensors;
     h.workers = t->n_workers;
-    h.batch = t->o.batch;
+    h.batch = t->objective->pairs ? t->o.batch_tokens : t->o.batch;
     h.optimizer = t->o.optimizer;
     h.average = t->o.average;
+    if (t->o.average == AVERAGE_LAST) /* the last of them: a number follows */
+        h.average += t->o.average_last;
     h.n_curve = t->curve.n;
     return h;
 }
@@ -62,6 +66,10 @@ static int move_blocks(struct trainer *t, FILE *f, move_fn *move)
     for (int i = 0; i < 4; i++)
         if (blocks[i] != NULL &&
             move(f, blocks[i], t->net.n * sizeof(real)) != 0)
+            return -1;
+    for (int i = 0; t->last != NULL && i < t->o.average_last; i++)
+        if (move(f, t->last + (size_t)i * t->net.n, t->net.n * sizeof(real)) !=
+            0)
             return -1;
     for (int i = 0; i < t->n_workers; i++) {
         const struct pass *p = &t->worker[i].pass;
@@ -98,8 +106,8 @@ static int check_head(const struct trainer *t, const struct head *h,
                       struct err *e)
 {
     struct head mine = head_of(t);
-    if ((h->magic != STATE_MAGIC && h->magic != STATE_SECOND &&
-         h->magic != STATE_FIRST) ||
+    if ((h->magic != STATE_MAGIC && h->magic != STATE_THIRD &&
+         h->magic != STATE_SECOND && h->magic != STATE_FIRST) ||
         h->real_bytes != sizeof(real) || h->n_curve < 0)
         return err_set(e, ERR_FORMAT, "state.bin is not from this program");
     mine.magic = h->magic;
@@ -147,6 +155,7 @@ static int read_state(struct trainer *t, FILE *f, struct err *e)
         return -1;
     size_t n_flags = cut || h.magic == STATE_FIRST ? 0
                      : h.magic == STATE_MAGIC      ? N_FLAGS
+                     : h.magic == STATE_THIRD      ? N_FLAGS_THIRD
                                                    : N_FLAGS_SECOND;
     cut =
         cut || get(f, flags, n_flags) != 0 || get(f, &t->at, sizeof t->at) != 0;

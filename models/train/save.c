@@ -33,11 +33,11 @@ static void add_labels(struct buf *b, const struct labels *l)
 
 void save_config_text(const struct trainer *t, struct buf *b)
 {
-    buf_addf(b, "{\n  \"model_type\": \"%s\"", t->net.family->name);
+    buf_addf(b, "{\n  \"model_type\": \"%s\"", trainable_type(t->net.family));
     t->net.family->write(&t->net, t->tokenizer, b);
     if (t->objective->labelled)
         add_labels(b, &t->labels);
-    else
+    else if (!t->objective->pairs)
         buf_addf(b, ",\n  \"seqd_record\": \"%s\"",
                  records_kind_name((enum record_kind)t->o.record));
     buf_add_str(b, "\n}\n");

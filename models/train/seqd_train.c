@@ -33,14 +33,15 @@ static void watch_signals(void)
 
 /* The checkpoint's figures as whoever serves it will get them: whole texts in
  * one go, rounded weights. The validations on the way begin their lanes empty.
- * Masked words, texts read from their end and nets that are only to start
- * others from have no such figures. */
+ * Masked words, pairs of texts, texts read from their end and nets that are
+ * only to start others from have no such figures. */
 static int score_checkpoint(const struct trainer *t, struct err *e)
 {
     struct options o = t->o;
     struct err inner = ERR_INIT;
     struct buf b;
-    int rc = -1, is_served = t->objective->choose == NULL && !o.reverse;
+    int rc = -1, is_served = t->objective->choose == NULL &&
+                             !t->objective->pairs && !o.reverse;
     buf_init(&b, 4096);
     o.record = RECORD_AUTO;
     o.cut = 0;

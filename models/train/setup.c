@@ -70,15 +70,23 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
 static void say_corpus(const struct trainer *t, const char *name,
                        const struct corpus *c)
 {
-    trainer_say(t, "%s: %d records, %lld tokens, %.2f %% unknown\n", name,
-                c->n_records, (long long)c->n,
+    trainer_say(t, "%s: %d %s, %lld tokens, %.2f %% unknown\n", name,
+                c->n_records, t->objective->pairs ? "pairs" : "records",
+                (long long)c->n,
                 100 * (double)c->unknown / (double)(c->n > 0 ? c->n : 1));
+    if (c->empty + c->too_long > 0)
+        trainer_say(t,
+                    "  left out: %lld lines with an empty side, %lld pairs "
+                    "with more than %d tokens on one\n",
+                    (long long)c->empty, (long long)c->too_long, t->o.max_len);
 }
 
 /* Labels and kind of record, where they are not given, are the data's. */
 static int look_at_data(struct trainer *t, struct err *e)
 {
     enum record_kind kind = (enum record_kind)t->o.record;
+    if (t->objective->pairs)
+        return pairs_controls(&t->train_pairs, &t->labels, e);
     if (t->objective->labelled)
         return t->o.id2label != NULL
                    ? labels_parse(&t->labels, t->o.id2label, e)
@@ -92,6 +100,51 @@ static int look_at_data(struct trainer *t, struct err *e)
     return 0;
 }
 
+/* Which files are read; of pairs, where there are none to validate on, a share
+ * of the training's. */
+static int name_files(struct trainer *t, struct err *e)
+{
+    const struct options *o = &t->o;
+    int own = o->valid != NULL || o->valid_source != NULL;
+    if (o->out == NULL)
+        return err_set(e, ERR_INVALID, "train needs --out");
+    if (!t->objective->pairs)
+        return o->source != NULL || o->target != NULL ||
+                       o->valid_source != NULL || o->valid_target != NULL ||
+                       o->language_column
+                   ? err_set(e, ERR_INVALID,
+                             "pairs of texts are for --arch seq2seq-...")
+               : o->data == NULL || o->valid == NULL
+                   ? err_set(e, ERR_INVALID,
+                             "train needs --data, --valid and --out")
+                   : 0;
+    if ((o->data != NULL) == (o->source != NULL) ||
+        (o->source != NULL) != (o->target != NULL))
+        return err_set(e, ERR_INVALID,
+                       "pairs are in --data, or in --source and --target");
+    if ((o->valid != NULL && o->valid_source != NULL) ||
+        (o->valid_source != NULL) != (o->valid_target != NULL))
+        return err_set(e, ERR_INVALID,
+                       "pairs to validate on are in --valid, or in "
+                       "--valid-source and --valid-target");
+    if (o->language_column && (o->source != NULL || o->valid_source != NULL))
+        return err_set(e, ERR_INVALID,
+                       "--language-column is of tables: --data and --valid");
+    t->train_pairs = (struct pair_files){.table = o->data,
+                                         .source = o->source,
+                                         .target = o->target,
+                                         .language = o->language_column,
+                                         .hold_out = own ? 0 : o->hold_out};
+    t->valid_pairs = t->train_pairs;
+    t->valid_pairs.held_out = 1;
+    if (own) {
+        t->valid_pairs.table = o->valid;
+        t->valid_pairs.source = o->valid_source;
+        t->valid_pairs.target = o->valid_target;
+    }
+    return 0;
+}
+
 static int open_data(struct trainer *t, struct err *e)
 {
     if (look_at_data(t, e) != 0)
@@ -102,9 +155,16 @@ static int open_data(struct trainer *t, struct err *e)
                             .max_len = t->o.max_len,
                             .reverse = t->o.reverse,
                             .labels = &t->labels};
+    if (t->objective->pairs) {
+        f.pairs = &t->train_pairs;
+        f.controls = &t->labels;
+        f.add_eos = 1;
+    }
     if (open_tokenizer(t, &f, e) != 0 ||
         corpus_read(&t->train, t->o.data, &f, t->tokenizer, e) != 0)
         return -1;
+    if (t->objective->pairs)
+        f.pairs = &t->valid_pairs;
     if (corpus_read(&t->valid, t->o.valid, &f, t->tokenizer, e) != 0)
         return -1;
     trainer_say(t, "vocabulary: %d entries\n", tokenizer_size(t->tokenizer));
@@ -185,29 +245,30 @@ static int open_noise(struct trainer *t, struct err *e)
 static int open_worker(struct trainer *t, struct worker *w, struct err *e)
 {
     const struct options *o = &t->o;
-    int B = (o->batch + t->n_workers - 1) / t->n_workers;
-    int T = t->objective->longest(t);
+    struct feed_size most = t->objective->most(t);
+    int T = most.T, N = most.N, B = most.B;
     if (t->net.context > 0 && T > t->net.context)
         return err_set(e, ERR_INVALID,
                        "texts of %d tokens do not fit --context %d: lower "
                        "--max-len",
                        T, t->net.context);
-    if ((int64_t)T * B > 1 << 24)
+    if (N > 1 << 24)
         return err_set(e, ERR_TOO_LARGE,
                        "%d sequences of %d tokens are too "
                        "many for one step",
                        B, T);
-    if (feed_init(&w->feed, T, T * B, B, e) != 0 ||
-        pass_init(&w->pass, &t->net, &t->blas, T * B, B,
+    if (feed_init(&w->feed, &most, e) != 0 ||
+        pass_init(&w->pass, &t->net, &t->blas, N, B,
                   t->optim.sampled ? o->samples : 0, e) != 0 ||
-        pass_init(&w->eval, &t->net, &t->blas, T * B, B, 0, e) != 0)
+        pass_init(&w->eval, &t->net, &t->blas, N, B, 0, e) != 0)
         return -1;
     w->pass.drop = (struct dropout){.word = (real)o->drop_word,
                                     .embedding = (real)o->drop_embedding,
                                     .between = (real)o->drop_between,
                                     .output = (real)o->drop_output,
                                     .recurrent = (real)o->drop_recurrent,
-                                    .variational = o->variational};
+                                    .variational = o->variational,
+                                    .attention = (real)o->drop_attention};
     return 0;
 }
 
@@ -235,6 +296,9 @@ static int open_weights(struct trainer *t, struct err *e)
     t->w = region_take(&t->mem, t->net.n, sizeof(real));
     if (t->o.average != AVERAGE_NONE)
         t->average = region_take(&t->mem, t->net.n, sizeof(real));
+    if (t->o.average == AVERAGE_LAST)
+        t->last = region_take(&t->mem, (size_t)t->o.average_last * t->net.n,
+                              sizeof(real));
     if (region_check(&t->mem, e) != 0)
         return -1;
     net_initialise(&t->net, (uint64_t)t->o.seed, t->w);
@@ -265,12 +329,10 @@ int trainer_open(struct trainer *t, const struct options *o, struct err *e)
     t->at.best = 1e30;
     t->at.plateau = 1;
     t->started_us = clock_now_us();
-    if (o->data == NULL || o->valid == NULL || o->out == NULL)
-        return err_set(e, ERR_INVALID, "train needs --data, --valid and --out");
-    if (outdir_open(t, e) != 0 || blas_open(&t->blas, e) != 0 ||
-        open_data(t, e) != 0 || plan(t, e) != 0 || open_weights(t, e) != 0 ||
-        open_optim(t, e) != 0 || open_noise(t, e) != 0 ||
-        open_workers(t, e) != 0)
+    if (name_files(t, e) != 0 || outdir_open(t, e) != 0 ||
+        blas_open(&t->blas, e) != 0 || open_data(t, e) != 0 ||
+        plan(t, e) != 0 || open_weights(t, e) != 0 || open_optim(t, e) != 0 ||
+        open_noise(t, e) != 0 || open_workers(t, e) != 0)
         return -1;
     trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
                 t->net.name, t->net.n, t->n_workers, t->blas.core, REAL_NAME);

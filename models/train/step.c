@@ -11,6 +11,9 @@ static void drop_to_unknown(const struct trainer *t, struct pass_batch *b,
     for (int i = 0; unk >= 0 && i < b->N; i++)
         if (rng_uniform_at(key, (uint64_t)i) < t->o.unk_rate)
             b->ids[i] = unk;
+    for (int i = 0; unk >= 0 && i < b->source.N; i++)
+        if (rng_uniform_at(key ^ 1, (uint64_t)i) < t->o.unk_rate)
+            b->source.ids[i] = unk;
 }
 
 static void average_share(const struct trainer *t, int tid)
@@ -29,7 +32,8 @@ static void average_share(const struct trainer *t, int tid)
 
 static int average_is_due(const struct trainer *t)
 {
-    return t->average != NULL && t->at.step % AVERAGE_EVERY == 0;
+    return t->average != NULL && t->o.average != AVERAGE_LAST &&
+           t->at.step % AVERAGE_EVERY == 0;
 }
 
 static void update(struct trainer *t, int tid)
@@ -78,6 +82,7 @@ void course_fini(struct course *c)
     mem_free(c->order);
     mem_free(c->stream);
     mem_free(c->first);
+    mem_free(c->turn);
     memset(c, 0, sizeof *c);
 }
 
@@ -91,8 +96,8 @@ static int course_init(struct course *c, const struct trainer *t,
     c->order = mem_array((size_t)corpus->n_records, sizeof *c->order);
     if (c->order == NULL)
         return err_nomem(e);
-    c->n_order = corpus_order(corpus, t->objective->labelled || t->o.shuffle, r,
-                              c->order);
+    int shuffle = t->objective->labelled || t->objective->pairs || t->o.shuffle;
+    c->n_order = corpus_order(corpus, shuffle, r, c->order);
     return t->objective->begin(c, t, r, e);
 }
 

@@ -20,6 +20,7 @@
 #include "engine/compute/threadpool.h"
 #include "models/train/objective.h"
 #include "models/train/optim.h"
+#include "models/train/pairs.h"
 #include "models/train/trainable.h"
 
 #define AVERAGE_EVERY 8 /* steps between two updates of the average */
@@ -64,15 +65,17 @@ struct trainer {
     struct blas blas;
     struct pool *pool;
     struct tokenizer *tokenizer;
-    struct buf vocab; /* tokenizer.json that is yet to be written */
-    struct buf setup; /* tokenizer_config.json, likewise; may be empty */
-    int out_fd;       /* --out, locked */
-    struct labels labels;
+    struct buf vocab;     /* tokenizer.json that is yet to be written */
+    struct buf setup;     /* tokenizer_config.json, likewise; may be empty */
+    int out_fd;           /* --out, locked */
+    struct labels labels; /* of pairs: the vocabulary's controls */
+    struct pair_files train_pairs, valid_pairs;
     struct corpus train, valid;
     struct worker worker[OPTIM_MAX_WORKERS];
     int n_workers;
     struct region mem; /* of the blocks, the noise, the moments */
     real *w, *average; /* blocks; average may be NULL */
+    real *last;        /* NULL, or [o.average_last] blocks, in turn */
     struct optim optim;
     struct noise noise;
     struct progress at;

@@ -22,6 +22,19 @@ static const struct option rows[] = {
      "training files, comma-separated; FILE:0.3 takes a new 30 % of its "
      "records in each epoch"},
     {"--valid", OPT_TEXT(valid, NULL), "validation file"},
+    {"--source", OPT_TEXT(source, NULL),
+     "seq2seq: files of sources, a line each, in place of --data, whose lines "
+     "are SOURCE TAB TARGET"},
+    {"--target", OPT_TEXT(target, NULL), "seq2seq: as many files of targets"},
+    {"--valid-source", OPT_TEXT(valid_source, NULL),
+     "seq2seq: the same to validate on"},
+    {"--valid-target", OPT_TEXT(valid_target, NULL), "seq2seq: their targets"},
+    {"--hold-out", OPT_REAL(hold_out, "0.01", 0.0001, 0.5),
+     "seq2seq, without --valid: share of the sources that is held out to "
+     "validate on, by a hash of the source"},
+    {"--language-column", OPT_BOOL(language_column),
+     "seq2seq: lines are LANGUAGE TAB SOURCE TAB TARGET; the entry "
+     ">>LANGUAGE<< begins the source"},
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
@@ -50,15 +63,21 @@ static const struct option rows[] = {
     {"--reverse", OPT_BOOL(reverse),
      "lm: read each record from its end, to start a second direction from"},
     {"--max-len", OPT_INT(max_len, "256", 1, 100000),
-     "classifier: cut texts to this many tokens; eval: only if it is given"},
+     "classifier: cut texts to this many tokens; eval: only if it is given; "
+     "seq2seq: pairs with a longer side are left out"},
     {.kind = OPTION_SECTION, .help = "Net"},
-    {"--arch", OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert"),
+    {"--arch", OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert|seq2seq-transformer"),
      "recurrent; Transformer decoder (lm); Transformer encoder (classifier; "
-     "lm: masked words); both lm are tied"},
-    {"--heads", OPT_INT(heads, "4", 1, 256), "gpt2, bert: heads of a layer"},
+     "lm: masked words), both lm are tied; Transformer from one text into "
+     "another, for pairs of texts"},
+    {"--heads", OPT_INT(heads, "4", 1, 256), "Transformers: heads of a layer"},
     {"--inner", OPT_INT(inner, "0", 0, 65536),
-     "gpt2, bert: width of the perceptron; 0: four times --embedding"},
-    {"--context", OPT_INT(context, "256", 1, 65536), "gpt2, bert: positions"},
+     "Transformers: width of the perceptron; 0: four times --embedding"},
+    {"--context", OPT_INT(context, "256", 1, 65536), "Transformers: positions"},
+    {"--activation", OPT_CHOICE(activation, "relu", "relu|swish"),
+     "seq2seq-transformer: in the perceptron"},
+    {"--decoder-layers", OPT_INT(decoder_layers, "0", 0, 8),
+     "seq2seq: layers of the decoder; 0: --layers, those of the encoder"},
     {"--mask-rate", OPT_REAL(mask_rate, "0.15", 0.01, 0.9),
      "bert as lm: share of the tokens that are masked and predicted"},
     {"--causal", OPT_BOOL(causal),
@@ -67,7 +86,7 @@ static const struct option rows[] = {
     {"--nonlinearity", OPT_CHOICE(relu, "tanh", "tanh|relu"),
      "elman: activation"},
     {"--embedding", OPT_INT(embedding, "128", 1, 8192),
-     "columns of the embedding; gpt2, bert: width of all layers"},
+     "columns of the embedding; Transformers: width of all layers"},
     {"--hidden", OPT_INT(hidden, "256", 1, 8192),
      "units of a layer and direction"},
     {"--layers", OPT_INT(layers, "1", 1, 8), "layers"},
@@ -90,8 +109,10 @@ static const struct option rows[] = {
     {"--lr-end", OPT_REAL(lr_end, "0.01", 0, 1),
      "cosine, linear: share of the rate that is left at the end"},
     {"--schedule",
-     OPT_CHOICE(schedule, "cosine", "constant|cosine|linear|plateau"),
-     "plateau: halve when validation does not improve"},
+     OPT_CHOICE(schedule, "cosine",
+                "constant|cosine|linear|plateau|inverse-sqrt"),
+     "plateau: halve when validation does not improve; inverse-sqrt: by the "
+     "root of --warmup over the step"},
     {"--warmup", OPT_INT(warmup, "0", 0, 1000000), "steps of linear warm-up"},
     {"--weight-decay", OPT_REAL(weight_decay, "0", 0, 10),
      "weight decay of all parameters, as in PyTorch"},
@@ -103,6 +124,8 @@ static const struct option rows[] = {
     {"--clip", OPT_REAL(clip, "1", 0, 1e9), "clip to this global norm; 0: off"},
     {"--batch", OPT_INT(batch, "64", 1, 4096),
      "sequences of a step, over all threads"},
+    {"--batch-tokens", OPT_INT(batch_tokens, "2048", 1, 1000000),
+     "seq2seq: tokens of a step on either side, in place of --batch"},
     {"--bptt", OPT_INT(bptt, "35", 1, 4096),
      "lm: time steps of a step; gpt2: each starts with an empty context"},
     {"--epochs", OPT_INT(epochs, "10", 1, 100000), "epochs"},
@@ -122,11 +145,13 @@ static const struct option rows[] = {
     {"--dropout-embedding", OPT_REAL(drop_embedding, "0", 0, 0.95),
      "on the inputs of the first layer"},
     {"--dropout", OPT_REAL(drop_between, "0", 0, 0.95),
-     "between layers; gpt2, bert: on what a layer adds"},
+     "between layers; Transformers: on what a layer adds"},
     {"--dropout-output", OPT_REAL(drop_output, "0", 0, 0.95),
      "on the top states, or the pooled state"},
     {"--dropout-recurrent", OPT_REAL(drop_recurrent, "0", 0, 0.95),
      "on the elements of the recurrent matrices, one mask a step"},
+    {"--dropout-attention", OPT_REAL(drop_attention, "0", 0, 0.95),
+     "Transformers: on the weights of the attention"},
     {"--dropout-word", OPT_REAL(drop_word, "0", 0, 0.95),
      "whole vocabulary entries out of the embedding, one choice a step"},
     {"--dropout-variational", OPT_BOOL(variational),
@@ -144,12 +169,15 @@ static const struct option rows[] = {
      "sampled: where noise comes from"},
     {"--noise-power", OPT_REAL(noise_power, "0.75", 0, 1),
      "unigram: exponent of the counts"},
-    {"--average", OPT_CHOICE(average, "none", "none|ema|tail"),
-     "validate and keep averaged weights"},
+    {"--average", OPT_CHOICE(average, "none", "none|ema|tail|last"),
+     "validate and keep averaged weights; last: those at the last "
+     "--average-last validations"},
     {"--average-decay", OPT_REAL(average_decay, "0.999", 0, 1),
      "ema: decay per step"},
     {"--average-from", OPT_INT(average_from, "1", 1, 100000),
      "tail: first epoch of the average"},
+    {"--average-last", OPT_INT(average_last, "5", 1, 100),
+     "last: how many validations"},
     {.kind = OPTION_SECTION, .help = "Run"},
     {"--seed", OPT_INT(seed, "1", 0, 2147483647), "seed"},
     {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
@@ -166,19 +194,20 @@ static const struct option rows[] = {
 
 const struct option_table train_table = {
     .name = "seqd-train",
-    .usage = "seqd-train: trains recurrent nets and Transformers for seqd\n\n"
-             "  seqd-train train --task lm --data FILE --valid FILE --out DIR\n"
-             "  seqd-train train --task classifier --data FILE --valid FILE "
-             "--out DIR\n"
-             "  seqd-train eval --model DIR --data FILE\n"
-             "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
-             "  seqd-train gradcheck\n\n"
-             "A classifier's files have a label, a space or tab, and a text in "
-             "each line, or\nare CSV or TSV with a header.\n\ntrain reads all "
-             "options but --model and, under "
-             "Computing, --threads alone; eval\nreads --model, --data, "
-             "--record, --max-len and those under Computing; bleu and\n"
-             "gradcheck none. Others are refused.\n",
+    .usage =
+        "seqd-train: trains recurrent nets and Transformers for seqd\n\n"
+        "  seqd-train train --task lm --data FILE --valid FILE --out DIR\n"
+        "  seqd-train train --task classifier --data FILE --valid FILE "
+        "--out DIR\n"
+        "  seqd-train eval --model DIR --data FILE\n"
+        "  seqd-train gradcheck\n\n"
+        "A classifier's files have a label, a space or tab, and a text in "
+        "each line, or\nare CSV or TSV with a header; pairs have a source, "
+        "a tab and its target.\n\ntrain reads all "
+        "options but --model and, under "
+        "Computing, --threads alone; eval\nreads --model, --data, "
+        "--record, --max-len and those under Computing; gradcheck\n"
+        "none. Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},

@@ -14,12 +14,19 @@
 #include "engine/text/records.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
-enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT };
+enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT, ARCH_SEQ2SEQ_TRANSFORMER };
+enum { ACTIVATION_RELU, ACTIVATION_SWISH };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
-enum { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_PLATEAU };
+enum {
+    SCHEDULE_CONSTANT,
+    SCHEDULE_COSINE,
+    SCHEDULE_LINEAR,
+    SCHEDULE_PLATEAU,
+    SCHEDULE_INVERSE_SQRT
+};
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
 enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
-enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL };
+enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL, AVERAGE_LAST };
 enum {
     TOKENIZER_ENGLISH,
     TOKENIZER_WHITESPACE,
@@ -35,6 +42,9 @@ struct options {
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
+    const char *source, *target, *valid_source, *valid_target; /* pairs */
+    int language_column, batch_tokens, decoder_layers, activation;
+    double hold_out;
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;
@@ -50,10 +60,10 @@ struct options {
     double max_minutes, lr_scale_init;
     /* regularisation */
     double drop_word, drop_embedding, drop_between, drop_output;
-    double drop_recurrent, unk_rate, smoothing;
+    double drop_attention, drop_recurrent, unk_rate, smoothing;
     int variational;
     /* softmax, averaging */
-    int softmax, samples, noise, average, average_from;
+    int softmax, samples, noise, average, average_from, average_last;
     double noise_power, average_decay;
     /* run */
     int seed, precision, resume, overwrite;

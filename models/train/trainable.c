@@ -7,8 +7,14 @@ const struct trainable *const trainables[] = {
     [ARCH_RNN] = &rnn_trainable,
     [ARCH_GPT2] = &gpt2_trainable,
     [ARCH_BERT] = &bert_trainable,
+    [ARCH_SEQ2SEQ_TRANSFORMER] = &seq2seq_transformer_trainable,
     NULL,
 };
+
+const char *trainable_type(const struct trainable *f)
+{
+    return f->model_type != NULL ? f->model_type : f->name;
+}
 
 int config_size(const struct hparams *h, const char *key, int max, int *v,
                 struct err *e)

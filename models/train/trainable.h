@@ -25,8 +25,9 @@ struct grad_case {
 };
 
 struct trainable {
-    const char *name;      /* of --arch, and the model_type of config.json */
-    const char *embedding; /* its tensor, for nets that start from this one;
+    const char *name;       /* of --arch */
+    const char *model_type; /* of config.json; NULL: the name */
+    const char *embedding;  /* its tensor, for nets that start from this one;
                               NULL: none */
     size_t shape_bytes, pass_bytes; /* of net.shape and pass.own */
 
@@ -61,7 +62,11 @@ struct trainable {
     int (*grad_case)(int i, struct grad_case *c);
 };
 
-extern const struct trainable rnn_trainable, gpt2_trainable, bert_trainable;
+extern const struct trainable rnn_trainable, gpt2_trainable, bert_trainable,
+    seq2seq_transformer_trainable;
+
+/* trainable_type: the model_type of config.json. */
+const char *trainable_type(const struct trainable *f);
 
 /* In the order of --arch; NULL-terminated. */
 extern const struct trainable *const trainables[];

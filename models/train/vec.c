@@ -28,8 +28,15 @@ static inline real lanes_max(const real *a)
 TRAIN_CLONES
 real vec_add_max(int n, const real *restrict b, real *restrict x)
 {
-    real a[MAX_LANES];
+    real a[MAX_LANES], m = (real)-1e30;
     int i = 0;
+    if (n < MAX_LANES) { /* an attention's rows: the lanes would cost more */
+        for (; i < n; i++) {
+            x[i] += b[i];
+            m = x[i] > m ? x[i] : m;
+        }
+        return m;
+    }
     for (int j = 0; j < MAX_LANES; j++)
         a[j] = (real)-1e30;
     for (; i + MAX_LANES <= n; i += MAX_LANES)

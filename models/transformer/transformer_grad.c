@@ -74,86 +74,6 @@ void norm_backward(const struct norm_at *n, const real *dy, int add, real *dx,
     }
 }
 
-/* ---- GELU (Hendrycks and Gimpel 2016) ---- */
-
-#define ROOT_2_PI ((real)0.79788456080286535588)  /* sqrt(2 / pi) */
-#define ROOT_HALF ((real)0.70710678118654752440)  /* 1 / sqrt(2) */
-#define HALF_GAUSS ((real)0.39894228040143267794) /* 1 / sqrt(2 pi) */
-#define CUBIC ((real)0.044715)
-
-#ifdef REAL_DOUBLE
-static inline real real_erf(real x)
-{
-    return erf(x);
-}
-#else
-/* Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7 before rounding. */
-static inline real real_erf(real x)
-{
-    float a = x < 0 ? -x : x;
-    float t = 1.0f / (1.0f + 0.3275911f * a);
-    float p = 1.061405429f;
-    p = p * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    float y = 1.0f - p * t * real_exp(-a * a);
-    return x < 0 ? -y : y;
-}
-#endif
-
-TRAIN_CLONES
-static void gelu_tanh(size_t n, const real *restrict x, real *restrict y)
-{
-    for (size_t i = 0; i < n; i++) {
-        real v = x[i], u = ROOT_2_PI * (v + CUBIC * v * v * v);
-        y[i] = (real)0.5 * v * ((real)1 + real_tanh(u));
-    }
-}
-
-TRAIN_CLONES
-static void gelu_tanh_grad(size_t n, const real *restrict x, real *restrict d)
-{
-    for (size_t i = 0; i < n; i++) {
-        real v = x[i], t = real_tanh(ROOT_2_PI * (v + CUBIC * v * v * v));
-        real du = ROOT_2_PI * ((real)1 + (real)3 * CUBIC * v * v);
-        d[i] *= (real)0.5 * ((real)1 + t + v * ((real)1 - t * t) * du);
-    }
-}
-
-TRAIN_CLONES
-static void gelu_erf(size_t n, const real *restrict x, real *restrict y)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = (real)0.5 * x[i] * ((real)1 + real_erf(x[i] * ROOT_HALF));
-}
-
-TRAIN_CLONES
-static void gelu_erf_grad(size_t n, const real *restrict x, real *restrict d)
-{
-    for (size_t i = 0; i < n; i++) {
-        real v = x[i], below = (real)1 + real_erf(v * ROOT_HALF);
-        real density = HALF_GAUSS * real_exp((real)-0.5 * v * v);
-        d[i] *= (real)0.5 * below + v * density;
-    }
-}
-
-void gelu_forward(size_t n, int by_erf, const real *x, real *y)
-{
-    if (by_erf)
-        gelu_erf(n, x, y);
-    else
-        gelu_tanh(n, x, y);
-}
-
-void gelu_backward(size_t n, int by_erf, const real *x, real *dy)
-{
-    if (by_erf)
-        gelu_erf_grad(n, x, dy);
-    else
-        gelu_tanh_grad(n, x, dy);
-}
-
 /* ---- the block ---- */
 
 static size_t size_of(const struct block_run *r)
@@ -181,6 +101,28 @@ static void norm_grad(const struct block_run *r, enum block_part k,
 {
     struct norm_at n = norm_of(r, k);
     norm_backward(&n, dy, add, dx, r->scratch->line);
+}
+
+/* The attention of a block: q, k and v of a row lie side by side. */
+static struct heads heads_of(const struct block_run *r, real *qkv)
+{
+    size_t E = (size_t)r->s->E;
+    return (struct heads){qkv, qkv + E, qkv + 2 * E, 3 * E, 3 * E};
+}
+
+static struct attention attention_of(const struct block_run *r)
+{
+    return (struct attention){.blas = r->blas,
+                              .A = r->s->A,
+                              .D = r->s->E / r->s->A,
+                              .causal = r->s->causal,
+                              .B = r->B,
+                              .q_start = r->start,
+                              .k_start = r->start,
+                              .in = heads_of(r, r->qkv),
+                              .drop = r->drop_weights,
+                              .key = r->key_weights,
+                              .scratch = r->scratch};
 }
 
 static struct dense dense_of(const struct block_run *r, enum block_part k)
@@ -220,59 +162,87 @@ static real *masked(const struct block_run *r, uint32_t key, real *y)
     return y;
 }
 
-void block_forward(const struct block_run *r, real *x)
+void block_attend(const struct block_run *r, real *x)
 {
     size_t n = size_of(r);
-    int pre_norm = r->s->pre_norm;
+    struct attention a = attention_of(r);
     real *row = r->scratch->row;
 
-    if (pre_norm)
+    if (r->s->pre_norm)
         norm(r, LN1, x, r->a);
     else
         memcpy(r->a, x, n * sizeof *x);
     dense(r, QKV, r->a, r->qkv);
-    attention_forward(r);
+    attention_forward(&a, r->mix);
     dense(r, MIX, r->mix, row);
     vec_add(n, masked(r, r->key1, row), x);
-    if (pre_norm) {
+    if (!r->s->pre_norm)
+        norm(r, LN1, x, x);
+}
+
+void block_perceptron(const struct block_run *r, real *x)
+{
+    size_t n = size_of(r);
+    real *row = r->scratch->row;
+
+    if (r->s->pre_norm)
         norm(r, LN2, x, r->m);
-    } else {
-        norm(r, LN1, x, r->m);
-        memcpy(x, r->m, n * sizeof *x);
-    }
+    else
+        memcpy(r->m, x, n * sizeof *x);
     dense(r, IN, r->m, r->in);
-    gelu_forward((size_t)r->N * (size_t)r->s->F, r->s->gelu_erf, r->in, r->act);
+    act_forward((size_t)r->N * (size_t)r->s->F, r->s->act, r->in, r->act);
     dense(r, OUT, r->act, row);
     vec_add(n, masked(r, r->key2, row), x);
-    if (!pre_norm)
+    if (!r->s->pre_norm)
         norm(r, LN2, x, x);
+}
+
+void block_forward(const struct block_run *r, real *x)
+{
+    block_attend(r, x);
+    block_perceptron(r, x);
+}
+
+void block_perceptron_grad(const struct block_run *r, real *dx)
+{
+    size_t n = size_of(r);
+    real *row = r->scratch->row, *wide = r->scratch->wide;
+
+    if (!r->s->pre_norm)
+        norm_grad(r, LN2, dx, 0, dx);
+    memcpy(row, dx, n * sizeof *dx);
+    dense_grad(r, OUT, r->act, masked(r, r->key2, row), wide);
+    act_backward((size_t)r->N * (size_t)r->s->F, r->s->act, r->in, wide);
+    dense_grad(r, IN, r->m, wide, row);
+    if (r->s->pre_norm)
+        norm_grad(r, LN2, row, 1, dx);
+    else
+        vec_add(n, row, dx);
+}
+
+void block_attend_grad(const struct block_run *r, real *dx)
+{
+    size_t n = size_of(r);
+    struct attention a = attention_of(r);
+    real *row = r->scratch->row, *wide = r->scratch->wide;
+    struct heads d = heads_of(r, wide);
+
+    if (!r->s->pre_norm)
+        norm_grad(r, LN1, dx, 0, dx);
+    memcpy(row, dx, n * sizeof *dx);
+    /* the gradient of the heads' output goes where the output was */
+    dense_grad(r, MIX, r->mix, masked(r, r->key1, row), r->mix);
+    memset(wide, 0, 3 * n * sizeof *wide);
+    attention_backward(&a, r->mix, &d);
+    dense_grad(r, QKV, r->a, wide, row);
+    if (r->s->pre_norm)
+        norm_grad(r, LN1, row, 1, dx);
+    else
+        vec_add(n, row, dx);
 }
 
 void block_backward(const struct block_run *r, real *dx)
 {
-    size_t n = size_of(r);
-    int pre_norm = r->s->pre_norm;
-    real *row = r->scratch->row, *wide = r->scratch->wide;
-
-    if (!pre_norm)
-        norm_grad(r, LN2, dx, 0, dx);
-    memcpy(row, dx, n * sizeof *dx);
-    dense_grad(r, OUT, r->act, masked(r, r->key2, row), wide);
-    gelu_backward((size_t)r->N * (size_t)r->s->F, r->s->gelu_erf, r->in, wide);
-    dense_grad(r, IN, r->m, wide, row);
-    if (pre_norm) {
-        norm_grad(r, LN2, row, 1, dx);
-    } else {
-        vec_add(n, row, dx);
-        norm_grad(r, LN1, dx, 0, dx);
-    }
-    memcpy(row, dx, n * sizeof *dx);
-    /* the gradient of the heads' output goes where the output was */
-    dense_grad(r, MIX, r->mix, masked(r, r->key1, row), r->mix);
-    attention_backward(r, r->mix, wide);
-    dense_grad(r, QKV, r->a, wide, row);
-    if (pre_norm)
-        norm_grad(r, LN1, row, 1, dx);
-    else
-        vec_add(n, row, dx);
+    block_perceptron_grad(r, dx);
+    block_attend_grad(r, dx);
 }

@@ -1,8 +1,8 @@
 /* The trainer against PyTorch, on the nets of tests/golden/train/
- * (make_train_fixtures.py, make_train_transformer_fixtures.py): outputs, the
- * gradient of every tensor, and the loss over 20 steps of Adam, AdamW and SGD
- * with clipping and weight decay; and the trainer's forward pass against the
- * engine's.
+ * (make_train_fixtures.py, make_train_transformer_fixtures.py,
+ * make_train_seq2seq_fixtures.py): outputs, the gradient of every tensor, and
+ * the loss over 20 steps of Adam, AdamW and SGD with clipping and weight decay;
+ * and the trainer's forward pass against the engine's.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -52,6 +52,9 @@ struct trainee {
     int n[MAX_T], off[MAX_T + 1], length[MAX_N];
     int start[MAX_N + 1], pick[MAX_N];
     int32_t ids[MAX_N], target[MAX_N];
+    int source_start[MAX_N + 1];
+    int32_t source[MAX_N];
+    float smoothing;
     struct pass_batch batch;
 };
 
@@ -76,6 +79,8 @@ static void read_batch(struct trainee *t, int step)
 {
     read_ids(t, "ids", step, t->batch.N, t->ids);
     read_ids(t, "target", step, t->batch.n_target, t->target);
+    if (t->batch.source.N > 0)
+        read_ids(t, "source", step, t->batch.source.N, t->source);
 }
 
 /* Texts by time. */
@@ -110,6 +115,21 @@ static void read_lengths(struct trainee *t, const struct tensor *w)
     t->batch = (struct pass_batch){.B = B, .N = t->start[B], .start = t->start};
 }
 
+/* What the texts of a pair are read from. */
+static void read_sources(struct trainee *t, const struct tensor *w)
+{
+    float v[MAX_N];
+    int B = (int)w->dim[0];
+    assert_int_equal(B, t->batch.B);
+    tensor_read(w, 0, (size_t)B, v);
+    for (int r = 0; r < B; r++)
+        t->source_start[r + 1] = t->source_start[r] + (int)v[r];
+    t->batch.source = (struct pass_source){
+        .N = t->source_start[B], .start = t->source_start, .ids = t->source};
+    assert_true(t->batch.source.N <= MAX_N);
+    tensor_read(expected(t, "smoothing"), 0, 1, &t->smoothing);
+}
+
 static void read_pick(struct trainee *t, const struct tensor *w)
 {
     float v[MAX_N];
@@ -124,6 +144,7 @@ static void read_shape(struct trainee *t)
 {
     const struct tensor *lengths = weights_find(t->expect, "lengths");
     const struct tensor *pick = weights_find(t->expect, "pick");
+    const struct tensor *sources = weights_find(t->expect, "source_lengths");
     if (lengths != NULL)
         read_lengths(t, lengths);
     else
@@ -134,6 +155,8 @@ static void read_shape(struct trainee *t)
     t->batch.target = t->target;
     if (pick != NULL)
         read_pick(t, pick);
+    if (sources != NULL)
+        read_sources(t, sources);
 }
 
 static void open_case(struct trainee *t, const char *name)
@@ -205,10 +228,12 @@ static void check_tensor(const struct trainee *t, const struct net_tensor *x)
 static void check_gradients(struct trainee *t)
 {
     struct pass_opts o = {.train = 1,
-                          .scale = (real)1 / (real)t->batch.n_target};
+                          .scale = (real)1 / (real)t->batch.n_target,
+                          .smoothing = t->smoothing};
     pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
     for (int i = 0; i < t->net.n_tensors; i++)
-        check_tensor(t, &t->net.t[i]);
+        if (t->net.t[i].lr_mult > 0) /* else it is no parameter */
+            check_tensor(t, &t->net.t[i]);
 }
 
 struct recipe {
@@ -245,7 +270,8 @@ static void check_curve(struct trainee *t)
     struct optim optim = r->optim;
     float want[STEPS];
     struct pass_opts o = {.train = 1,
-                          .scale = (real)1 / (real)t->batch.n_target};
+                          .scale = (real)1 / (real)t->batch.n_target,
+                          .smoothing = t->smoothing};
     tensor_read(expected(t, r->curve), 0, STEPS, want);
     assert_int_equal(optim_init(&optim, &t->mem, &t->net, t->w, 1, &e), 0);
     optim.lr = (real)r->lr;
@@ -325,8 +351,10 @@ static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
     if (b->pass.prob == NULL)
         b->pass.prob =
             pass_reals(&b->pass, (size_t)(LONG_T * LONG_B * b->net.K));
-    assert_int_equal(feed_init(&b->feed, LONG_T, LONG_T * LONG_B, LONG_B, &e),
-                     0);
+    assert_int_equal(
+        feed_init(&b->feed,
+                  &(struct feed_size){LONG_T, LONG_T * LONG_B, LONG_B, 0}, &e),
+        0);
     b->feed.n_text = LONG_B;
     for (int r = 0; r < LONG_B; r++) {
         for (int t = 0; t < LONG_T; t++)

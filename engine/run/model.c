@@ -64,7 +64,8 @@ static const char *main_dtype(const struct weights *w)
 
 /* What becomes of a token of the output: 0 text; 1 never drawn: unknown and
  * special ones (of a masked word the end, too), columns that the tokenizer has
- * no entry for, and what the checkpoint says is never made; 2 special ones that end a text: drawn, never shown. */
+ * no entry for, and what the checkpoint says is never made; 2 special ones that
+ * end a text: drawn, never shown. */
 static int token_use(const struct model *m, int32_t id)
 {
     const struct target_rules *r = &m->info.target;

@@ -425,8 +425,8 @@ static void test_beams_that_are_wrong_are_named(void **state)
     rig_down(&r);
 }
 
-/* Each allocation of two searches and of choices fails once: the job fails or is
- * refused, and the next one is as if nothing had been. */
+/* Each allocation of two searches and of choices fails once: the job fails or
+ * is refused, and the next one is as if nothing had been. */
 static void test_beams_survive_each_failed_allocation(void **state)
 {
     struct generate_params choices = {

@@ -29,9 +29,10 @@ struct targets {
     int forced; /* 1: the id is the target's first, not the source's */
 };
 
-/* targets_read: by the tokenizers of target and source, after load, which has read target_rules: what it left open, and
- * the languages. Of a model without a source: no rules. ERR_FORMAT (no start, a
- * language that is no token), ERR_IO, ERR_NOMEM. */
+/* targets_read: by the tokenizers of target and source: what load has left open
+ * of model_info.target, and the languages. Of a model without a source: no
+ * rules. ERR_FORMAT (no start, a language that is no token), ERR_IO,
+ * ERR_NOMEM. */
 int targets_read(struct checkpoint *c, const struct tokenizer *t,
                  const struct tokenizer *source, const char *label,
                  struct model_info *info, struct targets *out, struct err *e);

@@ -245,6 +245,8 @@ def test_train_cli_reads_tables_and_finds_labels(folder):
 def test_train_cli_says_what_is_wrong_and_exits_1(folder):
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
+            (["train", "--arch", "seq2seq-transformer", "--data", "pairs"],
+             "train needs --out"),
             (["eval"], "eval needs --model and --data"),
             (["fly"], "COMMAND is 'fly', expected train|eval|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),

@@ -106,18 +106,18 @@ static int name_files(struct trainer *t, struct err *e)
 {
     const struct options *o = &t->o;
     int own = o->valid != NULL || o->valid_source != NULL;
-    if (o->out == NULL)
-        return err_set(e, ERR_INVALID, "train needs --out");
     if (!t->objective->pairs)
         return o->source != NULL || o->target != NULL ||
                        o->valid_source != NULL || o->valid_target != NULL ||
                        o->language_column
                    ? err_set(e, ERR_INVALID,
                              "pairs of texts are for --arch seq2seq-...")
-               : o->data == NULL || o->valid == NULL
+               : o->data == NULL || o->valid == NULL || o->out == NULL
                    ? err_set(e, ERR_INVALID,
                              "train needs --data, --valid and --out")
                    : 0;
+    if (o->out == NULL)
+        return err_set(e, ERR_INVALID, "train needs --out");
     if ((o->data != NULL) == (o->source != NULL) ||
         (o->source != NULL) != (o->target != NULL))
         return err_set(e, ERR_INVALID,

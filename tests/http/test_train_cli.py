@@ -410,6 +410,8 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
     write_stories(folder + "/valid.txt", 2, 10)
     for args, message in (
             (["train"], "train needs --data, --valid and --out"),
+            (["train", "--arch", "seq2seq-transformer", "--data", "pairs"],
+             "train needs --out"),
             (["eval"], "eval needs --model and --data"),
             (["fly"], "COMMAND is 'fly', expected train|eval|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),

@@ -66,16 +66,20 @@ static const struct option rows[] = {
      "classifier: cut texts to this many tokens; eval: only if it is given; "
      "seq2seq: pairs with a longer side are left out"},
     {.kind = OPTION_SECTION, .help = "Net"},
-    {"--arch", OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert|seq2seq-transformer"),
+    {"--arch",
+     OPT_CHOICE(arch, "rnn", "rnn|gpt2|bert|seq2seq-transformer|seq2seq-rnn"),
      "recurrent; Transformer decoder (lm); Transformer encoder (classifier; "
-     "lm: masked words), both lm are tied; Transformer from one text into "
-     "another, for pairs of texts"},
+     "lm: masked words), both lm are tied; Transformer or recurrent net "
+     "from one text into another, for pairs of texts"},
     {"--heads", OPT_INT(heads, "4", 1, 256), "Transformers: heads of a layer"},
     {"--inner", OPT_INT(inner, "0", 0, 65536),
      "Transformers: width of the perceptron; 0: four times --embedding"},
     {"--context", OPT_INT(context, "256", 1, 65536), "Transformers: positions"},
     {"--activation", OPT_CHOICE(activation, "relu", "relu|swish"),
      "seq2seq-transformer: in the perceptron"},
+    {"--attention",
+     OPT_CHOICE(attention, "additive", "none|additive|dot|general"),
+     "seq2seq-rnn: what the decoder sees of the source beside its last state"},
     {"--decoder-layers", OPT_INT(decoder_layers, "0", 0, 8),
      "seq2seq: layers of the decoder; 0: --layers, those of the encoder"},
     {"--mask-rate", OPT_REAL(mask_rate, "0.15", 0.01, 0.9),

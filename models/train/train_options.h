@@ -14,7 +14,13 @@
 #include "engine/text/records.h"
 
 enum { TASK_LM, TASK_CLASSIFIER };
-enum { ARCH_RNN, ARCH_GPT2, ARCH_BERT, ARCH_SEQ2SEQ_TRANSFORMER };
+enum {
+    ARCH_RNN,
+    ARCH_GPT2,
+    ARCH_BERT,
+    ARCH_SEQ2SEQ_TRANSFORMER,
+    ARCH_SEQ2SEQ_RNN
+};
 enum { ACTIVATION_RELU, ACTIVATION_SWISH };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
 enum {
@@ -43,7 +49,7 @@ struct options {
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
     const char *source, *target, *valid_source, *valid_target; /* pairs */
-    int language_column, batch_tokens, decoder_layers, activation;
+    int language_column, batch_tokens, decoder_layers, activation, attention;
     double hold_out;
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */

@@ -8,6 +8,7 @@ const struct trainable *const trainables[] = {
     [ARCH_GPT2] = &gpt2_trainable,
     [ARCH_BERT] = &bert_trainable,
     [ARCH_SEQ2SEQ_TRANSFORMER] = &seq2seq_transformer_trainable,
+    [ARCH_SEQ2SEQ_RNN] = &seq2seq_rnn_trainable,
     NULL,
 };
 

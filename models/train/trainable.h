@@ -63,7 +63,7 @@ struct trainable {
 };
 
 extern const struct trainable rnn_trainable, gpt2_trainable, bert_trainable,
-    seq2seq_transformer_trainable;
+    seq2seq_transformer_trainable, seq2seq_rnn_trainable;
 
 /* trainable_type: the model_type of config.json. */
 const char *trainable_type(const struct trainable *f);

@@ -1,8 +1,9 @@
 /* The trainer against PyTorch, on the nets of tests/golden/train/
  * (make_train_fixtures.py, make_train_transformer_fixtures.py,
- * make_train_seq2seq_fixtures.py): outputs, the gradient of every tensor, and
- * the loss over 20 steps of Adam, AdamW and SGD with clipping and weight decay;
- * and the trainer's forward pass against the engine's.
+ * make_train_seq2seq_fixtures.py, make_train_seq2seq_rnn_fixtures.py):
+ * outputs, the gradient of every tensor, and the loss over 20 steps of Adam,
+ * AdamW and SGD with clipping and weight decay; and the trainer's forward pass
+ * against the engine's.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -53,6 +54,8 @@ struct trainee {
     int start[MAX_N + 1], pick[MAX_N];
     int32_t ids[MAX_N], target[MAX_N];
     int source_start[MAX_N + 1];
+    int source_n[MAX_T], source_off[MAX_T + 1];
+    int source_length[MAX_N], source_text[MAX_N];
     int32_t source[MAX_N];
     float smoothing;
     struct pass_batch batch;
@@ -130,6 +133,35 @@ static void read_sources(struct trainee *t, const struct tensor *w)
     tensor_read(expected(t, "smoothing"), 0, 1, &t->smoothing);
 }
 
+/* The same by time. */
+static void read_source_steps(struct trainee *t, const struct tensor *w)
+{
+    float n[MAX_T], text[MAX_N];
+    int T = (int)w->dim[0], N = 0;
+    assert_true(T <= MAX_T);
+    tensor_read(w, 0, (size_t)T, n);
+    for (int s = 0; s < T; s++) {
+        t->source_n[s] = (int)n[s];
+        t->source_off[s] = N;
+        N += t->source_n[s];
+        for (int k = 0; k < t->source_n[s]; k++)
+            t->source_length[k]++;
+    }
+    t->source_off[T] = N;
+    assert_true(N <= MAX_N);
+    assert_int_equal(t->source_n[0], t->batch.B);
+    tensor_read(expected(t, "source_text"), 0, (size_t)t->batch.B, text);
+    for (int k = 0; k < t->batch.B; k++)
+        t->source_text[k] = (int)text[k];
+    t->batch.source =
+        (struct pass_source){.N = N,
+                             .steps = {T, N, t->source_n, t->source_off},
+                             .length = t->source_length,
+                             .text = t->source_text,
+                             .ids = t->source};
+    tensor_read(expected(t, "smoothing"), 0, 1, &t->smoothing);
+}
+
 static void read_pick(struct trainee *t, const struct tensor *w)
 {
     float v[MAX_N];
@@ -145,6 +177,7 @@ static void read_shape(struct trainee *t)
     const struct tensor *lengths = weights_find(t->expect, "lengths");
     const struct tensor *pick = weights_find(t->expect, "pick");
     const struct tensor *sources = weights_find(t->expect, "source_lengths");
+    const struct tensor *by_time = weights_find(t->expect, "source_steps");
     if (lengths != NULL)
         read_lengths(t, lengths);
     else
@@ -157,6 +190,8 @@ static void read_shape(struct trainee *t)
         read_pick(t, pick);
     if (sources != NULL)
         read_sources(t, sources);
+    if (by_time != NULL)
+        read_source_steps(t, by_time);
 }
 
 static void open_case(struct trainee *t, const char *name)

@@ -204,14 +204,15 @@ const struct option_table train_table = {
         "  seqd-train train --task classifier --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
+        "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
         "each line, or\nare CSV or TSV with a header; pairs have a source, "
         "a tab and its target.\n\ntrain reads all "
         "options but --model and, under "
         "Computing, --threads alone; eval\nreads --model, --data, "
-        "--record, --max-len and those under Computing; gradcheck\n"
-        "none. Others are refused.\n",
+        "--record, --max-len and those under Computing; bleu and\n"
+        "gradcheck none. Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},

@@ -155,12 +155,14 @@ const struct tokenizer *input_tokenizer(const struct request *r)
 }
 
 /* The tokens that stand around a text of this model: words and characters have
- * a begin token only where prompts get it. */
+ * a begin token only where prompts get it; an end is one that the file asks
+ * for. */
 static void find_around(const struct request *r, int *before, int *after)
 {
     const struct tokenizer *t = input_tokenizer(r);
     tokenizer_around(t, before, after);
-    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t))
+    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t) &&
+        *before > 0)
         *before = *after = 0;
 }
 

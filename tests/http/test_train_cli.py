@@ -421,6 +421,19 @@ def test_train_cli_eval_translates(folder):
     assert 0.1 < a["exact"] <= 1, a
     assert set(a["languages"]) == {"back", "same"}
     assert sum(x["sentences"] for x in a["languages"].values()) == len(rows)
+    with open(folder + "/line.json", "w") as f:
+        f.write(lines[0])
+    r = draw(folder + "/errors.svg", "--errors", "--unit", "letters",
+             f"net={folder}/line.json")
+    assert r.returncode == 0, r.stderr
+    svg = ElementTree.parse(folder + "/errors.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [x.text for x in svg.iter(space + "text")]
+    assert "letters of the source" in texts and "token errors, %" in texts
+    axis = max(int(x) for x in texts if x.isdigit())
+    y = float(next(svg.iter(space + "circle")).get("cy"))
+    want = 340 - 100 * a["token_error_rate"] / axis * 280
+    assert abs(y - want) < 0.06, (y, want, axis)
     # as a server translates them, with the end behind each source
     for language in ("back", "same"):
         some = [(row[1], x) for x, row in zip(out, rows)

@@ -352,6 +352,13 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	@for t in layers style lint test asan tsan; do \
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
+.PHONY: lecture
+lecture: ## train and score small nets from text to text, an hour (ARGS="--only dates")
+	@tools/install-deps.sh run train
+	@$(SUB) -s -j$(JOBS) $(B)/seqd-train
+	@$(PYTHON) models/recipes/lecture.py --shared $(SHARED)/data \
+	  --train $(B)/seqd-train $(ARGS)
+
 BENCHES := bench-kernels bench-matrix bench-step bench-engine bench-http \
   bench-fair
 .PHONY: $(BENCHES)

@@ -4,74 +4,26 @@
 #include "engine/run/eval.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
+#include "engine/run/eval_jobs.h"
 #include "engine/run/model.h"
 #include "engine/run/task/classify.h"
 #include "engine/run/task/score.h"
 
-#define GROUP 256 /* items handed to the engine together */
 #define BINS 15
 #define MAX_FILE_BYTES ((size_t)4 << 30)
 #define PART 4096 /* tokens between two reports of progress, about */
-
-/* --- jobs --- */
-
-struct waiter {
-    pthread_mutex_t mu;
-    pthread_cond_t done;
-    int left;
-};
-
-static void on_event(void *user, const struct job_event *ev)
-{
-    struct waiter *w = user;
-    if (ev->kind == JOB_TEXT)
-        return;
-    pthread_mutex_lock(&w->mu);
-    if (--w->left == 0)
-        pthread_cond_signal(&w->done);
-    pthread_mutex_unlock(&w->mu);
-}
-
-/* Submit the jobs, wait for all of them. They are the caller's to release; NULL
- * when they were refused. */
-static int run_jobs(struct engine *g, struct job_spec *spec, int n,
-                    struct job **job, struct err *e)
-{
-    struct waiter w = {.left = n};
-
-    memset(job, 0, (size_t)n * sizeof(struct job *));
-    pthread_mutex_init(&w.mu, NULL);
-    pthread_cond_init(&w.done, NULL);
-    for (int i = 0; i < n; i++) {
-        spec[i].on_event = on_event;
-        spec[i].user = &w;
-    }
-    int rc = engine_submit(g, spec, n, job, e);
-    if (rc == 0) {
-        pthread_mutex_lock(&w.mu);
-        while (w.left > 0)
-            pthread_cond_wait(&w.done, &w.mu);
-        pthread_mutex_unlock(&w.mu);
-    }
-    pthread_cond_destroy(&w.done);
-    pthread_mutex_destroy(&w.mu);
-    return rc;
-}
 
 /* --- language models --- */
 
 static int add_score(const struct job *j, struct eval_score *sum, struct err *e)
 {
-    const struct err *failed = job_error(j);
-
-    if (failed->code != ERR_NONE)
-        return err_set(e, failed->code, "%s", failed->msg);
+    if (eval_failed(j, e))
+        return -1;
     sum->tokens += score_result(j)->tokens;
     sum->nats += score_result(j)->nats;
     return 0;
@@ -80,8 +32,8 @@ static int add_score(const struct job *j, struct eval_score *sum, struct err *e)
 int eval_score(struct engine *g, struct model *m, const int32_t *ids, int64_t n,
                int64_t window, struct eval_score *out, struct err *e)
 {
-    struct job_spec spec[GROUP];
-    struct job *job[GROUP];
+    struct job_spec spec[EVAL_GROUP];
+    struct job *job[EVAL_GROUP];
     int64_t step = window > 0 && window < n ? window : n;
     int rc = 0;
 
@@ -90,12 +42,12 @@ int eval_score(struct engine *g, struct model *m, const int32_t *ids, int64_t n,
         return err_set(e, ERR_TOO_LARGE, "a text of over 2^31 tokens");
     for (int64_t at = 0; at < n && rc == 0;) {
         int k = 0;
-        for (; k < GROUP && at < n; k++, at += step) {
+        for (; k < EVAL_GROUP && at < n; k++, at += step) {
             int64_t len = n - at < step ? n - at : step;
             spec[k] = (struct job_spec){.model = m, .task = &task_score};
             spec[k].in[0] = (struct span){.n = (int)len, .p = ids + at};
         }
-        rc = run_jobs(g, spec, k, job, e);
+        rc = eval_jobs(g, spec, k, job, e);
         for (int i = 0; i < k && job[i]; i++) {
             rc = rc ? rc : add_score(job[i], out, e);
             job_release(job[i]);
@@ -157,10 +109,9 @@ static int count_item(struct tally *t, const struct job *j, int32_t label,
                       struct err *e)
 {
     const struct classify_result *r = classify_result(j);
-    const struct err *failed = job_error(j);
 
-    if (failed->code != ERR_NONE)
-        return err_set(e, failed->code, "%s", failed->msg);
+    if (eval_failed(j, e))
+        return -1;
     if (label < 0 || label >= r->n) {
         return err_set(e, ERR_FORMAT, "label %d is not one of the model's",
                        (int)label);
@@ -181,8 +132,8 @@ static int run_group(struct engine *g, struct model *m,
                      const struct eval_items *d, int first, int n,
                      struct tally *t, struct err *e)
 {
-    struct job_spec spec[GROUP];
-    struct job *job[GROUP];
+    struct job_spec spec[EVAL_GROUP];
+    struct job *job[EVAL_GROUP];
 
     for (int i = 0; i < n; i++) {
         int64_t from = d->start[first + i], to = d->start[first + i + 1];
@@ -190,7 +141,7 @@ static int run_group(struct engine *g, struct model *m,
         spec[i].in[0] =
             (struct span){.n = (int)(to - from), .p = d->ids + from};
     }
-    int rc = run_jobs(g, spec, n, job, e);
+    int rc = eval_jobs(g, spec, n, job, e);
     for (int i = 0; i < n && job[i]; i++) {
         rc = rc ? rc : count_item(t, job[i], d->label[first + i], e);
         job_release(job[i]);
@@ -219,8 +170,8 @@ int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
     memset(&t, 0, sizeof(t));
     if (check_scores(m, e))
         return -1;
-    for (int i = 0; i < d->n; i += GROUP) {
-        int n = d->n - i < GROUP ? d->n - i : GROUP;
+    for (int i = 0; i < d->n; i += EVAL_GROUP) {
+        int n = d->n - i < EVAL_GROUP ? d->n - i : EVAL_GROUP;
         if (run_group(g, m, d, i, n, &t, e))
             return -1;
         if (o->progress)

@@ -279,8 +279,10 @@ double mt_score_chrf(const struct mt_score *s)
 
 /* ----------------------------------------------------------------- reports */
 
-/* Which bucket, or -1. */
-static int length_of(struct mt_text source)
+const char *const mt_report_words[MT_LENGTHS] = {"1-5", "6-10", "11-15",
+                                                 "16-20", "21+"};
+
+int mt_report_length(struct mt_text source)
 {
     int n = 0;
     for (size_t at = 0, len; (len = tok_13a_word(source.p, source.n, &at)) > 0;
@@ -297,7 +299,7 @@ int mt_report_add(struct mt_report *r, struct mt_text hyp, struct mt_text ref,
         return -1;
     mt_score_sum(&r->all, &one);
     r->has_source |= source.p != NULL;
-    int k = source.p != NULL ? length_of(source) : -1;
+    int k = source.p != NULL ? mt_report_length(source) : -1;
     if (k >= 0)
         mt_score_sum(&r->by_length[k], &one);
     return 0;
@@ -305,15 +307,13 @@ int mt_report_add(struct mt_report *r, struct mt_text hyp, struct mt_text ref,
 
 static void write_lengths(const struct mt_report *r, struct buf *out)
 {
-    static const char *const words[MT_LENGTHS] = {"1-5", "6-10", "11-15",
-                                                  "16-20", "21+"};
     buf_add_str(out, ", \"by_source_length\": [");
     for (int k = 0; k < MT_LENGTHS; k++) {
         const struct mt_score *s = &r->by_length[k];
         buf_addf(out,
                  "%s{\"words\": \"%s\", \"sentences\": %lld, \"bleu\": %.4f, "
                  "\"chrf2\": %.4f}",
-                 k > 0 ? ", " : "", words[k], (long long)s->n,
+                 k > 0 ? ", " : "", mt_report_words[k], (long long)s->n,
                  mt_score_bleu(s).score, mt_score_chrf(s));
     }
     buf_add_str(out, "]");

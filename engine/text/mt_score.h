@@ -51,11 +51,14 @@ struct mt_report {
     struct mt_score all, by_length[MT_LENGTHS];
     int has_source;
 };
-/* mt_report_add: source NULL: not known. Errors of mt_score_add. */
+/* mt_report_length: which of them, or -1. mt_report_words: "1-5" ... "21+". */
+extern const char *const mt_report_words[MT_LENGTHS];
 struct mt_text {
     const char *p;
     size_t n;
 };
+int mt_report_length(struct mt_text source);
+/* mt_report_add: source NULL: not known. Errors of mt_score_add. */
 int mt_report_add(struct mt_report *r, struct mt_text hyp, struct mt_text ref,
                   struct mt_text source, struct err *e);
 /* mt_report_write: a line of JSON: {"sentences", "bleu", "precisions", "bp",

@@ -5,7 +5,8 @@
     seqd-train bleu attention.txt test.de test.en >attention.json
     models/recipes/draw_bleu.py bleu.svg "LSTM=lstm.json" "with attention=attention.json"
 
---chrf draws chrF2 instead. A length that no sentence has is left out. The files
+--chrf draws chrF2 instead; --errors the token error rate in percent, of lines
+of `seqd eval`; --unit says what the tokens of a source are. A length that no sentence has is left out. The files
 have to be scores of the same sentences: other counts are an error.
 
 SPDX-License-Identifier: MIT"""
@@ -20,7 +21,8 @@ COLOURS = ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b",
            "#e377c2", "#7f7f7f"]
 
 
-def read_systems(args):
+def read_systems(args, errors):
+    key = "errors_by_source_length" if errors else "by_source_length"
     systems = []
     for arg in args:
         name, equals, path = arg.partition("=")
@@ -28,10 +30,15 @@ def read_systems(args):
             sys.exit(f"'{arg}' is no NAME=FILE")
         with open(path) as f:
             report = json.load(f)
-        if "by_source_length" not in report:
-            sys.exit(f"{path}: no scores by length: seqd-train bleu wants the "
+        if key not in report:
+            sys.exit(f"{path}: no errors by length: seqd eval has them"
+                     if errors else
+                     f"{path}: no scores by length: seqd-train bleu wants the "
                      "sources, too")
-        systems.append((name, report["by_source_length"]))
+        rows = report[key]
+        for x in rows if errors else ():
+            x["token_error_rate"] *= 100
+        systems.append((name, rows))
     counts = [[x["sentences"] for x in s] for _, s in systems]
     if any(c != counts[0] for c in counts):
         sys.exit("the files are scores of different sentences")
@@ -44,7 +51,7 @@ def text(x, y, words, **more):
     return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(words)}</text>'
 
 
-def draw(systems, key):
+def draw(systems, key, unit):
     rows = [[x for x in s if x["sentences"]] for _, s in systems]
     most = max((x[key] for s in rows for x in s), default=0)
     step = 5 if most <= 30 else 10 if most <= 60 else 20
@@ -79,10 +86,12 @@ def draw(systems, key):
                 for x, y in points]
         out.append(text(LEFT + k % 4 * 160, 20 + k // 4 * 16, name,
                         fill=colour))
-    out.append(text(WIDTH / 2, HEIGHT - 8, "words of the source",
+    out.append(text(WIDTH / 2, HEIGHT - 8, f"{unit} of the source",
                     text_anchor="middle"))
-    label = {"bleu": "BLEU", "chrf2": "chrF2"}[key]
-    out.append(text(LEFT - 6, TOP - 10, label, text_anchor="end"))
+    label = {"bleu": "BLEU", "chrf2": "chrF2",
+             "token_error_rate": "token errors, %"}[key]
+    out.append(text(LEFT - 6, TOP - 10, label,
+                    text_anchor="start" if "," in label else "end"))
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
@@ -91,12 +100,15 @@ def main():
     p.add_argument("out")
     p.add_argument("system", nargs="+", help="NAME=FILE")
     p.add_argument("--chrf", action="store_true")
+    p.add_argument("--errors", action="store_true")
+    p.add_argument("--unit", default="words")
     a = p.parse_args()
-    systems = read_systems(a.system)
+    systems = read_systems(a.system, a.errors)
     if not any(x["sentences"] for x in systems[0][1]):
         sys.exit("no sentence has a source")
     with open(a.out, "w") as f:
-        f.write(draw(systems, "chrf2" if a.chrf else "bleu"))
+        f.write(draw(systems, "token_error_rate" if a.errors else
+                     "chrf2" if a.chrf else "bleu", a.unit))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,12 @@ otherwise ("label text" means the label, one space, the text):
   translate.valid.tsv the same, 1 % of the English sentences by their hash
   translate.test.tsv  the same, another 1.5 %; no English sentence, in whatever
                       case and punctuation, is in two of the files
+  phonemes.train.tsv  letters with spaces between, phonemes of CMUdict (also
+                      valid and test: the sets' own split, by words)
+  dates.train.tsv     a date in some spelling, the ISO date; valid and test: one
+                      ISO date in fifty each, in all its spellings
+  addition.train.tsv  a sum, its value; valid and test: one question in fifty
+                      each. Both sides are turned round in addition-reversed.*
 
 Nothing here depends on the machine or on the order of a directory: one input
 gives one output, byte for byte.
@@ -499,6 +505,47 @@ def prepare_translate(data, out):
         write_lines(out, f"translate.{part}.tsv", map("\t".join, kept))
 
 
+def prepare_phonemes(data, out):
+    """CMUdict: words as letters, what they sound like as phonemes."""
+    for part in ("train", "valid", "test"):
+        rows = [line.split("\t") for line in read_lines(
+            os.path.join(data, "cmudict", part + ".tsv.gz"))]
+        write_lines(out, f"phonemes.{part}.tsv",
+                    (" ".join(word) + "\t" + sound for word, sound in rows))
+
+
+def held_out(key):
+    """valid, test or train, by a hash of what must not be on two sides."""
+    place = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 50
+    return {0: "valid", 1: "test"}.get(place, "train")
+
+
+def write_split(out, name, rows):
+    """rows: (key, line) in the order of the data, a line once."""
+    parts = {"train": [], "valid": [], "test": []}
+    for key, line in dict.fromkeys(rows):
+        parts[held_out(key)].append(line)
+    for part, lines in parts.items():
+        write_lines(out, f"{name}.{part}.tsv", lines)
+
+
+def prepare_lecture(data, out):
+    """Letters to phonemes, dates and sums: small tasks from text to text."""
+    prepare_phonemes(data, out)
+    folder = os.path.join(data, "seq2seq-synthetic")
+    dates, sums, turned = [], [], []
+    for line in read_lines(os.path.join(folder, "date.txt.gz")):
+        text, iso = (x.strip() for x in line.split("_"))
+        dates.append((iso, f"{text}\t{iso}"))
+    for line in read_lines(os.path.join(folder, "addition.txt.gz")):
+        text, value = (x.strip() for x in line.split("_"))
+        sums.append((text, f"{text}\t{value}"))
+        turned.append((text, f"{text[::-1]}\t{value[::-1]}"))
+    write_split(out, "dates", dates)
+    write_split(out, "addition", sums)
+    write_split(out, "addition-reversed", turned)
+
+
 def main():
     """Parse the options and write the files that they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -508,7 +555,8 @@ def main():
     args = parser.parse_args()
     parts = {"sentiment": (prepare_sst, prepare_imdb),
              "books": (prepare_books,), "music": (prepare_music,),
-             "translate": (prepare_translate,)}
+             "translate": (prepare_translate,),
+             "lecture": (prepare_lecture,)}
     os.makedirs(args.out, exist_ok=True)
     for name in args.only.split(","):
         if name not in parts:

@@ -10,8 +10,6 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 
-#define MAX_LANGUAGE 32 /* bytes of a name */
-
 /* ---- which side of the hold-out ---- */
 
 /* FNV-1a over what of a source counts. */
@@ -36,182 +34,45 @@ static int is_wanted(const struct pair_files *f, const struct pair *p)
     return out == f->held_out;
 }
 
-/* ---- lines ---- */
-
-struct span {
-    const char *p;
-    size_t n;
-};
-
-static int is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct span trimmed(const char *p, size_t n)
-{
-    for (; n > 0 && is_space(*p); n--)
-        p++;
-    while (n > 0 && is_space(p[n - 1]))
-        n--;
-    return (struct span){p, n};
-}
-
-/* The column of a line that begins at *p, which goes on to the next one. */
-static struct span take_column(const char **p, const char *end)
-{
-    const char *tab = memchr(*p, '\t', (size_t)(end - *p));
-    struct span s = trimmed(*p, (size_t)((tab != NULL ? tab : end) - *p));
-    *p = tab != NULL ? tab + 1 : end;
-    return s;
-}
-
-static int64_t count_lines(const char *p, size_t n)
-{
-    int64_t lines = n > 0 && p[n - 1] != '\n';
-    for (size_t i = 0; i < n; i++)
-        lines += p[i] == '\n';
-    return lines;
-}
+/* ---- files ---- */
 
 struct reader {
     const struct pair_files *f;
-    pair_fn *fn;
+    pair_file_fn *fn;
     void *arg;
     int file;
     int64_t seen; /* lines that are pairs, wanted or not */
-    /* two files: the lines of the first */
-    struct record *first;
-    int64_t n_first, cap_first, at_first;
 };
 
-static int hand_on(struct reader *r, const struct pair *p, struct err *e)
+static int hand_on(void *arg, const struct pair *p, struct err *e)
 {
-    if (p->n_source == 0 || p->n_target == 0)
-        return 0;
+    struct reader *r = arg;
     r->seen++;
     return is_wanted(r->f, p) ? r->fn(r->arg, r->file, p, e) : 0;
 }
 
-/* ---- tables ---- */
-
-static int is_language(struct span s)
-{
-    size_t n = 0;
-    while (n < s.n && s.p[n] != '\0' &&
-           strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-                  "abcdefghijklmnopqrstuvwxyz",
-                  s.p[n]) != NULL)
-        n++;
-    return n > 0 && n == s.n && n <= MAX_LANGUAGE;
-}
-
-static int each_row(void *arg, const struct record *x, struct err *e)
-{
-    struct reader *r = arg;
-    const char *p = x->text, *end = p + x->n;
-    struct span language = {NULL, 0};
-    if (trimmed(p, x->n).n == 0)
-        return 0;
-    if (r->f->language)
-        language = take_column(&p, end);
-    const char *source = p;
-    struct span a = take_column(&p, end);
-    if (p == end && (source == end || end[-1] != '\t'))
-        return err_set(e, ERR_FORMAT, "expected %ssource, a tab and target",
-                       r->f->language ? "a language, a tab, " : "");
-    struct span b = take_column(&p, end);
-    if (r->f->language && !is_language(language))
-        return err_set(e, ERR_FORMAT,
-                       "the first column is no name of a language: letters, "
-                       "digits, '_' and '-', at most %d",
-                       MAX_LANGUAGE);
-    return hand_on(r,
-                   &(struct pair){.language = language.p,
-                                  .n_language = language.n,
-                                  .source = a.p,
-                                  .n_source = a.n,
-                                  .target = b.p,
-                                  .n_target = b.n},
-                   e);
-}
-
-static int read_table(struct reader *r, const char *path, int64_t *empty,
-                      struct err *e)
-{
-    char *text;
-    size_t n;
-    if (file_read(path, path, DATA_MAX_BYTES, &text, &n, e) != 0)
-        return -1;
-    r->seen = 0;
-    int rc = records_each(path, text, n, RECORD_LINE, 0, each_row, r, e);
-    *empty += count_lines(text, n) - r->seen;
-    mem_free(text);
-    return rc;
-}
-
-/* ---- two files ---- */
-
-static int keep_line(void *arg, const struct record *x, struct err *e)
-{
-    struct reader *r = arg;
-    if (r->n_first == r->cap_first) {
-        int64_t cap = r->cap_first * 2 + 1024;
-        struct record *v = mem_grow(r->first, (size_t)cap, sizeof *v);
-        if (v == NULL)
-            return err_nomem(e);
-        r->first = v;
-        r->cap_first = cap;
-    }
-    r->first[r->n_first++] = *x;
-    return 0;
-}
-
-static int each_second(void *arg, const struct record *x, struct err *e)
-{
-    struct reader *r = arg;
-    while (r->at_first < r->n_first && r->first[r->at_first].line < x->line)
-        r->at_first++;
-    if (r->at_first == r->n_first || r->first[r->at_first].line != x->line)
-        return 0; /* the other end is empty */
-    const struct record *y = &r->first[r->at_first];
-    struct span a = trimmed(y->text, y->n), b = trimmed(x->text, x->n);
-    return hand_on(
-        r,
-        &(struct pair){
-            .source = a.p, .n_source = a.n, .target = b.p, .n_target = b.n},
-        e);
-}
-
-static int read_two(struct reader *r, const char *path, const char *second,
-                    int64_t *empty, struct err *e)
+/* A table, or with `second` two files. */
+static int read_files(struct reader *r, const char *path, const char *second,
+                      int64_t *empty, struct err *e)
 {
     char *text[2] = {NULL, NULL};
-    size_t n[2];
-    int64_t lines[2] = {0, 0};
-    r->seen = r->n_first = r->at_first = 0;
+    size_t n[2] = {0, 0};
     int rc = file_read(path, path, DATA_MAX_BYTES, &text[0], &n[0], e);
-    if (rc == 0)
+    if (rc == 0 && second != NULL)
         rc = file_read(second, second, DATA_MAX_BYTES, &text[1], &n[1], e);
-    for (int i = 0; rc == 0 && i < 2; i++)
-        lines[i] = count_lines(text[i], n[i]);
-    if (rc == 0 && lines[0] != lines[1])
-        rc = err_set(e, ERR_FORMAT,
-                     "%s has %lld lines and %s has %lld: line k of the one is "
-                     "to be the target of line k of the other",
-                     path, (long long)lines[0], second, (long long)lines[1]);
+    const struct pair_text a = {path, text[0], n[0]};
+    const struct pair_text b = {second, text[1], n[1]};
+    r->seen = 0;
     if (rc == 0)
-        rc = records_each(path, text[0], n[0], RECORD_LINE, 0, keep_line, r, e);
+        rc = second != NULL
+                 ? pair_lines_two(&a, &b, hand_on, r, e)
+                 : pair_lines_table(&a, r->f->language, hand_on, r, e);
     if (rc == 0)
-        rc = records_each(second, text[1], n[1], RECORD_LINE, 0, each_second, r,
-                          e);
-    *empty += lines[0] - r->seen;
+        *empty += pair_lines_count(a.text, a.n) - r->seen;
     mem_free(text[0]);
     mem_free(text[1]);
     return rc;
 }
-
-/* ---- all files ---- */
 
 /* The next files of the lists: their pairs. */
 static int next_file(struct reader *r, const char **a, const char **b,
@@ -227,8 +88,7 @@ static int next_file(struct reader *r, const char **a, const char **b,
              (second = data_first_file(*b, &m, &ignored, e)) == NULL)
         rc = -1;
     if (rc == 0)
-        rc = second != NULL ? read_two(r, path, second, empty, e)
-                            : read_table(r, path, empty, e);
+        rc = read_files(r, path, second, empty, e);
     mem_free(path);
     mem_free(second);
     *a += rc == 0 ? n + ((*a)[n] == ',') : 0;
@@ -238,7 +98,7 @@ static int next_file(struct reader *r, const char **a, const char **b,
 }
 
 int pairs_each(const struct pair_files *f, double *share, int *n_files,
-               int64_t *empty, pair_fn *fn, void *arg, struct err *e)
+               int64_t *empty, pair_file_fn *fn, void *arg, struct err *e)
 {
     struct reader r = {.f = f, .fn = fn, .arg = arg};
     const char *a = f->table != NULL ? f->table : f->source;
@@ -253,23 +113,23 @@ int pairs_each(const struct pair_files *f, double *share, int *n_files,
             rc = next_file(&r, &a, &b, &share[r.file], empty, e);
     if (rc == 0 && b != NULL && *b != '\0')
         rc = err_set(e, ERR_INVALID, "--target has more files than --source");
-    mem_free(r.first);
     return rc;
 }
 
 /* ---- languages ---- */
 
 /* >>NAME<<, to be freed. */
-static int entry_of(const char *name, size_t n, char entry[MAX_LANGUAGE + 5])
+static int entry_of(const char *name, size_t n,
+                    char entry[PAIR_MAX_LANGUAGE + 5])
 {
-    return snprintf(entry, MAX_LANGUAGE + 5, ">>%.*s<<", (int)n, name);
+    return snprintf(entry, PAIR_MAX_LANGUAGE + 5, ">>%.*s<<", (int)n, name);
 }
 
 static int add_language(void *arg, int file, const struct pair *p,
                         struct err *e)
 {
     struct labels *l = arg;
-    char entry[MAX_LANGUAGE + 5];
+    char entry[PAIR_MAX_LANGUAGE + 5];
     (void)file;
     if (p->n_language == 0)
         return 0;
@@ -322,7 +182,7 @@ static int put(struct token_list *l, int32_t id, struct err *e)
 
 static int put_language(struct encoder *x, const struct pair *p, struct err *e)
 {
-    char entry[MAX_LANGUAGE + 5];
+    char entry[PAIR_MAX_LANGUAGE + 5];
     if (p->n_language == 0)
         return 0;
     entry_of(p->language, p->n_language, entry);

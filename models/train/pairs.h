@@ -1,9 +1,5 @@
 /* pairs: what encoder-decoders learn from: sources and their targets, line by
- * line.
- *
- *   a table   source TAB target in each line, further columns are left alone;
- *             with `language` a column with the target's language before them
- *   two files line k of the one is the target of line k of the other
+ * line (engine/text/pair_lines.h).
  *
  * Where an end is empty the line is passed over and counted. What is held out
  * is chosen by a hash of the source, of which the case of ASCII letters and
@@ -15,12 +11,8 @@
 #ifndef SEQD_PAIRS_H
 #define SEQD_PAIRS_H
 
+#include "engine/text/pair_lines.h"
 #include "models/train/data.h"
-
-struct pair {
-    const char *language, *source, *target; /* not terminated */
-    size_t n_language, n_source, n_target;  /* n_language 0: none */
-};
 
 /* Files are "A,B:0.3", as those of corpus_read; the shares of two lists are
  * those of the first. */
@@ -33,12 +25,12 @@ struct pair_files {
 };
 
 /* pairs_each: fn for each pair, with the index of its file; counts into *empty
- * the lines without one. ERR_FORMAT with file and line (a line without a tab, a
- * name of a language that is none, files of different lengths), ERR_IO,
- * ERR_NOMEM, fn's errors, to which file and line are added. */
-typedef int pair_fn(void *arg, int file, const struct pair *p, struct err *e);
+ * the lines without one. pair_lines.h's errors, ERR_IO, fn's errors, to which
+ * file and line are added. */
+typedef int pair_file_fn(void *arg, int file, const struct pair *p,
+                         struct err *e);
 int pairs_each(const struct pair_files *f, double *share, int *n_files,
-               int64_t *empty, pair_fn *fn, void *arg, struct err *e);
+               int64_t *empty, pair_file_fn *fn, void *arg, struct err *e);
 
 /* The entry that begins all targets. */
 #define PAIRS_START "<pad>"

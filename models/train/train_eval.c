@@ -3,15 +3,22 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/train_eval.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "engine/run/eval.h"
+#include "engine/run/eval_pairs.h"
+#include "engine/run/task/beam.h"
 #include "models/registry.h"
 #include "models/train/data.h"
 
 #define MAX_ITEM_TOKENS (1 << 20)
+#define REPORT_US 2000000
 
 /* "A,B:0.3" as paths; all of each file counts. */
-static int split_paths(const char *files, char **path, int *n, struct err *e)
+static int split_paths(const char *files, const char *option, char **path,
+                       int *n, struct err *e)
 {
     double share;
     size_t k;
@@ -24,10 +31,16 @@ static int split_paths(const char *files, char **path, int *n, struct err *e)
             return -1;
         *n += 1;
     }
-    return *n > 0 ? 0 : err_set(e, ERR_INVALID, "--data names no file");
+    return *n > 0 ? 0 : err_set(e, ERR_INVALID, "%s names no file", option);
 }
 
-static int eval_model(struct engine *g, struct model *m,
+static void free_paths(char **path, int n)
+{
+    for (int i = 0; i < n; i++)
+        mem_free(path[i]);
+}
+
+static int eval_texts(struct engine *g, struct model *m,
                       const struct options *o, const char *data,
                       struct buf *out, struct err *e)
 {
@@ -35,18 +48,81 @@ static int eval_model(struct engine *g, struct model *m,
     int n = 0;
     struct eval_options eo = {.record = (enum record_kind)o->record,
                               .max_len = o->cut ? o->max_len : 0};
-    int rc = split_paths(data, path, &n, e);
+    int rc = split_paths(data, "--data", path, &n, e);
     if (rc == 0)
         rc = eval_files(g, m, (const char *const *)path, n, &eo, out, e);
-    for (int i = 0; i < n; i++)
-        mem_free(path[i]);
+    free_paths(path, n);
     return rc;
+}
+
+static void tell(void *ctx, int64_t done, int64_t all)
+{
+    int64_t *told_us = ctx, now = clock_now_us();
+    if (now - *told_us < REPORT_US)
+        return;
+    *told_us = now;
+    fprintf(stderr, "%lld of %lld pairs\n", (long long)done, (long long)all);
+}
+
+static int eval_translations(struct engine *g, struct model *m,
+                             const struct options *o, const char *data,
+                             struct buf *out, struct err *e)
+{
+    char *source[DATA_MAX_FILES], *target[DATA_MAX_FILES];
+    int64_t told_us = clock_now_us();
+    int n = 0, k = 0;
+    const struct eval_pair_options po = {.beams = o->beams,
+                                         .max_target = o->max_target,
+                                         .length_penalty = o->length_penalty,
+                                         .output = o->output,
+                                         .progress = tell,
+                                         .ctx = &told_us};
+    int rc = split_paths(data != NULL ? data : o->source,
+                         data != NULL ? "--data" : "--source", source, &n, e);
+    if (rc == 0 && data == NULL)
+        rc = split_paths(o->target, "--target", target, &k, e);
+    if (rc == 0 && data == NULL && n != k)
+        rc = err_set(e, ERR_INVALID, "--source names %d files and --target %d",
+                     n, k);
+    const struct eval_pair_files f = {
+        .source = (const char *const *)source,
+        .target = data == NULL ? (const char *const *)target : NULL,
+        .n = n,
+        .language = o->language_column};
+    if (rc == 0)
+        rc = eval_pairs(g, m, &f, &po, out, e);
+    free_paths(source, n);
+    free_paths(target, k);
+    return rc;
+}
+
+/* Options that say nothing to a model of another kind are refused. */
+static int eval_model(struct engine *g, struct model *m,
+                      const struct options *o, const char *data,
+                      struct buf *out, struct err *e)
+{
+    if (model_can(m, &task_translate))
+        return eval_translations(g, m, o, data, out, e);
+    if (data == NULL || o->language_column || o->output != NULL)
+        return err_set(e, ERR_INVALID,
+                       "--source, --target, --language-column and --output are "
+                       "for models that make a text from a text");
+    return eval_texts(g, m, o, data, out, e);
 }
 
 int eval_run(const struct options *o, struct buf *out, struct err *e)
 {
-    if (o->model == NULL || o->data == NULL)
-        return err_set(e, ERR_INVALID, "eval needs --model and --data");
+    int two = o->source != NULL && o->target != NULL;
+    if (o->model == NULL || (o->data == NULL && !two))
+        return err_set(e, ERR_INVALID,
+                       "eval needs --model and --data, or for pairs --source "
+                       "and --target in its place");
+    if (o->data != NULL && (o->source != NULL || o->target != NULL))
+        return err_set(e, ERR_INVALID,
+                       "the data are in --data, or in --source and --target");
+    if (o->data == NULL && o->language_column)
+        return err_set(e, ERR_INVALID,
+                       "--language-column is of --data, not of --source");
     return eval_checkpoint(o, o->model, o->data, out, e);
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/run/beam_search.h"
+
 #define AT(field) OPTION_AT(struct options, field)
 #define COMMANDS "train|eval|bleu|gradcheck|help"
 
@@ -38,6 +40,14 @@ static const struct option rows[] = {
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
+    {"--beams", OPT_INT(beams, "4", 1, MOST_BEAMS),
+     "eval of pairs: beams of the search"},
+    {"--length-penalty", OPT_REAL(length_penalty, "1", -10, 10),
+     "eval of pairs: above 0 favours long translations"},
+    {"--max-target", OPT_INT(max_target, "256", 1, 1 << 20),
+     "eval of pairs: tokens of a translation, at most"},
+    {"--output", OPT_TEXT(output, NULL),
+     "eval of pairs: write the translations to this file, one a line"},
     {"--id2label", OPT_TEXT(id2label, NULL),
      "classifier: names of the labels, in order: negative,positive"},
     {"--tokenizer", OPTION_TEXT, AT(cut_by), "english", 0, 0,
@@ -209,10 +219,12 @@ const struct option_table train_table = {
         "A classifier's files have a label, a space or tab, and a text in "
         "each line, or\nare CSV or TSV with a header; pairs have a source, "
         "a tab and its target.\n\ntrain reads all "
-        "options but --model and, under "
-        "Computing, --threads alone; eval\nreads --model, --data, "
-        "--record, --max-len and those under Computing; bleu and\n"
-        "gradcheck none. Others are refused.\n",
+        "options but --model, those of eval and, "
+        "under Computing, all but --threads;\neval reads --model, --data, "
+        "--record, --max-len, of pairs --source, --target,\n"
+        "--language-column, --beams, --length-penalty, --max-target and "
+        "--output, and\nthose under Computing; bleu and gradcheck none. "
+        "Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
@@ -221,15 +233,19 @@ const struct option_table train_table = {
 /* Does the command read this option, which may be the engine's? */
 static int is_read(const char *command, const char *flag, int of_engine)
 {
-    static const char *const of_eval[] = {"--model", "--data", "--record",
-                                          "--max-len"};
+    /* the first FOR_EVAL alone */
+    enum { FOR_EVAL = 5 };
+    static const char *const of_eval[] = {
+        "--model",  "--beams",  "--length-penalty", "--max-target",
+        "--output", "--data",   "--record",         "--max-len",
+        "--source", "--target", "--language-column"};
     int train = strcmp(command, "train") == 0;
     int eval = strcmp(command, "eval") == 0;
     if (of_engine)
         return eval || (train && strcmp(flag, "--threads") == 0);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < (int)(sizeof of_eval / sizeof *of_eval); i++)
         if (strcmp(of_eval[i], flag) == 0)
-            return eval || (train && i > 0);
+            return eval || (train && i >= FOR_EVAL);
     return train;
 }
 

@@ -51,6 +51,9 @@ struct options {
     const char *source, *target, *valid_source, *valid_target; /* pairs */
     int language_column, batch_tokens, decoder_layers, activation, attention;
     double hold_out;
+    int beams, max_target; /* eval of pairs */
+    double length_penalty;
+    const char *output;
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;

@@ -8,16 +8,19 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
-#include "engine/run/eval.h"
+#include "engine/run/beam_search.h"
+#include "engine/run/eval_pairs.h"
+#include "engine/run/task/beam.h"
 
 /* One window of one sequence has to fit: as much as there is. */
 #define STATE_BYTES ((size_t)1 << 40)
 #define REPORT_US 2000000
 
 struct eval_args {
-    const char *model, *data;
-    int record;
+    const char *model, *data, *source, *target;
+    int record, language;
     struct eval_options eval;
+    struct eval_pair_options pairs;
     struct engine_options engine;
 };
 
@@ -26,9 +29,10 @@ struct eval_args {
 static const struct option rows[] = {
     {"--model", OPTION_NEEDED | OPT_TEXT(model, "PATH"),
      "directory of a checkpoint, or a .gguf file"},
-    {"--data", OPTION_NEEDED | OPT_TEXT(data, "FILE"),
+    {"--data", OPT_TEXT(data, "FILE"),
      "text; a classifier's has a label, a space or tab and a text in each "
-     "line, or is CSV or TSV with a header"},
+     "line, or is CSV or TSV with a header; of a model that makes a text from "
+     "a text SOURCE TAB TARGET"},
     {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
      "what is scored as one text: a line, a paragraph whose lines are joined, "
      "what stands between blank lines as it is, the file; auto: as the "
@@ -40,6 +44,19 @@ static const struct option rows[] = {
      "score in pieces of so many tokens; else as many as the model takes"},
     {"--max-tokens", OPT_INT(eval.max_tokens, NULL, 1, 1LL << 40),
      "of the data; else all"},
+    {.kind = OPTION_SECTION, .help = "Models from one text into another"},
+    {"--source", OPT_TEXT(source, "FILE"),
+     "sources, a line each, in place of --data"},
+    {"--target", OPT_TEXT(target, "FILE"), "their targets, line by line"},
+    {"--language-column", OPT_BOOL(language),
+     "lines of --data are LANGUAGE TAB SOURCE TAB TARGET"},
+    {"--beams", OPT_INT(pairs.beams, "4", 1, MOST_BEAMS), "of the search"},
+    {"--length-penalty", OPT_REAL(pairs.length_penalty, "1", -10, 10),
+     "above 0 favours long translations"},
+    {"--max-target", OPT_INT(pairs.max_target, "256", 1, 1 << 20),
+     "tokens of a translation, at most"},
+    {"--output", OPT_TEXT(pairs.output, "FILE"),
+     "write the translations there, one a line"},
     {.kind = OPTION_END},
 };
 
@@ -70,24 +87,57 @@ static void tell(void *ctx, int64_t done, int64_t all)
             r->terminal ? " " : "\n");
 }
 
+static int score(const struct eval_args *a, struct engine *g, struct model *m,
+                 struct buf *out, struct err *e)
+{
+    const struct eval_pair_files f = {.source =
+                                          a->target ? &a->source : &a->data,
+                                      .target = a->target ? &a->target : NULL,
+                                      .n = 1,
+                                      .language = a->language};
+    if (model_can(m, &task_translate))
+        return eval_pairs(g, m, &f, &a->pairs, out, e);
+    if (a->source || a->language || a->pairs.output)
+        return err_set(e, ERR_INVALID,
+                       "--source, --target, --language-column and --output are "
+                       "for models that make a text from a text");
+    return eval_files(g, m, &a->data, 1, &a->eval, out, e);
+}
+
+/* A text, or the two sides of it. */
+static int check_data(const struct eval_args *a, struct err *e)
+{
+    if ((a->source == NULL) != (a->target == NULL))
+        return err_set(e, ERR_INVALID, "--source and --target go together");
+    if ((a->data == NULL) == (a->source == NULL))
+        return err_set(e, ERR_INVALID,
+                       "the data are in --data, or in --source and --target");
+    if (a->source && a->language)
+        return err_set(e, ERR_INVALID,
+                       "--language-column is of --data, not of --source");
+    return 0;
+}
+
 static int run(struct eval_args *a, const struct model_arch *const *archs,
                struct buf *out, struct err *e)
 {
     struct report r = {clock_now_us(), clock_now_us(), isatty(2)};
-    a->eval.progress = tell;
-    a->eval.ctx = &r;
+    a->eval.progress = a->pairs.progress = tell;
+    a->eval.ctx = a->pairs.ctx = &r;
     enum record_kind used = RECORD_LINE;
     a->eval.record = (enum record_kind)a->record;
     a->eval.used = &used;
     struct engine *g = NULL;
     struct model *m = NULL;
-    int rc = engine_open(&a->engine, archs, &g, e);
+    int rc = check_data(a, e);
+    if (rc == 0)
+        rc = engine_open(&a->engine, archs, &g, e);
     if (rc == 0)
         rc = engine_load(g, "eval", a->model, e);
     if (rc == 0)
         rc = engine_model(g, "eval", NULL, &m, e);
     if (rc == 0)
-        rc = eval_files(g, m, &a->data, 1, &a->eval, out, e);
+        rc = score(a, g, m, out, e);
     if (rc == 0 && a->record == RECORD_AUTO && used == RECORD_PARAGRAPH)
         fputs("lines are joined to paragraphs (--record line takes each line "
               "by itself)\n",

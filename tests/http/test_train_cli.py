@@ -370,6 +370,96 @@ def test_train_cli_bleu_is_sacrebleus(folder):
         assert message in r.stderr, (args, r.stderr)
 
 
+def write_reversals(folder):
+    """Strings and the same from their end, for a language of each; some have a
+    second target, which is wrong."""
+    rng = random.Random(4)
+    rows = []
+    for _ in range(1500):
+        word = "".join(rng.choice("abcdef") for _ in range(rng.randint(2, 5)))
+        rows.append(("back", " ".join(word), " ".join(word[::-1])))
+        rows.append(("same", " ".join(word), " ".join(word)))
+    with open(folder + "/train.tsv", "w") as f:
+        f.writelines("\t".join(row) + "\n" for row in rows)
+    rows = list(dict.fromkeys(rows))[:120]
+    with open(folder + "/valid.tsv", "w") as f:
+        for language, source, target in rows:
+            f.write(f"{language}\t{source}\t{target}\n")
+            if len(source) == 5:
+                f.write(f"{language}\t{source}\t{target} f f\n")
+    return rows
+
+
+def without_times(line):
+    return {k: v for k, v in json.loads(line).items()
+            if k not in ("seconds", "tokens_per_second")}
+
+
+def test_train_cli_eval_translates(folder):
+    rows = write_reversals(folder)
+    r = run("train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
+            "--language-column", "--data", folder + "/train.tsv", "--out",
+            folder + "/m", "--embedding", "16", "--hidden", "32", "--max-len",
+            "16", "--batch-tokens", "192", "--lr", "0.01", "--threads", "1",
+            "--epochs", "5")
+    assert r.returncode == 0, r.stderr
+    args = ["eval", "--model", folder + "/m", "--data", folder + "/valid.tsv",
+            "--language-column", "--output"]
+    lines = []
+    for program in (TRAIN, SEQD):
+        r = subprocess.run([program, *args, folder + "/out.txt"],
+                           capture_output=True, text=True, timeout=120)
+        assert r.returncode == 0, r.stderr
+        lines.append(r.stdout)
+    a = json.loads(lines[0])
+    assert without_times(lines[0]) == without_times(lines[1])
+    with open(folder + "/out.txt") as f:
+        out = f.read().splitlines()
+    assert len(out) == len(rows) == a["sentences"]
+    right = sum(x == row[2] for x, row in zip(out, rows))
+    assert abs(a["exact"] - right / len(rows)) < 1e-6
+    assert 0.1 < a["exact"] <= 1, a
+    assert set(a["languages"]) == {"back", "same"}
+    assert sum(x["sentences"] for x in a["languages"].values()) == len(rows)
+    with open(folder + "/line.json", "w") as f:
+        f.write(lines[0])
+    r = draw(folder + "/errors.svg", "--errors", "--unit", "letters",
+             f"net={folder}/line.json")
+    assert r.returncode == 0, r.stderr
+    svg = ElementTree.parse(folder + "/errors.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [x.text for x in svg.iter(space + "text")]
+    assert "letters of the source" in texts and "token errors, %" in texts
+    axis = max(int(x) for x in texts if x.isdigit())
+    y = float(next(svg.iter(space + "circle")).get("cy"))
+    want = 340 - 100 * a["token_error_rate"] / axis * 280
+    assert abs(y - want) < 0.06, (y, want, axis)
+    # as a server translates them, with the end behind each source
+    for language in ("back", "same"):
+        some = [(row[1], x) for x, row in zip(out, rows)
+                if row[0] == language][:20]
+        got = ask(folder + "/m", "/translate",
+                  {"input": [x for x, _ in some], "target": language})
+        assert [x["text"] for x in got["data"]] == [x for _, x in some], got
+    # the same as those of the lines by themselves
+    for name, column in (("ref", 2), ("src", 1)):
+        with open(f"{folder}/{name}.txt", "w") as f:
+            f.writelines(row[column] + "\n" for row in rows)
+    r = run("bleu", *(f"{folder}/{name}.txt" for name in ("out", "ref",
+                                                           "src")))
+    for key, value in json.loads(r.stdout).items():
+        assert a[key] == value, (key, a[key], value)
+    for more, message in (
+            (["--source", "x"], "the data are in --data, or in --source"),
+            (["--beams", "17"], "--beams"),
+            (["--max-target", "0"], "--max-target")):
+        r = run(*args, folder + "/out.txt", *more)
+        assert r.returncode == 1 and message in r.stderr, r.stderr
+    r = run(*args[:3], "--source", folder + "/src.txt", "--target",
+            folder + "/ref.txt")
+    assert "translates into 2 languages" in r.stderr, r.stderr
+
+
 def draw(*args):
     return subprocess.run([sys.executable, "-B", harness.TOP +
                            "/models/recipes/draw_bleu.py", *args],

@@ -11,7 +11,9 @@ Needs torch 2.5 or later, transformers 4.57 and safetensors. The file maps
 early); its `cases` say what generate() was asked for (`beams`, `penalty`,
 `early`: false, true or "never", `max_new`, `best`) and what it gave: `ids`
 without start and end, `ended` (false also where the end was forced), `scores`
-(of more than one beam). What the checkpoint's generation_config.json forces or
+(of more than one beam); of some models the best text of one case has `attention`
+[tokens, source], cross_attentions of the last layer, the mean over its heads:
+row i is that of the position whose logits token i is taken from. What the checkpoint's generation_config.json forces or
 forbids holds. A case stands there only when the search in double precision
 gives the same ids: no choice hangs on the last bit.
 """
@@ -25,6 +27,7 @@ from safetensors.torch import load_file
 
 HERE = Path(__file__).resolve().parent
 MAX_NEW = 12
+SHOWN = ("marian", "t5")
 ASKED = [(1, 1.0, False), (2, 1.0, False), (2, 0.5, "never"),
          (4, 1.0, False), (4, 1.0, True), (4, 1.0, "never"), (4, 0.5, False),
          (4, 2.0, True)]
@@ -47,6 +50,15 @@ def search(model, source, eos, beams, penalty, early, max_new, best):
         ended.append(at < len(new) and not (forced and at == max_new - 1))
     scores = out.sequences_scores.tolist() if beams > 1 else []
     return dict(ids=ids, ended=ended, scores=scores)
+
+
+def attention(model, source, ids):
+    ids = [model.config.decoder_start_token_id] + ids[:-1]
+    with torch.no_grad():
+        y = model(input_ids=source[None], decoder_input_ids=torch.tensor([ids]),
+                  output_attentions=True, use_cache=False)
+    w = y.cross_attentions[-1][0].mean(0)
+    return [[round(x, 7) for x in row] for row in w.tolist()]
 
 
 def likely(model, source, never):
@@ -107,6 +119,9 @@ def sets_of(where):
             if search(exact, source, eos, **ask)["ids"] != found["ids"]:
                 left += 1
                 continue
+            if where.name in SHOWN and found["ids"][0] and \
+                    (beams, penalty, early) == ASKED[3]:
+                found["attention"] = attention(model, source, found["ids"][0])
             cases.append(dict(ask, **found))
         sets.append(dict(pair=pair, eos=eos, cases=cases))
     return sets, left

@@ -3,21 +3,28 @@
  * ends and scores of all hypotheses, greedy with one beam, with what the
  * checkpoints force and forbid. The fixtures have no tokenizers, so the search
  * reads rows of the architecture itself; what the engine makes of beams is in
- * test_beam.c and test_task_beam.c.
+ * test_beam.c and test_task_beam.c. Where the best texts look is asked of the
+ * engine, with a tokenizer of letters, against cross_attentions.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
-#include "engine/run/beam_search.h"
+#include "engine/base/log.h"
+#include "engine/run/task/beam.h"
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
+#include "tests/support/job_watch.h"
+#include "tests/support/model_dir.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/unit.h"
 
 /* fp32 logits of size 5 in another order of sums, and a sum of 12 of them. */
 #define TOLERANCE 2e-5
+/* Weights from 0 to 1, written with seven digits. */
+#define TOLERANCE_SHOWN 1e-5
 #define MAX_LEN 64
 #define PATH_BYTES 256
 #define MAX_ENDS 4
@@ -164,7 +171,97 @@ static const struct model_arch *arch_of(const char *what)
     return NULL;
 }
 
-static int check_model(const struct json *sets)
+/* --- where a text looks --- */
+
+static struct watch w;
+
+static void on_event(void *user, const struct job_event *ev)
+{
+    (void)user;
+    (void)ev;
+    pthread_mutex_lock(&w.mu);
+    w.n_final++;
+    pthread_cond_broadcast(&w.cv);
+    pthread_mutex_unlock(&w.mu);
+}
+
+/* Runs the case in an engine whose steps hold `step_tokens`. */
+static void run_shown(const char *dir, const struct json *c, int step_tokens)
+{
+    const struct engine_options o = {
+        .n_threads = 1, .exact = 1, .step_tokens = step_tokens};
+    const struct beam_params p = {.beams = number(c, "beams"),
+                                  .n_best = 1,
+                                  .length_penalty =
+                                      json_number(json_get(c, "penalty")),
+                                  .stop = stop_of(json_get(c, "early")),
+                                  .max_tokens = number(c, "max_new"),
+                                  .forced_first = -1,
+                                  .attention = 1};
+    const struct model_arch *const list[] = {&marian_arch, &t5_arch, NULL};
+    int32_t start = at.g.info.target.start, ids[MAX_LEN];
+    float want[MAX_LEN * MAX_LEN];
+    struct engine *g;
+    struct model *m;
+    struct job *j;
+    struct err e = ERR_INIT;
+    int n = 0;
+
+    watch_init(&w);
+    if (engine_open(&o, list, &g, &e) || engine_load(g, "m", dir, &e) ||
+        engine_model(g, NULL, NULL, &m, &e))
+        fail_msg("%s: %s", at.what, e.msg);
+    const struct job_spec spec = {
+        .model = m,
+        .task = &task_beam,
+        .params = &p,
+        .in = {{.n = 1, .p = &start}, {.n = at.n_source, .p = at.source}},
+        .on_event = on_event};
+    if (engine_submit(g, &spec, 1, &j, &e))
+        fail_msg("%s: %s", at.what, e.msg);
+    assert_int_equal(watch_wait(&w, 1), 0);
+    if (job_error(j)->code)
+        fail_msg("%s: %s", at.what, job_error(j)->msg);
+    const struct beam_result *r = beam_result(j);
+    int made = golden_ids(json_child(json_get(c, "ids")), ids, MAX_LEN);
+    assert_int_equal(r->best[0].n_tokens, made);
+    assert_memory_equal(r->best[0].tokens, ids, (size_t)made * sizeof *ids);
+    for (const struct json *x = json_child(json_get(c, "attention")); x;
+         x = json_next(x), n++)
+        assert_int_equal(golden_floats(x, want + n * at.n_source, MAX_LEN),
+                         at.n_source);
+    assert_int_equal(n, made);
+    golden_close(r->attention, want, n * at.n_source, TOLERANCE_SHOWN,
+                 "%s: attention", at.what);
+    job_release(j);
+    model_release(m);
+    engine_close(g);
+    watch_fini(&w);
+}
+
+static int check_shown(const struct json *c)
+{
+    char path[PATH_BYTES], dir[64], ends[160];
+
+    if (!json_get(c, "attention"))
+        return 0;
+    snprintf(path, sizeof path, "tests/golden/%s/hf", at.what);
+    snprintf(ends, sizeof ends,
+             "{\"eos_token_id\":[%d,%d,%d],\"decoder_start_token_id\":%d%s}",
+             at.eos[0], at.eos[1], at.eos[2], at.g.info.target.start,
+             at.g.info.target.forced_last >= 0 ? ",\"forced_eos_token_id\":0"
+                                               : "");
+    assert_int_equal(model_dir_letters(path, dir), 0);
+    snprintf(path, sizeof path, "%s/generation_config.json", dir);
+    assert_int_equal(unlink(path), 0); /* a link to the fixture's */
+    temp_file_text(dir, "generation_config.json", ends);
+    run_shown(dir, c, 0);
+    run_shown(dir, c, 5);
+    model_dir_remove(dir);
+    return 1;
+}
+
+static int check_model(const struct json *sets, int *shown)
 {
     struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
     struct err e = ERR_INIT;
@@ -181,8 +278,10 @@ static int check_model(const struct json *sets)
         at.n_eos = golden_ids(json_get(s, "eos"), at.eos, MAX_ENDS);
         read_source(number(s, "pair"));
         for (const struct json *c = json_child(json_get(s, "cases")); c;
-             c = json_next(c), n++)
+             c = json_next(c), n++) {
             check_case(c);
+            *shown += check_shown(c);
+        }
     }
     mem_aligned_free(at.row);
     rig_close(&at.g);
@@ -194,16 +293,18 @@ static void test_beam_encdec_finds_what_transformers_finds(void **state)
     const struct json_limits lim = {.max_bytes = 1 << 20};
     struct err e = ERR_INIT;
     struct json *j;
-    int models = 0, cases = 0;
+    int models = 0, cases = 0, shown = 0;
 
     (void)state;
+    log_configure(LOG_ERROR, 0);
     if (json_load("tests/golden/beam_encdec.json", "beam_encdec.json", &lim, &j,
                   &e))
         fail_msg("%s", e.msg);
     for (const struct json *m = json_child(j); m; m = json_next(m), models++)
-        cases += check_model(m);
+        cases += check_model(m, &shown);
     assert_int_equal(models, 11);
     assert_true(cases > 150);
+    assert_int_equal(shown, 3);
     json_free(j);
 }
 

@@ -17,8 +17,17 @@ function suitLanguages(b) {
 
 /* ------------------------------------------------------------- alignment */
 
+/* The name space of SVG, without an address in the page. */
+function nameSpace() {
+    const part = document.createElement("template");
+    part.innerHTML = "<svg></svg>";
+    return part.content.firstChild.namespaceURI;
+}
+
+const SVG = nameSpace();
+
 function svg(name, attributes, text) {
-    const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+    const e = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes))
         e.setAttribute(key, value);
     if (text !== undefined)

@@ -11,11 +11,12 @@ Needs torch 2.5 or later, transformers 4.57 and safetensors. The file maps
 early); its `cases` say what generate() was asked for (`beams`, `penalty`,
 `early`: false, true or "never", `max_new`, `best`) and what it gave: `ids`
 without start and end, `ended` (false also where the end was forced), `scores`
-(of more than one beam); of some models the best text of one case has `attention`
-[tokens, source], cross_attentions of the last layer, the mean over its heads:
-row i is that of the position whose logits token i is taken from. What the checkpoint's generation_config.json forces or
-forbids holds. A case stands there only when the search in double precision
-gives the same ids: no choice hangs on the last bit.
+(of more than one beam); of some models the best text of one case has
+`attention` [tokens, source], cross_attentions of the last layer, the mean over
+its heads: row i is that of the position whose logits token i is taken from.
+What the checkpoint's generation_config.json forces or forbids holds. A case
+stands there only when the search in double precision gives the same ids: no
+choice hangs on the last bit.
 """
 import json
 import sys

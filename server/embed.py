@@ -3,9 +3,9 @@
 
 usage: embed.py WEB_DIR OPENAPI_YAML > assets.c
 
-The page becomes one HTML file: style.css and app.js take the places of their
-link and script elements, and the Content-Security-Policy allows exactly these
-two by their SHA-256, so no markup that might ever slip into the page can run.
+The page becomes one HTML file: style.css and the scripts take the places of
+their link and script elements, and the Content-Security-Policy allows exactly
+these by their SHA-256, so no markup that might ever slip into the page can run.
 The contract becomes JSON.
 
 SPDX-License-Identifier: MIT
@@ -24,18 +24,24 @@ def sha(text):
     return "'sha256-" + base64.b64encode(digest).decode() + "'"
 
 
+SCRIPTS = "translate.js", "app.js"
+
+
 def page(web):
     def read(name):
         with open(os.path.join(web, name), encoding="utf-8") as f:
             return f.read()
-    html, css, js = read("index.html"), read("style.css"), read("app.js")
-    for mark, tag, text in (
-            ('<link rel="stylesheet" href="style.css">', "style", css),
-            ('<script src="app.js"></script>', "script", js)):
+    html, css = read("index.html"), read("style.css")
+    scripts = [read(name) for name in SCRIPTS]
+    marks = [(f'<script src="{name}"></script>', "script", js)
+             for name, js in zip(SCRIPTS, scripts)]
+    for mark, tag, text in [
+            ('<link rel="stylesheet" href="style.css">', "style", css), *marks]:
         if html.count(mark) != 1:
             sys.exit(f"index.html: {mark} must stand there once")
         html = html.replace(mark, f"<{tag}>{text}</{tag}>")
-    csp = ("default-src 'none'; script-src " + sha(js) + "; style-src " +
+    csp = ("default-src 'none'; script-src " +
+           " ".join(map(sha, scripts)) + "; style-src " +
            sha(css) + "; connect-src 'self'; base-uri 'none'; "
            "form-action 'none'; frame-ancestors 'none'")
     return html.encode(), csp

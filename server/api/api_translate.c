@@ -15,6 +15,7 @@
 #include "engine/base/rng.h"
 #include "engine/run/task/beam.h"
 #include "server/api/api.h"
+#include "server/api/attention.h"
 #include "server/api/input.h"
 #include "server/api/reply.h"
 #include "server/http/sse.h"
@@ -84,6 +85,9 @@ static int check_params(struct request *r, struct translate_request *p)
         return bad(r, "n_best",
                    "n_best must be 1 where stream is true and temperature is "
                    "not 0");
+    if (sampled && p->attention)
+        return bad(r, "attention",
+                   "attention must be false where temperature is not 0");
     return 0;
 }
 
@@ -140,7 +144,8 @@ static int submit_beams(struct request *r, const struct translate_request *p)
                                        .length_penalty = p->length_penalty,
                                        .max_tokens = (int)p->max_tokens,
                                        .forced_first = p->forced_first,
-                                       .stream = p->stream};
+                                       .stream = p->stream,
+                                       .attention = p->attention};
     const struct job_spec spec = {.task = &task_beam, .params = &params};
     return input_submit(r, &spec);
 }
@@ -171,16 +176,12 @@ int api_translate(struct request *r)
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         input_model(r, p.in.model, &task_translate) < 0)
         return -1;
-    if (p.attention)
-        return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported",
-                          "attention",
-                          "the attention of translations is not supported by "
-                          "this version");
     if (find_target(r, &p) < 0 || input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->length_penalty = p.length_penalty;
     r->stream = p.stream;
+    r->attention = p.attention;
     if (r->stream && sse_begin(r, "translation.chunk") < 0)
         return -1;
     return p.temperature > 0 ? submit_samples(r, &p) : submit_beams(r, &p);
@@ -244,6 +245,7 @@ void api_translate_last(struct request *r, const struct item *it,
     }
     if (n > 1)
         buf_add_char(out, ']');
+    attention_write_alignment(r, it, beam_result(j), out);
     if (!beam_result(j)) {
         buf_add_str(out, ",\"seed\":");
         buf_add_int(out, (int64_t)r->seed);
@@ -255,7 +257,7 @@ void api_translate_last(struct request *r, const struct item *it,
 size_t api_translate_size(const struct request *r)
 {
     struct told t[MOST_BEAMS];
-    size_t n = REPLY_FRAME;
+    size_t n = REPLY_FRAME + attention_alignment_size(r);
     for (int i = 0; i < r->n_jobs; i++)
         for (int k = find_texts(r, r->jobs[i], t); k-- > 0;)
             n += 2 * REPLY_ITEM + t[k].len;

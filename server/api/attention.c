@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "engine/run/task/beam.h"
+#include "server/api/input.h"
 #include "server/api/reply.h"
 
 void piece_write(const struct tokenizer *t, int32_t id, struct buf *out)
@@ -16,18 +18,30 @@ void piece_write(const struct tokenizer *t, int32_t id, struct buf *out)
     buf_add_json_string(out, p ? p : "", p ? n : 0);
 }
 
-/* One head: n rows of n numbers. */
-static void write_head(const float *w, int n, struct buf *out)
+/* One head: n rows of m numbers. */
+static void write_head(const float *w, int n, int m, struct buf *out)
 {
     buf_add_char(out, '[');
     for (int i = 0; i < n; i++) {
         buf_add_str(out, i ? ",[" : "[");
-        for (int k = 0; k < n; k++) {
+        for (int k = 0; k < m; k++) {
             if (k)
                 buf_add_char(out, ',');
-            buf_add_float(out, w[i * n + k]);
+            buf_add_float(out, w[i * m + k]);
         }
         buf_add_char(out, ']');
+    }
+    buf_add_char(out, ']');
+}
+
+static void write_tokens(const struct tokenizer *t, const int32_t *ids, int n,
+                         struct buf *out)
+{
+    buf_add_char(out, '[');
+    for (int i = 0; i < n; i++) {
+        if (i)
+            buf_add_char(out, ',');
+        piece_write(t, ids[i], out);
     }
     buf_add_char(out, ']');
 }
@@ -39,25 +53,35 @@ void attention_write(const struct request *r, const struct item *it,
     const float *w = res->attention;
     if (!w)
         return;
-    buf_add_str(out, ",\"attention\":{\"tokens\":[");
-    for (int i = 0; i < it->n; i++) {
-        if (i)
-            buf_add_char(out, ',');
-        piece_write(model_tokenizer(r->model), r->ids[it->first + (size_t)i],
-                    out);
-    }
-    buf_add_str(out, "],\"layers\":[");
+    buf_add_str(out, ",\"attention\":{\"tokens\":");
+    write_tokens(model_tokenizer(r->model), r->ids + it->first, it->n, out);
+    buf_add_str(out, ",\"layers\":[");
     for (int l = 0; l < info->n_layers; l++) {
         buf_add_str(out, l ? ",{\"heads\":[" : "{\"heads\":[");
         for (int h = 0; h < info->n_heads; h++) {
             if (h)
                 buf_add_char(out, ',');
-            write_head(w, it->n, out);
+            write_head(w, it->n, it->n, out);
             w += it->n * it->n;
         }
         buf_add_str(out, "]}");
     }
     buf_add_str(out, "]}");
+}
+
+void attention_write_alignment(const struct request *r, const struct item *it,
+                               const struct beam_result *b, struct buf *out)
+{
+    if (!b || !b->attention)
+        return;
+    buf_add_str(out, ",\"attention\":{\"source\":");
+    write_tokens(input_tokenizer(r), r->ids + it->first, it->n, out);
+    buf_add_str(out, ",\"target\":");
+    write_tokens(model_tokenizer(r->model), b->best[0].tokens,
+                 b->best[0].n_tokens, out);
+    buf_add_str(out, ",\"weights\":");
+    write_head(b->attention, b->best[0].n_tokens, b->n_source, out);
+    buf_add_char(out, '}');
 }
 
 size_t attention_size(const struct request *r)
@@ -71,6 +95,18 @@ size_t attention_size(const struct request *r)
         if (n > MODEL_MAX_SHOWN)
             continue; /* it will be refused */
         all += n * REPLY_NUMBER + heads * (n * n * REPLY_NUMBER + 3 * n + 16);
+    }
+    return all;
+}
+
+size_t attention_alignment_size(const struct request *r)
+{
+    size_t all = 0, most = MODEL_MAX_SHOWN;
+
+    for (int i = 0; r->attention && i < r->n_items; i++) {
+        size_t m = (size_t)r->items[i].n;
+        if (m <= most) /* else it will be refused */
+            all += (m + most) * REPLY_NUMBER + most * (m * REPLY_NUMBER + 3);
     }
     return all;
 }

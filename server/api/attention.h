@@ -1,6 +1,7 @@
 /* attention: the `attention` part of an item's answer:
  * {"tokens":[...],"layers":[{"heads":[[[...]]]}]}, row i of a head the weights
- * of position i for all positions.
+ * of position i for all positions; or, of a translation,
+ * {"source":[...],"target":[...],"weights":[[...]]}.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_ATTENTION_H
@@ -14,8 +15,15 @@
 void attention_write(const struct request *r, const struct item *it,
                      const struct job_result *res, struct buf *out);
 
+/* attention_write_alignment: the same of what was found, or nothing. */
+struct beam_result;
+void attention_write_alignment(const struct request *r, const struct item *it,
+                               const struct beam_result *b, struct buf *out);
+
 /* attention_size: bytes of all items' parts, about, before they are there. */
 size_t attention_size(const struct request *r);
+/* attention_alignment_size: the same of alignments: the most. */
+size_t attention_alignment_size(const struct request *r);
 
 /* piece_write: what a token stands for as a JSON string: of sub-words their
  * bytes (U+FFFD for those that are no whole code points), else the entry. */

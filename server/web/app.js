@@ -1,5 +1,5 @@
-/* The first page of seqd: three boxes that ask the server they came from. No
- * library, no outside resource. SPDX-License-Identifier: MIT */
+/* The first page of seqd: boxes that ask the server they came from. No library,
+ * no outside resource. SPDX-License-Identifier: MIT */
 "use strict";
 
 function el(name, className, text) {
@@ -19,9 +19,11 @@ function percent(p) {
 function box(id) {
     const section = document.getElementById(id);
     return {
+        section: section,
         form: section.querySelector("form"),
         text: section.querySelector("textarea"),
         model: section.querySelector("select"),
+        languages: section.querySelector("select[name=target]"),
         look: section.querySelector(".look"),
         button: section.querySelector("button[type=submit]"),
         stop: section.querySelector("button.stop"),
@@ -493,6 +495,8 @@ async function generate(b, signal) {
 function suit(b) {
     if (b.look)
         b.look.hidden = !chosen(b).attention;
+    if (b.languages)
+        suitLanguages(b);
     b.text.classList.toggle("plain", isPlain(b));
     b.text.wrap = isPlain(b) ? "off" : "soft";
 }
@@ -568,7 +572,8 @@ async function fill(boxes) {
 const boxes = {
     predict: box("predict"),
     sentiment: box("sentiment"),
-    generate: box("generate")
+    generate: box("generate"),
+    translate: box("translate")
 };
 
 function start() {
@@ -581,11 +586,12 @@ function start() {
 wire(boxes.predict, predict);
 wire(boxes.sentiment, sentiment);
 wire(boxes.generate, generate);
+wire(boxes.translate, translate);
 for (const b of Object.values(boxes)) {
     b.button.disabled = true; /* until the models are known */
     b.model.addEventListener("change", () => suit(b));
 }
-boxes.generate.form.querySelectorAll("input[type=range]").forEach(i => {
+document.querySelectorAll("input[type=range]").forEach(i => {
     const show = () => { i.nextElementSibling.textContent = i.value; };
     i.addEventListener("input", show);
     show();

@@ -582,6 +582,82 @@ def test_page_shows_what_has_no_probability(b, page):
                     ) < 5
 
 
+PAIR = dict(model("pair", "subword", "translate"), languages=["fr", "de"],
+            attention={"layers": 2, "heads": 8})
+ALIGNED = event(" chat", finish_reason="stop", score=-0.25, truncated=False,
+                alternatives=[{"text": "<b>Chat</b>", "score": -1.5,
+                               "finish_reason": "stop"}],
+                attention={"source": [" The", " cat", "</s>"],
+                           "target": [" Le", " chat"],
+                           "weights": [[0.75, 0.25, 0], [0, 0.125, 0.875]]})
+
+
+def test_page_draws_where_a_translation_looks(b, page):
+    models = 200, {"data": [WORDS, PAIR]}
+    for wide in 1200, 400:
+        with StandIn(page, v1__models=models, translate=stream(
+                event("Le"), ALIGNED, DONE, pause=0.1)) as s, \
+                Page(b, s.url, wide=wide) as p:
+            p.wait("!boxes.translate.button.disabled")
+            assert p.js("boxes.translate.section.offsetHeight") > 0
+            assert p.js("[...boxes.translate.languages.options].map("
+                        "o => o.value)") == ["fr", "de"]
+            p.js("boxes.translate.languages.value = 'de';"
+                 "boxes.translate.form.elements.beams.value = 2")
+            p.ask("translate", "The cat")
+            p.wait("boxes.translate.out.innerText.startsWith('Le')")
+            p.done("translate")
+            assert s.asked[-1] == ("/translate", {
+                "input": "The cat", "truncate": True, "stream": True,
+                "beams": 2, "n_best": 2, "attention": True, "target": "de",
+                "model": "pair"}), s.asked
+            out = "boxes.translate.out.querySelector"
+            assert p.js(out + "('.story').textContent") == "Le chat"
+            assert p.js(f"[...{out}All('.texts li')].map("
+                        "l => l.textContent)") == \
+                ["Le chat-0.250", "<b>Chat</b>-1.500"]
+            assert p.js(f"[...{out}All('rect')].map("
+                        "r => Number(r.getAttribute('fill-opacity')))") == \
+                [0.75, 0.25, 0, 0, 0.125, 0.875]
+            assert p.js(f"[...{out}All('svg > text')].map("
+                        "t => t.textContent)") == \
+                ["The", "cat", "</s>", "Le", "chat"]
+            said = p.js(out + "('svg').getAttribute('aria-label')")
+            assert "Le at The (75.0 %), chat at </s> (87.5 %)" in said, said
+            assert p.js(out + "('rect title').textContent") == \
+                "Le looks at The: 75.0 %"
+            assert p.js("document.documentElement.scrollWidth <= innerWidth")
+            top = p.js("boxes.translate.section.offsetTop")
+            p.ask("translate")  # nothing above moves
+            p.wait("boxes.translate.out.innerText.startsWith('Le')")
+            assert p.js("boxes.translate.section.offsetTop") == top
+            p.done("translate")
+            weak = [r for r in p.js(READABLE) if r[1] < CONTRAST]
+            assert not weak, weak
+
+
+def test_page_has_a_translation_only_where_a_model_has(b, page):
+    with StandIn(page) as s, Page(b, s.url) as p:
+        p.filled()
+        assert p.js("boxes.translate.section.offsetHeight") == 0
+    plain = dict(model("one", "subword", "translate"))
+    with StandIn(page, v1__models=(200, {"data": [plain]}),
+                 translate=stream(event("Le"), b'data: {"error":{"message":'
+                                  b'"it failed"}}\n\n')) as s, \
+            Page(b, s.url) as p:
+        p.wait("!boxes.translate.button.disabled")
+        assert p.js("boxes.translate.languages.hidden")
+        p.ask("translate", "The cat")
+        p.wait("boxes.translate.out.querySelector('.error')")
+        assert p.text("translate").split("\n")[0] == "Le"
+        assert "Broken off: it failed." in p.text("translate")
+        assert "target" not in s.asked[-1][1]
+        assert "attention" not in s.asked[-1][1]
+        s.say["/translate"] = refused(400, "invalid_value", "too much")
+        p.ask("translate")
+        p.wait("boxes.translate.out.innerText === 'too much'")
+
+
 def test_page_waits_for_the_models(b, page):
     loading = refused(503, "loading", "the models are being loaded",
                       **{"Retry-After": "1"})

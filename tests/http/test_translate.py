@@ -24,7 +24,8 @@ class Server(harness.Seqd):
     def __init__(self, folder, *args):
         names = {"one": {}, "many": dict(languages=LANGUAGES),
                  "forced": dict(seqd_languages=["w3", "w5"]),
-                 "ended": dict(forced_eos_token_id=2)}
+                 "ended": dict(forced_eos_token_id=2),
+                 "shown": dict(kind="shown")}
         models = ["--model", "words=" + harness.MODELS + "next-word-lstm"]
         for name, how in names.items():
             make(f"{folder}/{name}", **how)
@@ -171,6 +172,36 @@ def test_translate_into_a_language_that_the_model_has():
                    model="one", says="leave target out")
 
 
+def test_translate_shows_where_its_text_looks():
+    r = random.Random(4)
+    for _ in range(20):
+        ask = dict(model="shown", input=some_text(r), max_tokens=12, n_best=2)
+        plain = server.ask(**ask)
+        assert "attention" not in plain
+        got = server.ask(attention=True, **ask)
+        shown = got.pop("attention")
+        assert got == plain
+        words = plain["text"].split()
+        assert [t.strip() for t in shown["target"]] == words
+        assert [t.strip() for t in shown["source"]] == ask["input"].split()
+        assert len(shown["weights"]) == len(words)
+        for row in shown["weights"]:
+            assert len(row) == len(shown["source"])
+            assert all(0 <= w <= 1 for w in row)
+        texts, last = server.stream(attention=True, **ask)
+        assert last[0]["attention"] == shown
+        many = server.ask(**dict(ask, input=[ask["input"]] * 3, attention=True))
+        assert [m["attention"] for m in many] == [shown] * 3
+    refused = 0
+    for i in range(28):  # some never end
+        ask = dict(model="shown", input=f"w{i}", beams=1, max_tokens=200)
+        if len(server.ask(**ask)["text"].split()) > 64:
+            server.refuses(400, "invalid_value", "attention", attention=True,
+                           says="attention is shown for at most 64", **ask)
+            refused += 1
+    assert refused, refused
+
+
 def test_translate_says_what_is_wrong():
     bad = server.refuses
     for field, value in (("beams", 0), ("beams", 17), ("n_best", 0),
@@ -186,7 +217,14 @@ def test_translate_says_what_is_wrong():
     bad(400, "invalid_value", "input[1]", input=["w1", ""])
     bad(400, "unknown_field", "top_k", input="w1", top_k=3)
     bad(400, "task_not_supported", "model", input="w1", model="words")
-    bad(400, "task_not_supported", "attention", input="w1", attention=True)
+    bad(400, "task_not_supported", "attention", input="w1", attention=True,
+        says="has no attention to look at")
+    bad(400, "invalid_value", "attention", input="w1", attention=True,
+        model="shown", temperature=1)
+    bad(400, "invalid_value", "attention", input=["w1", "w1 " * 65],
+        attention=True, model="shown", says="input has 65 tokens")
+    bad(400, "invalid_value", "attention", input="w1", attention=1,
+        model="shown")
     bad(404, "model_not_found", "model", input="w1", model="none")
     bad(400, "invalid_value", "max_tokens", input="w1", max_tokens=1 << 19)
     bad(413, "batch_too_large", "input", input=["w1"] * 257)

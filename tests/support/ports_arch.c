@@ -28,6 +28,9 @@ struct sums {
     char pad[48];
 };
 
+/* By enum ports_kind, as config.json calls them. */
+static const char *const kinds[] = {"pair", "series", "shown", NULL};
+
 struct ports_stats ports_stats;
 
 static void require(int ok)
@@ -56,6 +59,18 @@ float ports_logit(const int32_t *source, int n_source, const int32_t *target,
                   int n, int v)
 {
     return logit(whole_hash(source, n_source), fake_state(target, n), v);
+}
+
+static float weight(uint32_t source, uint32_t target, int head, int j)
+{
+    uint32_t h = fake_fold(fake_fold(source ^ target * 17u, head), j);
+    return (float)(h % 1000u) / 1000.0f;
+}
+
+float ports_weight(const int32_t *source, int n_source, const int32_t *target,
+                   int n, int head, int j)
+{
+    return weight(whole_hash(source, n_source), fake_state(target, n), head, j);
 }
 
 static void add_row(struct sums *s, const float *x)
@@ -87,7 +102,6 @@ static int load(const struct load_opts *o, struct checkpoint *c,
 {
     struct weights *w = checkpoint_weights(c, e);
     const struct hparams *h = checkpoint_hparams(c, e);
-    static const char *const kinds[] = {"pair", "series", NULL};
     const struct port page = {.page_tokens = PORTS_PAGE,
                               .page_bytes = PORTS_PAGE * sizeof(struct slot)};
     struct ports *p = mem_zalloc(sizeof *p);
@@ -102,6 +116,12 @@ static int load(const struct load_opts *o, struct checkpoint *c,
         hparams_int(h, "max_chain", 0, 1000, &chain, e)) {
         mem_free(p);
         return -1;
+    }
+    if (kind == PORTS_SHOWN) {
+        info->cols[OUT_ATTENTION] = 1;
+        info->n_layers = 2;
+        info->n_heads = PORTS_HEADS;
+        kind = PORTS_PAIR;
     }
     p->kind = (enum ports_kind)kind;
     info->max_chain = (int)chain;
@@ -162,6 +182,18 @@ static void read_source(struct batch_item *it)
         *slot(it, 1, i) = (struct slot){.id = ids[i], .at = i, .whole = h};
 }
 
+/* Row i of the item, of both layers. */
+static void show_row(const struct batch_item *it, const struct want *w, int i,
+                     uint32_t source, uint32_t target)
+{
+    int m = (int)it->seq->len[1];
+
+    require(w->from == 0 && w->n == it->in.n && m <= MODEL_MAX_SHOWN);
+    for (int h = 0; h < 2 * PORTS_HEADS; h++)
+        for (int j = 0; j < m; j++)
+            w->dst[(h * w->n + i) * m + j] = weight(source, target, h, j);
+}
+
 static void read_target(struct batch_item *it)
 {
     const int32_t *ids = it->in.p;
@@ -184,7 +216,9 @@ static void read_target(struct batch_item *it)
             const struct want *w = &it->w[k];
             if (i < w->from || i >= w->from + w->n)
                 continue;
-            for (int v = 0; v < PORTS_VOCAB; v++)
+            if (w->kind == OUT_ATTENTION)
+                show_row(it, w, i, source, h);
+            for (int v = 0; w->kind == OUT_LOGITS && v < PORTS_VOCAB; v++)
                 w->dst[(size_t)(i - w->from) * w->ld + (size_t)v] =
                     logit(source, h, v);
         }
@@ -283,6 +317,6 @@ void ports_dir(enum ports_kind kind, int max_chain, char *path)
     snprintf(text, sizeof text,
              "{\"model_type\":\"ports\",\"kind\":\"%s\",\"max_chain\":%d,"
              "\"eos_token_id\":2}",
-             kind == PORTS_PAIR ? "pair" : "series", max_chain);
-    fake_files(kind == PORTS_PAIR ? &words : NULL, text, path);
+             kinds[kind], max_chain);
+    fake_files(kind == PORTS_SERIES ? NULL : &words, text, path);
 }

@@ -18,7 +18,10 @@
 #define PORTS_WIDTH 3     /* floats of a vector */
 #define PORTS_VALUES 2    /* columns of OUT_VALUE */
 
-enum ports_kind { PORTS_PAIR, PORTS_SERIES };
+/* PORTS_SHOWN: a pair whose attention can be looked at, of PORTS_HEADS heads in
+ * each of two layers. */
+enum ports_kind { PORTS_PAIR, PORTS_SERIES, PORTS_SHOWN };
+#define PORTS_HEADS 3
 
 /* ports_dir: a checkpoint directory, as fake_dir makes it. A series has no
  * tokenizer. max_chain 0: no limit. */
@@ -30,6 +33,9 @@ extern const struct model_arch *const ports_archs[];
 /* Logit of token v after `n` target tokens, given the source. */
 float ports_logit(const int32_t *source, int n_source, const int32_t *target,
                   int n, int v);
+/* What head `head` of all layers' gives to row j of the source then. */
+float ports_weight(const int32_t *source, int n_source, const int32_t *target,
+                   int n, int head, int j);
 /* Row n - 1 of a series: the value, and what was kept of it. */
 void ports_value(const float *x, int n, float value[PORTS_VALUES]);
 

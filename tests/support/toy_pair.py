@@ -34,8 +34,8 @@ def make(path, languages=(), **config):
     os.makedirs(path)
     vocab = words(list(languages))
     with open(path + "/config.json", "w") as f:
-        json.dump(dict(model_type="ports", kind="pair", max_chain=0,
-                       eos_token_id=2, **config), f)
+        json.dump(dict(dict(model_type="ports", kind="pair", max_chain=0,
+                            eos_token_id=2), **config), f)
     with open(path + "/tokenizer.json", "w") as f:
         json.dump({"version": "1.0", "added_tokens": [
             {"id": i, "content": w, "special": True}

@@ -10,6 +10,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/model.h"
+#include "engine/run/task/alignment.h"
 #include "engine/run/task/branches.h"
 
 #define MAX_NEW_TOKENS (1 << 20)
@@ -21,6 +22,7 @@ _Static_assert(MOST_BEAMS <= MOST_BRANCHES, "each beam is a branch");
 struct beam_job {
     struct beam_search search;
     struct branches branches;
+    struct alignment alignment;
     int n_best, stream;
     struct detok detok; /* of what is streamed */
     struct buf said;
@@ -92,7 +94,9 @@ static int beam_init(struct job *j, const void *params, struct err *e)
     detok_init(&s->detok);
     if (!source)
         detok_seed(m->tokenizer, &s->detok, j->tokens, j->n_tokens);
-    branches_begin(j, p->beams);
+    if (p->attention && alignment_init(&s->alignment, j, e))
+        return -1;
+    branches_begin(j, p->beams + s->alignment.on);
     return beam_search_init(&s->search, &r, e);
 }
 
@@ -104,6 +108,7 @@ static void beam_fini(struct job *j)
         for (int i = 0; i < MOST_BEAMS; i++)
             buf_fini(&s->text[i]);
         buf_fini(&s->said);
+        alignment_fini(&s->alignment);
         mem_free(s);
     }
 }
@@ -118,6 +123,10 @@ static int beam_plan(struct job *j, int budget, struct batch_plan *p)
 {
     struct beam_job *s = j->own;
 
+    if (alignment_begun(&s->alignment))
+        return alignment_plan(&s->alignment, j, budget, p);
+    if (alignment_hold(&s->alignment, j, p))
+        return 0;
     for (int i = 0; i < s->branches.n; i++) {
         s->branches.b[i].ids = s->search.beam[i].ids.v;
         s->branches.b[i].n = s->search.n_made;
@@ -191,12 +200,29 @@ static int finish(struct job *j, struct beam_job *s)
         j->text = s->best[0].text + s->said.len;
         j->text_len = s->best[0].text_len - s->said.len;
     }
-    s->res = (struct beam_result){s->best, n};
+    s->res = (struct beam_result){.best = s->best,
+                                  .n = n,
+                                  .attention = s->alignment.weights,
+                                  .n_source = s->alignment.m};
     j->answer = &s->res;
     return TASK_DONE;
 }
 
 /* --- steps --- */
+
+/* The search is over: the best text may have to be read once more. */
+static int end_search(struct job *j, struct beam_job *s)
+{
+    const struct hypothesis *h = &s->search.done[0];
+
+    if (!s->alignment.on || s->search.n_done == 0)
+        return finish(j, s);
+    for (int i = 0; i < s->branches.n; i++)
+        branches_end(j, &s->branches.b[i]);
+    if (alignment_begin(&s->alignment, j, h->ids.v, h->n))
+        return -1;
+    return h->n > 0 ? TASK_MORE : finish(j, s);
+}
 
 /* All live beams have their rows: the next ones. */
 static int next_beams(struct job *j, struct beam_job *s)
@@ -208,7 +234,7 @@ static int next_beams(struct job *j, struct beam_job *s)
         return task_out_of_memory(j);
     j->fresh_tokens = 1;
     if (over)
-        return finish(j, s);
+        return end_search(j, s);
     for (int i = 0; i < b->n_beams; i++)
         from[i] = first ? -1 : b->beam[i].from;
     branches_replace(j, &s->branches, from, b->n_beams);
@@ -222,6 +248,11 @@ static int beam_take(struct job *j, const struct task_ctx *x,
     struct beam_job *s = j->own;
     const struct batch_item *item[MOST_BRANCHES];
     int at[MOST_BRANCHES], V = x->model->info.cols[OUT_LOGITS];
+
+    if (alignment_begun(&s->alignment)) {
+        int rc = alignment_take(&s->alignment, j, x, first);
+        return rc == TASK_DONE ? finish(j, s) : rc;
+    }
     int found = branches_take(&s->branches, first, n, item, at);
 
     for (int k = 0; k < found; k++) {
@@ -240,6 +271,7 @@ static void beam_lost(struct job *j)
 {
     struct beam_job *s = j->own;
     branches_lost(&s->branches);
+    alignment_lost(&s->alignment);
 }
 
 const struct task task_beam = {.name = "beam",

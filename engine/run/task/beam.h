@@ -23,6 +23,9 @@ struct beam_params {
     int max_tokens;   /* > 0, the end included; the context may end it before */
     int forced_first; /* -1: what the model says */
     int stream;       /* 1: JOB_TEXT events: what all live beams agree on */
+    int attention;    /* 1: of the best text (alignment.h); of models that have
+                         a source and at most MODEL_MAX_SHOWN tokens on each
+                         side, or the job fails */
 };
 
 struct beam_text {
@@ -38,6 +41,10 @@ struct beam_result {
     const struct beam_text *best; /* [n] best first; n_best of them, or fewer
                                      where there are no more */
     int n;
+    /* [best[0].n_tokens][n_source]: what the row that makes token i looks at in
+     * the source, the mean over the heads of the last layer; or NULL. */
+    const float *attention;
+    int n_source;
 };
 
 extern const struct task task_beam;

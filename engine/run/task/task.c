@@ -65,10 +65,17 @@ float *task_row(struct job *j, const struct task_ctx *x,
     return row;
 }
 
-int task_show_attention(struct job *j, struct err *e)
+static size_t weights_of(const struct job *j, int rows)
 {
     const struct model_info *info = &j->model->info;
-    int shown = job_shown(j), most = j->n_tokens > shown ? j->n_tokens : shown;
+    return (size_t)rows * (size_t)job_shown(j) * (size_t)info->n_layers *
+           (size_t)info->n_heads;
+}
+
+int task_can_show(const struct job *j, int rows, struct err *e)
+{
+    const struct model_info *info = &j->model->info;
+    int shown = job_shown(j), most = rows > shown ? rows : shown;
 
     if (info->cols[OUT_ATTENTION] < 1) {
         return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "attention",
@@ -81,16 +88,22 @@ int task_show_attention(struct job *j, struct err *e)
                           "most %d",
                           most, MODEL_MAX_SHOWN);
     }
-    size_t all = (size_t)j->n_tokens * (size_t)shown * (size_t)info->n_layers *
-                 (size_t)info->n_heads;
-    if (all > MOST_WEIGHTS) {
+    if (weights_of(j, rows) > MOST_WEIGHTS) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "attention",
                           "the attention of %d tokens in %d layers of %d heads "
                           "is too much to be shown",
                           most, info->n_layers, info->n_heads);
     }
+    return 0;
+}
+
+int task_show_attention(struct job *j, struct err *e)
+{
+    if (task_can_show(j, j->n_tokens, e))
+        return -1;
     j->uncut = j->unshared = 1;
-    j->attention = mem_room(all); /* the step's thread zeroes it */
+    j->attention =
+        mem_room(weights_of(j, j->n_tokens)); /* the step's thread zeroes it */
     j->res.attention = j->attention;
     return j->attention ? 0 : err_nomem(e);
 }

@@ -24,6 +24,9 @@ int task_plan_input(struct job *j, int budget, struct batch_plan *p, int want);
 float *task_row(struct job *j, const struct task_ctx *x,
                 const struct batch_item *item, int i, int n);
 
+/* task_can_show: whether the weights of so many rows can be asked for. The
+ * errors have the param "attention". ERR_INVALID, ERR_UNSUPPORTED. */
+int task_can_show(const struct job *j, int rows, struct err *e);
 /* task_show_attention: from init: the weights of all layers and heads are
  * wanted besides (job_result.attention). ERR_INVALID, ERR_UNSUPPORTED. */
 int task_show_attention(struct job *j, struct err *e);

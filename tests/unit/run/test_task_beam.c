@@ -22,6 +22,9 @@
 #define MAX_NEW 12
 #define MAX_TARGET 4
 
+/* All rigs and pairs are of a model whose attention is looked at. */
+static int shown;
+
 /* --- the search, written plainly --- */
 
 struct line {
@@ -139,7 +142,8 @@ static void make_pair(struct pair *p, struct rng *r)
                              .stop = (enum beam_stop)rng_below(r, 3),
                              .max_tokens = 1 + (int)rng_below(r, MAX_NEW),
                              .forced_first = -1,
-                             .stream = (int)rng_below(r, 2)};
+                             .stream = (int)rng_below(r, 2),
+                             .attention = shown};
     search(p);
 }
 
@@ -160,7 +164,7 @@ static void rig_up(struct rig *r, int chain, struct engine_options o)
     memset(r, 0, sizeof *r);
     memset(&ports_stats, 0, sizeof ports_stats);
     watch_init(&r->w);
-    ports_dir(PORTS_PAIR, chain, r->dir);
+    ports_dir(shown ? PORTS_SHOWN : PORTS_PAIR, chain, r->dir);
     if (engine_open(&o, ports_archs, &r->g, &e) ||
         engine_load(r->g, "ports", r->dir, &e) ||
         engine_model(r->g, NULL, NULL, &r->m, &e))
@@ -213,6 +217,23 @@ static struct job_spec spec_of(struct rig *r, const struct pair *p,
                              .user = h};
 }
 
+/* Token i is made from the row behind those before it. */
+static void check_shown(const struct pair *p, const struct beam_result *res)
+{
+    const int32_t *ids = p->want[0].ids;
+
+    assert_non_null(res->attention);
+    assert_int_equal(res->n_source, p->n_source);
+    for (int i = 0; i < res->best[0].n_tokens; i++)
+        for (int j = 0; j < p->n_source; j++) {
+            float sum = 0, got = res->attention[i * p->n_source + j];
+            for (int k = PORTS_HEADS; k < 2 * PORTS_HEADS; k++)
+                sum += ports_weight(p->source, p->n_source, ids,
+                                    p->n_target + i, k, j);
+            assert_true(fabsf(got - sum / PORTS_HEADS) < 1e-6f);
+        }
+}
+
 static void check(const struct pair *p, const struct heard *h)
 {
     const struct beam_result *res = beam_result(h->job);
@@ -232,6 +253,10 @@ static void check(const struct pair *p, const struct heard *h)
         made += b->n_tokens;
     }
     assert_int_equal(job_result(h->job)->completion_tokens, made);
+    if (p->p.attention)
+        check_shown(p, res);
+    else
+        assert_null(res->attention);
     if (p->p.stream) {
         assert_int_equal(h->n, res->best[0].text_len);
         assert_memory_equal(h->text, res->best[0].text, h->n);
@@ -301,6 +326,22 @@ static void test_beams_survive_lost_states(void **state)
         o.state_bytes += 1500;
     }
     assert_true(again > 0); /* sources that had to be read twice */
+}
+
+/* The same searches, whose best texts are read once more. */
+static void test_beams_show_where_the_best_text_looks(void **state)
+{
+    struct engine_options o = {.n_threads = 2, .state_bytes = 7000};
+    int again = 0;
+
+    shown = 1;
+    test_beams_alone_and_in_company(state);
+    for (int k = 0; k < 5; k++) {
+        again += check_pairs(o, 2, N) - N;
+        o.state_bytes += 1500;
+    }
+    shown = 0;
+    assert_true(again > 0);
 }
 
 static void test_beams_share_the_pages_of_the_source(void **state)
@@ -425,6 +466,61 @@ static void test_beams_that_are_wrong_are_named(void **state)
     rig_down(&r);
 }
 
+static void test_beams_that_cannot_be_shown_are_refused(void **state)
+{
+    static int32_t many[MODEL_MAX_SHOWN + 1];
+    struct rig r;
+    struct rng rng;
+    struct pair p;
+    struct heard h;
+    struct err e = ERR_INIT;
+    struct job_spec s;
+
+    for (int i = 0; i <= MODEL_MAX_SHOWN; i++)
+        many[i] = FAKE_WORD + i % 30;
+    rng_init(&rng, 3);
+    make_pair(&p, &rng);
+    p.p.attention = 1;
+    rig_up(&r, 0, (struct engine_options){.n_threads = 1});
+    refuse(&r, p, "attention", ERR_UNSUPPORTED);
+    rig_down(&r);
+    shown = 1;
+    rig_up(&r, 0, (struct engine_options){.n_threads = 1});
+    s = spec_of(&r, &p, &h);
+    s.in[PORT_SOURCE] = (struct span){.n = MODEL_MAX_SHOWN + 1, .p = many};
+    assert_int_equal(engine_submit(r.g, &s, 1, &h.job, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_string_equal(e.param, "attention");
+    p.p = (struct beam_params){.beams = 1,
+                               .n_best = 1,
+                               .length_penalty = 1,
+                               .max_tokens = 200,
+                               .forced_first = -1,
+                               .attention = 1};
+    p.n_source = 1;
+    for (int found = 0; !found && p.source[0] < PORTS_VOCAB; p.source[0]++) {
+        int before = r.w.n_final;
+        s = spec_of(&r, &p, &h);
+        assert_int_equal(engine_submit(r.g, &s, 1, &h.job, &e), 0);
+        assert_int_equal(watch_wait(&r.w, before + 1), 0);
+        const struct err *said = job_error(h.job);
+        found = said->code != 0;
+        if (found) {
+            assert_int_equal(said->code, ERR_INVALID);
+            assert_string_equal(said->param, "attention");
+            assert_non_null(strstr(said->msg, "shown for at most 64"));
+        } else {
+            assert_true(beam_result(h.job)->best[0].n_tokens <=
+                        MODEL_MAX_SHOWN);
+        }
+        job_release(h.job);
+        if (p.source[0] == PORTS_VOCAB - 1)
+            assert_true(found);
+    }
+    rig_down(&r);
+    shown = 0;
+}
+
 /* Each allocation of two searches and of choices fails once: the job fails or
  * is refused, and the next one is as if nothing had been. */
 static void test_beams_survive_each_failed_allocation(void **state)
@@ -499,16 +595,26 @@ static void test_beams_take_logarithms_of_their_own(void **state)
     assert_true(fabs(log_natural(1)) <= 0);
 }
 
+static void test_beams_that_are_shown_survive_them(void **state)
+{
+    shown = 1;
+    test_beams_survive_each_failed_allocation(state);
+    shown = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_beams_alone_and_in_company),
         cmocka_unit_test(test_beams_survive_lost_states),
+        cmocka_unit_test(test_beams_show_where_the_best_text_looks),
+        cmocka_unit_test(test_beams_that_cannot_be_shown_are_refused),
         cmocka_unit_test(test_beams_share_the_pages_of_the_source),
         cmocka_unit_test(test_beams_begin_with_a_forced_token),
         cmocka_unit_test(test_beams_that_are_wrong_are_named),
         cmocka_unit_test(test_beams_take_logarithms_of_their_own),
         cmocka_unit_test(test_beams_survive_each_failed_allocation),
+        cmocka_unit_test(test_beams_that_are_shown_survive_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,8 +165,8 @@ void wave_add(struct tf *t, int to)
         return;
     for (int r = own[0]; r < own[1]; r++) {
         int pos = t->r->pos[r], kept = pos < t->s->n_waves;
-        float *y = kept ? t->s->waves + (size_t)pos * (size_t)n
-                        : row_at(t, TF_TMP, r);
+        float *y =
+            kept ? t->s->waves + (size_t)pos * (size_t)n : row_at(t, TF_TMP, r);
 
         if (!kept)
             tf_wave_row(t->s, pos, y);

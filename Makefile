@@ -380,6 +380,9 @@ bench-engine: $(B)/tests/bench/bench_engine
 .PHONY: bench-decode
 bench-decode: $(B)/tests/bench/bench_decode ## tokens/s of a checkpoint (ARGS="PATH [threads]")
 	@$< $(ARGS)
+.PHONY: bench-translate
+bench-translate: $(B)/tests/bench/bench_translate $(B)/seqd ## beside CTranslate2 (ARGS="--size small"; its packages in PYTHON)
+	@$(PYTHON) tests/bench/translate.py $(ARGS)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 

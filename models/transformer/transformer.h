@@ -238,6 +238,9 @@ struct stack {
                          of position 0 */
     double *wave;    /* [(WIDTH + 1) / 2] what positions are divided by for
                          `wave_add`, or NULL; the frame frees it */
+    float *waves;    /* [n_waves][WIDTH] rows of the first positions, made by
+                         the frame where there is a `wave` */
+    int n_waves;
     int first_place; /* RoBERTa: positions begin here, behind that of the
                         padding token (first_place - 1), which keeps its own */
     const struct tensor_row *top_rows, *block_rows; /* kind's, or others */

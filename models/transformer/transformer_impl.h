@@ -24,6 +24,7 @@
 #define TF_MAX_THREADS 64
 #define TF_TILE_ROWS 32 /* queries that share a block of keys */
 #define TF_CHUNK 256    /* model_info.max_chain of decoders */
+#define TF_WAVES 256    /* positions whose sines and cosines are kept */
 #define SPARE_ROWS 4    /* rows of logits that go through tf_run.spare */
 #define N_INDEX 3       /* tables that `lookup` reads: EMBEDDING and on */
 
@@ -183,6 +184,10 @@ int tf_norm_load(struct weights *w, const char *name, const char *bias, int n,
                  struct err *e);
 void tf_norm_fini(struct tf_norm *n);
 void tf_rope_fini(struct tf_rope *r);
+/* tf_wave_row: y [WIDTH] = what wave_add adds at a position. tf_wave_rows:
+ * fills s->waves, for the first TF_WAVES positions at most. */
+void tf_wave_row(const struct stack *s, int pos, float *y);
+int tf_wave_rows(struct stack *s, struct err *e);
 
 /* --- transformer_attn.c --- */
 

@@ -243,6 +243,34 @@ int tf_wave(struct stack *s, struct err *e)
     return 0;
 }
 
+void tf_wave_row(const struct stack *s, int pos, float *y)
+{
+    int n = s->dim[WIDTH], sines = (n + 1) / 2;
+
+    for (int i = 0; i < sines; i++) {
+        double angle = (double)pos / s->wave[i];
+
+        y[i] = (float)sin(angle);
+        if (sines + i < n)
+            y[sines + i] = (float)cos(angle);
+    }
+}
+
+int tf_wave_rows(struct stack *s, struct err *e)
+{
+    int n = s->max_len < TF_WAVES ? (int)s->max_len : TF_WAVES;
+    size_t width = (size_t)s->dim[WIDTH];
+
+    if (!s->wave)
+        return 0;
+    s->waves = mem_array((size_t)n * width, sizeof *s->waves);
+    if (!s->waves)
+        return err_nomem(e);
+    for (s->n_waves = 0; s->n_waves < n; s->n_waves++)
+        tf_wave_row(s, s->n_waves, s->waves + (size_t)s->n_waves * width);
+    return 0;
+}
+
 /* Llama 3.1's scaling: long waves are slowed down by `factor`, short ones stay,
  * those between are mixed. */
 static double llama3_freq(const struct tf_rope_spec *s, double freq)

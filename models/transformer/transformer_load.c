@@ -250,8 +250,10 @@ static void fill_info(struct loader *l, struct model_info *info)
     for (const struct stack *x = s; x; x = x->source) {
         for (int i = 0; i < TF_SETS; i++)
             info->fast |= x->set[i].fast;
-        info->memory_bytes += sizeof *x + weight_bytes(x->top, x->n_top) +
-                              weight_bytes(x->layer, x->blocks * x->n_parts);
+        info->memory_bytes +=
+            sizeof *x + weight_bytes(x->top, x->n_top) +
+            weight_bytes(x->layer, x->blocks * x->n_parts) +
+            (size_t)x->n_waves * (size_t)x->dim[WIDTH] * sizeof *x->waves;
     }
     info->max_chain = s->kind->whole ? 0 : TF_CHUNK;
     info->parameters = weights_parameters(l->n.w);
@@ -279,6 +281,7 @@ void tf_unload(void *self)
     if (s->source)
         tf_unload(s->source);
     mem_free(s->wave);
+    mem_free(s->waves);
     mem_free(s->near.add);
     mem_free(s->label);
     mem_free(s->own);
@@ -328,7 +331,7 @@ static int load_stack(struct loader *l, struct err *e)
     limit_positions(s);
     if (s->scale == 0.0)
         s->scale = 1.0 / sqrt((double)s->dim[HEAD_DIM]);
-    return load_tensors(l, e);
+    return load_tensors(l, e) || tf_wave_rows(s, e) ? -1 : 0;
 }
 
 /* The encoder of an encoder-decoder, when the decoder is there. */

@@ -4,7 +4,6 @@
  * verbs in the same order, so each knows alone when all must meet.
  *
  * SPDX-License-Identifier: MIT */
-#include <math.h>
 #include <string.h>
 
 #include "models/transformer/sentence.h"
@@ -159,21 +158,18 @@ void scale(struct tf *t, float by, int rows)
 
 void wave_add(struct tf *t, int to)
 {
-    int own[2], n = t->s->dim[WIDTH], sines = (n + 1) / 2;
+    int own[2], n = t->s->dim[WIDTH];
 
     expect(t, t->s->wave != NULL, "waves that a stack does not have");
     if (!by_rows(t, -1, to, 1, n, own))
         return;
     for (int r = own[0]; r < own[1]; r++) {
-        float *y = row_at(t, TF_TMP, r);
+        int pos = t->r->pos[r], kept = pos < t->s->n_waves;
+        float *y =
+            kept ? t->s->waves + (size_t)pos * (size_t)n : row_at(t, TF_TMP, r);
 
-        for (int i = 0; i < sines; i++) {
-            double angle = (double)t->r->pos[r] / t->s->wave[i];
-
-            y[i] = (float)sin(angle);
-            if (sines + i < n)
-                y[sines + i] = (float)cos(angle);
-        }
+        if (!kept)
+            tf_wave_row(t->s, pos, y);
         t->r->k->add_to(n, y, row_at(t, to, r));
     }
 }

@@ -307,4 +307,5 @@ def main():
         print("| " + " | ".join(r) + " |" if o.markdown else "\t".join(r))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,8 @@ otherwise ("label text" means the label, one space, the text):
                       ISO date in fifty each, in all its spellings
   addition.train.tsv  a sum, its value; valid and test: one question in fifty
                       each. Both sides are turned round in addition-reversed.*
+  captions-de.train.tsv  English, German captions of Multi30k; captions-fr: in
+                      French; valid and test (2016): the sets' own
 
 Nothing here depends on the machine or on the order of a directory: one input
 gives one output, byte for byte.
@@ -546,6 +548,24 @@ def prepare_lecture(data, out):
     write_split(out, "addition-reversed", turned)
 
 
+def prepare_captions(data, out):
+    """Multi30k: captions of pictures in English, German and French.
+
+    The sets' own split (train, val, test 2016). Lines stay as they are but for
+    white space: the references are those of the published scores.
+    """
+    names = (("train", "train"), ("valid", "val"),
+             ("test", "test_2016_flickr"))
+    for part, name in names:
+        texts = {code: [squeeze(x) for x in read_lines(os.path.join(
+            data, "multi30k", f"{name}.{code}.gz"))]
+            for code in ("en", "de", "fr")}
+        for code in ("de", "fr"):
+            write_lines(out, f"captions-{code}.{part}.tsv",
+                        map("\t".join, zip(texts["en"], texts[code],
+                                           strict=True)))
+
+
 def main():
     """Parse the options and write the files that they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -556,7 +576,7 @@ def main():
     parts = {"sentiment": (prepare_sst, prepare_imdb),
              "books": (prepare_books,), "music": (prepare_music,),
              "translate": (prepare_translate,),
-             "lecture": (prepare_lecture,)}
+             "lecture": (prepare_lecture,), "captions": (prepare_captions,)}
     os.makedirs(args.out, exist_ok=True)
     for name in args.only.split(","):
         if name not in parts:

@@ -109,7 +109,10 @@ static int check_data(const struct eval_args *a, struct err *e)
 {
     if ((a->source == NULL) != (a->target == NULL))
         return err_set(e, ERR_INVALID, "--source and --target go together");
-    if ((a->data == NULL) == (a->source == NULL))
+    if (!a->data && !a->source)
+        return err_set(e, ERR_INVALID,
+                       "--data is missing, or --source and --target");
+    if (a->data && a->source)
         return err_set(e, ERR_INVALID,
                        "the data are in --data, or in --source and --target");
     if (a->source && a->language)
@@ -129,9 +132,7 @@ static int run(struct eval_args *a, const struct model_arch *const *archs,
     a->eval.used = &used;
     struct engine *g = NULL;
     struct model *m = NULL;
-    int rc = check_data(a, e);
-    if (rc == 0)
-        rc = engine_open(&a->engine, archs, &g, e);
+    int rc = engine_open(&a->engine, archs, &g, e);
     if (rc == 0)
         rc = engine_load(g, "eval", a->model, e);
     if (rc == 0)
@@ -158,6 +159,10 @@ int eval_command(int argc, char **argv, const struct model_arch *const *archs)
     int rc = options_main(&table, &a, argc, argv, stdout, stderr);
     if (rc >= 0)
         return rc;
+    if (check_data(&a, &e) < 0) {
+        fprintf(stderr, "seqd eval: %s\n", e.msg);
+        return 2;
+    }
     log_configure(LOG_WARN, 0);
     buf_init(&out, 4096);
     rc = run(&a, archs, &out, &e);

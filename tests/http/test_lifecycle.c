@@ -205,6 +205,7 @@ static void test_wrong_options_of_commands_are_named(void **state)
         const char *say;
     } rows[] = {
         {"eval --model x", 2, "seqd eval: --data is missing"},
+        {"eval --model x --source y", 2, "--source and --target go together"},
         {"eval --windw=5", 2, "did you mean --window?"},
         {"eval --path=slow", 2, "--path is 'slow', expected fast|exact"},
         {"eval --model=/nonexistent --data=x", 1, "seqd eval: "},

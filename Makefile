@@ -383,6 +383,12 @@ bench-decode: $(B)/tests/bench/bench_decode ## tokens/s of a checkpoint (ARGS="P
 .PHONY: bench-translate
 bench-translate: $(B)/tests/bench/bench_translate $(B)/seqd ## beside CTranslate2 (ARGS="--size small"; its packages in PYTHON)
 	@$(PYTHON) tests/bench/translate.py $(ARGS)
+.PHONY: bench-products
+bench-products: $(B)/tests/bench/bench_products
+	@$<
+$(B)/tests/bench/bench_products: $(B)/tests/bench/bench_products.o \
+  $(TRAIN_LIB) $(MODELS_LIB) $(ENGINE_LIB)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(MODELS_LIB) $(ENGINE_LIB)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ENGINE_LIBS)
 

@@ -51,10 +51,22 @@ void blas_close(struct blas *b)
     b->library = NULL;
 }
 
+int blas_use_bf16(struct blas *b, struct err *e)
+{
+    b->bf16 = bf16_unit_open();
+    if (b->bf16 == BF16_NONE)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "--products bf16 wants a CPU with AMX or AVX-512 BF16");
+    return 0;
+}
+
 void blas_product(const struct blas *s, int ta, int tb, struct mat a,
                   struct mat b, real beta, struct mat c)
 {
     int k = ta ? a.r : a.c;
+    if (s->bf16 && (beta == 0 || beta == 1) &&
+        bf16_product(s->bf16, ta, tb, a, b, beta == 1, c))
+        return;
     if (c.r > 0 && c.c > 0 && k > 0)
         s->gemm(CBLAS_ROW_MAJOR, ta ? CBLAS_TRANS : CBLAS_NO_TRANS,
                 tb ? CBLAS_TRANS : CBLAS_NO_TRANS, c.r, c.c, k, (real)1, a.p,

@@ -10,6 +10,7 @@
 #define SEQD_BLAS_H
 
 #include "engine/base/err.h"
+#include "models/train/bf16_product.h"
 #include "models/train/real.h"
 
 typedef void blas_gemm_fn(int order, int ta, int tb, int m, int n, int k,
@@ -19,12 +20,17 @@ typedef void blas_gemm_fn(int order, int ta, int tb, int m, int n, int k,
 struct blas {
     blas_gemm_fn *gemm;
     void *library;
-    const char *core; /* "SkylakeX": what OpenBLAS chose */
+    const char *core;    /* "SkylakeX": what OpenBLAS chose */
+    enum bf16_unit bf16; /* of large products; BF16_NONE: they are sgemm's */
 };
 
 /* blas_open: ERR_NOT_FOUND when libopenblas.so.0 is missing. */
 int blas_open(struct blas *b, struct err *e);
 void blas_close(struct blas *b);
+
+/* blas_use_bf16: large products are bf16_product.h's from now on.
+ * ERR_UNSUPPORTED: the CPU has no unit for them. */
+int blas_use_bf16(struct blas *b, struct err *e);
 
 /* blas_product: c = a b + beta c, with a or b transposed. An empty product does
  * nothing. */

@@ -330,12 +330,16 @@ int trainer_open(struct trainer *t, const struct options *o, struct err *e)
     t->at.plateau = 1;
     t->started_us = clock_now_us();
     if (name_files(t, e) != 0 || outdir_open(t, e) != 0 ||
-        blas_open(&t->blas, e) != 0 || open_data(t, e) != 0 ||
-        plan(t, e) != 0 || open_weights(t, e) != 0 || open_optim(t, e) != 0 ||
-        open_noise(t, e) != 0 || open_workers(t, e) != 0)
+        blas_open(&t->blas, e) != 0 ||
+        (o->products && blas_use_bf16(&t->blas, e) != 0) ||
+        open_data(t, e) != 0 || plan(t, e) != 0 || open_weights(t, e) != 0 ||
+        open_optim(t, e) != 0 || open_noise(t, e) != 0 ||
+        open_workers(t, e) != 0)
         return -1;
-    trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s\n",
-                t->net.name, t->net.n, t->n_workers, t->blas.core, REAL_NAME);
+    trainer_say(t, "%s, %zu parameters; %d threads, OpenBLAS %s, %s%s%s\n",
+                t->net.name, t->net.n, t->n_workers, t->blas.core, REAL_NAME,
+                t->blas.bf16 ? ", large products in bf16 by " : "",
+                t->blas.bf16 ? bf16_unit_name(t->blas.bf16) : "");
     if (o->resume)
         return resume_load(t, e);
     return write_new(t, e);

@@ -196,6 +196,9 @@ static const struct option rows[] = {
     {"--seed", OPT_INT(seed, "1", 0, 2147483647), "seed"},
     {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
      "of the saved checkpoint"},
+    {"--products", OPT_CHOICE(products, "f32", "f32|bf16"),
+     "of large matrices; bf16: both sides are rounded, sums are f32: faster "
+     "where the CPU has AMX or AVX-512 BF16"},
     {"--resume", OPT_BOOL(resume), "go on from the state in --out"},
     {"--overwrite", OPT_BOOL(overwrite),
      "replace the checkpoint that is in --out"},

@@ -75,7 +75,7 @@ struct options {
     int softmax, samples, noise, average, average_from, average_last;
     double noise_power, average_decay;
     /* run */
-    int seed, precision, resume, overwrite;
+    int seed, precision, products, resume, overwrite;
     int threads; /* the engine's: workers of a training, too */
     double save_minutes, report_seconds;
     struct engine_options engine;

@@ -15,7 +15,9 @@ static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
     {"HYPOTHESES", OPT_TEXT(hypotheses, "FILE"),
      "bleu: translations, one a line"},
-    {"REFERENCES", OPT_TEXT(references, "FILE"), "bleu: what they should be"},
+    {"REFERENCES", OPT_TEXT(references, "FILE"),
+     "bleu: what they should be; several files, commas between, are several "
+     "references"},
     {"SOURCES", OPT_TEXT(sources, "FILE"),
      "bleu: what they are of, for scores by length; may be left out"},
     {.kind = OPTION_SECTION, .help = "Data"},
@@ -214,7 +216,7 @@ const struct option_table train_table = {
         "  seqd-train train --task classifier --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
-        "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
+        "  seqd-train bleu HYPOTHESES REFERENCES[,MORE] [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
         "each line, or\nare CSV or TSV with a header; pairs have a source, "

@@ -341,6 +341,28 @@ def write_translations(folder):
     return names, next(c for c in golden["corpora"] if c[:2] == [0, n])
 
 
+def check_bleu_of_several(folder, names):
+    """Three files of references; the sources stay what they are."""
+    with open(harness.TOP + "/tests/golden/bleu.json") as f:
+        golden = json.load(f)
+    files = [names[1]]
+    for k in range(2):
+        files.append(f"{folder}/ref{k}.txt")
+        with open(files[-1], "w", newline="\n") as f:
+            f.writelines(x[k] + "\n" for x in golden["further"])
+    want = golden["several"][0]
+    r = run("bleu", names[0], ",".join(files), names[2])
+    assert r.returncode == 0, r.stderr
+    got = json.loads(r.stdout)
+    for key, value in (("bleu", want[0]), ("chrf2", want[5])):
+        assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
+    assert [got["hyp_len"], got["ref_len"]] == want[3:5], got
+    for key in ("signature", "chrf_signature"):
+        assert got[key].startswith("nrefs:3|case:mixed|"), got
+    assert [x["sentences"] for x in got["by_source_length"]] == \
+        [x[2] for x in golden["lengths"]]
+
+
 def test_train_cli_bleu_is_sacrebleus(folder):
     names, want = write_translations(folder)
     for files in (names[:2], names):
@@ -353,6 +375,7 @@ def test_train_cli_bleu_is_sacrebleus(folder):
             assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
         assert (got["hyp_len"], got["ref_len"]) == tuple(want[5:7])
         assert len(got.get("by_source_length", [])) == 5 * (len(files) == 3)
+    check_bleu_of_several(folder, names)
     with open(names[0], "a") as f:
         f.write("one more")
     with open(folder + "/bad.txt", "wb") as f:
@@ -363,6 +386,8 @@ def test_train_cli_bleu_is_sacrebleus(folder):
             (["none", names[1]], "none: no such file"),
             ([folder + "/bad.txt"] * 2, "bad.txt: line 2: not UTF-8"),
             (["/dev/null", "/dev/null"], "/dev/null"),
+            ([names[0], names[1] + ","], "REFERENCES has an empty name"),
+            ([names[1], names[2] + "," + names[0]], "hyp.txt has 361"),
             ([*names, "x"], "unknown option 'x'"),
             ([*names[1:], "--data", "x"], "--data is no option of bleu")):
         r = run("bleu", *args)
@@ -449,6 +474,8 @@ def test_train_cli_eval_translates(folder):
                                                            "src")))
     for key, value in json.loads(r.stdout).items():
         assert a[key] == value, (key, a[key], value)
+    assert a["all_references"]["signature"].startswith("nrefs:var|"), a
+    assert a["all_references"]["bleu"] >= a["bleu"] > 0, a
     for more, message in (
             (["--source", "x"], "the data are in --data, or in --source"),
             (["--beams", "17"], "--beams"),

@@ -180,6 +180,7 @@ static void test_translations_are_counted_and_written_in_order(void **state)
     assert_int_equal((int)json_number(json_get(row, "sentences")), MANY);
     assert_true(json_number(json_get(row, "exact")) == number("exact"));
     assert_true(number("bleu") > 50 && number("bleu") < 100);
+    assert_null(json_get(rig.j, "all_references"));
     char *text;
     size_t n;
     assert_int_equal(file_read(rig.output, "out", 1 << 20, &text, &n, &rig.e),
@@ -209,6 +210,12 @@ static void test_a_source_with_several_targets_is_one(void **state)
     expect("exact", 1);
     expect("token_error_rate", 0);
     assert_true(number("chrf2") < 99);
+    const struct json *all = json_get(rig.j, "all_references");
+    assert_true(json_number(json_get(all, "chrf2")) > 99.99);
+    assert_ptr_equal(strstr(json_string(json_get(all, "signature")), "nrefs:"),
+                     json_string(json_get(all, "signature")));
+    assert_non_null(strstr(rig.out.p, "\"nrefs:var|case:mixed|eff:no"));
+    assert_non_null(strstr(rig.out.p, "\"nrefs:1|case:mixed|eff:no"));
     /* the first one is what BLEU and chrF look at */
     buf_clear(&rig.table);
     add("", 1, a);

@@ -566,6 +566,33 @@ def test_train_cli_says_the_way_out(folder):
     assert "or a smaller --batch" in r.stderr, r.stderr
 
 
+def test_train_cli_leaves_a_checkpoint_however_short_its_time(folder):
+    write_text(folder)
+    write_reversals(folder)
+    pairs = ["train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
+             "--language-column", "--data", folder + "/train.tsv", "--threads",
+             "1", "--hidden", "16", "--embedding", "16", "--out",
+             folder + "/pairs"]
+    for args, out in ((training(folder, "words"), "words"), (pairs, "pairs")):
+        r = run(*args, "--max-minutes", "0.00001")
+        assert r.returncode == 0, r.stderr
+        assert "epoch 0." in r.stderr and "best" in r.stderr, r.stderr
+        assert len(read(folder, out)) > 1000
+    # time that ran out before the first validation, too
+    late = folder + "/late"
+    pairs[-1] = late
+    child = subprocess.Popen([TRAIN, *pairs, "--save-minutes", "0.01",
+                              "--eval-every", "1000000", "--epochs", "100000"],
+                             stderr=subprocess.DEVNULL)
+    harness.wait(lambda: os.path.exists(late + "/state.bin"), "no state")
+    child.kill()
+    child.wait()
+    assert not os.path.exists(late + "/model.safetensors")
+    r = run(*pairs, "--resume", "--max-minutes", "0.00001")
+    assert r.returncode == 0, r.stderr
+    assert len(read(folder, "late")) > 1000
+
+
 def test_train_cli_help_names_every_option(folder):
     r = run("--help")
     assert r.returncode == 0

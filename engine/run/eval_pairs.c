@@ -35,6 +35,8 @@ struct pair_list {
     int n, cap;
     char **text; /* [n_texts] */
     int n_texts;
+    const char *named; /* the language of the file that is read, or NULL */
+    size_t n_named;
 };
 
 /* ---- reading ---- */
@@ -66,7 +68,7 @@ static int find_language(const struct pair_list *l, const struct pair *p,
     if (*at < 0 && l->n_languages > 0 && !known)
         return err_set(e, ERR_FORMAT,
                        "the model translates into %d languages: a column has "
-                       "to say which (--language-column)",
+                       "to say which (--language-column), or --language",
                        l->n_languages);
     return 0;
 }
@@ -74,8 +76,13 @@ static int find_language(const struct pair_list *l, const struct pair *p,
 static int keep_pair(void *arg, const struct pair *p, struct err *e)
 {
     struct pair_list *l = arg;
+    struct pair named = *p;
     int language;
-    if (find_language(l, p, &language, e))
+    if (l->named) {
+        named.language = l->named;
+        named.n_language = l->n_named;
+    }
+    if (find_language(l, &named, &language, e))
         return -1;
     if (l->n == MAX_PAIRS)
         return err_set(e, ERR_TOO_LARGE, "more than %d pairs", MAX_PAIRS);
@@ -87,7 +94,7 @@ static int keep_pair(void *arg, const struct pair *p, struct err *e)
         l->v = v;
         l->cap = cap;
     }
-    l->v[l->n++] = (struct one){.p = *p, .language = language, .next = -1};
+    l->v[l->n++] = (struct one){.p = named, .language = language, .next = -1};
     return 0;
 }
 
@@ -111,7 +118,12 @@ static int read_pairs(struct pair_list *l, const struct eval_pair_files *f,
     l->text = mem_zarray((size_t)f->n * 2 + 1, sizeof *l->text);
     if (l->text == NULL)
         return err_nomem(e);
+    if (f->languages)
+        rc = pair_lines_languages(f->languages, f->n, e);
     for (int i = 0; i < f->n && rc == 0; i++) {
+        if (f->languages &&
+            !(l->named = pair_lines_language(f->languages, i, &l->n_named, e)))
+            return -1;
         rc = read_text(l, f->source[i], &a, e);
         if (rc == 0 && f->target == NULL)
             rc = pair_lines_table(&a, f->language, keep_pair, l, e);

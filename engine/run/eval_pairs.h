@@ -36,7 +36,8 @@ struct eval_pair_files {
     const char *const *source; /* [n] tables, or with target [n] sources */
     const char *const *target; /* [n], or NULL */
     int n;
-    int language; /* tables begin with a column of languages */
+    int language;          /* tables begin with a column of languages */
+    const char *languages; /* or NULL: of the files (pair_lines.h) */
 };
 
 struct eval_pair_options {

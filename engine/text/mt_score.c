@@ -48,8 +48,8 @@ static int grams_of(const struct units *u, int order, struct gram *g)
     return n;
 }
 
-/* Marks each of the sorted n-grams of a that stands in b as well, as often as it
- * does there: of equal ones the first. How many. */
+/* Marks each of the sorted n-grams of a that stands in b as well, as often as
+ * it does there: of equal ones the first. How many. */
 static int64_t matches(const struct gram *a, int n, const struct gram *b, int m,
                        char *found)
 {

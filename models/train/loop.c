@@ -175,7 +175,7 @@ static void set_rates(struct trainer *t)
 {
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        if (x->from_start)
+        if (x->from_start && !x->fixed)
             x->lr_mult = t->at.epoch < t->o.freeze_epochs
                              ? (real)0
                              : (real)t->o.lr_scale_init;

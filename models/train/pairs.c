@@ -41,14 +41,21 @@ struct reader {
     pair_file_fn *fn;
     void *arg;
     int file;
+    const char *language; /* of the file, or NULL */
+    size_t n_language;
     int64_t seen; /* lines that are pairs, wanted or not */
 };
 
 static int hand_on(void *arg, const struct pair *p, struct err *e)
 {
     struct reader *r = arg;
+    struct pair named = *p;
     r->seen++;
-    return is_wanted(r->f, p) ? r->fn(r->arg, r->file, p, e) : 0;
+    if (r->language != NULL) {
+        named.language = r->language;
+        named.n_language = r->n_language;
+    }
+    return is_wanted(r->f, p) ? r->fn(r->arg, r->file, &named, e) : 0;
 }
 
 /* A table, or with `second` two files. */
@@ -87,6 +94,10 @@ static int next_file(struct reader *r, const char **a, const char **b,
     else if (rc == 0 && *b != NULL &&
              (second = data_first_file(*b, &m, &ignored, e)) == NULL)
         rc = -1;
+    if (rc == 0 && r->f->languages != NULL &&
+        (r->language = pair_lines_language(r->f->languages, r->file,
+                                           &r->n_language, e)) == NULL)
+        rc = -1;
     if (rc == 0)
         rc = read_files(r, path, second, empty, e);
     mem_free(path);
@@ -113,7 +124,9 @@ int pairs_each(const struct pair_files *f, double *share, int *n_files,
             rc = next_file(&r, &a, &b, &share[r.file], empty, e);
     if (rc == 0 && b != NULL && *b != '\0')
         rc = err_set(e, ERR_INVALID, "--target has more files than --source");
-    return rc;
+    return rc == 0 && f->languages != NULL
+               ? pair_lines_languages(f->languages, *n_files, e)
+               : rc;
 }
 
 /* ---- languages ---- */
@@ -149,7 +162,7 @@ int pairs_controls(const struct pair_files *f, struct labels *l, struct err *e)
     int n_files;
     if (labels_add(l, PAIRS_START, strlen(PAIRS_START), e) != 0)
         return -1;
-    if (f->language &&
+    if ((f->language || f->languages != NULL) &&
         pairs_each(f, share, &n_files, &empty, add_language, l, e) != 0)
         return -1;
     qsort(l->name + 1, (size_t)l->n - 1, sizeof *l->name, by_name);

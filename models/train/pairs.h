@@ -20,6 +20,7 @@ struct pair_files {
     const char *table;           /* or NULL, and */
     const char *source, *target; /* as many files in each */
     int language;                /* tables begin with a column of languages */
+    const char *languages;       /* or NULL: of the files (pair_lines.h) */
     double hold_out;             /* share of the sources that is held out */
     int held_out;                /* those are wanted, else the others */
 };

@@ -420,6 +420,35 @@ def without_times(line):
             if k not in ("seconds", "tokens_per_second")}
 
 
+def check_named_language(folder, rows, two):
+    """Files without a column, of a language that --language says: scored by
+    both programs, and learned from."""
+    half = [row for row in rows if row[0] == "back"]
+    for name, column in (("ref", 2), ("src", 1)):
+        with open(f"{folder}/{name}.txt", "w") as f:
+            f.writelines(row[column] + "\n" for row in half)
+    for program in (TRAIN, SEQD):
+        r = subprocess.run([program, *two, "--language", "back"],
+                           capture_output=True, text=True, timeout=120)
+        assert r.returncode == 0, r.stderr
+        assert set(json.loads(r.stdout)["languages"]) == {"back"}, r.stdout
+        r = subprocess.run([program, *two, "--language", "back",
+                            "--language-column"], capture_output=True,
+                           text=True, timeout=120)
+        assert r.returncode != 0 and "--language" in r.stderr, r.stderr
+    r = run("train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
+            "--source", folder + "/src.txt," + folder + "/ref.txt",
+            "--target", folder + "/ref.txt," + folder + "/src.txt",
+            "--language", "back,forth", "--hold-out", "0.1", "--out",
+            folder + "/named", "--embedding", "8", "--hidden", "8",
+            "--threads", "1", "--epochs", "1")
+    assert r.returncode == 0, r.stderr
+    for language in ("back", "forth"):
+        a = ask(folder + "/named", "/translate",
+                {"input": "a b", "target": language, "max_tokens": 2})
+        assert len(a["data"]) == 1, a
+
+
 def test_train_cli_eval_translates(folder):
     rows = write_reversals(folder)
     r = run("train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
@@ -482,9 +511,11 @@ def test_train_cli_eval_translates(folder):
             (["--max-target", "0"], "--max-target")):
         r = run(*args, folder + "/out.txt", *more)
         assert r.returncode == 1 and message in r.stderr, r.stderr
-    r = run(*args[:3], "--source", folder + "/src.txt", "--target",
-            folder + "/ref.txt")
+    two = [*args[:3], "--source", folder + "/src.txt", "--target",
+           folder + "/ref.txt"]
+    r = run(*two)
     assert "translates into 2 languages" in r.stderr, r.stderr
+    check_named_language(folder, rows, two)
 
 
 def draw(*args):

@@ -66,11 +66,13 @@ static void close_rig(void)
 }
 
 /* Scores rig.table; 0 or -1. */
+static const char *languages; /* of the next files, or NULL */
+
 static int score(struct eval_pair_options o, int language)
 {
     const char *path = rig.data;
     const struct eval_pair_files f = {
-        .source = &path, .n = 1, .language = language};
+        .source = &path, .n = 1, .language = language, .languages = languages};
     buf_add_str(&rig.table, "");
     temp_file_text(rig.files, "pairs.tsv", rig.table.p);
     buf_clear(&rig.out);
@@ -257,6 +259,21 @@ static void test_languages_are_told_apart(void **state)
     assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
                      -1);
     assert_non_null(strstr(rig.e.msg, "translates into 2 languages"));
+    /* no column, but a name for all */
+    languages = "w21";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     0);
+    const struct json *x = json_get(json_get(rig.j, "languages"), "w21");
+    assert_true(json_number(json_get(x, "sentences")) == 1);
+    languages = "w22";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     -1);
+    assert_non_null(strstr(rig.e.msg, "'w22' is no language of the model"));
+    languages = "w20,w21";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     -1);
+    assert_non_null(strstr(rig.e.msg, "--language has 2 names"));
+    languages = NULL;
     close_rig();
 }
 

@@ -189,6 +189,12 @@ static void test_options_that_make_no_sense_are_refused(void **state)
         {"--context 4", "do not fit --context 4"},
         {"--source a", "pairs are in --data, or in --source and --target"},
         {"--valid-source a", "in --valid-source and --valid-target"},
+        {"--valid-source a --valid-target b", "--hold-out is for trainings"},
+        {"--softmax sampled --label-smoothing 0.1",
+         "--label-smoothing has no part in --softmax sampled"},
+        {"--language fr --language-column", "a column (--language-column), or"},
+        {"--language f.r", "--language has 'f.r', expected letters"},
+        {"--language fr,de", "--language has 2 names, expected one for all"},
     };
     char out[128];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -200,8 +206,8 @@ static void test_options_that_make_no_sense_are_refused(void **state)
                           train_rig_path(out, "refused"));
     train_rig_refuse(&o, "pairs of texts are for --arch seq2seq");
     o = from_pairs("--tokenizer characters", out, "refused");
-    o.vocab_from = NULL;
     o.valid = o.data;
+    o.hold_out_given = 0;
     o.language_column = 1;
     train_rig_refuse(&o, "line 1: expected a language, a tab, source, a tab "
                          "and target");
@@ -252,6 +258,27 @@ static void test_what_is_written_is_read_back(void **state)
     mem_aligned_free(w);
 }
 
+/* The bias of Marian's output is no parameter, though --init brings one. */
+static void test_the_bias_of_the_output_does_not_learn(void **state)
+{
+    char from[128], to[128], more[200];
+    struct net net;
+    real *w;
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--epochs 1", from, "from");
+    train_rig_train(&o);
+    snprintf(more, sizeof more, "--epochs 1 --init %s", from);
+    o = from_pairs(more, to, "to");
+    train_rig_train(&o);
+    if (load_net(to, &net, &w, &e) != 0)
+        fail_msg("%s", e.msg);
+    const struct net_tensor *bias = &net.t[net_find(&net, "final_logits_bias")];
+    for (size_t i = 0; i < bias->n; i++)
+        assert_true(w[bias->at + i] == 0);
+    net_fini(&net);
+    mem_aligned_free(w);
+}
+
 static int setup(void **state)
 {
     int rc = train_rig_open(state);
@@ -271,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
         cmocka_unit_test(test_what_is_written_is_read_back),
+        cmocka_unit_test(test_the_bias_of_the_output_does_not_learn),
     };
     return cmocka_run_group_tests(tests, setup, train_rig_close);
 }

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -443,10 +444,20 @@ def check_named_language(folder, rows, two):
             folder + "/named", "--embedding", "8", "--hidden", "8",
             "--threads", "1", "--epochs", "1")
     assert r.returncode == 0, r.stderr
+    assert card_command(folder, "named")[3:] == [
+        "--source", "FILE", "--target", "FILE", "--language", "NAME"]
     for language in ("back", "forth"):
         a = ask(folder + "/named", "/translate",
                 {"input": "a b", "target": language, "max_tokens": 2})
         assert len(a["data"]) == 1, a
+
+
+def card_command(folder, name):
+    """The words of the command of a card that scores its model."""
+    with open(f"{folder}/{name}/CARD.md") as f:
+        card = f.read()
+    assert "nats a token, perplexity" in card, card
+    return re.search(r"^    seqd-train (eval .*)$", card, re.M)[1].split()
 
 
 def test_train_cli_eval_translates(folder):
@@ -467,6 +478,10 @@ def test_train_cli_eval_translates(folder):
         lines.append(r.stdout)
     a = json.loads(lines[0])
     assert without_times(lines[0]) == without_times(lines[1])
+    r = run(*[folder + "/valid.tsv" if x == "FILE" else x
+              for x in card_command(folder, "m")], cwd=folder)
+    assert r.returncode == 0, r.stderr
+    assert without_times(lines[0]) == without_times(r.stdout)
     with open(folder + "/out.txt") as f:
         out = f.read().splitlines()
     assert len(out) == len(rows) == a["sentences"]

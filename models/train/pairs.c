@@ -147,7 +147,13 @@ static int add_language(void *arg, int file, const struct pair *p,
     if (p->n_language == 0)
         return 0;
     size_t n = (size_t)entry_of(p->language, p->n_language, entry);
-    return labels_has(l, entry, n) ? 0 : labels_add(l, entry, n, e);
+    if (labels_has(l, entry, n))
+        return 0;
+    return l->n < DATA_MAX_LABELS
+               ? labels_add(l, entry, n, e)
+               : err_set(e, ERR_TOO_LARGE,
+                         "more than %d languages: is the first column one?",
+                         DATA_MAX_LABELS - 1);
 }
 
 static int by_name(const void *a, const void *b)
@@ -268,5 +274,5 @@ int pairs_none(const struct pair_files *f, struct err *e)
                    f->hold_out <= 0 ? ""
                    : f->held_out
                        ? " are held out: a larger --hold-out, or --valid"
-                       : " are left beside those held out");
+                       : " beside those that are held out");
 }

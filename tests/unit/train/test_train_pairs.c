@@ -138,6 +138,20 @@ static void test_files_that_are_no_pairs_are_refused(void **state)
                    "--target has more files than --source");
 }
 
+static void test_a_column_of_texts_is_no_column_of_languages(void **state)
+{
+    struct labels controls = {.n = 0};
+    struct err e = ERR_INIT;
+    FILE *f = train_rig_file(table, "t");
+    for (int i = 0; i < DATA_MAX_LABELS; i++)
+        fprintf(f, "word%d\ta\tb\n", i);
+    fclose(f);
+    struct pair_files p = {.table = table, .language = 1};
+    assert_int_equal(pairs_controls(&p, &controls, &e), -1);
+    assert_non_null(strstr(e.msg, "line 1024: more than 1023 languages: is"));
+    labels_fini(&controls);
+}
+
 /* Counts sources on a side, and marks those seen: 500 of them, in two
  * languages and with two spellings. */
 struct sides {
@@ -331,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_two_files_go_line_by_line),
         cmocka_unit_test(test_files_have_a_language_each_or_one_for_all),
         cmocka_unit_test(test_files_that_are_no_pairs_are_refused),
+        cmocka_unit_test(test_a_column_of_texts_is_no_column_of_languages),
         cmocka_unit_test(test_no_source_is_on_both_sides),
         cmocka_unit_test(test_a_pair_is_source_and_target_with_their_ends),
         cmocka_unit_test(test_a_vocabulary_for_pairs_ends_a_text),

@@ -160,6 +160,38 @@ static void test_an_epoch_has_each_pair_once_in_batches_of_tokens(void **state)
     train_rig_free(t);
 }
 
+/* What stands for no word is there however many words are not. */
+static void test_what_begins_and_ends_texts_stays_known(void **state)
+{
+    char out[128];
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--tokenizer english --language fr "
+                                  "--unk-rate 0.95",
+                                  out, "unknown");
+    struct trainer *t = train_rig_trainer(&o);
+    int32_t fr = tokenizer_id(t->tokenizer, ">>fr<<");
+    int32_t pad = tokenizer_id(t->tokenizer, "<pad>");
+    int32_t unk = tokenizer_unk(t->tokenizer);
+    const struct pass_batch *b = &t->worker[0].feed.batch;
+    double loss;
+    int64_t rows;
+    int known = 0;
+    assert_true(fr >= 0 && unk >= 0);
+    assert_int_equal(trainer_begin_epoch(t, &e), 0);
+    trainer_step(t, 0, &loss, &rows);
+    assert_true(b->B > 20);
+    for (int r = 0; r < b->B; r++) {
+        const int32_t *s = b->source.ids + b->source.start[r];
+        assert_int_equal(s[0], fr);
+        assert_int_equal(s[b->source.length[r] - 1],
+                         tokenizer_eos(t->tokenizer));
+        assert_int_equal(b->ids[b->start[r]], pad);
+        known += s[1] != unk;
+    }
+    assert_true(known < b->B / 2);
+    train_rig_free(t);
+}
+
 /* The order of an epoch is the seed's and the epoch's. */
 static void test_batches_come_in_another_order_in_each_epoch(void **state)
 {
@@ -295,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_the_mean_of_one_checkpoint_is_itself),
         cmocka_unit_test(test_the_rate_falls_by_the_root_of_the_steps),
         cmocka_unit_test(test_an_epoch_has_each_pair_once_in_batches_of_tokens),
+        cmocka_unit_test(test_what_begins_and_ends_texts_stays_known),
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
         cmocka_unit_test(test_what_is_written_is_read_back),

@@ -267,12 +267,19 @@ int pairs_read(struct corpus *c, const struct data_format *f,
     return rc;
 }
 
-int pairs_none(const struct pair_files *f, struct err *e)
+int pairs_none(const struct corpus *c, const struct data_format *f,
+               struct err *e)
 {
-    return err_set(e, ERR_FORMAT, "%s: no pairs%s",
-                   f->table != NULL ? f->table : f->source,
-                   f->hold_out <= 0 ? ""
-                   : f->held_out
+    const struct pair_files *p = f->pairs;
+    const char *name = p->table != NULL ? p->table : p->source;
+    if (c->too_long > 0)
+        return err_set(e, ERR_FORMAT,
+                       "%s: each of %lld pairs has a side of more than %d "
+                       "tokens: a larger --max-len",
+                       name, (long long)c->too_long, f->max_len);
+    return err_set(e, ERR_FORMAT, "%s: no pairs%s", name,
+                   p->hold_out <= 0 ? ""
+                   : p->held_out
                        ? " are held out: a larger --hold-out, or --valid"
                        : " beside those that are held out");
 }

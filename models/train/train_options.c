@@ -142,7 +142,8 @@ static const struct option rows[] = {
     {"--beta1", OPT_REAL(beta1, "0.9", 0, 0.99999), "adam, adamw"},
     {"--beta2", OPT_REAL(beta2, "0.999", 0, 0.999999), "adam, adamw"},
     {"--lazy", OPT_INT(lazy, "1", 0, 1),
-     "vocabulary rows without a gradient keep their weights and moments"},
+     "vocabulary rows without a gradient keep their weights and moments, but "
+     "for those that the encoder of a seq2seq-rnn reads"},
     {"--clip", OPT_REAL(clip, "1", 0, 1e9), "clip to this global norm; 0: off"},
     {"--batch", OPT_INT(batch, "64", 1, 4096),
      "sequences of a step, over all threads"},

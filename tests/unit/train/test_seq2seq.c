@@ -243,6 +243,8 @@ static void test_options_that_make_no_sense_are_refused(void **state)
     o.language_column = 1;
     train_rig_refuse(&o, "line 1: expected a language, a tab, source, a tab "
                          "and target");
+    o = from_pairs("--max-len 2 --batch-tokens 9", out, "refused");
+    train_rig_refuse(&o, "pairs has a side of more than 2 tokens: a larger");
     o = from_pairs("", out, "refused");
     o.hold_out = 1e-9;
     train_rig_refuse(&o, "pairs.tsv: no pairs are held out: a larger");

@@ -118,6 +118,10 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     course_fini(&t->epoch);
     if (course_init(&t->epoch, t, &t->train, &r, e) != 0)
         return -1;
+    if (t->epoch.steps == 0)
+        return err_set(e, ERR_INVALID,
+                       "an epoch has no records: take more of each file than "
+                       "--data FILE:SHARE says");
     return t->at.in_epoch <= t->epoch.steps
                ? 0
                : err_set(e, ERR_FORMAT,

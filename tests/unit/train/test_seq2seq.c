@@ -250,6 +250,21 @@ static void test_options_that_make_no_sense_are_refused(void **state)
     train_rig_refuse(&o, "pairs.tsv: no pairs are held out: a larger");
 }
 
+/* A share that comes to no pair at all would train nothing, and say nothing. */
+static void test_an_epoch_of_no_pairs_is_an_error(void **state)
+{
+    char out[128], data[160];
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--epochs 1", out, "nothing");
+    snprintf(data, sizeof data, "%s:0.0001", pairs);
+    o.data = data;
+    struct trainer *t = train_rig_trainer(&o);
+    t->stop = &train_rig.never;
+    assert_int_equal(trainer_run(t, &e), -1);
+    assert_non_null(strstr(e.msg, "an epoch has no records: take more of"));
+    train_rig_free(t);
+}
+
 /* What is written is a Marian, which starts with the pad token, and is read
  * back as the net that it was. */
 static void test_what_is_written_is_read_back(void **state)
@@ -332,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_what_begins_and_ends_texts_stays_known),
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_an_epoch_of_no_pairs_is_an_error),
         cmocka_unit_test(test_what_is_written_is_read_back),
         cmocka_unit_test(test_the_bias_of_the_output_does_not_learn),
     };

@@ -60,7 +60,7 @@ static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
         from_pairs("--epochs 3 --dropout 0.1 --dropout-embedding 0.1 "
                    "--dropout-attention 0.1 --warmup 20 --schedule "
                    "inverse-sqrt --eval-every 20 --average last "
-                   "--average-last 3 --threads 2",
+                   "--average-last 3 --threads 2 --language fr",
                    out, "-"));
 }
 

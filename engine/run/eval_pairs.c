@@ -35,6 +35,8 @@ struct pair_list {
     int n, cap;
     char **text; /* [n_texts] */
     int n_texts;
+    const char *named; /* the language of the file that is read, or NULL */
+    size_t n_named;
 };
 
 /* ---- reading ---- */
@@ -66,7 +68,7 @@ static int find_language(const struct pair_list *l, const struct pair *p,
     if (*at < 0 && l->n_languages > 0 && !known)
         return err_set(e, ERR_FORMAT,
                        "the model translates into %d languages: a column has "
-                       "to say which (--language-column)",
+                       "to say which (--language-column), or --language",
                        l->n_languages);
     return 0;
 }
@@ -74,8 +76,13 @@ static int find_language(const struct pair_list *l, const struct pair *p,
 static int keep_pair(void *arg, const struct pair *p, struct err *e)
 {
     struct pair_list *l = arg;
+    struct pair named = *p;
     int language;
-    if (find_language(l, p, &language, e))
+    if (l->named) {
+        named.language = l->named;
+        named.n_language = l->n_named;
+    }
+    if (find_language(l, &named, &language, e))
         return -1;
     if (l->n == MAX_PAIRS)
         return err_set(e, ERR_TOO_LARGE, "more than %d pairs", MAX_PAIRS);
@@ -87,7 +94,7 @@ static int keep_pair(void *arg, const struct pair *p, struct err *e)
         l->v = v;
         l->cap = cap;
     }
-    l->v[l->n++] = (struct one){.p = *p, .language = language, .next = -1};
+    l->v[l->n++] = (struct one){.p = named, .language = language, .next = -1};
     return 0;
 }
 
@@ -111,7 +118,12 @@ static int read_pairs(struct pair_list *l, const struct eval_pair_files *f,
     l->text = mem_zarray((size_t)f->n * 2 + 1, sizeof *l->text);
     if (l->text == NULL)
         return err_nomem(e);
+    if (f->languages)
+        rc = pair_lines_languages(f->languages, f->n, e);
     for (int i = 0; i < f->n && rc == 0; i++) {
+        if (f->languages &&
+            !(l->named = pair_lines_language(f->languages, i, &l->n_named, e)))
+            return -1;
         rc = read_text(l, f->source[i], &a, e);
         if (rc == 0 && f->target == NULL)
             rc = pair_lines_table(&a, f->language, keep_pair, l, e);
@@ -168,12 +180,13 @@ struct errors {
 };
 
 struct language_score {
-    struct mt_score mt;
+    struct mt_score mt, all_mt;
     struct errors errors;
 };
 
 struct score {
     struct mt_report report;
+    struct mt_score all_mt; /* with all targets of a source */
     struct errors all, by_length[MT_LENGTHS];
     struct language_score *language; /* [n_languages] */
     int64_t target_tokens, unfinished, truncated, us;
@@ -206,23 +219,51 @@ static int count_errors(const struct pair_list *l, const struct one *x,
     return 0;
 }
 
+/* The scores of one sentence, of its first target and of all of them. */
+static int score_one(const struct pair_list *l, const struct one *x,
+                     struct mt_text hyp, struct mt_score *first,
+                     struct mt_score *all, struct err *e)
+{
+    struct mt_text *ref;
+    int n = 0, rc = 0;
+    for (const struct one *r = x; r; r = r->next >= 0 ? &l->v[r->next] : NULL)
+        n++;
+    if ((ref = mem_array((size_t)n, sizeof *ref)) == NULL)
+        return err_nomem(e);
+    n = 0;
+    for (const struct one *r = x; r; r = r->next >= 0 ? &l->v[r->next] : NULL)
+        ref[n++] = target_of(r);
+    rc = mt_score_add(first, hyp, ref, 1, e);
+    if (rc == 0 && n == 1)
+        *all = *first;
+    else if (rc == 0)
+        rc = mt_score_add(all, hyp, ref, n, e);
+    mem_free(ref);
+    return rc;
+}
+
 static int add_translation(struct score *s, const struct pair_list *l,
                            const struct one *x, struct mt_text hyp,
                            struct err *e)
 {
+    struct mt_score first = {.n = 0}, all = {.n = 0};
     struct errors one;
     int at = mt_report_length(source_of(x));
     if (count_errors(l, x, hyp, &one, e) ||
-        mt_report_add(&s->report, hyp, target_of(x), source_of(x), e))
+        score_one(l, x, hyp, &first, &all, e))
         return -1;
+    mt_report_sum(&s->report, &first, source_of(x));
+    mt_score_sum(&s->all_mt, &all);
     add_errors(&s->all, &one);
     if (at >= 0)
         add_errors(&s->by_length[at], &one);
     if (x->p.n_language == 0)
         return 0;
-    add_errors(&s->language[x->language].errors, &one);
-    return mt_score_add(&s->language[x->language].mt, hyp.p, hyp.n, x->p.target,
-                        x->p.n_target, e);
+    struct language_score *y = &s->language[x->language];
+    add_errors(&y->errors, &one);
+    mt_score_sum(&y->mt, &first);
+    mt_score_sum(&y->all_mt, &all);
+    return 0;
 }
 
 /* ---- translations ---- */
@@ -387,6 +428,17 @@ static void write_errors(const struct errors *x, struct buf *out)
              (double)x->exact / n, (double)x->edits / tokens);
 }
 
+/* Nothing where no source has a second target. */
+static void write_all_targets(const struct mt_score *s, struct buf *out)
+{
+    if (s->most_refs < 2)
+        return;
+    buf_addf(out, ", \"all_references\": {\"bleu\": %.4f, ",
+             mt_score_bleu(s).score);
+    mt_score_signatures(s, out);
+    buf_add_char(out, '}');
+}
+
 static void write_languages(const struct score *s, const struct pair_list *l,
                             struct buf *out)
 {
@@ -403,6 +455,7 @@ static void write_languages(const struct score *s, const struct pair_list *l,
                  (long long)x->mt.n, mt_score_bleu(&x->mt).score,
                  mt_score_chrf(&x->mt));
         write_errors(&x->errors, out);
+        write_all_targets(&x->all_mt, out);
         buf_add_char(out, '}');
     }
     if (told)
@@ -416,6 +469,7 @@ static int write_line(const struct score *s, const struct pair_list *l,
     if (mt_report_write(&s->report, out, e))
         return -1;
     out->len -= 2; /* its end: what follows belongs to the same line */
+    write_all_targets(&s->all_mt, out);
     buf_add_str(out, ", ");
     write_errors(&s->all, out);
     buf_add_str(out, ", \"errors_by_source_length\": [");

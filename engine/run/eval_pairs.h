@@ -3,6 +3,8 @@
  * held against its references. One line of JSON for `seqd eval` and for
  * `seqd-train eval` alike: that of mt_score.h, and behind it
  *
+ *   "all_references"    {"bleu", "signature", "chrf2", "chrf_signature"}, where
+ *                       some source has several targets
  *   "exact"             share of the translations that are a reference
  *   "token_error_rate"  edits to the nearest reference / its tokens, which
  *                       stand between white space: word or phoneme errors
@@ -12,10 +14,12 @@
  *   "truncated"         sources that were cut to what the model takes
  *   "seconds", "tokens_per_second"  of the translations alone
  *   "languages"         {"fr": {...}, ...}: "sentences", "bleu", "chrf2",
- *                       "exact" and "token_error_rate" of each
+ *                       "all_references", "exact" and "token_error_rate" of
+ *                       each
  *
- * A source that is there several times for a language is translated once. BLEU
- * and chrF hold it against the first of its targets, the others against all.
+ * A source that is there several times for a language is translated once. The
+ * BLEU and chrF of mt_score.h's line hold it against the first of its targets,
+ * all else against all of them.
  *
  * Runs on the caller's thread, which waits.
  *
@@ -32,7 +36,8 @@ struct eval_pair_files {
     const char *const *source; /* [n] tables, or with target [n] sources */
     const char *const *target; /* [n], or NULL */
     int n;
-    int language; /* tables begin with a column of languages */
+    int language;          /* tables begin with a column of languages */
+    const char *languages; /* or NULL: of the files (pair_lines.h) */
 };
 
 struct eval_pair_options {

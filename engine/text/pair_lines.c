@@ -72,6 +72,46 @@ static int is_language(struct column s)
     return n > 0 && n == s.n && n <= PAIR_MAX_LANGUAGE;
 }
 
+static int count_names(const char *names)
+{
+    int n = 1;
+    for (; (names = strchr(names, ',')) != NULL; names++)
+        n++;
+    return n;
+}
+
+static int wrong_count(int names, struct err *e)
+{
+    return err_set(e, ERR_INVALID,
+                   "--language has %d names, expected one for all files or one "
+                   "for each",
+                   names);
+}
+
+const char *pair_lines_language(const char *names, int i, size_t *n,
+                                struct err *e)
+{
+    int count = count_names(names);
+    if (i >= count && count > 1)
+        return wrong_count(count, e), NULL;
+    for (; count > 1 && i > 0; i--)
+        names = strchr(names, ',') + 1;
+    *n = strcspn(names, ",");
+    if (is_language((struct column){names, *n}))
+        return names;
+    err_set(e, ERR_INVALID,
+            "--language has '%.*s', expected letters, digits, '_' and '-', at "
+            "most %d",
+            *n < 60 ? (int)*n : 60, names, PAIR_MAX_LANGUAGE);
+    return NULL;
+}
+
+int pair_lines_languages(const char *names, int n, struct err *e)
+{
+    int count = count_names(names);
+    return count == 1 || count == n ? 0 : wrong_count(count, e);
+}
+
 static int each_row(void *arg, const struct record *x, struct err *e)
 {
     struct reader *r = arg;

@@ -38,6 +38,13 @@ int pair_lines_table(const struct pair_text *t, int language, pair_fn *fn,
 int pair_lines_two(const struct pair_text *source,
                    const struct pair_text *target, pair_fn *fn, void *arg,
                    struct err *e);
+/* pair_lines_language: of names "fr" or "fr,de" that for file i of a list: the
+ * one for all, or each file's own; *n its bytes. NULL, ERR_INVALID: a name that
+ * is none, or i is not among them. pair_lines_languages: n files have names.
+ */
+const char *pair_lines_language(const char *names, int i, size_t *n,
+                                struct err *e);
+int pair_lines_languages(const char *names, int n, struct err *e);
 /* pair_lines_count: the lines of a text, empty ones too. */
 int64_t pair_lines_count(const char *p, size_t n);
 

@@ -10,8 +10,10 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/mt_score.h"
+#include "models/train/data.h"
 
 #define MAX_BYTES ((size_t)1 << 30)
+#define MAX_FILES (DATA_MAX_FILES + 2)
 
 struct lines {
     const char *path;
@@ -58,40 +60,75 @@ static int check_lines(const struct lines *l, int n, struct err *e)
                : err_set(e, ERR_FORMAT, "%s: the file is empty", l[0].path);
 }
 
-static int score(struct lines *l, int n, struct mt_report *r, struct err *e)
+static int score(struct lines *l, int n_ref, int has_source,
+                 struct mt_report *r, struct err *e)
 {
-    struct mt_text t[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    struct mt_text t[MAX_FILES] = {{NULL, 0}};
+    int n = 1 + n_ref + has_source;
     for (;;) {
         for (int i = 0; i < n; i++) {
             int rc = take_line(&l[i], &t[i], e);
             if (rc <= 0)
                 return rc;
         }
-        if (mt_report_add(r, t[0], t[1], t[2], e) != 0)
+        if (mt_report_add(r, t[0], t + 1, n_ref,
+                          has_source ? t[n - 1] : (struct mt_text){NULL, 0},
+                          e) != 0)
             return -1;
     }
 }
 
-int bleu_run(const struct options *o, struct buf *out, struct err *e)
+/* The names of several files, commas between, which become their ends. */
+static int split_names(char *names, struct lines *l, int *n, struct err *e)
 {
-    struct lines l[3] = {
-        {.path = o->hypotheses}, {.path = o->references}, {.path = o->sources}};
-    struct mt_report *r = mem_zalloc(sizeof *r);
-    int n = o->sources != NULL ? 3 : 2, rc = r == NULL ? err_nomem(e) : 0;
-    if (rc == 0 && (o->hypotheses == NULL || o->references == NULL))
-        rc = err_set(e, ERR_INVALID,
-                     "bleu needs two files: translations and references");
+    for (char *next = names; next != NULL; names = next) {
+        next = strchr(names, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        if (*names == '\0')
+            return err_set(e, ERR_INVALID, "REFERENCES has an empty name");
+        if (*n == DATA_MAX_FILES)
+            return err_set(e, ERR_TOO_LARGE, "more than %d references",
+                           DATA_MAX_FILES);
+        l[(*n)++].path = names;
+    }
+    return 0;
+}
+
+static int score_files(const struct options *o, char *references,
+                       struct lines *l, struct mt_report *r, struct err *e)
+{
+    int n_ref = 0, has_source = o->sources != NULL;
+    l[0].path = o->hypotheses;
+    if (split_names(references, l + 1, &n_ref, e) != 0)
+        return -1;
+    int n = 1 + n_ref + has_source, rc = 0;
+    if (has_source)
+        l[n - 1].path = o->sources;
     for (int i = 0; i < n && rc == 0; i++)
         rc = file_read_piped(l[i].path, l[i].path, MAX_BYTES, FILE_WAIT_FOREVER,
                              &l[i].text, &l[i].n, e);
     if (rc == 0)
         rc = check_lines(l, n, e);
-    if (rc == 0)
-        rc = score(l, n, r, e);
+    return rc == 0 ? score(l, n_ref, has_source, r, e) : rc;
+}
+
+int bleu_run(const struct options *o, struct buf *out, struct err *e)
+{
+    struct lines l[MAX_FILES] = {{.path = NULL}};
+    if (o->hypotheses == NULL || o->references == NULL)
+        return err_set(e, ERR_INVALID,
+                       "bleu needs two files: translations and references");
+    struct mt_report *r = mem_zalloc(sizeof *r);
+    char *references = mem_strdup(o->references);
+    int rc = r == NULL || references == NULL
+                 ? err_nomem(e)
+                 : score_files(o, references, l, r, e);
     if (rc == 0)
         rc = mt_report_write(r, out, e);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < MAX_FILES; i++)
         mem_free(l[i].text);
+    mem_free(references);
     mem_free(r);
     return rc;
 }

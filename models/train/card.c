@@ -214,6 +214,24 @@ static void add_target(struct buf *b, const struct labels *controls)
                  (int)strlen(controls->name[1]) - 4, controls->name[1] + 2);
 }
 
+/* A training of pairs has no figures of its own but the validation's. */
+static void add_scoring(struct buf *b, const struct trainer *t)
+{
+    buf_add_str(b,
+                "\nWhat they translate is scored (BLEU and chrF2 as sacreBLEU "
+                "has them, with their\nsignatures) on pairs that they have "
+                "not seen:\n\n    seqd-train eval --model ");
+    add_name(b, t);
+    buf_add_str(b, t->train_pairs.table != NULL
+                       ? " --data FILE"
+                       : " --source FILE --target FILE");
+    if (t->train_pairs.language)
+        buf_add_str(b, " --language-column");
+    else if (t->labels.n > 2)
+        buf_add_str(b, " --language NAME");
+    buf_add_str(b, "\n");
+}
+
 static void add_use(struct buf *b, const struct trainer *t)
 {
     int masked = t->objective->choose != NULL;
@@ -239,6 +257,8 @@ static void add_use(struct buf *b, const struct trainer *t)
     if (t->objective->pairs)
         add_target(b, &t->labels);
     buf_add_str(b, "}'\n");
+    if (t->objective->pairs)
+        add_scoring(b, t);
 }
 
 static void add_labels(struct buf *b, const struct labels *l)

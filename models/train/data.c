@@ -325,7 +325,7 @@ int corpus_read(struct corpus *c, const char *files,
                                           add_record, &r, e);
     token_list_fini(&r.list);
     if (rc == 0 && c->n_records == 0)
-        rc = f->pairs != NULL ? pairs_none(f->pairs, e)
+        rc = f->pairs != NULL ? pairs_none(c, f, e)
                               : err_set(e, ERR_FORMAT, "%s: no records", files);
     if (rc != 0)
         corpus_fini(c);

@@ -3,7 +3,8 @@
  * Hugging Face's MarianMTModel: norms after the additions, sinusoidal
  * positions, one embedding for source, target and output, times sqrt(E) where
  * it is read. The start of a target, Marian's pad token, is an entry like any
- * other and learns; the bias of the output stays zero.
+ * other and learns; the bias of the output stays what it was, zero but for
+ * --init.
  *
  *   encoder  x = sqrt(E) embedding[source] + positions; layers_e blocks
  *   decoder  y = sqrt(E) embedding[target] + positions; layers_d times
@@ -179,6 +180,7 @@ static int marian_plan(struct net *n, const struct options *o, struct err *e)
     n->out_b = tf_add(n, "", embeddings, COUNT(embeddings));
     n->embedding = n->out_w = n->out_b + 1;
     n->t[n->out_b].lr_mult = (real)0;
+    n->t[n->out_b].fixed = 1;
     tf_add_blocks(n, &s->e);
     tf_add_blocks(n, &s->d);
     return 0;

@@ -175,7 +175,7 @@ static void set_rates(struct trainer *t)
 {
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        if (x->from_start)
+        if (x->from_start && !x->fixed)
             x->lr_mult = t->at.epoch < t->o.freeze_epochs
                              ? (real)0
                              : (real)t->o.lr_scale_init;
@@ -188,10 +188,11 @@ static void start_tail(struct trainer *t)
         t->at.n_average = 0; /* the next update replaces the average */
 }
 
+/* However short its time, a training makes a step, which is validated. */
 static int is_over(const struct trainer *t)
 {
     return t->at.epoch >= t->o.epochs ||
-           (t->o.max_minutes > 0 &&
+           (t->o.max_minutes > 0 && t->at.step > 0 &&
             trainer_seconds(t) >= t->o.max_minutes * 60) ||
            (t->o.patience > 0 && t->at.since_best >= t->o.patience);
 }
@@ -247,6 +248,17 @@ static int run_epoch(struct run *r, struct err *e)
     return 0;
 }
 
+/* An epoch cut short by time has not been validated since; nor has one whose
+ * training goes on when its time is over. */
+static int validate_rest(struct trainer *t, struct err *e)
+{
+    if (t->at.loss_rows == 0)
+        return 0;
+    if (t->epoch.steps == 0 && trainer_begin_epoch(t, e) != 0)
+        return -1;
+    return validate(t, learning_rate(t), e);
+}
+
 int trainer_run(struct trainer *t, struct err *e)
 {
     struct run r = {.t = t, .tty = isatty(2)};
@@ -260,9 +272,5 @@ int trainer_run(struct trainer *t, struct err *e)
         trainer_say(t, "stopped: --resume goes on from here\n");
         return resume_save(t, e);
     }
-    /* an epoch cut short by time has not been validated since */
-    if (t->at.loss_rows > 0 && t->epoch.steps > 0 &&
-        validate(t, learning_rate(t), e) != 0)
-        return -1;
-    return resume_save(t, e);
+    return validate_rest(t, e) != 0 ? -1 : resume_save(t, e);
 }

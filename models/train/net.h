@@ -30,6 +30,7 @@ struct net_tensor {
     size_t at, n; /* range of the block */
     enum net_rows rows;
     real lr_mult;   /* 0: frozen */
+    int fixed;      /* for good: lr_mult stays 0 */
     int from_start; /* taken from --init */
 };
 

@@ -41,14 +41,21 @@ struct reader {
     pair_file_fn *fn;
     void *arg;
     int file;
+    const char *language; /* of the file, or NULL */
+    size_t n_language;
     int64_t seen; /* lines that are pairs, wanted or not */
 };
 
 static int hand_on(void *arg, const struct pair *p, struct err *e)
 {
     struct reader *r = arg;
+    struct pair named = *p;
     r->seen++;
-    return is_wanted(r->f, p) ? r->fn(r->arg, r->file, p, e) : 0;
+    if (r->language != NULL) {
+        named.language = r->language;
+        named.n_language = r->n_language;
+    }
+    return is_wanted(r->f, p) ? r->fn(r->arg, r->file, &named, e) : 0;
 }
 
 /* A table, or with `second` two files. */
@@ -87,6 +94,10 @@ static int next_file(struct reader *r, const char **a, const char **b,
     else if (rc == 0 && *b != NULL &&
              (second = data_first_file(*b, &m, &ignored, e)) == NULL)
         rc = -1;
+    if (rc == 0 && r->f->languages != NULL &&
+        (r->language = pair_lines_language(r->f->languages, r->file,
+                                           &r->n_language, e)) == NULL)
+        rc = -1;
     if (rc == 0)
         rc = read_files(r, path, second, empty, e);
     mem_free(path);
@@ -113,7 +124,9 @@ int pairs_each(const struct pair_files *f, double *share, int *n_files,
             rc = next_file(&r, &a, &b, &share[r.file], empty, e);
     if (rc == 0 && b != NULL && *b != '\0')
         rc = err_set(e, ERR_INVALID, "--target has more files than --source");
-    return rc;
+    return rc == 0 && f->languages != NULL
+               ? pair_lines_languages(f->languages, *n_files, e)
+               : rc;
 }
 
 /* ---- languages ---- */
@@ -134,7 +147,13 @@ static int add_language(void *arg, int file, const struct pair *p,
     if (p->n_language == 0)
         return 0;
     size_t n = (size_t)entry_of(p->language, p->n_language, entry);
-    return labels_has(l, entry, n) ? 0 : labels_add(l, entry, n, e);
+    if (labels_has(l, entry, n))
+        return 0;
+    return l->n < DATA_MAX_LABELS
+               ? labels_add(l, entry, n, e)
+               : err_set(e, ERR_TOO_LARGE,
+                         "more than %d languages: is the first column one?",
+                         DATA_MAX_LABELS - 1);
 }
 
 static int by_name(const void *a, const void *b)
@@ -149,7 +168,7 @@ int pairs_controls(const struct pair_files *f, struct labels *l, struct err *e)
     int n_files;
     if (labels_add(l, PAIRS_START, strlen(PAIRS_START), e) != 0)
         return -1;
-    if (f->language &&
+    if ((f->language || f->languages != NULL) &&
         pairs_each(f, share, &n_files, &empty, add_language, l, e) != 0)
         return -1;
     qsort(l->name + 1, (size_t)l->n - 1, sizeof *l->name, by_name);
@@ -248,12 +267,19 @@ int pairs_read(struct corpus *c, const struct data_format *f,
     return rc;
 }
 
-int pairs_none(const struct pair_files *f, struct err *e)
+int pairs_none(const struct corpus *c, const struct data_format *f,
+               struct err *e)
 {
-    return err_set(e, ERR_FORMAT, "%s: no pairs%s",
-                   f->table != NULL ? f->table : f->source,
-                   f->hold_out <= 0 ? ""
-                   : f->held_out
+    const struct pair_files *p = f->pairs;
+    const char *name = p->table != NULL ? p->table : p->source;
+    if (c->too_long > 0)
+        return err_set(e, ERR_FORMAT,
+                       "%s: each of %lld pairs has a side of more than %d "
+                       "tokens: a larger --max-len",
+                       name, (long long)c->too_long, f->max_len);
+    return err_set(e, ERR_FORMAT, "%s: no pairs%s", name,
+                   p->hold_out <= 0 ? ""
+                   : p->held_out
                        ? " are held out: a larger --hold-out, or --valid"
-                       : " are left beside those held out");
+                       : " beside those that are held out");
 }

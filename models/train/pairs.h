@@ -20,6 +20,7 @@ struct pair_files {
     const char *table;           /* or NULL, and */
     const char *source, *target; /* as many files in each */
     int language;                /* tables begin with a column of languages */
+    const char *languages;       /* or NULL: of the files (pair_lines.h) */
     double hold_out;             /* share of the sources that is held out */
     int held_out;                /* those are wanted, else the others */
 };
@@ -45,7 +46,8 @@ int pairs_controls(const struct pair_files *f, struct labels *l, struct err *e);
  * side of more than f->max_len of these is left out and counted. */
 int pairs_read(struct corpus *c, const struct data_format *f,
                const struct tokenizer *t, struct err *e);
-/* pairs_none: the error of files in which there is none. -1 */
-int pairs_none(const struct pair_files *f, struct err *e);
+/* pairs_none: the error of files from which none was read. -1 */
+int pairs_none(const struct corpus *c, const struct data_format *f,
+               struct err *e);
 
 #endif

@@ -109,7 +109,7 @@ static int name_files(struct trainer *t, struct err *e)
     if (!t->objective->pairs)
         return o->source != NULL || o->target != NULL ||
                        o->valid_source != NULL || o->valid_target != NULL ||
-                       o->language_column
+                       o->language_column || o->language != NULL
                    ? err_set(e, ERR_INVALID,
                              "pairs of texts are for --arch seq2seq-...")
                : o->data == NULL || o->valid == NULL || o->out == NULL
@@ -130,10 +130,18 @@ static int name_files(struct trainer *t, struct err *e)
     if (o->language_column && (o->source != NULL || o->valid_source != NULL))
         return err_set(e, ERR_INVALID,
                        "--language-column is of tables: --data and --valid");
+    if (o->language_column && o->language != NULL)
+        return err_set(e, ERR_INVALID,
+                       "the languages are in a column (--language-column), or "
+                       "those of the files (--language)");
+    if (own && o->hold_out_given)
+        return err_set(e, ERR_INVALID,
+                       "--hold-out is for trainings without --valid");
     t->train_pairs = (struct pair_files){.table = o->data,
                                          .source = o->source,
                                          .target = o->target,
                                          .language = o->language_column,
+                                         .languages = o->language,
                                          .hold_out = own ? 0 : o->hold_out};
     t->valid_pairs = t->train_pairs;
     t->valid_pairs.held_out = 1;
@@ -186,6 +194,10 @@ static int check_vocabulary(const struct trainer *t, struct err *e)
                        "--unk-rate needs a vocabulary with an unknown entry: "
                        "sub-words have none, nor have characters that are all "
                        "there");
+    if (o->softmax == SOFTMAX_SAMPLED && o->smoothing > 0)
+        return err_set(e, ERR_INVALID,
+                       "--label-smoothing has no part in --softmax sampled: "
+                       "one of them");
     if (o->softmax == SOFTMAX_SAMPLED && o->noise == NOISE_LOG_UNIFORM &&
         tokenizer_level(t->tokenizer) == TOK_LEVEL_SUBWORD)
         return err_set(e, ERR_INVALID,

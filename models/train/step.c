@@ -4,16 +4,23 @@
 #include "engine/base/mem.h"
 #include "models/train/train.h"
 
+/* Of pairs what is no word stays: the language, the start, the end. */
+static void drop_ids(const struct trainer *t, int n, int32_t *ids, uint64_t key)
+{
+    for (int i = 0; i < n; i++)
+        if (rng_uniform_at(key, (uint64_t)i) < t->o.unk_rate &&
+            !(t->objective->pairs &&
+              tokenizer_is_special(t->tokenizer, ids[i])))
+            ids[i] = tokenizer_unk(t->tokenizer);
+}
+
 static void drop_to_unknown(const struct trainer *t, struct pass_batch *b,
                             uint64_t key)
 {
-    int32_t unk = t->o.unk_rate > 0 ? tokenizer_unk(t->tokenizer) : -1;
-    for (int i = 0; unk >= 0 && i < b->N; i++)
-        if (rng_uniform_at(key, (uint64_t)i) < t->o.unk_rate)
-            b->ids[i] = unk;
-    for (int i = 0; unk >= 0 && i < b->source.N; i++)
-        if (rng_uniform_at(key ^ 1, (uint64_t)i) < t->o.unk_rate)
-            b->source.ids[i] = unk;
+    if (t->o.unk_rate <= 0 || tokenizer_unk(t->tokenizer) < 0)
+        return;
+    drop_ids(t, b->N, b->ids, key);
+    drop_ids(t, b->source.N, b->source.ids, key ^ 1);
 }
 
 static void average_share(const struct trainer *t, int tid)
@@ -111,6 +118,10 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     course_fini(&t->epoch);
     if (course_init(&t->epoch, t, &t->train, &r, e) != 0)
         return -1;
+    if (t->epoch.steps == 0)
+        return err_set(e, ERR_INVALID,
+                       "an epoch has no records: take more of each file than "
+                       "--data FILE:SHARE says");
     return t->at.in_epoch <= t->epoch.steps
                ? 0
                : err_set(e, ERR_FORMAT,

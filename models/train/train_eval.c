@@ -88,7 +88,8 @@ static int eval_translations(struct engine *g, struct model *m,
         .source = (const char *const *)source,
         .target = data == NULL ? (const char *const *)target : NULL,
         .n = n,
-        .language = o->language_column};
+        .language = o->language_column,
+        .languages = o->language};
     if (rc == 0)
         rc = eval_pairs(g, m, &f, &po, out, e);
     free_paths(source, n);
@@ -103,10 +104,10 @@ static int eval_model(struct engine *g, struct model *m,
 {
     if (model_can(m, &task_translate))
         return eval_translations(g, m, o, data, out, e);
-    if (data == NULL || o->language_column || o->output != NULL)
+    if (data == NULL || o->language_column || o->language || o->output != NULL)
         return err_set(e, ERR_INVALID,
-                       "--source, --target, --language-column and --output are "
-                       "for models that make a text from a text");
+                       "--source, --target, --language-column, --language and "
+                       "--output are for models that make a text from a text");
     return eval_texts(g, m, o, data, out, e);
 }
 
@@ -123,6 +124,9 @@ int eval_run(const struct options *o, struct buf *out, struct err *e)
     if (o->data == NULL && o->language_column)
         return err_set(e, ERR_INVALID,
                        "--language-column is of --data, not of --source");
+    if (o->language != NULL && o->language_column)
+        return err_set(e, ERR_INVALID,
+                       "--language or --language-column: one of them");
     return eval_checkpoint(o, o->model, o->data, out, e);
 }
 

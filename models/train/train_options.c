@@ -15,7 +15,9 @@ static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
     {"HYPOTHESES", OPT_TEXT(hypotheses, "FILE"),
      "bleu: translations, one a line"},
-    {"REFERENCES", OPT_TEXT(references, "FILE"), "bleu: what they should be"},
+    {"REFERENCES", OPT_TEXT(references, "FILE"),
+     "bleu: what they should be; several files, commas between, are several "
+     "references"},
     {"SOURCES", OPT_TEXT(sources, "FILE"),
      "bleu: what they are of, for scores by length; may be left out"},
     {.kind = OPTION_SECTION, .help = "Data"},
@@ -37,6 +39,10 @@ static const struct option rows[] = {
     {"--language-column", OPT_BOOL(language_column),
      "seq2seq: lines are LANGUAGE TAB SOURCE TAB TARGET; the entry "
      ">>LANGUAGE<< begins the source"},
+    {"--language", OPT_TEXT(language, NULL),
+     "seq2seq: the target's language where no column says it: of all files, "
+     "or, "
+     "commas between, of each in turn"},
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
     {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
@@ -91,7 +97,8 @@ static const struct option rows[] = {
      OPT_CHOICE(attention, "additive", "none|additive|dot|general"),
      "seq2seq-rnn: what the decoder sees of the source beside its last state"},
     {"--decoder-layers", OPT_INT(decoder_layers, "0", 0, 8),
-     "seq2seq: layers of the decoder; 0: --layers, those of the encoder"},
+     "seq2seq-transformer: layers of the decoder; 0: --layers, those of the "
+     "encoder"},
     {"--mask-rate", OPT_REAL(mask_rate, "0.15", 0.01, 0.9),
      "bert as lm: share of the tokens that are masked and predicted"},
     {"--causal", OPT_BOOL(causal),
@@ -105,10 +112,11 @@ static const struct option rows[] = {
      "units of a layer and direction"},
     {"--layers", OPT_INT(layers, "1", 1, 8), "layers"},
     {"--bidirectional", OPT_BOOL(bidirectional),
-     "classifier: a second direction"},
+     "classifier, seq2seq-rnn: a second direction, of the encoder"},
     {"--projection", OPT_INT(projection, "0", 0, 8192),
      "width of a linear layer before the output; 0: none"},
-    {"--tie", OPT_BOOL(tie), "lm: the output weights are the embedding"},
+    {"--tie", OPT_BOOL(tie),
+     "lm, seq2seq-rnn: the output weights are the embedding"},
     {"--pooling", OPT_CHOICE(pooling, "last", "last|mean|max"),
      "classifier: which state is classified"},
     {"--init", OPT_TEXT(init, NULL),
@@ -134,7 +142,8 @@ static const struct option rows[] = {
     {"--beta1", OPT_REAL(beta1, "0.9", 0, 0.99999), "adam, adamw"},
     {"--beta2", OPT_REAL(beta2, "0.999", 0, 0.999999), "adam, adamw"},
     {"--lazy", OPT_INT(lazy, "1", 0, 1),
-     "vocabulary rows without a gradient keep their weights and moments"},
+     "vocabulary rows without a gradient keep their weights and moments, but "
+     "for those that the encoder of a seq2seq-rnn reads"},
     {"--clip", OPT_REAL(clip, "1", 0, 1e9), "clip to this global norm; 0: off"},
     {"--batch", OPT_INT(batch, "64", 1, 4096),
      "sequences of a step, over all threads"},
@@ -217,7 +226,7 @@ const struct option_table train_table = {
         "  seqd-train train --task classifier --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
-        "  seqd-train bleu HYPOTHESES REFERENCES [SOURCES]\n"
+        "  seqd-train bleu HYPOTHESES REFERENCES[,MORE] [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
         "each line, or\nare CSV or TSV with a header; pairs have a source, "
@@ -225,7 +234,8 @@ const struct option_table train_table = {
         "options but --model, those of eval and, "
         "under Computing, all but --threads;\neval reads --model, --data, "
         "--record, --max-len, of pairs --source, --target,\n"
-        "--language-column, --beams, --length-penalty, --max-target and "
+        "--language-column, --language, --beams, --length-penalty, "
+        "--max-target and "
         "--output, and\nthose under Computing; bleu and gradcheck none. "
         "Others are refused.\n",
     .groups = (const struct option_group[]){
@@ -239,9 +249,9 @@ static int is_read(const char *command, const char *flag, int of_engine)
     /* the first FOR_EVAL alone */
     enum { FOR_EVAL = 5 };
     static const char *const of_eval[] = {
-        "--model",  "--beams",  "--length-penalty", "--max-target",
-        "--output", "--data",   "--record",         "--max-len",
-        "--source", "--target", "--language-column"};
+        "--model",  "--beams",  "--length-penalty",  "--max-target",
+        "--output", "--data",   "--record",          "--max-len",
+        "--source", "--target", "--language-column", "--language"};
     int train = strcmp(command, "train") == 0;
     int eval = strcmp(command, "eval") == 0;
     if (of_engine)
@@ -250,6 +260,81 @@ static int is_read(const char *command, const char *flag, int of_engine)
         if (strcmp(of_eval[i], flag) == 0)
             return eval || (train && i >= FOR_EVAL);
     return train;
+}
+
+static int is_given(const char *flag, int argc, char *const *argv)
+{
+    for (int k = 1; k < argc; k++)
+        if (strcspn(argv[k], "=") == strlen(flag) &&
+            strncmp(argv[k], flag, strlen(flag)) == 0)
+            return 1;
+    return 0;
+}
+
+/* Which nets read an option. */
+enum { OF_TEXTS = 1, OF_TRANSFORMER = 2, OF_RNN = 4 }; /* of pairs the last */
+static const struct {
+    const char *flag;
+    int read_by;
+} some_read[] = {{"--id2label", OF_TEXTS},
+                 {"--record", OF_TEXTS},
+                 {"--shuffle", OF_TEXTS},
+                 {"--reverse", OF_TEXTS},
+                 {"--mask-rate", OF_TEXTS},
+                 {"--nonlinearity", OF_TEXTS},
+                 {"--pooling", OF_TEXTS},
+                 {"--init-reverse", OF_TEXTS},
+                 {"--batch", OF_TEXTS},
+                 {"--bptt", OF_TEXTS},
+                 {"--keep", OF_TEXTS},
+                 {"--heads", OF_TEXTS | OF_TRANSFORMER},
+                 {"--inner", OF_TEXTS | OF_TRANSFORMER},
+                 {"--context", OF_TEXTS | OF_TRANSFORMER},
+                 {"--dropout-attention", OF_TEXTS | OF_TRANSFORMER},
+                 {"--cell", OF_TEXTS | OF_RNN},
+                 {"--hidden", OF_TEXTS | OF_RNN},
+                 {"--bidirectional", OF_TEXTS | OF_RNN},
+                 {"--projection", OF_TEXTS | OF_RNN},
+                 {"--dropout-recurrent", OF_TEXTS | OF_RNN},
+                 {"--dropout-variational", OF_TEXTS | OF_RNN},
+                 {"--activation", OF_TRANSFORMER},
+                 {"--decoder-layers", OF_TRANSFORMER},
+                 {"--attention", OF_RNN},
+                 {"--hold-out", OF_TRANSFORMER | OF_RNN},
+                 {"--batch-tokens", OF_TRANSFORMER | OF_RNN}};
+
+/* What a net does not read is refused where it is given, not ignored; of nets
+ * of single texts they are not told apart. */
+static int check_net(const struct options *o, int argc, char *const *argv,
+                     struct err *e)
+{
+    static const char *const names[] = {
+        "a net of single texts", "a seq2seq-transformer", "a seq2seq-rnn"};
+    int net = o->arch == ARCH_SEQ2SEQ_TRANSFORMER ? 1
+              : o->arch == ARCH_SEQ2SEQ_RNN       ? 2
+                                                  : 0;
+    for (size_t i = 0; i < sizeof some_read / sizeof *some_read; i++)
+        if (!(some_read[i].read_by & 1 << net) &&
+            is_given(some_read[i].flag, argc, argv))
+            return err_set(e, ERR_INVALID, "%s is no option of %s",
+                           some_read[i].flag, names[net]);
+    return 0;
+}
+
+/* --vocab-from brings what these say. */
+static int check_vocabulary(const struct options *o, int argc,
+                            char *const *argv, struct err *e)
+{
+    static const char *const brought[] = {"--tokenizer", "--special",
+                                          "--lowercase", "--vocab-size",
+                                          "--min-count"};
+    for (int i = 0; i < 5 && o->vocab_from != NULL; i++)
+        if (is_given(brought[i], argc, argv))
+            return err_set(e, ERR_INVALID,
+                           "--vocab-from brings the vocabulary: %s is one too "
+                           "many",
+                           brought[i]);
+    return 0;
 }
 
 /* What a command does not read is refused, not ignored, `more` words behind it,
@@ -268,11 +353,9 @@ static int check_read(const char *command, const char *more, int argc,
         if (o->flag == NULL || o->flag[0] != '-' ||
             is_read(command, o->flag, of_engine))
             continue;
-        for (int k = 1; k < argc; k++)
-            if (strcspn(argv[k], "=") == strlen(o->flag) &&
-                strncmp(argv[k], o->flag, strlen(o->flag)) == 0)
-                return err_set(e, ERR_INVALID, "%s is no option of %s", o->flag,
-                               command);
+        if (is_given(o->flag, argc, argv))
+            return err_set(e, ERR_INVALID, "%s is no option of %s", o->flag,
+                           command);
     }
     return 0;
 }
@@ -317,6 +400,7 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
         o->cut |= strncmp(argv[i], "--max-len", 9) == 0;
         sized |= strncmp(argv[i], "--vocab-size", 12) == 0;
     }
+    o->hold_out_given = is_given("--hold-out", argc, argv);
     if (rc < 0 || (rc == 0 && find_tokenizer(o, sized, e) != 0))
         return -1;
     if (rc > 0 || argc < 2)
@@ -324,7 +408,13 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
     if (o->command == NULL)
         return err_set(e, ERR_INVALID,
                        "the command is missing, expected " COMMANDS);
-    return strcmp(o->command, "help") == 0
-               ? 0
-               : check_read(o->command, o->hypotheses, argc, argv, e);
+    if (strcmp(o->command, "help") == 0)
+        return 0;
+    if (check_read(o->command, o->hypotheses, argc, argv, e) != 0)
+        return -1;
+    return strcmp(o->command, "train") == 0 &&
+                   (check_net(o, argc, argv, e) != 0 ||
+                    check_vocabulary(o, argc, argv, e) != 0)
+               ? -1
+               : 0;
 }

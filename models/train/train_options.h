@@ -49,6 +49,7 @@ struct options {
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
     const char *init_reverse;
     const char *source, *target, *valid_source, *valid_target; /* pairs */
+    const char *language;
     int language_column, batch_tokens, decoder_layers, activation, attention;
     double hold_out;
     int beams, max_target; /* eval of pairs */
@@ -79,7 +80,8 @@ struct options {
     int threads; /* the engine's: workers of a training, too */
     double save_minutes, report_seconds;
     struct engine_options engine;
-    int cut;   /* not an option: --max-len was given */
+    int cut;            /* not an option: --max-len was given */
+    int hold_out_given; /* nor this */
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 

@@ -15,6 +15,9 @@
 #include "models/train/pieces.h"
 
 #define MAX_SPECIAL (DATA_MAX_LABELS + 256)
+/* Bytes of a sub-word: in the alphabet up to two each, which an entry of a
+ * vocabulary has 65535 of at most. */
+#define MAX_SUB_WORD 32767
 
 struct vocab {
     const struct options *o;
@@ -203,11 +206,14 @@ static void put_alphabet(const struct alphabet *a, const char *s, size_t n,
     buf_add_char(out, '\0');
 }
 
-/* No text makes a special token. */
+/* No text makes a special token, nor an entry that is too long: a line of one
+ * letter would. */
 static int is_barred(void *arg, const char *s, size_t n)
 {
     struct vocab *v = arg;
     struct buf b;
+    if (n > MAX_SUB_WORD)
+        return 1;
     buf_init(&b, 4 * n + 16);
     put_alphabet(&v->alphabet, s, n, &b);
     int barred = !b.failed && is_special(&v->spec, b.p);

@@ -17,7 +17,7 @@
 #define REPORT_US 2000000
 
 struct eval_args {
-    const char *model, *data, *source, *target;
+    const char *model, *data, *source, *target, *languages;
     int record, language;
     struct eval_options eval;
     struct eval_pair_options pairs;
@@ -50,6 +50,8 @@ static const struct option rows[] = {
     {"--target", OPT_TEXT(target, "FILE"), "their targets, line by line"},
     {"--language-column", OPT_BOOL(language),
      "lines of --data are LANGUAGE TAB SOURCE TAB TARGET"},
+    {"--language", OPT_TEXT(languages, "NAME"),
+     "of all targets, where no column says it"},
     {"--beams", OPT_INT(pairs.beams, "4", 1, MOST_BEAMS), "of the search"},
     {"--length-penalty", OPT_REAL(pairs.length_penalty, "1", -10, 10),
      "above 0 favours long translations"},
@@ -94,13 +96,14 @@ static int score(const struct eval_args *a, struct engine *g, struct model *m,
                                           a->target ? &a->source : &a->data,
                                       .target = a->target ? &a->target : NULL,
                                       .n = 1,
-                                      .language = a->language};
+                                      .language = a->language,
+                                      .languages = a->languages};
     if (model_can(m, &task_translate))
         return eval_pairs(g, m, &f, &a->pairs, out, e);
-    if (a->source || a->language || a->pairs.output)
+    if (a->source || a->language || a->languages || a->pairs.output)
         return err_set(e, ERR_INVALID,
-                       "--source, --target, --language-column and --output are "
-                       "for models that make a text from a text");
+                       "--source, --target, --language-column, --language and "
+                       "--output are for models that make a text from a text");
     return eval_files(g, m, &a->data, 1, &a->eval, out, e);
 }
 
@@ -118,6 +121,9 @@ static int check_data(const struct eval_args *a, struct err *e)
     if (a->source && a->language)
         return err_set(e, ERR_INVALID,
                        "--language-column is of --data, not of --source");
+    if (a->languages && a->language)
+        return err_set(e, ERR_INVALID,
+                       "--language or --language-column: one of them");
     return 0;
 }
 

@@ -99,6 +99,7 @@ async function failure(response) {
         : wrong ? "The server does not know this key."
             : "This server asks for an API key.");
     e.status = response.status;
+    e.param = error.param;
     if (response.status === 401)
         wantKey(e.message);
     return e;
@@ -501,8 +502,10 @@ function suit(b) {
     b.text.wrap = isPlain(b) ? "off" : "soft";
 }
 
+/* Models that make a text from another one go on with none. */
 function fillBox(task, b, list) {
-    b.models = list.filter(m => m.tasks.includes(task));
+    b.models = list.filter(m => m.tasks.includes(task) &&
+        (task !== "generate" || !m.tasks.includes("translate")));
     b.model.replaceChildren(...b.models.map(m => new Option(m.id, m.id)));
     b.button.disabled = b.models.length === 0;
     b.out.replaceChildren(...(b.models.length ? []

@@ -7,11 +7,23 @@ const MOST_TEXTS = 5; /* of the beams, shown with their scores */
 const CELL = 22; /* px of a weight */
 const LETTER = 8, LABEL = 12; /* px of a letter of a label, letters at most */
 
+/* "French (fr)"; the code alone where it is none that the browser knows. */
+function languageName(code) {
+    try {
+        const name = new Intl.DisplayNames(["en"], {type: "language",
+            fallback: "none"}).of(code.replaceAll("_", "-"));
+        return name ? name + " (" + code + ")" : code;
+    } catch (e) {
+        return code;
+    }
+}
+
 /* What depends on the model: the box itself, and its languages. */
 function suitLanguages(b) {
     const list = chosen(b).languages || [];
     b.section.hidden = b.models.length === 0;
-    b.languages.replaceChildren(...list.map(l => new Option(l, l)));
+    b.languages.replaceChildren(...list.map(l =>
+        new Option(languageName(l), l)));
     b.languages.hidden = list.length === 0;
 }
 
@@ -124,26 +136,53 @@ function drawTranslation(b) {
     return {story: story, made: made, note: note};
 }
 
-function endTranslation(b, s, event, text, start) {
+function endTranslation(b, s, event, say, start) {
+    const text = s.made.data;
     const item = Object.assign({}, event.data[0], {text: text});
     const seconds = ((performance.now() - start) / 1000).toFixed(2);
+    const texts = item.alternatives ? item.alternatives.length + 1 : 1;
     s.note.textContent = (text ? "" : "The model ended at once: there is no" +
-        " text. ") + event.usage.completion_tokens + " tokens in " + seconds +
+        " text. ") + event.usage.completion_tokens + " tokens " +
+        (texts > 1 ? "of " + texts + " texts " : "") + "in " + seconds +
         " s, score " + item.score.toFixed(3) + "." +
-        readNote(b, item, "beginning");
+        readNote(b, item, "beginning") + say;
     if (item.alternatives)
         b.out.append(otherTexts(item));
     if (item.attention)
         b.out.append(drawAlignment(item.attention));
 }
 
-async function followTranslation(b, s, response, start) {
+async function followTranslation(b, s, response, say, start) {
     for await (const event of events(response)) {
         if (event.error)
-            throw new Error(event.error.message);
+            throw Object.assign(new Error(event.error.message),
+                                {param: event.error.param});
         addText(s, event.data[0].text);
         if (event.usage)
-            endTranslation(b, s, event, s.made.data, start);
+            endTranslation(b, s, event, say, start);
+    }
+}
+
+/* Where the picture is what is refused (of a long text), a translation is
+ * made without it. */
+async function showTranslation(b, body, signal, say) {
+    const start = performance.now(), s = drawTranslation(b);
+    try {
+        await followTranslation(b, s, await post("/translate", body, signal),
+                                say, start);
+    } catch (e) {
+        if (b.run.signal !== signal)
+            return; /* another one is being made */
+        if (body.attention && e.param === "attention") {
+            delete body.attention;
+            await showTranslation(b, body, signal,
+                                  " No picture: " + e.message + ".");
+            return;
+        }
+        if (e.status)
+            throw e; /* refused: nothing was written */
+        b.run.abort(); /* what may still come is not read */
+        breakOff(b, s, e);
     }
 }
 
@@ -151,19 +190,7 @@ async function translate(b, signal) {
     const beams = Number(b.form.elements.beams.value);
     const body = request(b, Object.assign({stream: true, beams: beams,
         n_best: Math.min(beams, MOST_TEXTS)}, looking(b)));
-    const start = performance.now();
     if (!b.languages.hidden)
         body.target = b.languages.value;
-    const s = drawTranslation(b);
-    try {
-        await followTranslation(b, s, await post("/translate", body, signal),
-                                start);
-    } catch (e) {
-        if (b.run.signal !== signal)
-            return; /* another one is being made */
-        if (e.status)
-            throw e; /* refused: nothing was written */
-        b.run.abort(); /* what may still come is not read */
-        breakOff(b, s, e);
-    }
+    await showTranslation(b, body, signal, "");
 }

@@ -8,6 +8,10 @@
            first `lines` of them hold no line feed and can stand in files
   corpora  [from, to, bleu, precisions, bp, hyp_len, ref_len, chrf2]: scores of
            pairs[from:to], parts of the list, single pairs and all of it
+  further  two more references for each of the first `lines` pairs
+  several  [bleu, precisions, bp, hyp_len, ref_len, chrf2, first member of the
+           signature] of these with all three references, and with 1 + i % 3 of
+           them for pair i
   lengths  [first, last, sentences, bleu, chrf2]: the same of those of the first
            `lines` whose source has so many words
 
@@ -79,17 +83,40 @@ def make_pairs():
     return pairs, lines
 
 
-def score(pairs):
+def make_further(pairs):
+    """References that are near the translation, near the first one, or equal;
+    of another length, too."""
+    r = random.Random(SEED + 1)
+    out = []
+    for hyp, ref, _ in pairs:
+        two = []
+        for _ in range(2):
+            words = r.choice([hyp, ref, ref]).split(" ")
+            words = change(r, words) + ["so"] * r.choice([0, 0, 0, 1, 4])
+            two.append(" ".join(words))
+        out.append(two)
+    return out
+
+
+def score(pairs, further=None, nrefs="1"):
     bleu, chrf = BLEU(force=True), CHRF()
     hyp = [p[0] for p in pairs]
     ref = [[p[1] for p in pairs]]
+    for k in range(2 if further else 0):
+        ref.append([x[k] if k < len(x) else None for x in further])
     b = bleu.corpus_score(hyp, ref)
     c = chrf.corpus_score(hyp, ref)
-    assert str(bleu.get_signature()) == \
-        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" + VERSION
-    assert str(chrf.get_signature()) == \
-        "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:" + VERSION
+    assert str(bleu.get_signature()) == f"nrefs:{nrefs}" \
+        "|case:mixed|eff:no|tok:13a|smooth:exp|version:" + VERSION
+    assert str(chrf.get_signature()) == f"nrefs:{nrefs}" \
+        "|case:mixed|eff:yes|nc:6|nw:0|space:no|version:" + VERSION
     return b, c
+
+
+def several(pairs, further, nrefs):
+    b, c = score(pairs, further, nrefs)
+    return [b.score, b.precisions, b.bp, int(b.sys_len), int(b.ref_len),
+            c.score, "nrefs:" + nrefs]
 
 
 def corpus(pairs, first, last):
@@ -112,10 +139,16 @@ def main():
         b, c = score(some)
         lengths.append([first, last, len(some), b.score, c.score])
     rows = [json.dumps([*p, cut(p[0]).split()]) for p in pairs]
+    further = make_further(pairs[:lines])
+    more = [several(pairs[:lines], further, "3"),
+            several(pairs[:lines], [x[:i % 3] for i, x in enumerate(further)],
+                    "var")]
     with open(OUT, "w") as f:
         f.write('{"lines": %d,\n"pairs": [' % lines + ",\n".join(rows) +
                 '],\n"corpora": [' + ",\n".join(
                     json.dumps(corpus(pairs, a, b)) for a, b in ranges) +
+                '],\n"further": [' + ",\n".join(map(json.dumps, further)) +
+                '],\n"several": [' + ",\n".join(map(json.dumps, more)) +
                 '],\n"lengths": ' + json.dumps(lengths) + "}\n")
 
 

@@ -85,6 +85,46 @@ def test_readme_own_text_starts_from_a_bundled_model(folder):
     assert folder not in card
 
 
+def write_pairs(folder):
+    nouns = {"cat": "chat", "dog": "chien", "bird": "merle", "fox": "renard",
+             "wolf": "loup", "bear": "ours", "horse": "cheval", "ox": "boeuf"}
+    verbs = {"sees": "voit", "likes": "aime", "hears": "entend"}
+    ends = {"": "", " here": " ici", " now": " maintenant"}
+    rows = [(f"The {a} {v} the {b}{w}.",
+             f"Le {nouns[a]} {verbs[v]} le {nouns[b]}{ends[w]}.")
+            for a in nouns for v in verbs for b in nouns for w in ends]
+    for name, n in (("pairs", 2304), ("test", 100)):
+        with open(f"{folder}/{name}.tsv", "w") as f:
+            f.writelines("\t".join(rows[i % len(rows)]) + "\n"
+                         for i in range(n))
+
+
+def test_readme_own_pairs_become_a_translator(folder):
+    if os.path.basename(os.path.dirname(SEQD)) != "release":
+        raise Skip("the page's commands name the release build")
+    os.symlink(os.path.dirname(os.path.dirname(SEQD)), folder + "/build")
+    write_pairs(folder)
+    train, score, run, ask = block(
+        "training.md", "own-pairs").replace("\\\n", "").strip().splitlines()
+    subprocess.run(["sh", "-c", train], cwd=folder, check=True, timeout=300,
+                   stderr=subprocess.DEVNULL)
+    out = subprocess.run(["sh", "-c", score], cwd=folder, check=True,
+                         timeout=100, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL)
+    figures = json.loads(out.stdout)
+    assert figures["bleu"] > 90 and figures["chrf2"] > 90, figures
+    assert figures["signature"].startswith("nrefs:1|case:mixed|"), figures
+    with open(folder + "/test.out") as f:
+        assert len(f.readlines()) == 100
+    with serve(run, folder) as s:
+        out = subprocess.run(["sh", "-c", ask.replace("8080", str(s.port))],
+                             check=True, timeout=60, stdout=subprocess.PIPE)
+        item = json.loads(out.stdout)["data"][0]
+        assert item["text"] == "Le chat voit le chien.", item
+        assert len(item["alternatives"]) == 1, item
+        assert s.stop() == 0
+
+
 MAKE_NET = """
 import json, torch
 torch.manual_seed(3)

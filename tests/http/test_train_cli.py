@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -341,6 +342,28 @@ def write_translations(folder):
     return names, next(c for c in golden["corpora"] if c[:2] == [0, n])
 
 
+def check_bleu_of_several(folder, names):
+    """Three files of references; the sources stay what they are."""
+    with open(harness.TOP + "/tests/golden/bleu.json") as f:
+        golden = json.load(f)
+    files = [names[1]]
+    for k in range(2):
+        files.append(f"{folder}/ref{k}.txt")
+        with open(files[-1], "w", newline="\n") as f:
+            f.writelines(x[k] + "\n" for x in golden["further"])
+    want = golden["several"][0]
+    r = run("bleu", names[0], ",".join(files), names[2])
+    assert r.returncode == 0, r.stderr
+    got = json.loads(r.stdout)
+    for key, value in (("bleu", want[0]), ("chrf2", want[5])):
+        assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
+    assert [got["hyp_len"], got["ref_len"]] == want[3:5], got
+    for key in ("signature", "chrf_signature"):
+        assert got[key].startswith("nrefs:3|case:mixed|"), got
+    assert [x["sentences"] for x in got["by_source_length"]] == \
+        [x[2] for x in golden["lengths"]]
+
+
 def test_train_cli_bleu_is_sacrebleus(folder):
     names, want = write_translations(folder)
     for files in (names[:2], names):
@@ -353,6 +376,7 @@ def test_train_cli_bleu_is_sacrebleus(folder):
             assert abs(got[key] - value) <= 5e-5, (key, got[key], value)
         assert (got["hyp_len"], got["ref_len"]) == tuple(want[5:7])
         assert len(got.get("by_source_length", [])) == 5 * (len(files) == 3)
+    check_bleu_of_several(folder, names)
     with open(names[0], "a") as f:
         f.write("one more")
     with open(folder + "/bad.txt", "wb") as f:
@@ -363,6 +387,8 @@ def test_train_cli_bleu_is_sacrebleus(folder):
             (["none", names[1]], "none: no such file"),
             ([folder + "/bad.txt"] * 2, "bad.txt: line 2: not UTF-8"),
             (["/dev/null", "/dev/null"], "/dev/null"),
+            ([names[0], names[1] + ","], "REFERENCES has an empty name"),
+            ([names[1], names[2] + "," + names[0]], "hyp.txt has 361"),
             ([*names, "x"], "unknown option 'x'"),
             ([*names[1:], "--data", "x"], "--data is no option of bleu")):
         r = run("bleu", *args)
@@ -395,6 +421,45 @@ def without_times(line):
             if k not in ("seconds", "tokens_per_second")}
 
 
+def check_named_language(folder, rows, two):
+    """Files without a column, of a language that --language says: scored by
+    both programs, and learned from."""
+    half = [row for row in rows if row[0] == "back"]
+    for name, column in (("ref", 2), ("src", 1)):
+        with open(f"{folder}/{name}.txt", "w") as f:
+            f.writelines(row[column] + "\n" for row in half)
+    for program in (TRAIN, SEQD):
+        r = subprocess.run([program, *two, "--language", "back"],
+                           capture_output=True, text=True, timeout=120)
+        assert r.returncode == 0, r.stderr
+        assert set(json.loads(r.stdout)["languages"]) == {"back"}, r.stdout
+        r = subprocess.run([program, *two, "--language", "back",
+                            "--language-column"], capture_output=True,
+                           text=True, timeout=120)
+        assert r.returncode != 0 and "--language" in r.stderr, r.stderr
+    r = run("train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
+            "--source", folder + "/src.txt," + folder + "/ref.txt",
+            "--target", folder + "/ref.txt," + folder + "/src.txt",
+            "--language", "back,forth", "--hold-out", "0.1", "--out",
+            folder + "/named", "--embedding", "8", "--hidden", "8",
+            "--threads", "1", "--epochs", "1")
+    assert r.returncode == 0, r.stderr
+    assert card_command(folder, "named")[3:] == [
+        "--source", "FILE", "--target", "FILE", "--language", "NAME"]
+    for language in ("back", "forth"):
+        a = ask(folder + "/named", "/translate",
+                {"input": "a b", "target": language, "max_tokens": 2})
+        assert len(a["data"]) == 1, a
+
+
+def card_command(folder, name):
+    """The words of the command of a card that scores its model."""
+    with open(f"{folder}/{name}/CARD.md") as f:
+        card = f.read()
+    assert "nats a token, perplexity" in card, card
+    return re.search(r"^    seqd-train (eval .*)$", card, re.M)[1].split()
+
+
 def test_train_cli_eval_translates(folder):
     rows = write_reversals(folder)
     r = run("train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
@@ -413,6 +478,10 @@ def test_train_cli_eval_translates(folder):
         lines.append(r.stdout)
     a = json.loads(lines[0])
     assert without_times(lines[0]) == without_times(lines[1])
+    r = run(*[folder + "/valid.tsv" if x == "FILE" else x
+              for x in card_command(folder, "m")], cwd=folder)
+    assert r.returncode == 0, r.stderr
+    assert without_times(lines[0]) == without_times(r.stdout)
     with open(folder + "/out.txt") as f:
         out = f.read().splitlines()
     assert len(out) == len(rows) == a["sentences"]
@@ -449,15 +518,19 @@ def test_train_cli_eval_translates(folder):
                                                            "src")))
     for key, value in json.loads(r.stdout).items():
         assert a[key] == value, (key, a[key], value)
+    assert a["all_references"]["signature"].startswith("nrefs:var|"), a
+    assert a["all_references"]["bleu"] >= a["bleu"] > 0, a
     for more, message in (
             (["--source", "x"], "the data are in --data, or in --source"),
             (["--beams", "17"], "--beams"),
             (["--max-target", "0"], "--max-target")):
         r = run(*args, folder + "/out.txt", *more)
         assert r.returncode == 1 and message in r.stderr, r.stderr
-    r = run(*args[:3], "--source", folder + "/src.txt", "--target",
-            folder + "/ref.txt")
+    two = [*args[:3], "--source", folder + "/src.txt", "--target",
+           folder + "/ref.txt"]
+    r = run(*two)
     assert "translates into 2 languages" in r.stderr, r.stderr
+    check_named_language(folder, rows, two)
 
 
 def draw(*args):
@@ -537,6 +610,33 @@ def test_train_cli_says_the_way_out(folder):
     r = run(*training(folder, "few"), "--data", short)
     assert r.returncode == 1
     assert "or a smaller --batch" in r.stderr, r.stderr
+
+
+def test_train_cli_leaves_a_checkpoint_however_short_its_time(folder):
+    write_text(folder)
+    write_reversals(folder)
+    pairs = ["train", "--arch", "seq2seq-rnn", "--tokenizer", "whitespace",
+             "--language-column", "--data", folder + "/train.tsv", "--threads",
+             "1", "--hidden", "16", "--embedding", "16", "--out",
+             folder + "/pairs"]
+    for args, out in ((training(folder, "words"), "words"), (pairs, "pairs")):
+        r = run(*args, "--max-minutes", "0.00001")
+        assert r.returncode == 0, r.stderr
+        assert "epoch 0." in r.stderr and "best" in r.stderr, r.stderr
+        assert len(read(folder, out)) > 1000
+    # time that ran out before the first validation, too
+    late = folder + "/late"
+    pairs[-1] = late
+    child = subprocess.Popen([TRAIN, *pairs, "--save-minutes", "0.01",
+                              "--eval-every", "1000000", "--epochs", "100000"],
+                             stderr=subprocess.DEVNULL)
+    harness.wait(lambda: os.path.exists(late + "/state.bin"), "no state")
+    child.kill()
+    child.wait()
+    assert not os.path.exists(late + "/model.safetensors")
+    r = run(*pairs, "--resume", "--max-minutes", "0.00001")
+    assert r.returncode == 0, r.stderr
+    assert len(read(folder, "late")) > 1000
 
 
 def test_train_cli_help_names_every_option(folder):

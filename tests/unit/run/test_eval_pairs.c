@@ -66,11 +66,13 @@ static void close_rig(void)
 }
 
 /* Scores rig.table; 0 or -1. */
+static const char *languages; /* of the next files, or NULL */
+
 static int score(struct eval_pair_options o, int language)
 {
     const char *path = rig.data;
     const struct eval_pair_files f = {
-        .source = &path, .n = 1, .language = language};
+        .source = &path, .n = 1, .language = language, .languages = languages};
     buf_add_str(&rig.table, "");
     temp_file_text(rig.files, "pairs.tsv", rig.table.p);
     buf_clear(&rig.out);
@@ -180,6 +182,7 @@ static void test_translations_are_counted_and_written_in_order(void **state)
     assert_int_equal((int)json_number(json_get(row, "sentences")), MANY);
     assert_true(json_number(json_get(row, "exact")) == number("exact"));
     assert_true(number("bleu") > 50 && number("bleu") < 100);
+    assert_null(json_get(rig.j, "all_references"));
     char *text;
     size_t n;
     assert_int_equal(file_read(rig.output, "out", 1 << 20, &text, &n, &rig.e),
@@ -209,6 +212,12 @@ static void test_a_source_with_several_targets_is_one(void **state)
     expect("exact", 1);
     expect("token_error_rate", 0);
     assert_true(number("chrf2") < 99);
+    const struct json *all = json_get(rig.j, "all_references");
+    assert_true(json_number(json_get(all, "chrf2")) > 99.99);
+    assert_ptr_equal(strstr(json_string(json_get(all, "signature")), "nrefs:"),
+                     json_string(json_get(all, "signature")));
+    assert_non_null(strstr(rig.out.p, "\"nrefs:var|case:mixed|eff:no"));
+    assert_non_null(strstr(rig.out.p, "\"nrefs:1|case:mixed|eff:no"));
     /* the first one is what BLEU and chrF look at */
     buf_clear(&rig.table);
     add("", 1, a);
@@ -250,6 +259,21 @@ static void test_languages_are_told_apart(void **state)
     assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
                      -1);
     assert_non_null(strstr(rig.e.msg, "translates into 2 languages"));
+    /* no column, but a name for all */
+    languages = "w21";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     0);
+    const struct json *x = json_get(json_get(rig.j, "languages"), "w21");
+    assert_true(json_number(json_get(x, "sentences")) == 1);
+    languages = "w22";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     -1);
+    assert_non_null(strstr(rig.e.msg, "'w22' is no language of the model"));
+    languages = "w20,w21";
+    assert_int_equal(score((struct eval_pair_options){.length_penalty = 1}, 0),
+                     -1);
+    assert_non_null(strstr(rig.e.msg, "--language has 2 names"));
+    languages = NULL;
     close_rig();
 }
 

@@ -105,7 +105,7 @@ static void expect_corpus(const struct json *row)
     last = (int)json_number(x);
     for (int i = first; i < last; i++) {
         struct mt_text h = text_of(i, 0), r = text_of(i, 1);
-        assert_int_equal(mt_score_add(&s, h.p, h.n, r.p, r.n, &e), 0);
+        assert_int_equal(mt_score_add(&s, h, &r, 1, &e), 0);
     }
     struct bleu b = mt_score_bleu(&s);
     expect(b.score, x = json_next(x), "bleu", first);
@@ -125,6 +125,53 @@ static void test_scores_are_those_of_sacrebleu(void **state)
     for (; row != NULL; row = json_next(row), n++)
         expect_corpus(row);
     assert_true(n > 50);
+}
+
+/* Row `which` of "several": all further references, or i % 3 of pair i. */
+static void expect_several(int which, int all)
+{
+    struct mt_score s = {.n = 0};
+    struct err e = ERR_INIT;
+    struct buf more[2], b;
+    const struct json *x = json_child(json_get(golden, "further"));
+    for (int k = 0; k < 2; k++)
+        buf_init(&more[k], 1 << 16);
+    for (int i = 0; i < n_lines; i++, x = json_next(x)) {
+        struct mt_text ref[3] = {text_of(i, 1)};
+        const struct json *y = json_child(x);
+        for (int k = 0; k < 2; k++, y = json_next(y)) {
+            buf_clear(&more[k]);
+            buf_add_str(&more[k], "");
+            json_text(y, &more[k]);
+            ref[k + 1] = (struct mt_text){more[k].p, more[k].len};
+        }
+        assert_int_equal(
+            mt_score_add(&s, text_of(i, 0), ref, all ? 3 : 1 + i % 3, &e), 0);
+    }
+    x = json_child(json_get(golden, "several"));
+    x = json_child(which ? json_next(x) : x);
+    struct bleu score = mt_score_bleu(&s);
+    expect(score.score, x, "bleu", which);
+    const struct json *p = json_child(x = json_next(x));
+    for (int k = 0; k < BLEU_ORDERS; k++, p = json_next(p))
+        expect(score.precision[k], p, "precision", which);
+    expect(score.penalty, x = json_next(x), "bp", which);
+    expect((double)s.hyp_len, x = json_next(x), "hyp_len", which);
+    expect((double)s.ref_len, x = json_next(x), "ref_len", which);
+    expect(mt_score_chrf(&s), x = json_next(x), "chrf2", which);
+    buf_init(&b, 1 << 10);
+    mt_score_signatures(&s, &b);
+    assert_non_null(strstr(b.p, json_string(json_next(x))));
+    buf_fini(&b);
+    for (int k = 0; k < 2; k++)
+        buf_fini(&more[k]);
+}
+
+static void
+test_scores_of_several_references_are_those_of_sacrebleu(void **state)
+{
+    expect_several(0, 1);
+    expect_several(1, 0);
 }
 
 static void expect_report(const struct json *got)
@@ -151,10 +198,11 @@ static void test_report_has_scores_by_length_of_the_source(void **state)
     struct json *j;
     struct buf b;
     memset(&r, 0, sizeof r);
-    for (int i = 0; i < n_lines; i++)
+    for (int i = 0; i < n_lines; i++) {
+        struct mt_text ref = text_of(i, 1);
         assert_int_equal(
-            mt_report_add(&r, text_of(i, 0), text_of(i, 1), text_of(i, 2), &e),
-            0);
+            mt_report_add(&r, text_of(i, 0), &ref, 1, text_of(i, 2), &e), 0);
+    }
     buf_init(&b, 1 << 16);
     assert_int_equal(mt_report_write(&r, &b, &e), 0);
     assert_int_equal(json_parse(b.p, b.len, NULL, &j, &e), 0);
@@ -176,7 +224,8 @@ static void test_long_sentences_take_their_time_alone(void **state)
     assert_non_null(s);
     for (size_t i = 0; i < n; i++)
         s[i] = i % 2 ? ' ' : 'a';
-    assert_int_equal(mt_score_add(&m, s, n, s, n, &e), 0);
+    const struct mt_text t = {s, n};
+    assert_int_equal(mt_score_add(&m, t, &t, 1, &e), 0);
     assert_int_equal(m.match[3], n / 2 - 3);
     assert_true(fabs(mt_score_bleu(&m).score - 100) < 1e-9);
     mem_free(s);
@@ -185,7 +234,8 @@ static void test_long_sentences_take_their_time_alone(void **state)
 static int add_one(void *arg, struct err *e)
 {
     struct mt_score s = {.n = 0};
-    int rc = mt_score_add(&s, "a b, c", 6, "a b c d", 7, e);
+    const struct mt_text ref[] = {{"a b c d", 7}, {"a b", 3}};
+    int rc = mt_score_add(&s, (struct mt_text){"a b, c", 6}, ref, 2, e);
     assert_true(rc == 0 || (s.n == 0 && s.total[0] == 0));
     return rc;
 }
@@ -200,6 +250,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens_are_those_of_13a),
         cmocka_unit_test(test_scores_are_those_of_sacrebleu),
+        cmocka_unit_test(
+            test_scores_of_several_references_are_those_of_sacrebleu),
         cmocka_unit_test(test_report_has_scores_by_length_of_the_source),
         cmocka_unit_test(test_long_sentences_take_their_time_alone),
         cmocka_unit_test(test_scoring_survives_each_failed_allocation),

@@ -250,6 +250,31 @@ static void test_learned_words_are_no_special_tokens(void **state)
     buf_fini(&b);
 }
 
+/* A line of one letter would be one entry, longer than one can be. */
+static void test_learned_entries_are_no_longer_than_they_can_be(void **state)
+{
+    enum { LONG = 1 << 19 };
+    struct options o = with(NULL, 300, NULL);
+    struct err e = ERR_INIT;
+    struct vocab *v;
+    struct tokenizer *t;
+    struct buf b;
+    char *text = mem_alloc(LONG);
+    memset(text, 0xc3, LONG); /* letters of two bytes, as its alphabet's */
+    for (int i = 1; i < LONG; i += 2)
+        text[i] = (char)0xa4;
+    assert_int_equal(vocab_open(&o, &lines, &v, &e), 0);
+    assert_int_equal(vocab_add(v, text, LONG, &e), 0);
+    buf_init(&b, 1 << 24);
+    assert_int_equal(vocab_write(v, &b, &e), 0);
+    if (tokenizer_parse(b.p, b.len, "test", &t, &e) != 0)
+        fail_msg("%s", e.msg);
+    tokenizer_close(t);
+    vocab_close(v);
+    buf_fini(&b);
+    mem_free(text);
+}
+
 static void test_learned_refuses_what_cannot_be(void **state)
 {
     static const struct {
@@ -373,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_learned_merges_are_those_of_others),
         cmocka_unit_test(test_learned_from_both_sides_is_joint),
         cmocka_unit_test(test_learned_words_are_no_special_tokens),
+        cmocka_unit_test(test_learned_entries_are_no_longer_than_they_can_be),
         cmocka_unit_test(test_learned_refuses_what_cannot_be),
         cmocka_unit_test(test_learned_texts_end_where_asked),
         cmocka_unit_test(test_learned_words_have_controls_too),

@@ -60,7 +60,7 @@ static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
         from_pairs("--epochs 3 --dropout 0.1 --dropout-embedding 0.1 "
                    "--dropout-attention 0.1 --warmup 20 --schedule "
                    "inverse-sqrt --eval-every 20 --average last "
-                   "--average-last 3 --threads 2",
+                   "--average-last 3 --threads 2 --language fr",
                    out, "-"));
 }
 
@@ -160,6 +160,38 @@ static void test_an_epoch_has_each_pair_once_in_batches_of_tokens(void **state)
     train_rig_free(t);
 }
 
+/* What stands for no word is there however many words are not. */
+static void test_what_begins_and_ends_texts_stays_known(void **state)
+{
+    char out[128];
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--tokenizer english --language fr "
+                                  "--unk-rate 0.95",
+                                  out, "unknown");
+    struct trainer *t = train_rig_trainer(&o);
+    int32_t fr = tokenizer_id(t->tokenizer, ">>fr<<");
+    int32_t pad = tokenizer_id(t->tokenizer, "<pad>");
+    int32_t unk = tokenizer_unk(t->tokenizer);
+    const struct pass_batch *b = &t->worker[0].feed.batch;
+    double loss;
+    int64_t rows;
+    int known = 0;
+    assert_true(fr >= 0 && unk >= 0);
+    assert_int_equal(trainer_begin_epoch(t, &e), 0);
+    trainer_step(t, 0, &loss, &rows);
+    assert_true(b->B > 20);
+    for (int r = 0; r < b->B; r++) {
+        const int32_t *s = b->source.ids + b->source.start[r];
+        assert_int_equal(s[0], fr);
+        assert_int_equal(s[b->source.length[r] - 1],
+                         tokenizer_eos(t->tokenizer));
+        assert_int_equal(b->ids[b->start[r]], pad);
+        known += s[1] != unk;
+    }
+    assert_true(known < b->B / 2);
+    train_rig_free(t);
+}
+
 /* The order of an epoch is the seed's and the epoch's. */
 static void test_batches_come_in_another_order_in_each_epoch(void **state)
 {
@@ -189,6 +221,12 @@ static void test_options_that_make_no_sense_are_refused(void **state)
         {"--context 4", "do not fit --context 4"},
         {"--source a", "pairs are in --data, or in --source and --target"},
         {"--valid-source a", "in --valid-source and --valid-target"},
+        {"--valid-source a --valid-target b", "--hold-out is for trainings"},
+        {"--softmax sampled --label-smoothing 0.1",
+         "--label-smoothing has no part in --softmax sampled"},
+        {"--language fr --language-column", "a column (--language-column), or"},
+        {"--language f.r", "--language has 'f.r', expected letters"},
+        {"--language fr,de", "--language has 2 names, expected one for all"},
     };
     char out[128];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -200,14 +238,31 @@ static void test_options_that_make_no_sense_are_refused(void **state)
                           train_rig_path(out, "refused"));
     train_rig_refuse(&o, "pairs of texts are for --arch seq2seq");
     o = from_pairs("--tokenizer characters", out, "refused");
-    o.vocab_from = NULL;
     o.valid = o.data;
+    o.hold_out_given = 0;
     o.language_column = 1;
     train_rig_refuse(&o, "line 1: expected a language, a tab, source, a tab "
                          "and target");
+    o = from_pairs("--max-len 2 --batch-tokens 9", out, "refused");
+    train_rig_refuse(&o, "pairs has a side of more than 2 tokens: a larger");
     o = from_pairs("", out, "refused");
     o.hold_out = 1e-9;
     train_rig_refuse(&o, "pairs.tsv: no pairs are held out: a larger");
+}
+
+/* A share that comes to no pair at all would train nothing, and say nothing. */
+static void test_an_epoch_of_no_pairs_is_an_error(void **state)
+{
+    char out[128], data[160];
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--epochs 1", out, "nothing");
+    snprintf(data, sizeof data, "%s:0.0001", pairs);
+    o.data = data;
+    struct trainer *t = train_rig_trainer(&o);
+    t->stop = &train_rig.never;
+    assert_int_equal(trainer_run(t, &e), -1);
+    assert_non_null(strstr(e.msg, "an epoch has no records: take more of"));
+    train_rig_free(t);
 }
 
 /* What is written is a Marian, which starts with the pad token, and is read
@@ -252,6 +307,27 @@ static void test_what_is_written_is_read_back(void **state)
     mem_aligned_free(w);
 }
 
+/* The bias of Marian's output is no parameter, though --init brings one. */
+static void test_the_bias_of_the_output_does_not_learn(void **state)
+{
+    char from[128], to[128], more[200];
+    struct net net;
+    real *w;
+    struct err e = ERR_INIT;
+    struct options o = from_pairs("--epochs 1", from, "from");
+    train_rig_train(&o);
+    snprintf(more, sizeof more, "--epochs 1 --init %s", from);
+    o = from_pairs(more, to, "to");
+    train_rig_train(&o);
+    if (load_net(to, &net, &w, &e) != 0)
+        fail_msg("%s", e.msg);
+    const struct net_tensor *bias = &net.t[net_find(&net, "final_logits_bias")];
+    for (size_t i = 0; i < bias->n; i++)
+        assert_true(w[bias->at + i] == 0);
+    net_fini(&net);
+    mem_aligned_free(w);
+}
+
 static int setup(void **state)
 {
     int rc = train_rig_open(state);
@@ -268,9 +344,12 @@ int main(void)
         cmocka_unit_test(test_the_mean_of_one_checkpoint_is_itself),
         cmocka_unit_test(test_the_rate_falls_by_the_root_of_the_steps),
         cmocka_unit_test(test_an_epoch_has_each_pair_once_in_batches_of_tokens),
+        cmocka_unit_test(test_what_begins_and_ends_texts_stays_known),
         cmocka_unit_test(test_batches_come_in_another_order_in_each_epoch),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_an_epoch_of_no_pairs_is_an_error),
         cmocka_unit_test(test_what_is_written_is_read_back),
+        cmocka_unit_test(test_the_bias_of_the_output_does_not_learn),
     };
     return cmocka_run_group_tests(tests, setup, train_rig_close);
 }

@@ -104,6 +104,42 @@ static void test_options_that_a_command_does_not_read_are_refused(void **state)
     }
 }
 
+static void test_options_that_a_net_does_not_read_are_refused(void **state)
+{
+    static const struct {
+        char *words[5];
+        const char *message; /* NULL: taken */
+    } rows[] = {
+        {{"--arch", "seq2seq-rnn", "--cell", "gru", "--tie"}, NULL},
+        {{"--arch", "seq2seq-transformer", "--heads", "2", "--tie"}, NULL},
+        {{"--arch", "seq2seq-rnn", "--decoder-layers", "2"},
+         "--decoder-layers is no option of a seq2seq-rnn"},
+        {{"--arch=seq2seq-rnn", "--context=9"},
+         "--context is no option of a seq2seq-rnn"},
+        {{"--arch=seq2seq-transformer", "--attention=dot"},
+         "--attention is no option of a seq2seq-transformer"},
+        {{"--arch=seq2seq-transformer", "--dropout-recurrent=0.1"},
+         "--dropout-recurrent is no option of a seq2seq-transformer"},
+        {{"--arch=seq2seq-transformer", "--batch=9"},
+         "--batch is no option of a seq2seq-transformer"},
+        {{"--batch-tokens", "9"},
+         "--batch-tokens is no option of a net of single texts"},
+        {{"--vocab-from", "d", "--epochs", "2"}, NULL},
+        {{"--vocab-from", "d", "--tokenizer", "bpe:300"},
+         "--vocab-from brings the vocabulary: --tokenizer is one too many"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char *words[7] = {"seqd-train", "train"};
+        struct options o;
+        struct err e = ERR_INIT;
+        int n = 2;
+        for (; n < 7 && rows[i].words[n - 2] != NULL; n++)
+            words[n] = rows[i].words[n - 2];
+        assert_int_equal(parse(&o, &e, n, words), rows[i].message ? -1 : 0);
+        assert_string_equal(e.msg, rows[i].message ? rows[i].message : "");
+    }
+}
+
 static void test_no_word_is_help_and_a_forgotten_command_is_none(void **state)
 {
     char *words[] = {"seqd-train", "--task", "lm"};
@@ -152,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_tokenizer_is_a_word_or_says_its_size),
         cmocka_unit_test(test_options_are_read_by_type),
         cmocka_unit_test(test_options_that_a_command_does_not_read_are_refused),
+        cmocka_unit_test(test_options_that_a_net_does_not_read_are_refused),
         cmocka_unit_test(test_no_word_is_help_and_a_forgotten_command_is_none),
         cmocka_unit_test(test_wrong_options_are_named_with_what_is_expected),
     };

@@ -75,6 +75,37 @@ static void test_two_files_go_line_by_line(void **state)
                  "0||a|1\n0||c|4\n0||d|5\n", 3);
 }
 
+static void test_files_have_a_language_each_or_one_for_all(void **state)
+{
+    char two[300], others[300];
+    struct labels controls = {.n = 0};
+    struct err e = ERR_INIT;
+    write_text(first, "a", "a\nb\n");
+    write_text(second, "b", "1\n2\n");
+    snprintf(two, sizeof two, "%s,%s", first, second);
+    snprintf(others, sizeof others, "%s,%s", second, first);
+    struct pair_files f = {
+        .source = two, .target = others, .languages = "fr,de-AT"};
+    expect_pairs(&f,
+                 "0|fr|a|1\n0|fr|b|2\n1|de-AT|1|a\n"
+                 "1|de-AT|2|b\n",
+                 0);
+    assert_int_equal(pairs_controls(&f, &controls, &e), 0);
+    assert_int_equal(controls.n, 3);
+    assert_string_equal(controls.name[1], ">>de-AT<<");
+    assert_string_equal(controls.name[2], ">>fr<<");
+    labels_fini(&controls);
+    f.languages = "fr,de,es";
+    expect_refused(&f, "--language has 3 names, expected one for all");
+    f.languages = "fr,";
+    expect_refused(&f, "--language has '', expected letters");
+    f.languages = "it";
+    expect_pairs(&f, "0|it|a|1\n0|it|b|2\n1|it|1|a\n1|it|2|b\n", 0);
+    write_text(table, "t", "x\ty\n");
+    f = (struct pair_files){.table = table, .languages = "it"};
+    expect_pairs(&f, "0|it|x|y\n", 0);
+}
+
 static void test_files_that_are_no_pairs_are_refused(void **state)
 {
     static const struct {
@@ -105,6 +136,20 @@ static void test_files_that_are_no_pairs_are_refused(void **state)
                    "--source has more files than --target");
     expect_refused(&(struct pair_files){.source = first, .target = two},
                    "--target has more files than --source");
+}
+
+static void test_a_column_of_texts_is_no_column_of_languages(void **state)
+{
+    struct labels controls = {.n = 0};
+    struct err e = ERR_INIT;
+    FILE *f = train_rig_file(table, "t");
+    for (int i = 0; i < DATA_MAX_LABELS; i++)
+        fprintf(f, "word%d\ta\tb\n", i);
+    fclose(f);
+    struct pair_files p = {.table = table, .language = 1};
+    assert_int_equal(pairs_controls(&p, &controls, &e), -1);
+    assert_non_null(strstr(e.msg, "line 1024: more than 1023 languages: is"));
+    labels_fini(&controls);
 }
 
 /* Counts sources on a side, and marks those seen: 500 of them, in two
@@ -298,7 +343,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables_are_read_line_by_line),
         cmocka_unit_test(test_two_files_go_line_by_line),
+        cmocka_unit_test(test_files_have_a_language_each_or_one_for_all),
         cmocka_unit_test(test_files_that_are_no_pairs_are_refused),
+        cmocka_unit_test(test_a_column_of_texts_is_no_column_of_languages),
         cmocka_unit_test(test_no_source_is_on_both_sides),
         cmocka_unit_test(test_a_pair_is_source_and_target_with_their_ends),
         cmocka_unit_test(test_a_vocabulary_for_pairs_ends_a_text),

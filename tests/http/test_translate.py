@@ -151,8 +151,7 @@ def test_translate_into_a_language_that_the_model_has():
     ask = dict(model="many", input="w1 w2", max_tokens=9)
     of = {t: server.ask(target=t, **ask) for t in ("de", "es", "fr")}
     assert len({a["text"] for a in of.values()}) == 3
-    # Two words and the language, and what the target begins with.
-    assert server.usage["prompt_tokens"] == 2 + 1 + 1
+    assert server.usage["prompt_tokens"] == 2 + 1  # the words, the language
     # The same tokens in the text are the same source.
     plain = server.ask("/generate", temperature=0, **dict(
         ask, input=">>fr<< w1 w2"))
@@ -243,7 +242,7 @@ def test_translate_takes_what_people_send():
     assert a["truncated"] and not b["truncated"]
     assert (a["text"], a["score"]) == (b["text"], b["score"])
     a = server.ask(model="many", target="de", truncate=True, input=words)
-    assert a["truncated"] and server.usage["prompt_tokens"] == CONTEXT + 1
+    assert a["truncated"] and server.usage["prompt_tokens"] == CONTEXT
     a = server.ask(input="w1 \x01 w2 \x00 \x1b[0m \u202e w3", max_tokens=9)
     assert a["unknown"] >= 3, a
     a = server.ask(input="</s> >>fr<< <s>", max_tokens=9)

@@ -191,6 +191,24 @@ def test_translate_shows_where_its_text_looks():
         assert last[0]["attention"] == shown
         many = server.ask(**dict(ask, input=[ask["input"]] * 3, attention=True))
         assert [m["attention"] for m in many] == [shown] * 3
+    drawn = set()
+    for i in range(20):
+        ask = dict(model="shown", input=some_text(r), max_tokens=12, seed=i,
+                   temperature=1, n_best=1 + i % 4)
+        plain = server.ask(**ask)
+        got = server.ask(attention=True, **ask)
+        shown = got.pop("attention")
+        assert got == plain
+        assert [t.strip() for t in shown["target"]] == plain["text"].split()
+        assert [t.strip() for t in shown["source"]] == ask["input"].split()
+        assert {len(row) for row in shown["weights"]} <= {
+            len(shown["source"])}
+        if ask["n_best"] == 1:
+            texts, last = server.stream(attention=True, **ask)
+            assert "".join(texts[0]) == plain["text"]
+            assert last[0]["attention"] == shown
+        drawn.add(plain["text"])
+    assert len(drawn) > 15
     refused = 0
     for i in range(28):  # some never end
         ask = dict(model="shown", input=f"w{i}", beams=1, max_tokens=200)
@@ -218,8 +236,6 @@ def test_translate_says_what_is_wrong():
     bad(400, "task_not_supported", "model", input="w1", model="words")
     bad(400, "task_not_supported", "attention", input="w1", attention=True,
         says="has no attention to look at")
-    bad(400, "invalid_value", "attention", input="w1", attention=True,
-        model="shown", temperature=1)
     bad(400, "invalid_value", "attention", input=["w1", "w1 " * 65],
         attention=True, model="shown", says="input has 65 tokens")
     bad(400, "invalid_value", "attention", input="w1", attention=1,

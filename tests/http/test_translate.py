@@ -259,6 +259,12 @@ def test_translate_takes_what_people_send():
     assert (a["text"], a["score"]) == (b["text"], b["score"])
     a = server.ask(model="many", target="de", truncate=True, input=words)
     assert a["truncated"] and server.usage["prompt_tokens"] == CONTEXT
+    # What stands in front of a source is kept, whoever put it there.
+    a = server.ask(model="many", target="de", truncate=True, input=words,
+                   beams=1, max_tokens=9)
+    b = server.ask("/generate", model="many", truncate=True, temperature=0,
+                   input=">>de<< " + words, max_tokens=9)
+    assert b["truncated"] and a["text"] == b["text"], (a, b)
     a = server.ask(input="w1 \x01 w2 \x00 \x1b[0m \u202e w3", max_tokens=9)
     assert a["unknown"] >= 3, a
     a = server.ask(input="</s> >>fr<< <s>", max_tokens=9)

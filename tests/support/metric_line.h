@@ -4,7 +4,8 @@
 #ifndef SEQD_METRIC_LINE_H
 #define SEQD_METRIC_LINE_H
 
-/* metric_line: the value behind `line` ("seqd_clients{model=\"a\"} "), or -1. */
+/* metric_line: the value behind `line` ("seqd_clients{model=\"a\"} "), or -1.
+ */
 double metric_line(const char *line);
 
 #endif

@@ -3,7 +3,7 @@
  * chunks, with 1, 2 or 3 threads, when states are lost on the way, and in both
  * FMA families. Transformers and recurrent nets alike, by small checkpoints of
  * tests/golden; by beams, by choices that are drawn, and by three paths that
- * share the source (a task of the tests' own, which keeps the bits of all rows).
+ * share the source (a task of the tests' own: it keeps the bits of all rows).
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/log.h"

@@ -3,8 +3,8 @@
  * beams, choices, attention, streams and lists, of sources of one token up to
  * the context and beyond; some leave, some have no time. Pages are so few that
  * jobs wait, give their memory up and are read again. Each answer is byte for
- * byte the lone one, and in the end nothing is held. CROWD_ROUNDS=100 makes each
- * client ask so often.
+ * byte the lone one, and in the end nothing is held. With CROWD_ROUNDS=100 each
+ * client asks so often.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
@@ -194,7 +194,8 @@ static void wait_zero(int port, const char *metric, const char *kind)
 
 static void test_pairs_answer_64_clients_as_one(void **state)
 {
-    const char *rounds = getenv("CROWD_ROUNDS");
+    const char *said = getenv("CROWD_ROUNDS");
+    int rounds = said ? (int)strtol(said, NULL, 10) : ROUNDS;
     struct seqd s;
 
     assert_int_equal(
@@ -208,7 +209,7 @@ static void test_pairs_answer_64_clients_as_one(void **state)
     assert_int_equal(http_crowd_alone(s.port, asks, N_ASKS), 0);
     struct http_crowd w = {.port = s.port,
                            .clients = N_CLIENTS,
-                           .rounds = rounds ? atoi(rounds) : ROUNDS,
+                           .rounds = rounds,
                            .ask = asks,
                            .n = N_ASKS,
                            .hurried = 6,

@@ -32,8 +32,9 @@ struct http_crowd {
 /* http_crowd_alone: each once, one after the other: fills `alone`, or compares
  * with it. The number of those that failed or were otherwise. */
 int http_crowd_alone(int port, struct http_ask *ask, int n);
-/* http_crowd_run: all clients, until each has made its rounds; the counts:
- * answers that came, of them bad and late (504), and requests that were left. */
+/* http_crowd_run: all clients, until each has made its rounds. It counts the
+ * answers that came, of them bad and late (504) ones, and requests that were
+ * left. */
 void http_crowd_run(struct http_crowd *w);
 void http_asks_free(struct http_ask *ask, int n);
 

@@ -230,10 +230,171 @@ static void test_pairs_answer_64_clients_as_one(void **state)
     assert_int_equal(seqd_stop(&s), 0);
 }
 
+/* --- what nobody should send --- */
+
+static const struct http_refusal refused[] = {
+    {"/translate", "{\"model\":\"t5\",\"input\":\"\"}", "input"},
+    {"/translate", "{\"model\":\"t5\",\"input\":[]}", "input"},
+    {"/translate", "{\"model\":\"t5\",\"input\":[\"a\",\"\"]}", "input[1]"},
+    {"/translate", "{\"model\":\"t5\",\"input\":[[\"a\"]]}", "input[0]"},
+    {"/translate", "{\"model\":\"t5\",\"input\":[1]}", "input[0]"},
+    {"/translate", "{\"model\":\"t5\",\"input\":{\"a\":\"b\"}}", "input"},
+    {"/translate", "{\"model\":\"t5\",\"input\":null}", "input"},
+    {"/translate", "{\"model\":\"t5\"}", "input"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"target\":\"fr\"}",
+     "target"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":0}", "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":17}", "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":1e9}", "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":2.5}", "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":\"4\"}",
+     "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":[4]}", "beams"},
+    {"/translate",
+     "{\"model\":\"t5\",\"input\":\"a\",\"beams\":2,\"n_best\":3}", "n_best"},
+    {"/translate",
+     "{\"model\":\"t5\",\"input\":\"a\",\"beams\":2,\"temperature\":1}",
+     "beams"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"length_penalty\":1e9}",
+     "length_penalty"},
+    {"/translate",
+     "{\"model\":\"t5\",\"input\":\"a\",\"length_penalty\":-10.5}",
+     "length_penalty"},
+    {"/translate",
+     "{\"model\":\"t5\",\"input\":\"a\",\"length_penalty\":\"1\"}",
+     "length_penalty"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"max_tokens\":0}",
+     "max_tokens"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"max_tokens\":9000}",
+     "max_tokens"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"timeout_ms\":0}",
+     "timeout_ms"},
+    {"/translate", "{\"model\":\"dot\",\"input\":\"at\"}", "input"},
+    {"/generate", "{\"model\":\"dot\",\"input\":[\"a\",\"at\"]}", "input[1]"},
+    {"/generate", "{\"model\":\"none\",\"input\":\"\"}", "input"},
+    {"/generate", "{\"model\":\"t5\",\"input\":\"a\",\"n\":17}", "n"},
+    {"/generate", "{\"model\":\"t5\",\"input\":\"a\",\"n\":2,\"stream\":true}",
+     "n"},
+};
+
+static const struct http_refusal unknown[] = {
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"inputs\":\"a\"}",
+     "inputs"},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"n\":2}", "n"},
+    {"/generate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":2}", "beams"},
+};
+
+static const struct http_refusal no_json[] = {
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"input\":\"b\"}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"\\ud800\"}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"\xff\"}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"\xed\xa0\x80\"}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"\xc0\x80\"}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"beams\":1e999}", ""},
+    {"/translate", "{\"model\":\"t5\",\"input\":\"a\",\"length_penalty\":NaN}",
+     ""},
+};
+
+/* A body whose input is n sources of so many letters. */
+static char *long_body(const char *model, int n, int letters, const char *more)
+{
+    struct buf b;
+
+    buf_init(&b, (size_t)1 << 22);
+    buf_addf(&b, "{\"model\":\"%s\",\"input\":[", model);
+    for (int i = 0; i < n; i++) {
+        buf_add_str(&b, i ? ",\"" : "\"");
+        for (int k = 0; k < letters; k++)
+            buf_add_char(&b, (char)('a' + (i + k) % 18));
+        buf_add_char(&b, '"');
+    }
+    buf_addf(&b, "]%s}", more);
+    return buf_take(&b);
+}
+
+/* Its one text is as long as it may be. */
+static void check_endless(int port, const char *json, int tokens)
+{
+    struct answer a;
+
+    http_answered(port, "/translate", json, &a);
+    assert_string_equal(answer_text(&a, "data.0.finish_reason"), "length");
+    assert_int_equal(answer_number(&a, "usage.completion_tokens"), tokens);
+    assert_int_equal(answer_number(&a, "usage.prompt_tokens"), 3);
+    answer_free(&a);
+}
+
+static void check_edges(int port)
+{
+    struct answer a;
+
+    check_endless(port,
+                  "{\"model\":\"dot\",\"input\":\"abc\",\"max_tokens\":1}", 1);
+    check_endless(
+        port, "{\"model\":\"dot\",\"input\":\"abc\",\"max_tokens\":900}", 900);
+    http_refused(port, "/translate",
+                 "{\"model\":\"dot\",\"input\":\"abc\",\"beams\":16,"
+                 "\"max_tokens\":8192,\"timeout_ms\":30}",
+                 504, "deadline_exceeded", "");
+    char *json = long_body("marian", 1, 10000, "");
+    http_refused(port, "/translate", json, 400, "context_length_exceeded",
+                 "input[0]");
+    mem_free(json);
+    json = long_body("marian", 2, 10000, ",\"truncate\":true");
+    http_answered(port, "/translate", json, &a);
+    assert_int_equal(json_bool(answer_at(&a, "data.1.truncated")), 1);
+    answer_free(&a);
+    mem_free(json);
+    json = long_body("marian", 257, 1, "");
+    http_refused(port, "/translate", json, 413, "batch_too_large", "input");
+    mem_free(json);
+    http_answered(port, "/translate",
+                  "{\"model\":\"t5\",\"input\":\"\\u0000a\\u0001\\u202e\","
+                  "\"max_tokens\":3}",
+                  NULL);
+}
+
+/* 200 sources of 8,000 letters are read for seconds. */
+static void check_while_reading(int port)
+{
+    char *json = long_body("none", 200, 8000, ",\"timeout_ms\":40");
+
+    http_refused(port, "/translate", json, 504, "deadline_exceeded", "");
+    mem_free(json);
+    wait_zero(port, "queue_depth", "");
+    json = long_body("none", 200, 8000, "");
+    double gone = metric_value(port, HTTP_GONE);
+    int fd = raw_post(port, "/translate", json);
+    sleep_ms(60);
+    raw_reset(fd);
+    for (double end = now_s() + WAIT_S; now_s() < end;)
+        if (metric_value(port, HTTP_GONE) > gone)
+            break;
+    assert_true(metric_value(port, HTTP_GONE) > gone);
+    wait_zero(port, "queue_depth", "");
+    wait_zero(port, "state_pages", ",kind=\"used\"");
+    mem_free(json);
+}
+
+static void test_pairs_say_what_is_wrong_and_always_end(void **state)
+{
+    struct seqd s;
+
+    assert_int_equal(
+        seqd_start(&s, "%s --log-level error --janitor-ms 5", models), 0);
+    http_refused_all(s.port, 400, "invalid_value", refused, COUNT(refused));
+    http_refused_all(s.port, 400, "unknown_field", unknown, COUNT(unknown));
+    http_refused_all(s.port, 400, "invalid_json", no_json, COUNT(no_json));
+    check_edges(s.port);
+    check_while_reading(s.port);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs_answer_64_clients_as_one),
+        cmocka_unit_test(test_pairs_say_what_is_wrong_and_always_end),
     };
     return cmocka_run_group_tests(tests, up, down);
 }

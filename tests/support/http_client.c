@@ -259,7 +259,7 @@ int raw_post(int port, const char *path, const char *json)
 {
     struct buf b;
     int fd = raw_open(port);
-    buf_init(&b, 1 << 20);
+    buf_init(&b, 1 << 22);
     buf_addf(&b,
              "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
              "\r\nContent-Length: %zu\r\n\r\n%s",

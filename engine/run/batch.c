@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/batch.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -237,25 +238,34 @@ static int plan_heavy(struct batch_plan *p, struct job **jobs, int n,
     return budget;
 }
 
-/* A step in which heavy clients' rows are bounded by those of the others. */
+/* A step in which heavy clients' rows are bounded by those of the others. A
+ * source that is more than that is read all the same, but what it was too much
+ * is taken off the next steps: a light job of many steps would meet one in
+ * every second of them. */
 static void plan_bounded(struct batch_plan *p, struct job **jobs, int n,
                          int budget)
 {
     const struct model_info *info = &jobs[0]->model->info;
     double one = pace_work(info, 1, 1);
+    int waits = p->heavy_first && p->owed > 0;
 
-    if (p->heavy_first)
+    if (p->heavy_first && !waits)
         budget = plan_heavy(p, jobs, n, budget, one, 1);
+    double heavy = pace_work(info, p->b.n_tokens, p->b.n_rows);
     int kept = kept_for_inputs(jobs, n, budget);
     budget = plan_some(p, jobs, n, budget - kept, 1, 1);
     budget = plan_some(p, jobs, n, budget + kept, 0, 1);
-    double light = pace_work(info, p->b.n_tokens, p->b.n_rows);
+    double light = pace_work(info, p->b.n_tokens, p->b.n_rows) - heavy;
     light = light > one ? light : one;
+    double beside = p->pace ? pace_beside(p->pace, light) : light;
     int before = p->b.n_item;
-    plan_heavy(p, jobs, n, budget,
-               light + (p->pace ? pace_beside(p->pace, light) : light),
+    if (waits && before == 0) /* nobody is held up */
+        p->heavy_first = waits = 0;
+    plan_heavy(p, jobs, n, budget, light + beside,
                p->heavy_first ? 0 : p->max_items);
-    p->heavy_first = !p->heavy_first && p->b.n_item == before;
+    if (p->heavy_first && info->state.n_ports > PORT_SOURCE)
+        p->owed = fmax(0, p->owed + heavy - beside);
+    p->heavy_first = waits || (!p->heavy_first && p->b.n_item == before);
 }
 
 /* --- the order of clients --- */

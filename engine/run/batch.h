@@ -8,7 +8,8 @@
  * client's own jobs as before. When some client has many times the jobs of
  * another that is there (flow.heavy), a step is bounded, since it takes longer
  * the more rows it has: first the others' rows, then of the heavy ones so many
- * that the step may take twice that time (pace_beside), and one item at least.
+ * that the step may take twice that time (pace_beside), and one item at least;
+ * after a source that took more, none until the light ones have had as much.
  * So the light ones see steps of about their own length, and the heavy ones
  * still share readings of the weights.
  *
@@ -40,6 +41,7 @@ struct batch_plan {
     const struct pace *pace; /* what steps cost; NULL: not known */
     int bounded;             /* this step is, since light clients are there */
     int heavy_first;         /* the last step had no room for heavy ones */
+    double owed;             /* work of theirs that is to be made up for */
     int n_starved;           /* items that found no memory for their pages */
     int max_items;
     float *rows;     /* [cap_rows][ld], 64-byte aligned */

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/beam_search.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -35,6 +36,14 @@ double log_softmax_base(const struct kernels *k, int n, const float *row,
 {
     *max = k->row_max(n, row);
     return log_natural((double)k->sum_exp(n, row, *max));
+}
+
+float score_per_length(double sum, int n, double length_penalty)
+{
+    double by = (double)(float)pow((double)n, length_penalty);
+    double score = by > 0 ? sum / by : sum < 0 ? -DBL_MAX : 0;
+
+    return score < -(double)FLT_MAX ? -FLT_MAX : (float)score;
 }
 
 /* --- life --- */
@@ -136,7 +145,7 @@ static int is_end(const struct beam_rules *r, int32_t id)
 
 static float per_length(const struct beam_search *s, float score, int n)
 {
-    return score / (float)pow((double)n, s->r.length_penalty);
+    return score_per_length((double)score, n, s->r.length_penalty);
 }
 
 /* The best continuation that is left of all beams; at [i] counts those of beam

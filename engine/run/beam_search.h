@@ -85,6 +85,10 @@ double log_natural(double x);
 double log_softmax_base(const struct kernels *k, int n, const float *row,
                         float *max);
 
+/* score_per_length: sum / n^length_penalty, as torch divides floats, but
+ * finite: 8192^10 is no float, and a score is a number on the wire. */
+float score_per_length(double sum, int n, double length_penalty);
+
 /* beam_search_init: one live beam without tokens. The rules are valid:
  * ERR_NOMEM alone. */
 int beam_search_init(struct beam_search *s, const struct beam_rules *r,

@@ -132,7 +132,8 @@ struct job_spec {
 /* What every job answers; the rest is its task's (job_answer). */
 struct job_result {
     int cached_tokens; /* of the prompt, found in shared pages */
-    int prompt_tokens, completion_tokens;
+    int prompt_tokens; /* of the source, where the model has one */
+    int completion_tokens;
     int64_t queue_us, run_us;
     /* [n_layers][n_heads][n_tokens][n_tokens], of models with a source its
      * rows last, when its task was asked for attention, else NULL */

@@ -119,8 +119,7 @@ int job_new(const struct job_spec *spec, struct job **out, struct err *e)
         job_free(j);
         return -1;
     }
-    for (int i = 0; i < MAX_PORTS; i++)
-        j->res.prompt_tokens += j->in[i].n;
+    j->res.prompt_tokens = j->in[job_prompt(j)].n;
     j->task = t;
     if (t->init(j, spec->params, e)) {
         job_free(j);
@@ -145,11 +144,15 @@ struct span job_rows(const struct job *j, int port, int at, int n)
     return s;
 }
 
+int job_prompt(const struct job *j)
+{
+    return j->model->info.state.n_ports > PORT_SOURCE ? PORT_SOURCE
+                                                      : PORT_TARGET;
+}
+
 int job_shown(const struct job *j)
 {
-    int source = j->model->info.state.n_ports > PORT_SOURCE;
-
-    return source ? j->in[PORT_SOURCE].n : j->n_tokens;
+    return j->in[job_prompt(j)].n;
 }
 
 void job_most(const struct job *j, int64_t n[MAX_PORTS])

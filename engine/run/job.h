@@ -80,6 +80,10 @@ void job_unref(struct job *j);
  * was made. */
 struct span job_rows(const struct job *j, int port, int at, int n);
 
+/* job_prompt: the port whose rows are what was asked: the source, where the
+ * model has one. What a target begins with is the model's. */
+int job_prompt(const struct job *j);
+
 /* job_shown: rows that its attention looks at: of the source, or its own. */
 int job_shown(const struct job *j);
 

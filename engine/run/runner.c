@@ -202,7 +202,8 @@ static void commit(struct runner *r)
                    it->in.unit == UNIT_TOKENS ? it->in.p : NULL, it->in.n);
         if (r->plan.seq[i] == j->seq) {
             j->pos[it->port] += it->in.n;
-            prompt += note_input(j, it->port);
+            int fresh = note_input(j, it->port);
+            prompt += it->port == job_prompt(j) ? fresh : 0;
         }
     }
     if (prompt > 0)

@@ -3,7 +3,8 @@
  * A seed that is not given is drawn here and reported, so that every answer
  * can be had again. All items of a list use the request's seed: an item's text
  * depends on its input, never on its place. `truncate` keeps the last tokens,
- * fewer than the context has: else it would be full after one more.
+ * fewer than the context has: else it would be full after one more; of a source
+ * the first, which say what is to be done with it (a task, a language).
  *
  * SPDX-License-Identifier: MIT */
 #include <float.h>
@@ -132,7 +133,8 @@ int api_generate(struct request *r)
         input_model(r, p.in.model, &task_generate) < 0)
         return -1;
     p.in.room = p.max_tokens > 0 ? p.max_tokens - 1 : 0; /* fed: all but one */
-    if (input_encode(r, &p.in, KEEP_LAST, ENCODE_EMPTY) < 0)
+    int keep = input_port(r) == PORT_SOURCE ? KEEP_FIRST : KEEP_LAST;
+    if (input_encode(r, &p.in, keep, ENCODE_EMPTY) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;

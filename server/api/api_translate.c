@@ -7,8 +7,6 @@
  * forces none by itself has to be told. `truncate` keeps the first tokens.
  *
  * SPDX-License-Identifier: MIT */
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,9 +83,6 @@ static int check_params(struct request *r, struct translate_request *p)
         return bad(r, "n_best",
                    "n_best must be 1 where stream is true and temperature is "
                    "not 0");
-    if (sampled && p->attention)
-        return bad(r, "attention",
-                   "attention must be false where temperature is not 0");
     return 0;
 }
 
@@ -161,7 +156,9 @@ static int submit_samples(struct request *r, const struct translate_request *p)
         .stream = p->stream,
         .n = (int)p->n_best,
         .logprob = 1,
-        .forced_first = 1 + p->forced_first};
+        .length_penalty = p->length_penalty,
+        .forced_first = 1 + p->forced_first,
+        .attention = p->attention};
     const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
 }
@@ -179,7 +176,6 @@ int api_translate(struct request *r)
     if (find_target(r, &p) < 0 || input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
-    r->length_penalty = p.length_penalty;
     r->stream = p.stream;
     r->attention = p.attention;
     if (r->stream && sse_begin(r, "translation.chunk") < 0)
@@ -194,23 +190,26 @@ struct told {
     size_t len;
     float score;
     enum finish_reason finish;
+    const int32_t *tokens;
+    int n_tokens;
+    const float *attention; /* [n_tokens][tokens of the source] or NULL */
 };
 
 /* What a job has found, best first; of equal ones the first. */
-static int find_texts(const struct request *r, const struct job *j,
-                      struct told t[MOST_BEAMS])
+static int find_texts(const struct job *j, struct told t[MOST_BEAMS])
 {
     const struct beam_result *b = beam_result(j);
     const struct generate_result *g = generate_result(j);
     int n = b ? b->n : g->n;
     for (int i = 0; b && i < n; i++)
-        t[i] = (struct told){b->best[i].text, b->best[i].text_len,
-                             b->best[i].score, b->best[i].finish};
+        t[i] = (struct told){b->best[i].text,        b->best[i].text_len,
+                             b->best[i].score,       b->best[i].finish,
+                             b->best[i].tokens,      b->best[i].n_tokens,
+                             i ? NULL : b->attention};
     for (int i = 0, at; !b && i < n; i++) {
-        struct told one = {
-            g[i].text, g[i].text_len,
-            (float)(g[i].logprob / pow(g[i].n_scored, r->length_penalty)),
-            g[i].finish};
+        struct told one = {g[i].text,     g[i].text_len, g[i].score,
+                           g[i].finish,   g[i].tokens,   g[i].n_tokens,
+                           g[i].attention};
         for (at = i; at > 0 && t[at - 1].score < one.score; at--)
             t[at] = t[at - 1];
         t[at] = one;
@@ -235,7 +234,7 @@ void api_translate_last(struct request *r, const struct item *it,
                         const struct job *j, struct buf *out)
 {
     struct told t[MOST_BEAMS];
-    int n = find_texts(r, j, t);
+    int n = find_texts(j, t);
     write_score(&t[0], out);
     for (int i = 1; i < n; i++) {
         buf_add_str(out, i > 1 ? ",{" : ",\"alternatives\":[{");
@@ -245,7 +244,9 @@ void api_translate_last(struct request *r, const struct item *it,
     }
     if (n > 1)
         buf_add_char(out, ']');
-    attention_write_alignment(r, it, beam_result(j), out);
+    if (t[0].attention)
+        attention_write_alignment(r, it, t[0].tokens, t[0].n_tokens,
+                                  t[0].attention, out);
     if (!beam_result(j)) {
         buf_add_str(out, ",\"seed\":");
         buf_add_int(out, (int64_t)r->seed);
@@ -259,7 +260,7 @@ size_t api_translate_size(const struct request *r)
     struct told t[MOST_BEAMS];
     size_t n = REPLY_FRAME + attention_alignment_size(r);
     for (int i = 0; i < r->n_jobs; i++)
-        for (int k = find_texts(r, r->jobs[i], t); k-- > 0;)
+        for (int k = find_texts(r->jobs[i], t); k-- > 0;)
             n += 2 * REPLY_ITEM + t[k].len;
     return n;
 }
@@ -270,7 +271,7 @@ int api_translate_finish(struct request *r)
     struct buf *out = &r->out;
     reply_open(r, "translations");
     for (int i = 0; i < r->n_items; i++) {
-        find_texts(r, r->jobs[i], t);
+        find_texts(r->jobs[i], t);
         buf_addf(out, "%s{\"index\":%d,", i ? "," : "", i);
         write_text(&t[0], out);
         api_translate_last(r, &r->items[i], r->jobs[i], out);

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "engine/run/task/beam.h"
 #include "server/api/input.h"
 #include "server/api/reply.h"
 
@@ -70,17 +69,15 @@ void attention_write(const struct request *r, const struct item *it,
 }
 
 void attention_write_alignment(const struct request *r, const struct item *it,
-                               const struct beam_result *b, struct buf *out)
+                               const int32_t *ids, int n, const float *w,
+                               struct buf *out)
 {
-    if (!b || !b->attention)
-        return;
     buf_add_str(out, ",\"attention\":{\"source\":");
     write_tokens(input_tokenizer(r), r->ids + it->first, it->n, out);
     buf_add_str(out, ",\"target\":");
-    write_tokens(model_tokenizer(r->model), b->best[0].tokens,
-                 b->best[0].n_tokens, out);
+    write_tokens(model_tokenizer(r->model), ids, n, out);
     buf_add_str(out, ",\"weights\":");
-    write_head(b->attention, b->best[0].n_tokens, b->n_source, out);
+    write_head(w, n, it->n, out);
     buf_add_char(out, '}');
 }
 

@@ -15,10 +15,11 @@
 void attention_write(const struct request *r, const struct item *it,
                      const struct job_result *res, struct buf *out);
 
-/* attention_write_alignment: the same of what was found, or nothing. */
-struct beam_result;
+/* attention_write_alignment: the same of the n tokens that were made of an
+ * item, w [n][it->n]. */
 void attention_write_alignment(const struct request *r, const struct item *it,
-                               const struct beam_result *b, struct buf *out);
+                               const int32_t *ids, int n, const float *w,
+                               struct buf *out);
 
 /* attention_size: bytes of all items' parts, about, before they are there. */
 size_t attention_size(const struct request *r);

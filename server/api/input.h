@@ -57,8 +57,8 @@ const struct json *input_at(const struct request *r, const struct json *input,
 /* input_param: "input" or "input[i]". */
 void input_param(const struct request *r, int i, char out[32]);
 
-#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment, embeddings */
-#define KEEP_LAST 1  /* truncate keeps the tail: /predict, /generate */
+#define KEEP_FIRST 0 /* truncate keeps the head: /sentiment, a source */
+#define KEEP_LAST 1  /* truncate keeps the tail: what is continued */
 
 #define ENCODE_EMPTY 1u /* "" is the start of a text where it has tokens */
 #define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */

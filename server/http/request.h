@@ -112,7 +112,6 @@ struct request {
     int attention; /* is asked for */
     int base64;    /* embeddings as text */
     uint64_t seed;
-    double length_penalty; /* of samples' scores */
     int32_t *ids;
     size_t n_ids, ids_cap;
     struct token_list tokens; /* scratch of tokenization */

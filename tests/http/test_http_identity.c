@@ -6,13 +6,11 @@
  * /metrics must show steps with more than 32 sequences.
  *
  * SPDX-License-Identifier: MIT */
-#include <pthread.h>
-#include <stdatomic.h>
-
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/compute/kernels.h"
+#include "tests/support/http_crowd.h"
 #include "tests/support/http_rig.h"
 #include "tests/support/model_dir.h"
 
@@ -28,13 +26,7 @@
 #define MAX_GENERATED 150u
 #endif
 
-struct ask {
-    const char *path;
-    char *body;
-    char *alone; /* "data":... to the end of the answer */
-};
-
-static struct ask asks[N_ASKS];
+static struct http_ask asks[N_ASKS];
 static char dir[64];
 static char words[96], labels[96], gpt[96], gpt_dir[64];
 
@@ -115,10 +107,7 @@ static int down(void **state)
     http_model_remove(strchr(labels, '/'));
     model_dir_remove(gpt_dir);
     rmdir(dir);
-    for (int i = 0; i < N_ASKS; i++) {
-        mem_free(asks[i].body);
-        mem_free(asks[i].alone);
-    }
+    http_asks_free(asks, N_ASKS);
     return 0;
 }
 
@@ -129,97 +118,6 @@ static int start(struct seqd *s, const char *family, const char *threads)
                       "--threads %s --log-level warn --state-mb 1 "
                       "--timeout-ms 0 --janitor-ms 5",
                       words, labels, gpt, family, threads);
-}
-
-/* Each alone, one after the other. Fills `alone`, or compares with it. */
-static int pass_alone(int port)
-{
-    struct client *c = client_open(port);
-    int bad = 0;
-    for (int i = 0; i < N_ASKS; i++) {
-        struct answer a;
-        client_send(c, "POST", asks[i].path, NULL, asks[i].body,
-                    strlen(asks[i].body), &a);
-        if (a.status != 200)
-            fprintf(stderr, "%s: %ld %.300s\n", asks[i].path, a.status, a.body);
-        bad += a.status != 200;
-        if (!asks[i].alone)
-            asks[i].alone = mem_strdup(http_payload(&a));
-        else
-            bad += strcmp(asks[i].alone, http_payload(&a)) != 0;
-        answer_free(&a);
-    }
-    client_close(c);
-    return bad;
-}
-
-struct crowd {
-    int port;
-    pthread_barrier_t start;
-    atomic_int answers, bad, left;
-};
-
-struct member {
-    struct crowd *crowd;
-    pthread_t thread;
-    int index;
-};
-
-/* Ask and leave before the answer. */
-static void ask_and_leave(int port, const struct ask *k, struct rng *r)
-{
-    int fd = raw_post(port, k->path, k->body);
-    sleep_ms((int)rng_below(r, 4));
-    raw_close(fd);
-}
-
-static void *be_one_of_many(void *arg)
-{
-    struct member *m = arg;
-    struct crowd *w = m->crowd;
-    struct client *c = client_open(w->port);
-    struct rng r;
-    rng_init(&r, (uint64_t)m->index);
-    pthread_barrier_wait(&w->start);
-    for (int i = 0; i < ROUNDS; i++) {
-        const struct ask *k = &asks[rng_below(&r, N_ASKS)];
-        struct answer a;
-        if (rng_below(&r, 6) == 0) {
-            ask_and_leave(w->port, k, &r);
-            atomic_fetch_add(&w->left, 1);
-            continue;
-        }
-        client_send(c, "POST", k->path, NULL, k->body, strlen(k->body), &a);
-        atomic_fetch_add(&w->answers, 1);
-        if (strcmp(http_payload(&a), k->alone)) {
-            if (atomic_fetch_add(&w->bad, 1) == 0)
-                fprintf(stderr,
-                        "%s %.100s\n  status %ld %.200s\n  alone %.200s"
-                        "\n",
-                        k->path, k->body, a.status, http_payload(&a), k->alone);
-        }
-        answer_free(&a);
-    }
-    client_close(c);
-    return NULL;
-}
-
-static void pass_crowd(struct crowd *w, int port)
-{
-    static struct member member[N_CLIENTS];
-    memset(w, 0, sizeof *w);
-    w->port = port;
-    pthread_barrier_init(&w->start, NULL, N_CLIENTS);
-    for (int i = 0; i < N_CLIENTS; i++) {
-        member[i].crowd = w;
-        member[i].index = i;
-        assert_int_equal(
-            pthread_create(&member[i].thread, NULL, be_one_of_many, &member[i]),
-            0);
-    }
-    for (int i = 0; i < N_CLIENTS; i++)
-        pthread_join(member[i].thread, NULL);
-    pthread_barrier_destroy(&w->start);
 }
 
 /* Steps with more than 32 sequences. */
@@ -235,10 +133,14 @@ static double large_steps(int port, const char *model)
 static void check_family(const char *family)
 {
     struct seqd s;
-    struct crowd w;
     assert_int_equal(start(&s, family, "2"), 0);
-    assert_int_equal(pass_alone(s.port), 0);
-    pass_crowd(&w, s.port);
+    assert_int_equal(http_crowd_alone(s.port, asks, N_ASKS), 0);
+    struct http_crowd w = {.port = s.port,
+                           .clients = N_CLIENTS,
+                           .rounds = ROUNDS,
+                           .ask = asks,
+                           .n = N_ASKS};
+    http_crowd_run(&w);
     double lm = large_steps(s.port, "words");
     double cls = large_steps(s.port, "labels");
     printf("%s: %d answers, %d left early, steps of more than 32: words %.0f, "
@@ -252,7 +154,7 @@ static void check_family(const char *family)
     assert_int_equal(seqd_stop(&s), 0);
 
     assert_int_equal(start(&s, family, "1"), 0);
-    assert_int_equal(pass_alone(s.port), 0);
+    assert_int_equal(http_crowd_alone(s.port, asks, N_ASKS), 0);
     assert_int_equal(seqd_stop(&s), 0);
 }
 

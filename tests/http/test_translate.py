@@ -151,8 +151,7 @@ def test_translate_into_a_language_that_the_model_has():
     ask = dict(model="many", input="w1 w2", max_tokens=9)
     of = {t: server.ask(target=t, **ask) for t in ("de", "es", "fr")}
     assert len({a["text"] for a in of.values()}) == 3
-    # Two words and the language, and what the target begins with.
-    assert server.usage["prompt_tokens"] == 2 + 1 + 1
+    assert server.usage["prompt_tokens"] == 2 + 1  # the words, the language
     # The same tokens in the text are the same source.
     plain = server.ask("/generate", temperature=0, **dict(
         ask, input=">>fr<< w1 w2"))
@@ -192,6 +191,24 @@ def test_translate_shows_where_its_text_looks():
         assert last[0]["attention"] == shown
         many = server.ask(**dict(ask, input=[ask["input"]] * 3, attention=True))
         assert [m["attention"] for m in many] == [shown] * 3
+    drawn = set()
+    for i in range(20):
+        ask = dict(model="shown", input=some_text(r), max_tokens=12, seed=i,
+                   temperature=1, n_best=1 + i % 4)
+        plain = server.ask(**ask)
+        got = server.ask(attention=True, **ask)
+        shown = got.pop("attention")
+        assert got == plain
+        assert [t.strip() for t in shown["target"]] == plain["text"].split()
+        assert [t.strip() for t in shown["source"]] == ask["input"].split()
+        assert {len(row) for row in shown["weights"]} <= {
+            len(shown["source"])}
+        if ask["n_best"] == 1:
+            texts, last = server.stream(attention=True, **ask)
+            assert "".join(texts[0]) == plain["text"]
+            assert last[0]["attention"] == shown
+        drawn.add(plain["text"])
+    assert len(drawn) > 15
     refused = 0
     for i in range(28):  # some never end
         ask = dict(model="shown", input=f"w{i}", beams=1, max_tokens=200)
@@ -219,8 +236,6 @@ def test_translate_says_what_is_wrong():
     bad(400, "task_not_supported", "model", input="w1", model="words")
     bad(400, "task_not_supported", "attention", input="w1", attention=True,
         says="has no attention to look at")
-    bad(400, "invalid_value", "attention", input="w1", attention=True,
-        model="shown", temperature=1)
     bad(400, "invalid_value", "attention", input=["w1", "w1 " * 65],
         attention=True, model="shown", says="input has 65 tokens")
     bad(400, "invalid_value", "attention", input="w1", attention=1,
@@ -243,7 +258,13 @@ def test_translate_takes_what_people_send():
     assert a["truncated"] and not b["truncated"]
     assert (a["text"], a["score"]) == (b["text"], b["score"])
     a = server.ask(model="many", target="de", truncate=True, input=words)
-    assert a["truncated"] and server.usage["prompt_tokens"] == CONTEXT + 1
+    assert a["truncated"] and server.usage["prompt_tokens"] == CONTEXT
+    # What stands in front of a source is kept, whoever put it there.
+    a = server.ask(model="many", target="de", truncate=True, input=words,
+                   beams=1, max_tokens=9)
+    b = server.ask("/generate", model="many", truncate=True, temperature=0,
+                   input=">>de<< " + words, max_tokens=9)
+    assert b["truncated"] and a["text"] == b["text"], (a, b)
     a = server.ask(input="w1 \x01 w2 \x00 \x1b[0m \u202e w3", max_tokens=9)
     assert a["unknown"] >= 3, a
     a = server.ask(input="</s> >>fr<< <s>", max_tokens=9)

@@ -24,6 +24,7 @@
 struct client {
     CURL *curl;
     int port;
+    char from[32];
 };
 
 static size_t on_bytes(char *p, size_t size, size_t n, void *arg)
@@ -32,14 +33,20 @@ static size_t on_bytes(char *p, size_t size, size_t n, void *arg)
     return size * n;
 }
 
-struct client *client_open(int port)
+struct client *client_open_from(int port, const char *address)
 {
     struct client *c = mem_zalloc(sizeof *c);
     if (!c)
         return NULL;
     c->port = port;
     c->curl = curl_easy_init();
+    snprintf(c->from, sizeof c->from, "%s", address);
     return c;
+}
+
+struct client *client_open(int port)
+{
+    return client_open_from(port, "127.0.0.1");
 }
 
 void client_close(struct client *c)
@@ -74,6 +81,7 @@ void client_send(struct client *c, const char *method, const char *path,
         list = curl_slist_append(list, *headers);
     list = curl_slist_append(list, "Expect:");
     curl_easy_setopt(c->curl, CURLOPT_URL, url);
+    curl_easy_setopt(c->curl, CURLOPT_INTERFACE, c->from);
     curl_easy_setopt(c->curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, WAIT_MS);
@@ -251,7 +259,7 @@ int raw_post(int port, const char *path, const char *json)
 {
     struct buf b;
     int fd = raw_open(port);
-    buf_init(&b, 1 << 20);
+    buf_init(&b, 1 << 22);
     buf_addf(&b,
              "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
              "\r\nContent-Length: %zu\r\n\r\n%s",

@@ -22,6 +22,8 @@ void answer_free(struct answer *a);
 /* One connection that is kept: for many requests in a row. */
 struct client;
 struct client *client_open(int port);
+/* client_open_from: as if from this address of 127/8: another client. */
+struct client *client_open_from(int port, const char *address);
 void client_close(struct client *c);
 /* client_send: headers is NULL-terminated ("Name: value"), or NULL; body NULL
  * for none (a Content-Type is sent only when `headers` has it, or

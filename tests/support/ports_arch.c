@@ -67,10 +67,15 @@ static float weight(uint32_t source, uint32_t target, int head, int j)
     return (float)(h % 1000u) / 1000.0f;
 }
 
-float ports_weight(const int32_t *source, int n_source, const int32_t *target,
-                   int n, int head, int j)
+float ports_mean_weight(const int32_t *source, int n_source,
+                        const int32_t *target, int n, int j)
 {
-    return weight(whole_hash(source, n_source), fake_state(target, n), head, j);
+    uint32_t whole = whole_hash(source, n_source), h = fake_state(target, n);
+    float sum = 0;
+
+    for (int k = PORTS_HEADS; k < 2 * PORTS_HEADS; k++)
+        sum += weight(whole, h, k, j);
+    return sum / PORTS_HEADS;
 }
 
 static void add_row(struct sums *s, const float *x)

@@ -33,9 +33,10 @@ extern const struct model_arch *const ports_archs[];
 /* Logit of token v after `n` target tokens, given the source. */
 float ports_logit(const int32_t *source, int n_source, const int32_t *target,
                   int n, int v);
-/* What head `head` of all layers' gives to row j of the source then. */
-float ports_weight(const int32_t *source, int n_source, const int32_t *target,
-                   int n, int head, int j);
+/* What the heads of the last layer give to row j of the source then, their
+ * mean. */
+float ports_mean_weight(const int32_t *source, int n_source,
+                        const int32_t *target, int n, int j);
 /* Row n - 1 of a series: the value, and what was kept of it. */
 void ports_value(const float *x, int n, float value[PORTS_VALUES]);
 

@@ -23,8 +23,7 @@ int alignment_init(struct alignment *a, const struct job *j, struct err *e)
     if (task_can_show(j, PART, e))
         return -1;
     a->on = 1;
-    a->part = mem_array(heads_of(j) * PART, (size_t)a->m * sizeof *a->part);
-    return a->part ? 0 : err_nomem(e);
+    return 0;
 }
 
 void alignment_fini(struct alignment *a)
@@ -65,7 +64,8 @@ int alignment_begin(struct alignment *a, struct job *j, const int32_t *ids,
     a->n_ids = n > 0 ? j->n_tokens + n - 1 : 0;
     a->ids = mem_array(before + (size_t)n, sizeof *a->ids);
     a->weights = mem_array((size_t)n + 1, (size_t)a->m * sizeof *a->weights);
-    if (!a->ids || !a->weights)
+    a->part = mem_array(heads_of(j) * PART, (size_t)a->m * sizeof *a->part);
+    if (!a->ids || !a->weights || !a->part)
         return task_out_of_memory(j);
     memcpy(a->ids, j->tokens, before * sizeof *a->ids);
     if (n > 0)
@@ -134,7 +134,11 @@ int alignment_take(struct alignment *a, struct job *j, const struct task_ctx *x,
                             "the model gave a number that is not finite");
     }
     a->fed += n;
-    return a->fed < a->n_ids ? TASK_MORE : TASK_DONE;
+    if (a->fed < a->n_ids)
+        return TASK_MORE;
+    mem_free(a->part); /* the job may live for as long as its list takes */
+    a->part = NULL;
+    return TASK_DONE;
 }
 
 void alignment_lost(struct alignment *a)

@@ -24,7 +24,7 @@ struct alignment {
 };
 
 /* alignment_init: from init: it is wanted. The job needs one fork more than its
- * branches. ERR_UNSUPPORTED, ERR_INVALID (param "attention"), ERR_NOMEM. */
+ * branches. ERR_UNSUPPORTED, ERR_INVALID (param "attention"). */
 int alignment_init(struct alignment *a, const struct job *j, struct err *e);
 void alignment_fini(struct alignment *a);
 /* alignment_hold: from plan(), before the job's own input: the fork, when it is

@@ -7,7 +7,8 @@
  * leaks. The end token ends the text, is not part of it and not in `tokens`.
  *
  * Several choices are branches (branches.h), each with a sampler and a text of
- * its own; a single one goes on in the job's own sequence.
+ * its own; a single one goes on in the job's own sequence, but where the source
+ * is looked at once more for its attention (alignment.h).
  *
  * All memory for the expected size is made in init; text and tokens grow by
  * doubling, and growth that fails fails the job only.
@@ -21,6 +22,7 @@
 #include "engine/base/utf8.h"
 #include "engine/run/beam_search.h"
 #include "engine/run/model.h"
+#include "engine/run/task/alignment.h"
 #include "engine/run/task/branches.h"
 #include "engine/run/task/task_impl.h"
 
@@ -43,7 +45,7 @@ struct stop {
 struct choice {
     struct sampler sampler;
     int n_out;    /* made so far: the end of the job's tokens, or ids [n_out] */
-    int32_t *ids; /* [cap] of several choices */
+    int32_t *ids; /* [cap] of choices that are branches */
     int cap;
     struct detok detok;
     struct buf text;
@@ -59,9 +61,12 @@ struct generate {
     struct choice *c; /* [n] */
     int n, n_done;
     int max_tokens, stream, forced_first;
+    int apart; /* choices are branches */
     struct branches branches;
+    struct alignment alignment;
     float *row; /* [V] a copy of a row, where one is needed */
     int logprob;
+    double length_penalty;
     struct stop stop[MAX_STOPS];
     int n_stop;
     size_t longest_stop;
@@ -110,7 +115,7 @@ static int make_room(struct job *j, struct generate *g, struct choice *c,
     int n = g->max_tokens < FIRST_TOKENS ? g->max_tokens : FIRST_TOKENS;
     size_t bytes = (size_t)(n + 1) * BYTES_PER_TOKEN + MAX_STOP_BYTES;
 
-    if (g->n > 1) {
+    if (g->apart) {
         c->cap = n + 1;
         c->ids = mem_array((size_t)c->cap, sizeof *c->ids);
         if (!c->ids)
@@ -188,6 +193,8 @@ static int generate_init(struct job *j, const void *params, struct err *e)
     g->max_tokens = s->max_tokens;
     g->stream = s->stream;
     g->logprob = s->logprob;
+    g->length_penalty = s->length_penalty;
+    g->apart = g->n > 1 || s->attention;
     g->forced_first = s->forced_first - 1;
     if (g->forced_first < 0)
         g->forced_first = j->model->info.target.forced_first;
@@ -197,13 +204,14 @@ static int generate_init(struct job *j, const void *params, struct err *e)
         g->row = mem_floats((size_t)V);
     if (!g->c || !g->res || ((g->n > 1 || g->logprob) && !g->row))
         return err_nomem(e);
-    if (copy_stops(g, s, e))
+    if (copy_stops(g, s, e) ||
+        (s->attention && alignment_init(&g->alignment, j, e)))
         return -1;
     for (int i = 0; i < g->n; i++)
         if (init_choice(j, g, i, &s->sample, e))
             return -1;
-    if (g->n > 1)
-        branches_begin(j, g->n);
+    if (g->apart)
+        branches_begin(j, g->n + g->alignment.on);
     j->scratch_vocab = s->sample.temperature > 0.0f ? V : 0;
     return 0;
 }
@@ -218,6 +226,7 @@ static void generate_fini(struct job *j)
         mem_free(g->c[i].ids);
     }
     if (g) {
+        alignment_fini(&g->alignment);
         mem_free(g->stop_bytes);
         mem_free(g->c);
         mem_free(g->res);
@@ -241,8 +250,12 @@ static int generate_plan(struct job *j, int budget, struct batch_plan *p)
     struct generate *g = j->own;
     int want = g->max_tokens > 0 ? OUT_LOGITS : -1;
 
-    if (g->n == 1)
+    if (!g->apart)
         return budget > 0 ? task_plan_input(j, budget, p, want) : 0;
+    if (alignment_begun(&g->alignment))
+        return alignment_plan(&g->alignment, j, budget, p);
+    if (alignment_hold(&g->alignment, j, p))
+        return 0;
     for (int i = 0; i < g->branches.n; i++) {
         g->branches.b[i].ids = g->c[i].ids;
         g->branches.b[i].n = g->c[i].n_out;
@@ -316,11 +329,12 @@ static int finish(struct job *j, struct generate *g, struct choice *c,
     g->res[c - g->c] = (struct generate_result){
         .text = c->text.p,
         .text_len = c->text.len,
-        .tokens = g->n > 1 ? c->ids : j->tokens + j->n_tokens,
+        .tokens = g->apart ? c->ids : j->tokens + j->n_tokens,
         .n_tokens = c->n_out,
         .finish = why,
         .logprob = c->logprob,
         .n_scored = c->n_scored,
+        .score = score_per_length(c->logprob, c->n_scored, g->length_penalty),
         .n = g->n};
     j->answer = g->res;
     j->res.completion_tokens += c->n_out;
@@ -330,7 +344,7 @@ static int finish(struct job *j, struct generate *g, struct choice *c,
 static int add_id(struct job *j, const struct generate *g, struct choice *c,
                   int32_t id)
 {
-    if (g->n == 1)
+    if (!g->apart)
         return job_add_token(j, id);
     if (c->n_out == c->cap) {
         int32_t *ids = mem_grow(c->ids, (size_t)c->cap * 2, sizeof *ids);
@@ -421,7 +435,7 @@ static int next_token(struct job *j, const struct task_ctx *x,
     return TASK_MORE;
 }
 
-/* --- several choices --- */
+/* --- choices that are branches --- */
 
 /* The row behind the prompt is read by all of them. */
 static int begin_choices(struct job *j, const struct task_ctx *x,
@@ -435,6 +449,20 @@ static int begin_choices(struct job *j, const struct task_ctx *x,
     for (int i = 0; i < g->n && rc >= 0; i++)
         rc = next_token(j, x, g, &g->c[i], row);
     return rc;
+}
+
+/* All choices are complete: the best one is read once more. */
+static int show_best(struct job *j, struct generate *g)
+{
+    struct generate_result *best = g->res;
+
+    for (int i = 1; i < g->n; i++)
+        if (g->res[i].score > best->score)
+            best = &g->res[i];
+    if (alignment_begin(&g->alignment, j, best->tokens, best->n_tokens))
+        return -1;
+    best->attention = g->alignment.weights;
+    return best->n_tokens > 0 ? TASK_MORE : TASK_DONE;
 }
 
 static int take_choices(struct job *j, const struct task_ctx *x,
@@ -461,7 +489,7 @@ static int take_choices(struct job *j, const struct task_ctx *x,
         if (g->c[i].n_out > j->branch_rows)
             j->branch_rows = g->c[i].n_out;
     }
-    return rc;
+    return rc == TASK_DONE && g->alignment.on ? show_best(j, g) : rc;
 }
 
 static int generate_take(struct job *j, const struct task_ctx *x,
@@ -470,7 +498,9 @@ static int generate_take(struct job *j, const struct task_ctx *x,
     struct generate *g = j->own;
     int V = x->model->info.cols[OUT_LOGITS];
 
-    if (g->n > 1)
+    if (alignment_begun(&g->alignment))
+        return alignment_take(&g->alignment, j, x, first);
+    if (g->apart)
         return take_choices(j, x, g, first, n);
     if (j->pos[PORT_TARGET] < j->n_all)
         return TASK_MORE;
@@ -484,6 +514,7 @@ static void generate_lost(struct job *j)
 {
     struct generate *g = j->own;
     branches_lost(&g->branches);
+    alignment_lost(&g->alignment);
 }
 
 const struct task task_generate = {.name = "generate",

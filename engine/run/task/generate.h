@@ -18,8 +18,11 @@ struct generate_params {
      * the prompt's pages. Choice i draws from its own stream of the seed: the
      * first one's bits are those of a single one. Not with stream. */
     int n;
-    int logprob;      /* 1: generate_result.logprob is wanted */
-    int forced_first; /* 0: what the model says; else 1 + the id */
+    int logprob; /* 1: generate_result.logprob and .score are wanted */
+    double length_penalty; /* of the scores, as in beam.h */
+    int forced_first;      /* 0: what the model says; else 1 + the id */
+    int attention; /* 1, with logprob: of the choice with the best score, as in
+                      beam.h */
 };
 
 #define MOST_CHOICES 16
@@ -34,6 +37,10 @@ struct generate_result {
     enum finish_reason finish;
     double logprob; /* of the tokens, under the model's own softmax, */
     int n_scored;   /* so many, the end included */
+    float score;    /* logprob / n_scored^length_penalty */
+    /* beam_result.attention, of the best of them alone (of equal ones the
+     * first), or NULL */
+    const float *attention;
     int n; /* results: this one (the first choice) and those behind it */
 };
 

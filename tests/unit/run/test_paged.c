@@ -6,6 +6,7 @@
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/metric_line.h"
 #include "tests/support/unit.h"
 
 #define PAGE 16
@@ -22,18 +23,10 @@ static double count_of(enum metric m, const char *kind)
                                        [METRIC_PREEMPTED] = "preempted_total",
                                        [METRIC_STATE_PAGES] = "state_pages"};
     char line[128];
-    struct buf b;
-    double v = -1;
 
     snprintf(line, sizeof(line), "seqd_%s{model=\"fake\"%s%s%s} ", name[m],
              kind ? ",kind=\"" : "", kind ? kind : "", kind ? "\"" : "");
-    buf_init(&b, (size_t)1 << 22);
-    assert_int_equal(metrics_write(&b), 0);
-    const char *p = strstr(b.p, line);
-    if (p)
-        assert_int_equal(sscanf(p + strlen(line), "%lf", &v), 1);
-    buf_fini(&b);
-    return v;
+    return metric_line(line);
 }
 
 /* What the toy generates after ids [n], greedily, by its definition. */

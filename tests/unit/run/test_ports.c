@@ -13,6 +13,7 @@
 #include "engine/run/task/generate.h"
 #include "engine/run/task/score.h"
 #include "engine/run/task/task_impl.h"
+#include "tests/support/fake_arch.h"
 #include "tests/support/job_watch.h"
 #include "tests/support/paths_task.h"
 #include "tests/support/ports_arch.h"
@@ -192,7 +193,7 @@ static void check_pair(const struct pair *p, const struct job *j)
 {
     const struct paths *s = job_answer(j, &task_paths);
     assert_memory_equal(s->ids, p->expected, sizeof s->ids);
-    assert_int_equal(job_result(j)->prompt_tokens, p->n_source + p->n_target);
+    assert_int_equal(job_result(j)->prompt_tokens, p->n_source);
 }
 
 /* How many sources were read. */
@@ -316,6 +317,83 @@ static void test_ports_of_a_pair_say_what_is_wrong(void **state)
     rig_down(&r);
 }
 
+/* --- long sources beside a light client --- */
+
+#define LONG 1000  /* rows of a source: over the budget of a step */
+#define HEAVY 40   /* sources of one client */
+#define WRITTEN 60 /* tokens of the other's text, a step each */
+
+struct light {
+    struct watch *w;
+    int sources; /* that were read when it had ended */
+};
+
+static void on_light(void *user, const struct job_event *ev)
+{
+    struct light *l = user;
+    l->sources = atomic_load(&ports_stats.sources);
+    on_event(l->w, ev);
+}
+
+/* A source, *id, that the toy makes so long a text of. */
+static void find_source(struct rig *r, struct job_spec *s, int32_t *id)
+{
+    *id = FAKE_WORD;
+    for (int n = 0; n < WRITTEN; ++*id) {
+        struct job *j;
+        assert_true(*id < PORTS_VOCAB);
+        run(r, s, 1, &j);
+        n = generate_result(j)->n_tokens;
+        job_release(j);
+    }
+    --*id;
+}
+
+static void test_ports_long_sources_do_not_hold_a_light_client_up(void **state)
+{
+    static const int32_t start[] = {FAKE_BOS};
+    static int32_t ids[LONG], id;
+    const struct generate_params greedy = {
+        .max_tokens = WRITTEN, .sample = {.top_p = 1, .repetition_penalty = 1}};
+    struct generate_params one = greedy;
+    struct job_spec s[HEAVY],
+        light = {.task = &task_generate,
+                 .params = &greedy,
+                 .in = {{.n = 1, .p = start}, {.n = 1, .p = &id}},
+                 .client = 2};
+    struct job *job[HEAVY], *j;
+    struct err e = ERR_INIT;
+    struct rig r;
+
+    rig_up(&r, PORTS_PAIR, 0, (struct engine_options){.step_tokens = 64});
+    find_source(&r, &light, &id);
+    one.max_tokens = 1;
+    for (int i = 0; i < LONG; i++)
+        ids[i] = FAKE_WORD;
+    for (int i = 0; i < HEAVY; i++)
+        s[i] = (struct job_spec){
+            .model = r.m,
+            .task = &task_generate,
+            .params = &one,
+            .in = {{.n = 1, .p = start}, {.n = LONG, .p = ids}},
+            .client = 1,
+            .on_event = on_event,
+            .user = &r.w};
+    struct light heard = {.w = &r.w};
+    int before = r.w.n_final, sources = atomic_load(&ports_stats.sources);
+    light.on_event = on_light;
+    light.user = &heard;
+    assert_int_equal(engine_submit(r.g, s, HEAVY, job, &e), 0);
+    assert_int_equal(engine_submit(r.g, &light, 1, &j, &e), 0);
+    assert_int_equal(watch_wait(&r.w, before + HEAVY + 1), 0);
+    print_message("%d sources of %d\n", heard.sources - sources, HEAVY + 1);
+    assert_true(heard.sources - sources < HEAVY / 4);
+    job_release(j);
+    for (int i = 0; i < HEAVY; i++)
+        job_release(job[i]);
+    rig_down(&r);
+}
+
 /* --- series --- */
 
 static void check_series(const struct engine_options *o, int chain, int company)
@@ -390,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_ports_survive_lost_states),
         cmocka_unit_test(test_ports_have_scratch_for_the_longest_source),
         cmocka_unit_test(test_ports_of_a_pair_say_what_is_wrong),
+        cmocka_unit_test(test_ports_long_sources_do_not_hold_a_light_client_up),
         cmocka_unit_test(test_ports_of_vectors_whole_and_in_chunks),
         cmocka_unit_test(test_ports_of_vectors_read_no_tokens),
     };

@@ -6,6 +6,7 @@
 #include "engine/base/metrics.h"
 #include "engine/base/rng.h"
 #include "tests/support/engine_fix.h"
+#include "tests/support/metric_line.h"
 #include "tests/support/unit.h"
 
 /* The aim is 20 us, measured are 3; the cores may be others' while we test. */
@@ -332,19 +333,6 @@ static void test_runners_share_the_budget_of_states(void **state)
 /* --- metrics --- */
 
 /* The value of a line of the text form. */
-static double metric_value(const char *line)
-{
-    struct buf b;
-    double v = -1;
-    buf_init(&b, (size_t)1 << 22);
-    assert_int_equal(metrics_write(&b), 0);
-    char *p = strstr(b.p, line);
-    if (p)
-        v = strtod(p + strlen(line), NULL);
-    buf_fini(&b);
-    return v;
-}
-
 static void test_runner_counts_tokens_and_times(void **state)
 {
     enum { N = 7 };
@@ -371,17 +359,16 @@ static void test_runner_counts_tokens_and_times(void **state)
     model_release(m);
     fix_close(&f);
 #define LINE(name, labels) "seqd_" name "{model=\"counted\"" labels "} "
-    assert_true(metric_value(LINE("tokens_total", ",kind=\"prompt\"")) ==
+    assert_true(metric_line(LINE("tokens_total", ",kind=\"prompt\"")) ==
                 N * 20);
-    assert_true(metric_value(LINE("tokens_total", ",kind=\"completion\"")) ==
+    assert_true(metric_line(LINE("tokens_total", ",kind=\"completion\"")) ==
                 N * 6);
-    assert_true(metric_value(LINE("queue_depth", "")) == 0);
-    assert_true(metric_value(LINE("queue_duration_seconds_count", "")) == N);
-    assert_true(metric_value(LINE("inference_duration_seconds_count", "")) ==
+    assert_true(metric_line(LINE("queue_depth", "")) == 0);
+    assert_true(metric_line(LINE("queue_duration_seconds_count", "")) == N);
+    assert_true(metric_line(LINE("inference_duration_seconds_count", "")) == N);
+    assert_true(metric_line(LINE("time_to_first_token_seconds_count", "")) ==
                 N);
-    assert_true(metric_value(LINE("time_to_first_token_seconds_count", "")) ==
-                N);
-    assert_true(metric_value(LINE("inter_token_latency_seconds_count", "")) ==
+    assert_true(metric_line(LINE("inter_token_latency_seconds_count", "")) ==
                 N * 5);
 #undef LINE
 }

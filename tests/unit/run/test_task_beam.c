@@ -226,11 +226,10 @@ static void check_shown(const struct pair *p, const struct beam_result *res)
     assert_int_equal(res->n_source, p->n_source);
     for (int i = 0; i < res->best[0].n_tokens; i++)
         for (int j = 0; j < p->n_source; j++) {
-            float sum = 0, got = res->attention[i * p->n_source + j];
-            for (int k = PORTS_HEADS; k < 2 * PORTS_HEADS; k++)
-                sum += ports_weight(p->source, p->n_source, ids,
-                                    p->n_target + i, k, j);
-            assert_true(fabsf(got - sum / PORTS_HEADS) < 1e-6f);
+            float got = res->attention[i * p->n_source + j];
+            float want = ports_mean_weight(p->source, p->n_source, ids,
+                                           p->n_target + i, j);
+            assert_true(fabsf(got - want) < 1e-6f);
         }
 }
 
@@ -529,6 +528,7 @@ static void test_beams_survive_each_failed_allocation(void **state)
         .max_tokens = 9,
         .n = 4,
         .logprob = 1,
+        .attention = shown,
         .sample = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}};
     int failed = 0, refused = 0, reached = 1;
     struct pair p[2];
@@ -595,6 +595,25 @@ static void test_beams_take_logarithms_of_their_own(void **state)
     assert_true(fabs(log_natural(1)) <= 0);
 }
 
+/* The longest texts and the steepest penalties that can be asked for. */
+static void test_beams_of_any_length_have_scores_that_are_numbers(void **state)
+{
+    static const struct {
+        double sum;
+        int n;
+        double penalty;
+    } rows[] = {{-5000, 8192, -10},  {-5000, 8192, 10}, {-1e6, 1 << 20, -10},
+                {-1e6, 1 << 20, 10}, {0, 1 << 20, -10}, {0, 1 << 20, 10}};
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        float s = score_per_length(rows[i].sum, rows[i].n, rows[i].penalty);
+        assert_true(isfinite(s) && s <= 0);
+        assert_true(rows[i].penalty > 0 || rows[i].sum >= 0 || s < -1e30f);
+    }
+    assert_true(fabsf(score_per_length(-3, 4, 1) + 0.75f) <= 0);
+    assert_true(fabsf(score_per_length(-3, 4, -2) + 48) <= 0);
+}
+
 static void test_beams_that_are_shown_survive_them(void **state)
 {
     shown = 1;
@@ -612,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_beams_share_the_pages_of_the_source),
         cmocka_unit_test(test_beams_begin_with_a_forced_token),
         cmocka_unit_test(test_beams_that_are_wrong_are_named),
+        cmocka_unit_test(test_beams_of_any_length_have_scores_that_are_numbers),
         cmocka_unit_test(test_beams_take_logarithms_of_their_own),
         cmocka_unit_test(test_beams_survive_each_failed_allocation),
         cmocka_unit_test(test_beams_that_are_shown_survive_them),

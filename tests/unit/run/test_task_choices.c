@@ -206,48 +206,155 @@ static void check_greedy(const int32_t *source, int n_source,
     assert_true(r->n_tokens == MOST || r->finish == FINISH_STOP);
 }
 
-static void test_choices_are_made_from_sources(void **state)
-{
-    static const int32_t source[] = {10, 20, 30, 12}, start[] = {FAKE_BOS};
-    struct generate_params p = {
-        .max_tokens = MOST, .sample = {.top_p = 1, .repetition_penalty = 1}};
-    struct err e = ERR_INIT;
-    struct watch w;
+/* An engine with the toy of pairs. */
+struct rig {
     struct engine *g;
     struct model *m;
-    struct job *j;
+    struct watch w;
     char dir[64];
+};
+
+static void rig_up(struct rig *r, enum ports_kind kind, int chain,
+                   const struct engine_options *o)
+{
+    struct err e = ERR_INIT;
 
     log_configure(LOG_ERROR, 0);
     memset(&ports_stats, 0, sizeof ports_stats);
-    watch_init(&w);
-    ports_dir(PORTS_PAIR, 0, dir);
-    assert_int_equal(engine_open(&(struct engine_options){.n_threads = 1},
-                                 ports_archs, &g, &e),
-                     0);
-    assert_int_equal(engine_load(g, "m", dir, &e), 0);
-    assert_int_equal(engine_model(g, NULL, &task_generate, &m, &e), 0);
+    watch_init(&r->w);
+    ports_dir(kind, chain, r->dir);
+    if (engine_open(o, ports_archs, &r->g, &e) ||
+        engine_load(r->g, "m", r->dir, &e) ||
+        engine_model(r->g, NULL, &task_generate, &r->m, &e))
+        fail_msg("%s", e.msg);
+}
+
+static void rig_down(struct rig *r)
+{
+    assert_int_equal(atomic_load(&ports_stats.violations), 0);
+    model_release(r->m);
+    engine_close(r->g);
+    watch_fini(&r->w);
+    temp_dir_drop(r->dir);
+}
+
+static const int32_t start[] = {FAKE_BOS};
+
+static struct job_spec pair_of(struct rig *r, const int32_t *source, int n,
+                               const struct generate_params *p)
+{
+    return (struct job_spec){
+        .model = r->m,
+        .task = &task_generate,
+        .params = p,
+        .in = {{.n = 1, .p = start}, {.n = n, .p = source}},
+        .on_event = on_event,
+        .user = &r->w};
+}
+
+static void test_choices_are_made_from_sources(void **state)
+{
+    static const int32_t source[] = {10, 20, 30, 12};
+    struct generate_params p = {
+        .max_tokens = MOST, .sample = {.top_p = 1, .repetition_penalty = 1}};
+    struct err e = ERR_INIT;
+    struct rig r;
+    struct job *j;
+
+    rig_up(&r, PORTS_PAIR, 0, &(struct engine_options){.n_threads = 1});
     for (p.n = 1; p.n <= 2; p.n++) {
-        struct job_spec s = {
-            .model = m,
-            .task = &task_generate,
-            .params = &p,
-            .in = {{.n = 1, .p = start}, {.n = 4, .p = source}},
-            .on_event = on_event,
-            .user = &w};
-        assert_int_equal(engine_submit(g, &s, 1, &j, &e), 0);
-        assert_int_equal(watch_wait(&w, p.n), 0);
+        struct job_spec s = pair_of(&r, source, 4, &p);
+        assert_int_equal(engine_submit(r.g, &s, 1, &j, &e), 0);
+        assert_int_equal(watch_wait(&r.w, p.n), 0);
         assert_int_equal(job_error(j)->code, 0);
         for (int i = 0; i < p.n; i++)
             check_greedy(source, 4, generate_result(j) + i);
         job_release(j);
     }
-    assert_int_equal(atomic_load(&ports_stats.violations), 0);
     assert_int_equal(atomic_load(&ports_stats.sources), 2);
-    model_release(m);
-    engine_close(g);
-    watch_fini(&w);
-    temp_dir_drop(dir);
+    rig_down(&r);
+}
+
+/* The best choice alone has weights, those of its own rows. */
+static void check_shown(const int32_t *source, int n_source,
+                        const struct generate_result *r)
+{
+    int32_t ids[1 + MOST] = {FAKE_BOS};
+    int best = 0;
+
+    for (int i = 1; i < r->n; i++)
+        best = r[i].score > r[best].score ? i : best;
+    for (int i = 0; i < r->n; i++)
+        assert_int_equal(r[i].attention != NULL, i == best);
+    r += best;
+    memcpy(ids + 1, r->tokens, (size_t)r->n_tokens * sizeof *ids);
+    for (int i = 0; i < r->n_tokens; i++)
+        for (int k = 0; k < n_source; k++) {
+            float want = ports_mean_weight(source, n_source, ids, 1 + i, k);
+            assert_true(fabsf(r->attention[i * n_source + k] - want) < 1e-6f);
+        }
+}
+
+/* All jobs without attention one by one, or with it: `company` at a time. The
+ * number of sources that were read. */
+static int run_shown(const struct engine_options *o, int company, int shown,
+                     struct answer got[N][CHOICES])
+{
+    static int32_t source[N][3 * N];
+    struct generate_params p[N];
+    struct job_spec s[N];
+    struct job *j[N];
+    struct err e = ERR_INIT;
+    struct rig r;
+
+    rig_up(&r, shown ? PORTS_SHOWN : PORTS_PAIR, 2, o);
+    memset(got, 0, sizeof(struct answer[N][CHOICES]));
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < 3 * N; k++)
+            source[i][k] = FAKE_WORD + (k * k + 7 * i) % 30;
+        p[i] = (struct generate_params){.max_tokens = MOST,
+                                        .sample = {.temperature = 1,
+                                                   .top_p = 1,
+                                                   .repetition_penalty = 1,
+                                                   .seed = (uint64_t)i},
+                                        .n = 1 + i % CHOICES,
+                                        .logprob = 1,
+                                        .length_penalty = i % 3 - 1,
+                                        .attention = shown};
+        s[i] = pair_of(&r, source[i], 1 + 3 * i, &p[i]);
+    }
+    for (int i = 0; i < N; i += company) {
+        if (engine_submit(r.g, s + i, company, j + i, &e))
+            fail_msg("%s", e.msg);
+        assert_int_equal(watch_wait(&r.w, i + company), 0);
+    }
+    for (int i = 0; i < N; i++) {
+        keep(j[i], got[i], p[i].n);
+        if (shown)
+            check_shown(source[i], 1 + 3 * i, generate_result(j[i]));
+        job_release(j[i]);
+    }
+    int sources = atomic_load(&ports_stats.sources);
+    rig_down(&r);
+    return sources;
+}
+
+static void test_choices_show_where_the_best_one_looks(void **state)
+{
+    const struct engine_options o[] = {
+        {.n_threads = 1},
+        {.n_threads = 1, .step_tokens = 1},
+        {.n_threads = 2, .step_tokens = 7, .max_rows = 3},
+        {.n_threads = 2, .state_bytes = 6000}};
+    static struct answer plain[N][CHOICES], got[N][CHOICES];
+    int again = 0;
+
+    run_shown(&o[0], 1, 0, plain);
+    for (size_t i = 0; i < COUNT(o); i++) {
+        again += run_shown(&o[i], i ? N : 1, 1, got) - N;
+        assert_memory_equal(got, plain, sizeof got);
+    }
+    assert_true(again > 0); /* states were lost, and sources read twice */
 }
 
 int main(void)
@@ -258,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_choices_read_the_prompt_once),
         cmocka_unit_test(test_choices_say_how_likely_they_are),
         cmocka_unit_test(test_choices_are_made_from_sources),
+        cmocka_unit_test(test_choices_show_where_the_best_one_looks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

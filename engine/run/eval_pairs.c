@@ -369,7 +369,7 @@ static int run_all(struct translator *t, const struct eval_pair_options *o,
         for (; i < l->n && n < EVAL_GROUP; i++)
             if (!l->v[i].further)
                 group[n++] = &l->v[i];
-        if (run_group(t, group, n, e))
+        if (n > 0 && run_group(t, group, n, e)) /* 0: further targets alone */
             return -1;
         if (o->progress)
             o->progress(o->ctx, i, l->n);

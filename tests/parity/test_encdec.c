@@ -517,9 +517,11 @@ static const struct refusal bart_refuses[] = {
        "no token, expected 0..60"),
     {0}};
 static const struct refusal t5_refuses[] = {
-    WITH("feed_forward_proj", "\"gated-relu\"",
-         "'feed_forward_proj' is 'gated-relu'"),
-    WITH("feed_forward_proj", "\"gated-gelu\"", "DenseReluDense.wi_0"),
+    WITH("feed_forward_proj", "\"tanh\"", "'feed_forward_proj' is 'tanh'"),
+    WITH("dense_act_fn", "\"tanh\"", "'dense_act_fn' is 'tanh'"),
+    WITH("dense_act_fn", "7", "dense_act_fn"),
+    WITH("is_gated_act", "true", "DenseReluDense.wi_0"),
+    WITH("is_gated_act", "1", "is_gated_act"),
     WITH("tie_word_embeddings", "false", "lm_head.weight"),
     WITH("num_layers", "3", "encoder.block.2."),
     WITH("num_layers", "1", "encoder.block.1."),
@@ -536,7 +538,7 @@ static const struct refusal t5_refuses[] = {
     WITH("relative_attention_max_distance", "1000000000",
          "relative_attention_max_distance"),
     WITH("n_positions", "0", "'n_positions' is 0"),
-    OF("t5-gated", "feed_forward_proj", "\"relu\"", "DenseReluDense.wi."),
+    OF("t5-gated", "is_gated_act", "false", "DenseReluDense.wi."),
     {0}};
 
 static const struct encdec_case {
@@ -560,7 +562,9 @@ static const struct encdec_case {
     {"test_t5_gate_of_gelu_few_buckets_and_an_untied_head", &t5_arch,
      "t5-gated", NULL},
     {"test_t5_gate_of_silu_and_a_near_reach", &t5_arch, "t5-silu-bf16", NULL},
-    {"test_t5_mt5", &t5_arch, "mt5-f16", NULL},
+    {"test_t5_dense_act_fn_comes_before_feed_forward_proj", &t5_arch,
+     "t5-act-bf16", NULL},
+    {"test_t5_mt5_and_its_own_defaults", &t5_arch, "mt5-f16", NULL},
     {"test_bart_refuses_what_it_does_not_have", &bart_arch, "bart",
      bart_refuses},
     {"test_t5_refuses_what_it_does_not_have", &t5_arch, "t5", t5_refuses},

@@ -74,10 +74,11 @@ static int token_use(const struct model *m, int32_t id)
               id == tokenizer_unk(m->tokenizer) ||
               tokenizer_is_special(m->tokenizer, id);
 
-    for (int i = 0; i < r->n_never; i++)
+    ends = ends && tokenizer_is_end(m->tokenizer, id);
+    for (int i = 0; i < r->n_never && !ends; i++) /* an end is never a word */
         if (r->never[i] == id)
             return 1;
-    return !out ? 0 : ends && tokenizer_is_end(m->tokenizer, id) ? 2 : 1;
+    return !out ? 0 : ends ? 2 : 1;
 }
 
 /* Those of use 1, then those of use 2. */

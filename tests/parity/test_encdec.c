@@ -16,6 +16,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
+#include "models/transformer/transformer.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
 #include "tests/support/model_dir.h"
@@ -630,18 +631,45 @@ static void test_long_sources_with_short_targets(void **state)
     close_golden(&t);
 }
 
+/* marian with more positions than its fixture has: sines and cosines, which no
+ * file holds. */
+static void more_positions(const char *positions, char changed[64])
+{
+    static const char KEY[] = "\"max_position_embeddings\": 48";
+    static const char dir[] = "tests/golden/marian/marian/hf";
+    char *text, *at;
+    struct buf b;
+    size_t n;
+
+    text = refusal_file("tests/golden/marian/marian/hf/config.json", &n);
+    at = strstr(text, KEY);
+    assert_non_null(at);
+    buf_init(&b, REFUSAL_FILE_BYTES);
+    buf_add(&b, text, (size_t)(at - text) + strlen(KEY) - 2);
+    buf_addf(&b, "%s%s", positions, at + strlen(KEY));
+    assert_int_equal(model_dir_config(dir, &b, changed), 0);
+    buf_fini(&b);
+    mem_free(text);
+}
+
+static void open_marian(struct rig *g, const char *dir)
+{
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    struct err e = ERR_INIT;
+
+    if (rig_open_with(g, &marian_arch, dir, "generic", 1, &o, &e))
+        fail_msg("%s: %s", dir, e.msg);
+}
+
 /* Scratch of a step of 50 tokens each, whose sequences have 64 at most. */
 static size_t scratch_of(const char *dir)
 {
     const struct step_size most = {
         .items = 4, .tokens = {50, 50}, .rows = 4, .threads = 2, .longest = 64};
-    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
-    struct err e = ERR_INIT;
     struct rig g;
     size_t bytes;
 
-    if (rig_open_with(&g, &marian_arch, dir, "generic", 1, &o, &e))
-        fail_msg("%s: %s", dir, e.msg);
+    open_marian(&g, dir);
     bytes = g.arch->scratch_bytes(g.self, &most);
     rig_close(&g);
     return bytes;
@@ -649,34 +677,70 @@ static size_t scratch_of(const char *dir)
 
 static void test_scratch_follows_the_step_and_not_the_context(void **state)
 {
-    static const char KEY[] = "\"max_position_embeddings\": 48";
-    static const char dir[] = "tests/golden/marian/marian/hf";
-    char path[PATH_BYTES], changed[64], *text, *at;
-    struct buf b;
-    size_t n;
+    char changed[64];
 
     (void)state;
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    text = refusal_file(path, &n);
-    at = strstr(text, KEY);
-    assert_non_null(at);
-    buf_init(&b, REFUSAL_FILE_BYTES);
-    buf_add(&b, text, (size_t)(at - text) + strlen(KEY) - 2);
-    buf_addf(&b, "16000000%s", at + strlen(KEY));
-    assert_int_equal(model_dir_config(dir, &b, changed), 0);
-    assert_int_equal(scratch_of(changed), scratch_of(dir));
+    more_positions("16000000", changed);
+    assert_int_equal(scratch_of(changed),
+                     scratch_of("tests/golden/marian/marian/hf"));
     model_dir_remove(changed);
-    buf_fini(&b);
-    mem_free(text);
+}
+
+/* Logits of LONG rows of a target behind a source of as many. kept: as loaded,
+ * with a table of the first waves, else all are made anew. */
+static float *run_waves(const char *dir, int kept)
+{
+    static int32_t ids[LONG];
+    struct err e = ERR_INIT;
+    struct rig g;
+    struct rig_seq seq;
+    struct rig_item it = {
+        .seq = &seq, .port = PORT_SOURCE, .ids = ids, .n = LONG};
+
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (i * 7 + i / 50) % 60;
+    open_marian(&g, dir);
+    for (struct stack *s = g.self; s; s = s->source) {
+        assert_in_range(s->n_waves, 1, LONG - 1);
+        s->n_waves = kept ? s->n_waves : 0;
+    }
+    size_t V = (size_t)g.info.cols[OUT_LOGITS];
+    float *row = mem_floats(LONG * V);
+    assert_non_null(row);
+    assert_int_equal(rig_seq_open(&g, &seq), 0);
+    assert_int_equal(rig_step(&g, &it, 1, &e) | it.status, 0);
+    it = (struct rig_item){.seq = &seq, .ids = ids, .n = LONG, .n_want = 1};
+    it.want[0] = (struct want){OUT_LOGITS, 0, LONG, row, V};
+    assert_int_equal(rig_step(&g, &it, 1, &e) | it.status, 0);
+    rig_seq_close(&seq);
+    rig_close(&g);
+    return row;
+}
+
+static void test_waves_that_are_kept_are_those_that_are_made(void **state)
+{
+    char dir[64];
+    float *row[2];
+
+    (void)state;
+    more_positions("400", dir);
+    for (int kept = 0; kept < 2; kept++)
+        row[kept] = run_waves(dir, kept);
+    golden_same(row[1], row[0], (size_t)LONG * 61, "logits behind waves");
+    mem_aligned_free(row[0]);
+    mem_aligned_free(row[1]);
+    model_dir_remove(dir);
 }
 
 int main(void)
 {
     enum { N = sizeof cases / sizeof *cases };
-    struct CMUnitTest tests[N + 2] = {
+    struct CMUnitTest tests[N + 3] = {
         [N] =
             cmocka_unit_test(test_scratch_follows_the_step_and_not_the_context),
-        [N + 1] = cmocka_unit_test(test_long_sources_with_short_targets)};
+        [N + 1] = cmocka_unit_test(test_long_sources_with_short_targets),
+        [N + 2] =
+            cmocka_unit_test(test_waves_that_are_kept_are_those_that_are_made)};
 
     for (int i = 0; i < N; i++) {
         tests[i].name = cases[i].what;

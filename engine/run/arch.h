@@ -54,6 +54,8 @@ struct port {
     const char *name; /* "text", "source", "pixels": static or self's */
     enum unit unit;
     int width; /* floats of a row of vectors; 0 for tokens */
+    int n_ids; /* tokens that it knows, 0 .. n_ids - 1, where a tokenizer may
+                  have more; 0: all of the tokenizer's */
     int whole; /* looks both ways: its rows come in one item, never cut and
                   never continued */
     int64_t context_length; /* rows that it can hold; 0: no limit of its own */

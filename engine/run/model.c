@@ -194,6 +194,9 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
     int n_tok = tokenizer_size(m->tokenizer);
     m->n_ids[PORT_TARGET] = V > 0 && V < n_tok ? V : n_tok;
     m->n_ids[PORT_SOURCE] = tokenizer_size(model_source_tokenizer(m));
+    int known = m->info.state.port[PORT_SOURCE].n_ids;
+    if (known > 0 && known < m->n_ids[PORT_SOURCE])
+        m->n_ids[PORT_SOURCE] = known;
     if (V == 0)
         return 0;
     return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);

@@ -144,7 +144,7 @@ static void fill_info(const struct rnn_loader *l, struct seq2seq *m,
 {
     const struct rnn *enc = m->enc, *dec = m->dec;
     int attends = m->attention != ATTEND_NONE;
-    struct port source = {.name = "source", .whole = 1};
+    struct port source = {.name = "source", .whole = 1, .n_ids = enc->V};
 
     if (attends) {
         source.context_length = m->max_source;

@@ -54,8 +54,8 @@ struct port {
     const char *name; /* "text", "source", "pixels": static or self's */
     enum unit unit;
     int width; /* floats of a row of vectors; 0 for tokens */
-    int n_ids; /* of a source: its tokens are 0..n_ids-1, whatever the tokenizer
-                  has besides; 0: it says all */
+    int n_ids; /* tokens that it knows, 0 .. n_ids - 1, where a tokenizer may
+                  have more; 0: all of the tokenizer's */
     int whole; /* looks both ways: its rows come in one item, never cut and
                   never continued */
     int64_t context_length; /* rows that it can hold; 0: no limit of its own */
@@ -154,15 +154,34 @@ struct step_size {
  * that do not exclude each other, or numbers as they are (a regression). */
 enum score_kind { SCORE_SOFTMAX, SCORE_SIGMOID, SCORE_RAW };
 
-/* What a checkpoint with a source says of its targets, by token; -1: nothing.
- * What ends one is the tokenizer's. */
+#define MOST_BEAMS 16
+/* When a beam search is over, once there are as many hypotheses as beams
+ * (beam_search.h). */
+enum beam_stop { BEAM_STOP_ESTIMATE, BEAM_STOP_FULL, BEAM_STOP_NEVER };
+
+/* What a checkpoint with a source says of its targets (target_rules.h); tokens
+ * are -1 where it says nothing. What ends a target is the tokenizer's. */
 #define MODEL_MAX_NEVER 8
+#define MODEL_UNHEEDED_BYTES 256
 struct target_rules {
     int start;        /* the first of each; what is made of it follows */
     int forced_first; /* made first, whatever the row says */
     int forced_last;  /* made last where the most tokens are reached */
     int n_never;      /* never made: */
     int32_t never[MODEL_MAX_NEVER];
+    int min_new;     /* tokens before the end may come */
+    int no_repeat;   /* as many tokens in a row come once, the start among them;
+                        0: any number of times */
+    int renormalize; /* 1: the rest of a row without what is never made adds up
+                        to 1 in a search's scores */
+    /* Where a request says nothing: */
+    int beams;   /* of a search; 0: nothing */
+    int max_new; /* tokens, the end included; 0: nothing */
+    double length_penalty;
+    enum beam_stop stop;
+    char unheeded[MODEL_UNHEEDED_BYTES]; /* "key, key": of what is said, and
+                                            would change answers, that which
+                                            is not done */
 };
 
 /* What load() tells the engine about a checkpoint. Strings are borrowed from

@@ -109,6 +109,21 @@ static int forced_id(const struct beam_search *s)
     return s->n_made == 0 ? s->r.forced_first : -1;
 }
 
+static void ban(const struct beam_search *s, const struct beam *b, float *row)
+{
+    const struct beam_rules *r = &s->r;
+    const struct row_bans bans = {.n_vocab = r->n_vocab,
+                                  .min_new = r->min_new,
+                                  .end = r->end,
+                                  .n_end = r->n_end,
+                                  .no_repeat = r->no_repeat,
+                                  .prefix = r->prefix,
+                                  .n_prefix = r->n_prefix};
+    for (int f = 0; f < r->n_forbid; f++)
+        row[r->forbid[f]] = -INFINITY;
+    row_bans_apply(&bans, b->ids.v, s->n_made, row);
+}
+
 void beam_search_row(struct beam_search *s, int i, const struct kernels *k,
                      float *row)
 {
@@ -123,9 +138,12 @@ void beam_search_row(struct beam_search *s, int i, const struct kernels *k,
         b->n_best = 1;
         return;
     }
-    double base = log_softmax_base(k, r->n_vocab, row, &max);
-    for (int f = 0; f < r->n_forbid; f++)
-        row[r->forbid[f]] = -INFINITY;
+    double base = 0;
+    if (!r->renormalize)
+        base = log_softmax_base(k, r->n_vocab, row, &max);
+    ban(s, b, row);
+    if (r->renormalize)
+        base = log_softmax_base(k, r->n_vocab, row, &max);
     b->n_best = sampler_top(k, row, r->n_vocab, most_offered(r), b->best);
     for (int c = 0; c < b->n_best; c++) {
         float lp = (float)((double)b->best[c].x - (double)max - base);

@@ -19,6 +19,9 @@
  *
  * With one beam it is greedy: the first end is the end.
  *
+ * What may not come is taken out after the softmax, or, as renormalize_logits
+ * asks for it, before.
+ *
  * Bits: maximum and sum of a row are kernels, one row at a time; the logarithm
  * is our own series. Equal scores go to the lower beam, then the lower id.
  *
@@ -28,11 +31,9 @@
 
 #include "engine/base/err.h"
 #include "engine/compute/kernels.h"
+#include "engine/run/arch.h"
+#include "engine/run/row_bans.h"
 #include "engine/run/sampler.h"
-
-#define MOST_BEAMS 16
-
-enum beam_stop { BEAM_STOP_ESTIMATE, BEAM_STOP_FULL, BEAM_STOP_NEVER };
 
 struct beam_rules {
     int beams;             /* 1..MOST_BEAMS */
@@ -45,6 +46,10 @@ struct beam_rules {
     const int32_t *end; /* [n_end] end tokens; borrowed */
     int n_end;
     int forced_first, forced_last; /* -1: none; model_info */
+    /* target_rules; behind prefix [n_prefix], which is borrowed */
+    int min_new, no_repeat, renormalize;
+    const int32_t *prefix;
+    int n_prefix;
 };
 
 struct beam_ids {

@@ -214,6 +214,10 @@ static int publish_lane(struct engine *g, struct lane *l, struct err *e)
               "model=%s arch=%s parameters=%llu seconds=%.3f", m->name,
               m->arch->name, (unsigned long long)m->info.parameters,
               m->load_seconds);
+    if (m->info.target.unheeded[0])
+        log_event(LOG_WARN, "engine", "unheeded",
+                  "model=%s keys=\"%s\" of=\"generation\"", m->name,
+                  m->info.target.unheeded);
     return 0;
 }
 

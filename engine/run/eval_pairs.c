@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/eval_pairs.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -410,7 +411,7 @@ static int run_all(struct translator *t, const struct eval_pair_options *o,
         for (; i < l->n && n < EVAL_GROUP; i++)
             if (!l->v[i].further)
                 group[n++] = &l->v[i];
-        if (run_group(t, group, n, e))
+        if (n > 0 && run_group(t, group, n, e)) /* 0: further targets alone */
             return -1;
         if (o->progress)
             o->progress(o->ctx, i, l->n);
@@ -514,6 +515,24 @@ static int translate(struct translator *t, const struct eval_pair_options *o,
     return rc;
 }
 
+/* As /translate has it of the same request. */
+static struct beam_params params_of(const struct model *m,
+                                    const struct eval_pair_options *o)
+{
+    const struct target_rules *t = &model_get_info(m)->target;
+    int beams = t->beams > 0 ? t->beams : EVAL_BEAMS;
+    int most = t->max_new > 0 ? t->max_new : EVAL_TARGET;
+
+    return (struct beam_params){
+        .beams = o->beams > 0 ? o->beams : beams,
+        .n_best = 1,
+        .length_penalty =
+            isnan(o->length_penalty) ? t->length_penalty : o->length_penalty,
+        .stop = t->stop,
+        .max_tokens = o->max_target > 0 ? o->max_target : most,
+        .forced_first = -1};
+}
+
 int eval_pairs(struct engine *g, struct model *m,
                const struct eval_pair_files *f,
                const struct eval_pair_options *o, struct buf *out,
@@ -522,16 +541,7 @@ int eval_pairs(struct engine *g, struct model *m,
     struct pair_list l = {.m = m};
     struct score *s = mem_zalloc(sizeof *s);
     struct translator t = {
-        .g = g,
-        .m = m,
-        .l = &l,
-        .s = s,
-        .params = {.beams = o->beams > 0 ? o->beams : EVAL_BEAMS,
-                   .n_best = 1,
-                   .length_penalty = o->length_penalty,
-                   .max_tokens =
-                       o->max_target > 0 ? o->max_target : EVAL_TARGET,
-                   .forced_first = -1}};
+        .g = g, .m = m, .l = &l, .s = s, .params = params_of(m, o)};
     l.n_languages = model_languages(m, &l.languages, &l.forced);
     if (s)
         s->language =

@@ -41,9 +41,10 @@ struct eval_pair_files {
 };
 
 struct eval_pair_options {
-    int beams;             /* 0: EVAL_BEAMS */
-    int max_target;        /* tokens of a translation, 0: EVAL_TARGET */
-    double length_penalty; /* of beam.h */
+    /* 0, 0 and NAN: as the checkpoint says (target_rules.h), else as below. */
+    int beams;             /* EVAL_BEAMS */
+    int max_target;        /* tokens of a translation: EVAL_TARGET */
+    double length_penalty; /* of beam.h: 1 */
     const char *output;    /* file for the translations, one a line in the
                               order of their sources, or NULL. Line feeds and
                               other controls in them become spaces there, and

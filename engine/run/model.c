@@ -74,10 +74,11 @@ static int token_use(const struct model *m, int32_t id)
               id == tokenizer_unk(m->tokenizer) ||
               tokenizer_is_special(m->tokenizer, id);
 
-    for (int i = 0; i < r->n_never; i++)
+    ends = ends && tokenizer_is_end(m->tokenizer, id);
+    for (int i = 0; i < r->n_never && !ends; i++) /* an end is never a word */
         if (r->never[i] == id)
             return 1;
-    return !out ? 0 : ends && tokenizer_is_end(m->tokenizer, id) ? 2 : 1;
+    return !out ? 0 : ends ? 2 : 1;
 }
 
 /* Those of use 1, then those of use 2. */
@@ -192,9 +193,10 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
         return 0;
     int n_tok = tokenizer_size(m->tokenizer);
     m->n_ids[PORT_TARGET] = V > 0 && V < n_tok ? V : n_tok;
-    int n_source = tokenizer_size(model_source_tokenizer(m));
-    int n_rows = m->info.state.port[PORT_SOURCE].n_ids;
-    m->n_ids[PORT_SOURCE] = n_rows > 0 && n_rows < n_source ? n_rows : n_source;
+    m->n_ids[PORT_SOURCE] = tokenizer_size(model_source_tokenizer(m));
+    int known = m->info.state.port[PORT_SOURCE].n_ids;
+    if (known > 0 && known < m->n_ids[PORT_SOURCE])
+        m->n_ids[PORT_SOURCE] = known;
     if (V == 0)
         return 0;
     return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);

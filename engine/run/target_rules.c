@@ -3,7 +3,13 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/run/target_rules.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define GENERATION "generation_config.json"
+#define MOST_TOKENS (1 << 20)
+#define MOST_PENALTY 10.0
+#define UNSAID_LENGTH 20 /* max_length of transformers where none is stated */
 
 /* The file that is read, and what its members are read into. */
 struct source {
@@ -74,21 +80,186 @@ static int read_never(const struct source *s, struct target_rules *out,
     return 0;
 }
 
-static int read_all(const struct source *s, const struct source *config,
-                    struct target_rules *out, struct err *e)
+/* A whole number from min on; what is not there leaves *v. */
+static int read_int(const struct source *s, const char *key, int min, int *v,
+                    struct err *e)
+{
+    const struct json *j = get(s, key);
+    int64_t x = min;
+
+    if (!j)
+        return 0;
+    if (json_int(j, &x) || x < min || x > MOST_TOKENS)
+        return err_set(e, ERR_FORMAT, "%s: '%s' is no number from %d to %d",
+                       s->file, key, min, MOST_TOKENS);
+    *v = (int)x;
+    return 0;
+}
+
+static int read_bool(const struct source *s, const char *key, int *v,
+                     struct err *e)
+{
+    const struct json *j = get(s, key);
+
+    if (j && json_type(j) != JSON_BOOL)
+        return err_set(e, ERR_FORMAT, "%s: '%s' is not true or false", s->file,
+                       key);
+    *v = j ? json_bool(j) : 0;
+    return 0;
+}
+
+/* --- tokens --- */
+
+static int read_tokens(const struct source *s, const struct source *config,
+                       struct target_rules *out, struct err *e)
 {
     static const char *const keys[] = {"decoder_start_token_id",
                                        "bos_token_id"};
+    int forces = 0;
 
     for (int i = 0; i < 2 && out->start < 0; i++)
         if (read_token(config, keys[i], &out->start, e) ||
             read_token(s, keys[i], &out->start, e))
             return -1;
-    return read_token(s, "forced_bos_token_id", &out->forced_first, e) ||
-                   read_token(s, "forced_eos_token_id", &out->forced_last, e) ||
+    if (read_token(s, "forced_bos_token_id", &out->forced_first, e) ||
+        (!s->root &&
+         read_bool(s, "force_bos_token_to_be_generated", &forces, e)) ||
+        (forces && out->forced_first < 0 &&
+         read_token(s, "bos_token_id", &out->forced_first, e)))
+        return -1;
+    return read_token(s, "forced_eos_token_id", &out->forced_last, e) ||
                    read_never(s, out, e)
                ? -1
                : 0;
+}
+
+/* --- the search --- */
+
+/* The start is one token of a length. */
+static int read_lengths(const struct source *s, struct target_rules *out,
+                        struct err *e)
+{
+    int most = 0, least = 0;
+
+    if (read_int(s, "max_length", 2, &most, e) ||
+        read_int(s, "min_length", 0, &least, e))
+        return -1;
+    out->max_new = most && most != UNSAID_LENGTH ? most - 1 : 0;
+    out->min_new = least > 0 ? least - 1 : 0;
+    return read_int(s, "max_new_tokens", 1, &out->max_new, e) ||
+                   read_int(s, "min_new_tokens", 0, &out->min_new, e)
+               ? -1
+               : 0;
+}
+
+static int read_stop(const struct source *s, struct target_rules *out,
+                     struct err *e)
+{
+    const struct json *j = get(s, "early_stopping");
+    const char *word = json_string(j);
+
+    if (!j)
+        return 0;
+    if (json_type(j) != JSON_BOOL && (!word || strcmp(word, "never") != 0))
+        return err_set(e, ERR_FORMAT,
+                       "%s: 'early_stopping' is not true, false or \"never\"",
+                       s->file);
+    out->stop = word           ? BEAM_STOP_NEVER
+                : json_bool(j) ? BEAM_STOP_FULL
+                               : BEAM_STOP_ESTIMATE;
+    return 0;
+}
+
+static int read_search(const struct source *s, struct target_rules *out,
+                       struct err *e)
+{
+    const struct json *j = get(s, "length_penalty");
+
+    if (j && (json_type(j) != JSON_NUMBER || json_number(j) < -MOST_PENALTY ||
+              json_number(j) > MOST_PENALTY))
+        return err_set(e, ERR_FORMAT,
+                       "%s: 'length_penalty' is no number from -10 to 10",
+                       s->file);
+    if (j)
+        out->length_penalty = json_number(j);
+    return read_int(s, "num_beams", 1, &out->beams, e) ||
+                   read_int(s, "no_repeat_ngram_size", 0, &out->no_repeat, e) ||
+                   read_bool(s, "renormalize_logits", &out->renormalize, e) ||
+                   read_stop(s, out, e) || read_lengths(s, out, e)
+               ? -1
+               : 0;
+}
+
+/* --- what is not done --- */
+
+/* Keys of generate, and the numbers that change nothing. */
+static const struct {
+    const char *key;
+    double idle;
+} others[] = {
+    {"do_sample", 0},
+    {"repetition_penalty", 1},
+    {"encoder_repetition_penalty", 1},
+    {"encoder_no_repeat_ngram_size", 0},
+    {"num_beam_groups", 1},
+    {"diversity_penalty", 0},
+    {"penalty_alpha", 0},
+    {"exponential_decay_length_penalty", 0},
+    {"suppress_tokens", 0},
+    {"begin_suppress_tokens", 0},
+    {"forced_decoder_ids", 0},
+    {"sequence_bias", 0},
+    {"constraints", 0},
+    {"force_words_ids", 0},
+    {"guidance_scale", 1},
+    {"stop_strings", 0},
+    {"num_return_sequences", 1},
+};
+
+static int is_idle(const struct json *j, double idle)
+{
+    switch (json_type(j)) {
+    case JSON_BOOL:
+        return !json_bool(j);
+    case JSON_NUMBER:
+        return json_number(j) == idle;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        return json_size(j) == 0;
+    default:
+        return 0;
+    }
+}
+
+static void add_unheeded(struct target_rules *out, const char *key)
+{
+    size_t n = strlen(out->unheeded), room = sizeof out->unheeded - n;
+
+    if (strlen(key) + 3 <= room)
+        snprintf(out->unheeded + n, room, "%s%s", n ? ", " : "", key);
+}
+
+static void list_unheeded(const struct source *s, struct target_rules *out)
+{
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const struct json *j = get(s, others[i].key);
+        if (j && !is_idle(j, others[i].idle))
+            add_unheeded(out, others[i].key);
+    }
+    if (out->beams > MOST_BEAMS) {
+        add_unheeded(out, "num_beams");
+        out->beams = MOST_BEAMS;
+    }
+}
+
+/* --- both files --- */
+
+struct target_rules target_no_rules(void)
+{
+    return (struct target_rules){.start = -1,
+                                 .forced_first = -1,
+                                 .forced_last = -1,
+                                 .length_penalty = 1};
 }
 
 int target_read(struct checkpoint *c, int n_vocab, struct target_rules *out,
@@ -97,16 +268,17 @@ int target_read(struct checkpoint *c, int n_vocab, struct target_rules *out,
     struct source config = {.h = checkpoint_hparams(c, e), .n_vocab = n_vocab};
     struct source made = config;
     struct json *root = NULL;
-    int rc;
 
-    *out = (struct target_rules){
-        .start = -1, .forced_first = -1, .forced_last = -1};
+    *out = target_no_rules();
     if (!config.h || checkpoint_json(c, GENERATION, NULL, &root, e))
         return -1;
     made.root = root;
     checkpoint_name(c, "config.json", config.file);
     checkpoint_name(c, GENERATION, made.file);
-    rc = read_all(root ? &made : &config, &config, out, e);
+    const struct source *s = root ? &made : &config;
+    int rc = read_tokens(s, &config, out, e) || read_search(s, out, e);
+    if (rc == 0)
+        list_unheeded(s, out);
     json_free(root);
-    return rc;
+    return rc ? -1 : 0;
 }

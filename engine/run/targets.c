@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/run/target_rules.h"
 
 #define MOST_LANGUAGES 4096
 
@@ -93,7 +94,7 @@ int targets_read(struct checkpoint *c, const struct tokenizer *t,
     if (!h)
         return -1;
     if (info->state.n_ports < 2) {
-        info->target = (struct target_rules){-1, -1, -1, 0, {0}};
+        info->target = target_no_rules();
         return 0;
     }
     if (!t || info->cols[OUT_LOGITS] < 1 ||

@@ -126,10 +126,27 @@ static int load_with_extra(struct tokenizer *t, const struct tok_source *s)
     return rc ? -1 : 0;
 }
 
+/* A file of this name is XLM-RoBERTa's and that of others, which have the same
+ * pieces and more tokens behind them (mBART's languages, which stand around a
+ * text). Where no class is named, the model's size tells. */
+static int check_size(const struct tokenizer *t, const struct tok_source *s)
+{
+    int64_t n;
+    if (!s->family->fairseq || json_get(s->setup, "tokenizer_class") ||
+        json_int(s->model_size, &n) || n == t->n)
+        return 0;
+    return err_set(s->e, ERR_UNSUPPORTED,
+                   "%s: no file names a 'tokenizer_class', and "
+                   "XLMRobertaTokenizer's %d entries are not the 'vocab_size' "
+                   "%lld of config.json",
+                   s->label, t->n, (long long)n);
+}
+
 int tok_family_load(struct tokenizer *t, const struct tok_source *s)
 {
     const struct tok_family *f = s->family;
-    if (f->mapped ? tok_mapped_load(t, s) : load_with_extra(t, s))
+    if (f->mapped ? tok_mapped_load(t, s) || check_size(t, s)
+                  : load_with_extra(t, s))
         return -1;
     if (!f->mapped) {
         t->bos = control(t, "<s>");

@@ -246,6 +246,7 @@ static int read_beside(struct checkpoint *c, struct files *f,
         return 0;
     const struct hparams *h = checkpoint_hparams(c, s->e);
     s->model_ends = h ? hparams_json(h, "eos_token_id") : NULL;
+    s->model_size = h ? hparams_json(h, "vocab_size") : NULL;
     return h ? 0 : -1;
 }
 

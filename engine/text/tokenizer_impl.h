@@ -114,6 +114,7 @@ struct tok_source {
     const struct json *setup; /* tokenizer_config.json */
     const struct json *ends;  /* eos_token_id of generation_config.json */
     const struct json *model_ends; /* and of config.json */
+    const struct json *model_size; /* vocab_size of config.json */
     const char *chat;              /* chat_template.jinja [n_chat] */
     size_t n_chat;
     const char *merges; /* merges.txt [n_merges] */

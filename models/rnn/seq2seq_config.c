@@ -193,7 +193,6 @@ int seq2seq_read_config(struct seq2seq *m, const struct load_opts *o,
         hparams_bool_or(h, "reverse_source", 0, &m->backwards, e) ||
         hparams_int(h, "decoder_start_token_id", 0, m->dec->V - 1, &start, e))
         return -1;
-    m->decoder_start = (int)start;
     if (o->n_vocab_tokenizer && o->n_vocab_tokenizer != m->dec->V)
         return err_set(e, ERR_FORMAT,
                        "%s: tokenizer.json has %d entries, config.json's "

@@ -12,6 +12,7 @@
 #include "models/rnn/seq2seq_rnn.h"
 
 #include "engine/base/mem.h"
+#include "engine/run/target_rules.h"
 
 static const char *const ATTENTION_NAMES[] = {"", " additive", " dot",
                                               " general"};
@@ -158,8 +159,6 @@ static void fill_info(const struct rnn_loader *l, struct seq2seq *m,
         .fixed_bytes = rnn_state_floats(dec) * sizeof(float), .n_ports = 2};
     info->state.port[PORT_TARGET].name = "target";
     info->state.port[PORT_SOURCE] = source;
-    info->target = (struct target_rules){
-        .start = m->decoder_start, .forced_first = -1, .forced_last = -1};
     info->cols[OUT_LOGITS] = dec->V;
     info->cols[OUT_HIDDEN] = dec->H;
     info->cols[OUT_ATTENTION] = attends;
@@ -218,7 +217,8 @@ static int seq2seq_load(const struct load_opts *o, struct checkpoint *c,
              : tally_open(&l.read, l.w, e) ||
                    seq2seq_read_config(m, o, l.h, e) ||
                    hparams_bool_or(l.h, "tie_word_embeddings", 0, &l.tied, e) ||
-                   load_tensors(&l, m, e);
+                   load_tensors(&l, m, e) ||
+                   target_read(c, m->dec->V, &info->target, e);
     tally_close(&l.read);
     if (rc) {
         seq2seq_unload(m);

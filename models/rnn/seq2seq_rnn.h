@@ -64,7 +64,6 @@ struct seq2seq {
     int pass_cell; /* the LSTM's c is passed on, too; else it begins as 0 */
     struct packed pass[SEQ2SEQ_MAX_LAYERS][2]; /* [H, C]: of h, of c */
     float *pass_bias[SEQ2SEQ_MAX_LAYERS][2];   /* [H] */
-    int decoder_start;
     char summary[96];
 };
 

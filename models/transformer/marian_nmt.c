@@ -95,11 +95,11 @@ static const struct rule {
 } rules[] = {
     {"transformer-decoder-autoreg", "rnn"},
     {"dec-cell", "ssru"},
+    {"transformer-ffn-activation", "relu"},
     {"transformer-postprocess", "dan"},
     {"transformer-preprocess", ""},
     {"transformer-postprocess-top", ""},
     {"transformer-postprocess-emb", "d"},
-    {"transformer-ffn-activation", "relu"},
     {"tied-embeddings-all", "true"},
     {"transformer-train-position-embeddings", "false"},
     {"transformer-no-projection", "false"},
@@ -136,7 +136,8 @@ static int check_rules(const struct names *n, struct err *e)
 {
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         const struct rule *r = &rules[i];
-        int needed = i < 2; /* the two that say what it is */
+        /* Two say what it is; Marian's own activation is swish. */
+        int needed = i < 3;
 
         if (needed && !hparams_has(n->h, r->key))
             return err_set(e, ERR_FORMAT, "%s: '%s' is missing", n->label,

@@ -16,6 +16,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <string.h>
 
 #include "models/transformer/near.h"
 
@@ -98,18 +99,36 @@ static const struct names_key KEYS[] = {
     {HEAD_DIM, "d_kv", NULL},         {INNER, "d_ff", NULL},
     {POSITIONS, "n_positions", NULL}, KEYS_END};
 
-static int read_act(struct stack *s, const struct names *n, struct err *e)
-{
-    static const char *const names[] = {
-        "relu", "gelu", "gelu_new", "silu", "gated-gelu", "gated-silu", NULL};
-    static const enum tf_act acts[] = {RELU, GELU,      GELU_TANH,
-                                       SILU, GELU_TANH, SILU};
-    struct t5 *m = s->own;
-    int act, rc = names_choice(n, "feed_forward_proj", names, "relu", &act, e);
+/* Names of activations; "gated-" in front of feed_forward_proj's: a gate. */
+static const char *const ACTS[] = {"relu", "gelu",  "gelu_new",
+                                   "silu", "swish", NULL};
+static const enum tf_act ACT_OF[] = {RELU, GELU, GELU_TANH, SILU, SILU};
+enum { N_ACTS = sizeof ACT_OF / sizeof *ACT_OF };
 
-    m->act = acts[act];
-    s->has |= act >= 4 ? GATED : PLAIN;
-    return rc;
+/* What feed_forward_proj says; dense_act_fn and is_gated_act, which
+ * transformers makes of it and writes, too, come before it as there. */
+static int read_act(struct stack *s, const struct names *n, int mt5,
+                    struct err *e)
+{
+    static const char *const projs[] = {
+        "relu",       "gelu",        "gelu_new",   "silu",
+        "swish",      "gated-relu",  "gated-gelu", "gated-gelu_new",
+        "gated-silu", "gated-swish", NULL};
+    struct t5 *m = s->own;
+    int proj, act, gated;
+
+    if (names_choice(n, "feed_forward_proj", projs, mt5 ? "gated-gelu" : "relu",
+                     &proj, e))
+        return -1;
+    act = proj % N_ACTS;
+    if (strcmp(projs[proj], "gated-gelu") == 0)
+        act++; /* as old files mean it */
+    if (names_choice(n, "dense_act_fn", ACTS, ACTS[act], &act, e) ||
+        hparams_bool_or(n->h, "is_gated_act", proj >= N_ACTS, &gated, e))
+        return -1;
+    m->act = ACT_OF[act];
+    s->has |= gated ? GATED : PLAIN;
+    return 0;
 }
 
 /* Where config.json leaves them out: those of T5Config. Any position could be
@@ -127,12 +146,12 @@ static int read_config(struct stack *s, struct names *n, struct err *e)
                              LAYERS_KEY = {"num_decoder_layers", NULL};
     struct near_form near = {.both = s->target != NULL};
     struct t5 *m = s->own;
-    int both = 1;
+    int both = 1, mt5 = strcmp(n->type, "mt5") == 0;
 
     set_defaults(s);
-    if (names_dims(n, KEYS, s, e) || read_act(s, n, e) ||
+    if (names_dims(n, KEYS, s, e) || read_act(s, n, mt5, e) ||
         names_float(n, EPS, 0, 1, 1e-6, &s->eps, e) ||
-        names_read_tied(n, 1, &s->tied, e) ||
+        names_read_tied(n, !mt5, &s->tied, e) ||
         hparams_bool_or(n->h, "is_encoder_decoder", 1, &both, e) ||
         near_read_form(n, &near, e))
         return -1;

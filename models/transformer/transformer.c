@@ -42,7 +42,7 @@ void tf_layout(const struct stack *s, struct state_layout *out)
         out->port[PORT_SOURCE] =
             (struct port){.name = "source",
                           .whole = 1,
-                          .n_ids = (int)s->source->dim[VOCAB],
+                          .n_ids = s->source->dim[VOCAB],
                           .context_length = s->source->context,
                           .page_tokens = ATTN_KEYS,
                           .page_bytes = tf_page_bytes(s)};

@@ -479,43 +479,58 @@ static void silu(const struct kernels *k, int n, float *x)
         k->silu_mul(n - i < 128 ? n - i : 128, x + i, ones, x + i);
 }
 
+static void act_row(const struct kernels *k, enum tf_act act, int n, float *x)
+{
+    if (act == GELU)
+        k->gelu_erf(n, x, x);
+    else if (act == GELU_TANH)
+        k->gelu_tanh(n, x, x);
+    else if (act == RELU)
+        k->act_relu(1, 0, n, x, (size_t)n, x, (size_t)n);
+    else if (act == SILU)
+        silu(k, n, x);
+    else
+        k->vtanh(n, x, x);
+}
+
 void activate(struct tf *t, enum tf_act act, int rows)
 {
     int own[2], n = t->s->set[rows].width;
 
     if (!by_rows(t, rows, rows, 0, n, own))
         return;
-    for (int r = own[0]; r < own[1]; r++) {
-        const struct kernels *k = t->r->k;
-        float *x = row_at(t, rows, r);
+    for (int r = own[0]; r < own[1]; r++)
+        act_row(t->r->k, act, n, row_at(t, rows, r));
+}
 
-        if (act == GELU)
-            k->gelu_erf(n, x, x);
-        else if (act == GELU_TANH)
-            k->gelu_tanh(n, x, x);
-        else if (act == RELU)
-            k->act_relu(1, 0, n, x, (size_t)n, x, (size_t)n);
-        else if (act == SILU)
-            silu(k, n, x);
-        else
-            k->vtanh(n, x, x);
+/* y = act(x) u; what few models have goes without a kernel of its own. */
+static void gate_row(const struct kernels *k, enum tf_act act, int n,
+                     const float *x, const float *u, float *y)
+{
+    if (act == SILU) {
+        k->silu_mul(n, x, u, y);
+        return;
     }
+    if (act == GELU_TANH) {
+        k->gelu_mul(n, x, u, y);
+        return;
+    }
+    memcpy(y, x, (size_t)n * sizeof *y);
+    act_row(k, act, n, y);
+    for (int i = 0; i < n; i++)
+        y[i] *= u[i];
 }
 
 void gate(struct tf *t, enum tf_act act, int from, int to)
 {
     int own[2], at = t->s->set[from].at[1], n = t->s->set[from].width - at;
 
-    expect(t, act == SILU || act == GELU_TANH, "a gate of other activations");
     if (!by_rows(t, from, to, 0, n, own))
         return;
     for (int r = own[0]; r < own[1]; r++) {
         const float *x = row_at(t, from, r);
 
-        if (act == SILU)
-            t->r->k->silu_mul(n, x, x + at, row_at(t, to, r));
-        else
-            t->r->k->gelu_mul(n, x, x + at, row_at(t, to, r));
+        gate_row(t->r->k, act, n, x, x + at, row_at(t, to, r));
     }
 }
 

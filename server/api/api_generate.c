@@ -57,12 +57,11 @@ static const struct field fields[] = {
 
 #define N_FIELDS ((int)(sizeof fields / sizeof *fields))
 
-/* The limit of max_tokens is an option, which holds for the default, too. */
+/* The limit of max_tokens is an option. */
 static int read_params(struct request *r, struct generate_request *p)
 {
     struct field own[N_FIELDS];
     const int64_t most = r->sv->cfg->max_output_tokens;
-    p->max_tokens = most < DEFAULT_TOKENS ? most : DEFAULT_TOKENS;
     memcpy(own, fields, sizeof fields);
     for (int i = 0; i < N_FIELDS; i++)
         if (own[i].kind == FIELD_INT &&
@@ -124,6 +123,7 @@ int api_generate(struct request *r)
     struct generate_request p = {.temperature = 1.0,
                                  .top_p = 1.0,
                                  .repetition_penalty = 1.0,
+                                 .max_tokens = -1,
                                  .seed = -1,
                                  .n = 1};
     const char *stop[MAX_STOP];
@@ -132,6 +132,8 @@ int api_generate(struct request *r)
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
         input_model(r, p.in.model, &task_generate) < 0)
         return -1;
+    if (p.max_tokens < 0)
+        p.max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
     p.in.room = p.max_tokens > 0 ? p.max_tokens - 1 : 0; /* fed: all but one */
     int keep = input_port(r) == PORT_SOURCE ? KEEP_FIRST : KEEP_LAST;
     if (input_encode(r, &p.in, keep, ENCODE_EMPTY) < 0)

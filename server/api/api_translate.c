@@ -7,6 +7,7 @@
  * forces none by itself has to be told. `truncate` keeps the first tokens.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct translate_request {
     int stream, attention;
     int64_t beams, n_best, max_tokens, seed;
     double length_penalty, temperature;
+    enum beam_stop stop;
     int forced_first; /* -1: what the model says */
 };
 
@@ -48,12 +50,11 @@ static const struct field fields[] = {
 
 #define N_FIELDS ((int)(sizeof fields / sizeof *fields))
 
-/* The limit of max_tokens is an option, which holds for the default, too. */
+/* The limit of max_tokens is an option. */
 static int read_params(struct request *r, struct translate_request *p)
 {
     struct field own[N_FIELDS];
     const int64_t most = r->sv->cfg->max_output_tokens;
-    p->max_tokens = most < DEFAULT_TOKENS ? most : DEFAULT_TOKENS;
     memcpy(own, fields, sizeof fields);
     for (int i = 0; i < N_FIELDS; i++)
         if (own[i].offset == TRANSLATE_AT(max_tokens))
@@ -75,14 +76,27 @@ static int check_params(struct request *r, struct translate_request *p)
                    "temperature must be 0 (no chance) or from 0.01 to 100");
     if (sampled && p->beams > 1)
         return bad(r, "beams", "beams must be 1 where temperature is not 0");
-    if (p->beams < 0)
-        p->beams = sampled ? 1 : DEFAULT_BEAMS;
-    if (!sampled && p->n_best > p->beams)
-        return bad(r, "n_best", "n_best must be at most beams");
     if (sampled && p->n_best > 1 && p->stream)
         return bad(r, "n_best",
                    "n_best must be 1 where stream is true and temperature is "
                    "not 0");
+    return 0;
+}
+
+/* Where the request says nothing the model's files do, else the constants. */
+static int set_defaults(struct request *r, struct translate_request *p)
+{
+    const struct target_rules *t = &model_get_info(r->model)->target;
+    int sampled = p->temperature > 0;
+    if (p->beams < 0)
+        p->beams = sampled ? 1 : t->beams > 0 ? t->beams : DEFAULT_BEAMS;
+    if (isnan(p->length_penalty))
+        p->length_penalty = t->length_penalty;
+    if (p->max_tokens < 0)
+        p->max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
+    p->stop = t->stop;
+    if (!sampled && p->n_best > p->beams)
+        return bad(r, "n_best", "n_best must be at most beams");
     return 0;
 }
 
@@ -137,6 +151,7 @@ static int submit_beams(struct request *r, const struct translate_request *p)
     const struct beam_params params = {.beams = (int)p->beams,
                                        .n_best = (int)p->n_best,
                                        .length_penalty = p->length_penalty,
+                                       .stop = p->stop,
                                        .max_tokens = (int)p->max_tokens,
                                        .forced_first = p->forced_first,
                                        .stream = p->stream,
@@ -167,13 +182,15 @@ int api_translate(struct request *r)
 {
     struct translate_request p = {.beams = -1,
                                   .n_best = 1,
-                                  .length_penalty = 1,
+                                  .length_penalty = NAN,
+                                  .max_tokens = -1,
                                   .seed = -1,
                                   .forced_first = -1};
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         input_model(r, p.in.model, &task_translate) < 0)
         return -1;
-    if (find_target(r, &p) < 0 || input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
+    if (set_defaults(r, &p) < 0 || find_target(r, &p) < 0 ||
+        input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;

@@ -69,6 +69,15 @@ int input_model(struct request *r, const char *name, const struct task *task)
     return -1;
 }
 
+int64_t input_default_tokens(const struct request *r, int64_t otherwise)
+{
+    const int64_t most = r->sv->cfg->max_output_tokens;
+    int64_t n = model_get_info(r->model)->target.max_new;
+
+    n = n > 0 ? n : otherwise;
+    return n < most ? n : most;
+}
+
 void input_param(const struct request *r, int i, char out[32])
 {
     if (r->single)

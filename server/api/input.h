@@ -45,6 +45,9 @@ int input_params_open(struct request *r, const struct field *f, int n,
                       struct input_params *p);
 /* input_model: by name or by task into r->model. */
 int input_model(struct request *r, const char *name, const struct task *task);
+/* input_default_tokens: of a text where the request does not say how many: what
+ * the model's files say, else `otherwise`; at most --max-output-tokens. */
+int64_t input_default_tokens(const struct request *r, int64_t otherwise);
 
 /* input_reads_text: -1 when the request's model has no tokenizer. */
 int input_reads_text(struct request *r);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "server/command/eval_command.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -52,11 +53,12 @@ static const struct option rows[] = {
      "lines of --data are LANGUAGE TAB SOURCE TAB TARGET"},
     {"--language", OPT_TEXT(languages, "NAME"),
      "of all targets, where no column says it"},
-    {"--beams", OPT_INT(pairs.beams, "4", 1, MOST_BEAMS), "of the search"},
-    {"--length-penalty", OPT_REAL(pairs.length_penalty, "1", -10, 10),
-     "above 0 favours long translations"},
-    {"--max-target", OPT_INT(pairs.max_target, "256", 1, 1 << 20),
-     "tokens of a translation, at most"},
+    {"--beams", OPT_INT(pairs.beams, NULL, 1, MOST_BEAMS),
+     "of the search; else as the checkpoint says, or 4"},
+    {"--length-penalty", OPT_REAL(pairs.length_penalty, NULL, -10, 10),
+     "above 0 favours long translations; else as the checkpoint says, or 1"},
+    {"--max-target", OPT_INT(pairs.max_target, NULL, 1, 1 << 20),
+     "tokens of a translation, at most; else as the checkpoint says, or 256"},
     {"--output", OPT_TEXT(pairs.output, "FILE"),
      "write the translations there, one a line"},
     {.kind = OPTION_END},
@@ -159,7 +161,8 @@ static int run(struct eval_args *a, const struct model_arch *const *archs,
 int eval_command(int argc, char **argv, const struct model_arch *const *archs)
 {
     struct eval_args a = {
-        .engine = {.max_item_tokens = 1 << 20, .state_bytes = STATE_BYTES}};
+        .engine = {.max_item_tokens = 1 << 20, .state_bytes = STATE_BYTES},
+        .pairs = {.length_penalty = NAN}};
     struct err e = ERR_INIT;
     struct buf out;
     int rc = options_main(&table, &a, argc, argv, stdout, stderr);

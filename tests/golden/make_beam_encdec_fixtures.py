@@ -9,7 +9,8 @@ Needs torch 2.5 or later, transformers 4.57 and safetensors. The file maps
 "kind/name" to a list of sets, each with the `pair` whose source is read and
 `eos` (the model's own end and likely tokens, so that many hypotheses end
 early); its `cases` say what generate() was asked for (`beams`, `penalty`,
-`early`: false, true or "never", `max_new`, `best`) and what it gave: `ids`
+`early`: false, true or "never", `max_new`, `best`, and of some `min_new`,
+`no_repeat`, `renormalize`) and what it gave: `ids`
 without start and end, `ended` (false also where the end was forced), `scores`
 (of more than one beam); of some models the best text of one case has
 `attention` [tokens, source], cross_attentions of the last layer, the mean over
@@ -32,9 +33,16 @@ SHOWN = ("marian", "t5")
 ASKED = [(1, 1.0, False), (2, 1.0, False), (2, 0.5, "never"),
          (4, 1.0, False), (4, 1.0, True), (4, 1.0, "never"), (4, 0.5, False),
          (4, 2.0, True)]
+MORE = [(4, 1.0, False, dict(no_repeat=2)), (1, 1.0, False, dict(no_repeat=1)),
+        (4, 1.0, True, dict(no_repeat=3, renormalize=True)),
+        (3, 0.5, False, dict(renormalize=True)),
+        (4, 1.0, True, dict(min_new=6)),
+        (2, 2.0, False, dict(min_new=4, no_repeat=2, renormalize=True))]
+NAMES = dict(no_repeat="no_repeat_ngram_size", min_new="min_new_tokens",
+             renormalize="renormalize_logits")
 
 
-def search(model, source, eos, beams, penalty, early, max_new, best):
+def search(model, source, eos, beams, penalty, early, max_new, best, **more):
     forced = model.generation_config.forced_eos_token_id is not None
     out = model.generate(
         source[None], attention_mask=torch.ones(1, len(source),
@@ -42,7 +50,7 @@ def search(model, source, eos, beams, penalty, early, max_new, best):
         num_beams=beams, length_penalty=penalty, early_stopping=early,
         max_new_tokens=max_new, num_return_sequences=best, do_sample=False,
         eos_token_id=eos, use_cache=False, return_dict_in_generate=True,
-        output_scores=True)
+        output_scores=True, **{NAMES[k]: v for k, v in more.items()})
     ids, ended = [], []
     for row in out.sequences.tolist():
         new = row[1:]
@@ -113,15 +121,15 @@ def sets_of(where):
         if own == model.generation_config.forced_bos_token_id:
             eos = eos[1:]  # it would end at once
         cases = []
-        for beams, penalty, early in ASKED:
+        for beams, penalty, early, more in [a + ({},) for a in ASKED] + MORE:
             ask = dict(beams=beams, penalty=penalty, early=early,
-                       max_new=MAX_NEW, best=beams)
+                       max_new=MAX_NEW, best=beams, **more)
             found = search(model, source, eos, **ask)
             if search(exact, source, eos, **ask)["ids"] != found["ids"]:
                 left += 1
                 continue
             if where.name in SHOWN and found["ids"][0] and \
-                    (beams, penalty, early) == ASKED[3]:
+                    not more and (beams, penalty, early) == ASKED[3]:
                 found["attention"] = attention(model, source, found["ids"][0])
             cases.append(dict(ask, **found))
         sets.append(dict(pair=pair, eos=eos, cases=cases))

@@ -11,18 +11,13 @@ and expected.json: versions, and per sequence its ids, the logits of all
 positions or the class scores, the top hidden states' last row and the final
 states, from float32, with the largest difference to float64.
 """
-import json
-import platform
-import struct
-import sys
-from pathlib import Path
-
 import torch
 from torch import nn
 
+from fixture_files import DTYPES, make_all, save_net
+
 V, E, H = 29, 13, 17
 LENGTHS = (1, 2, 5, 16, 17, 33)
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 DEFAULTS = dict(cell="lstm", nonlinearity="tanh", layers=1, directions=1,
                 head="lm", pooling="last", projection=0, tie=False, bias=True,
                 output_bias=True, dtype="F32", V=V, E=E, H=H, C=3, prefix=None,
@@ -117,25 +112,6 @@ class Net(nn.Module):
         return self.output(s), y, state
 
 
-def bytes_of(t, dtype):
-    t = t.detach().to(DTYPES[dtype]).contiguous()
-    if dtype == "BF16":
-        return t.view(torch.int16).numpy().tobytes()
-    return t.numpy().tobytes()
-
-
-def write_safetensors(path, tensors, dtype):
-    header, data = {"__metadata__": {"format": "pt"}}, b""
-    for name, t in tensors:
-        raw = bytes_of(t, dtype)
-        header[name] = {"dtype": dtype, "shape": list(t.shape),
-                        "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
 def config_of(c):
     out = dict(model_type="rnn", cell=c["cell"], vocab_size=c["V"],
                embedding_dim=c["E"], hidden_size=c["H"],
@@ -220,28 +196,11 @@ def make(name, case, out, seed):
                     diff = max(diff, (a[k] - b[k]).abs().max().item())
                     a[k] = flat(a[k])
             seqs.append(a)
-    path = out / name
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(json.dumps(config_of(c), indent=1) + "\n")
-    (path / "tokenizer.json").write_text(json.dumps(tokenizer_of(c["V"])) + "\n")
-    write_safetensors(path / "model.safetensors", tensors_of(net, c),
-                      c["dtype"])
-    made = dict(torch=torch.__version__, python=platform.python_version(),
-                seed=seed, max_difference_to_float64=diff)
-    rows = ",\n".join(json.dumps(s, separators=(",", ":")) for s in seqs)
-    (path / "expected.json").write_text(
-        '{"made_with": %s,\n"sequences": [\n%s\n]}\n' % (json.dumps(made), rows))
+    save_net(out / name, config_of(c), tokenizer_of(c["V"]),
+             tensors_of(net, c), c["dtype"], ("sequences", seqs), seed=seed,
+             max_difference_to_float64=diff)
     print(f"{name}: float64 differs by {diff:.2g}")
 
 
-def main():
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else
-               Path(__file__).parent / "rnn")
-    torch.set_num_threads(1)
-    for i, (name, case) in enumerate(CASES.items()):
-        if not sys.argv[2:] or name in sys.argv[2:]:
-            make(name, case, out, 1000 + i)
-
-
 if __name__ == "__main__":
-    main()
+    make_all(CASES, "rnn", 1000, make)

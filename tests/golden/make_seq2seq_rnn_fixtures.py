@@ -11,15 +11,11 @@ ids of source and target, the logits after each target token, the attention's
 weights, and the greedy continuation of the start token, from float32, with the
 largest difference to float64 and the smallest margin of a greedy choice.
 """
-import json
-import platform
-import sys
-from pathlib import Path
-
 import torch
 from torch import nn
 
-from make_rnn_fixtures import DTYPES, flat, tokenizer_of, write_safetensors
+from fixture_files import DTYPES, make_all, save_net
+from make_rnn_fixtures import flat, tokenizer_of
 
 START, END, LONGEST = 1, 2, 12
 SOURCES, TARGETS = (1, 3, 16, 17, 40), (1, 7, 4, 9, 17)
@@ -236,28 +232,11 @@ def make(name, case, out, seed):
             least = min(least, margin)
             pairs.append(pair)
     assert least > 1e-4, "a greedy choice is too close"
-    path = out / name
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(json.dumps(config_of(c), indent=1) + "\n")
-    (path / "tokenizer.json").write_text(json.dumps(tokenizer_of(c["V"])) + "\n")
-    tensors = [(k, t) for k, t in net.named_parameters()]
-    write_safetensors(path / "model.safetensors", tensors, c["dtype"])
-    made = dict(torch=torch.__version__, python=platform.python_version(),
-                seed=seed, max_difference_to_float64=diff, least_margin=least)
-    rows = ",\n".join(json.dumps(s, separators=(",", ":")) for s in pairs)
-    (path / "expected.json").write_text(
-        '{"made_with": %s,\n"pairs": [\n%s\n]}\n' % (json.dumps(made), rows))
+    save_net(out / name, config_of(c), tokenizer_of(c["V"]),
+             list(net.named_parameters()), c["dtype"], ("pairs", pairs),
+             seed=seed, max_difference_to_float64=diff, least_margin=least)
     print(f"{name}: float64 differs by {diff:.2g}, margin {least:.2g}")
 
 
-def main():
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else
-               Path(__file__).parent / "seq2seq-rnn")
-    torch.set_num_threads(1)
-    for i, (name, case) in enumerate(CASES.items()):
-        if not sys.argv[2:] or name in sys.argv[2:]:
-            make(name, case, out, 2000 + i)
-
-
 if __name__ == "__main__":
-    main()
+    make_all(CASES, "seq2seq-rnn", 2000, make)

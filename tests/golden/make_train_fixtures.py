@@ -19,18 +19,14 @@ expect/model.safetensors, all F32:
 
 A language model carries its state from batch to batch, detached.
 """
-import json
-import sys
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import PackedSequence
 
-from make_rnn_fixtures import (DEFAULTS, Net, config_of, tensors_of,
-                               write_safetensors)
+from fixture_files import make_all, save_training
+from make_rnn_fixtures import DEFAULTS, Net, config_of, tensors_of
 
 STEPS = 20
 CLIP = 0.5
@@ -140,24 +136,8 @@ def make(name, case, out, seed):
         expect.append(("curve." + kind, curve(net, kind, ids, target, steps)))
     net.load_state_dict(start)
 
-    directory = out / name
-    (directory / "expect").mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(
-        json.dumps(config_of(c), indent=1) + "\n")
-    write_safetensors(directory / "model.safetensors", tensors_of(net, c),
-                      "F32")
-    write_safetensors(directory / "expect" / "model.safetensors", expect,
-                      "F32")
-
-
-def main():
-    here = Path(__file__).resolve().parent
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "train"
-    torch.set_num_threads(1)
-    for i, (name, case) in enumerate(CASES.items()):
-        make(name, case, out, 500 + i)
-    return 0
+    save_training(out / name, config_of(c), tensors_of(net, c), expect)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_all(CASES, "train", 500, make)

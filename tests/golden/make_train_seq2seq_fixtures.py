@@ -13,16 +13,12 @@ output's bias (which no optimiser changes) too. PyTorch gives no gradient to the
 pad token's row where it is read: not so here, since in this net it begins all
 targets and learns.
 """
-import json
-import sys
-from pathlib import Path
-
 import torch
 import transformers as tr
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from make_rnn_fixtures import write_safetensors
+from fixture_files import make_all, save_training
 from make_train_fixtures import CLIP, STEPS, optimisers
 
 V, E, F, A, T = 23, 12, 20, 3, 9
@@ -76,7 +72,8 @@ def curve(net, kind, source, ids, target, smoothing):
     return torch.tensor(losses)
 
 
-def make(name, smoothing, more, out, seed):
+def make(name, case, out, seed):
+    smoothing, more = case
     torch.manual_seed(seed)
     net = tr.MarianMTModel(tr.MarianConfig(**BASE, **more)).eval()
     net.get_input_embeddings().padding_idx = None
@@ -107,22 +104,8 @@ def make(name, smoothing, more, out, seed):
     full = net.config.to_dict()
     config = dict(model_type="marian", architectures=["MarianMTModel"])
     config.update((k, full[k]) for k in CONFIG)
-    directory = out / name
-    (directory / "expect").mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    write_safetensors(directory / "model.safetensors", tensors, "F32")
-    write_safetensors(directory / "expect" / "model.safetensors", expect,
-                      "F32")
-
-
-def main():
-    here = Path(__file__).resolve().parent
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "train"
-    torch.set_num_threads(1)
-    for i, (name, (smoothing, more)) in enumerate(CASES.items()):
-        make(name, smoothing, more, out, 900 + i)
-    return 0
+    save_training(out / name, config, tensors, expect)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_all(CASES, "train", 900, make)

@@ -10,16 +10,12 @@ Made with torch 2.x. Batches are packed by time on both sides (feed.h): `ids`
 and `target` by `steps`, `source` by `source_steps`, the source in place k being
 that of text `source_text[k]`. `smoothing` is that of the loss.
 """
-import json
-import sys
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from make_rnn_fixtures import write_safetensors
+from fixture_files import make_all, save_training
 from make_seq2seq_rnn_fixtures import Net, config_of, settings
 from make_train_fixtures import CLIP, STEPS, optimisers
 
@@ -85,7 +81,8 @@ def curve(net, kind, source, ids, target, smoothing):
     return torch.tensor(losses)
 
 
-def make(name, smoothing, case, out, seed):
+def make(name, case, out, seed):
+    smoothing, case = case
     c = settings(dict(BASE, **case))
     torch.manual_seed(seed)
     net = Net(c)
@@ -114,23 +111,8 @@ def make(name, smoothing, case, out, seed):
         net.load_state_dict(start)
         expect.append(("curve." + kind,
                        curve(net, kind, source, ids, target, smoothing)))
-    directory = out / name
-    (directory / "expect").mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config_of(c), indent=1)
-                                           + "\n")
-    write_safetensors(directory / "model.safetensors", tensors, "F32")
-    write_safetensors(directory / "expect" / "model.safetensors", expect,
-                      "F32")
-
-
-def main():
-    here = Path(__file__).resolve().parent
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "train"
-    torch.set_num_threads(1)
-    for i, (name, (smoothing, case)) in enumerate(CASES.items()):
-        make(name, smoothing, case, out, 950 + i)
-    return 0
+    save_training(out / name, config_of(c), tensors, expect)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_all(CASES, "train", 950, make)

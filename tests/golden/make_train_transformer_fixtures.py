@@ -11,16 +11,12 @@ make_train_fixtures.py, but in sequence-major order: `lengths` [B] in place of
 Dropout is off; weights are drawn wider than Hugging Face does, so that no
 gradient is tiny.
 """
-import json
-import sys
-from pathlib import Path
-
 import torch
 import transformers as tr
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from make_rnn_fixtures import write_safetensors
+from fixture_files import make_all, save_training
 from make_train_fixtures import CLIP, STEPS, optimisers
 
 V, E, F, A, T = 23, 12, 20, 3, 9
@@ -87,7 +83,8 @@ def config_of(net):
     return out
 
 
-def make(name, model, config, out, seed):
+def make(name, case, out, seed):
+    model, config = case
     torch.manual_seed(seed)
     net = model(config).eval()
     with torch.no_grad():
@@ -117,23 +114,8 @@ def make(name, model, config, out, seed):
         net.load_state_dict(start)
         expect.append(("curve." + kind, curve(net, kind, ids, target, pick)))
 
-    directory = out / name
-    (directory / "expect").mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(
-        json.dumps(config_of(net), indent=1) + "\n")
-    write_safetensors(directory / "model.safetensors", tensors, "F32")
-    write_safetensors(directory / "expect" / "model.safetensors", expect,
-                      "F32")
-
-
-def main():
-    here = Path(__file__).resolve().parent
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "train"
-    torch.set_num_threads(1)
-    for i, (name, (model, config)) in enumerate(CASES.items()):
-        make(name, model, config, out, 700 + i)
-    return 0
+    save_training(out / name, config_of(net), tensors, expect)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_all(CASES, "train", 700, make)

@@ -20,12 +20,18 @@ import harness  # noqa: E402
 from contract import Contract  # noqa: E402
 from toy_pair import CONTEXT, LANGUAGES, TOY, make  # noqa: E402
 
+TUNED = dict(num_beams=2, length_penalty=-1.5, max_length=8,
+             repetition_penalty=1.3, encoder_no_repeat_ngram_size=0)
+
+
 class Server(harness.Seqd):
     def __init__(self, folder, *args):
         names = {"one": {}, "many": dict(languages=LANGUAGES),
                  "forced": dict(seqd_languages=["w3", "w5"]),
                  "ended": dict(forced_eos_token_id=2),
-                 "shown": dict(kind="shown")}
+                 "shown": dict(kind="shown"), "tuned": TUNED,
+                 "eager": dict(early_stopping=True),
+                 "strict": dict(min_length=7, no_repeat_ngram_size=1)}
         models = ["--model", "words=" + harness.MODELS + "next-word-lstm"]
         for name, how in names.items():
             make(f"{folder}/{name}", **how)
@@ -104,6 +110,54 @@ def test_translate_answers_with_the_best_of_its_beams():
         long = server.ask(input=text, max_tokens=12, length_penalty=5)
         longer += len(long["text"].split()) > len(short["text"].split())
     assert longer > 10, longer
+
+
+def test_translate_searches_as_the_checkpoint_says():
+    r = random.Random(5)
+    early = other = 0
+    for _ in range(20):
+        text = some_text(r)
+        said = server.ask(model="tuned", input=text)
+        ask = dict(input=text, beams=2, length_penalty=-1.5, max_tokens=7)
+        assert said == server.ask(model="one", **ask), text
+        other += said != server.ask(model="one", input=text, max_tokens=7)
+        greedy = server.ask(model="tuned", input=text, beams=1)
+        assert greedy["text"] == server.ask(
+            "/generate", model="tuned", input=text, temperature=0)["text"]
+        assert len(greedy["text"].split()) <= 7
+        ask = dict(input=text, beams=5, n_best=5, max_tokens=20)
+        early += server.ask(model="eager", **ask) != server.ask(
+            model="one", **ask)
+    assert early and other, (early, other)
+    server.refuses(400, "invalid_value", "n_best", model="tuned", input="w1",
+                   n_best=3, says="n_best must be at most beams")
+    warned = [x for x in server.log().splitlines() if "unheeded" in x]
+    assert len(warned) == 1 and "model=tuned" in warned[0], warned
+    assert 'keys="repetition_penalty"' in warned[0], warned
+
+
+def test_translate_keeps_the_rules_of_the_checkpoint():
+    r = random.Random(6)
+    short = again = 0
+    for i in range(20):
+        text = some_text(r)
+        asks = [("/translate", dict(n_best=4)), ("/translate", dict(beams=1)),
+                ("/translate", dict(temperature=1, n_best=3, seed=i)),
+                ("/generate", dict(temperature=0)),
+                ("/generate", dict(n=3, seed=i))]
+        for path, ask in asks:
+            ask = dict(ask, input=text, max_tokens=12)
+            a = server.ask(path, model="strict", **ask)
+            for t in [a] + a.get("alternatives", []):
+                words = t["text"].split()
+                assert len(words) >= 6, (path, ask, t)
+                assert len(set(words)) == len(words), (path, ask, t)
+            a = server.ask(path, model="one", **ask)
+            for t in [a] + a.get("alternatives", []):
+                words = t["text"].split()
+                short += len(words) < 6
+                again += len(set(words)) < len(words)
+    assert short and again, (short, again)
 
 
 def test_translate_draws_where_it_has_a_temperature():

@@ -48,6 +48,12 @@ static int number(const struct json *j, const char *key)
     return (int)v;
 }
 
+/* Of keys that only some cases have. */
+static int number_or_0(const struct json *j, const char *key)
+{
+    return json_get(j, key) ? number(j, key) : 0;
+}
+
 static enum beam_stop stop_of(const struct json *j)
 {
     if (json_type(j) == JSON_STRING)
@@ -87,18 +93,23 @@ static void read_row(const int32_t *ids, int n)
 static void search(struct beam_search *s, const struct json *c)
 {
     const struct target_rules *t = &at.g.info.target;
-    const struct beam_rules r = {.beams = number(c, "beams"),
-                                 .max_new = number(c, "max_new"),
-                                 .length_penalty =
-                                     json_number(json_get(c, "penalty")),
-                                 .stop = stop_of(json_get(c, "early")),
-                                 .n_vocab = at.g.info.cols[OUT_LOGITS],
-                                 .forbid = t->never,
-                                 .n_forbid = t->n_never,
-                                 .end = at.eos,
-                                 .n_end = at.n_eos,
-                                 .forced_first = t->forced_first,
-                                 .forced_last = t->forced_last};
+    const struct beam_rules r = {
+        .beams = number(c, "beams"),
+        .max_new = number(c, "max_new"),
+        .length_penalty = json_number(json_get(c, "penalty")),
+        .stop = stop_of(json_get(c, "early")),
+        .n_vocab = at.g.info.cols[OUT_LOGITS],
+        .forbid = t->never,
+        .n_forbid = t->n_never,
+        .end = at.eos,
+        .n_end = at.n_eos,
+        .forced_first = t->forced_first,
+        .forced_last = t->forced_last,
+        .min_new = number_or_0(c, "min_new"),
+        .no_repeat = number_or_0(c, "no_repeat"),
+        .renormalize = json_bool(json_get(c, "renormalize")),
+        .prefix = &t->start,
+        .n_prefix = 1};
     struct err e = ERR_INIT;
     int over = 0;
 
@@ -302,8 +313,8 @@ static void test_beam_encdec_finds_what_transformers_finds(void **state)
         fail_msg("%s", e.msg);
     for (const struct json *m = json_child(j); m; m = json_next(m), models++)
         cases += check_model(m, &shown);
-    assert_int_equal(models, 11);
-    assert_true(cases > 150);
+    assert_int_equal(models, 12);
+    assert_true(cases > 300);
     assert_int_equal(shown, 3);
     json_free(j);
 }

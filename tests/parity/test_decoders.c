@@ -18,6 +18,7 @@
 #include "models/transformer/archs.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
+#include "tests/support/golden_arch.h"
 #include "tests/support/refusal.h"
 #include "tests/support/temp_dir.h"
 
@@ -31,219 +32,65 @@
 #define FAST_MEAN 0.03
 #define FAST_MOST 0.3
 
-#define GOLDEN_SEQS 3
-#define SHOWN 1 /* the sequence whose attention is in the fixture */
-#define MAX_LEN 64
 #define PATH_BYTES 256
 
-struct expected {
-    struct weights *w;
-    int n, V, width;
-    int32_t ids[MAX_LEN];
-    float *logits, *hidden;
-};
-
-struct golden {
-    char what[PATH_BYTES];
-    struct weights *w;
-    struct expected seq[GOLDEN_SEQS];
-    float *attention;
-    int n_attention;
-    struct rig g;
-};
-
-static float *read_floats(struct golden *t, const char *name, int *rows,
-                          int *cols)
-{
-    const struct tensor *x = weights_find(t->w, name);
-    float *v;
-    if (!x || x->n_dims != 2)
-        fail_msg("%s: no tensor %s", t->what, name);
-    *rows = (int)x->dim[0];
-    *cols = (int)x->dim[1];
-    v = mem_floats((size_t)*rows * (size_t)*cols);
-    assert_non_null(v);
-    tensor_read(x, 0, (size_t)*rows * (size_t)*cols, v);
-    return v;
-}
-
-static void read_expected(struct golden *t, int i)
-{
-    struct expected *s = &t->seq[i];
-    char name[32];
-    const struct tensor *x;
-    int rows;
-    snprintf(name, sizeof name, "ids.%d", i);
-    x = weights_find(t->w, name);
-    assert_non_null(x);
-    assert_int_equal(x->dtype, DT_I32);
-    s->n = (int)x->dim[0];
-    assert_true(s->n > 0 && s->n <= MAX_LEN);
-    memcpy(s->ids, x->data, (size_t)s->n * sizeof *s->ids);
-    snprintf(name, sizeof name, "logits.%d", i);
-    s->logits = read_floats(t, name, &rows, &s->V);
-    assert_int_equal(rows, s->n);
-    snprintf(name, sizeof name, "hidden.%d", i);
-    s->hidden = read_floats(t, name, &rows, &s->width);
-    assert_int_equal(rows, s->n);
-}
-
-static void open_golden(struct golden *t, const struct model_arch *arch,
-                        const char *name, const char *file)
-{
-    struct err e = ERR_INIT;
-    char path[PATH_BYTES];
-    int cols;
-    memset(t, 0, sizeof *t);
-    snprintf(t->what, sizeof t->what, "%s/%s", name, file);
-    snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
-             name);
-    if (weights_open(path, "expected", &t->w, &e))
-        fail_msg("%s: %s", path, e.msg);
-    for (int i = 0; i < GOLDEN_SEQS; i++)
-        read_expected(t, i);
-    t->attention = read_floats(t, "attention", &t->n_attention, &cols);
-    assert_int_equal(cols, t->seq[SHOWN].n);
-    t->n_attention *= cols;
-}
-
-static void close_golden(struct golden *t)
-{
-    for (int i = 0; i < GOLDEN_SEQS; i++) {
-        mem_aligned_free(t->seq[i].logits);
-        mem_aligned_free(t->seq[i].hidden);
-    }
-    mem_aligned_free(t->attention);
-    weights_close(t->w);
-}
-
-static void open_rig(struct golden *t, const struct model_arch *arch,
-                     const char *name, const char *file, const char *kernels,
-                     int exact)
-{
-    struct err e = ERR_INIT;
-    struct load_opts o = {.options = &(struct engine_options){.exact = exact}};
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "tests/golden/%s/%s/%s", arch->name, name,
-             file);
-    if (rig_open_with(&t->g, arch, path, kernels, 1, &o, &e))
-        fail_msg("%s: %s", t->what, e.msg);
-    assert_int_equal(t->g.info.cols[OUT_LOGITS], t->seq[0].V);
-    assert_int_equal(t->g.info.cols[OUT_HIDDEN], t->seq[0].width);
-}
-
-static void step(struct golden *t, struct rig_item *item, int n)
-{
-    struct err e = ERR_INIT;
-    if (rig_step(&t->g, item, n, &e))
-        fail_msg("%s: %s", t->what, e.msg);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(item[i].status, 0);
-}
-
-/* Logits and hidden states of n tokens from `from` on. */
-static void set_item(const struct expected *x, struct rig_item *it,
-                     struct rig_seq *seq, int from, int n, float *logits,
-                     float *hidden)
-{
-    struct want want[2] = {
-        {OUT_LOGITS, 0, n, logits + (size_t)from * (size_t)x->V, (size_t)x->V},
-        {OUT_HIDDEN, 0, n, hidden + (size_t)from * (size_t)x->width,
-         (size_t)x->width},
-    };
-    memset(it, 0, sizeof *it);
-    it->seq = seq;
-    it->ids = x->ids + from;
-    it->n = n;
-    memcpy(it->want, want, sizeof want);
-    it->n_want = 2;
-}
-
-struct answer {
-    float *logits, *hidden;
-};
-
-static struct answer new_answer(const struct expected *x)
-{
-    struct answer a = {mem_floats((size_t)x->n * (size_t)x->V),
-                       mem_floats((size_t)x->n * (size_t)x->width)};
-    assert_non_null(a.logits);
-    assert_non_null(a.hidden);
-    return a;
-}
-
-static void free_answer(struct answer *a)
-{
-    mem_aligned_free(a->logits);
-    mem_aligned_free(a->hidden);
-}
-
 /* One sequence alone, `chunk` tokens at a time. */
-static struct answer run_alone(struct golden *t, int i, int chunk)
+static struct golden_answer run_alone(struct golden_arch *t, int i, int chunk)
 {
-    const struct expected *x = &t->seq[i];
-    struct answer a = new_answer(x);
+    const struct golden_text *x = &t->text[i];
+    struct golden_answer a;
     struct rig_seq seq;
+    golden_answer_new(x, &a);
     assert_int_equal(rig_seq_open(&t->g, &seq), 0);
     for (int at = 0; at < x->n; at += chunk) {
         int n = x->n - at < chunk ? x->n - at : chunk;
-        struct rig_item it;
-        set_item(x, &it, &seq, at, n, a.logits, a.hidden);
-        step(t, &it, 1);
+        struct rig_item it = golden_answer_item(x, &seq, at, n, &a);
+        golden_arch_step(t, &it, 1);
     }
     rig_seq_close(&seq);
     return a;
 }
 
-static void expect_answer(const struct golden *t, const char *what, int i,
-                          const struct answer *a, const struct answer *b)
-{
-    const struct expected *x = &t->seq[i];
-    golden_same(a->logits, b->logits, (size_t)(x->n * x->V),
-                "%s (%s) %s: logits", t->what, t->g.k->name, what);
-    golden_same(a->hidden, b->hidden, (size_t)(x->n * x->width),
-                "%s (%s) %s: hidden", t->what, t->g.k->name, what);
-}
-
 /* All sequences in one step, then in chunks of different sizes. */
-static void check_company(struct golden *t, const struct answer *alone)
+static void check_company(struct golden_arch *t,
+                          const struct golden_answer *alone)
 {
-    static const int sizes[2][GOLDEN_SEQS] = {{64, 64, 64}, {1, 5, 16}};
+    static const int sizes[2][GOLDEN_TEXTS] = {{64, 64, 64}, {1, 5, 16}};
     for (int pass = 0; pass < 2; pass++) {
-        struct answer a[GOLDEN_SEQS];
-        struct rig_seq seq[GOLDEN_SEQS];
-        int at[GOLDEN_SEQS] = {0}, more = 1;
-        for (int i = 0; i < GOLDEN_SEQS; i++) {
-            a[i] = new_answer(&t->seq[i]);
+        struct golden_answer a[GOLDEN_TEXTS];
+        struct rig_seq seq[GOLDEN_TEXTS];
+        int at[GOLDEN_TEXTS] = {0}, more = 1;
+        for (int i = 0; i < GOLDEN_TEXTS; i++) {
+            golden_answer_new(&t->text[i], &a[i]);
             assert_int_equal(rig_seq_open(&t->g, &seq[i]), 0);
         }
         while (more) {
-            struct rig_item it[GOLDEN_SEQS];
+            struct rig_item it[GOLDEN_TEXTS];
             int n_it = 0;
-            for (int i = GOLDEN_SEQS - 1; i >= 0; i--) {
-                int left = t->seq[i].n - at[i];
+            for (int i = GOLDEN_TEXTS - 1; i >= 0; i--) {
+                int left = t->text[i].n - at[i];
                 int n = left < sizes[pass][i] ? left : sizes[pass][i];
                 if (n) {
-                    set_item(&t->seq[i], &it[n_it++], &seq[i], at[i], n,
-                             a[i].logits, a[i].hidden);
+                    it[n_it++] = golden_answer_item(&t->text[i], &seq[i], at[i],
+                                                    n, &a[i]);
                     at[i] += n;
                 }
             }
             more = n_it > 0;
             if (more)
-                step(t, it, n_it);
+                golden_arch_step(t, it, n_it);
         }
-        for (int i = 0; i < GOLDEN_SEQS; i++) {
-            expect_answer(t, "in company", i, &alone[i], &a[i]);
+        for (int i = 0; i < GOLDEN_TEXTS; i++) {
+            golden_answer_same(t, "in company", i, &alone[i], &a[i]);
             rig_seq_close(&seq[i]);
-            free_answer(&a[i]);
+            golden_answer_free(&a[i]);
         }
     }
 }
 
-static void check_attention(struct golden *t, double tolerance)
+static void check_attention(struct golden_arch *t, double tolerance)
 {
-    const struct expected *x = &t->seq[SHOWN];
+    const struct golden_text *x = &t->text[GOLDEN_SHOWN];
     int n = t->g.info.n_layers * t->g.info.n_heads * x->n * x->n;
     float *got = mem_floats((size_t)n);
     struct rig_seq seq;
@@ -253,7 +100,7 @@ static void check_attention(struct golden *t, double tolerance)
     assert_int_equal(rig_seq_open(&t->g, &seq), 0);
     it.n_want = 1;
     it.want[0] = (struct want){OUT_ATTENTION, 0, x->n, got, 0};
-    step(t, &it, 1);
+    golden_arch_step(t, &it, 1);
     if (tolerance > 0)
         golden_close(got, t->attention, n, tolerance, "%s (%s): attention",
                      t->what, t->g.k->name);
@@ -263,26 +110,26 @@ static void check_attention(struct golden *t, double tolerance)
 
 /* Alone, in chunks and in company with the loaded family. The answers of the
  * sequences alone stay in `alone`. */
-static void check_bits(struct golden *t, struct answer *alone)
+static void check_bits(struct golden_arch *t, struct golden_answer *alone)
 {
     static const int chunks[] = {1, 7, 16};
-    for (int i = 0; i < GOLDEN_SEQS; i++) {
-        alone[i] = run_alone(t, i, MAX_LEN);
+    for (int i = 0; i < GOLDEN_TEXTS; i++) {
+        alone[i] = run_alone(t, i, GOLDEN_LEN);
         for (int c = 0; c < 3; c++) {
-            struct answer a = run_alone(t, i, chunks[c]);
-            expect_answer(t, "in chunks", i, &alone[i], &a);
-            free_answer(&a);
+            struct golden_answer a = run_alone(t, i, chunks[c]);
+            golden_answer_same(t, "in chunks", i, &alone[i], &a);
+            golden_answer_free(&a);
         }
     }
     check_company(t, alone);
 }
 
-static void measure(const struct golden *t, const struct answer *a)
+static void measure(const struct golden_arch *t, const struct golden_answer *a)
 {
     double sum = 0, largest = 0, square = 0, total = 0;
     size_t n = 0;
-    for (int i = 0; i < GOLDEN_SEQS; i++) {
-        const struct expected *x = &t->seq[i];
+    for (int i = 0; i < GOLDEN_TEXTS; i++) {
+        const struct golden_text *x = &t->text[i];
         for (size_t k = 0; k < (size_t)x->n * (size_t)x->V; k++, n++) {
             double d = fabs((double)a[i].logits[k] - (double)x->logits[k]);
             sum += d;
@@ -306,39 +153,25 @@ static void check(const struct model_arch *arch, const char *name,
                   const char *file, double tolerance)
 {
     int exact = tolerance > 0;
-    struct answer first[GOLDEN_SEQS] = {{0}};
-    struct golden t;
+    struct golden_arch t;
     const struct kernels *k;
-    open_golden(&t, arch, name, file);
+    golden_arch_open(&t, arch, name, file, "ids");
+    assert_int_equal(t.shown_cols, t.text[GOLDEN_SHOWN].n);
     for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
-        struct answer a[GOLDEN_SEQS];
-        open_rig(&t, arch, name, file, k->name, exact);
+        struct golden_answer a[GOLDEN_TEXTS];
+        golden_arch_load(&t, k->name, 1, exact);
         if (!exact)
             assert_int_equal(t.g.info.fast, 1);
         check_bits(&t, a);
         check_attention(&t, tolerance);
         if (!exact)
             measure(&t, a);
-        for (int i = 0; i < GOLDEN_SEQS; i++) {
-            const struct expected *x = &t.seq[i];
-            if (exact) {
-                golden_close(a[i].logits, x->logits, x->n * x->V, tolerance,
-                             "%s (%s): logits", t.what, k->name);
-                golden_close(a[i].hidden, x->hidden, x->n * x->width, tolerance,
-                             "%s (%s): hidden", t.what, k->name);
-            }
-            if (f > 1) /* 0 is portable C */
-                expect_answer(&t, "another family", i, &first[i], &a[i]);
-            if (f == 1)
-                first[i] = a[i];
-            else
-                free_answer(&a[i]);
-        }
+        for (int i = 0; i < GOLDEN_TEXTS && exact; i++)
+            golden_answer_close(&t, i, &a[i], tolerance);
+        golden_arch_across(&t, f, a);
         rig_close(&t.g);
     }
-    for (int i = 0; i < GOLDEN_SEQS; i++)
-        free_answer(&first[i]);
-    close_golden(&t);
+    golden_arch_close(&t);
 }
 
 /* --- cases --- */
@@ -665,9 +498,9 @@ static void expect_reach(const struct model_arch *arch, const char *name,
                          int most)
 {
     struct err e = ERR_INIT;
-    struct golden t = {0};
+    struct golden_arch t = {0};
     struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
-    int32_t ids[MAX_LEN] = {0};
+    int32_t ids[GOLDEN_LEN] = {0};
     struct rig_seq seq;
     struct rig_item it = {.seq = &seq, .ids = ids, .n = most};
     char path[PATH_BYTES];
@@ -676,7 +509,7 @@ static void expect_reach(const struct model_arch *arch, const char *name,
         fail_msg("%s: %s", path, e.msg);
     assert_int_equal(t.g.info.state.port[PORT_TARGET].context_length, most);
     assert_int_equal(rig_seq_open(&t.g, &seq), 0);
-    step(&t, &it, 1);
+    golden_arch_step(&t, &it, 1);
     it.n = 1;
     assert_int_equal(rig_step(&t.g, &it, 1, &e), 0);
     assert_int_equal(it.status, -1);

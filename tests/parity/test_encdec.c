@@ -16,135 +16,50 @@
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "models/transformer/archs.h"
+#include "models/transformer/transformer.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/golden.h"
+#include "tests/support/golden_arch.h"
 #include "tests/support/model_dir.h"
 #include "tests/support/refusal.h"
 
 /* fp32 sums of up to 61 terms of size 1, in another order, over four layers. */
 #define TOLERANCE 1e-5
 
-#define PAIRS 3
-#define SHOWN 1 /* the pair whose attention is in the fixture */
-#define MAX_LEN 64
+#define PAIRS GOLDEN_TEXTS
 #define PATH_BYTES 256
 
+/* A text of the fixture is a target; this is what it is made from. */
 struct pair {
-    int32_t source[MAX_LEN], target[MAX_LEN], greedy[MAX_LEN];
-    int n, m, n_greedy, V, width;
-    float *logits, *hidden; /* [m][V], [m][width] */
+    int32_t source[GOLDEN_LEN], greedy[GOLDEN_LEN];
+    int n, n_greedy;
+    const struct golden_text *x;
 };
 
 struct golden {
-    char what[PATH_BYTES];
-    struct weights *w;
+    struct golden_arch a;
     struct pair pair[PAIRS];
-    float *attention;
-    int n_attention;
-    struct rig g;
 };
-
-static const struct tensor *find(const struct golden *t, const char *name,
-                                 int i)
-{
-    char text[32];
-    const struct tensor *x;
-
-    snprintf(text, sizeof text, i < 0 ? "%s" : "%s.%d", name, i);
-    x = weights_find(t->w, text);
-    if (!x)
-        fail_msg("%s: no tensor %s", t->what, text);
-    return x;
-}
-
-static int read_ids(const struct golden *t, const char *name, int i,
-                    int32_t ids[MAX_LEN])
-{
-    const struct tensor *x = find(t, name, i);
-
-    assert_int_equal(x->dtype, DT_I32);
-    assert_in_range(x->dim[0], 1, MAX_LEN);
-    memcpy(ids, x->data, (size_t)x->dim[0] * sizeof *ids);
-    return (int)x->dim[0];
-}
-
-static float *read_rows(const struct golden *t, const char *name, int i,
-                        int *rows, int *cols)
-{
-    const struct tensor *x = find(t, name, i);
-    size_t n = (size_t)(x->dim[0] * x->dim[1]);
-    float *v = mem_floats(n);
-
-    assert_non_null(v);
-    *rows = (int)x->dim[0];
-    *cols = (int)x->dim[1];
-    tensor_read(x, 0, n, v);
-    return v;
-}
 
 static void open_golden(struct golden *t, const struct model_arch *arch,
                         const char *name)
 {
-    struct err e = ERR_INIT;
-    char path[PATH_BYTES];
-    int rows, cols;
-
-    memset(t, 0, sizeof *t);
-    snprintf(t->what, sizeof t->what, "%s", name);
-    snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
-             name);
-    if (weights_open(path, "expected", &t->w, &e))
-        fail_msg("%s: %s", path, e.msg);
+    golden_arch_open(&t->a, arch, name, "hf", "target");
     for (int i = 0; i < PAIRS; i++) {
         struct pair *p = &t->pair[i];
 
-        p->n = read_ids(t, "source", i, p->source);
-        p->m = read_ids(t, "target", i, p->target);
-        p->n_greedy = read_ids(t, "greedy", i, p->greedy);
-        p->logits = read_rows(t, "logits", i, &rows, &p->V);
-        assert_int_equal(rows, p->m);
-        p->hidden = read_rows(t, "hidden", i, &rows, &p->width);
-        assert_int_equal(rows, p->m);
+        p->x = &t->a.text[i];
+        p->n = golden_arch_ids(&t->a, "source", i, p->source);
+        p->n_greedy = golden_arch_ids(&t->a, "greedy", i, p->greedy);
     }
-    t->attention = read_rows(t, "attention", -1, &t->n_attention, &cols);
-    assert_int_equal(cols, t->pair[SHOWN].n);
-    t->n_attention *= cols;
+    assert_int_equal(t->a.shown_cols, t->pair[GOLDEN_SHOWN].n);
 }
 
-static void close_golden(struct golden *t)
+static void open_rig(struct golden *t, const char *kernels, int threads)
 {
-    for (int i = 0; i < PAIRS; i++) {
-        mem_aligned_free(t->pair[i].logits);
-        mem_aligned_free(t->pair[i].hidden);
-    }
-    mem_aligned_free(t->attention);
-    weights_close(t->w);
-}
-
-static void open_rig(struct golden *t, const struct model_arch *arch,
-                     const char *name, const char *kernels, int threads)
-{
-    struct err e = ERR_INIT;
-    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
-    char path[PATH_BYTES];
-
-    snprintf(path, sizeof path, "tests/golden/%s/%s/hf", arch->name, name);
-    if (rig_open_with(&t->g, arch, path, kernels, threads, &o, &e))
-        fail_msg("%s: %s", t->what, e.msg);
-    assert_int_equal(t->g.info.state.n_ports, 2);
-    assert_int_equal(t->g.info.cols[OUT_LOGITS], t->pair[0].V);
-    assert_int_equal(t->g.info.cols[OUT_HIDDEN], t->pair[0].width);
-    assert_int_equal(t->g.info.target.start, t->pair[0].target[0]);
-}
-
-static void step(struct golden *t, struct rig_item *item, int n)
-{
-    struct err e = ERR_INIT;
-
-    if (rig_step(&t->g, item, n, &e))
-        fail_msg("%s: %s", t->what, e.msg);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(item[i].status, 0);
+    golden_arch_load(&t->a, kernels, threads, 1);
+    assert_int_equal(t->a.g.info.state.n_ports, 2);
+    assert_int_equal(t->a.g.info.target.start, t->pair[0].x->ids[0]);
 }
 
 static struct rig_item source_of(const struct pair *p, struct rig_seq *seq)
@@ -153,91 +68,53 @@ static struct rig_item source_of(const struct pair *p, struct rig_seq *seq)
         .seq = seq, .port = PORT_SOURCE, .ids = p->source, .n = p->n};
 }
 
-struct answer {
-    float *logits, *hidden;
-};
-
-static struct answer new_answer(const struct pair *p)
-{
-    struct answer a = {mem_floats((size_t)p->m * (size_t)p->V),
-                       mem_floats((size_t)p->m * (size_t)p->width)};
-
-    assert_non_null(a.logits);
-    assert_non_null(a.hidden);
-    return a;
-}
-
-static void free_answer(struct answer *a)
-{
-    mem_aligned_free(a->logits);
-    mem_aligned_free(a->hidden);
-}
-
 /* Logits and hidden states of the next n tokens of the target. */
 static struct rig_item target_of(const struct pair *p, struct rig_seq *seq,
-                                 int n, const struct answer *a)
+                                 int n, const struct golden_answer *a)
 {
-    size_t at = (size_t)seq->state.len[PORT_TARGET], V = (size_t)p->V,
-           width = (size_t)p->width;
-
-    return (struct rig_item){
-        .seq = seq,
-        .ids = p->target + at,
-        .n = n,
-        .n_want = 2,
-        .want = {{OUT_LOGITS, 0, n, a->logits + at * V, V},
-                 {OUT_HIDDEN, 0, n, a->hidden + at * width, width}}};
+    return golden_answer_item(p->x, seq, (int)seq->state.len[PORT_TARGET], n,
+                              a);
 }
 
 static int left_of(const struct pair *p, const struct rig_seq *seq)
 {
-    return p->m - (int)seq->state.len[PORT_TARGET];
+    return p->x->n - (int)seq->state.len[PORT_TARGET];
 }
 
 /* One pair alone, `chunk` tokens of the target at a time. */
-static struct answer run_alone(struct golden *t, int i, int chunk)
+static struct golden_answer run_alone(struct golden *t, int i, int chunk)
 {
     const struct pair *p = &t->pair[i];
-    struct answer a = new_answer(p);
+    struct golden_answer a;
     struct rig_seq seq;
     struct rig_item it = source_of(p, &seq);
 
-    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
-    step(t, &it, 1);
+    golden_answer_new(p->x, &a);
+    assert_int_equal(rig_seq_open(&t->a.g, &seq), 0);
+    golden_arch_step(&t->a, &it, 1);
     while (left_of(p, &seq) > 0) {
         int left = left_of(p, &seq);
 
         it = target_of(p, &seq, left < chunk ? left : chunk, &a);
-        step(t, &it, 1);
+        golden_arch_step(&t->a, &it, 1);
     }
     rig_seq_close(&seq);
     return a;
-}
-
-static void expect_answer(const struct golden *t, const char *what, int i,
-                          const struct answer *a, const struct answer *b)
-{
-    const struct pair *p = &t->pair[i];
-
-    golden_same(a->logits, b->logits, (size_t)(p->m * p->V),
-                "%s (%s) %s: logits", t->what, t->g.k->name, what);
-    golden_same(a->hidden, b->hidden, (size_t)(p->m * p->width),
-                "%s (%s) %s: hidden", t->what, t->g.k->name, what);
 }
 
 /* Each pair three times, the sources one step after the other, so that sources
  * of some are read where targets of others go on, in chunks of all sizes. */
 #define CROWD (3 * PAIRS)
 
-static void check_company(struct golden *t, const struct answer *alone)
+static void check_company(struct golden *t, const struct golden_answer *alone)
 {
     struct rig_seq seq[CROWD];
-    struct answer a[CROWD];
+    struct golden_answer a[CROWD];
     int both = 0;
 
     for (int i = 0; i < CROWD; i++) {
-        a[i] = new_answer(&t->pair[i % PAIRS]);
-        assert_int_equal(rig_seq_open(&t->g, &seq[i]), 0);
+        golden_answer_new(t->pair[i % PAIRS].x, &a[i]);
+        assert_int_equal(rig_seq_open(&t->a.g, &seq[i]), 0);
     }
     for (int round = 0, more = 1; more; round++) {
         struct rig_item it[CROWD];
@@ -258,49 +135,52 @@ static void check_company(struct golden *t, const struct answer *alone)
         both += ports[0] && ports[1];
         more = n > 0;
         if (more)
-            step(t, it, n);
+            golden_arch_step(&t->a, it, n);
     }
     assert_true(both > 2);
     for (int i = 0; i < CROWD; i++) {
-        expect_answer(t, "in company", i % PAIRS, &alone[i % PAIRS], &a[i]);
+        golden_answer_same(&t->a, "in company", i % PAIRS, &alone[i % PAIRS],
+                           &a[i]);
         rig_seq_close(&seq[i]);
-        free_answer(&a[i]);
+        golden_answer_free(&a[i]);
     }
 }
 
-/* The weights of the pair SHOWN, whole and of its last three rows. */
+/* The weights of the pair GOLDEN_SHOWN, whole and of its last three rows. */
 static void check_attention(struct golden *t)
 {
-    const struct pair *p = &t->pair[SHOWN];
-    int heads = t->g.info.n_layers * t->g.info.n_heads, all = p->m * p->n;
+    const struct pair *p = &t->pair[GOLDEN_SHOWN];
+    int heads = t->a.g.info.n_layers * t->a.g.info.n_heads,
+        all = p->x->n * p->n;
     float *got = mem_floats((size_t)(heads * all)), *end;
     struct rig_seq seq;
     struct rig_item it = source_of(p, &seq);
 
-    assert_int_equal(heads * all, t->n_attention);
-    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
-    step(t, &it, 1);
-    it = (struct rig_item){.seq = &seq, .ids = p->target, .n = p->m};
+    assert_int_equal(heads * all, t->a.n_attention);
+    assert_int_equal(rig_seq_open(&t->a.g, &seq), 0);
+    golden_arch_step(&t->a, &it, 1);
+    it = (struct rig_item){.seq = &seq, .ids = p->x->ids, .n = p->x->n};
     it.n_want = 1;
-    it.want[0] = (struct want){OUT_ATTENTION, 0, p->m, got, 0};
-    step(t, &it, 1);
-    golden_close(got, t->attention, heads * all, TOLERANCE,
-                 "%s (%s): attention", t->what, t->g.k->name);
+    it.want[0] = (struct want){OUT_ATTENTION, 0, p->x->n, got, 0};
+    golden_arch_step(&t->a, &it, 1);
+    golden_close(got, t->a.attention, heads * all, TOLERANCE,
+                 "%s (%s): attention", t->a.what, t->a.g.k->name);
     rig_seq_close(&seq); /* a state cannot be taken back */
-    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
+    assert_int_equal(rig_seq_open(&t->a.g, &seq), 0);
     it = source_of(p, &seq);
-    step(t, &it, 1);
-    it = (struct rig_item){.seq = &seq, .ids = p->target, .n = p->m - 3};
-    step(t, &it, 1);
-    it.ids += p->m - 3;
+    golden_arch_step(&t->a, &it, 1);
+    it = (struct rig_item){.seq = &seq, .ids = p->x->ids, .n = p->x->n - 3};
+    golden_arch_step(&t->a, &it, 1);
+    it.ids += p->x->n - 3;
     it.n = 3;
     it.n_want = 1;
     it.want[0] = (struct want){OUT_ATTENTION, 0, 3, NULL, 0};
     it.want[0].dst = end = mem_floats((size_t)(heads * 3 * p->n));
-    step(t, &it, 1);
+    golden_arch_step(&t->a, &it, 1);
     for (int h = 0; h < heads; h++)
-        golden_same(end + h * 3 * p->n, got + h * all + (p->m - 3) * p->n,
-                    (size_t)(3 * p->n), "%s: attention of three rows", t->what);
+        golden_same(end + h * 3 * p->n, got + h * all + (p->x->n - 3) * p->n,
+                    (size_t)(3 * p->n), "%s: attention of three rows",
+                    t->a.what);
     rig_seq_close(&seq);
     mem_aligned_free(got);
     mem_aligned_free(end);
@@ -318,23 +198,23 @@ static int may_be(const struct target_rules *r, int32_t id)
 static void check_greedy(struct golden *t, int i)
 {
     const struct pair *p = &t->pair[i];
-    const struct target_rules *r = &t->g.info.target;
-    float *row = mem_floats((size_t)p->V);
+    const struct target_rules *r = &t->a.g.info.target;
+    float *row = mem_floats((size_t)p->x->V);
     struct rig_seq seq;
     struct rig_item it = source_of(p, &seq);
     int32_t id = r->start;
 
-    assert_int_equal(rig_seq_open(&t->g, &seq), 0);
-    step(t, &it, 1);
+    assert_int_equal(rig_seq_open(&t->a.g, &seq), 0);
+    golden_arch_step(&t->a, &it, 1);
     for (int k = 0; k < p->n_greedy; k++) {
         if (id != p->greedy[k])
             fail_msg("%s: greedy token %d of pair %d is %d, expected %d",
-                     t->what, k, i, id, p->greedy[k]);
+                     t->a.what, k, i, id, p->greedy[k]);
         it = (struct rig_item){.seq = &seq, .ids = &id, .n = 1, .n_want = 1};
-        it.want[0] = (struct want){OUT_LOGITS, 0, 1, row, (size_t)p->V};
-        step(t, &it, 1);
+        it.want[0] = (struct want){OUT_LOGITS, 0, 1, row, (size_t)p->x->V};
+        golden_arch_step(&t->a, &it, 1);
         id = -1;
-        for (int v = 0; v < p->V; v++)
+        for (int v = 0; v < p->x->V; v++)
             if (may_be(r, v) && (id < 0 || row[v] > row[id]))
                 id = v;
         if (k == 0 && r->forced_first >= 0)
@@ -346,23 +226,18 @@ static void check_greedy(struct golden *t, int i)
     mem_aligned_free(row);
 }
 
-static void check_family(struct golden *t, struct answer a[PAIRS])
+static void check_family(struct golden *t, struct golden_answer a[PAIRS])
 {
     static const int chunks[] = {1, 7, 16};
 
     for (int i = 0; i < PAIRS; i++) {
-        const struct pair *p = &t->pair[i];
-
-        a[i] = run_alone(t, i, MAX_LEN);
-        golden_close(a[i].logits, p->logits, p->m * p->V, TOLERANCE,
-                     "%s (%s): logits", t->what, t->g.k->name);
-        golden_close(a[i].hidden, p->hidden, p->m * p->width, TOLERANCE,
-                     "%s (%s): hidden", t->what, t->g.k->name);
+        a[i] = run_alone(t, i, GOLDEN_LEN);
+        golden_answer_close(&t->a, i, &a[i], TOLERANCE);
         for (int c = 0; c < 3; c++) {
-            struct answer b = run_alone(t, i, chunks[c]);
+            struct golden_answer b = run_alone(t, i, chunks[c]);
 
-            expect_answer(t, "in chunks", i, &a[i], &b);
-            free_answer(&b);
+            golden_answer_same(&t->a, "in chunks", i, &a[i], &b);
+            golden_answer_free(&b);
         }
         check_greedy(t, i);
     }
@@ -371,31 +246,22 @@ static void check_family(struct golden *t, struct answer a[PAIRS])
 
 static void check(const struct model_arch *arch, const char *name)
 {
-    struct answer first[PAIRS], a[PAIRS];
+    struct golden_answer a[PAIRS];
     const struct kernels *k;
     struct golden t;
 
     open_golden(&t, arch, name);
     for (int f = 0; (k = kernels_available(f)) != NULL; f++) {
-        open_rig(&t, arch, name, k->name, 1);
+        open_rig(&t, k->name, 1);
         check_family(&t, a);
         check_company(&t, a);
-        rig_close(&t.g);
-        open_rig(&t, arch, name, k->name, 3);
+        rig_close(&t.a.g);
+        open_rig(&t, k->name, 3);
         check_company(&t, a);
-        for (int i = 0; i < PAIRS; i++) {
-            if (f > 1) /* 0 is portable C */
-                expect_answer(&t, "another family", i, &first[i], &a[i]);
-            if (f == 1)
-                first[i] = a[i];
-            else
-                free_answer(&a[i]);
-        }
-        rig_close(&t.g);
+        golden_arch_across(&t.a, f, a);
+        rig_close(&t.a.g);
     }
-    for (int i = 0; i < PAIRS && k == NULL && kernels_available(1); i++)
-        free_answer(&first[i]);
-    close_golden(&t);
+    golden_arch_close(&t.a);
 }
 
 /* --- what no step may do --- */
@@ -405,7 +271,7 @@ static void expect_failure(struct golden *t, struct rig_item it,
 {
     struct err e = ERR_INIT;
 
-    assert_int_equal(rig_step(&t->g, &it, 1, &e), 0);
+    assert_int_equal(rig_step(&t->a.g, &it, 1, &e), 0);
     assert_int_equal(it.status, -1);
     assert_int_equal(it.fail, code);
 }
@@ -414,21 +280,21 @@ static void check_failures(const struct model_arch *arch, const char *name)
 {
     struct golden t;
     struct rig_seq seq;
-    int32_t many[MAX_LEN + 1] = {0};
-    float row[MAX_LEN];
+    int32_t many[GOLDEN_LEN + 1] = {0};
+    float row[GOLDEN_LEN];
     struct rig_item source, target;
 
     open_golden(&t, arch, name);
-    open_rig(&t, arch, name, "generic", 1);
-    assert_int_equal(rig_seq_open(&t.g, &seq), 0);
+    open_rig(&t, "generic", 1);
+    assert_int_equal(rig_seq_open(&t.a.g, &seq), 0);
     source = source_of(&t.pair[0], &seq);
-    target = (struct rig_item){.seq = &seq, .ids = t.pair[0].target, .n = 1};
+    target = (struct rig_item){.seq = &seq, .ids = t.pair[0].x->ids, .n = 1};
     expect_failure(&t, target, ERR_INVALID); /* no source */
     source.n = 0;
     expect_failure(&t, source, ERR_INVALID);
     source.n = 1;
     source.n_want = 1;
-    source.want[0] = (struct want){OUT_HIDDEN, 0, 1, row, MAX_LEN};
+    source.want[0] = (struct want){OUT_HIDDEN, 0, 1, row, GOLDEN_LEN};
     expect_failure(&t, source, ERR_INVALID);
     source.n_want = 0;
     many[0] = -1;
@@ -436,21 +302,21 @@ static void check_failures(const struct model_arch *arch, const char *name)
     expect_failure(&t, source, ERR_INVALID);
     many[0] = 1 << 20;
     expect_failure(&t, source, ERR_INVALID);
-    source.n = (int)t.g.info.state.port[PORT_SOURCE].context_length + 1;
+    source.n = (int)t.a.g.info.state.port[PORT_SOURCE].context_length + 1;
     many[0] = 0;
-    if (source.n <= MAX_LEN + 1)
+    if (source.n <= GOLDEN_LEN + 1)
         expect_failure(&t, source, ERR_TOO_LARGE);
     source = source_of(&t.pair[0], &seq);
-    step(&t, &source, 1);
+    golden_arch_step(&t.a, &source, 1);
     expect_failure(&t, source, ERR_INVALID); /* twice */
-    many[0] = t.pair[0].V + (t.g.info.target.start == t.pair[0].V);
+    many[0] = t.pair[0].x->V + (t.a.g.info.target.start == t.pair[0].x->V);
     target.ids = many;
     expect_failure(&t, target, ERR_INVALID);
-    target.ids = t.pair[0].target;
-    step(&t, &target, 1);
+    target.ids = t.pair[0].x->ids;
+    golden_arch_step(&t.a, &target, 1);
     rig_seq_close(&seq);
-    rig_close(&t.g);
-    close_golden(&t);
+    rig_close(&t.a.g);
+    golden_arch_close(&t.a);
 }
 
 /* --- cases --- */
@@ -517,9 +383,11 @@ static const struct refusal bart_refuses[] = {
        "no token, expected 0..60"),
     {0}};
 static const struct refusal t5_refuses[] = {
-    WITH("feed_forward_proj", "\"gated-relu\"",
-         "'feed_forward_proj' is 'gated-relu'"),
-    WITH("feed_forward_proj", "\"gated-gelu\"", "DenseReluDense.wi_0"),
+    WITH("feed_forward_proj", "\"tanh\"", "'feed_forward_proj' is 'tanh'"),
+    WITH("dense_act_fn", "\"tanh\"", "'dense_act_fn' is 'tanh'"),
+    WITH("dense_act_fn", "7", "dense_act_fn"),
+    WITH("is_gated_act", "true", "DenseReluDense.wi_0"),
+    WITH("is_gated_act", "1", "is_gated_act"),
     WITH("tie_word_embeddings", "false", "lm_head.weight"),
     WITH("num_layers", "3", "encoder.block.2."),
     WITH("num_layers", "1", "encoder.block.1."),
@@ -536,7 +404,7 @@ static const struct refusal t5_refuses[] = {
     WITH("relative_attention_max_distance", "1000000000",
          "relative_attention_max_distance"),
     WITH("n_positions", "0", "'n_positions' is 0"),
-    OF("t5-gated", "feed_forward_proj", "\"relu\"", "DenseReluDense.wi."),
+    OF("t5-gated", "is_gated_act", "false", "DenseReluDense.wi."),
     {0}};
 
 static const struct encdec_case {
@@ -560,7 +428,9 @@ static const struct encdec_case {
     {"test_t5_gate_of_gelu_few_buckets_and_an_untied_head", &t5_arch,
      "t5-gated", NULL},
     {"test_t5_gate_of_silu_and_a_near_reach", &t5_arch, "t5-silu-bf16", NULL},
-    {"test_t5_mt5", &t5_arch, "mt5-f16", NULL},
+    {"test_t5_dense_act_fn_comes_before_feed_forward_proj", &t5_arch,
+     "t5-act-bf16", NULL},
+    {"test_t5_mt5_and_its_own_defaults", &t5_arch, "mt5-f16", NULL},
     {"test_bart_refuses_what_it_does_not_have", &bart_arch, "bart",
      bart_refuses},
     {"test_t5_refuses_what_it_does_not_have", &t5_arch, "t5", t5_refuses},
@@ -597,22 +467,23 @@ static void test_long_sources_with_short_targets(void **state)
 
     (void)state;
     open_golden(&t, &t5_arch, "t5");
-    open_rig(&t, &t5_arch, "t5", "generic", 1);
+    open_rig(&t, "generic", 1);
     for (int i = 0; i < LONG; i++)
         ids[i] = (i * 7 + i / 50) % 60;
     for (int way = 0; way < 2; way++) {
         const struct pair *p = &t.pair[2];
-        size_t n = (size_t)(p->m * p->V);
-        struct answer a = new_answer(p);
+        size_t n = (size_t)(p->x->n * p->x->V);
+        struct golden_answer a;
         struct rig_seq seq;
         struct rig_item it = {
             .seq = &seq, .port = PORT_SOURCE, .ids = ids, .n = LONG};
 
-        assert_int_equal(rig_seq_open(&t.g, &seq), 0);
-        step(&t, &it, 1);
+        golden_answer_new(p->x, &a);
+        assert_int_equal(rig_seq_open(&t.a.g, &seq), 0);
+        golden_arch_step(&t.a, &it, 1);
         while (left_of(p, &seq) > 0) {
-            it = target_of(p, &seq, way ? 1 : p->m, &a);
-            step(&t, &it, 1);
+            it = target_of(p, &seq, way ? 1 : p->x->n, &a);
+            golden_arch_step(&t.a, &it, 1);
         }
         row[way] = a.logits;
         mem_aligned_free(a.hidden);
@@ -622,8 +493,38 @@ static void test_long_sources_with_short_targets(void **state)
     }
     mem_aligned_free(row[0]);
     mem_aligned_free(row[1]);
-    rig_close(&t.g);
-    close_golden(&t);
+    rig_close(&t.a.g);
+    golden_arch_close(&t.a);
+}
+
+/* marian with more positions than its fixture has: sines and cosines, which no
+ * file holds. */
+static void more_positions(const char *positions, char changed[64])
+{
+    static const char KEY[] = "\"max_position_embeddings\": 48";
+    static const char dir[] = "tests/golden/marian/marian/hf";
+    char *text, *at;
+    struct buf b;
+    size_t n;
+
+    text = refusal_file("tests/golden/marian/marian/hf/config.json", &n);
+    at = strstr(text, KEY);
+    assert_non_null(at);
+    buf_init(&b, REFUSAL_FILE_BYTES);
+    buf_add(&b, text, (size_t)(at - text) + strlen(KEY) - 2);
+    buf_addf(&b, "%s%s", positions, at + strlen(KEY));
+    assert_int_equal(model_dir_config(dir, &b, changed), 0);
+    buf_fini(&b);
+    mem_free(text);
+}
+
+static void open_marian(struct rig *g, const char *dir)
+{
+    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
+    struct err e = ERR_INIT;
+
+    if (rig_open_with(g, &marian_arch, dir, "generic", 1, &o, &e))
+        fail_msg("%s: %s", dir, e.msg);
 }
 
 /* Scratch of a step of 50 tokens each, whose sequences have 64 at most. */
@@ -631,13 +532,10 @@ static size_t scratch_of(const char *dir)
 {
     const struct step_size most = {
         .items = 4, .tokens = {50, 50}, .rows = 4, .threads = 2, .longest = 64};
-    struct load_opts o = {.options = &(struct engine_options){.exact = 1}};
-    struct err e = ERR_INIT;
     struct rig g;
     size_t bytes;
 
-    if (rig_open_with(&g, &marian_arch, dir, "generic", 1, &o, &e))
-        fail_msg("%s: %s", dir, e.msg);
+    open_marian(&g, dir);
     bytes = g.arch->scratch_bytes(g.self, &most);
     rig_close(&g);
     return bytes;
@@ -645,34 +543,70 @@ static size_t scratch_of(const char *dir)
 
 static void test_scratch_follows_the_step_and_not_the_context(void **state)
 {
-    static const char KEY[] = "\"max_position_embeddings\": 48";
-    static const char dir[] = "tests/golden/marian/marian/hf";
-    char path[PATH_BYTES], changed[64], *text, *at;
-    struct buf b;
-    size_t n;
+    char changed[64];
 
     (void)state;
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    text = refusal_file(path, &n);
-    at = strstr(text, KEY);
-    assert_non_null(at);
-    buf_init(&b, REFUSAL_FILE_BYTES);
-    buf_add(&b, text, (size_t)(at - text) + strlen(KEY) - 2);
-    buf_addf(&b, "16000000%s", at + strlen(KEY));
-    assert_int_equal(model_dir_config(dir, &b, changed), 0);
-    assert_int_equal(scratch_of(changed), scratch_of(dir));
+    more_positions("16000000", changed);
+    assert_int_equal(scratch_of(changed),
+                     scratch_of("tests/golden/marian/marian/hf"));
     model_dir_remove(changed);
-    buf_fini(&b);
-    mem_free(text);
+}
+
+/* Logits of LONG rows of a target behind a source of as many. kept: as loaded,
+ * with a table of the first waves, else all are made anew. */
+static float *run_waves(const char *dir, int kept)
+{
+    static int32_t ids[LONG];
+    struct err e = ERR_INIT;
+    struct rig g;
+    struct rig_seq seq;
+    struct rig_item it = {
+        .seq = &seq, .port = PORT_SOURCE, .ids = ids, .n = LONG};
+
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (i * 7 + i / 50) % 60;
+    open_marian(&g, dir);
+    for (struct stack *s = g.self; s; s = s->source) {
+        assert_in_range(s->n_waves, 1, LONG - 1);
+        s->n_waves = kept ? s->n_waves : 0;
+    }
+    size_t V = (size_t)g.info.cols[OUT_LOGITS];
+    float *row = mem_floats(LONG * V);
+    assert_non_null(row);
+    assert_int_equal(rig_seq_open(&g, &seq), 0);
+    assert_int_equal(rig_step(&g, &it, 1, &e) | it.status, 0);
+    it = (struct rig_item){.seq = &seq, .ids = ids, .n = LONG, .n_want = 1};
+    it.want[0] = (struct want){OUT_LOGITS, 0, LONG, row, V};
+    assert_int_equal(rig_step(&g, &it, 1, &e) | it.status, 0);
+    rig_seq_close(&seq);
+    rig_close(&g);
+    return row;
+}
+
+static void test_waves_that_are_kept_are_those_that_are_made(void **state)
+{
+    char dir[64];
+    float *row[2];
+
+    (void)state;
+    more_positions("400", dir);
+    for (int kept = 0; kept < 2; kept++)
+        row[kept] = run_waves(dir, kept);
+    golden_same(row[1], row[0], (size_t)LONG * 61, "logits behind waves");
+    mem_aligned_free(row[0]);
+    mem_aligned_free(row[1]);
+    model_dir_remove(dir);
 }
 
 int main(void)
 {
     enum { N = sizeof cases / sizeof *cases };
-    struct CMUnitTest tests[N + 2] = {
+    struct CMUnitTest tests[N + 3] = {
         [N] =
             cmocka_unit_test(test_scratch_follows_the_step_and_not_the_context),
-        [N + 1] = cmocka_unit_test(test_long_sources_with_short_targets)};
+        [N + 1] = cmocka_unit_test(test_long_sources_with_short_targets),
+        [N + 2] =
+            cmocka_unit_test(test_waves_that_are_kept_are_those_that_are_made)};
 
     for (int i = 0; i < N; i++) {
         tests[i].name = cases[i].what;

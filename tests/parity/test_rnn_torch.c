@@ -288,12 +288,7 @@ static void check_batch(const char *family, int n_threads, int fold)
 
 static void for_all(void (*check)(const char *family))
 {
-    const struct kernels *k;
-    for (int i = 0; i < t.names.n; i++) {
-        open_fixture(t.names.name[i]);
-        for (int f = 0; (k = kernels_available(f)); f++)
-            check(k->name);
-    }
+    golden_each(&t.names, open_fixture, check);
 }
 
 static void test_rnn_outputs_and_states_are_pytorchs(void **state)

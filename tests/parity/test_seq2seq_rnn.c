@@ -271,13 +271,7 @@ static void company_threads(const char *family)
 
 static void for_all(void (*check)(const char *family))
 {
-    const struct kernels *k;
-    assert_true(t.names.n > 0);
-    for (int i = 0; i < t.names.n; i++) {
-        open_fixture(t.names.name[i]);
-        for (int f = 0; (k = kernels_available(f)); f++)
-            check(k->name);
-    }
+    golden_each(&t.names, open_fixture, check);
 }
 
 static void test_seq2seq_rnn_logits_and_attention_are_pytorchs(void **state)

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "engine/compute/kernels.h"
+
 int golden_names(const char *dir, struct golden_names *out)
 {
     DIR *d = opendir(dir);
@@ -24,6 +26,19 @@ int golden_names(const char *dir, struct golden_names *out)
     if (d)
         closedir(d);
     return out->n > 0 ? 0 : -1;
+}
+
+void golden_each(const struct golden_names *names,
+                 void (*open)(const char *name),
+                 void (*check)(const char *family))
+{
+    const struct kernels *k;
+    assert_true(names->n > 0);
+    for (int i = 0; i < names->n; i++) {
+        open(names->name[i]);
+        for (int f = 0; (k = kernels_available(f)); f++)
+            check(k->name);
+    }
 }
 
 int golden_floats(const struct json *list, float *v, int max)

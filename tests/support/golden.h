@@ -21,6 +21,12 @@ struct golden_names {
 /* golden_names: the entries of a folder; 0, or -1 where there is none. */
 int golden_names(const char *dir, struct golden_names *out);
 
+/* golden_each: open(name) of all entries, of which there must be some, and then
+ * check(family) for each kernel family that runs here. */
+void golden_each(const struct golden_names *names,
+                 void (*open)(const char *name),
+                 void (*check)(const char *family));
+
 /* golden_floats, golden_ids: how many numbers the list has (NULL: 0); more
  * than max fail the test. */
 int golden_floats(const struct json *list, float *v, int max);

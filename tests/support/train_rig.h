@@ -12,6 +12,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "models/train/load.h"
 #include "models/train/train.h"
 #include "tests/support/unit.h"
 
@@ -184,6 +185,81 @@ static inline void train_rig_expect_resumable(struct options o)
     }
     train_rig_train(&o);
     assert_true(train_rig_same(a, b));
+}
+
+/* ---- pairs of texts ---- */
+
+static struct {
+    char path[128];
+    const char *base; /* options of all trainings */
+} train_rig_pairs;
+
+/* Strings of 2 to `most` of so many letters; the target is the string from its
+ * end, which no decoder can give that does not look at its source. strings
+ * [n][most + 1] are kept there, or NULL. */
+static inline void train_rig_turned(int n, int most, int letters, char *strings)
+{
+    FILE *f = train_rig_file(train_rig_pairs.path, "pairs.tsv");
+    uint32_t x = 1;
+    assert_true(most < 16);
+    for (int i = 0; i < n; i++) {
+        char s[16] = "", back[16] = "";
+        x = x * 1664525u + 1013904223u;
+        int len = 2 + (int)(x >> 16) % (most - 1);
+        for (int k = 0; k < len; k++) {
+            x = x * 1664525u + 1013904223u;
+            s[k] = back[len - 1 - k] = (char)('a' + (int)(x >> 24) % letters);
+        }
+        fprintf(f, "%s\t%s\n", s, back);
+        if (strings)
+            memcpy(strings + i * (most + 1), s, (size_t)most + 1);
+    }
+    fclose(f);
+}
+
+static inline struct options train_rig_pair_options(const char *more, char *out,
+                                                    const char *name)
+{
+    struct options o =
+        train_rig_options(train_rig_pairs.base, more, train_rig_pairs.path,
+                          train_rig_path(out, name));
+    o.valid = NULL;
+    return o;
+}
+
+/* Trains, and reads what was written: it has the trainer's tensors. The net and
+ * its weights are the caller's, for train_rig_drop. */
+static inline void train_rig_written(const struct options *o, struct net *net,
+                                     real **w)
+{
+    struct err e = ERR_INIT;
+    train_rig_train(o);
+    if (load_net(o->out, net, w, &e) != 0)
+        fail_msg("%s", e.msg);
+    struct trainer *t = train_rig_trainer(o);
+    assert_int_equal(net->n_tensors, t->net.n_tensors);
+    assert_int_equal(net->n, t->net.n);
+    train_rig_free(t);
+}
+
+static inline void train_rig_drop(struct net *net, real *w)
+{
+    net_fini(net);
+    mem_aligned_free(w);
+}
+
+struct train_rig_refusal {
+    const char *more, *message;
+};
+
+static inline void train_rig_refuse_pairs(const struct train_rig_refusal *r,
+                                          size_t n)
+{
+    char out[128];
+    for (size_t i = 0; i < n; i++) {
+        struct options o = train_rig_pair_options(r[i].more, out, "refused");
+        train_rig_refuse(&o, r[i].message);
+    }
 }
 
 /* ---- BLAS ---- */

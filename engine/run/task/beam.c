@@ -65,6 +65,7 @@ static int beam_init(struct job *j, const void *params, struct err *e)
 {
     const struct beam_params *p = params;
     const struct model *m = j->model;
+    const struct target_rules *target = &m->info.target;
     int V = m->info.cols[OUT_LOGITS], source = m->info.state.n_ports > 1;
     struct beam_job *s = mem_zalloc(sizeof *s);
 
@@ -85,8 +86,13 @@ static int beam_init(struct job *j, const void *params, struct err *e)
                            .n_forbid = m->n_forbid,
                            .end = m->end,
                            .n_end = m->n_end,
-                           .forced_first = m->info.target.forced_first,
-                           .forced_last = m->info.target.forced_last};
+                           .forced_first = target->forced_first,
+                           .forced_last = target->forced_last,
+                           .min_new = target->min_new,
+                           .no_repeat = target->no_repeat,
+                           .renormalize = target->renormalize,
+                           .prefix = j->tokens,
+                           .n_prefix = j->n_tokens};
     if (p->forced_first >= 0)
         r.forced_first = p->forced_first;
     s->n_best = p->n_best;

@@ -381,6 +381,22 @@ static int is_last(const struct job *j, const struct generate *g,
            (context > 0 && (int64_t)j->n_tokens + c->n_out + 1 > context);
 }
 
+/* What the model's rules say of this place. */
+static void ban(const struct job *j, const struct generate *g,
+                const struct choice *c, float *row)
+{
+    const struct model *m = j->model;
+    const struct row_bans bans = {.n_vocab = m->info.cols[OUT_LOGITS],
+                                  .min_new = m->info.target.min_new,
+                                  .end = m->end,
+                                  .n_end = m->n_end,
+                                  .no_repeat = m->info.target.no_repeat,
+                                  .prefix = j->tokens,
+                                  .n_prefix = j->n_tokens};
+    row_bans_apply(&bans, g->n == 1 ? j->tokens + j->n_tokens : c->ids,
+                   c->n_out, row);
+}
+
 /* The next token of a row, which is overwritten unless there is a copy; -1:
  * there is none. */
 static int32_t pick(struct job *j, const struct task_ctx *x,
@@ -397,6 +413,7 @@ static int32_t pick(struct job *j, const struct task_ctx *x,
         base = log_softmax_base(x->k, V, row, &max);
     if (g->row)
         memcpy(work, row, (size_t)V * sizeof *row);
+    ban(j, g, c, work);
     int32_t id = sampler_pick(&c->sampler, x->k, work, x->scratch);
     if (id < 0) {
         return job_fail(j, ERR_INTERNAL, "internal_error",

@@ -240,7 +240,49 @@ int bpe_read_json(struct bpe *b, struct tokenizer *t,
 
 /* ----------------------------------------------- vocab.json and merges.txt */
 
-/* What tokenizer_config.json's class says about the words. */
+static int starts_with_one_of(const char *name, const char *const *list)
+{
+    for (; *list; list++)
+        if (strncmp(name, *list, strlen(*list)) == 0)
+            return 1;
+    return 0;
+}
+
+/* Special tokens of RoBERTa's and BART's vocabularies. */
+enum { PAIR_BOS, PAIR_PAD, PAIR_EOS, PAIR_UNK, PAIR_MASK, N_PAIR };
+static const char *const pair_tokens[N_PAIR] = {"<s>", "<pad>", "</s>", "<unk>",
+                                                "<mask>"};
+
+static int find_pair_tokens(const struct tokenizer *t, int32_t id[N_PAIR])
+{
+    int found = 0;
+    for (int i = 0; i < N_PAIR; i++) {
+        id[i] = tokenizer_lookup(t, pair_tokens[i], strlen(pair_tokens[i]));
+        found += id[i] >= 0;
+    }
+    return found;
+}
+
+/* These classes put <s> and </s> around a text, and need no file to say what
+ * their special tokens are. */
+static void set_pair(struct tokenizer *t, const int32_t id[N_PAIR])
+{
+    for (int i = 0; i < N_PAIR; i++)
+        if (id[i] >= 0)
+            t->attr[id[i]] |= TOK_CONTROL;
+    if (id[PAIR_MASK] >= 0)
+        t->attr[id[PAIR_MASK]] |= TOK_LSTRIP;
+    t->bos = t->before[0] = id[PAIR_BOS];
+    t->eos = t->after[0] = id[PAIR_EOS];
+    t->unk = id[PAIR_UNK];
+    t->mask = id[PAIR_MASK];
+    t->n_before = t->bos >= 0;
+    t->n_after = t->eos >= 0;
+}
+
+/* What tokenizer_config.json's class says about the words. Where there is none
+ * the vocabulary tells: GPT-2's has none of the tokens that RoBERTa's and
+ * BART's have, all five of them. */
 static int read_class(struct bpe *b, struct tokenizer *t,
                       const struct tok_source *s)
 {
@@ -249,20 +291,15 @@ static int read_class(struct bpe *b, struct tokenizer *t,
     static const char *const pair_classes[] = {"Roberta", "Bart", "Longformer",
                                                NULL};
     const char *name = json_string(json_get(s->setup, "tokenizer_class"));
+    int32_t id[N_PAIR];
     unsigned flags;
-    name = name ? name : "GPT2Tokenizer";
-    for (int i = 0; byte_classes[i]; i++)
-        if (strncmp(name, byte_classes[i], strlen(byte_classes[i])) == 0)
-            return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
-    for (int i = 0; pair_classes[i]; i++) {
-        if (strncmp(name, pair_classes[i], strlen(pair_classes[i])) == 0) {
-            t->before[0] = tokenizer_lookup(t, "<s>", 3);
-            t->after[0] = tokenizer_lookup(t, "</s>", 4);
-            t->n_before = t->before[0] >= 0;
-            t->n_after = t->after[0] >= 0;
-            return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
-        }
+    int found = find_pair_tokens(t, id);
+    if (name ? starts_with_one_of(name, pair_classes) : found == N_PAIR) {
+        set_pair(t, id);
+        return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
     }
+    if (!name || starts_with_one_of(name, byte_classes))
+        return pretok_named(&b->pre, "gpt-2", 5, &flags, s->e);
     if (strncmp(name, "Qwen2", 5) == 0) {
         b->form = UNI_NFC + 1;
         return pretok_named(&b->pre, "qwen2", 5, &flags, s->e);

@@ -42,6 +42,8 @@ static void test_marian_nmt_refuses_by_name(void **state)
          "'dec-cell' of its configuration is not supported but as 'ssru'"},
         {"dec-cell: ssru", "dec-cull: ssru", ERR_FORMAT,
          "'dec-cell' is missing"},
+        {"ffn-activation: relu", "ffn-activasion: relu", ERR_FORMAT,
+         "'transformer-ffn-activation' is missing"},
         {"autoreg: rnn", "autoreg: aan", ERR_UNSUPPORTED,
          "'transformer-decoder-autoreg' of its configuration"},
         {"postprocess: dan", "postprocess: dn ", ERR_UNSUPPORTED,

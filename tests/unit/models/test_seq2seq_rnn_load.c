@@ -11,7 +11,10 @@
 
 #include <cmocka.h>
 
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/run/eval_jobs.h"
+#include "engine/run/task/beam.h"
 #include "models/rnn/seq2seq_rnn.h"
 #include "tests/support/extra_tensor.h"
 #include "tests/support/temp_dir.h"
@@ -209,6 +212,40 @@ static int drop_temp(void **state)
     return 0;
 }
 
+/* One tokenizer serves both sides; its last entries are the target's alone. */
+static void test_a_source_has_no_tokens_that_its_encoder_lacks(void **state)
+{
+    static const struct model_arch *const archs[] = {&seq2seq_rnn_arch, NULL};
+    const struct engine_options o = {.n_threads = 1};
+    const struct beam_params p = {
+        .beams = 1, .n_best = 1, .max_tokens = 3, .forced_first = -1};
+    struct engine *g;
+    struct model *m;
+    struct job *j = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    log_configure(LOG_ERROR, 0);
+    if (engine_open(&o, archs, &g, &e) ||
+        engine_load(g, "m", GOLDEN "lstm-dot", &e) ||
+        engine_model(g, NULL, NULL, &m, &e))
+        fail_msg("%s", e.msg);
+    int32_t start = model_get_info(m)->target.start, source[] = {18, 19};
+    struct job_spec spec = {
+        .model = m,
+        .task = &task_beam,
+        .params = &p,
+        .in = {{.n = 1, .p = &start}, {.n = 2, .p = source}}};
+    assert_int_equal(eval_jobs(g, &spec, 1, &j, &e), -1);
+    assert_non_null(strstr(e.msg, "token 1 is 19, expected 0..18"));
+    source[1] = 17;
+    e = (struct err)ERR_INIT;
+    assert_int_equal(eval_jobs(g, &spec, 1, &j, &e), 0);
+    assert_int_equal(eval_failed(j, &e), 0);
+    job_release(j);
+    model_release(m);
+    engine_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_load_refuses_what_nothing_reads),
         cmocka_unit_test(test_load_refuses_another_vocabulary),
         cmocka_unit_test(test_load_states_ports_and_outputs),
+        cmocka_unit_test(test_a_source_has_no_tokens_that_its_encoder_lacks),
     };
     return cmocka_run_group_tests(tests, make_temp, drop_temp);
 }

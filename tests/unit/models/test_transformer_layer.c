@@ -382,6 +382,50 @@ static void test_norms_can_store_one_plus_the_weight(void **state)
     tf_norm_fini(&n);
 }
 
+/* --- positions --- */
+
+/* Vaswani et al. 2017, section 3.5, as Hugging Face lays it out: sines in front
+ * of cosines. An odd width has a sine more. */
+static float wave_at(int width, int pos, int i)
+{
+    int sines = (width + 1) / 2, pair = i < sines ? i : i - sines;
+    double angle = pos / pow(10000.0, 2.0 * pair / width);
+
+    return (float)(i < sines ? sin(angle) : cos(angle));
+}
+
+/* The first rows are kept, the others are made each time: the same formula. */
+static void test_waves_are_those_of_the_formula_kept_or_not(void **state)
+{
+    static const int widths[] = {2, 21, 24}, lengths[] = {40, TF_WAVES, 5000};
+    float row[24];
+
+    (void)state;
+    for (int k = 0; k < 9; k++) {
+        int width = widths[k / 3], most = lengths[k % 3], kept;
+        struct stack s = {.max_len = most};
+        struct err e = ERR_INIT;
+
+        s.dim[WIDTH] = width;
+        assert_int_equal(tf_wave(&s, &e), 0);
+        assert_int_equal(tf_wave_rows(&s, &e), 0);
+        kept = most < TF_WAVES ? most : TF_WAVES;
+        assert_int_equal(s.n_waves, kept);
+        for (int pos = 0; pos < most; pos++) {
+            tf_wave_row(&s, pos, row);
+            for (int i = 0; i < width; i++) {
+                float want = wave_at(width, pos, i);
+                if (row[i] != want ||
+                    (pos < kept && s.waves[pos * width + i] != want))
+                    fail_msg("width %d position %d: %d is not %.9g", width, pos,
+                             i, (double)want);
+            }
+        }
+        mem_free(s.wave);
+        mem_free(s.waves);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_numbers_that_are_not_finite_are_refused_by_name),
         cmocka_unit_test(test_oom_every_allocation_of_loading_fails_once),
         cmocka_unit_test(test_norms_can_store_one_plus_the_weight),
+        cmocka_unit_test(test_waves_are_those_of_the_formula_kept_or_not),
     };
     return cmocka_run_group_tests(tests, open_file, close_file);
 }

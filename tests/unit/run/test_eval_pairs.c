@@ -8,6 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "engine/run/eval_jobs.h"
 #include "engine/run/eval_pairs.h"
 #include "engine/run/model.h"
 #include "engine/run/task/beam.h"
@@ -229,6 +230,24 @@ static void test_a_source_with_several_targets_is_one(void **state)
     close_rig();
 }
 
+/* The engine is handed whole groups, behind which only such targets come. */
+static void test_a_last_line_may_be_a_further_target(void **state)
+{
+    char text[96];
+    int n, ended;
+    open_rig("");
+    for (int k = 0; k < EVAL_GROUP; k++)
+        add("", k, "w9");
+    follow(1, -1, text, &n, &ended);
+    add("", 1, text);
+    assert_true(*text);
+    if (score((struct eval_pair_options){.length_penalty = 1}, 0))
+        fail_msg("%s", rig.e.msg);
+    expect("sentences", EVAL_GROUP);
+    assert_true(number("exact") > 0);
+    close_rig();
+}
+
 static void test_languages_are_told_apart(void **state)
 {
     static const char *const name[] = {"w20", "w21"};
@@ -313,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_translations_are_counted_and_written_in_order),
         cmocka_unit_test(test_a_source_with_several_targets_is_one),
+        cmocka_unit_test(test_a_last_line_may_be_a_further_target),
         cmocka_unit_test(test_languages_are_told_apart),
         cmocka_unit_test(test_files_that_cannot_be_scored_are_refused),
     };

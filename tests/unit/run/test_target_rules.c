@@ -63,6 +63,98 @@ static void test_target_generation_comes_before_config(void **state)
     }
 }
 
+/* As bart-large-cnn and opus-mt have them, and what says nothing. */
+static void test_target_search_is_the_checkpoints(void **state)
+{
+    static const struct {
+        const char *config, *generation;
+        int beams, max_new, min_new, no_repeat, renormalize;
+        double length_penalty;
+        enum beam_stop stop;
+    } cases[] = {
+        {"{}", NULL, 0, 0, 0, 0, 0, 1, BEAM_STOP_ESTIMATE},
+        {"{\"num_beams\": 4, \"max_length\": 142, \"min_length\": 36,"
+         "\"no_repeat_ngram_size\": 3, \"length_penalty\": 2.0,"
+         "\"early_stopping\": true}",
+         NULL, 4, 141, 35, 3, 0, 2, BEAM_STOP_FULL},
+        {"{\"num_beams\": 4, \"length_penalty\": 2.0}",
+         "{\"renormalize_logits\": true, \"max_length\": 512}", 0, 511, 0, 0, 1,
+         1, BEAM_STOP_ESTIMATE},
+        {"{}",
+         "{\"max_length\": 512, \"max_new_tokens\": 9, \"min_length\": 7,"
+         "\"min_new_tokens\": 2, \"early_stopping\": \"never\","
+         "\"length_penalty\": -1}",
+         0, 9, 2, 0, 0, -1, BEAM_STOP_NEVER},
+        {"{\"max_length\": 20, \"min_length\": 0, \"num_beams\": 1}", NULL, 1,
+         0, 0, 0, 0, 1, BEAM_STOP_ESTIMATE},
+        {"{}", "{\"num_beams\": null, \"early_stopping\": null}", 0, 0, 0, 0, 0,
+         1, BEAM_STOP_ESTIMATE},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct err e = ERR_INIT;
+        struct target_rules r;
+        if (read_files(cases[i].config, cases[i].generation, &r, &e))
+            fail_msg("%s: %s", cases[i].config, e.msg);
+        assert_int_equal(r.beams, cases[i].beams);
+        assert_int_equal(r.max_new, cases[i].max_new);
+        assert_int_equal(r.min_new, cases[i].min_new);
+        assert_int_equal(r.no_repeat, cases[i].no_repeat);
+        assert_int_equal(r.renormalize, cases[i].renormalize);
+        assert_true(r.length_penalty == cases[i].length_penalty);
+        assert_int_equal(r.stop, cases[i].stop);
+        assert_string_equal(r.unheeded, "");
+    }
+}
+
+/* BART's of old: true only where no generation_config.json stands beside. */
+static void test_target_old_files_force_the_begin_token(void **state)
+{
+    static const char config[] = "{\"force_bos_token_to_be_generated\": true,"
+                                 "\"bos_token_id\": 6}";
+    struct target_rules r;
+    struct err e = ERR_INIT;
+    assert_int_equal(read_files(config, NULL, &r, &e), 0);
+    assert_int_equal(r.forced_first, 6);
+    assert_int_equal(read_files(config, "{}", &r, &e), 0);
+    assert_int_equal(r.forced_first, -1);
+}
+
+static void test_target_lists_what_is_not_done(void **state)
+{
+    static const struct {
+        const char *generation, *keys;
+    } cases[] = {
+        {"{\"repetition_penalty\": 1.0, \"top_k\": 50, \"do_sample\": false,"
+         "\"num_beam_groups\": 1, \"diversity_penalty\": 0.0,"
+         "\"suppress_tokens\": [], \"guidance_scale\": null}",
+         ""},
+        {"{\"repetition_penalty\": 1.2, \"suppress_tokens\": [3],"
+         "\"do_sample\": true}",
+         "do_sample, repetition_penalty, suppress_tokens"},
+        {"{\"num_beams\": 20}", "num_beams"},
+        {"{\"do_sample\":1,\"repetition_penalty\":2,"
+         "\"encoder_repetition_penalty\":2,\"encoder_no_repeat_ngram_size\":2,"
+         "\"num_beam_groups\":2,\"diversity_penalty\":1,\"penalty_alpha\":1,"
+         "\"exponential_decay_length_penalty\":[1,2],\"suppress_tokens\":[1],"
+         "\"begin_suppress_tokens\":[1],\"forced_decoder_ids\":[[1,2]],"
+         "\"sequence_bias\":[[[1],2]],\"constraints\":[1],"
+         "\"force_words_ids\":[[1]],\"guidance_scale\":2,"
+         "\"stop_strings\":\"a\",\"num_return_sequences\":2}",
+         NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct err e = ERR_INIT;
+        struct target_rules r;
+        if (read_files("{}", cases[i].generation, &r, &e))
+            fail_msg("%s", e.msg);
+        if (cases[i].keys)
+            assert_string_equal(r.unheeded, cases[i].keys);
+        else /* there is room for what a list may be */
+            assert_in_range(strlen(r.unheeded), 200, MODEL_UNHEEDED_BYTES - 1);
+        assert_in_range(r.beams, 0, MOST_BEAMS);
+    }
+}
+
 static void test_target_says_what_is_wrong(void **state)
 {
     static const struct {
@@ -83,6 +175,20 @@ static void test_target_says_what_is_wrong(void **state)
         {"{}", "{\"bad_words_ids\": [[1],[1],[1],[1],[1],[1],[1],[1],[1]]}",
          "more than 8 words"},
         {"{}", "{\"bad_words_ids\": [[1", "generation_config.json"},
+        {"{}", "{\"num_beams\": 0}",
+         "generation_config.json: 'num_beams' is no number from 1 to"},
+        {"{}", "{\"num_beams\": \"4\"}", "num_beams"},
+        {"{\"max_length\": 1}", NULL, "config.json: 'max_length'"},
+        {"{}", "{\"max_new_tokens\": 1e30}", "max_new_tokens"},
+        {"{}", "{\"min_length\": -1}", "min_length"},
+        {"{}", "{\"min_new_tokens\": 1.5}", "min_new_tokens"},
+        {"{}", "{\"no_repeat_ngram_size\": -3}", "no_repeat_ngram_size"},
+        {"{}", "{\"length_penalty\": 11}", "length_penalty"},
+        {"{}", "{\"length_penalty\": true}", "length_penalty"},
+        {"{}", "{\"early_stopping\": \"ever\"}", "early_stopping"},
+        {"{}", "{\"early_stopping\": 1}", "early_stopping"},
+        {"{}", "{\"renormalize_logits\": 1}", "renormalize_logits"},
+        {"{\"force_bos_token_to_be_generated\": 2}", NULL, "force_bos_token"},
         {"{}", "[1, 2]", NULL},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -99,6 +205,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_target_generation_comes_before_config),
+        cmocka_unit_test(test_target_search_is_the_checkpoints),
+        cmocka_unit_test(test_target_old_files_force_the_begin_token),
+        cmocka_unit_test(test_target_lists_what_is_not_done),
         cmocka_unit_test(test_target_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

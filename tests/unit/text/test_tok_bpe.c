@@ -387,6 +387,39 @@ static void test_tok_bpe_reads_vocab_and_merges(void **state)
     temp_dir_drop(dir);
 }
 
+/* BART's and RoBERTa's vocab.json and merges.txt with no other file
+ * (tests/golden/make_bare_vocab_fixtures.py). */
+static void test_tok_bpe_knows_a_bare_vocabulary_of_pairs(void **state)
+{
+    static const char dir[] = "tests/golden/bare_vocab/bart";
+    struct tokenizer *t = NULL;
+    struct token_list l = {0};
+    struct json *rows = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    if (tokenizer_at(dir, "bart", &t, &e) ||
+        json_load("tests/golden/bare_vocab/bart/expected.json", dir, NULL,
+                  &rows, &e))
+        fail_msg("%s", e.msg);
+    assert_true(json_size(rows) >= 25);
+    for (const struct json *r = json_child(rows); r; r = json_next(r)) {
+        const char *text = json_string(json_get(r, "text"));
+        encode(t, text, strlen(text), TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, &l);
+        if (!same_ids(&l, json_get(r, "ids")))
+            fail_msg("'%s' has other ids", text);
+    }
+    assert_int_equal(tokenizer_bos(t), tokenizer_id(t, "<s>"));
+    assert_int_equal(tokenizer_eos(t), tokenizer_id(t, "</s>"));
+    assert_int_equal(tokenizer_unk(t), tokenizer_id(t, "<unk>"));
+    assert_int_equal(tokenizer_mask(t), tokenizer_id(t, "<mask>"));
+    assert_true(tokenizer_is_end(t, tokenizer_id(t, "</s>")));
+    encode(t, "<pad>", 5, 0, &l);
+    assert_true(l.n > 1); /* a text is no special token */
+    json_free(rows);
+    token_list_fini(&l);
+    tokenizer_close(t);
+}
+
 /* ------------------------------------------------------------------- time */
 
 static double cpu_seconds(void)
@@ -454,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_tok_bpe_runs_expressions_that_nobody_has_listed),
         cmocka_unit_test(test_tok_bpe_parts_of_a_text_share_its_steps),
         cmocka_unit_test(test_tok_bpe_reads_vocab_and_merges),
+        cmocka_unit_test(test_tok_bpe_knows_a_bare_vocabulary_of_pairs),
         cmocka_unit_test(test_tok_bpe_time_is_not_quadratic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

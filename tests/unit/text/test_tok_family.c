@@ -142,24 +142,58 @@ static void test_family_marian_has_two_tokenizers(void **state)
     }
 }
 
+static void copy_file(const char *from, const char *dir, const char *name)
+{
+    char path[128], *bytes = NULL;
+    struct err e = ERR_INIT;
+    size_t n;
+    snprintf(path, sizeof path, FOLDER "%s%s", from, name);
+    assert_int_equal(file_read(path, "f", 1 << 20, &bytes, &n, &e), 0);
+    temp_file_put(dir, name, bytes, n);
+    mem_free(bytes);
+}
+
+/* mBART's and CamemBERT's models have XLM-RoBERTa's file, but other tokens. */
+static void test_family_a_name_of_several_goes_by_the_models_size(void **state)
+{
+    static const char name[] = "sentencepiece.bpe.model";
+    struct tokenizer *t = NULL;
+    struct err e = ERR_INIT;
+    char dir[64], config[64];
+    int n, rc[3];
+    (void)state;
+    temp_dir_make(dir);
+    copy_file("xlm-r/", dir, name);
+    assert_int_equal(tokenizer_at(dir, "m", &t, &e), 0);
+    n = tokenizer_size(t);
+    tokenizer_close(t);
+    for (int i = 0; i < 3; i++) { /* its own, more, and more with a class */
+        snprintf(config, sizeof config, "{\"vocab_size\": %d}", n + 25 * !!i);
+        temp_file_text(dir, "config.json", config);
+        if (i == 2)
+            temp_file_text(dir, "tokenizer_config.json",
+                           "{\"tokenizer_class\": \"XLMRobertaTokenizer\"}");
+        rc[i] = tokenizer_at(dir, "m", &t, &e);
+        if (rc[i] == 0)
+            tokenizer_close(t);
+    }
+    assert_true(rc[0] == 0 && rc[1] == -1 && rc[2] == 0);
+    assert_non_null(strstr(e.msg, "no file names a 'tokenizer_class'"));
+    temp_dir_drop(dir);
+}
+
 /* A tokenizer.json beside Marian's files is not what transformers reads. */
 static void test_family_marian_needs_no_tokenizer_json(void **state)
 {
     static const char *const files[] = {"source.spm", "target.spm",
                                         "vocab.json", "tokenizer_config.json"};
-    char dir[64], path[128];
+    char dir[64];
     struct tokenizer *t = NULL;
     struct err e = ERR_INIT;
     (void)state;
     temp_dir_make(dir);
-    for (int i = 0; i < 4; i++) {
-        char *bytes = NULL;
-        size_t n;
-        snprintf(path, sizeof path, FOLDER "marian/%s", files[i]);
-        assert_int_equal(file_read(path, "f", 1 << 20, &bytes, &n, &e), 0);
-        temp_file_put(dir, files[i], bytes, n);
-        mem_free(bytes);
-    }
+    for (int i = 0; i < 4; i++)
+        copy_file("marian/", dir, files[i]);
     temp_file_text(dir, "tokenizer.json", "{}");
     if (tokenizer_at(dir, "m", &t, &e))
         fail_msg("%s", e.msg);
@@ -299,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_family_ids_and_texts),
         cmocka_unit_test(test_family_marian_has_two_tokenizers),
         cmocka_unit_test(test_family_marian_needs_no_tokenizer_json),
+        cmocka_unit_test(test_family_a_name_of_several_goes_by_the_models_size),
         cmocka_unit_test(test_family_t5_has_sentinels),
         cmocka_unit_test(test_family_source_tokenizer_json),
         cmocka_unit_test(test_family_ids_of_3000_lines),

@@ -3,29 +3,7 @@
  * they stop and go on as one run; batches hold what they should.
  *
  * SPDX-License-Identifier: MIT */
-#include "models/train/load.h"
 #include "tests/support/train_rig.h"
-
-static char pairs[128];
-
-/* Strings of 2 to 6 of 8 letters; the target is the string from its end. */
-static void write_pairs(void)
-{
-    FILE *f = train_rig_file(pairs, "pairs.tsv");
-    uint32_t x = 1;
-    for (int i = 0; i < 3000; i++) {
-        char s[8], back[8];
-        x = x * 1664525u + 1013904223u;
-        int n = 2 + (int)(x >> 16) % 5;
-        for (int k = 0; k < n; k++) {
-            x = x * 1664525u + 1013904223u;
-            s[k] = back[n - 1 - k] = (char)('a' + (int)(x >> 24) % 8);
-        }
-        s[n] = back[n] = '\0';
-        fprintf(f, "%s\t%s\n", s, back);
-    }
-    fclose(f);
-}
 
 static const char small[] =
     "--arch seq2seq-transformer --tokenizer characters --embedding 32 "
@@ -33,20 +11,13 @@ static const char small[] =
     "--hold-out 0.05 --batch-tokens 256 --optimizer adam --beta2 0.98 "
     "--lr 0.003 --precision f32 --threads 1";
 
-static struct options from_pairs(const char *more, char *out, const char *name)
-{
-    struct options o =
-        train_rig_options(small, more, pairs, train_rig_path(out, name));
-    o.valid = NULL;
-    return o;
-}
-
 static void test_a_transformer_learns_to_turn_strings_round(void **state)
 {
     char out[128];
-    struct options o = from_pairs("--epochs 16 --warmup 100 --label-smoothing "
-                                  "0.1 --schedule inverse-sqrt",
-                                  out, "round");
+    struct options o =
+        train_rig_pair_options("--epochs 16 --warmup 100 --label-smoothing "
+                               "0.1 --schedule inverse-sqrt",
+                               out, "round");
     double loss = train_rig_train(&o).valid;
     /* what is not looked up is guessed: 2.08 nats a letter */
     if (!(loss < 0.15))
@@ -56,12 +27,12 @@ static void test_a_transformer_learns_to_turn_strings_round(void **state)
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 {
     char out[128];
-    train_rig_expect_resumable(
-        from_pairs("--epochs 3 --dropout 0.1 --dropout-embedding 0.1 "
-                   "--dropout-attention 0.1 --warmup 20 --schedule "
-                   "inverse-sqrt --eval-every 20 --average last "
-                   "--average-last 3 --threads 2 --language fr",
-                   out, "-"));
+    train_rig_expect_resumable(train_rig_pair_options(
+        "--epochs 3 --dropout 0.1 --dropout-embedding 0.1 "
+        "--dropout-attention 0.1 --warmup 20 --schedule "
+        "inverse-sqrt --eval-every 20 --average last "
+        "--average-last 3 --threads 2 --language fr",
+        out, "-"));
 }
 
 /* Two epochs and then two more: the mean of the last checkpoints has those of
@@ -70,9 +41,9 @@ static void test_the_last_checkpoints_are_in_the_state(void **state)
 {
     char a[128], b[128];
     const char *more = "--epochs 4 --schedule inverse-sqrt --average last";
-    struct options o = from_pairs(more, a, "four");
+    struct options o = train_rig_pair_options(more, a, "four");
     train_rig_train(&o);
-    o = from_pairs(more, b, "two");
+    o = train_rig_pair_options(more, b, "two");
     o.epochs = 2;
     train_rig_train(&o);
     assert_false(train_rig_same(a, b));
@@ -87,9 +58,10 @@ static void test_the_last_checkpoints_are_in_the_state(void **state)
 static void test_the_mean_of_one_checkpoint_is_itself(void **state)
 {
     char a[128], b[128];
-    struct options o = from_pairs("--epochs 2", a, "plain");
+    struct options o = train_rig_pair_options("--epochs 2", a, "plain");
     train_rig_train(&o);
-    o = from_pairs("--epochs 2 --average last --average-last 1", b, "one");
+    o = train_rig_pair_options("--epochs 2 --average last --average-last 1", b,
+                               "one");
     train_rig_train(&o);
     assert_true(train_rig_same(a, b));
 }
@@ -97,7 +69,7 @@ static void test_the_mean_of_one_checkpoint_is_itself(void **state)
 static void test_the_rate_falls_by_the_root_of_the_steps(void **state)
 {
     char out[128];
-    struct options o = from_pairs(
+    struct options o = train_rig_pair_options(
         "--epochs 1 --warmup 16 --schedule inverse-sqrt", out, "rate");
     struct curve_point p = train_rig_train(&o);
     assert_true(p.step > 32);
@@ -121,7 +93,7 @@ static void test_an_epoch_has_each_pair_once_in_batches_of_tokens(void **state)
 {
     char out[128];
     struct err e = ERR_INIT;
-    struct options o = from_pairs("--threads 3", out, "batches");
+    struct options o = train_rig_pair_options("--threads 3", out, "batches");
     struct trainer *t = train_rig_trainer(&o);
     int texts = 0, full = 0;
     int32_t pad = tokenizer_id(t->tokenizer, "<pad>");
@@ -165,9 +137,10 @@ static void test_what_begins_and_ends_texts_stays_known(void **state)
 {
     char out[128];
     struct err e = ERR_INIT;
-    struct options o = from_pairs("--tokenizer english --language fr "
-                                  "--unk-rate 0.95",
-                                  out, "unknown");
+    struct options o =
+        train_rig_pair_options("--tokenizer english --language fr "
+                               "--unk-rate 0.95",
+                               out, "unknown");
     struct trainer *t = train_rig_trainer(&o);
     int32_t fr = tokenizer_id(t->tokenizer, ">>fr<<");
     int32_t pad = tokenizer_id(t->tokenizer, "<pad>");
@@ -198,7 +171,7 @@ static void test_batches_come_in_another_order_in_each_epoch(void **state)
     char out[128];
     struct err e = ERR_INIT;
     int32_t first[3][8];
-    struct options o = from_pairs("", out, "order");
+    struct options o = train_rig_pair_options("", out, "order");
     struct trainer *t = train_rig_trainer(&o);
     for (int i = 0; i < 3; i++) {
         t->at.epoch = i % 2;
@@ -213,9 +186,7 @@ static void test_batches_come_in_another_order_in_each_epoch(void **state)
 
 static void test_options_that_make_no_sense_are_refused(void **state)
 {
-    static const struct {
-        const char *more, *message;
-    } rows[] = {
+    static const struct train_rig_refusal rows[] = {
         {"--task classifier", "learns from pairs of texts"},
         {"--heads 5", "not divisible by 5 heads"},
         {"--context 4", "do not fit --context 4"},
@@ -229,23 +200,21 @@ static void test_options_that_make_no_sense_are_refused(void **state)
         {"--language fr,de", "--language has 2 names, expected one for all"},
     };
     char out[128];
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct options o = from_pairs(rows[i].more, out, "refused");
-        train_rig_refuse(&o, rows[i].message);
-    }
+    train_rig_refuse_pairs(rows, COUNT(rows));
     struct options o =
-        train_rig_options("--tokenizer characters --language-column", "", pairs,
-                          train_rig_path(out, "refused"));
+        train_rig_options("--tokenizer characters --language-column", "",
+                          train_rig_pairs.path, train_rig_path(out, "refused"));
     train_rig_refuse(&o, "pairs of texts are for --arch seq2seq");
-    o = from_pairs("--tokenizer characters", out, "refused");
+    o = train_rig_pair_options("--tokenizer characters", out, "refused");
+    o.vocab_from = NULL;
     o.valid = o.data;
     o.hold_out_given = 0;
     o.language_column = 1;
     train_rig_refuse(&o, "line 1: expected a language, a tab, source, a tab "
                          "and target");
-    o = from_pairs("--max-len 2 --batch-tokens 9", out, "refused");
+    o = train_rig_pair_options("--max-len 2 --batch-tokens 9", out, "refused");
     train_rig_refuse(&o, "pairs has a side of more than 2 tokens: a larger");
-    o = from_pairs("", out, "refused");
+    o = train_rig_pair_options("", out, "refused");
     o.hold_out = 1e-9;
     train_rig_refuse(&o, "pairs.tsv: no pairs are held out: a larger");
 }
@@ -255,8 +224,8 @@ static void test_an_epoch_of_no_pairs_is_an_error(void **state)
 {
     char out[128], data[160];
     struct err e = ERR_INIT;
-    struct options o = from_pairs("--epochs 1", out, "nothing");
-    snprintf(data, sizeof data, "%s:0.0001", pairs);
+    struct options o = train_rig_pair_options("--epochs 1", out, "nothing");
+    snprintf(data, sizeof data, "%s:0.0001", train_rig_pairs.path);
     o.data = data;
     struct trainer *t = train_rig_trainer(&o);
     t->stop = &train_rig.never;
@@ -282,29 +251,22 @@ static void test_what_is_written_is_read_back(void **state)
     struct net net;
     real *w;
     struct err e = ERR_INIT;
-    struct options o = from_pairs(
+    struct options o = train_rig_pair_options(
         "--epochs 1 --decoder-layers 2 --activation swish", out, "written");
-    train_rig_train(&o);
+    train_rig_written(&o, &net, &w);
     snprintf(path, sizeof path, "%s/config.json", out);
     assert_int_equal(file_read(path, path, 1 << 20, &text, &n, &e), 0);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strstr(text, keys[i]) == NULL)
             fail_msg("config.json has no %s", keys[i]);
     mem_free(text);
-    if (load_net(out, &net, &w, &e) != 0)
-        fail_msg("%s", e.msg);
-    struct trainer *t = train_rig_trainer(&o);
-    assert_int_equal(net.n_tensors, t->net.n_tensors);
-    assert_int_equal(net.n, t->net.n);
     assert_true(net_find(&net, "model.decoder.layers.1.encoder_attn_layer_norm"
                                ".bias") > 0);
     const struct net_tensor *bias = &net.t[net_find(&net, "final_logits_bias")];
     assert_int_equal(bias->dim[0], 1);
     for (size_t i = 0; i < bias->n; i++)
         assert_true(w[bias->at + i] == 0);
-    train_rig_free(t);
-    net_fini(&net);
-    mem_aligned_free(w);
+    train_rig_drop(&net, w);
 }
 
 /* The bias of Marian's output is no parameter, though --init brings one. */
@@ -314,10 +276,10 @@ static void test_the_bias_of_the_output_does_not_learn(void **state)
     struct net net;
     real *w;
     struct err e = ERR_INIT;
-    struct options o = from_pairs("--epochs 1", from, "from");
+    struct options o = train_rig_pair_options("--epochs 1", from, "from");
     train_rig_train(&o);
     snprintf(more, sizeof more, "--epochs 1 --init %s", from);
-    o = from_pairs(more, to, "to");
+    o = train_rig_pair_options(more, to, "to");
     train_rig_train(&o);
     if (load_net(to, &net, &w, &e) != 0)
         fail_msg("%s", e.msg);
@@ -331,7 +293,8 @@ static void test_the_bias_of_the_output_does_not_learn(void **state)
 static int setup(void **state)
 {
     int rc = train_rig_open(state);
-    write_pairs();
+    train_rig_pairs.base = small;
+    train_rig_turned(3000, 6, 8, NULL);
     return rc;
 }
 

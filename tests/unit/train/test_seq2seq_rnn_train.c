@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "models/rnn/seq2seq_rnn.h"
-#include "models/train/load.h"
 #include "tests/support/arch_rig.h"
 #include "tests/support/tokenizer_at.h"
 #include "tests/support/train_rig.h"
@@ -15,39 +14,12 @@
 #define TRIED 40
 #define RIGHT 36 /* of them */
 
-static char pairs[128];
 static char string[STRINGS][MOST + 1];
-
-static void write_pairs(void)
-{
-    FILE *f = train_rig_file(pairs, "pairs.tsv");
-    uint32_t x = 1;
-    for (int i = 0; i < STRINGS; i++) {
-        char back[MOST + 1] = "";
-        x = x * 1664525u + 1013904223u;
-        int n = 2 + (int)(x >> 16) % (MOST - 1);
-        for (int k = 0; k < n; k++) {
-            x = x * 1664525u + 1013904223u;
-            string[i][k] = back[n - 1 - k] =
-                (char)('a' + (int)(x >> 24) % LETTERS);
-        }
-        fprintf(f, "%s\t%s\n", string[i], back);
-    }
-    fclose(f);
-}
 
 static const char small[] =
     "--arch seq2seq-rnn --tokenizer characters --embedding 16 --hidden 32 "
     "--max-len 16 --hold-out 0.05 --batch-tokens 192 --lr 0.01 --precision f32 "
     "--threads 1";
-
-static struct options from_pairs(const char *more, char *out, const char *name)
-{
-    struct options o =
-        train_rig_options(small, more, pairs, train_rig_path(out, name));
-    o.valid = NULL;
-    return o;
-}
 
 static int32_t one_step(struct rig *g, struct rig_seq *s, int port,
                         const int32_t *ids, int n)
@@ -93,7 +65,7 @@ static void check_learns(const char *more)
 {
     char out[128];
     struct err e = ERR_INIT;
-    struct options o = from_pairs(more, out, "round");
+    struct options o = train_rig_pair_options(more, out, "round");
     struct tokenizer *t;
     struct rig g;
     double loss = train_rig_train(&o).valid;
@@ -122,18 +94,16 @@ static void test_recurrent_nets_learn_to_turn_strings_round(void **state)
 static void test_a_training_in_pieces_ends_like_one_in_one_go(void **state)
 {
     char out[128];
-    train_rig_expect_resumable(
-        from_pairs("--cell lstm --bidirectional --layers 2 --epochs 3 "
-                   "--dropout 0.1 --dropout-embedding 0.1 --dropout-output 0.1 "
-                   "--dropout-recurrent 0.1 --eval-every 20 --threads 2",
-                   out, "-"));
+    train_rig_expect_resumable(train_rig_pair_options(
+        "--cell lstm --bidirectional --layers 2 --epochs 3 "
+        "--dropout 0.1 --dropout-embedding 0.1 --dropout-output 0.1 "
+        "--dropout-recurrent 0.1 --eval-every 20 --threads 2",
+        out, "-"));
 }
 
 static void test_options_that_make_no_sense_are_refused(void **state)
 {
-    static const struct {
-        const char *more, *message;
-    } rows[] = {
+    static const struct train_rig_refusal rows[] = {
         {"--task classifier", "learns from pairs of texts"},
         {"--cell elman", "--cell lstm or --cell gru"},
         {"--layers 5", "layers must be 1 to 4"},
@@ -141,41 +111,30 @@ static void test_options_that_make_no_sense_are_refused(void **state)
         {"--attention none --projection 8", "needs an attention"},
         {"--tie", "output width 64 that equals the embedding's 16"},
     };
-    char out[128];
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct options o = from_pairs(rows[i].more, out, "refused");
-        train_rig_refuse(&o, rows[i].message);
-    }
+    train_rig_refuse_pairs(rows, COUNT(rows));
 }
 
 static void test_what_is_written_is_read_back(void **state)
 {
     char out[128];
-    struct err e = ERR_INIT;
     struct net net;
     real *w;
-    struct options o =
-        from_pairs("--cell lstm --bidirectional --layers 2 --attention general "
-                   "--projection 16 --tie --epochs 1",
-                   out, "written");
-    train_rig_train(&o);
-    if (load_net(out, &net, &w, &e) != 0)
-        fail_msg("%s", e.msg);
-    struct trainer *t = train_rig_trainer(&o);
-    assert_int_equal(net.n_tensors, t->net.n_tensors);
-    assert_int_equal(net.n, t->net.n);
+    struct options o = train_rig_pair_options(
+        "--cell lstm --bidirectional --layers 2 --attention general "
+        "--projection 16 --tie --epochs 1",
+        out, "written");
+    train_rig_written(&o, &net, &w);
     assert_true(net_find(&net, "bridge.c.1.weight") > 0);
     assert_true(net_find(&net, "encoder.rnn.bias_hh_l1_reverse") > 0);
     assert_int_equal(net.out_w, net.embedding);
-    train_rig_free(t);
-    net_fini(&net);
-    mem_aligned_free(w);
+    train_rig_drop(&net, w);
 }
 
 static int setup(void **state)
 {
     int rc = train_rig_open(state);
-    write_pairs();
+    train_rig_pairs.base = small;
+    train_rig_turned(STRINGS, MOST, LETTERS, string[0]);
     return rc;
 }
 

@@ -257,10 +257,10 @@ static void columns(const struct tf *t, const struct tf_linear *l,
     const float **init = l->bias ? t->r->lane[t->tid].init : NULL;
     int r0 = range[0], m = range[1], c0 = range[2], c1 = range[3];
     const struct kernels *k = t->r->k;
-    struct qrows q = in->q;
+    struct qrows q = {0};
 
     if (l->fast)
-        q.b += r0; /* row r0 of every block is row 0 here */
+        q = qrows_from(&in->q, r0);
     for (int i = 0; i < l->n_w; i++) {
         const struct matrix *w = &l->w[i];
         const float *x = in->x + (size_t)r0 * in->ld;
@@ -294,7 +294,7 @@ static void count(struct tf *t, const struct tf_linear *l, int from)
     struct stack *s = t->measured;
     double macs = (double)l->outputs * l->K;
 
-    s->set[from].fast |= l->fast;
+    s->set[from].fast = tf_faster(s->set[from].fast, l->fast);
     if (s->set[from].wanted)
         s->row_macs += macs;
     else

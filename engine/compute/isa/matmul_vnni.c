@@ -1,6 +1,8 @@
 /* matmul_vnni: the fast products for AVX-512 with VNNI: four 8-bit products a
  * lane and instruction. Two panels at a time: their sixteen registers of codes
- * stay while the rows pass, and each activation is read once for both.
+ * stay while the rows pass, and each activation is read once for both. The
+ * instruction is written out: gcc 12 moves and spills the sums of its intrinsic
+ * (models/SPEED.md).
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/isa/c64_avx512.inc.h"

@@ -6,8 +6,8 @@
  * output. A family defines WHOLE_PANELS, those of a tile, WHOLE_ROWS, the
  * most rows of one, and WHOLE_TILES, all numbers of rows from 2 on. One row
  * alone goes from panel to panel, so that the weights are one stream, and has
- * WHOLE_CHAINS sums a panel, or it would wait for each product. Of several tiles
- * of rows each fetches one of the next panels.
+ * WHOLE_CHAINS sums a panel, or it would wait for each product. Of several
+ * tiles of rows each fetches one of the next panels.
  *
  * SPDX-License-Identifier: MIT */
 

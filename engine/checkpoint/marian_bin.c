@@ -35,7 +35,7 @@ struct item {
 struct marian_bin {
     struct tensor *t; /* [n] */
     int n;
-    float **wide; /* [n] what was widened, or NULL */
+    float **turned; /* [n] matrices that lie otherwise in the file, or NULL */
 };
 
 /* The file while it is read. */
@@ -191,19 +191,22 @@ static int is_table(const char *name)
     return strstr(name, "Wemb") || strstr(name, "Wpos");
 }
 
-/* Numbers of 8 bits, in the order of the file. */
-static int widen(const struct reader *r, const struct item *i, float *to)
+/* What numbers of 8 bits are times: one over the factor behind them. */
+static int take_scale(const struct reader *r, const struct item *i,
+                      float *scale)
 {
     uint32_t bits = (uint32_t)number(i->data + i->n, 4);
     float factor;
     memcpy(&factor, &bits, sizeof factor);
-    if (!isnormal(factor))
-        return bad_item(r, i->name, "has a factor that is no normal number");
-    for (size_t k = 0; k < i->n; k++)
-        to[k] = (float)(int8_t)i->data[k] / factor;
-    return isfinite(128 / factor)
+    if (!isnormal(factor) || factor < 0)
+        return bad_item(r, i->name,
+                        "has a factor that is no positive normal number");
+    *scale = 1 / factor;
+    if (!isfinite(128 * *scale))
+        return bad_item(r, i->name, "has a factor that is too small");
+    return isnormal(*scale)
                ? 0
-               : bad_item(r, i->name, "has a factor that is too small");
+               : bad_item(r, i->name, "has a factor that is too large");
 }
 
 /* fp32 [rows, cols] as [cols, rows]. */
@@ -215,7 +218,7 @@ static void turn(const struct item *i, int64_t rows, int64_t cols, float *to)
 }
 
 static int make_tensor(const struct reader *r, const struct item *i,
-                       struct tensor *t, float **wide)
+                       struct tensor *t, float **copy)
 {
     int64_t rows = i->n_dims == 2 ? i->dim[0] : 1;
     int64_t cols = rows ? (int64_t)i->n / rows : 0;
@@ -231,15 +234,19 @@ static int make_tensor(const struct reader *r, const struct item *i,
                          .bytes = i->n * sizeof(float)};
     if (rows == 1)
         t->dim[0] = cols;
-    if (i->type == TYPE_F32 && !turned)
+    if (i->type == TYPE_INTGEMM8) {
+        t->dtype = DT_I8;
+        t->bytes = i->n;
+        return take_scale(r, i, &t->scale);
+    }
+    if (!turned)
         return 0;
-    *wide = mem_room(i->n);
-    if (!*wide)
+    *copy = mem_room(i->n);
+    if (!*copy)
         return err_nomem(r->e);
-    t->data = *wide;
-    if (i->type == TYPE_F32)
-        turn(i, rows, cols, *wide);
-    return i->type == TYPE_F32 ? 0 : widen(r, i, *wide);
+    t->data = *copy;
+    turn(i, rows, cols, *copy);
+    return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -268,14 +275,14 @@ static int list_tensors(const struct reader *r, const struct item *item, int n,
                         struct marian_bin *m)
 {
     m->t = mem_zarray((size_t)n, sizeof *m->t);
-    m->wide = mem_zarray((size_t)n, sizeof *m->wide);
-    if (!m->t || !m->wide)
+    m->turned = mem_zarray((size_t)n, sizeof *m->turned);
+    if (!m->t || !m->turned)
         return err_nomem(r->e);
     for (int i = 0; i < n; i++) {
         if (strncmp(item[i].name, "special:", 8) == 0)
             continue;
         m->n++;
-        if (make_tensor(r, &item[i], &m->t[m->n - 1], &m->wide[m->n - 1]))
+        if (make_tensor(r, &item[i], &m->t[m->n - 1], &m->turned[m->n - 1]))
             return -1;
     }
     return 0;
@@ -324,9 +331,9 @@ void marian_bin_free(struct marian_bin *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < m->n && m->wide; i++)
-        mem_aligned_free(m->wide[i]);
-    mem_free((void *)m->wide);
+    for (int i = 0; i < m->n && m->turned; i++)
+        mem_aligned_free(m->turned[i]);
+    mem_free((void *)m->turned);
     mem_free(m->t);
     mem_free(m);
 }

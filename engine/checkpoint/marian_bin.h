@@ -3,15 +3,17 @@
  * type, number of dimensions, bytes), all names, all shapes, padding, the data.
  * One item, special:model.yml, is the configuration.
  *
- * What is listed is fp32 in PyTorch's order: a vector [1, n] is [n]; a matrix,
+ * What is listed is in PyTorch's order: a vector [1, n] is [n]; a matrix,
  * which Marian multiplies a row by from the right ([in, out]), is [out, in];
  * tables of embeddings (names with "Wemb" or "Wpos") stay [rows, width].
- * 8-bit matrices are one number each and a factor behind them, value = number /
- * factor, and lie in the file as they are needed here; they are widened into
- * memory once. Vectors stay in the file.
+ * 8-bit matrices (I8) are one number each and a factor behind them, value =
+ * number * (1 / factor), as Marian unquantises them; they lie in the file as
+ * they are needed here. Those of fp32 are turned into memory once. Vectors and
+ * tables stay in the file.
  * Enforced: version 1; at most 65,536 items of at most 4 dimensions, names of
  * at most 255 bytes, UTF-8 and unique; each item as long as its shape asks, in
- * the order of the list up to the end of the file; factors normal numbers.
+ * the order of the list up to the end of the file; factors positive, and they
+ * and one over them normal numbers.
  * Internal to weights.c and checkpoint.c.
  * Source: Marian 1.9, common/binary.cpp, common/types.h, tensors/cpu/.
  *

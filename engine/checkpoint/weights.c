@@ -67,6 +67,7 @@ struct weights {
     const struct tensor **by_name; /* [n] */
     int n;
     uint64_t parameters;
+    size_t held;          /* bytes outside the files */
     atomic_uchar *finite; /* [n] as by_name: known to be */
     struct tensor *bare;  /* [n] without what wrappers put in front, or NULL */
     char wrapped[32];     /* what that was */
@@ -177,6 +178,16 @@ static int by_data(const void *a, const void *b)
                   : (p > q) - (p < q);
 }
 
+static int in_files(const struct weights *w, const uint8_t *p)
+{
+    for (int i = 0; i < w->n_parts; i++) {
+        const struct mapped *m = w->part[i].file;
+        if (p >= m->p && p < m->p + m->bytes)
+            return 1;
+    }
+    return 0;
+}
+
 /* Elements of all, tied ones once: in a file of torch two names may stand for
  * the same bytes. Sorts by_name otherwise. */
 static void count_parameters(struct weights *w)
@@ -184,9 +195,11 @@ static void count_parameters(struct weights *w)
     qsort((void *)w->by_name, (size_t)w->n, sizeof(struct tensor *), by_data);
     for (int i = 0; i < w->n; i++) {
         const struct tensor *t = w->by_name[i];
-        if (i == 0 || by_data(&w->by_name[i - 1], &w->by_name[i]) != 0)
-            w->parameters += t->bytes / dtype_block_bytes(t->dtype) *
-                             (uint64_t)dtype_block(t->dtype);
+        if (i && by_data(&w->by_name[i - 1], &w->by_name[i]) == 0)
+            continue;
+        w->parameters += t->bytes / dtype_block_bytes(t->dtype) *
+                         (uint64_t)dtype_block(t->dtype);
+        w->held += in_files(w, t->data) ? 0 : t->bytes;
     }
 }
 
@@ -382,6 +395,11 @@ uint64_t weights_parameters(const struct weights *w)
     return w->parameters;
 }
 
+size_t weights_held(const struct weights *w)
+{
+    return w->held;
+}
+
 int weights_damaged(const struct weights *w)
 {
     for (int i = 0; i < w->n_parts; i++)
@@ -531,10 +549,10 @@ const struct tensor *weights_expect(const struct weights *w, const char *name,
                 name, found, expected);
         return NULL;
     }
-    if (t->dtype > DT_F64 && !dtype_quantised(t->dtype)) {
+    if (t->dtype > DT_F64 && t->dtype < DT_I8) {
         err_set(e, ERR_FORMAT,
-                "%s: tensor '%s' is %s, expected F32, F16, BF16, F64 or "
-                "blocks",
+                "%s: tensor '%s' is %s, expected F32, F16, BF16, F64, "
+                "I8 or blocks",
                 w->label, name, dtype_name(t->dtype));
         return NULL;
     }

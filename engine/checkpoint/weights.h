@@ -50,6 +50,9 @@ const struct tensor *weights_at(const struct weights *w, int i);
 const struct tensor *weights_find(const struct weights *w, const char *name);
 /* weights_parameters: elements of all, those that two names share once. */
 uint64_t weights_parameters(const struct weights *w);
+/* weights_held: bytes of tensors that do not lie in the files as they are
+ * needed and were copied when these were opened: in memory as long as w is. */
+size_t weights_held(const struct weights *w);
 /* weights_damaged: 1 after a SIGBUS in it, or once weights_watch has seen that
  * a file was written to. */
 int weights_damaged(const struct weights *w);

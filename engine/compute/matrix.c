@@ -27,11 +27,39 @@ void qrows_bind(struct qrows *q, void *mem, int m, int K)
     q->K = K;
     q->blocks = (K + QBLOCK - 1) / QBLOCK;
     q->b = mem;
+    q->q = NULL;
+    q->whole = NULL;
+}
+
+/* No more bytes than blocks take: 40 for 32 codes at most, instead of 48. */
+void qrows_bind_whole(struct qrows *q, void *mem, int m, int K)
+{
+    qrows_bind(q, NULL, m, K);
+    q->q = mem;
+    q->whole = (void *)(q->q + (size_t)m * (size_t)q->blocks * QBLOCK);
+}
+
+struct qrows qrows_from(const struct qrows *q, int r0)
+{
+    struct qrows from = *q;
+
+    if (q->b) {
+        from.b += r0; /* row r0 of every block */
+    } else {
+        from.q += (size_t)r0 * (size_t)q->blocks * QBLOCK;
+        from.whole += r0;
+    }
+    return from;
 }
 
 int matrix_quantised(const struct matrix *w)
 {
     return matrix_layout(w->type) != NULL;
+}
+
+int matrix_takes_whole(const struct matrix *w)
+{
+    return w->type == DT_I8;
 }
 
 /* One product in pieces. */

@@ -1,7 +1,7 @@
 /* matrix: the weights W [N, K] of a linear layer as the kernels read them:
  * panels of 16 outputs (columns of the product), K ascending, in the numbers
- * of the checkpoint: fp32, bf16, f16 or ggml's blocks, re-packed once at load
- * and about as large as the file has them. Two ways to multiply:
+ * of the checkpoint: fp32, bf16, f16, int8 or ggml's blocks, re-packed once at
+ * load and about as large as the file has them. Two ways to multiply:
  *
  *   exact  weights are widened (dequantised as tensor_read does, bit for bit)
  *          to a small tile, activations are fp32: the same bits as gemm_rows
@@ -12,7 +12,10 @@
  *          one fp32 term, ascending: u * xs, where u = s * (code - off) . xq,
  *          plus o * sum(xq) for types with an offset (two halves when the
  *          type has scales per 16: s0, then s1, then o0, then o1); every sum
- *          after the first product is one FMA (portable C: rounds twice)
+ *          after the first product is one FMA (portable C: rounds twice).
+ *          I8, which has one scale per tensor, also takes activations with
+ *          one per row: then the block is the whole row, and all of its
+ *          products are one sum in int32 and one term
  *
  * Both keep the promise of kernels.h: the bits depend on no m, position,
  * split, and here on no kernel family with FMA either.
@@ -32,7 +35,7 @@ struct kernels;
 #define QBLOCK 32 /* activations that share a scale */
 
 struct matrix {
-    enum dtype type; /* of the packed numbers: F32, BF16, F16 or a block type */
+    enum dtype type; /* of the packed numbers: F32, BF16, F16, I8 or blocks */
     int N, K;
     size_t bytes;
     size_t panel; /* bytes of a panel: 16 columns, all of K */
@@ -48,15 +51,28 @@ struct qblock {
     float scale, sum, half[2]; /* sums of q: all, and the halves; whole */
     int32_t below;             /* -128 sum */
 };
+/* A row with one scale: its codes are q[row * QBLOCK * blocks] and on. */
+struct qwhole {
+    float scale;
+    int32_t below; /* -128 times the sum of the codes */
+};
 struct qrows {
     int m, K, blocks;
-    struct qblock *b;
+    struct qblock *b; /* or NULL: a scale per row */
+    int8_t *q;
+    struct qwhole *whole;
 };
 size_t qrows_bytes(int m, int K); /* multiple of 64 */
+/* qrows_bind: a scale per block; qrows_bind_whole: per row, for I8 weights
+ * alone. */
 void qrows_bind(struct qrows *q, void *mem, int m, int K);
+void qrows_bind_whole(struct qrows *q, void *mem, int m, int K);
+/* qrows_from: the rows from r0 on, so that row r0 is row 0. */
+struct qrows qrows_from(const struct qrows *q, int r0);
 
 /* matrix_pack: rows row0 .. row0+N-1 of a 2-dimensional tensor [rows, K];
- * `transposed`: the tensor is [K, rows] (plain types only). F64 becomes fp32.
+ * `transposed`: the tensor is [K, rows] (no blocks). F64 becomes fp32, and so
+ * does I8 where it is transposed, K is no multiple of 32, or over 2^17.
  * ERR_NOMEM, ERR_UNSUPPORTED, ERR_FORMAT (a number of these rows, or a scale,
  * is not finite: looked at on the way). The caller has checked the shape. */
 struct matrix_rows_of {
@@ -75,8 +91,10 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
                     struct matrix *out, struct err *e);
 void matrix_fini(struct matrix *w);
 
-/* matrix_quantised: 1 when the fast way exists for its type. */
+/* matrix_quantised: 1 when the fast way exists for its type.
+ * matrix_takes_whole: 1 when it takes activations with one scale per row. */
 int matrix_quantised(const struct matrix *w);
+int matrix_takes_whole(const struct matrix *w);
 
 /* matrix_rows: y[r][n] = init[r][n] + sum_k x[r][k] W[n][k], r < m, n0 <= n <
  * n1 (multiples of 16, n1 may be N); init as in kernels.h. The exact way. y

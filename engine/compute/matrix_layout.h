@@ -15,7 +15,8 @@
  * Scales: META_F16: per block s [16] and, with has_o, o [16], f16.
  * META_SUPER: per 8 blocks d [16] (and dmin [16]) f16, then int8 sc [8 * subs]
  * [16] (and mn): s = d * sc, o = -(dmin * mn). META_NIBBLES: the same with sc
- * in the low and mn in the high half of one byte.
+ * in the low and mn in the high half of one byte. META_PANEL: one s [16] of
+ * fp32 for all blocks.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_MATRIX_LAYOUT_H
@@ -31,7 +32,7 @@
 #define GROUP_BYTES 64 /* [16 columns][4 k] */
 #define SUPER 8        /* blocks that share d and dmin */
 
-enum meta { META_F16, META_SUPER, META_NIBBLES };
+enum meta { META_F16, META_SUPER, META_NIBBLES, META_PANEL };
 
 struct layout {
     int low, high; /* bits of the two planes */
@@ -45,6 +46,7 @@ struct layout {
 /* The types, in the order of enum dtype: name, low, high, off, subs, has_o,
  * meta, lookup. */
 #define MATRIX_LAYOUTS(X)                                                      \
+    X(I8, 8, 0, 128, 1, 0, META_PANEL, 0)                                      \
     X(Q8_0, 8, 0, 128, 1, 0, META_F16, 0)                                      \
     X(Q4_0, 4, 0, 8, 1, 0, META_F16, 0)                                        \
     X(Q4_1, 4, 0, 0, 1, 1, META_F16, 0)                                        \
@@ -68,12 +70,14 @@ static inline size_t layout_code_bytes(const struct layout *l)
     return (size_t)(l->low + l->high) * GROUP_BYTES;
 }
 
-/* Bytes of the scales of one unit: a block, or SUPER blocks. */
+/* Bytes of the scales of one unit: a block, SUPER blocks, or all blocks. */
 static inline size_t layout_meta_bytes(const struct layout *l)
 {
     size_t head = 32 * (size_t)(1 + l->has_o);
     size_t sub = (size_t)SUPER * (size_t)l->subs * PACK_COLS;
 
+    if (l->meta == META_PANEL)
+        return PACK_COLS * sizeof(float);
     if (l->meta == META_F16)
         return head;
     return head + (l->meta == META_SUPER && l->has_o ? 2 * sub : sub);

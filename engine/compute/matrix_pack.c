@@ -253,6 +253,23 @@ static void place_meta(const struct layout *l, const struct block *b, int c,
         to[i * PACK_COLS + c] = b->mn[i];
 }
 
+/* The same of numbers that share one scale. */
+static void pack_row_i8(const struct tensor *t, int64_t row, int K, int c,
+                        uint8_t *panel)
+{
+    const struct layout *l = &layouts[DT_I8];
+    const uint8_t *p = (const uint8_t *)t->data + (size_t)row * (size_t)K;
+    uint8_t code[QBLOCK];
+
+    memcpy(panel + layout_meta_at(l, K / QBLOCK) + (size_t)c * sizeof(float),
+           &t->scale, sizeof t->scale);
+    for (int k = 0; k < K; k += QBLOCK, panel += layout_code_bytes(l)) {
+        for (int i = 0; i < QBLOCK; i++)
+            code[i] = p[k + i] ^ 0x80;
+        place_codes(l, code, c, panel);
+    }
+}
+
 /* Row `row` of the tensor to column c of a panel. */
 static void pack_row(const struct tensor *t, int64_t row, int K, int c,
                      uint8_t *panel)
@@ -277,13 +294,15 @@ static void pack_row(const struct tensor *t, int64_t row, int K, int c,
 
 /* --- plain types --- */
 
-static float read_plain(enum dtype type, const uint8_t *p)
+static float read_plain(enum dtype type, float scale, const uint8_t *p)
 {
     uint16_t h;
     float f;
     double d;
 
     switch (type) {
+    case DT_I8:
+        return (float)(int8_t)*p * scale;
     case DT_F16:
         memcpy(&h, p, sizeof h);
         return dtype_from_f16(h);
@@ -299,10 +318,11 @@ static float read_plain(enum dtype type, const uint8_t *p)
     }
 }
 
-/* Column c of a panel from K numbers of the file, `step` bytes apart. */
-static void pack_plain(enum dtype from, enum dtype to, const uint8_t *p,
+/* Column c of a panel from K numbers of a tensor, `step` bytes apart. */
+static void pack_plain(const struct tensor *t, enum dtype to, const uint8_t *p,
                        size_t step, int K, int c, void *panel)
 {
+    const enum dtype from = t->dtype;
     float *f = (float *)panel + c;
     uint16_t *h = (uint16_t *)panel + (to == DT_BF16 ? 2 * c : c);
 
@@ -311,7 +331,7 @@ static void pack_plain(enum dtype from, enum dtype to, const uint8_t *p,
             memcpy(f + (size_t)k * PACK_COLS, p, sizeof *f);
     else if (to == DT_F32)
         for (int k = 0; k < K; k++, p += step)
-            f[(size_t)k * PACK_COLS] = read_plain(from, p);
+            f[(size_t)k * PACK_COLS] = read_plain(from, t->scale, p);
     else if (to == DT_F16)
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)k * PACK_COLS, p, sizeof *h);
@@ -328,6 +348,19 @@ static int is_plain(enum dtype d)
     return d == DT_F32 || d == DT_F16 || d == DT_BF16 || d == DT_F64;
 }
 
+/* What stays I8: whole blocks, whose sums of products fit an int32 whatever
+ * the activations. All else becomes fp32. */
+#define I8_MOST (1 << 17)
+static enum dtype type_of(const struct matrix_rows_of *from)
+{
+    enum dtype d = from->t->dtype;
+
+    if (d == DT_F64 || (d == DT_I8 && (from->transposed || from->K % QBLOCK ||
+                                       from->K > I8_MOST)))
+        return DT_F32;
+    return d;
+}
+
 /* --- the whole matrix --- */
 
 static int check_part(const struct matrix_rows_of *from, struct err *e)
@@ -340,7 +373,7 @@ static int check_part(const struct matrix_rows_of *from, struct err *e)
         return err_set(e, ERR_INVALID,
                        "weights of %d outputs and %d inputs cannot be packed",
                        from->N, from->K);
-    if (is_plain(t->dtype)) {
+    if (is_plain(t->dtype) || t->dtype == DT_I8) {
         need = n * dtype_bytes(t->dtype);
     } else if (!f->block) {
         return err_set(e, ERR_UNSUPPORTED,
@@ -363,12 +396,12 @@ static int check_part(const struct matrix_rows_of *from, struct err *e)
 /* The packed type of parts of these types: the same, or F32. */
 static enum dtype common_type(const struct matrix_rows_of *from, int n)
 {
-    enum dtype d = from[0].t->dtype;
+    enum dtype d = type_of(&from[0]);
 
     for (int i = 1; i < n; i++)
-        if (from[i].t->dtype != d)
+        if (type_of(&from[i]) != d)
             return DT_F32;
-    return d == DT_F64 ? DT_F32 : d;
+    return d;
 }
 
 static size_t panel_bytes(enum dtype type, int K)
@@ -380,7 +413,9 @@ static size_t panel_bytes(enum dtype type, int K)
         return (size_t)K * PACK_COLS * sizeof(float);
     if (!l) /* BF16: whole pairs of k; F16 in whole lines */
         return ((size_t)K + 1) / 2 * 2 * PACK_COLS * sizeof(uint16_t);
-    meta = blocks / (size_t)layout_unit(l) * layout_meta_bytes(l);
+    meta = layout_meta_bytes(l);
+    if (l->meta != META_PANEL)
+        meta *= blocks / (size_t)layout_unit(l);
     return blocks * layout_code_bytes(l) + (meta + 63) / 64 * 64;
 }
 
@@ -407,9 +442,10 @@ static int pack_part(const struct matrix_rows_of *from, int at,
 {
     const struct tensor *t = from->t;
     const size_t es = dtype_bytes(t->dtype);
+    const int plain = is_plain(out->type), i8 = t->dtype == DT_I8;
     const size_t ldt =
         (size_t)(from->transposed ? t->dim[t->n_dims - 1] : from->K) * es;
-    int finite = 1;
+    int finite = !i8 || tensor_finite(t);
 
     for (int n = 0; n < from->N; n++) {
         size_t row = (size_t)from->row0 + (size_t)n;
@@ -420,17 +456,15 @@ static int pack_part(const struct matrix_rows_of *from, int at,
 
         if (c == 0) /* while it is in the cache */
             memset(panel, 0, out->panel);
-        if (!is_plain(t->dtype))
-            pack_row(t, from->row0 + n, from->K, c, panel);
+        if (!plain)
+            (i8 ? pack_row_i8 : pack_row)(t, from->row0 + n, from->K, c, panel);
         else if (from->transposed)
-            pack_plain(t->dtype, out->type, p + row * es, ldt, from->K, c,
-                       panel);
+            pack_plain(t, out->type, p + row * es, ldt, from->K, c, panel);
         else
-            pack_plain(t->dtype, out->type, p + row * ldt, es, from->K, c,
-                       panel);
-        if (!is_plain(t->dtype))
+            pack_plain(t, out->type, p + row * ldt, es, from->K, c, panel);
+        if (!plain && !i8)
             finite &= row_finite(t, from->row0 + n, from->K);
-        else if (c == PACK_COLS - 1 || n == from->N - 1)
+        else if (plain && (c == PACK_COLS - 1 || n == from->N - 1))
             finite &= is_finite(out->type, panel, out->panel);
     }
     return finite ? 0
@@ -458,7 +492,8 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
         if (check_part(&from[i], e))
             return -1;
         if (from[i].K != out->K ||
-            (from[i].t->dtype != out->type && !is_plain(from[i].t->dtype)))
+            (type_of(&from[i]) != out->type && !is_plain(type_of(&from[i])) &&
+             from[i].t->dtype != DT_I8))
             return err_set(e, ERR_UNSUPPORTED,
                            "tensors '%.80s' and '%.80s' cannot be multiplied "
                            "together",

@@ -14,15 +14,16 @@ static const struct {
     int block;    /* elements of a block */
     size_t bytes; /* of a block */
 } dtypes[N_DTYPES] = {
-    [DT_F32] = {"F32", 1, 4},       [DT_F16] = {"F16", 1, 2},
-    [DT_BF16] = {"BF16", 1, 2},     [DT_F64] = {"F64", 1, 8},
-    [DT_I64] = {"I64", 1, 8},       [DT_I32] = {"I32", 1, 4},
-    [DT_U8] = {"U8", 1, 1},         [DT_Q8_0] = {"Q8_0", 32, 34},
-    [DT_Q4_0] = {"Q4_0", 32, 18},   [DT_Q4_1] = {"Q4_1", 32, 20},
-    [DT_Q5_0] = {"Q5_0", 32, 22},   [DT_Q5_1] = {"Q5_1", 32, 24},
-    [DT_Q2_K] = {"Q2_K", 256, 84},  [DT_Q3_K] = {"Q3_K", 256, 110},
-    [DT_Q4_K] = {"Q4_K", 256, 144}, [DT_Q5_K] = {"Q5_K", 256, 176},
-    [DT_Q6_K] = {"Q6_K", 256, 210}, [DT_IQ4_NL] = {"IQ4_NL", 32, 18},
+    [DT_F32] = {"F32", 1, 4},         [DT_F16] = {"F16", 1, 2},
+    [DT_BF16] = {"BF16", 1, 2},       [DT_F64] = {"F64", 1, 8},
+    [DT_I64] = {"I64", 1, 8},         [DT_I32] = {"I32", 1, 4},
+    [DT_U8] = {"U8", 1, 1},           [DT_I8] = {"I8", 1, 1},
+    [DT_Q8_0] = {"Q8_0", 32, 34},     [DT_Q4_0] = {"Q4_0", 32, 18},
+    [DT_Q4_1] = {"Q4_1", 32, 20},     [DT_Q5_0] = {"Q5_0", 32, 22},
+    [DT_Q5_1] = {"Q5_1", 32, 24},     [DT_Q2_K] = {"Q2_K", 256, 84},
+    [DT_Q3_K] = {"Q3_K", 256, 110},   [DT_Q4_K] = {"Q4_K", 256, 144},
+    [DT_Q5_K] = {"Q5_K", 256, 176},   [DT_Q6_K] = {"Q6_K", 256, 210},
+    [DT_IQ4_NL] = {"IQ4_NL", 32, 18},
 };
 
 const char *dtype_name(enum dtype d)
@@ -64,6 +65,12 @@ READER(read_i64, int64_t)
 READER(read_i32, int32_t)
 READER(read_u8, uint8_t)
 
+static void read_i8(const uint8_t *p, size_t n, float scale, float *dst)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = (float)(int8_t)p[i] * scale;
+}
+
 #define HALF_READER(name, widen)                                               \
     static void name(const uint8_t *p, size_t n, float *dst)                   \
     {                                                                          \
@@ -101,6 +108,9 @@ void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst)
         break;
     case DT_U8:
         read_u8(p, n, dst);
+        break;
+    case DT_I8:
+        read_i8(p, n, t->scale, dst);
         break;
     default: /* DT_F32 */
         memcpy(dst, p, n * sizeof(float));
@@ -152,6 +162,8 @@ int tensor_finite(const struct tensor *t)
                             0x0080008000800080u);
     case DT_F64:
         return doubles_fit(t->data, t->bytes / sizeof(double));
+    case DT_I8:
+        return isfinite(t->scale * 128.0f) != 0;
     default:
         return !dtype_quantised(t->dtype) ||
                blocks_finite(t->dtype, t->data,

@@ -10,8 +10,9 @@
 
 #define TENSOR_MAX_DIMS 8
 
-/* Plain types first, then the block-quantised ones of ggml: a block is 32
- * elements of one row (256 for the K types) with its scales. */
+/* Plain types first, then I8, numbers of 8 bits with one scale for all, then
+ * the block-quantised ones of ggml: a block is 32 elements of one row (256 for
+ * the K types) with its scales. */
 enum dtype {
     DT_F32,
     DT_F16,
@@ -20,6 +21,7 @@ enum dtype {
     DT_I64,
     DT_I32,
     DT_U8,
+    DT_I8,
     DT_Q8_0,
     DT_Q4_0,
     DT_Q4_1,
@@ -42,11 +44,13 @@ struct tensor {
                                      reversed); blocks lie along the last */
     const void *data; /* in the mapping; alignment of the file, maybe odd */
     size_t bytes;
+    float scale; /* of I8: a number is its byte times this */
 };
 
 /* tensor_read: widen elements first .. first+n-1 to fp32 (exact from F32, F16
- * and BF16; F64 is rounded; block types as ggml dequantises them, bit for bit,
- * from any element of a block). Unaligned data is fine. */
+ * and BF16; F64 is rounded; I8: one product, rounded; block types as ggml
+ * dequantises them, bit for bit, from any element of a block). Unaligned data
+ * is fine. */
 void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst);
 
 /* tensor_finite: 0 when a number of a floating type, or a scale of a block, is

@@ -158,6 +158,7 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
     if (!w)
         return -1;
     m->dtype = main_dtype(w);
+    m->held = weights_held(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
     return targets_read(m->checkpoint, m->tokenizer, model_source_tokenizer(m),
@@ -311,7 +312,7 @@ int64_t model_created(const struct model *m)
 
 size_t model_memory(const struct model *m)
 {
-    return m->info.memory_bytes +
+    return m->info.memory_bytes + m->held +
            (m->arch->table_bytes ? m->arch->table_bytes(m->self) : 0);
 }
 

@@ -29,6 +29,7 @@ struct model {
     void *self;
     struct targets targets; /* of models with a source */
     const char *dtype;
+    size_t held;     /* weights_held */
     int64_t created; /* wall clock, seconds */
     double load_seconds;
     int max_tokens[MAX_PORTS]; /* input limits of an item */

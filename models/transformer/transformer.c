@@ -87,7 +87,8 @@ static void map_rows(struct tf_rows *r, const struct tf_set *s,
         return;
     q = tf_take(a, qrows_bytes(rows, s->width), 1);
     if (q)
-        qrows_bind(&r->q, q, rows, s->width);
+        (s->fast == FAST_ROWS ? qrows_bind_whole : qrows_bind)(&r->q, q, rows,
+                                                               s->width);
 }
 
 static void map_plan(struct tf_run *t, struct tf_arena *a, size_t items,

@@ -115,6 +115,14 @@ struct tf_norm {
     float eps;
 };
 
+/* How activations are quantised for a product: not, with a scale per block, or
+ * per row (matrix.h). tf_faster: for both of two products. */
+enum tf_fast { FAST_NONE, FAST_BLOCKS, FAST_ROWS };
+static inline enum tf_fast tf_faster(enum tf_fast a, enum tf_fast b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 /* Several tensors over one input (query, key, value) are one layer: part i's
  * columns begin at at[i], a multiple of 16. Tensors of different types become
  * matrices of their own behind this. */
@@ -123,11 +131,11 @@ struct tf_linear {
     int first[TF_MAX_PARTS]; /* column where w[i] begins */
     int n_w;
     int at[TF_MAX_PARTS];
-    int N, K;    /* all columns, the last part's padding not counted */
-    int outputs; /* columns without any padding */
-    float *bias; /* [tf_pad(N)], or NULL */
-    int fast;    /* 1: some matrix is multiplied the fast way */
-    int bf16;    /* 1: BF16 matrices by the CPU's products of bf16 */
+    int N, K;          /* all columns, the last part's padding not counted */
+    int outputs;       /* columns without any padding */
+    float *bias;       /* [tf_pad(N)], or NULL */
+    enum tf_fast fast; /* as some matrix is multiplied */
+    int bf16;          /* 1: BF16 matrices by the CPU's products of bf16 */
 };
 
 /* One of the three, by the table's row. */
@@ -191,7 +199,7 @@ enum {
 struct tf_set {           /* as measured */
     int width;            /* columns; rows lie tf_pad(width) apart */
     int wanted;           /* a row for each wanted row, not for each token */
-    int fast;             /* read in 8 bits, too */
+    enum tf_fast fast;    /* read in 8 bits, too */
     int at[TF_MAX_PARTS]; /* columns where the parts begin */
 };
 

@@ -163,7 +163,10 @@ int tf_linear_load(struct weights *w, const struct load_opts *o,
     }
     out->bf16 = o->options->bf16;
     for (int i = 0; i < out->n_w && !o->options->exact; i++)
-        out->fast |= matrix_quantised(&out->w[i]);
+        if (matrix_quantised(&out->w[i]))
+            out->fast = tf_faster(out->fast, matrix_takes_whole(&out->w[i])
+                                                 ? FAST_ROWS
+                                                 : FAST_BLOCKS);
     return 0;
 }
 

@@ -249,7 +249,7 @@ static void fill_info(struct loader *l, struct model_info *info)
     info->n_heads = dim[HEADS];
     for (const struct stack *x = s; x; x = x->source) {
         for (int i = 0; i < TF_SETS; i++)
-            info->fast |= x->set[i].fast;
+            info->fast |= x->set[i].fast != FAST_NONE;
         info->memory_bytes +=
             sizeof *x + weight_bytes(x->top, x->n_top) +
             weight_bytes(x->layer, x->blocks * x->n_parts) +

@@ -257,10 +257,10 @@ static void columns(const struct tf *t, const struct tf_linear *l,
     const float **init = l->bias ? t->r->lane[t->tid].init : NULL;
     int r0 = range[0], m = range[1], c0 = range[2], c1 = range[3];
     const struct kernels *k = t->r->k;
-    struct qrows q = in->q;
+    struct qrows q = {0};
 
     if (l->fast)
-        q.b += r0; /* row r0 of every block is row 0 here */
+        q = qrows_from(&in->q, r0);
     for (int i = 0; i < l->n_w; i++) {
         const struct matrix *w = &l->w[i];
         const float *x = in->x + (size_t)r0 * in->ld;
@@ -283,9 +283,9 @@ static void columns(const struct tf *t, const struct tf_linear *l,
 }
 
 static void own_columns(const struct tf *t, const struct tf_linear *l,
-                        int range[4])
+                        int own[2])
 {
-    tf_share(l->N, PACK_COLS, t->tid, t->n, &range[2], &range[3]);
+    tf_share(l->N, PACK_COLS, t->tid, t->n, &own[0], &own[1]);
 }
 
 /* What the measure of a stack says of a product. */
@@ -294,7 +294,7 @@ static void count(struct tf *t, const struct tf_linear *l, int from)
     struct stack *s = t->measured;
     double macs = (double)l->outputs * l->K;
 
-    s->set[from].fast |= l->fast;
+    s->set[from].fast = tf_faster(s->set[from].fast, l->fast);
     if (s->set[from].wanted)
         s->row_macs += macs;
     else
@@ -322,7 +322,7 @@ static void multiply(struct tf *t, const struct tf_linear *l, int from, int to,
         return;
     }
     range[1] = t->r->rows[from].m;
-    own_columns(t, l, range);
+    own_columns(t, l, range + 2);
     columns(t, l, &t->r->rows[from], range, row_at(t, out, 0),
             t->r->rows[out].ld);
     for (int r = 0; r < range[1] && add; r++)
@@ -645,6 +645,16 @@ static int run_in_place(const struct tf_run *t, int i, size_t cols)
     return n;
 }
 
+/* Columns of a piece of n answers: what was made of it is looked at while it
+ * is in the second cache. */
+#define PIECE 65536 /* numbers */
+static int piece_of(int n)
+{
+    int cols = PIECE / n / PACK_COLS * PACK_COLS;
+
+    return cols > 4 * PACK_COLS ? cols : 4 * PACK_COLS;
+}
+
 /* Columns c0 .. c1-1 of an answer: out of spare memory where it was not made
  * in place, capped, checked. */
 static void finish(const struct tf *t, const struct tf_out *o,
@@ -669,7 +679,7 @@ void answer_logits(struct tf *t, int part, int from, float cap)
     const struct tf_linear *l = &t->s->top[part].linear;
     const struct access a = {from, BY_ANY, 0};
     size_t cols = tf_pad(l->N);
-    int range[4] = {0}, n;
+    int own[2], n;
 
     if (!any_rows(t, from))
         return;
@@ -680,7 +690,7 @@ void answer_logits(struct tf *t, int part, int from, float cap)
         count(t, l, from);
         return;
     }
-    own_columns(t, l, range);
+    own_columns(t, l, own);
     for (int i = 0; i < t->r->n_out[LOGITS]; i += n) {
         const struct tf_out *o = &t->r->out[LOGITS][i];
         int left = t->r->n_out[LOGITS] - i, spare;
@@ -689,12 +699,15 @@ void answer_logits(struct tf *t, int part, int from, float cap)
         spare = n == 0;
         if (spare)
             n = left < SPARE_ROWS ? left : SPARE_ROWS;
-        range[0] = i;
-        range[1] = n;
-        columns(t, l, &t->r->rows[from], range, spare ? t->r->spare : o->dst,
-                spare ? cols : o->ld);
-        for (int r = 0; r < n; r++)
-            finish(t, &o[r], spare ? t->r->spare + (size_t)r * cols : NULL,
-                   range, cap);
+        for (int c = own[0]; c < own[1]; c += piece_of(n)) {
+            int end = own[1] - c < piece_of(n) ? own[1] : c + piece_of(n);
+            const int range[4] = {i, n, c, end};
+
+            columns(t, l, &t->r->rows[from], range,
+                    spare ? t->r->spare : o->dst, spare ? cols : o->ld);
+            for (int r = 0; r < n; r++)
+                finish(t, &o[r], spare ? t->r->spare + (size_t)r * cols : NULL,
+                       range, cap);
+        }
     }
 }

@@ -141,7 +141,8 @@ static int bench_type(struct bench *b, enum dtype type, int K, int N, int mb)
          b->fast++)
         for (size_t i = 0; i < sizeof m_list / sizeof *m_list; i++) {
             b->m = m_list[i];
-            qrows_bind(&b->q, mem, b->m, K);
+            (matrix_takes_whole(&b->w[0]) ? qrows_bind_whole
+                                          : qrows_bind)(&b->q, mem, b->m, K);
             line(b);
         }
     for (int i = 0; i < b->n_w; i++)

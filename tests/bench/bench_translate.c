@@ -5,7 +5,7 @@
  * where the checkpoint never ends by itself). Sources differ from line to line,
  * so that no page is found in the cache.
  *
- *     build/release/tests/bench/bench_translate PATH [threads]
+ *     build/release/tests/bench/bench_translate PATH [threads] [exact]
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
@@ -144,12 +144,13 @@ int main(int argc, char **argv)
     struct engine_options o = {
         .n_threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1,
         .spin_us = -1,
+        .exact = argc > 3 && strcmp(argv[3], "exact") == 0,
         .state_bytes = (size_t)2 << 30};
     struct err e = ERR_INIT;
     int n, beams, rc = 0;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_translate PATH [threads]\n");
+        fprintf(stderr, "usage: bench_translate PATH [threads] [exact]\n");
         return 2;
     }
     log_configure(LOG_WARN, 0);

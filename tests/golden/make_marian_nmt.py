@@ -9,7 +9,11 @@ ids (first the start, which is one more than the last token).
 
 The equations are those of Marian 1.9 (transformer.h, rnn/cells.h: SSRU), in
 fp64 here, on the numbers that the file holds. float.dat holds the same
-translator with plain numbers, whose matrices Marian keeps as [in, out].
+translator as `tiny` with plain numbers, whose matrices Marian keeps as [in,
+out]. `wide` has rows of whole blocks of 32, which seqd multiplies in 8 bits:
+fast/ says what comes out when each row that enters a product is rounded to 127
+steps of its largest magnitude; the seed is one where fp32 rounds all of them as
+fp64 does (the test says so when it does not).
 numpy 2, sentencepiece 0.2.3, safetensors. SPDX-License-Identifier: MIT
 """
 import os
@@ -21,7 +25,9 @@ from safetensors.numpy import save_file
 
 from make_spm_model_fixtures import DE, EN, train
 
-D, HEADS, FFN, ENC, DEC = 24, 3, 41, 2, 2
+# D, HEADS, FFN, seed
+SIZES = {"tiny": (24, 3, 41, 20), "wide": (64, 4, 96, 47)}
+ENC, DEC = 2, 2
 EOS = 0
 PAIRS = ((1, 1), (19, 23), (41, 34))
 SHOWN = 1  # the pair whose attention is kept
@@ -60,8 +66,8 @@ version: v1.9.56 of a test
 F32, INT8, INTGEMM8 = 0x404, 0x101, 0x4101
 
 
-def weights(V):
-    r = np.random.default_rng(20)
+def weights(V, D, FFN, seed):
+    r = np.random.default_rng(seed)
     w = {"Wemb": r.normal(0, .3, (V, D)),
          "decoder_ff_logit_out_b": r.normal(0, .5, (1, V))}
 
@@ -143,7 +149,9 @@ def write_bin(path, w, yml):
 
 
 class Net:
-    def __init__(self, w):
+    def __init__(self, w, heads, fast=False):
+        self.heads, self.fast = heads, fast
+        self.width = w["Wemb"].shape[1]
         self.w = {k: v.astype(np.float64) for k, v in w.items()}
 
     def norm(self, x, name):
@@ -152,10 +160,17 @@ class Net:
         return ((x - m) / np.sqrt(v + 1e-6) * self.w[name + "_ln_scale"] +
                 self.w[name + "_ln_bias"])
 
+    def rows(self, x):
+        if not self.fast:
+            return x
+        step = np.abs(x).max(-1, keepdims=True) / 127
+        return np.rint(x / step) * step
+
     def lin(self, x, w, b):
-        return x @ self.w[w] + self.w[b]
+        return self.rows(x) @ self.w[w] + self.w[b]
 
     def attention(self, x, y, p):
+        D, HEADS = self.width, self.heads
         q = self.lin(x, p + "_Wq", p + "_bq").reshape(len(x), HEADS, -1)
         k = self.lin(y, p + "_Wk", p + "_bk").reshape(len(y), HEADS, -1)
         v = self.lin(y, p + "_Wv", p + "_bv").reshape(len(y), HEADS, -1)
@@ -171,13 +186,14 @@ class Net:
         return self.norm(self.lin(h, p + "_W2", p + "_b2") + x, p + "_ffn")
 
     def waves(self, n):
-        half = D // 2
+        half = self.width // 2
         a = np.arange(n)[:, None] * np.exp(
             np.arange(half) * -(np.log(10000.0) / (half - 1)))
         return np.concatenate([np.sin(a), np.cos(a)], 1)
 
     def encode(self, ids):
-        x = self.w["Wemb"][ids] * np.sqrt(D) + self.waves(len(ids))
+        x = (self.w["Wemb"][ids] * np.sqrt(self.width) +
+             self.waves(len(ids)))
         for i in range(1, ENC + 1):
             x = self.attention(x, x, f"encoder_l{i}_self")
             x = self.ffn(x, f"encoder_l{i}_ffn")
@@ -185,14 +201,14 @@ class Net:
 
     def decode(self, source, ids):
         """Hidden states of [start] + ids, and weights over the source."""
-        shown = []
+        shown, D = [], self.width
         e = np.concatenate([np.zeros((1, D)),
                             self.w["Wemb"][ids] * np.sqrt(D)])
         x = e + self.waves(len(e))
         for i in range(1, DEC + 1):
             p = f"decoder_l{i}_rnn"
             f = 1 / (1 + np.exp(-self.lin(x, p + "_Wf", p + "_bf")))
-            y, c = x @ self.w[p + "_W"], np.zeros(D)
+            y, c = self.rows(x) @ self.w[p + "_W"], np.zeros(D)
             cells = []
             for t in range(len(x)):
                 c = f[t] * c + (1 - f[t]) * y[t]
@@ -204,7 +220,7 @@ class Net:
         return x, shown
 
     def logits(self, x):
-        return x @ self.w["Wemb"].T + self.w["decoder_ff_logit_out_b"]
+        return self.rows(x) @ self.w["Wemb"].T + self.w["decoder_ff_logit_out_b"]
 
 
 def expected(net, V, seed):
@@ -231,20 +247,26 @@ def expected(net, V, seed):
 
 
 def main():
-    out = os.path.join(sys.argv[1], "tiny")
-    for folder in ("hf", "expected"):
-        os.makedirs(os.path.join(out, folder), exist_ok=True)
     model = train(EN + DE, 11, "unigram", 300, unk_id=1, eos_id=EOS, pad_id=-1)
-    with open(os.path.join(out, "hf", "vocab.xxyy.spm"), "wb") as f:
-        f.write(model.SerializeToString())
     V = len(model.pieces)
-    w = weights(V)
-    yml = YML % (DEC, D, V, V, ENC, FFN, HEADS)
-    q, exact = quantised(w)
-    write_bin(os.path.join(out, "hf", "model.bin"), q, yml)
-    write_bin(os.path.join(sys.argv[1], "float.dat"), w, yml)
-    save_file(expected(Net(exact), V, 7),
-              os.path.join(out, "expected", "model.safetensors"))
+    for name, (D, heads, FFN, seed) in SIZES.items():
+        out = os.path.join(sys.argv[1], name)
+        wide = name == "wide"
+        folders = {"expected": False, "fast": True} if wide else {
+            "expected": False}
+        for folder in ("hf", *folders):
+            os.makedirs(os.path.join(out, folder), exist_ok=True)
+        with open(os.path.join(out, "hf", "vocab.xxyy.spm"), "wb") as f:
+            f.write(model.SerializeToString())
+        w = weights(V, D, FFN, seed)
+        yml = YML % (DEC, D, V, V, ENC, FFN, heads)
+        q, exact = quantised(w)
+        write_bin(os.path.join(out, "hf", "model.bin"), q, yml)
+        if not wide:
+            write_bin(os.path.join(sys.argv[1], "float.dat"), w, yml)
+        for folder, fast in folders.items():
+            save_file(expected(Net(exact, heads, fast), V, 7),
+                      os.path.join(out, folder, "model.safetensors"))
 
 
 if __name__ == "__main__":

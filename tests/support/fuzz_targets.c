@@ -183,9 +183,12 @@ void fuzz_marian(const uint8_t *data, size_t n)
         for (int i = 0; i < marian_bin_count(m); i++) {
             const struct tensor *w = marian_bin_at(m, i);
             float v[2];
-            must(w->dtype == DT_F32 && w->bytes >= 4 && w->bytes <= 4 * n);
+            size_t one = dtype_bytes(w->dtype);
+            must(w->dtype == DT_F32 || w->dtype == DT_I8);
+            must(w->bytes >= one && w->bytes <= n);
             tensor_read(w, 0, 1, v);
-            tensor_read(w, w->bytes / 4 - 1, 1, v);
+            tensor_read(w, w->bytes / one - 1, 1, v);
+            must(w->dtype == DT_F32 || tensor_finite(w));
         }
         marian_bin_free(m);
     }

@@ -57,6 +57,13 @@ static float *read_rows(const struct golden_arch *t, const char *name, int i,
 void golden_arch_open(struct golden_arch *t, const struct model_arch *arch,
                       const char *name, const char *file, const char *ids)
 {
+    golden_arch_open_in(t, arch, name, file, ids, "expected");
+}
+
+void golden_arch_open_in(struct golden_arch *t, const struct model_arch *arch,
+                         const char *name, const char *file, const char *ids,
+                         const char *folder)
+{
     struct err e = ERR_INIT;
     char path[PATH_BYTES];
     int rows;
@@ -66,8 +73,8 @@ void golden_arch_open(struct golden_arch *t, const struct model_arch *arch,
     t->name = name;
     t->file = file;
     snprintf(t->what, sizeof t->what, "%s/%s", name, file);
-    snprintf(path, sizeof path, "tests/golden/%s/%s/expected", arch->name,
-             name);
+    snprintf(path, sizeof path, "tests/golden/%s/%s/%s", arch->name, name,
+             folder);
     if (weights_open(path, "expected", &t->w, &e))
         fail_msg("%s: %s", path, e.msg);
     for (int i = 0; i < GOLDEN_TEXTS; i++) {

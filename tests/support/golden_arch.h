@@ -39,10 +39,15 @@ struct golden_arch {
     struct rig g;
 };
 
-/* golden_arch_open: what is expected of a case; `ids` names the tensors of the
- * texts' ids. file: that the architecture is loaded from ("hf"). */
+/* golden_arch_open: what is expected of a case, in its folder "expected"; `ids`
+ * names the tensors of the texts' ids. file: that the architecture is loaded
+ * from ("hf"). */
 void golden_arch_open(struct golden_arch *t, const struct model_arch *arch,
                       const char *name, const char *file, const char *ids);
+/* golden_arch_open_in: the same from another folder of the case. */
+void golden_arch_open_in(struct golden_arch *t, const struct model_arch *arch,
+                         const char *name, const char *file, const char *ids,
+                         const char *folder);
 void golden_arch_close(struct golden_arch *t);
 /* golden_arch_ids: of a tensor "name.i"; how many. */
 int golden_arch_ids(const struct golden_arch *t, const char *name, int i,

@@ -11,8 +11,8 @@
 #include "engine/compute/dtype.h"
 
 const enum dtype matrix_types[N_MATRIX_TYPES] = {
-    DT_F32,  DT_F16,  DT_BF16, DT_F64,  DT_Q8_0, DT_Q4_0, DT_Q4_1,  DT_Q5_0,
-    DT_Q5_1, DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL};
+    DT_F32,  DT_F16,  DT_BF16, DT_F64,  DT_I8,   DT_Q8_0, DT_Q4_0, DT_Q4_1,
+    DT_Q5_0, DT_Q5_1, DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL};
 /* Offsets of the one or two halves of a block, -1 for none. */
 static const int half_at[N_DTYPES][2] = {
     [DT_Q8_0] = {0, -1},   [DT_Q4_0] = {0, -1},  [DT_Q4_1] = {0, 2},
@@ -73,7 +73,11 @@ int matrix_data(enum dtype type, int rows, int K, uint64_t seed,
         return -1;
     t->data = p + 1;
     rng_init(&r, seed);
-    if (dtype_quantised(type))
+    t->scale = type == DT_I8 ? 1.0f / 93.7f : 0.0f;
+    if (type == DT_I8)
+        for (size_t i = 0; i < n; i++)
+            p[i + 1] = (uint8_t)rng_next(&r);
+    else if (dtype_quantised(type))
         fill_blocks(type, p + 1, n / (size_t)dtype_block(type), &r);
     else
         fill_plain(type, p + 1, n, &r);

@@ -1,6 +1,7 @@
 /* matrix_data: a tensor of random weights of any dtype, blocks included, for
  * tests and benchmarks of products. Blocks get random codes and small scales;
- * scales with a sign, zeros and -0.0 occur.
+ * scales with a sign, zeros and -0.0 occur. I8 gets
+ * all bytes and a small scale.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_MATRIX_DATA_H
@@ -11,7 +12,7 @@
 #include "engine/checkpoint/weights.h"
 
 /* All types that a product takes. */
-#define N_MATRIX_TYPES 15
+#define N_MATRIX_TYPES 16
 extern const enum dtype matrix_types[N_MATRIX_TYPES];
 
 /* matrix_data: a tensor [rows, K], K a multiple of the type's block. t->data

@@ -60,6 +60,12 @@ static inline int matrix_rig_close(void **state)
     return 0;
 }
 
+/* Numbers of a row that are packed as they are, at least. */
+static inline int whole_block(enum dtype type)
+{
+    return type == DT_I8 ? QBLOCK : dtype_block(type);
+}
+
 /* A tensor and its rows packed. */
 struct packing {
     struct tensor t;

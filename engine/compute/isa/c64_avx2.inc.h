@@ -156,6 +156,15 @@ static inline __m256i magnitude_bits(__m256 a)
                             _mm256_set1_epi32(0x7fffffff));
 }
 
+/* The larger of a, magnitudes, and those of b: as integers, NaN comes last. */
+static inline struct v16 v_larger(struct v16 a, struct v16 b)
+{
+    return (struct v16){_mm256_castsi256_ps(_mm256_max_epi32(
+                            _mm256_castps_si256(a.lo), magnitude_bits(b.lo))),
+                        _mm256_castsi256_ps(_mm256_max_epi32(
+                            _mm256_castps_si256(a.hi), magnitude_bits(b.hi)))};
+}
+
 /* The largest magnitude; as integers, infinity and then NaN come last. */
 static inline float v_largest(struct v16 a, struct v16 b)
 {
@@ -174,18 +183,24 @@ static inline float v_largest(struct v16 a, struct v16 b)
     return f;
 }
 
-/* Round to int8, store, and sum. */
-static inline int32_t v_put_i8(int8_t *p, struct v16 a)
+/* Round to int8, store, and widen again. */
+static inline struct i16 v_put_codes(int8_t *p, struct v16 a)
 {
     __m256i lo = _mm256_cvtps_epi32(a.lo), hi = _mm256_cvtps_epi32(a.hi);
-    __m256i sum = _mm256_add_epi32(lo, hi);
     __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8);
-    __m128i t = _mm_add_epi32(_mm256_castsi256_si128(sum),
-                              _mm256_extracti128_si256(sum, 1));
 
     _mm_storeu_si128((void *)p,
                      _mm_packs_epi16(_mm256_castsi256_si128(w),
                                      _mm256_extracti128_si256(w, 1)));
+    return (struct i16){lo, hi};
+}
+
+static inline int32_t i_total(struct i16 a)
+{
+    __m256i sum = _mm256_add_epi32(a.lo, a.hi);
+    __m128i t = _mm_add_epi32(_mm256_castsi256_si128(sum),
+                              _mm256_extracti128_si256(sum, 1));
+
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
     return _mm_cvtsi128_si32(t);

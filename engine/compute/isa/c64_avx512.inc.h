@@ -131,6 +131,16 @@ static inline struct v16 c_high_bf16(struct c64 a)
         _mm512_and_si512(a.v, _mm512_set1_epi32((int)0xffff0000)))};
 }
 
+/* The larger of a, magnitudes, and those of b: as integers, NaN comes last. */
+static inline struct v16 v_larger(struct v16 a, struct v16 b)
+{
+    __m512i mask = _mm512_set1_epi32(0x7fffffff);
+
+    return (struct v16){_mm512_castsi512_ps(
+        _mm512_max_epi32(_mm512_castps_si512(a.v),
+                         _mm512_and_si512(_mm512_castps_si512(b.v), mask)))};
+}
+
 /* The largest magnitude; as integers, infinity and then NaN come last. */
 static inline float v_largest(struct v16 a, struct v16 b)
 {
@@ -145,13 +155,18 @@ static inline float v_largest(struct v16 a, struct v16 b)
     return f;
 }
 
-/* Round to int8, store, and sum. */
-static inline int32_t v_put_i8(int8_t *p, struct v16 a)
+/* Round to int8, store, and widen again. */
+static inline struct i16 v_put_codes(int8_t *p, struct v16 a)
 {
     __m512i i = _mm512_cvtps_epi32(a.v);
 
     _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(i));
-    return _mm512_reduce_add_epi32(i);
+    return (struct i16){i};
+}
+
+static inline int32_t i_total(struct i16 a)
+{
+    return _mm512_reduce_add_epi32(a.v);
 }
 
 #endif

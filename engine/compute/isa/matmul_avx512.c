@@ -6,6 +6,9 @@
 #include "engine/compute/isa/c64_avx512.inc.h"
 
 #define PANELS 1
+#define WHOLE_PANELS 4
+#define WHOLE_ROWS 6
+#define WHOLE_TILES(X) X(2) X(3) X(4) X(5) X(6)
 #define ROW_PANELS 4
 
 static inline __attribute__((always_inline)) struct i16
@@ -26,6 +29,7 @@ i_dot(struct i16 sum, struct c64 c, struct four q, const int bits)
 }
 
 #include "engine/compute/isa/matmul_fma.inc.h"
+#include "engine/compute/isa/matmul_whole.inc.h"
 #include "engine/compute/isa/matmul_row.inc.h"
 #include "engine/compute/isa/matmul_widen.inc.h"
 
@@ -33,7 +37,10 @@ void matmul_rows_q_avx512(const struct matrix *w, int n0, int n1, int r0, int m,
                           const struct qrows *x, const float *const *init,
                           float *y, size_t ldy)
 {
-    rows_q(w, n0, n1, r0, m, x, init, y, ldy);
+    if (x->whole)
+        rows_whole(w, n0, n1, r0, m, x, init, y, ldy);
+    else
+        rows_q(w, n0, n1, r0, m, x, init, y, ldy);
 }
 
 void matmul_widen_avx512(const struct matrix *w, int p, int k0, int k1,

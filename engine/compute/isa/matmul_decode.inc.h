@@ -41,7 +41,13 @@ block_scales(const struct layout l, const uint8_t *p, int b, struct v16 *s,
     const uint8_t *sc =
         d + head + (size_t)b % SUPER * (size_t)l.subs * PACK_COLS;
     const uint8_t *mn = sc + (size_t)SUPER * (size_t)l.subs * PACK_COLS;
-    struct v16 scale = v_from_f16((const void *)d), min = scale;
+    struct v16 scale, min;
+
+    if (l.meta == META_PANEL) {
+        s[0] = v_load((const void *)p);
+        return;
+    }
+    scale = min = v_from_f16((const void *)d);
 
     if (l.has_o)
         min = v_from_f16((const void *)(d + 32));

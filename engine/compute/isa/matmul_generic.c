@@ -53,6 +53,10 @@ static void decode_scales(const struct layout *l, const uint8_t *p, int b,
     const int sub = b % SUPER * l->subs;
     float s[PACK_COLS], o[PACK_COLS] = {0};
 
+    if (l->meta == META_PANEL) {
+        memcpy(d->s[0], p, sizeof d->s[0]);
+        return;
+    }
     p += (size_t)(b / layout_unit(l)) * layout_meta_bytes(l);
     halves(p, s);
     p += 32;
@@ -179,6 +183,39 @@ static void start_rows(int r0, int m, int n, int cols, const float *const *init,
             memset(y + (size_t)r * ldy + n, 0, bytes);
 }
 
+/* sum [16] += the weights of a block times xq, all as whole numbers. */
+static void add_whole(const struct decoded *d, const int8_t *xq, int32_t *sum)
+{
+    for (int k = 0; k < QBLOCK; k++)
+        for (int c = 0; c < PACK_COLS; c++)
+            sum[c] += xq[k] * (d->code[k][c] - 128);
+}
+
+/* Activations with a scale per row: y, which holds what the rows start from. */
+#define WHOLE_ROWS 64
+static void rows_whole(const struct matrix *w, int n, int r0, int m,
+                       const struct qrows *x, float *y, size_t ldy)
+{
+    const struct layout *l = matrix_layout(w->type);
+    const int cols = w->N - n < PACK_COLS ? w->N - n : PACK_COLS;
+    int32_t sum[WHOLE_ROWS][PACK_COLS] = {{0}};
+    struct decoded d = {0};
+
+    for (int b = 0; b < x->blocks; b++) {
+        decode(l, w, n / PACK_COLS, b, &d);
+        for (int r = 0; r < m; r++)
+            add_whole(&d,
+                      x->q +
+                          ((size_t)(r0 + r) * (size_t)x->blocks + (size_t)b) *
+                              QBLOCK,
+                      sum[r]);
+    }
+    for (int r = 0; r < m; r++)
+        for (int c = 0; c < cols; c++)
+            y[(size_t)(r0 + r) * ldy + (size_t)(n + c)] +=
+                (float)sum[r][c] * d.s[0][c] * x->whole[r0 + r].scale;
+}
+
 void matmul_rows_q_generic(const struct matrix *w, int n0, int n1, int r0,
                            int m, const struct qrows *x,
                            const float *const *init, float *y, size_t ldy)
@@ -190,7 +227,10 @@ void matmul_rows_q_generic(const struct matrix *w, int n0, int n1, int r0,
         const int cols = n1 - n < PACK_COLS ? n1 - n : PACK_COLS;
 
         start_rows(r0, m, n, cols, init, y, ldy);
-        for (int b = 0; b < w->K / QBLOCK; b++) {
+        for (int r = 0; x->whole && r < m; r += WHOLE_ROWS)
+            rows_whole(w, n, r0 + r, m - r < WHOLE_ROWS ? m - r : WHOLE_ROWS, x,
+                       y, ldy);
+        for (int b = 0; b < w->K / QBLOCK && !x->whole; b++) {
             decode(l, w, n / PACK_COLS, b, &d);
             for (int r = r0; r < r0 + m; r++) {
                 float *to = y + (size_t)r * ldy + n, sum[PACK_COLS] = {0};
@@ -234,15 +274,48 @@ static void quantise_block(const float *x, int n, struct qblock *b)
     b->half[1] = (float)half[1];
 }
 
+/* A row with one scale. */
+static void quantise_whole(const float *x, int n, int blocks, int8_t *q,
+                           struct qwhole *w)
+{
+    float max = 0.0f, inv;
+    int32_t sum = 0;
+    int finite = 1;
+
+    memset(q, 0, (size_t)blocks * QBLOCK);
+    memset(w, 0, sizeof *w);
+    for (int i = 0; i < n; i++) {
+        float a = fabsf(x[i]);
+
+        finite &= isfinite(a) != 0;
+        max = a > max ? a : max;
+    }
+    if (!finite)
+        w->scale = NAN;
+    if (!finite || max < QBLOCK_TINY)
+        return;
+    inv = 127.0f / max;
+    for (int i = 0; i < n; i++) {
+        q[i] = (int8_t)lrintf(x[i] * inv);
+        sum += q[i];
+    }
+    w->scale = max / 127.0f;
+    w->below = -128 * sum;
+}
+
 void matmul_quantise_generic(const float *x, size_t ldx, int r0, int r1,
                              struct qrows *q)
 {
     for (int r = r0; r < r1; r++)
-        for (int b = 0; b < q->blocks; b++) {
+        for (int b = 0; b < q->blocks && !q->whole; b++) {
             int n = q->K - b * QBLOCK;
 
             quantise_block(x + (size_t)r * ldx + b * QBLOCK,
                            n < QBLOCK ? n : QBLOCK,
                            &q->b[(size_t)b * (size_t)q->m + (size_t)r]);
         }
+    for (int r = r0; r < r1 && q->whole; r++)
+        quantise_whole(x + (size_t)r * ldx, q->K, q->blocks,
+                       q->q + (size_t)r * (size_t)q->blocks * QBLOCK,
+                       &q->whole[r]);
 }

@@ -92,18 +92,54 @@ static inline void quantise_block(const float *x, int n, struct qblock *b)
     lo = v_mul(lo, v_set1(127.0f / max));
     hi = v_mul(hi, v_set1(127.0f / max));
     b->scale = max / 127.0f;
-    half = v_put_i8(b->q, lo);
-    sum = v_put_i8(b->q + 16, hi);
+    half = i_total(v_put_codes(b->q, lo));
+    sum = i_total(v_put_codes(b->q + 16, hi));
     b->half[0] = (float)half;
     b->half[1] = (float)sum;
     b->sum = (float)(half + sum);
     b->below = -128 * (half + sum);
 }
 
+/* A row with one scale: blocks * QBLOCK codes. */
+static void quantise_whole(const float *x, int n, int blocks, int8_t *q,
+                           struct qwhole *w)
+{
+    const int full = n / PACK_COLS * PACK_COLS, most = blocks * QBLOCK;
+    const struct v16 zero = v_set1(0.0f);
+    struct v16 top = zero, by;
+    struct i16 sum = i_zero();
+    float max;
+
+    for (int i = 0; i < n; i += PACK_COLS)
+        top = v_larger(top, i < full ? v_load(x + i)
+                                     : v_load_part(x + i, n - i, 0.0f));
+    max = v_largest(top, zero);
+    if (!(max < INFINITY) || max < QBLOCK_TINY) {
+        memset(q, 0, (size_t)most);
+        w->scale = max < INFINITY ? 0.0f : NAN;
+        w->below = 0;
+        return;
+    }
+    by = v_set1(127.0f / max);
+    for (int i = 0; i < most; i += PACK_COLS) {
+        struct v16 v = i < full ? v_load(x + i)
+                       : i < n  ? v_load_part(x + i, n - i, 0.0f)
+                                : zero;
+
+        sum = i_add(sum, v_put_codes(q + i, v_mul(v, by)));
+    }
+    w->scale = max / 127.0f;
+    w->below = -128 * i_total(sum);
+}
+
 static void quantise(const float *x, size_t ldx, int r0, int r1,
                      struct qrows *q)
 {
-    for (int r = r0; r < r1; r++) {
+    for (int r = r0; r < r1 && q->whole; r++)
+        quantise_whole(x + (size_t)r * ldx, q->K, q->blocks,
+                       q->q + (size_t)r * (size_t)q->blocks * QBLOCK,
+                       &q->whole[r]);
+    for (int r = r0; r < r1 && !q->whole; r++) {
         struct qblock *b = q->b + r;
 
         for (int k = 0; k < q->K; k += QBLOCK, b += q->m)

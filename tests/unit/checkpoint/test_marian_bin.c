@@ -65,8 +65,8 @@ static void test_marian_bin_is_a_form_of_checkpoint(void **state)
 }
 
 /* An 8-bit number is the nearest to the plain one, of the same place: matrices
- * [in, out] of either file are [out, in] here. */
-static void test_marian_bin_widens_and_turns(void **state)
+ * [in, out] of either file are [out, in] here. Those of 8 bits stay in it. */
+static void test_marian_bin_scales_and_turns(void **state)
 {
     struct marian_bin *f = NULL;
     struct err e = ERR_INIT;
@@ -87,7 +87,8 @@ static void test_marian_bin_widens_and_turns(void **state)
         assert_non_null(b);
         assert_int_equal(a->n_dims, b->n_dims);
         assert_memory_equal(a->dim, b->dim, sizeof a->dim);
-        assert_int_equal(a->bytes, b->bytes);
+        assert_int_equal(b->dtype, a->n_dims == 2 ? DT_I8 : DT_F32);
+        assert_int_equal(b->bytes, a->n_dims == 2 ? a->bytes / 4 : a->bytes);
         for (size_t k = 0; k < a->bytes / 4; k++) {
             tensor_read(a, k, 1, &x);
             tensor_read(b, k, 1, &y);
@@ -103,6 +104,28 @@ static void test_marian_bin_widens_and_turns(void **state)
     marian_bin_free(f);
     mem_free(bytes);
     checkpoint_close(c);
+}
+
+/* Only matrices of plain numbers are copied. */
+static void test_marian_bin_says_what_it_holds(void **state)
+{
+    struct weights *w = NULL;
+    struct err e = ERR_INIT;
+    size_t turned = 0;
+    (void)state;
+    struct checkpoint *c = open_or_fail(DIR);
+    assert_int_equal(weights_held(checkpoint_weights(c, &e)), 0);
+    checkpoint_close(c);
+    if (weights_open_marian("tests/golden/marian_nmt", "m", "float.dat", &w,
+                            &e))
+        fail_msg("%s", e.msg);
+    for (int i = 0; i < weights_count(w); i++) {
+        const struct tensor *t = weights_at(w, i);
+        turned += t->n_dims == 2 && strcmp(t->name, "Wemb") ? t->bytes : 0;
+    }
+    assert_true(turned > 0);
+    assert_int_equal(weights_held(w), turned);
+    weights_close(w);
 }
 
 static void refuse(const uint8_t *p, size_t n, enum err_code code,
@@ -146,6 +169,48 @@ static void test_marian_bin_refuses_by_name(void **state)
         *p = was;
     }
     refuse((const uint8_t *)bytes, n - 1, ERR_FORMAT, "ends behind the file");
+    mem_free(bytes);
+}
+
+/* The factor of a matrix stands behind its numbers. */
+static void test_marian_bin_refuses_damaged_factors(void **state)
+{
+    static const char *const no = "has a factor that is no positive normal";
+    const struct {
+        float factor;
+        const char *says;
+    } cases[] = {
+        {NAN, no},
+        {0.0f, no},
+        {-0.0f, no},
+        {INFINITY, no},
+        {-INFINITY, no},
+        {-93.0f, no},
+        {1e-40f, no},
+        {0x1p-125f, "has a factor that is too small"},
+        {3e38f, "has a factor that is too large"},
+    };
+    struct marian_bin *m = NULL;
+    struct err e = ERR_INIT;
+    char says[128];
+    size_t n;
+    char *bytes = bytes_of(DIR "/model.bin", &n);
+    const struct tensor *t = NULL;
+    (void)state;
+    if (marian_bin_parse((const uint8_t *)bytes, n, "m", &m, &e))
+        fail_msg("%s", e.msg);
+    for (int i = 0; i < marian_bin_count(m); i++)
+        if (strcmp(marian_bin_at(m, i)->name, "decoder_l1_rnn_Wf") == 0)
+            t = marian_bin_at(m, i);
+    assert_non_null(t);
+    uint8_t *at = (uint8_t *)(uintptr_t)t->data + t->bytes;
+    marian_bin_free(m);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memcpy(at, &cases[i].factor, sizeof cases[i].factor);
+        snprintf(says, sizeof says, "m: tensor 'decoder_l1_rnn_Wf' %s",
+                 cases[i].says);
+        refuse((const uint8_t *)bytes, n, ERR_FORMAT, says);
+    }
     mem_free(bytes);
 }
 
@@ -214,7 +279,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_marian_bin_is_a_form_of_checkpoint),
-        cmocka_unit_test(test_marian_bin_widens_and_turns),
+        cmocka_unit_test(test_marian_bin_scales_and_turns),
+        cmocka_unit_test(test_marian_bin_refuses_damaged_factors),
+        cmocka_unit_test(test_marian_bin_says_what_it_holds),
         cmocka_unit_test(test_marian_bin_refuses_by_name),
         cmocka_unit_test(test_marian_bin_takes_no_half_of_a_file),
         cmocka_unit_test(test_marian_yml_is_json),

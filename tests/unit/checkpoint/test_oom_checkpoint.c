@@ -127,14 +127,20 @@ static void test_oom_torch_state(void **state)
     assert_true(oom_sweep(open_torch, NULL) >= 20);
 }
 
+/* With 8-bit numbers, and with others, whose matrices are copied. */
 static int open_marian(void *arg, struct err *e)
 {
+    struct weights *w = NULL;
     struct checkpoint *c;
     (void)arg;
     if (checkpoint_open("tests/golden/marian_nmt/tiny/hf", "m", &c, e))
         return -1;
     int rc = checkpoint_hparams(c, e) && checkpoint_weights(c, e) ? 0 : -1;
     checkpoint_close(c);
+    if (rc == 0)
+        rc = weights_open_marian("tests/golden/marian_nmt", "m", "float.dat",
+                                 &w, e);
+    weights_close(w);
     return rc;
 }
 

@@ -9,7 +9,7 @@
 
 static int k_of(enum dtype type, int blocks)
 {
-    return dtype_block(type) > 1 ? dtype_block(type) * blocks : 37 * blocks;
+    return whole_block(type) > 1 ? whole_block(type) * blocks : 37 * blocks;
 }
 
 static void test_widened_panels_have_the_bits_of_tensor_read(void **state)
@@ -224,7 +224,7 @@ static void test_a_transposed_tensor_is_packed(void **state)
     struct matrix_rig *d = *state;
     struct err e = ERR_INIT;
 
-    for (int i = 0; i < 4; i++) { /* the plain types */
+    for (int i = 0; i < 5; i++) { /* the plain types, and I8 */
         struct tensor t;
         struct matrix w;
         struct matrix_rows_of from = {&t, 20, 50, 61, 1};
@@ -249,10 +249,10 @@ static void test_a_transposed_tensor_is_packed(void **state)
 static void test_several_tensors_are_packed_below_each_other(void **state)
 {
     static const enum dtype types[][3] = {
-        {DT_Q4_1, DT_Q4_1, DT_Q4_1},
-        {DT_BF16, DT_BF16, DT_BF16},
+        {DT_Q4_1, DT_Q4_1, DT_Q4_1}, {DT_BF16, DT_BF16, DT_BF16},
         {DT_F32, DT_F16, DT_BF16}, /* become F32 */
-        {DT_F64, DT_F64, DT_F64},
+        {DT_F64, DT_F64, DT_F64},    {DT_I8, DT_I8, DT_I8},
+        {DT_F32, DT_I8, DT_I8},
     };
     static const int rows[3] = {20, 16, 7};
     struct matrix_rig *d = *state;
@@ -298,7 +298,7 @@ static void test_packed_blocks_are_about_as_large_as_in_the_file(void **state)
         assert_int_equal((uintptr_t)p.w.data % 64, 0);
         assert_int_equal(p.w.panel % 64, 0);
         assert_int_equal(matrix_quantised(&p.w),
-                         dtype_quantised(matrix_types[i]) != 0);
+                         whole_block(matrix_types[i]) > 1);
         matrix_fini(&p.w);
         assert_null(p.w.data);
         matrix_data_free(&p.t);
@@ -358,7 +358,11 @@ static void test_what_is_not_finite_is_refused(void **state)
         from.row0 = 20;
         last = (uint8_t *)(uintptr_t)t.data + t.bytes / 40 * 39;
         memset(last - dtype_block_bytes(type), 0xff, dtype_block_bytes(type));
+        if (type == DT_I8) /* all bytes are numbers */
+            t.scale = INFINITY;
         refuse(&from, 1, ERR_FORMAT);
+        if (type == DT_I8)
+            t.scale = 1.0f;
         from.N = 18; /* the row before it */
         struct matrix w;
         struct err e = ERR_INIT;

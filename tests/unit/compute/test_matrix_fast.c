@@ -130,7 +130,7 @@ static void test_rows_follow_the_definition(void **state)
     for (int i = 4; i < N_MATRIX_TYPES; i++)
         for (int j = 0; j < 3; j++) {
             enum dtype type = matrix_types[i];
-            int K = dtype_block(type) * (3 - j), N = n_list[j], m = 9;
+            int K = whole_block(type) * (3 - j), N = n_list[j], m = 9;
             double unit = 1e-6 * cancellation(type);
             const struct kernels *k;
             struct qrows q;
@@ -165,7 +165,7 @@ static void test_rows_do_not_depend_on_company_place_or_split(void **state)
 
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
-        int K = dtype_block(type) * 3, N = 131;
+        int K = whole_block(type) * 3, N = 131;
         const struct kernels *k;
         struct qrows q, one;
         struct packing p = packing_open(type, N, K, NULL);
@@ -252,7 +252,7 @@ static void test_families_with_fma_give_the_same_bits(void **state)
         skip();
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
-        int K = dtype_block(type) * 3, N = 131, m = 13;
+        int K = whole_block(type) * 3, N = 131, m = 13;
         struct qrows q, other;
         struct packing p = packing_open(type, N, K, NULL);
 
@@ -282,7 +282,7 @@ static void test_the_error_against_exact_is_that_of_8_bits(void **state)
     for (int i = 4; i < N_MATRIX_TYPES; i++) {
         enum dtype type = matrix_types[i];
         const struct kernels *k = NULL;
-        int K = dtype_block(type) * (dtype_block(type) > 32 ? 3 : 24), N = 100;
+        int K = whole_block(type) * (whole_block(type) > 32 ? 3 : 24), N = 100;
         double err = 0.0, all = 0.0;
         struct qrows q;
         struct packing p = packing_open(type, N, K, NULL);

@@ -21,9 +21,9 @@
  * how many multiply-adds a token takes.
  *
  * transformer.c is the plan of a step, transformer_load.c what a stack is made
- * of, transformer_verbs.c the verbs, transformer_layer.c linear layers, norms
- * and rotary positions, transformer_attn.c attention. names.h holds how files
- * call things.
+ * of, transformer_verbs.c and transformer_product.c the verbs,
+ * transformer_layer.c linear layers, norms and rotary positions,
+ * transformer_attn.c attention. names.h holds how files call things.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_TRANSFORMER_H

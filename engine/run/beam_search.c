@@ -130,7 +130,7 @@ void beam_search_row(struct beam_search *s, int i, const struct kernels *k,
     const struct beam_rules *r = &s->r;
     struct beam *b = &s->beam[i];
     int forced = forced_id(s);
-    float max;
+    float max = 0;
 
     b->read = 1;
     if (forced >= 0) { /* its probability is 1 then, as transformers has it */

@@ -46,7 +46,7 @@ TINY = ["--arch", "seq2seq-transformer", "--tokenizer", "bpe:8000",
         "--dropout-attention", "0.1", "--label-smoothing", "0.1",
         "--batch-tokens", "4096", "--optimizer", "adam", "--beta2", "0.98",
         "--lr", "0.005", "--schedule", "inverse-sqrt", "--warmup", "2000",
-        "--epochs", "80", "--average", "last", "--average-last", "10"]
+        "--epochs", "140", "--average", "last", "--average-last", "10"]
 # name: what it is, its files, options, and what it has to reach on its test
 TASKS = {
     "phonemes-none": ("letters to phonemes, without attention", "phonemes",

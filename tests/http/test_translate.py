@@ -23,6 +23,8 @@ from toy_pair import CONTEXT, LANGUAGES, TOY, make  # noqa: E402
 TUNED = dict(num_beams=2, length_penalty=-1.5, max_length=8,
              repetition_penalty=1.3, encoder_no_repeat_ngram_size=0)
 
+STRICT = dict(min_length=7, no_repeat_ngram_size=1)
+
 
 class Server(harness.Seqd):
     def __init__(self, folder, *args):
@@ -31,7 +33,7 @@ class Server(harness.Seqd):
                  "ended": dict(forced_eos_token_id=2),
                  "shown": dict(kind="shown"), "tuned": TUNED,
                  "eager": dict(early_stopping=True),
-                 "strict": dict(min_length=7, no_repeat_ngram_size=1)}
+                 "strict": STRICT, "shown-strict": dict(STRICT, kind="shown")}
         models = ["--model", "words=" + harness.MODELS + "next-word-lstm"]
         for name, how in names.items():
             make(f"{folder}/{name}", **how)
@@ -144,15 +146,18 @@ def test_translate_keeps_the_rules_of_the_checkpoint():
         asks = [("/translate", dict(n_best=4)), ("/translate", dict(beams=1)),
                 ("/translate", dict(temperature=1, n_best=3, seed=i)),
                 ("/generate", dict(temperature=0)),
-                ("/generate", dict(n=3, seed=i))]
+                ("/generate", dict(n=3, seed=i)),
+                ("/translate", dict(model="shown-strict", temperature=1,
+                                    seed=i, attention=True))]
         for path, ask in asks:
             ask = dict(ask, input=text, max_tokens=12)
-            a = server.ask(path, model="strict", **ask)
+            a = server.ask(path, **dict(dict(model="strict"), **ask))
             for t in [a] + a.get("alternatives", []):
                 words = t["text"].split()
                 assert len(words) >= 6, (path, ask, t)
                 assert len(set(words)) == len(words), (path, ask, t)
-            a = server.ask(path, model="one", **ask)
+            ask.pop("attention", None)
+            a = server.ask(path, **dict(ask, model="one"))
             for t in [a] + a.get("alternatives", []):
                 words = t["text"].split()
                 short += len(words) < 6

@@ -393,8 +393,8 @@ static void ban(const struct job *j, const struct generate *g,
                                   .no_repeat = m->info.target.no_repeat,
                                   .prefix = j->tokens,
                                   .n_prefix = j->n_tokens};
-    row_bans_apply(&bans, g->n == 1 ? j->tokens + j->n_tokens : c->ids,
-                   c->n_out, row);
+    row_bans_apply(&bans, g->apart ? c->ids : j->tokens + j->n_tokens, c->n_out,
+                   row);
 }
 
 /* The next token of a row, which is overwritten unless there is a copy; -1:

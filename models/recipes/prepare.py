@@ -26,6 +26,7 @@ otherwise ("label text" means the label, one space, the text):
   abc.train.txt       tunes in ABC notation, one blank line between two
   abc.valid.txt       the same, one tune in twenty
   translate.train.tsv language, English, translation: Tatoeba in fr, de, es
+  translate.mixed.tsv these, some as people type, and texts of some sentences
   translate.valid.tsv the same, 1 % of the English sentences by their hash
   translate.test.tsv  the same, another 1.5 %; no English sentence, in whatever
                       case and punctuation, is in two of the files
@@ -505,6 +506,42 @@ def prepare_translate(data, out):
             print(f"translate: {len(rows) - len(kept)} of {part} dropped: "
                   "their translation is one in training")
         write_lines(out, f"translate.{part}.tsv", map("\t".join, kept))
+        if part == "train":
+            write_lines(out, "translate.mixed.tsv",
+                        map("\t".join, mix_translate(kept)))
+
+
+def plain(rng, english, other):
+    """A pair as people type: without its last mark, often in small letters."""
+    end = english[-1]
+    if end in ".!?" and other[-1] == end and rng.random() < 0.7:
+        english, other = english.rstrip(end + " "), other.rstrip(end + " ")
+        at = other.rfind({"?": "\u00bf", "!": "\u00a1"}.get(end, "\0"))
+        if at >= 0:
+            other = other[:at] + other[at + 1:]
+    if rng.random() < 0.7:
+        english = english.lower()
+    return english, other
+
+
+def mix_translate(rows, seed=1):
+    """The pairs, an eighth of them as people type, and texts of 2 to 5 pairs
+    in one language, an eighth as many: Tatoeba has single sentences alone."""
+    rng = random.Random(seed)
+    mixed = list(rows)
+    for code, english, other in rows:
+        if rng.random() < 0.125:
+            pair = plain(rng, english, other)
+            if all(pair) and pair[0] != english:
+                mixed.append((code, *pair))
+    for code, _ in LANGUAGES:
+        own = [row for row in rows if row[0] == code]
+        for _ in range(len(own) // 8):
+            some = rng.sample(own, rng.randint(2, 5))
+            texts = [" ".join(x) for x in list(zip(*some))[1:]]
+            if all(len(x.split()) <= 40 for x in texts):
+                mixed.append((code, *texts))
+    return mixed
 
 
 def prepare_phonemes(data, out):

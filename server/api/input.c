@@ -240,22 +240,23 @@ static int too_long(struct request *r, const char *param, int limit)
                       limit);
 }
 
-/* The bytes of a text into r->tokens. One with U+0000 is copied. */
-static int encode_text(struct request *r, const struct json *text,
+/* The bytes of a text from `skip` on into r->tokens. One with U+0000 is
+ * copied. */
+static int encode_text(struct request *r, const struct json *text, size_t skip,
                        unsigned flags, int most, struct err *e)
 {
     const struct tokenizer *t = input_tokenizer(r);
-    const char *s = json_string(text);
-    size_t n = json_string_len(text);
+    const char *s = json_string(text) + skip;
+    size_t n = json_string_len(text) - skip;
     struct buf copy;
     r->tokens.n = r->tokens.n_unknown = 0;
     if (!memchr(s, 0xc0, n)) /* no byte of UTF-8 */
         return tokenizer_encode(t, s, n, flags, most, &r->tokens, e);
     buf_init(&copy, n);
-    int rc =
-        json_text(text, &copy) < 0
-            ? err_nomem(e)
-            : tokenizer_encode(t, copy.p, copy.len, flags, most, &r->tokens, e);
+    int rc = json_text(text, &copy) < 0
+                 ? err_nomem(e)
+                 : tokenizer_encode(t, copy.p + skip, copy.len - skip, flags,
+                                    most, &r->tokens, e);
     buf_fini(&copy);
     return rc;
 }
@@ -272,23 +273,59 @@ static int most_kept(const struct request *r, const struct input_params *p,
     return limit - (int)(p->room < limit / 2 ? p->room : limit / 2);
 }
 
+/* What ENCODE_LANGUAGE says: the token in front, and where the text begins. */
+static int find_language(struct request *r, const struct json *text,
+                         const char *param, size_t *skip, int *lead)
+{
+    const struct target_language *l;
+    int forced, n = model_languages(r->model, &l, &forced);
+    const char *s = json_string(text);
+    size_t len = json_string_len(text);
+
+    if (n == 0 || forced)
+        return 0;
+    for (int i = 0; i < n; i++) {
+        size_t end = 2 + (size_t)l[i].n; /* of ">>fr" */
+        if (len < end + 2 || memcmp(s, ">>", 2) != 0 ||
+            memcmp(s + 2, l[i].name, (size_t)l[i].n) != 0 ||
+            memcmp(s + end, "<<", 2) != 0)
+            continue;
+        for (*skip = end + 2; *skip < len && s[*skip] == ' '; ++*skip)
+            ;
+        *lead = 1 + l[i].id;
+        return 0;
+    }
+    if (n > 1)
+        return err_set_at(&r->err, ERR_INVALID, "invalid_value", param,
+                          "the text has to begin with a language of the model, "
+                          "as in '>>%.*s<< text'",
+                          l->n, l->name);
+    *lead = 1 + l->id;
+    return 0;
+}
+
 static int encode_item(struct request *r, const struct json *text, int i,
                        const struct input_params *p, int keep, unsigned how)
 {
     struct item *it = &r->items[i];
-    int port = input_port(r), before, after;
-    int limit = model_max_tokens(r->model, port) - (p->lead > 0);
+    int port = input_port(r), lead = p->lead, before, after;
+    size_t skip = 0;
     const struct model_info *info = model_get_info(r->model);
     /* A text goes on where it stops, but not one that is read as it is. */
     int ends = info->state.port[port].whole || info->cols[OUT_CLASS];
     struct err e = ERR_INIT;
     char param[32];
     input_param(r, i, param);
+    if (how & ENCODE_LANGUAGE &&
+        find_language(r, text, param, &skip, &lead) < 0)
+        return -1;
+    int limit = model_max_tokens(r->model, port) - (lead > 0);
     find_around(r, &before, &after);
     unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
                      (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
     int most = limit + (ends ? 0 : after);
-    if (encode_text(r, text, flags, p->truncate ? INT_MAX : most, &e) < 0) {
+    if (encode_text(r, text, skip, flags, p->truncate ? INT_MAX : most, &e) <
+        0) {
         if (e.code != ERR_TOO_LARGE)
             return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
         return too_long(r, param, limit);
@@ -303,7 +340,7 @@ static int encode_item(struct request *r, const struct json *text, int i,
         return -1;
     return keep_tokens(r, it, most_kept(r, p, r->tokens.n, limit), keep,
                        before < r->tokens.n ? before : r->tokens.n, after,
-                       p->lead);
+                       lead);
 }
 
 int input_port(const struct request *r)

@@ -65,6 +65,9 @@ void input_param(const struct request *r, int i, char out[32]);
 
 #define ENCODE_EMPTY 1u /* "" is the start of a text where it has tokens */
 #define ENCODE_PARSE 2u /* the texts of special tokens are those tokens */
+/* A model that wants a language in front of a source (targets.h) gets the one
+ * that the text begins with, ">>fr<< text"; of one language it need not. */
+#define ENCODE_LANGUAGE 4u
 
 /* input_port: the one that texts enter: the source, where a model has one. */
 int input_port(const struct request *r);

@@ -215,6 +215,16 @@ def test_translate_into_a_language_that_the_model_has():
     plain = server.ask("/generate", temperature=0, **dict(
         ask, input=">>fr<< w1 w2"))
     assert plain["text"] == server.ask(target="fr", beams=1, **ask)["text"]
+    for text in "w1 w2", ">>it<< w1", " >>fr<< w1", ">>fr< w1", ">>f", "":
+        server.refuses(400, "invalid_value", "input[1]", "/generate",
+                       says="to begin with a language", model="many",
+                       input=[">>de<<w1", text])
+    a = server.ask("/generate", model="many", temperature=0, max_tokens=9,
+                   input=[">>de<<w1 w2", ">>es<<  w1 w2"])
+    assert [x["text"] for x in a] == [
+        server.ask(target=t, beams=1, **ask)["text"] for t in ("de", "es")]
+    server.refuses(400, "invalid_value", "model", "/generate", input="w1",
+                   model="forced", says="has to be told a language")
     for t in "w3", "w5":
         a = server.ask(model="forced", input="w1", target=t, max_tokens=9)
         assert a["text"].split()[0] == t, a

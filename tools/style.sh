@@ -13,7 +13,7 @@
 #   headers    every source has an SPDX line, and a comment before its code
 #   marks      no unfinished-work marks
 #   paths      no absolute paths of a machine, no hosts of package registries
-#   history    no file over 6.5 MB, the history packs below 60 MiB
+#   history    no file over 12.5 MB, the history packs below 120 MiB
 #
 # tools/style.sh [-C ROOT] [check ...]; all of them without a name. Prints what
 # is wrong; exit 1 if anything is.
@@ -25,8 +25,8 @@ if [ "${1:-}" = -C ]; then
 fi
 CC=${CC:-gcc}
 bad=0
-max_history_kib=${MAX_HISTORY_KIB:-$((60 * 1024))}
-max_file_bytes=6500000
+max_history_kib=${MAX_HISTORY_KIB:-$((120 * 1024))}
+max_file_bytes=12500000
 
 wrong() {
     echo "style: $*"

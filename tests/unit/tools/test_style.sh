@@ -149,7 +149,7 @@ relative() {
 check style_accepts_relative_paths relative
 
 big_file() {
-    head -c 6500001 /dev/zero | plant big.bin
+    head -c 12500001 /dev/zero | plant big.bin
     fails_with 'big.bin has' "$style" -C "$work/t" history
 }
 check style_refuses_big_files big_file

@@ -16,6 +16,7 @@
 #include "engine/run/task/generate.h"
 #include "server/api/api.h"
 #include "server/api/hint.h"
+#include "server/api/language.h"
 #include "server/api/reply.h"
 #include "server/http/sse.h"
 #include "server/api/input.h"
@@ -118,23 +119,6 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
     return 0;
 }
 
-/* Where a language is a target's first token (targets.h): *first is 1 + the
- * only one, or 0 where the model says it. */
-static int find_first(struct request *r, int *first)
-{
-    const struct target_language *l;
-    int forced, n = model_languages(r->model, &l, &forced);
-    *first = 0;
-    if (!forced || n == 0)
-        return 0;
-    if (n == 1)
-        *first = 1 + l->id;
-    else if (model_get_info(r->model)->target.forced_first < 0)
-        return bad(r, "model",
-                   "the model has to be told a language: /translate takes it");
-    return 0;
-}
-
 int api_generate(struct request *r)
 {
     struct generate_request p = {.temperature = 1.0,
@@ -144,11 +128,12 @@ int api_generate(struct request *r)
                                  .seed = -1,
                                  .n = 1};
     const char *stop[MAX_STOP];
-    int n_stop, first;
+    struct language target;
+    int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
         input_model(r, p.in.model, &task_generate) < 0 ||
-        find_first(r, &first) < 0)
+        language_unsaid(r, &target) < 0)
         return -1;
     if (p.max_tokens < 0)
         p.max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
@@ -172,7 +157,7 @@ int api_generate(struct request *r)
         .n_stop = n_stop,
         .stream = p.stream,
         .n = (int)p.n,
-        .forced_first = first};
+        .forced_first = target.first};
     const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
 }

@@ -16,12 +16,12 @@
 #include "server/api/api.h"
 #include "server/api/attention.h"
 #include "server/api/input.h"
+#include "server/api/language.h"
 #include "server/api/reply.h"
 #include "server/http/sse.h"
 
 #define DEFAULT_BEAMS 4
 #define DEFAULT_TOKENS 256
-#define LISTED 160 /* bytes of a message that lists languages */
 
 struct translate_request {
     struct input_params in;
@@ -30,7 +30,7 @@ struct translate_request {
     int64_t beams, n_best, max_tokens, seed;
     double length_penalty, temperature;
     enum beam_stop stop;
-    int forced_first; /* -1: what the model says */
+    struct language language;
 };
 
 #define TRANSLATE_AT(field) offsetof(struct translate_request, field)
@@ -100,50 +100,6 @@ static int set_defaults(struct request *r, struct translate_request *p)
     return 0;
 }
 
-/* ---------------------------------------------------------------- language */
-
-static int wrong_target(struct request *r, const char *given,
-                        const struct target_language *l, int n)
-{
-    char list[LISTED + 8] = "";
-    size_t at = 0;
-    for (int i = 0; i < n; i++) {
-        if (at + (size_t)l[i].n + 2 > LISTED) {
-            memcpy(list + at, ", ...", sizeof ", ...");
-            break;
-        }
-        at += (size_t)snprintf(list + at, sizeof list - at, "%s%.*s",
-                               i ? ", " : "", l[i].n, l[i].name);
-    }
-    return err_set_at(&r->err, ERR_INVALID, "invalid_value", "target",
-                      given ? "target is none of the model's languages: %s"
-                            : "target is missing, one of: %s",
-                      list);
-}
-
-static int find_target(struct request *r, struct translate_request *p)
-{
-    const struct target_language *l;
-    int forced, n = model_languages(r->model, &l, &forced), at = -1;
-    int known = forced && model_get_info(r->model)->target.forced_first >= 0;
-    for (int i = 0; p->target && i < n; i++)
-        if (strlen(p->target) == (size_t)l[i].n &&
-            memcmp(p->target, l[i].name, (size_t)l[i].n) == 0)
-            at = i;
-    if (p->target && n == 0)
-        return bad(r, "target",
-                   "the model names no languages: leave target out");
-    if (!p->target && n == 1)
-        at = 0;
-    if (at < 0 && (p->target || (n > 0 && !known)))
-        return wrong_target(r, p->target, l, n);
-    if (at >= 0 && forced)
-        p->forced_first = l[at].id;
-    else if (at >= 0)
-        p->in.lead = 1 + l[at].id;
-    return 0;
-}
-
 /* --------------------------------------------------------------- the work */
 
 static int submit_beams(struct request *r, const struct translate_request *p)
@@ -153,7 +109,7 @@ static int submit_beams(struct request *r, const struct translate_request *p)
                                        .length_penalty = p->length_penalty,
                                        .stop = p->stop,
                                        .max_tokens = (int)p->max_tokens,
-                                       .forced_first = p->forced_first,
+                                       .forced_first = p->language.first - 1,
                                        .stream = p->stream,
                                        .attention = p->attention};
     const struct job_spec spec = {.task = &task_beam, .params = &params};
@@ -172,7 +128,7 @@ static int submit_samples(struct request *r, const struct translate_request *p)
         .n = (int)p->n_best,
         .logprob = 1,
         .length_penalty = p->length_penalty,
-        .forced_first = 1 + p->forced_first,
+        .forced_first = p->language.first,
         .attention = p->attention};
     const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
@@ -184,13 +140,14 @@ int api_translate(struct request *r)
                                   .n_best = 1,
                                   .length_penalty = NAN,
                                   .max_tokens = -1,
-                                  .seed = -1,
-                                  .forced_first = -1};
+                                  .seed = -1};
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         input_model(r, p.in.model, &task_translate) < 0)
         return -1;
-    if (set_defaults(r, &p) < 0 || find_target(r, &p) < 0 ||
-        input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
+    if (set_defaults(r, &p) < 0 || language_named(r, p.target, &p.language) < 0)
+        return -1;
+    p.in.lead = p.language.lead;
+    if (input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
     r->seed = p.seed >= 0 ? (uint64_t)p.seed : rng_entropy() >> 11;
     r->stream = p.stream;

@@ -10,6 +10,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "server/api/language.h"
 #include "server/api/route.h"
 #include "server/http/unread.h"
 
@@ -273,37 +274,6 @@ static int most_kept(const struct request *r, const struct input_params *p,
     return limit - (int)(p->room < limit / 2 ? p->room : limit / 2);
 }
 
-/* What ENCODE_LANGUAGE says: the token in front, and where the text begins. */
-static int find_language(struct request *r, const struct json *text,
-                         const char *param, size_t *skip, int *lead)
-{
-    const struct target_language *l;
-    int forced, n = model_languages(r->model, &l, &forced);
-    const char *s = json_string(text);
-    size_t len = json_string_len(text);
-
-    if (n == 0 || forced)
-        return 0;
-    for (int i = 0; i < n; i++) {
-        size_t end = 2 + (size_t)l[i].n; /* of ">>fr" */
-        if (len < end + 2 || memcmp(s, ">>", 2) != 0 ||
-            memcmp(s + 2, l[i].name, (size_t)l[i].n) != 0 ||
-            memcmp(s + end, "<<", 2) != 0)
-            continue;
-        for (*skip = end + 2; *skip < len && s[*skip] == ' '; ++*skip)
-            ;
-        *lead = 1 + l[i].id;
-        return 0;
-    }
-    if (n > 1)
-        return err_set_at(&r->err, ERR_INVALID, "invalid_value", param,
-                          "the text has to begin with a language of the model, "
-                          "as in '>>%.*s<< text'",
-                          l->n, l->name);
-    *lead = 1 + l->id;
-    return 0;
-}
-
 static int encode_item(struct request *r, const struct json *text, int i,
                        const struct input_params *p, int keep, unsigned how)
 {
@@ -317,7 +287,7 @@ static int encode_item(struct request *r, const struct json *text, int i,
     char param[32];
     input_param(r, i, param);
     if (how & ENCODE_LANGUAGE &&
-        find_language(r, text, param, &skip, &lead) < 0)
+        language_in_text(r, text, param, &skip, &lead) < 0)
         return -1;
     int limit = model_max_tokens(r->model, port) - (lead > 0);
     find_around(r, &before, &after);

@@ -30,8 +30,10 @@ from toy_pair import LANGUAGES, TOY, make  # noqa: E402
 # All tasks, and all kinds of tokens and scores; "toy" translates.
 MODELS = [f"models/checkpoints/{n}" for n in (
     "next-word-lstm", "sentiment-lstm", "music-lstm", "stories-gpt",
-    "sentiment-transformer", "translate-en")] + [f"tests/golden/bert/{n}" for n in (
-        "bert-embed-mean", "bert-fill", "bert-class-many", "bert-regression")]
+    "sentiment-transformer", "translate-en")] + [
+        f"tests/golden/bert/{n}" for n in (
+            "bert-embed-mean", "bert-fill", "bert-class-many",
+            "bert-regression")]
 NAMES = [os.path.basename(m) for m in MODELS] + ["toy"]
 KEY = "key-of-the-test"
 SEED = sys.argv[1] if len(sys.argv) > 1 else "1"

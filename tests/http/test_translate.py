@@ -29,7 +29,11 @@ STRICT = dict(min_length=7, no_repeat_ngram_size=1)
 class Server(harness.Seqd):
     def __init__(self, folder, *args):
         names = {"one": {}, "many": dict(languages=LANGUAGES),
+                 "sole": dict(languages=LANGUAGES[2:]),
                  "forced": dict(seqd_languages=["w3", "w5"]),
+                 "forced-sole": dict(seqd_languages=["w3"]),
+                 "stated": dict(seqd_languages=["w3", "w5"],
+                                forced_bos_token_id=14),
                  "ended": dict(forced_eos_token_id=2),
                  "shown": dict(kind="shown"), "tuned": TUNED,
                  "eager": dict(early_stopping=True),
@@ -225,6 +229,18 @@ def test_translate_into_a_language_that_the_model_has():
         server.ask(target=t, beams=1, **ask)["text"] for t in ("de", "es")]
     server.refuses(400, "invalid_value", "model", "/generate", input="w1",
                    model="forced", says="has to be told a language")
+    # Of one language, or where the checkpoint states one, none has to be said.
+    plain = dict(ask, model="sole", input="w1 w2", beams=1)
+    said = [server.ask(**plain), server.ask(target="fr", **plain)] + [
+        server.ask("/generate", model="sole", temperature=0, max_tokens=9,
+                   input=text) for text in ("w1 w2", ">>fr<< w1 w2")]
+    assert server.usage["prompt_tokens"] == 3
+    assert len({a["text"] for a in said}) == 1, said
+    for name, first in ("forced-sole", "w3"), ("stated", "w5"):
+        for path, how in (("/translate", dict(beams=1)),
+                          ("/generate", dict(temperature=0))):
+            a = server.ask(path, model=name, input="w1", max_tokens=9, **how)
+            assert a["text"].split()[0] == first, (name, path, a)
     for t in "w3", "w5":
         a = server.ask(model="forced", input="w1", target=t, max_tokens=9)
         assert a["text"].split()[0] == t, a

@@ -117,8 +117,9 @@ static const struct option rows[] = {
      "width of a linear layer before the output; 0: none"},
     {"--tie", OPT_BOOL(tie),
      "lm, seq2seq-rnn: the output weights are the embedding"},
-    {"--pooling", OPT_CHOICE(pooling, "last", "last|mean|max"),
-     "classifier: which state is classified"},
+    {"--pooling", OPT_CHOICE(pooling, "last", "last|mean|max|concat"),
+     "classifier: which state is classified; concat: all three behind each "
+     "other"},
     {"--init", OPT_TEXT(init, NULL),
      "start from this checkpoint: tensors by name, vocabulary rows by entry"},
     {"--init-parts", OPT_CHOICE(init_parts, "all", "all|vocabulary"),

@@ -163,6 +163,14 @@ static const struct option rows[] = {
      "classifier: what makes a checkpoint the best"},
     {"--freeze-epochs", OPT_INT(freeze_epochs, "0", 0, 1000),
      "epochs in which what came from --init does not change"},
+    {"--accumulate", OPT_INT(accumulate, "1", 1, 4096),
+     "batches whose gradients are added up for one step"},
+    {"--lr-layer", OPT_REAL(lr_layer, "1", 0.01, 1),
+     "factor on the learning rate of what came from --init for each layer that "
+     "it lies below the output (discriminative rates)"},
+    {"--unfreeze", OPT_REAL(unfreeze, "0", 0, 1000),
+     "what came from --init starts to learn from the top: one layer more each "
+     "so many epochs (gradual unfreezing); 0: all at once"},
     {"--lr-scale-init", OPT_REAL(lr_scale_init, "1", 0, 10),
      "factor on the learning rate of what came from --init"},
     {.kind = OPTION_SECTION, .help = "Regularisation"},

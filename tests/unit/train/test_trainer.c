@@ -438,6 +438,67 @@ static void test_a_language_model_starts_a_classifier(void **state)
     train_rig_free(t);
 }
 
+/* Two batches of 8 added up are a batch of 16: the same texts in another order
+ * of sums. */
+static void test_batches_that_are_added_up_make_one_step(void **state)
+{
+    static const char *const how[] = {"--batch 16 --lr 0.001",
+                                      "--batch 8 --accumulate 2 --lr 0.001"};
+    real first[2];
+    char out[128];
+    for (int i = 0; i < 2; i++) {
+        struct options o = classes(how[i], out, "parts");
+        struct trainer *t = train_rig_trainer(&o);
+        struct err e = ERR_INIT;
+        double loss;
+        int64_t rows;
+        assert_int_equal(trainer_begin_epoch(t, &e), 0);
+        for (int32_t k = 0; k < t->epoch.n_order; k++)
+            t->epoch.order[k] = k;
+        for (int64_t k = 0; k < t->epoch.steps; k++)
+            t->epoch.first[k] = (int)k * t->o.batch;
+        for (int k = 0; k < 16; k++) /* of one length: any order is sorted */
+            t->train.start[k + 1] = t->train.start[k] + 1;
+        trainer_step(t, 0.001, &loss, &rows);
+        assert_int_equal(rows, 16);
+        assert_int_equal(t->at.in_epoch, i + 1);
+        first[i] = t->w[t->net.t[t->net.out_w].at];
+        train_rig_free(t);
+    }
+    assert_true(fabs((double)(first[0] - first[1])) < 1e-6);
+}
+
+/* What was taken from another net learns from the top, and slower below. */
+static void test_layers_below_learn_later_and_slower(void **state)
+{
+    char a[128], b[128];
+    struct err e = ERR_INIT;
+    struct options o =
+        lm("--epochs 1 --hidden 12 --embedding 8 --layers 2", a, "lm2");
+    o.data = o.valid = labelled;
+    train_rig_train(&o);
+    o = classes("--epochs 2 --layers 2 --unfreeze 1 --lr-layer 0.5 --batch 300",
+                b, "from-lm2");
+    o.init = a;
+    struct trainer *t = train_rig_trainer(&o);
+    const struct net_tensor *l[3] = {
+        &t->net.t[t->net.embedding],
+        &t->net.t[net_find(&t->net, "rnn.weight_hh_l0")],
+        &t->net.t[net_find(&t->net, "rnn.weight_hh_l1")]};
+    real before[3];
+    atomic_int stop = 0;
+    t->stop = &stop;
+    for (int i = 0; i < 3; i++)
+        before[i] = t->w[l[i]->at];
+    assert_int_equal(trainer_run(t, &e), 0); /* a step an epoch */
+    assert_true(t->w[l[0]->at] == before[0]);
+    assert_true(t->w[l[1]->at] == before[1]);
+    assert_true(t->w[l[2]->at] != before[2]);
+    assert_true(l[2]->lr_mult == (real)0.5 && l[1]->lr_mult == 0);
+    assert_true(t->net.t[t->net.out_w].lr_mult == (real)1);
+    train_rig_free(t);
+}
+
 static double number_of(const char *line, const char *key)
 {
     struct json *j;
@@ -534,6 +595,8 @@ int main(void)
         cmocka_unit_test(test_a_card_keeps_its_form_whatever_things_are_called),
         cmocka_unit_test(test_a_card_says_what_the_net_is_for),
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
+        cmocka_unit_test(test_batches_that_are_added_up_make_one_step),
+        cmocka_unit_test(test_layers_below_learn_later_and_slower),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),
         cmocka_unit_test(test_every_family_has_its_arch),

@@ -63,7 +63,9 @@ static int pools_mean(const struct shape *s)
 
 static const struct objective *rnn_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier : &language_model;
+    return o->task == TASK_CLASSIFIER ? &classifier
+           : o->apart                 ? &record_model
+                                      : &language_model;
 }
 
 static int rnn_read(const struct hparams *h, struct options *o, int *labels,
@@ -318,7 +320,7 @@ static void rnn_forward_pass(struct pass *p)
     struct mat top = mat_of(k->top, p->b->n_target, top_width(p->net, s));
     pass_embed(p, x.p);
     rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding, x);
-    rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0);
+    rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0 || p->o->fresh);
     rnn_stack_forward(p, &k->stack);
     if (p->net->C > 0)
         pool(p);

@@ -90,6 +90,8 @@ void course_fini(struct course *c)
     mem_free(c->stream);
     mem_free(c->first);
     mem_free(c->turn);
+    mem_free(c->text_at);
+    mem_free(c->text_n);
     memset(c, 0, sizeof *c);
 }
 
@@ -164,6 +166,7 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
     for (int64_t i = 0; i < parts; i++)
         targets += t->objective->aim(&t->epoch, t, t->at.in_epoch + i);
     t->opts = (struct pass_opts){.train = 1,
+                                 .fresh = t->objective->fresh,
                                  .word_key = (uint32_t)rng_hash(key, 99),
                                  .scale = (real)(1.0 / (double)targets),
                                  .smoothing = (real)t->o.smoothing};
@@ -231,7 +234,8 @@ int trainer_validate(struct trainer *t, const struct corpus *corpus, real *w,
                      struct score_sum *s, struct err *e)
 {
     memset(s, 0, sizeof *s);
-    t->opts = (struct pass_opts){.scale = (real)1};
+    t->opts =
+        (struct pass_opts){.fresh = t->objective->fresh, .scale = (real)1};
     t->weights = w;
     s->n_files = corpus->n_files;
     for (int f = 0; f < s->n_files; f++) {

@@ -74,6 +74,9 @@ static const struct option rows[] = {
      "lm: a record is a line, a paragraph whose lines are joined, what stands "
      "between blank lines as it is, or the file; auto: paragraphs where the "
      "training text is wrapped, else lines"},
+    {"--apart", OPT_BOOL(apart),
+     "lm: each record is a text of its own, with the end token around it, read "
+     "from an empty state or context; those over --bptt tokens in parts"},
     {"--shuffle", OPT_INT(shuffle, "0", 0, 1),
      "lm: new order of the records in each epoch"},
     {"--reverse", OPT_BOOL(reverse),
@@ -287,7 +290,10 @@ static const struct {
     int read_by;
 } some_read[] = {{"--id2label", OF_TEXTS},
                  {"--record", OF_TEXTS},
+                 {"--apart", OF_TEXTS},
                  {"--shuffle", OF_TEXTS},
+                 {"--lr-layer", OF_TEXTS},
+                 {"--unfreeze", OF_TEXTS},
                  {"--reverse", OF_TEXTS},
                  {"--mask-rate", OF_TEXTS},
                  {"--nonlinearity", OF_TEXTS},

@@ -468,6 +468,60 @@ static void test_batches_that_are_added_up_make_one_step(void **state)
     assert_true(fabs((double)(first[0] - first[1])) < 1e-6);
 }
 
+static double nats_of(struct trainer *t)
+{
+    struct score_sum s;
+    struct err e = ERR_INIT;
+    assert_int_equal(trainer_validate(t, &t->valid, t->w, &s, &e), 0);
+    return s.all.nats;
+}
+
+/* --apart: each record once an epoch, with the end token around it, in parts
+ * of --bptt; nothing of one is known in the next, whatever batch it is in. */
+static void test_records_apart_are_texts_of_their_own(void **state)
+{
+    static const char *const nets[] = {
+        "--apart", "--apart --arch gpt2 --heads 2 --context 12"};
+    char out[128], path[128];
+    for (int i = 0; i < 2; i++) {
+        struct err e = ERR_INIT;
+        double loss, nats[2];
+        int64_t rows, all = 0, texts = 0;
+        struct options o = lm(nets[i], out, "apart");
+        o.bptt = 4; /* a record has five predictions */
+        struct trainer *t = train_rig_trainer(&o);
+        int32_t eos = tokenizer_eos(t->tokenizer);
+        assert_int_equal(trainer_begin_epoch(t, &e), 0);
+        while (t->at.in_epoch < t->epoch.steps) {
+            trainer_step(t, 0, &loss, &rows);
+            const struct feed *f = &t->worker[0].feed;
+            for (int k = 0; k < f->n_text; k++) {
+                int n = f->text[k].n;
+                assert_true(n == 4 || n == 1);
+                assert_true((f->text[k].ids[0] == eos) == (n == 4));
+                assert_true((f->text[k].next[n - 1] == eos) == (n == 1));
+            }
+            all += rows;
+            texts += f->n_text;
+        }
+        assert_int_equal(all, 600 * 5);
+        assert_int_equal(texts, 600 * 2);
+        train_rig_free(t);
+        for (int k = 0; k < 2; k++) {
+            FILE *f = train_rig_file(path, "apart.txt");
+            for (int r = 0; r < (k == 0 ? 1 : 30); r++)
+                fputs("a1 b2 c3 a1\n", f);
+            fclose(f);
+            o.valid = path;
+            o.overwrite = 1;
+            t = train_rig_trainer(&o);
+            nats[k] = nats_of(t);
+            train_rig_free(t);
+        }
+        assert_true(fabs(nats[1] - 30 * nats[0]) < 1e-3);
+    }
+}
+
 /* What was taken from another net learns from the top, and slower below. */
 static void test_layers_below_learn_later_and_slower(void **state)
 {
@@ -596,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_a_card_says_what_the_net_is_for),
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
         cmocka_unit_test(test_batches_that_are_added_up_make_one_step),
+        cmocka_unit_test(test_records_apart_are_texts_of_their_own),
         cmocka_unit_test(test_layers_below_learn_later_and_slower),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),

@@ -94,6 +94,10 @@ int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
     if (o->words > 0)
         buf_addf(out, ", \"word_perplexity\": %.4f",
                  exp(sum.nats / tokens * (double)(n - 1) / (double)o->words));
+    if (o->bytes > 0)
+        buf_addf(out, ", \"bits_per_byte\": %.4f",
+                 sum.nats / tokens * (double)(n - (o->framed != 0)) /
+                     (log(2) * (double)o->bytes));
     return buf_add_str(out, "}\n");
 }
 
@@ -240,6 +244,7 @@ struct reader {
     int labelled, max_len;
     int32_t frame; /* after each text, -1: none */
     int64_t words; /* of sub-words' texts, with the end of each */
+    int64_t bytes; /* of texts; with one for each end */
 };
 
 static int64_t count_words(const char *s, size_t n)
@@ -295,6 +300,7 @@ static int add_text(void *arg, const struct record *x, struct err *e)
         c->label[c->n_items++] = label;
         c->start[c->n_items] = c->n;
         r->words += count_words(x->text, x->n) + 1;
+        r->bytes += (int64_t)x->n + (r->frame >= 0);
     }
     token_list_fini(&list);
     return rc;
@@ -391,6 +397,8 @@ int eval_files(struct engine *g, struct model *m, const char *const *paths,
         int whole = o->max_tokens <= 0 || o->max_tokens >= r.c.n;
         int parts = tokenizer_level(m->tokenizer) == TOK_LEVEL_SUBWORD;
         own.words = whole && parts && r.frame >= 0 ? r.words : 0;
+        own.bytes = whole ? r.bytes : 0;
+        own.framed = r.frame >= 0;
         rc = eval_stream(g, m, r.c.ids, r.c.n, &own, out, e);
     }
     mem_free(r.c.ids);

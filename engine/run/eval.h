@@ -6,7 +6,11 @@
  *                    scored, their negative log-likelihood, the share of
  *                    unknown ones; of files and sub-words "word_perplexity",
  *                    to be held beside that of words: by what stands between
- *                    white space, and the end of each text
+ *                    white space, and the end of each text. Of files that are
+ *                    scored whole "bits_per_byte", to be held beside that of
+ *                    any vocabulary that reads the same texts and lacks nothing
+ *                    of them: by the UTF-8 bytes of the texts as they are cut,
+ *                    with one for the end of each, where ends are scored
  *   classifiers      {"items", "accuracy", "nll", "ece"}: nll in nats, the
  *                    expected calibration error over 15 equal bins (Guo et al.
  *                    2017)
@@ -38,6 +42,8 @@ struct eval_options {
                            it has one */
     int64_t max_tokens; /* of the data, 0: all */
     int64_t words;      /* that the tokens are of, 0: not known */
+    int64_t bytes;      /* the same */
+    int framed;         /* the first token is no part of the text */
     enum record_kind record;
     enum record_kind *used; /* out: what RECORD_AUTO was; may be NULL */
     int max_len; /* tokens of a labelled text, 0: what the model takes */

@@ -278,7 +278,8 @@ static int wants_of(const struct job *j, int budget)
     for (int i = 0; i < j->model->info.state.n_ports; i++)
         left += (i == PORT_TARGET ? j->n_all : j->in[i].n) - j->pos[i];
     left = chain > 0 && left > chain ? chain : left;
-    left = left < 1 ? j->n_branches : left; /* a row of each of these */
+    if (left < 1) /* a part of a text, or a row of each of these */
+        left = j->window > 0 ? j->window : j->n_branches;
     return left < 1 ? 1 : left < budget ? left : budget;
 }
 

@@ -24,6 +24,7 @@
 #include "engine/run/targets.h"
 #include "engine/text/tokenizer.h"
 
+struct class_rules;
 struct engine;
 struct model;
 struct job;
@@ -84,6 +85,9 @@ const char *model_arch_name(const struct model *m);
 const struct model_info *model_get_info(const struct model *m);
 /* model_can: 1 when the model has what the task needs. */
 int model_can(const struct model *m, const struct task *task);
+/* model_class_rules: what its checkpoint says of its labels' scores and of long
+ * texts (class_rules.h). */
+const struct class_rules *model_class_rules(const struct model *m);
 /* model_tokenizer: NULL when no port of the model takes tokens. */
 const struct tokenizer *model_tokenizer(const struct model *m);
 /* model_languages: what a model that translates can translate into (targets.h);

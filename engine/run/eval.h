@@ -11,9 +11,9 @@
  *                    any vocabulary that reads the same texts and lacks nothing
  *                    of them: by the UTF-8 bytes of the texts as they are cut,
  *                    with one for the end of each, where ends are scored
- *   classifiers      {"items", "accuracy", "nll", "ece"}: nll in nats, the
- *                    expected calibration error over 15 equal bins (Guo et al.
- *                    2017)
+ *   classifiers      {"items", "accuracy", "nll", "ece", ...}: those of
+ *                    label_figures.h; of several files "files" besides, the
+ *                    same of each
  *
  * Runs on the caller's thread, which waits.
  *
@@ -23,33 +23,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/run/engine.h"
-#include "engine/text/records.h"
-
-/* Texts as tokens, one after the other: text i is ids[start[i]] ..
- * ids[start[i + 1] - 1], its label one of the model's. */
-struct eval_items {
-    const int32_t *ids;
-    const int64_t *start; /* [n + 1] */
-    const int32_t *label; /* [n] */
-    int n;
-};
-
-/* done of all so far; may be NULL. */
-typedef void eval_progress(void *ctx, int64_t done, int64_t all);
-
-struct eval_options {
-    int64_t window;     /* as eval_score's; 0: the model's context length, if
-                           it has one */
-    int64_t max_tokens; /* of the data, 0: all */
-    int64_t words;      /* that the tokens are of, 0: not known */
-    int64_t bytes;      /* the same */
-    int framed;         /* the first token is no part of the text */
-    enum record_kind record;
-    enum record_kind *used; /* out: what RECORD_AUTO was; may be NULL */
-    int max_len; /* tokens of a labelled text, 0: what the model takes */
-    eval_progress *progress;
-    void *ctx;
-};
+#include "engine/run/eval_texts.h"
 
 /* eval_score: negative log-likelihood of a token stream (task/score.h). The
  * state is carried from the first to the last token; window > 0: it is emptied
@@ -66,20 +40,15 @@ int eval_score(struct engine *g, struct model *m, const int32_t *ids, int64_t n,
 int eval_stream(struct engine *g, struct model *m, const int32_t *ids,
                 int64_t n, const struct eval_options *o, struct buf *out,
                 struct err *e);
-/* eval_items: engine_submit's errors, those of a job, ERR_FORMAT for a label
- * that the model lacks, ERR_UNSUPPORTED for a model of numbers or of a single
- * label. */
-int eval_items(struct engine *g, struct model *m, const struct eval_items *d,
-               const struct eval_options *o, struct buf *out, struct err *e);
-
 /* eval_files: the texts of files (engine/text/records.h), one after the other.
  * A language model of words or characters scores them with the end token
  * around each, as it was trained; RECORD_AUTO is what config.json's
  * "seqd_record" says, else what the first file looks like. A sub-word model
  * without that key scores files as they stand unless a kind is given, and has
  * no end token around them. A classifier takes
- * labelled ones, of its labels' names or numbers. Besides: ERR_NOT_FOUND,
- * ERR_IO, ERR_FORMAT, with file and line. */
+ * labelled ones, of its labels' names or numbers, or of those of o->labels.
+ * Besides: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT, with file and line; ERR_INVALID
+ * (labels of a model that has none, or others); eval_labels'. */
 int eval_files(struct engine *g, struct model *m, const char *const *paths,
                int n, const struct eval_options *o, struct buf *out,
                struct err *e);

@@ -38,6 +38,8 @@ static int check_port(const struct job_spec *s, int port, struct err *e)
         return err_set(e, ERR_INVALID, "the model reads %s", rows);
     if (in->n < 1 || !in->p)
         return err_set(e, ERR_INVALID, "input has no %s", rows);
+    if (port == PORT_TARGET && s->task->longest)
+        max = s->task->longest(s->model);
     if (s->task->needs & TASK_STREAM)
         max = l->port[port].context_length > 0 ? max : INT32_MAX;
     if (in->n > max) {

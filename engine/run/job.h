@@ -49,6 +49,9 @@ struct job {
      * to step (task/branches.h), and the rows of port 0 that each of them has
      * or is about to get behind those of the input. 0: none such. */
     int n_branches, branch_rows;
+    /* Rows of each part of an input that is read in parts, each into a branch
+     * (task/windows.h): seq stays empty, n_all is 0. 0: it is read as it is. */
+    int window;
     uint64_t age;         /* the runner's count of jobs: lower is older */
     int first, n_planned; /* its items in the present batch */
     int starved;          /* it found no memory for an item in it */
@@ -60,6 +63,7 @@ struct job {
     int64_t deadline_us;
     int64_t submit_us, start_us, token_us; /* 0: not yet */
     int fresh_tokens;                      /* made in this step */
+    int fresh_read; /* of the input, read in parts in this step */
     void (*on_event)(void *user, const struct job_event *ev);
     void *user;
     const char *text; /* streamed text that this step made certain */

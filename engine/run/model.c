@@ -143,6 +143,18 @@ static int load_arch(struct model *m, const struct model_open_opts *o,
     return 0;
 }
 
+static int read_classes(struct model *m, struct err *e)
+{
+    const struct hparams *h = checkpoint_hparams(m->checkpoint, e);
+    int before = 0, after = 0;
+
+    if (m->tokenizer)
+        tokenizer_frame(m->tokenizer, &before, &after);
+    return h ? class_rules_read(h, &m->info, before + after, m->name,
+                                &m->classes, e)
+             : -1;
+}
+
 /* Tokenizer, weights and the architecture's own data. That a tokenizer was
  * needed is known when the model is there. */
 static int load(struct model *m, const struct model_open_opts *o, struct err *e)
@@ -162,8 +174,11 @@ static int load(struct model *m, const struct model_open_opts *o, struct err *e)
     m->held = weights_held(w);
     if (rc && reads_tokens(m))
         return err_set_at(e, none.code, none.reason, NULL, "%s", none.msg);
-    return targets_read(m->checkpoint, m->tokenizer, model_source_tokenizer(m),
-                        m->name, &m->info, &m->targets, e);
+    return read_classes(m, e) || targets_read(m->checkpoint, m->tokenizer,
+                                              model_source_tokenizer(m),
+                                              m->name, &m->info, &m->targets, e)
+               ? -1
+               : 0;
 }
 
 /* How the tokens of sub-words make words. */
@@ -191,6 +206,9 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
                            : n < INT32_MAX ? (int)n
                                            : INT32_MAX;
     }
+    m->max_text = m->max_tokens[PORT_TARGET];
+    if (m->classes.window > 0 && m->max_text < max_item_tokens)
+        m->max_text = max_item_tokens;
     if (!m->tokenizer)
         return 0;
     int n_tok = tokenizer_size(m->tokenizer);
@@ -213,6 +231,7 @@ static void model_free(struct model *m)
     mem_free(m->end);
     mem_free(m->word_kind);
     targets_fini(&m->targets);
+    class_rules_fini(&m->classes);
     tokenizer_close(m->source_tokenizer);
     tokenizer_close(m->tokenizer);
     checkpoint_close(m->checkpoint);
@@ -277,6 +296,11 @@ const char *model_arch_name(const struct model *m)
 const struct model_info *model_get_info(const struct model *m)
 {
     return &m->info;
+}
+
+const struct class_rules *model_class_rules(const struct model *m)
+{
+    return &m->classes;
 }
 
 const struct tokenizer *model_tokenizer(const struct model *m)

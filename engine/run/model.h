@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/run/class_rules.h"
 #include "engine/run/engine.h"
 #include "engine/run/targets.h"
 
@@ -27,12 +28,14 @@ struct model {
     struct model_info info;
     struct mem_budget *tables; /* a reference */
     void *self;
-    struct targets targets; /* of models with a source */
+    struct targets targets;     /* of models with a source */
+    struct class_rules classes; /* of models with labels */
     const char *dtype;
     size_t held;     /* weights_held */
     int64_t created; /* wall clock, seconds */
     double load_seconds;
     int max_tokens[MAX_PORTS]; /* input limits of an item */
+    int max_text;              /* of port 0 where a text may be read in parts */
     int n_ids[MAX_PORTS];      /* ids 0..n-1 may be input of the port; of
                                   the target target.start, too */
     int32_t *forbid; /* [n_unseen] ids that are never shown; the first n_forbid

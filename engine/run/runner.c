@@ -121,10 +121,12 @@ static void count_token(struct runner *r, struct job *j, int64_t now)
 void runner_deliver(struct runner *r)
 {
     int64_t now = clock_now_us();
-    int k = 0, made = 0;
+    int k = 0, made = 0, read = 0;
 
     for (int i = 0; i < r->n_active; i++) {
         struct job *j = r->active[i];
+        read += j->fresh_read;
+        j->fresh_read = 0;
         if (j->fresh_tokens) {
             made++;
             count_token(r, j, now);
@@ -143,6 +145,8 @@ void runner_deliver(struct runner *r)
     r->n_active = k;
     if (made > 0)
         metric_add(r->m.completion, made);
+    if (read > 0)
+        metric_add(r->m.prompt, read);
 }
 
 /* --- one step --- */
@@ -509,7 +513,7 @@ static size_t most_bytes(const struct runner *r, const struct job *j,
 
     chunk = chain > 0 && chain < chunk ? chain : chunk;
     for (int i = 0; i < MAX_PORTS; i++)
-        in[i] = j->n_branches > 0 ? j->in[i].n : most[i];
+        in[i] = j->window > 0 ? 0 : j->n_branches > 0 ? j->in[i].n : most[i];
     bytes = seq_most_bytes(&r->store, in, chunk);
     if (j->n_branches > 0)
         forks = seq_fork_most(&r->store, in, most, chunk);

@@ -279,8 +279,8 @@ static size_t alone_bytes(const struct runner *r, const struct job *j)
                                  .rows = j->most_rows,
                                  .threads = r->n_threads,
                                  .longest = r->longest};
-        size.tokens[i] = j->in[i].n;
-        if (!whole || j->in[i].n <= r->step_tokens)
+        size.tokens[i] = j->window > 0 ? j->window : j->in[i].n;
+        if (!whole || size.tokens[i] <= r->step_tokens)
             continue;
         size_t bytes = m->arch->scratch_bytes(m->self, &size);
         most = bytes > most ? bytes : most;

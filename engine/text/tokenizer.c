@@ -77,6 +77,14 @@ void tokenizer_around(const struct tokenizer *t, int *n_before, int *n_after)
     *n_after = t->n_after;
 }
 
+void tokenizer_frame(const struct tokenizer *t, int *n_before, int *n_after)
+{
+    tokenizer_around(t, n_before, n_after);
+    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t) &&
+        *n_before > 0)
+        *n_before = *n_after = 0;
+}
+
 int tok_add_end(struct tokenizer *t, int64_t id)
 {
     if (id >= 0 && id < t->n && t->n_end < TOK_MAX_ENDS &&

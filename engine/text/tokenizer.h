@@ -98,6 +98,10 @@ int tokenizer_add_bos(const struct tokenizer *t);  /* prompts get bos */
 /* tokenizer_around: how many tokens TOK_ADD_SPECIAL puts before and after a
  * text ([CLS] and [SEP], say); a text that is cut keeps them. */
 void tokenizer_around(const struct tokenizer *t, int *n_before, int *n_after);
+/* tokenizer_frame: those of a text that a model is asked about: words and
+ * characters have a begin token only where prompts get it. Both 0: it is
+ * encoded without TOK_ADD_SPECIAL. */
+void tokenizer_frame(const struct tokenizer *t, int *n_before, int *n_after);
 /* tokenizer_is_end: 1 when generation ends at this token; there may be several
  * (the end of a text and the end of a turn), eos is one of them. */
 int tokenizer_is_end(const struct tokenizer *t, int32_t id);

@@ -13,6 +13,8 @@
 #include "models/train/train.h"
 #include "models/train/train_eval.h"
 
+#define MOST_LINE ((size_t)4 << 20) /* of JSON */
+
 static atomic_int stop_asked;
 
 static void on_signal(int number)
@@ -42,9 +44,10 @@ static int score_checkpoint(const struct trainer *t, struct err *e)
     struct buf b;
     int rc = -1, is_served = t->objective->choose == NULL &&
                              !t->objective->pairs && !o.reverse;
-    buf_init(&b, 4096);
+    buf_init(&b, MOST_LINE);
     o.record = RECORD_AUTO;
     o.cut = 0;
+    o.brief = 1;
     if (is_served)
         rc = eval_checkpoint(&o, o.out, o.valid, &b, &inner);
     if (rc == 0)
@@ -80,7 +83,7 @@ static int run_line(const struct options *o,
                     struct err *e)
 {
     struct buf b;
-    buf_init(&b, 4096);
+    buf_init(&b, MOST_LINE);
     int rc = run(o, &b, e);
     if (rc == 0 && (fputs(b.p, stdout) < 0 || fflush(stdout) != 0))
         rc = err_set(e, ERR_IO, "the figures cannot be written");

@@ -8,6 +8,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/run/eval.h"
 #include "engine/run/eval_pairs.h"
 #include "engine/run/task/beam.h"
 #include "models/registry.h"
@@ -47,7 +48,9 @@ static int eval_texts(struct engine *g, struct model *m,
     char *path[DATA_MAX_FILES];
     int n = 0;
     struct eval_options eo = {.record = (enum record_kind)o->record,
-                              .max_len = o->cut ? o->max_len : 0};
+                              .max_len = o->cut ? o->max_len : 0,
+                              .labels = o->labels,
+                              .brief = o->brief};
     int rc = split_paths(data, "--data", path, &n, e);
     if (rc == 0)
         rc = eval_files(g, m, (const char *const *)path, n, &eo, out, e);
@@ -102,6 +105,8 @@ static int eval_model(struct engine *g, struct model *m,
                       const struct options *o, const char *data,
                       struct buf *out, struct err *e)
 {
+    if (model_can(m, &task_translate) && o->labels != NULL)
+        return err_set(e, ERR_INVALID, "--labels is for classifiers");
     if (model_can(m, &task_translate))
         return eval_translations(g, m, o, data, out, e);
     if (data == NULL || o->language_column || o->language || o->output != NULL)

@@ -54,6 +54,9 @@ static const struct option rows[] = {
      "eval of pairs: tokens of a translation, at most"},
     {"--output", OPT_TEXT(output, NULL),
      "eval of pairs: write the translations to this file, one a line"},
+    {"--labels", OPT_TEXT(labels, NULL),
+     "eval of a classifier: the labels that may be the answer, commas between; "
+     "a file has their names, or their places in this list: 0, 1 ..."},
     {"--id2label", OPT_TEXT(id2label, NULL),
      "classifier: names of the labels, in order: negative,positive"},
     {"--tokenizer", OPTION_TEXT, AT(cut_by), "english", 0, 0,
@@ -245,7 +248,7 @@ const struct option_table train_table = {
         "a tab and its target.\n\ntrain reads all "
         "options but --model, those of eval and, "
         "under Computing, all but --threads;\neval reads --model, --data, "
-        "--record, --max-len, of pairs --source, --target,\n"
+        "--record, --max-len, --labels, of pairs --source, --target,\n"
         "--language-column, --language, --beams, --length-penalty, "
         "--max-target and "
         "--output, and\nthose under Computing; bleu and gradcheck none. "
@@ -259,11 +262,12 @@ const struct option_table train_table = {
 static int is_read(const char *command, const char *flag, int of_engine)
 {
     /* the first FOR_EVAL alone */
-    enum { FOR_EVAL = 5 };
+    enum { FOR_EVAL = 6 };
     static const char *const of_eval[] = {
-        "--model",  "--beams",  "--length-penalty",  "--max-target",
-        "--output", "--data",   "--record",          "--max-len",
-        "--source", "--target", "--language-column", "--language"};
+        "--model",   "--beams",  "--length-penalty", "--max-target",
+        "--output",  "--labels", "--data",           "--record",
+        "--max-len", "--source", "--target",         "--language-column",
+        "--language"};
     int train = strcmp(command, "train") == 0;
     int eval = strcmp(command, "eval") == 0;
     if (of_engine)

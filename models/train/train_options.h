@@ -55,6 +55,7 @@ struct options {
     int beams, max_target; /* eval of pairs */
     double length_penalty;
     const char *output;
+    const char *labels; /* eval: those that may be the answer */
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;
@@ -82,6 +83,7 @@ struct options {
     double save_minutes, report_seconds;
     struct engine_options engine;
     int cut;            /* not an option: --max-len was given */
+    int brief;          /* nor this: eval's line for a CARD.md */
     int hold_out_given; /* nor this */
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };

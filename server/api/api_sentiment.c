@@ -1,10 +1,13 @@
 /* api_sentiment: POST /sentiment, one label for a text. Labels are the
- * checkpoint's own. `truncate` keeps the first tokens, as the texts that such
- * models are trained on are cut.
+ * checkpoint's own; `labels` names those that may be the answer. `truncate`
+ * keeps the first tokens, as the texts that such models are trained on are cut.
+ * Where the checkpoint has a rule for long texts, these are read in parts.
  *
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
+#include "engine/run/class_rules.h"
 #include "engine/run/task/classify.h"
 #include "server/api/api.h"
 #include "server/api/attention.h"
@@ -13,25 +16,85 @@
 
 struct sentiment_params {
     struct input_params in;
+    const struct json *labels;
     int attention;
 };
+
+#define SENTIMENT_AT(field) offsetof(struct sentiment_params, field)
 
 static const struct field fields[] = {
     INPUT_FIELDS,
     {"explain", FIELD_LATER_FALSE, 0, 0, 0},
-    {"attention", FIELD_BOOL, 0, 0,
-     offsetof(struct sentiment_params, attention)},
+    {"attention", FIELD_BOOL, 0, 0, SENTIMENT_AT(attention)},
+    {"labels", FIELD_ANY, 0, 0, SENTIMENT_AT(labels)},
 };
+
+static int wrong_label(struct request *r, int i, const char *name,
+                       const char *what)
+{
+    char param[32];
+    snprintf(param, sizeof param, "labels[%d]", i);
+    return err_set_at(&r->err, ERR_INVALID, "invalid_value", param,
+                      "'%.64s' %s", name, what);
+}
+
+/* Its number among the model's, or -1. */
+static int find_label(const struct model_info *info, const char *name)
+{
+    for (int l = 0; l < info->cols[OUT_CLASS]; l++)
+        if (!strcmp(info->labels[l], name))
+            return l;
+    return -1;
+}
+
+/* The labels of the list, by number, into id. */
+static int read_labels(struct request *r, const struct json *list,
+                       int id[MODEL_MAX_LABELS], int *n)
+{
+    const struct model_info *info = model_get_info(r->model);
+    uint8_t seen[MODEL_MAX_LABELS] = {0};
+    *n = 0;
+    if (json_type(list) != JSON_ARRAY)
+        return err_set_at(&r->err, ERR_INVALID, "invalid_value", "labels",
+                          "labels is %s, expected a list of names",
+                          json_type_name(json_type(list)));
+    int size = json_size(list), most = info->cols[OUT_CLASS];
+    if (size < 2 || size > most)
+        return err_set_at(&r->err, ERR_INVALID, "invalid_value", "labels",
+                          "labels has %d names, expected at least two of the "
+                          "model's %d",
+                          size, most);
+    for (const struct json *v = json_child(list); v; v = json_next(v)) {
+        const char *name = json_string(v);
+        if (!name)
+            return wrong_label(r, *n, json_type_name(json_type(v)),
+                               "is no name of a label");
+        int l = find_label(info, name);
+        if (l < 0)
+            return wrong_label(r, *n, name, "is no label of the model");
+        if (seen[l]++)
+            return wrong_label(r, *n, name, "is there twice");
+        id[(*n)++] = l;
+    }
+    return 0;
+}
 
 int api_sentiment(struct request *r)
 {
     struct sentiment_params p = {0};
+    int id[MODEL_MAX_LABELS], n = 0;
     if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
-        input_model(r, p.in.model, &task_classify) < 0 ||
+        input_model(r, p.in.model, &task_classify) < 0)
+        return -1;
+    p.in.most = classify_most_tokens(r->model);
+    if ((p.labels && read_labels(r, p.labels, id, &n) < 0) ||
         input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
         return -1;
     r->attention = p.attention;
-    const struct classify_params params = {.attention = p.attention};
+    struct classify_params params = {.attention = p.attention,
+                                     .labels = p.labels ? id : NULL,
+                                     .n_labels = n};
+    tokenizer_frame(input_tokenizer(r), &params.before, &params.after);
     const struct job_spec spec = {.task = &task_classify, .params = &params};
     return input_submit(r, &spec);
 }
@@ -53,14 +116,16 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_str(out, it->index ? ",{\"index\":" : "{\"index\":");
     buf_add_int(out, it->index);
     buf_add_char(out, ',');
-    write_score(r, res->best, res->scores[res->best]);
+    write_score(r, res->label[res->best], res->scores[res->best]);
     buf_add_str(out, ",\"scores\":[");
     for (int i = 0; i < res->n; i++) {
         buf_add_str(out, i ? ",{" : "{");
-        write_score(r, i, res->scores[i]);
+        write_score(r, res->label[i], res->scores[i]);
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
+    if (model_class_rules(r->model)->window > 0)
+        buf_addf(out, ",\"windows\":%d", res->windows);
     attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
 }

@@ -164,18 +164,6 @@ const struct tokenizer *input_tokenizer(const struct request *r)
                                         : model_tokenizer(r->model);
 }
 
-/* The tokens that stand around a text of this model: words and characters have
- * a begin token only where prompts get it; an end is one that the file asks
- * for. */
-static void find_around(const struct request *r, int *before, int *after)
-{
-    const struct tokenizer *t = input_tokenizer(r);
-    tokenizer_around(t, before, after);
-    if (tokenizer_level(t) != TOK_LEVEL_SUBWORD && !tokenizer_add_bos(t) &&
-        *before > 0)
-        *before = *after = 0;
-}
-
 /* Copy r->tokens, cut to `limit` tokens, behind the other items' tokens. Those
  * around the text stay; `lead` comes between them and the text. */
 static int keep_tokens(struct request *r, struct item *it, int limit, int keep,
@@ -297,8 +285,9 @@ static int encode_item(struct request *r, const struct json *text, int i,
     if (how & ENCODE_LANGUAGE &&
         language_in_text(r, text, param, &skip, &lead) < 0)
         return -1;
-    int limit = model_max_tokens(r->model, port) - (lead > 0);
-    find_around(r, &before, &after);
+    int limit = p->most > 0 ? p->most : model_max_tokens(r->model, port);
+    limit -= lead > 0;
+    tokenizer_frame(input_tokenizer(r), &before, &after);
     unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
                      (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
     int most = limit + (ends ? 0 : after);

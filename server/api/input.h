@@ -17,6 +17,8 @@ struct input_params {
     int64_t timeout_ms;
     int64_t room; /* no field: tokens that the answer adds to the text */
     int lead;     /* no field: 1 + a token in front of the text; 0: none */
+    int most;     /* no field: tokens that a text may have; 0: as many as an
+                     item of the port */
 };
 
 #define MAX_TIMEOUT_MS 3600000.0

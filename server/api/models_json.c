@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "engine/run/class_rules.h"
 #include "engine/run/task/beam.h"
 #include "engine/run/task/classify.h"
 #include "engine/run/task/embed.h"
@@ -56,6 +57,27 @@ static const char *const levels[] = {"word", "character", "subword"};
 /* By enum score_kind. */
 static const char *const score_kinds[] = {"softmax", "sigmoid", "raw"};
 
+/* What /sentiment answers with; nothing of models without labels. */
+static void add_labels(const struct model *m, struct buf *out)
+{
+    const struct model_info *info = model_get_info(m);
+    const struct class_rules *rules = model_class_rules(m);
+    int n = info->cols[OUT_CLASS];
+    if (n < 1)
+        return;
+    add_text(out, "scores", score_kinds[info->scores]);
+    for (int i = 0; i < n; i++) {
+        buf_add_str(out, i ? "," : ",\"labels\":[");
+        buf_add_json_string(out, info->labels[i], strlen(info->labels[i]));
+    }
+    buf_add_char(out, ']');
+    if (rules->window > 0)
+        buf_addf(out,
+                 ",\"windows\":{\"length\":%d,\"stride\":%d,"
+                 "\"max_tokens\":%d}",
+                 rules->window, rules->stride, classify_most_tokens(m));
+}
+
 int model_json(const struct server *sv, const struct model *m, struct buf *out,
                struct err *e)
 {
@@ -85,8 +107,7 @@ int model_json(const struct server *sv, const struct model *m, struct buf *out,
     buf_add_int(out, (int64_t)info->parameters);
     add_text(out, "digest", digest);
     add_text(out, "dtype", model_dtype(m));
-    if (info->cols[OUT_CLASS] > 0)
-        add_text(out, "scores", score_kinds[info->scores]);
+    add_labels(m, out);
     add_text(out, "path", info->fast ? "fast" : "exact");
     buf_add_str(out, ",\"attention\":");
     if (info->cols[OUT_ATTENTION] > 0)

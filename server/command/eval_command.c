@@ -5,17 +5,23 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/mem.h"
 #include "engine/run/beam_search.h"
+#include "engine/run/eval.h"
 #include "engine/run/eval_pairs.h"
 #include "engine/run/task/beam.h"
 
 /* One window of one sequence has to fit: as much as there is. */
 #define STATE_BYTES ((size_t)1 << 40)
 #define REPORT_US 2000000
+#define MOST_FILES 64
+#define MOST_LINE ((size_t)4 << 20)
 
 struct eval_args {
     const char *model, *data, *source, *target, *languages;
@@ -30,10 +36,11 @@ struct eval_args {
 static const struct option rows[] = {
     {"--model", OPTION_NEEDED | OPT_TEXT(model, "PATH"),
      "directory of a checkpoint, or a .gguf file"},
-    {"--data", OPT_TEXT(data, "FILE"),
+    {"--data", OPT_TEXT(data, "FILES"),
      "text; a classifier's has a label, a space or tab and a text in each "
      "line, or is CSV or TSV with a header; of a model that makes a text from "
-     "a text SOURCE TAB TARGET"},
+     "a text SOURCE TAB TARGET. Commas stand between several files, which are "
+     "scored together, and those of a classifier each by itself, too"},
     {"--record", OPT_CHOICE(record, "auto", RECORD_KINDS),
      "what is scored as one text: a line, a paragraph whose lines are joined, "
      "what stands between blank lines as it is, the file; auto: as the "
@@ -41,6 +48,9 @@ static const struct option rows[] = {
      "lines where not"},
     {"--max-len", OPT_INT(eval.max_len, NULL, 1, 1 << 30),
      "classifier: cut texts to this many tokens; else as many as it takes"},
+    {"--labels", OPT_TEXT(eval.labels, "NAMES"),
+     "classifier: the labels that may be the answer, commas between; a file "
+     "has their names, or their places in this list: 0, 1 ..."},
     {"--window", OPT_INT(eval.window, NULL, 1, 1 << 30),
      "score in pieces of so many tokens; else as many as the model takes"},
     {"--max-tokens", OPT_INT(eval.max_tokens, NULL, 1, 1LL << 40),
@@ -91,6 +101,42 @@ static void tell(void *ctx, int64_t done, int64_t all)
             r->terminal ? " " : "\n");
 }
 
+/* The names in --data: one, where a file has that name, commas or not. The
+ * texts are in *copy, which is the caller's. */
+static int split_data(const char *data, char **copy,
+                      const char *path[MOST_FILES], int *n, struct err *e)
+{
+    *n = 0;
+    *copy = mem_strdup(data);
+    if (!*copy)
+        return err_nomem(e);
+    int whole = file_exists(data);
+    for (char *at = *copy, *next; at; at = next) {
+        next = whole ? NULL : strchr(at, ',');
+        if (next)
+            *next++ = 0;
+        if (!*at)
+            return err_set(e, ERR_INVALID, "--data has an empty name");
+        if (*n == MOST_FILES)
+            return err_set(e, ERR_TOO_LARGE, "--data names more than %d files",
+                           MOST_FILES);
+        path[(*n)++] = at;
+    }
+    return 0;
+}
+
+static int score_texts(const struct eval_args *a, struct engine *g,
+                       struct model *m, struct buf *out, struct err *e)
+{
+    const char *path[MOST_FILES];
+    char *copy = NULL;
+    int n, rc = split_data(a->data, &copy, path, &n, e);
+
+    rc = rc ? rc : eval_files(g, m, path, n, &a->eval, out, e);
+    mem_free(copy);
+    return rc;
+}
+
 static int score(const struct eval_args *a, struct engine *g, struct model *m,
                  struct buf *out, struct err *e)
 {
@@ -101,12 +147,14 @@ static int score(const struct eval_args *a, struct engine *g, struct model *m,
                                       .language = a->language,
                                       .languages = a->languages};
     if (model_can(m, &task_translate))
-        return eval_pairs(g, m, &f, &a->pairs, out, e);
+        return a->eval.labels
+                   ? err_set(e, ERR_INVALID, "--labels is for classifiers")
+                   : eval_pairs(g, m, &f, &a->pairs, out, e);
     if (a->source || a->language || a->languages || a->pairs.output)
         return err_set(e, ERR_INVALID,
                        "--source, --target, --language-column, --language and "
                        "--output are for models that make a text from a text");
-    return eval_files(g, m, &a->data, 1, &a->eval, out, e);
+    return score_texts(a, g, m, out, e);
 }
 
 /* A text, or the two sides of it. */
@@ -173,7 +221,7 @@ int eval_command(int argc, char **argv, const struct model_arch *const *archs)
         return 2;
     }
     log_configure(LOG_WARN, 0);
-    buf_init(&out, 4096);
+    buf_init(&out, MOST_LINE);
     rc = run(&a, archs, &out, &e);
     if (rc == 0 && (fputs(out.p, stdout) < 0 || fflush(stdout) != 0))
         rc = err_set(&e, ERR_IO, "the figures cannot be written");

@@ -45,6 +45,8 @@ METHODS = ["GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE",
 # What a schema cannot know: names of models, and numbers that cost little.
 OWN = {"model": lambda r: r.choice(NAMES * 3 + ["toy"] * 9 + [
            None, "", "none", "\0"]),
+       "labels": lambda r: r.choice([None, None, ["negative", "positive"],
+                                     ["positive", "none"], ["x", "long"]]),
        "target": lambda r: r.choice(["fr", "fr", "fr", "de", "xx", None]),
        "beams": lambda r: r.choice([None, 1, 2, 4, 16]),
        "n_best": lambda r: r.choice([None, 1, 2, 1, 16]),
@@ -179,7 +181,7 @@ def test_openapi_bodies_that_fit_are_answered():
             e = read_json(a[2].decode())["error"]
             assert c.may_refuse(schema, v, e["code"], e["param"]), shown(
                 path + " " + text, a, "it fits the contract")
-    assert all(n > 20 * TIMES for n in good.values()), good
+    assert all(n > 8 * TIMES for n in good.values()), good
 
 
 def test_openapi_bodies_that_do_not_fit_are_refused():

@@ -222,6 +222,30 @@ def test_train_cli_reads_tables_and_finds_labels(folder):
                                             "2": "up"}
     figures = both(folder, "c", "valid.csv")
     assert figures["items"] == 40 and figures["accuracy"] > 0.95, figures
+    # the training says the first four of them
+    said = [x for x in r.stderr.splitlines() if x.startswith("checkpoint: ")]
+    assert json.loads(said[0][12:]) == {k: figures[k] for k in (
+        "items", "accuracy", "nll", "ece")}, said
+    assert [x["label"] for x in figures["labels"]] == ["down", "flat", "up"]
+    # two of the labels, by name and by place; two files
+    for name, labels in (("names", ("up", "down")), ("places", "01")):
+        with open(f"{folder}/{name}.tsv", "w") as f:
+            f.write("text\tlabel\n" + (f"good\t{labels[0]}\nbad\t"
+                                       f"{labels[1]}\n") * 3)
+    of_two = ["--labels", "up,down"]
+    some = both(folder, "c", "names.tsv", *of_two)
+    assert some == both(folder, "c", "places.tsv", *of_two)
+    assert [x["label"] for x in some["labels"]] == ["down", "up"], some
+    assert some["items"] == 6 and some["accuracy"] == 1, some
+    pair = both(folder, "c", f"names.tsv,{folder}/places.tsv", *of_two)
+    assert pair["items"] == 12 and [x["items"] for x in pair["files"]] == [6, 6]
+    assert {**pair["files"][1], "file": ""} == {**some, "file": ""}, pair
+    # for seqd a comma may be part of a name
+    os.link(folder + "/names.tsv", folder + "/a,b.tsv")
+    r = subprocess.run([SEQD, "eval", "--model", folder + "/c", "--data",
+                        folder + "/a,b.tsv", *of_two], capture_output=True,
+                       text=True, timeout=120)
+    assert r.returncode == 0 and json.loads(r.stdout) == some, r.stderr
     # long texts are not cut unless asked
     with open(folder + "/long.tsv", "w") as f:
         f.write("text\tlabel\n" + "yes " * 400 + "good\tup\n")

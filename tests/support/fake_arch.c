@@ -188,6 +188,7 @@ static size_t fake_scratch(const void *self, const struct step_size *most)
     if (most->longest > f->longest)
         f->longest = most->longest;
     note_max(&fake_stats.longest, (int)f->longest);
+    note_max(&fake_stats.asked, most->tokens[0]);
     return (size_t)(most->items + most->tokens[0] + most->rows +
                     most->threads) *
            4;
@@ -506,17 +507,17 @@ void fake_files(const struct fake_config *c, const char *config, char *path)
 
 void fake_dir(const struct fake_config *c, char *path)
 {
-    char text[512];
+    char text[1024];
     snprintf(text, sizeof(text),
              "{\"model_type\":\"fake\",\"n_labels\":%d,\"chain\":%d,"
              "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
              "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
              "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
-             "\"seqd_record\":\"%s\",\"eos_token_id\":2}",
+             "\"seqd_record\":\"%s\",\"eos_token_id\":2%s}",
              c->n_labels ? c->n_labels : 3, c->chain, c->max_chain, c->whole,
              c->context, c->flops ? c->flops : 1, c->page, c->page_bytes,
              c->window, c->attention,
              c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS,
-             c->record ? c->record : "");
+             c->record ? c->record : "", c->more ? c->more : "");
     fake_files(c, text, path);
 }

@@ -49,6 +49,7 @@ struct fake_config {
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */
     int no_add_bos;         /* there is a begin token, no text gets it */
+    const char *more;       /* members of config.json: ",\"key\":1" */
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 
@@ -75,6 +76,7 @@ struct fake_stats {
     atomic_int steps, max_items, max_tokens, violations, max_threads;
     atomic_int threads[5]; /* steps with so many */
     atomic_int longest;    /* sequence that scratch was asked for */
+    atomic_int asked;      /* tokens of a step that it was asked for */
     atomic_long tokens;
     atomic_int hold;    /* while 1, a step waits at its start for a permit */
     atomic_int permits; /* steps that may pass */

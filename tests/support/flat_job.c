@@ -22,7 +22,11 @@ static void fill_params(const struct flat_spec *s, union params *p)
                                                .n = s->choices,
                                                .logprob = s->logprob};
     else if (s->task == &task_classify)
-        p->classify = (struct classify_params){.attention = s->attention};
+        p->classify = (struct classify_params){.attention = s->attention,
+                                               .labels = s->labels,
+                                               .n_labels = s->n_labels,
+                                               .before = s->before,
+                                               .after = s->after};
     else
         p->next = (struct next_params){.top_k = s->top_k,
                                        .temperature = s->temperature,
@@ -81,6 +85,9 @@ struct flat_result flat_result(const struct job *j)
         f.scores = c->scores;
         f.n_scores = c->n;
         f.best = c->best;
+        f.label = c->label;
+        f.windows = c->windows;
+        f.logits = c->logits;
     }
     if (g) {
         f.text = g->text;

@@ -28,6 +28,8 @@ struct flat_spec {
     struct sample_params sample;
     const char *const *stop;
     int n_stop, stream, choices, logprob;
+    const int *labels;
+    int n_labels, before, after;
     int64_t deadline_us;
     uint64_t client;
     void (*on_event)(void *user, const struct job_event *ev);
@@ -44,7 +46,9 @@ struct flat_result {
     double covered_mass;
     const char *typed;
     const float *scores;
-    int n_scores, best;
+    const int *label;
+    int n_scores, best, windows;
+    const float *logits;
     const char *text;
     size_t text_len;
     const int32_t *tokens;

@@ -51,6 +51,9 @@ struct task {
     /* most: rows of each port that a sequence of the job can grow to; NULL:
      * its input's. */
     void (*most)(const struct job *j, int64_t n[MAX_PORTS]);
+    /* longest: rows of port 0 that an input may have; NULL:
+     * model_max_tokens. */
+    int (*longest)(const struct model *m);
     /* plan: add the job's next items. Rows added; 0 when none fits. */
     int (*plan)(struct job *j, int budget, struct batch_plan *p);
     /* take: the n items of this job succeeded and are part of their sequences.

@@ -206,6 +206,200 @@ static void test_eval_of_labels_counts_right_ones(void **state)
     fix_close(&f);
 }
 
+/* Labels "zero", "one" and "two" of the toy for texts of two words. */
+static int toy_answer(int a, int b, int n, const int *labels, double *p)
+{
+    const int32_t text[3] = {1, a, b};
+    uint32_t h = fake_state(text, 3);
+    double sum = 0;
+    int best = 0;
+    for (int i = 0; i < n; i++) {
+        p[i] = exp((double)fake_score(h, labels[i]));
+        sum += p[i];
+        best = p[i] > p[best] ? i : best;
+    }
+    for (int i = 0; i < n; i++)
+        p[i] /= sum;
+    return best;
+}
+
+static const struct json *at(const struct json *list, int i)
+{
+    const struct json *v = json_child(list);
+    while (v && i-- > 0)
+        v = json_next(v);
+    return v;
+}
+
+static void test_eval_of_labels_tells_what_was_taken_for_what(void **state)
+{
+    enum { N = 40 };
+    static const int all[3] = {0, 1, 2};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    struct buf text;
+    int confusion[3][3] = {{0}};
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
+             NULL);
+    buf_init(&text, 1 << 16);
+    for (int i = 0; i < N; i++) {
+        double p[3];
+        confusion[i % 3][toy_answer(10 + i, 11 + i / 2, 3, all, p)]++;
+        buf_addf(&text, "%d w%d w%d\n", i % 3, 10 + i, 11 + i / 2);
+    }
+    assert_int_equal(eval_text(&f, text.p, &o, &j, &e), 0);
+    for (int l = 0; l < 3; l++) {
+        const struct json *label = at(json_get(j, "labels"), l);
+        assert_string_equal(json_string(json_get(label, "label")),
+                            f.m->info.labels[l]);
+        assert_true(number(label, "support") == (N + 2 - l) / 3);
+        for (int k = 0; k < 3; k++)
+            assert_true(json_number(at(at(json_get(j, "confusion"), l), k)) ==
+                        confusion[l][k]);
+    }
+    json_free(j);
+    o.brief = 1; /* the four of old, nothing else */
+    assert_int_equal(eval_text(&f, text.p, &o, &j, &e), 0);
+    assert_int_equal(json_size(j), 4);
+    json_free(j);
+    buf_fini(&text);
+    fix_close(&f);
+}
+
+/* By their names, or by their places in the list. */
+static void test_eval_of_some_labels_is_a_test_of_these(void **state)
+{
+    static const char *const files[] = {
+        "two w10 w11\nzero w12 w13\ntwo w14 w15\n",
+        "0 w10 w11\n1 w12 w13\n0 w14 w15\n"};
+    static const int right[3] = {1, 0, 1}; /* among these: */
+    static const int chosen[2] = {0, 2};
+    struct eval_options o = {.labels = "two,zero"};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double nll = 0;
+    int hits = 0;
+    for (int i = 0; i < 3; i++) {
+        double p[2];
+        hits += toy_answer(10 + 2 * i, 11 + 2 * i, 2, chosen, p) == right[i];
+        nll -= log(p[right[i]]) / 3;
+    }
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
+             NULL);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(eval_text(&f, files[k], &o, &j, &e), 0);
+        assert_true(fabs(number(j, "accuracy") - hits / 3.0) < 1e-6);
+        assert_true(fabs(number(j, "nll") - nll) < 2e-6);
+        assert_int_equal(json_size(json_get(j, "confusion")), 2);
+        const struct json *label = at(json_get(j, "labels"), 0);
+        assert_string_equal(json_string(json_get(label, "label")), "zero");
+        assert_true(number(label, "support") == 1);
+        json_free(j);
+    }
+    assert_int_equal(eval_text(&f, "one w10\n", &o, &j, &e), -1);
+    assert_non_null(strstr(e.msg, "'one' is no label, expected two, zero"));
+    static const char *const wrong[][2] = {
+        {"zero,three", "'three' is no label of the model"},
+        {"zero,two,zero", "label 'zero' is there twice"},
+        {"zero", "at least two labels"},
+        {"zero,", "'' is no label"},
+        {"", "'' is no label"}};
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        err_clear(&e);
+        o.labels = wrong[i][0];
+        assert_int_equal(eval_text(&f, "0 w10\n", &o, &j, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        assert_non_null(strstr(e.msg, wrong[i][1]));
+    }
+    fix_close(&f);
+    err_clear(&e);
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_LOGITS},
+             NULL);
+    assert_int_equal(eval_text(&f, "w10\n", &o, &j, &e), -1);
+    assert_non_null(strstr(e.msg, "--labels is for classifiers"));
+    fix_close(&f);
+}
+
+static void test_eval_of_several_files_tells_each_apart(void **state)
+{
+    static const char *const text[2] = {"zero w10 w11\n",
+                                        "one w12 w13\ntwo w14 w15\n"};
+    char path[2][PATH_BYTES];
+    const char *files[2] = {path[0], path[1]};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *both, *one;
+    struct buf b;
+    struct fix f;
+    double nll = 0;
+    fix_open(&f, &(struct fake_config){.max_chain = 8, .outputs = FAKE_CLASS},
+             NULL);
+    buf_init(&b, 1 << 16);
+    write_data(path[0], text[0]);
+    write_data(path[1], text[1]);
+    assert_int_equal(eval_files(f.g, f.m, files, 2, &o, &b, &e), 0);
+    assert_int_equal(json_parse(b.p, b.len, NULL, &both, &e), 0);
+    assert_true(number(both, "items") == 3);
+    assert_int_equal(json_size(json_get(both, "files")), 2);
+    for (int i = 0; i < 2; i++) {
+        const struct json *mine = at(json_get(both, "files"), i);
+        assert_string_equal(json_string(json_get(mine, "file")), path[i]);
+        assert_int_equal(eval_text(&f, text[i], &o, &one, &e), 0);
+        assert_null(json_get(one, "files"));
+        static const char *const keys[] = {"items", "accuracy", "nll",
+                                           "ece",   "macro_f1", "macro_recall"};
+        for (size_t k = 0; k < COUNT(keys); k++)
+            assert_true(number(mine, keys[k]) == number(one, keys[k]));
+        nll += number(one, "nll") * number(one, "items") / 3;
+        json_free(one);
+        unlink(path[i]);
+    }
+    assert_true(fabs(number(both, "nll") - nll) < 2e-6);
+    json_free(both);
+    buf_fini(&b);
+    fix_close(&f);
+}
+
+/* As a request has it: three words and the begin token are read in parts of
+ * three tokens. */
+static void test_eval_reads_long_texts_in_parts(void **state)
+{
+    static const int32_t part[2][3] = {{1, 10, 11}, {1, 11, 12}};
+    struct eval_options o = {0};
+    struct err e = ERR_INIT;
+    struct json *j;
+    struct fix f;
+    double z[3] = {0}, sum = 0;
+    for (int i = 0; i < 2; i++)
+        for (int l = 0; l < 3; l++) /* two new tokens, then one */
+            z[l] += (double)fake_score(fake_state(part[i], 3), l) *
+                    (i == 0 ? 2 : 1) / 3;
+    for (int l = 0; l < 3; l++)
+        sum += exp(z[l]);
+    fix_open(&f,
+             &(struct fake_config){
+                 .max_chain = 8,
+                 .outputs = FAKE_CLASS,
+                 .context = 3,
+                 .more = ",\"seqd_windows\":{\"length\":3,\"stride\":1}"},
+             NULL);
+    assert_int_equal(eval_text(&f, "one w10 w11 w12\n", &o, &j, &e), 0);
+    assert_true(fabs(number(j, "nll") - (log(sum) - z[1])) < 2e-6);
+    json_free(j);
+    o.max_len = 3; /* the first part alone */
+    uint32_t h = fake_state(part[0], 3);
+    for (int l = 0; l < 3; l++)
+        z[l] = (double)fake_score(h, l);
+    sum = exp(z[0]) + exp(z[1]) + exp(z[2]);
+    assert_int_equal(eval_text(&f, "one w10 w11 w12\n", &o, &j, &e), 0);
+    assert_true(fabs(number(j, "nll") - (log(sum) - z[1])) < 2e-6);
+    json_free(j);
+    fix_close(&f);
+}
+
 /* A trainer's own classifiers have a begin token that no text gets: neither
  * in training, nor in a request, nor here. */
 static void
@@ -305,6 +499,10 @@ int main(void)
         cmocka_unit_test(test_eval_of_sub_words_takes_the_file_as_it_is),
         cmocka_unit_test(test_eval_of_sub_words_cuts_as_config_says),
         cmocka_unit_test(test_eval_of_labels_counts_right_ones),
+        cmocka_unit_test(test_eval_of_labels_tells_what_was_taken_for_what),
+        cmocka_unit_test(test_eval_of_some_labels_is_a_test_of_these),
+        cmocka_unit_test(test_eval_of_several_files_tells_each_apart),
+        cmocka_unit_test(test_eval_reads_long_texts_in_parts),
         cmocka_unit_test(
             test_eval_of_labels_adds_no_token_that_texts_do_not_get),
         cmocka_unit_test(test_eval_counts_only_what_can_be_right),

@@ -582,6 +582,21 @@ static void test_eval_agrees_with_the_last_validation(void **state)
     assert_true(number_of(b.p, "unk_share") == 0);
     buf_clear(&b);
 
+    static const char *const apart[] = {
+        "--epochs 2 --batch 7 --apart",
+        "--epochs 2 --batch 7 --apart --arch gpt2 --heads 2 --context 12"};
+    for (int i = 0; i < 2; i++) {
+        o = lm(apart[i], a, i == 0 ? "eval-a" : "eval-g");
+        nats = train_rig_train(&o).valid;
+        o.model = a;
+        if (eval_run(&o, &b, &e) != 0)
+            fail_msg("%s", e.msg);
+        assert_true(fabs(number_of(b.p, "nats") / number_of(b.p, "tokens") -
+                         nats) < 1e-5);
+        assert_int_equal((int)number_of(b.p, "tokens"), 3000);
+        buf_clear(&b);
+    }
+
     o = classes("--epochs 3 --precision f32", a, "eval-c");
     double accuracy = train_rig_train(&o).accuracy;
     o.model = a;

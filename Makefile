@@ -359,6 +359,13 @@ lecture: ## train and score small nets from text to text, hours (ARGS="--only da
 	@$(PYTHON) models/recipes/lecture.py --shared $(SHARED)/data \
 	  --train $(B)/seqd-train $(ARGS)
 
+.PHONY: checkpoints
+checkpoints: ## train the bundled checkpoints from seed, many hours (ARGS="--only sentiment-lstm")
+	@tools/install-deps.sh run train
+	@$(SUB) -s -j$(JOBS) $(B)/seqd $(B)/seqd-train
+	@$(PYTHON) models/recipes/checkpoints.py --shared $(SHARED) \
+	  --train $(B)/seqd-train --seqd $(B)/seqd $(ARGS)
+
 BENCHES := bench-kernels bench-matrix bench-step bench-engine bench-http \
   bench-fair
 .PHONY: $(BENCHES)

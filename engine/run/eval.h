@@ -6,7 +6,11 @@
  *                    scored, their negative log-likelihood, the share of
  *                    unknown ones; of files and sub-words "word_perplexity",
  *                    to be held beside that of words: by what stands between
- *                    white space, and the end of each text
+ *                    white space, and the end of each text. Of files that are
+ *                    scored whole "bits_per_byte", to be held beside that of
+ *                    any vocabulary that reads the same texts and lacks nothing
+ *                    of them: by the UTF-8 bytes of the texts as they are cut,
+ *                    with one for the end of each, where ends are scored
  *   classifiers      {"items", "accuracy", "nll", "ece", ...}: those of
  *                    label_figures.h; of several files "files" besides, the
  *                    same of each

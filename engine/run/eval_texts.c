@@ -151,6 +151,7 @@ static int add_text(void *arg, const struct record *x, struct err *e)
         c->label[c->n_items++] = label;
         c->start[c->n_items] = c->n;
         c->words += count_words(x->text, x->n) + 1;
+        c->bytes += (int64_t)x->n + (c->frame >= 0);
     }
     token_list_fini(&list);
     return rc;

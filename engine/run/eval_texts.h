@@ -16,6 +16,8 @@ struct eval_options {
                            it has one */
     int64_t max_tokens; /* of the data, 0: all */
     int64_t words;      /* that the tokens are of, 0: not known */
+    int64_t bytes;      /* the same */
+    int framed;         /* the first token is no part of the text */
     enum record_kind record;
     enum record_kind *used; /* out: what RECORD_AUTO was; may be NULL */
     int max_len; /* tokens of a labelled text, 0: what the model takes */
@@ -49,6 +51,7 @@ struct eval_texts {
     int labelled, before, after; /* tokens around each labelled text */
     int32_t frame;               /* around each that is not; -1: none */
     int64_t words;               /* of sub-words' texts, with the end of each */
+    int64_t bytes;               /* of texts; with one for each end */
 };
 
 /* eval_texts_read: those of the files, in order; labelled ones where the model

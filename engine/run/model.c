@@ -8,6 +8,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/run/subwords.h"
+#include "engine/run/typed.h"
 #include "engine/run/task/task.h"
 
 static int name_ok(const char *s)
@@ -218,6 +219,7 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
         m->n_ids[PORT_SOURCE] = known;
     if (V == 0)
         return 0;
+    m->no_capitals = typed_no_capitals(m->tokenizer);
     return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);
 }
 

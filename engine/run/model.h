@@ -44,6 +44,7 @@ struct model {
     int32_t *end; /* [n_end] ids of the output that end a text */
     int n_end;
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
+    int no_capitals;    /* in the entries of the vocabulary (typed.h) */
 };
 
 struct model_open_opts {

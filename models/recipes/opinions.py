@@ -25,8 +25,8 @@ Writes to --out (training/data) for each domain DOMAIN.train.tsv, .dev.tsv and
 
 A domain without a split of its own is split by a hash of its text: 5 in 100
 are dev, 10 in 100 test (of films and reviews dev and test are the sets' own).
-opinions.unlabelled.txt: single sentences and runs of sentences for teachers to
-label. Standard library only; one input gives one output, byte for byte.
+unlabelled-reviews.txt, -parts.txt, -sentences.txt: film reviews without a
+label, runs of their sentences, and single ones, for teachers to label. Standard library only; one input gives one output, byte for byte.
 """
 import argparse
 import hashlib
@@ -179,7 +179,7 @@ def prepare_reviews(data, out):
     write(out, "imdb.dev.tsv", dev)
     write(out, "reviews.train.tsv", train)
     write(out, "reviews-parts.train.tsv", parts)
-    whole, pieces = [], []
+    whole, pieces, runs = [], [], []
     for line in read_lines(os.path.join(folder, "unsup.txt.xz")):
         text = strip_markup(line)
         key = fold(text)
@@ -191,8 +191,13 @@ def prepare_reviews(data, out):
     for text in whole + [x for _, x in train]:
         some = sentences_of(text)
         pieces += rng.sample(some, min(4, len(some)))
+    for text in whole:
+        some = chunks_of(text, 80)
+        runs += rng.sample(some, min(2, len(some)))
     rng.shuffle(pieces)
+    rng.shuffle(runs)
     for name, lines in (("unlabelled-reviews.txt", whole),
+                        ("unlabelled-parts.txt", runs),
                         ("unlabelled-sentences.txt", pieces)):
         with open(os.path.join(out, name), "w", encoding="utf-8",
                   newline="\n") as f:

@@ -443,7 +443,9 @@ int rnn_takes_vectors(const struct rnn *m)
 
 int rnn_top_width(const struct rnn *m)
 {
-    return m->D * m->R + m->more;
+    int parts = m->classifier && m->pooling == POOL_CONCAT ? 3 : 1;
+
+    return parts * m->D * m->R + m->more;
 }
 
 static size_t state_stride(const struct rnn *m)
@@ -463,16 +465,35 @@ size_t rnn_state_c(const struct rnn *m, int layer)
     return rnn_state_h(m, layer) + (size_t)m->D * (size_t)m->Rp;
 }
 
-size_t rnn_state_pool(const struct rnn *m)
+int rnn_pools_max(const struct rnn *m)
+{
+    return m->classifier &&
+           (m->pooling == POOL_MAX || m->pooling == POOL_CONCAT);
+}
+
+int rnn_pools_sum(const struct rnn *m)
+{
+    return m->classifier &&
+           (m->pooling == POOL_MEAN || m->pooling == POOL_CONCAT);
+}
+
+size_t rnn_state_max(const struct rnn *m)
 {
     return (size_t)m->L * state_stride(m);
 }
 
+size_t rnn_state_sum(const struct rnn *m)
+{
+    size_t W = (size_t)m->D * (size_t)m->Rp;
+
+    return rnn_state_max(m) + (rnn_pools_max(m) ? W : 0);
+}
+
 size_t rnn_state_floats(const struct rnn *m)
 {
-    int pools = m->classifier && m->pooling != POOL_LAST;
+    size_t W = (size_t)m->D * (size_t)m->Rp;
 
-    return rnn_state_pool(m) + (pools ? (size_t)m->D * (size_t)m->Rp : 0);
+    return rnn_state_sum(m) + (rnn_pools_sum(m) ? W : 0);
 }
 
 static const char *const ALIASES[] = {NULL};

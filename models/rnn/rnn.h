@@ -7,8 +7,9 @@
  * proj_size; Rp: whole blocks), P projection, C labels, W = D*Rp.
  *
  * State of a sequence (fixed_bytes), fp32: for each layer h [W] and, for the
- * LSTM, c [D*Hp]; then the pooling accumulator [W] of a classifier that pools
- * by mean (running sum) or max, in time order. All zero is the empty sequence.
+ * LSTM, c [D*Hp]; then what a classifier pools, in time order: the maximum [W]
+ * (max, concat) and the running sum [W] (mean, concat). All zero is the empty
+ * sequence.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RNN_H
@@ -22,7 +23,9 @@
 #define RNN_NAME_BYTES 256
 #define RNN_MAX_CHAIN 16 /* time steps of an item in one step */
 
-enum rnn_pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
+/* POOL_CONCAT: last state, maximum and mean behind each other (Howard and Ruder
+ * 2018). */
+enum rnn_pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_CONCAT };
 
 struct rnn {
     const struct cell_kind *kind;
@@ -57,6 +60,9 @@ int rnn_shrinks(const struct rnn *m);
 int rnn_takes_vectors(const struct rnn *m);
 /* rnn_top_width: numbers of a row before projection and output. */
 int rnn_top_width(const struct rnn *m);
+/* rnn_pools_max, rnn_pools_sum: does a sequence keep it? */
+int rnn_pools_max(const struct rnn *m);
+int rnn_pools_sum(const struct rnn *m);
 
 /* Of a net around this one, during a step: what it puts behind the top states x
  * [D*R] of a wanted row of logits, `more` numbers. Any thread; tid: which. */
@@ -77,6 +83,7 @@ int rnn_step(const void *self, const struct exec *x, struct batch *b,
 size_t rnn_state_floats(const struct rnn *m);
 size_t rnn_state_h(const struct rnn *m, int layer);
 size_t rnn_state_c(const struct rnn *m, int layer);
-size_t rnn_state_pool(const struct rnn *m);
+size_t rnn_state_max(const struct rnn *m);
+size_t rnn_state_sum(const struct rnn *m);
 
 #endif

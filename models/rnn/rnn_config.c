@@ -13,7 +13,7 @@
 static const char *const CELLS[] = {"elman", "lstm", "gru", NULL};
 static const char *const NONLINEARITIES[] = {"tanh", "relu", NULL};
 static const char *const HEADS[] = {"lm", "classifier", NULL};
-static const char *const POOLINGS[] = {"last", "mean", "max", NULL};
+static const char *const POOLINGS[] = {"last", "mean", "max", "concat", NULL};
 /* transformers' names; one output has no other way to be read. */
 static const char *const PROBLEMS[] = {"single_label_classification",
                                        "multi_label_classification", NULL};

@@ -2,6 +2,7 @@
  * scores of all items are one product over all wanted rows.
  *
  *     pooled = last state | sum / length | maximum      (classifiers)
+ *              | last state, maximum, sum / length
  *     p = W_p s + b_p                                    (optional projection)
  *     p = tanh(p)                                (where a net around asks)
  *     y = W_o p + b_o
@@ -18,29 +19,47 @@
 /* Output panels a thread must have before columns are split. */
 #define MIN_PANELS 4
 
-/* Top states of row r, directions one after the other, without padding; or
- * the pooled ones. x [D*R] */
+/* D vectors of a state, without padding. Returns the end of x [D*R]. */
+static float *read_state(const struct rnn *m, const float *from, float *x)
+{
+    for (int d = 0; d < m->D; d++, x += m->R)
+        memcpy(x, from + (size_t)d * (size_t)m->Rp, (size_t)m->R * sizeof *x);
+    return x;
+}
+
+/* What is kept for the classifier, in the order of enum rnn_pooling's comment.
+ */
+static void read_pooled(const struct rnn_run *s, const struct batch_item *it,
+                        float *x)
+{
+    const struct rnn *m = s->m;
+    const float *state = it->fixed_out;
+    float count = (float)(it->seq->len[0] + it->in.n);
+
+    if (m->pooling == POOL_LAST || m->pooling == POOL_CONCAT)
+        x = read_state(m, state + rnn_state_h(m, m->L - 1), x);
+    if (rnn_pools_max(m))
+        x = read_state(m, state + rnn_state_max(m), x);
+    if (rnn_pools_sum(m)) {
+        read_state(m, state + rnn_state_sum(m), x);
+        s->x->k->divide(m->D * m->R, count, x);
+    }
+}
+
+/* Top states of row r, directions one after the other, without padding, [D*R];
+ * or the pooled ones. */
 static void read_row(const struct rnn_run *s, const struct out_row *r, float *x)
 {
     const struct rnn *m = s->m;
-    const struct batch_item *it = &s->b->item[r->item];
-    const float *state = it->fixed_out;
-    size_t R = (size_t)m->R, Rp = (size_t)m->Rp;
-    float count = (float)(it->seq->len[0] + it->in.n);
 
-    for (int d = 0; d < m->D; d++, x += R) {
-        const float *from;
-
-        if (r->pos[d] >= 0)
-            from = rnn_states(s, m->L - 1, d) + (size_t)r->pos[d] * Rp;
-        else if (m->pooling == POOL_LAST)
-            from = state + rnn_state_h(m, m->L - 1) + (size_t)d * Rp;
-        else
-            from = state + rnn_state_pool(m) + (size_t)d * Rp;
-        memcpy(x, from, R * sizeof *x);
-        if (r->pos[d] < 0 && m->pooling == POOL_MEAN)
-            s->x->k->divide((int)R, count, x);
+    if (r->pos[0] < 0) {
+        read_pooled(s, &s->b->item[r->item], x);
+        return;
     }
+    for (int d = 0; d < m->D; d++, x += m->R)
+        memcpy(x,
+               rnn_states(s, m->L - 1, d) + (size_t)r->pos[d] * (size_t)m->Rp,
+               (size_t)m->R * sizeof *x);
 }
 
 static void read_product_row(const struct rnn_run *s, int tid, int i)

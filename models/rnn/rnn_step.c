@@ -205,18 +205,19 @@ static void store_states(const struct lane *l)
     }
 }
 
-/* Running sum or maximum of the top states, in the order of the steps. */
-static void pool_states(const struct lane *l)
+/* Running sum or maximum of the top states, in the order of the steps; `at`:
+ * where the state keeps it. */
+static void pool_states(const struct lane *l, size_t at, int sum)
 {
     const struct rnn_run *s = l->s;
     const struct rnn *m = s->m;
     const struct kernels *k = s->x->k;
     const struct group *g = l->g;
     size_t Rp = (size_t)m->Rp;
-    size_t at = rnn_state_pool(m) + (size_t)l->d * Rp + (size_t)l->r0;
     int n = l->r1 - l->r0;
     const float *y = rnn_states(s, l->layer, l->d) + l->r0;
 
+    at += (size_t)l->d * Rp + (size_t)l->r0;
     for (int r = 0; r < g->m; r++) {
         int slot = g->first + r;
         const struct batch_item *it = &s->b->item[s->order[slot]];
@@ -227,7 +228,7 @@ static void pool_states(const struct lane *l)
         for (int t = 0; t < s->len[slot]; t++) {
             const float *h = y + (size_t)(g->base + g->off[t] + r) * Rp;
 
-            if (m->pooling == POOL_MEAN)
+            if (sum)
                 k->add_to(n, h, acc);
             else if (t || it->seq->len[0])
                 k->max_to(n, h, acc);
@@ -307,8 +308,10 @@ static void run_lane(const struct lane *l)
         run_step(l, &step, y + (size_t)g->off[t] * Rp);
     }
     store_states(l);
-    if (l->layer == m->L - 1 && m->classifier && m->pooling != POOL_LAST)
-        pool_states(l);
+    if (l->layer == m->L - 1 && rnn_pools_max(m))
+        pool_states(l, rnn_state_max(m), 0);
+    if (l->layer == m->L - 1 && rnn_pools_sum(m))
+        pool_states(l, rnn_state_sum(m), 1);
 }
 
 static void run_layer(struct rnn_run *s, int layer, int tid)

@@ -329,6 +329,69 @@ int bf16_product(enum bf16_unit u, int ta, int tb, struct mat a, struct mat b,
     return 1;
 }
 
+/* Packed, the right side is the parts of PACK_K by PACK_N that a product goes
+ * through, behind each other. */
+static size_t part_size(int n, int k)
+{
+    return (size_t)((n + 2 * EDGE - 1) / (2 * EDGE) * 2) *
+           (size_t)((k + DEPTH - 1) / DEPTH) * TILE;
+}
+
+size_t bf16_packed_bytes(int K, int N)
+{
+    size_t size = 0;
+
+    for (int k0 = 0; k0 < K; k0 += PACK_K)
+        for (int n0 = 0; n0 < N; n0 += PACK_N)
+            size += part_size(least(N - n0, PACK_N), least(K - k0, PACK_K));
+    return size * sizeof(uint32_t);
+}
+
+void bf16_pack(int tb, struct mat b, void *packed)
+{
+    const struct side r = {b.p, b.ld, !tb};
+    const int K = tb ? b.c : b.r, N = tb ? b.r : b.c;
+    uint32_t *to = packed;
+
+    for (int k0 = 0; k0 < K; k0 += PACK_K)
+        for (int n0 = 0; n0 < N; n0 += PACK_N) {
+            int n = least(N - n0, PACK_N), k = least(K - k0, PACK_K);
+
+            pack(&r, n0, n, k0, k, 1, to);
+            to += part_size(n, k);
+        }
+}
+
+void bf16_product_packed(enum bf16_unit u, struct mat a, const void *packed,
+                         int add, struct mat c)
+{
+    _Alignas(64) uint32_t left[PACK_M * PACK_K / 2];
+    const struct side l = {a.p, a.ld, 0};
+    const uint32_t *part = packed, *right;
+    block_fn *block = u == BF16_TILES ? block_tiles : block_vectors;
+
+    if (u == BF16_TILES)
+        configure_tiles();
+    for (int k0 = 0, k; k0 < a.c; k0 += k, part = right) {
+        k = least(a.c - k0, PACK_K);
+        right = part;
+        for (int m0 = 0, m; m0 < c.r; m0 += m) {
+            m = least(c.r - m0, PACK_M);
+            pack(&l, m0, m, k0, k, 0, left);
+            right = part;
+            for (int n0 = 0, n; n0 < c.c; n0 += n) {
+                n = least(c.c - n0, PACK_N);
+                blocks(block, left, right, (k + DEPTH - 1) / DEPTH,
+                       add || k0 > 0,
+                       (struct mat){c.p + (size_t)m0 * c.ld + n0, m, n, c.ld});
+                right += part_size(n, k);
+            }
+        }
+    }
+    if (u == BF16_TILES)
+        release_tiles();
+}
+
 /* ---------------------------------------------------------------- units --- */
 
 enum bf16_unit bf16_unit_open(void)
@@ -358,6 +421,23 @@ int bf16_product(enum bf16_unit u, int ta, int tb, struct mat a, struct mat b,
 {
     (void)u, (void)ta, (void)tb, (void)a, (void)b, (void)add, (void)c;
     return 0;
+}
+
+size_t bf16_packed_bytes(int K, int N)
+{
+    (void)K, (void)N;
+    return 0;
+}
+
+void bf16_pack(int tb, struct mat b, void *packed)
+{
+    (void)tb, (void)b, (void)packed;
+}
+
+void bf16_product_packed(enum bf16_unit u, struct mat a, const void *packed,
+                         int add, struct mat c)
+{
+    (void)u, (void)a, (void)packed, (void)add, (void)c;
 }
 
 #endif

@@ -25,4 +25,12 @@ const char *bf16_unit_name(enum bf16_unit u); /* "AMX", "AVX-512", "none" */
 int bf16_product(enum bf16_unit u, int ta, int tb, struct mat a, struct mat b,
                  int add, struct mat c);
 
+/* The right side packed once for many products: bf16_packed_bytes of op(b)
+ * [K, N], 64 bytes aligned, written by bf16_pack. */
+size_t bf16_packed_bytes(int K, int N);
+void bf16_pack(int tb, struct mat b, void *packed);
+/* bf16_product_packed: c [m, N] = a [m, K] op(b), or +=. */
+void bf16_product_packed(enum bf16_unit u, struct mat a, const void *packed,
+                         int add, struct mat c);
+
 #endif

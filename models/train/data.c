@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/data.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +54,54 @@ void labels_fini(struct labels *l)
     l->n = 0;
 }
 
+/* "0.1,0.2,0.7": a share for each label; *label is that of the largest. */
+static int shares_of(const struct labels *l, const struct record *r,
+                     double *share, int *label, struct err *e)
+{
+    char text[32];
+    const char *at = r->label, *end = r->label + r->n_label;
+    double sum = 0;
+    int n = 0;
+    *label = 0;
+    for (; at <= end; n++) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        size_t k = (size_t)((comma != NULL ? comma : end) - at);
+        char *stop = text;
+        snprintf(text, sizeof text, "%.*s", (int)(k < 31 ? k : 31), at);
+        double v = strtod(text, &stop);
+        if (n == l->n || k == 0 || k > 31 || *stop != '\0' || !(v >= 0) ||
+            v > 1)
+            break;
+        share[n] = v;
+        sum += v;
+        *label = v > share[*label] ? n : *label;
+        at += k + 1;
+    }
+    if (n != l->n || at <= end || fabs(sum - 1) > 0.01)
+        return err_set(e, ERR_FORMAT,
+                       "'%.*s' is neither a label nor a share of 0 to 1 for "
+                       "each of the %d labels, 1 in all",
+                       (int)(r->n_label < 80 ? r->n_label : 80), r->label,
+                       l->n);
+    for (int i = 0; i < n; i++)
+        share[i] /= sum;
+    return 0;
+}
+
+static int is_shares(const struct labels *l, const struct record *r)
+{
+    return memchr(r->label, ',', r->n_label) != NULL &&
+           !labels_has(l, r->label, r->n_label);
+}
+
 /* The number of a label: its place among the names, or the number itself. */
 static int label_of(const struct data_format *f, const struct record *r,
-                    int *label, struct err *e)
+                    double *share, int *label, struct err *e)
 {
     const struct labels *l = f->labels;
+    if (is_shares(l, r))
+        return shares_of(l, r, share, label, e);
+    share[0] = -1;
     *label =
         records_label((const char *const *)l->name, l->n, r->label, r->n_label);
     return *label >= 0
@@ -77,7 +121,8 @@ char *data_first_file(const char *files, size_t *n, double *share,
     }
     char *colon = strrchr(path, ':');
     double v = colon != NULL ? strtod(colon + 1, &stop) : 0;
-    if (colon != NULL && stop > colon + 1 && *stop == '\0' && v > 0 && v <= 1) {
+    if (colon != NULL && stop > colon + 1 && *stop == '\0' && v > 0 &&
+        v <= DATA_MOST_SHARE) {
         *share = v;
         *colon = '\0';
     }
@@ -238,6 +283,15 @@ static unsigned around(const struct reader *r, int *after)
     return TOK_ADD_SPECIAL;
 }
 
+static int grow_soft(struct corpus *c, int64_t cap)
+{
+    float *soft =
+        mem_grow(c->soft, (size_t)cap * (size_t)c->n_labels, sizeof *soft);
+    if (soft != NULL)
+        c->soft = soft;
+    return soft != NULL ? 0 : -1;
+}
+
 int corpus_reserve(struct corpus *c, int tokens, struct err *e)
 {
     if (c->n_records >= DATA_MAX_RECORDS)
@@ -265,7 +319,8 @@ int corpus_reserve(struct corpus *c, int tokens, struct err *e)
     int *n_source = mem_grow(c->n_source, (size_t)cap, sizeof *n_source);
     if (n_source != NULL)
         c->n_source = n_source;
-    if (start == NULL || label == NULL || n_source == NULL)
+    if (start == NULL || label == NULL || n_source == NULL ||
+        (c->soft != NULL && grow_soft(c, cap) != 0))
         return err_nomem(e);
     c->cap_records = (int)cap;
     return 0;
@@ -280,13 +335,40 @@ void corpus_close_record(struct corpus *c, int file)
         c->first[i] = c->n_records;
 }
 
+static void set_shares(struct corpus *c, int i, const double *share)
+{
+    float *to = c->soft + (size_t)i * (size_t)c->n_labels;
+    for (int k = 0; k < c->n_labels; k++)
+        to[k] = share[0] < 0 ? (float)(c->label[i] == k) : (float)share[k];
+}
+
+/* The labels of the record that is added next. Once one has shares, all have
+ * them. */
+static int add_label(struct corpus *c, int label, const double *share,
+                     struct err *e)
+{
+    static const double none = -1;
+    c->label[c->n_records] = label;
+    if (c->soft == NULL && share[0] < 0)
+        return 0;
+    if (c->soft == NULL) {
+        if (grow_soft(c, c->cap_records) != 0)
+            return err_nomem(e);
+        for (int i = 0; i < c->n_records; i++)
+            set_shares(c, i, &none);
+    }
+    set_shares(c, c->n_records, share);
+    return 0;
+}
+
 static int add_record(void *arg, int file, const struct record *x,
                       struct err *e)
 {
     struct reader *r = arg;
     struct corpus *c = r->c;
+    double share[DATA_MAX_LABELS] = {-1};
     int label = 0, after;
-    if (r->f->labelled && label_of(r->f, x, &label, e) != 0)
+    if (r->f->labelled && label_of(r->f, x, share, &label, e) != 0)
         return -1;
     r->list.n = 0;
     r->list.n_unknown = 0;
@@ -307,7 +389,8 @@ static int add_record(void *arg, int file, const struct record *x,
     for (int i = 0; i < m; i++)
         c->ids[c->n + i] = r->list.v[reverse ? m - 1 - i : i].id;
     c->unknown += r->list.n_unknown;
-    c->label[c->n_records] = label;
+    if (add_label(c, label, share, e) != 0)
+        return -1;
     c->n_source[c->n_records] = 0;
     c->n += m;
     corpus_close_record(c, file);
@@ -320,6 +403,7 @@ int corpus_read(struct corpus *c, const char *files,
 {
     struct reader r = {.c = c, .f = f, .t = t};
     memset(c, 0, sizeof *c);
+    c->n_labels = f->labels != NULL ? f->labels->n : 0;
     int rc = f->pairs != NULL ? pairs_read(c, f, t, e)
                               : data_each(files, f, c->share, &c->n_files,
                                           add_record, &r, e);
@@ -337,6 +421,7 @@ void corpus_fini(struct corpus *c)
     mem_free(c->ids);
     mem_free(c->start);
     mem_free(c->label);
+    mem_free(c->soft);
     mem_free(c->n_source);
     memset(c, 0, sizeof *c);
 }
@@ -357,20 +442,34 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int corpus_order(const struct corpus *c, int shuffle, struct rng *r,
+int64_t corpus_most(const struct corpus *c)
+{
+    int64_t n = 0;
+    for (int f = 0; f < c->n_files; f++)
+        n += (int64_t)ceil(c->share[f] > 1 ? c->share[f] : 1) *
+             (c->first[f + 1] - c->first[f]);
+    return n;
+}
+
+int corpus_order(const struct corpus *c, int shuffle, int only, struct rng *r,
                  int32_t *order)
 {
     int n = 0;
     for (int f = 0; f < c->n_files; f++) {
         int from = c->first[f], count = c->first[f + 1] - from;
-        int take = r == NULL ? count : (int)(c->share[f] * count + 0.5);
-        for (int i = 0; i < count; i++)
-            order[n + i] = from + i;
-        if (take < count) {
-            data_shuffle(r, count, order + n);
-            qsort(order + n, (size_t)take, sizeof *order, ascending);
+        double left = r != NULL ? c->share[f] : 1;
+        if (only >= 0 && f != only)
+            continue;
+        for (; left > 0; left -= 1) {
+            int take = left >= 1 ? count : (int)(left * count + 0.5);
+            for (int i = 0; i < count; i++)
+                order[n + i] = from + i;
+            if (take < count) {
+                data_shuffle(r, count, order + n);
+                qsort(order + n, (size_t)take, sizeof *order, ascending);
+            }
+            n += take;
         }
-        n += take;
     }
     if (shuffle && r != NULL)
         data_shuffle(r, n, order);

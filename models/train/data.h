@@ -18,6 +18,7 @@
 #define DATA_MAX_FILES 32
 #define DATA_MAX_LABELS 1024
 #define DATA_MAX_BYTES ((size_t)4 << 30) /* of a file */
+#define DATA_MOST_SHARE 100.0
 #define DATA_MAX_RECORDS (1 << 30) /* they and their order are counted by int */
 
 struct labels {
@@ -39,7 +40,9 @@ struct corpus {
     int64_t n, cap;
     int64_t *start; /* [n_records + 1] */
     int32_t *label; /* [n_records], classifier */
-    int *n_source;  /* [n_records], pairs: tokens of the source (pairs.h) */
+    float *soft;    /* NULL, or [n_records, n_labels] shares of the labels */
+    int n_labels;
+    int *n_source; /* [n_records], pairs: tokens of the source (pairs.h) */
     int n_records, cap_records;
     int64_t unknown;         /* pieces that the vocabulary lacks */
     int64_t empty, too_long; /* pairs that are left out */
@@ -57,15 +60,17 @@ struct data_format {
     enum record_kind record; /* of what is not labelled */
     int max_len;             /* labelled: tokens kept; pairs: most of a side */
     int reverse;             /* not labelled: each record from its end */
-    struct labels *labels;   /* labelled */
+    struct labels *labels;   /* labelled; a label may also be a share for
+                                each of them, "0.1,0.2,0.7" */
     const struct pair_files
         *pairs; /* or NULL: these, whatever files are given */
     const struct labels *controls; /* or NULL: entries that are no words */
     int add_eos; /* the end token follows each text, none begins it */
 };
 
-/* corpus_read: files "A,B:0.3". The message of an error names file and line.
- */
+/* corpus_read: files "A,B:0.3" (0.3 of the records in each epoch; 2.5: all of
+ * them twice and half of them once more). The message of an error names file
+ * and line. */
 int corpus_read(struct corpus *c, const char *files,
                 const struct data_format *f, const struct tokenizer *t,
                 struct err *e);
@@ -76,10 +81,13 @@ int corpus_reserve(struct corpus *c, int tokens, struct err *e);
 /* corpus_close_record: what was appended to ids is a record of this file. */
 void corpus_close_record(struct corpus *c, int file);
 
-/* corpus_order: the records of an epoch into order [n_records]: the share of
+/* corpus_most: records of an epoch, at most. */
+int64_t corpus_most(const struct corpus *c);
+/* corpus_order: the records of an epoch into order [corpus_most]: the share of
  * each file, shuffled when asked. Returns their number. A function of the
- * generator's state alone. r NULL: all of them as they stand. */
-int corpus_order(const struct corpus *c, int shuffle, struct rng *r,
+ * generator's state alone. r NULL: those of file `only` (-1: of all) as they
+ * stand. */
+int corpus_order(const struct corpus *c, int shuffle, int only, struct rng *r,
                  int32_t *order);
 
 void data_shuffle(struct rng *r, int n, int32_t *v);

@@ -30,7 +30,9 @@ static const struct tf_kind kind = {
 
 static const struct objective *gpt2_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier : &language_model;
+    return o->task == TASK_CLASSIFIER ? &classifier
+           : o->apart                 ? &record_model
+                                      : &language_model;
 }
 
 static int gpt2_read(const struct hparams *h, struct options *o, int *labels,

@@ -4,7 +4,9 @@
  * of its lanes to the next; a classifier's start from zero.
  *
  * Dimensions: E embedding, H hidden, L layers, D directions, G gates, P
- * projection (0: none); the output layer has Q = P or D*H columns.
+ * projection (0: none), W = D*H or, where the last state, the maximum and the
+ * mean are pooled behind each other, 3*D*H; the output layer has Q = P or W
+ * columns.
  *
  * SPDX-License-Identifier: MIT */
 #include "models/train/objective.h"
@@ -14,13 +16,13 @@
 #define MAX_SIZE (1 << 24)
 
 /* The values of --pooling; those of --cell are train_options.h's. */
-enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX };
+enum pooling { POOL_LAST, POOL_MEAN, POOL_MAX, POOL_CONCAT };
 
 static const struct cell_grad *const cells[] = {&lstm_grad, &gru_grad,
                                                 &elman_grad};
 static const char *const cell_names[] = {"lstm", "gru", "elman", NULL};
 static const char *const act_names[] = {"tanh", "relu", NULL};
-static const char *const pool_names[] = {"last", "mean", "max", NULL};
+static const char *const pool_names[] = {"last", "mean", "max", "concat", NULL};
 
 struct shape {
     struct rnn_stack_shape stack;
@@ -31,21 +33,39 @@ struct shape {
 
 struct work {
     struct rnn_stack stack;
-    real *top, *dtop; /* [targets, D*H]; without projection y, dy of the pass */
+    real *top, *dtop; /* [targets, W]; without projection y, dy of the pass */
     int32_t *argmax;  /* [B, D*H] max pooling */
 };
 
 /* Columns of the top layer's output. */
-static int top_width(const struct shape *s)
+static int state_width(const struct shape *s)
 {
     return s->stack.D * s->stack.H;
+}
+
+/* Columns of what projection and output read. */
+static int top_width(const struct net *n, const struct shape *s)
+{
+    return state_width(s) * (n->C > 0 && s->pooling == POOL_CONCAT ? 3 : 1);
+}
+
+static int pools_max(const struct shape *s)
+{
+    return s->pooling == POOL_MAX || s->pooling == POOL_CONCAT;
+}
+
+static int pools_mean(const struct shape *s)
+{
+    return s->pooling == POOL_MEAN || s->pooling == POOL_CONCAT;
 }
 
 /* ---- options, config.json ---- */
 
 static const struct objective *rnn_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier : &language_model;
+    return o->task == TASK_CLASSIFIER ? &classifier
+           : o->apart                 ? &record_model
+                                      : &language_model;
 }
 
 static int rnn_read(const struct hparams *h, struct options *o, int *labels,
@@ -115,7 +135,7 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
                         .P = o->projection,
                         .pooling = (enum pooling)o->pooling};
     n->name = s->stack.cell->name;
-    n->Q = s->P > 0 ? s->P : top_width(s);
+    n->Q = s->P > 0 ? s->P : top_width(n, s);
     if (n->V < 1 || s->E < 1 || s->stack.H < 1 || s->P < 0)
         return err_set(e, ERR_INVALID, "sizes must be positive");
     if (s->stack.D == 2 && n->C == 0)
@@ -129,7 +149,7 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
     n->embedding = net_add(n, "embedding.weight", n->V, s->E, 0);
     rnn_stack_add(n, &s->stack, "rnn.");
     if (s->P > 0) {
-        s->proj = net_add(n, "projection.weight", s->P, top_width(s), 0);
+        s->proj = net_add(n, "projection.weight", s->P, top_width(n, s), 0);
         net_add(n, "projection.bias", s->P, 0, 0);
     }
     n->out_w =
@@ -145,7 +165,7 @@ static void rnn_initialise(const struct net *n, struct rng *r, real *p)
     rnn_fill_uniform(r, 0.1, n->t[n->embedding].n, net_at(n, n->embedding, p));
     rnn_stack_initialise(n, &s->stack, r, p);
     if (s->P > 0)
-        rnn_fill_glorot(r, s->P, top_width(s), net_at(n, s->proj, p));
+        rnn_fill_glorot(r, s->P, top_width(n, s), net_at(n, s->proj, p));
     if (n->out_w != n->embedding)
         rnn_fill_glorot(r, n->K, n->Q, net_at(n, n->out_w, p));
 }
@@ -156,10 +176,11 @@ static int rnn_open(struct pass *p, struct err *e)
 {
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
-    size_t DH = (size_t)top_width(s), top = pass_max_targets(p) * DH;
+    size_t top = pass_max_targets(p) * (size_t)top_width(p->net, s);
+    size_t DH = (size_t)state_width(s);
     k->top = s->P > 0 ? pass_reals(p, top) : p->y;
     k->dtop = s->P > 0 ? pass_reals(p, top) : p->dy;
-    if (s->pooling == POOL_MAX)
+    if (pools_max(s))
         k->argmax =
             region_take(&p->mem, (size_t)p->cap_B * DH, sizeof *k->argmax);
     return rnn_stack_open(p, &s->stack, &k->stack, p->net->C == 0, e);
@@ -175,13 +196,24 @@ static void mask_top(const struct pass *p, struct mat x)
         rnn_mask_rows(p, &p->b->steps, SITE_OUTPUT, p->drop.output, x);
 }
 
-/* ---- pooling of each text's states, [N, D*H] to [B, D*H] ---- */
+/* ---- pooling of each text's states, [N, D*H] to [B, W] ---- */
 
 /* Row of a text's time in the top layer's output, or in its gradient. */
 static real *row_at(const struct pass *p, real *rows, int t, int r)
 {
     const struct shape *s = p->net->shape;
-    return rows + (size_t)(p->b->steps.off[t] + r) * (size_t)top_width(s);
+    return rows + (size_t)(p->b->steps.off[t] + r) * (size_t)state_width(s);
+}
+
+/* The last state of each direction of text r. */
+static void pool_last(const struct pass *p, real *out, int r, real *y)
+{
+    const struct rnn_stack_shape *k =
+        &((const struct shape *)p->net->shape)->stack;
+    size_t H = (size_t)k->H;
+    memcpy(y, row_at(p, out, p->b->length[r] - 1, r), H * sizeof *y);
+    if (k->D == 2)
+        memcpy(y + H, row_at(p, out, 0, r) + H, H * sizeof *y);
 }
 
 static void pool_max(const struct pass *p, real *out, int r, size_t DH, real *y)
@@ -198,28 +230,61 @@ static void pool_max(const struct pass *p, real *out, int r, size_t DH, real *y)
     }
 }
 
+static void pool_mean(const struct pass *p, real *out, int r, size_t DH,
+                      real *y)
+{
+    int n = p->b->length[r];
+    memset(y, 0, DH * sizeof *y);
+    for (int t = 0; t < n; t++)
+        vec_add(DH, row_at(p, out, t, r), y);
+    vec_scale(DH, (real)1 / (real)n, y);
+}
+
 static void pool(const struct pass *p)
 {
     const struct shape *s = p->net->shape;
     const struct work *k = p->own;
     real *out = k->stack.layer[s->stack.L - 1].out;
-    size_t H = (size_t)s->stack.H, DH = (size_t)top_width(s);
+    size_t DH = (size_t)state_width(s), W = (size_t)top_width(p->net, s);
     for (int r = 0; r < p->b->B; r++) {
-        real *y = k->top + (size_t)r * DH;
-        int n = p->b->length[r];
-        if (s->pooling == POOL_MAX) {
-            pool_max(p, out, r, DH, y);
-        } else if (s->pooling == POOL_MEAN) {
-            memset(y, 0, DH * sizeof *y);
-            for (int t = 0; t < n; t++)
-                vec_add(DH, row_at(p, out, t, r), y);
-            vec_scale(DH, (real)1 / (real)n, y);
-        } else { /* the last state of each direction */
-            memcpy(y, row_at(p, out, n - 1, r), H * sizeof *y);
-            if (s->stack.D == 2)
-                memcpy(y + H, row_at(p, out, 0, r) + H, H * sizeof *y);
+        real *y = k->top + (size_t)r * W;
+        if (s->pooling == POOL_LAST || s->pooling == POOL_CONCAT) {
+            pool_last(p, out, r, y);
+            y += DH;
         }
+        if (pools_max(s)) {
+            pool_max(p, out, r, DH, y);
+            y += DH;
+        }
+        if (pools_mean(s))
+            pool_mean(p, out, r, DH, y);
     }
+}
+
+static void pool_last_grad(const struct pass *p, const real *d, int r, real *g)
+{
+    const struct rnn_stack_shape *k =
+        &((const struct shape *)p->net->shape)->stack;
+    size_t H = (size_t)k->H;
+    vec_add(H, d, row_at(p, g, p->b->length[r] - 1, r));
+    if (k->D == 2)
+        vec_add(H, d + H, row_at(p, g, 0, r) + H);
+}
+
+static void pool_max_grad(const struct pass *p, const real *d, int r, size_t DH,
+                          real *g)
+{
+    const int32_t *where = ((struct work *)p->own)->argmax + (size_t)r * DH;
+    for (size_t j = 0; j < DH; j++)
+        row_at(p, g, where[j], r)[j] += d[j];
+}
+
+static void pool_mean_grad(const struct pass *p, const real *d, int r,
+                           size_t DH, real *g)
+{
+    int n = p->b->length[r];
+    for (int t = 0; t < n; t++)
+        vec_axpy(DH, (real)1 / (real)n, d, row_at(p, g, t, r));
 }
 
 /* Gradient of pool: dtop into g1. */
@@ -228,26 +293,20 @@ static void pool_grad(const struct pass *p)
     const struct shape *s = p->net->shape;
     const struct work *k = p->own;
     real *g = k->stack.g1;
-    size_t H = (size_t)s->stack.H, DH = (size_t)top_width(s);
+    size_t DH = (size_t)state_width(s), W = (size_t)top_width(p->net, s);
     memset(g, 0, (size_t)p->b->N * DH * sizeof *g);
     for (int r = 0; r < p->b->B; r++) {
-        const real *d = k->dtop + (size_t)r * DH;
-        int n = p->b->length[r];
-        if (s->pooling == POOL_MAX) {
-            const int32_t *where = k->argmax + (size_t)r * DH;
-            for (size_t j = 0; j < DH; j++)
-                row_at(p, g, where[j], r)[j] = d[j];
-        } else if (s->pooling == POOL_MEAN) {
-            for (int t = 0; t < n; t++) {
-                real *row = row_at(p, g, t, r);
-                for (size_t j = 0; j < DH; j++)
-                    row[j] = d[j] / (real)n;
-            }
-        } else {
-            memcpy(row_at(p, g, n - 1, r), d, H * sizeof *g);
-            if (s->stack.D == 2)
-                memcpy(row_at(p, g, 0, r) + H, d + H, H * sizeof *g);
+        const real *d = k->dtop + (size_t)r * W;
+        if (s->pooling == POOL_LAST || s->pooling == POOL_CONCAT) {
+            pool_last_grad(p, d, r, g);
+            d += DH;
         }
+        if (pools_max(s)) {
+            pool_max_grad(p, d, r, DH, g);
+            d += DH;
+        }
+        if (pools_mean(s))
+            pool_mean_grad(p, d, r, DH, g);
     }
 }
 
@@ -258,10 +317,10 @@ static void rnn_forward_pass(struct pass *p)
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
     struct mat x = mat_of(k->stack.layer[0].in, p->b->N, s->E);
-    struct mat top = mat_of(k->top, p->b->n_target, top_width(s));
+    struct mat top = mat_of(k->top, p->b->n_target, top_width(p->net, s));
     pass_embed(p, x.p);
     rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding, x);
-    rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0);
+    rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0 || p->o->fresh);
     rnn_stack_forward(p, &k->stack);
     if (p->net->C > 0)
         pool(p);
@@ -279,7 +338,7 @@ static void rnn_backward_pass(struct pass *p)
 {
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
-    struct mat top = mat_of(k->dtop, p->b->n_target, top_width(s));
+    struct mat top = mat_of(k->dtop, p->b->n_target, top_width(p->net, s));
     if (s->P > 0) {
         struct dense d = pass_dense(p, s->proj);
         dense_backward(&d, top.r, k->top, p->dy, top.p);
@@ -320,6 +379,12 @@ static const struct grad_case heads[] = {
     {.labels = 2,
      .o.pooling = POOL_MAX,
      .o.bidirectional = 1,
+     .dropout = (real)0.4},
+    {.labels = 3, .o.pooling = POOL_CONCAT},
+    {.labels = 2,
+     .o.pooling = POOL_CONCAT,
+     .o.bidirectional = 1,
+     .o.projection = 6,
      .dropout = (real)0.4},
 };
 

@@ -92,8 +92,10 @@ void tf_add_blocks(struct net *n, struct tf_shape *s)
     for (int l = 0; l < s->L; l++) {
         char prefix[40];
         snprintf(prefix, sizeof prefix, "%s%d.", s->kind->prefix, l);
+        n->layer++;
         s->layer[l] = tf_add(n, prefix, s->kind->rows, s->kind->n_rows);
     }
+    n->layer++;
 }
 
 /* GPT-2's and BERT's own rule: normal with deviation 0.02, what ends in a

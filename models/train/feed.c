@@ -24,6 +24,7 @@ int feed_init(struct feed *f, const struct feed_size *most, struct err *e)
         take_source(f, T, N, B);
     f->text = region_take(&f->mem, B, sizeof *f->text);
     f->pick = region_take(&f->mem, N, sizeof *f->pick);
+    f->soft = region_take(&f->mem, B, sizeof *f->soft);
     b->steps.n = region_take(&f->mem, T, sizeof(int));
     b->steps.off = region_take(&f->mem, T + 1, sizeof(int));
     b->start = region_take(&f->mem, B + 1, sizeof *b->start);
@@ -84,9 +85,11 @@ static void finish(struct feed *f, int N)
     int by_row = f->n_text > 0 && f->text[0].next != NULL;
     for (int r = 0; r < f->n_text; r++) {
         b->length[r] = f->text[r].n;
+        f->soft[r] = f->text[r].soft;
         if (!by_row)
             b->target[r] = f->text[r].label;
     }
+    b->soft = f->n_text > 0 && f->text[0].soft != NULL ? f->soft : NULL;
     b->B = f->n_text;
     b->N = N;
     b->n_target = by_row ? N : f->n_text;

@@ -45,7 +45,8 @@ struct pass_batch {
     int32_t *target;    /* [n_target] what is predicted: of each row, of each
                             row in pick, or of each text */
     int n_target;
-    const int *pick; /* NULL, or [n_target] rows, rising */
+    const float **soft; /* NULL, or [n_target] of texts: shares of the labels */
+    const int *pick;    /* NULL, or [n_target] rows, rising */
     struct pass_source source;
 };
 
@@ -54,6 +55,7 @@ struct text {
     const int32_t *ids, *next; /* [n]; next: targets, or NULL: the label is */
     int n;
     int32_t label;
+    const float *soft;     /* NULL, or the shares of all labels */
     const int32_t *source; /* [n_source] of a pair, or NULL */
     int n_source;
 };
@@ -68,8 +70,9 @@ struct feed {
     struct text *text; /* [n_text] by falling length, none of them empty */
     int n_text;
     struct pass_batch batch;
-    int *pick;  /* [N] for objectives that choose rows */
-    int *count; /* [T + 2] scratch, of pairs */
+    int *pick;          /* [N] for objectives that choose rows */
+    int *count;         /* [T + 2] scratch, of pairs */
+    const float **soft; /* [B] */
     struct region mem;
 };
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
 #include "models/train/train.h"
 
 #define PLATEAU_FACTOR 0.5
@@ -90,13 +91,48 @@ static void report(struct run *r, double lr)
 }
 
 /* Is the new score better than the best? Lower is better: accuracy is taken
- * negative, with the loss to break ties. */
+ * negative, with the loss to break ties. Of a classifier's files each counts as
+ * much as another, however many texts it has. */
 static double rank_of(const struct trainer *t, const struct score_sum *s)
 {
-    double nll = s->nats / (double)s->rows;
-    if (!t->objective->labelled || t->o.keep == KEEP_NLL)
-        return nll;
-    return -(double)s->right / (double)s->rows + 1e-6 * nll;
+    double nll = 0, right = 0;
+    int n = 0;
+    if (!t->objective->labelled)
+        return s->all.nats / (double)s->all.rows;
+    for (int i = 0; i < s->n_files; i++) {
+        const struct score *f = &s->file[i];
+        if (f->rows == 0)
+            continue;
+        nll += f->nats / (double)f->rows;
+        right += (double)f->right / (double)f->rows;
+        n++;
+    }
+    return (t->o.keep == KEEP_NLL ? nll : 1e-6 * nll - right) / n;
+}
+
+/* The files of a validation apart, where there are several. */
+static int say_files(const struct trainer *t, const struct score_sum *s,
+                     struct err *e)
+{
+    const char *files = t->o.valid;
+    size_t n;
+    double share;
+    for (int i = 0; i < s->n_files && s->n_files > 1 && files != NULL; i++) {
+        const struct score *f = &s->file[i];
+        char *path = data_first_file(files, &n, &share, e);
+        if (path == NULL)
+            return -1;
+        const char *name = strrchr(path, '/');
+        double nll = f->nats / (double)(f->rows > 0 ? f->rows : 1);
+        int right = t->objective->labelled;
+        trainer_say(t, "  %-24s %.4f  %s %.*f\n",
+                    name != NULL ? name + 1 : path, nll,
+                    right ? "accuracy" : "perplexity", right ? 4 : 2,
+                    right ? (double)f->right / (double)f->rows : exp(nll));
+        mem_free(path);
+        files += n + (files[n] == ',');
+    }
+    return 0;
 }
 
 static int keep_best(struct trainer *t, const struct score_sum *s,
@@ -144,15 +180,15 @@ static int validate(struct trainer *t, double lr, struct err *e)
     real *w = use_average(t) ? t->average : t->w;
     if (trainer_validate(t, &t->valid, w, &s, e) != 0)
         return -1;
-    double nll = s.nats / (double)s.rows;
-    struct curve_point p = {.step = t->at.step,
-                            .tokens = t->at.tokens,
-                            .epoch = t->at.epoch + (double)t->at.in_epoch /
-                                                       (double)t->epoch.steps,
-                            .seconds = trainer_seconds(t),
-                            .lr = lr,
-                            .valid = nll,
-                            .accuracy = (double)s.right / (double)s.rows};
+    double nll = s.all.nats / (double)s.all.rows;
+    struct curve_point p = {
+        .step = t->at.step,
+        .tokens = t->at.tokens,
+        .epoch = t->at.epoch + (double)t->at.in_epoch / (double)t->epoch.steps,
+        .seconds = trainer_seconds(t),
+        .lr = lr,
+        .valid = nll,
+        .accuracy = (double)s.all.right / (double)s.all.rows};
     p.train =
         t->at.loss_sum / (double)(t->at.loss_rows > 0 ? t->at.loss_rows : 1);
     t->at.loss_sum = 0;
@@ -167,18 +203,27 @@ static int validate(struct trainer *t, double lr, struct err *e)
                 right ? "accuracy" : "perplexity", right ? 4 : 2,
                 right ? p.accuracy : exp(nll),
                 t->at.since_best == 0 ? "  best" : "");
+    if (say_files(t, &s, e) != 0)
+        return -1;
     return curve_write(t, e) != 0 ? -1 : card_write(t, NULL, e);
 }
 
-/* Learning rates of what came from --init, by epoch. */
+/* Learning rates of what came from --init (Howard and Ruder 2018: layers below
+ * learn later and slower). */
 static void set_rates(struct trainer *t)
 {
+    double epoch = t->at.epoch +
+                   (double)t->at.in_epoch / (double)t->epoch.steps -
+                   t->o.freeze_epochs;
     for (int i = 0; i < t->net.n_tensors; i++) {
         struct net_tensor *x = &t->net.t[i];
-        if (x->from_start && !x->fixed)
-            x->lr_mult = t->at.epoch < t->o.freeze_epochs
-                             ? (real)0
-                             : (real)t->o.lr_scale_init;
+        int below = t->net.layer - x->layer;
+        if (!x->from_start || x->fixed)
+            continue;
+        x->lr_mult =
+            epoch < 0 || epoch < t->o.unfreeze * below
+                ? (real)0
+                : (real)(t->o.lr_scale_init * pow(t->o.lr_layer, below));
     }
 }
 
@@ -203,13 +248,13 @@ static int advance(struct run *r, struct err *e)
     struct trainer *t = r->t;
     double loss, lr = learning_rate(t);
     int64_t rows, tokens = t->at.tokens;
+    set_rates(t);
     trainer_step(t, lr, &loss, &rows);
     if (!isfinite(loss))
         return err_set(e, ERR_INTERNAL,
                        "the loss is not finite at step %lld: lower --lr",
                        (long long)t->at.step);
     t->at.step++;
-    t->at.in_epoch++;
     t->at.loss_sum += loss;
     t->at.loss_rows += rows;
     r->window_loss += loss;
@@ -233,7 +278,6 @@ static int run_epoch(struct run *r, struct err *e)
     struct trainer *t = r->t;
     if (trainer_begin_epoch(t, e) != 0)
         return -1;
-    set_rates(t);
     start_tail(t);
     while (t->at.in_epoch < t->epoch.steps && !*t->stop) {
         if (advance(r, e) != 0)

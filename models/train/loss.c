@@ -41,6 +41,22 @@ static struct mat rows_of(struct mat a, int first, int n)
     return mat_ld(a.p + (size_t)first * a.ld, n, a.c, a.ld);
 }
 
+/* One row of scores [K] with shares of all labels as its target. */
+static double soft_row(const struct loss_task *t, const float *share, int K,
+                       int grad, real *x)
+{
+    real max = vec_add_max(K, t->b, x);
+    double dot = 0, eps = (double)t->smoothing;
+    for (int j = 0; j < K; j++)
+        dot += ((1 - eps) * (double)share[j] + eps / K) * (double)x[j];
+    real sum = vec_exp_sum(K, max, x);
+    double loss = (double)max + log((double)sum) - dot;
+    vec_scale((size_t)K, (grad ? t->scale : (real)1) / sum, x);
+    for (int j = 0; j < K && grad; j++)
+        x[j] -= t->scale * (real)((1 - eps) * (double)share[j] + eps / K);
+    return loss;
+}
+
 /* One row of scores [K] without bias: turned into scale * d loss / d scores
  * when grad, into probabilities else. Returns the loss. */
 static double full_row(const struct loss_task *t, int32_t target, int K,
@@ -81,7 +97,9 @@ double loss_full(const struct loss_task *t)
         blas_nt(t->blas, y, t->w, (real)0, s);
         for (int r = 0; r < n; r++) {
             real *x = s.p + (size_t)r * s.ld;
-            loss += full_row(t, t->target[first + r], K, grad, x);
+            loss += t->soft != NULL
+                        ? soft_row(t, t->soft[first + r], K, grad, x)
+                        : full_row(t, t->target[first + r], K, grad, x);
             if (grad)
                 vec_add((size_t)K, x, t->db);
         }

@@ -53,6 +53,8 @@ struct loss_task {
     struct loss_work *work;
     struct mat y;          /* [n, Q] inputs of the output layer */
     const int32_t *target; /* [n] */
+    const float **soft;    /* NULL, or [n] of [K] shares in place of targets;
+                              full softmax only */
     struct mat w;          /* [K, Q] */
     const real *b;         /* [K] */
     real scale;            /* the gradient is of scale * sum of losses */
@@ -65,7 +67,7 @@ struct loss_task {
 };
 
 /* Sum over the rows of -log p(target), unscaled (with smoothing: of the
- * smoothed loss). */
+ * smoothed loss; with shares: of -sum share log p). */
 double loss_full(const struct loss_task *t);
 double loss_sampled(const struct loss_task *t, const struct noise *noise);
 

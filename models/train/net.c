@@ -22,6 +22,7 @@ int net_add(struct net *n, const char *name, int d0, int d1, int packed)
     t->dim[1] = d1;
     t->at = n->n;
     t->n = (size_t)d0 * (size_t)(d1 > 0 ? d1 : 1);
+    t->layer = n->layer;
     t->lr_mult = (real)1;
     n->n += packed ? t->n : (t->n + 15) / 16 * 16;
     return n->n_tensors++;

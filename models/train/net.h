@@ -29,6 +29,7 @@ struct net_tensor {
     int dim[2];
     size_t at, n; /* range of the block */
     enum net_rows rows;
+    int layer;      /* 0: what texts enter by, 1 .. L, L + 1: the output */
     real lr_mult;   /* 0: frozen */
     int fixed;      /* for good: lr_mult stays 0 */
     int from_start; /* taken from --init */
@@ -42,6 +43,7 @@ struct net {
     int context;      /* longest text; 0: any */
     struct net_tensor t[NET_MAX_TENSORS];
     int n_tensors;
+    int layer;        /* of the tensors that are added next */
     int full;         /* net_add had no room: net_plan fails */
     size_t n;         /* reals of a block, a multiple of 16 */
     int embedding;    /* [V, E] */

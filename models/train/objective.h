@@ -1,5 +1,6 @@
 /* objective: what a net learns from a corpus, and so how the corpus is cut into
- * batches. Language models read one stream (objective_lm.c), classifiers
+ * batches. Language models read one stream (objective_lm.c) or texts of their
+ * own (objective_records.c), classifiers
  * labelled texts (objective_class.c), encoder-decoders pairs of texts
  * (objective_seq2seq.c). A net of any family can have any of them
  * that it knows a head for (trainable.h).
@@ -28,6 +29,10 @@ struct course {
     /* texts: where in order each batch begins; the batch */
     int *first; /* [steps] */
     int *turn;  /* pairs: [steps] which batch comes when; first [steps + 1] */
+    /* records apart: where in the stream a text begins, its predictions */
+    int64_t *text_at; /* [n_texts] */
+    int *text_n;
+    int n_texts;
     const int32_t *items;
     int n_items;
 };
@@ -37,6 +42,7 @@ struct objective {
     const char *name;
     int labelled; /* records are labelled texts, and accuracy counts */
     int pairs;    /* records are pairs of texts */
+    int fresh;    /* each text begins with an empty state */
 
     /* check: what of vocabulary and options does not do. May be NULL. */
     int (*check)(const struct trainer *t, struct err *e);
@@ -59,7 +65,8 @@ struct objective {
     void (*example)(const struct net *n, struct rng *r, struct feed *f);
 };
 
-extern const struct objective language_model, masked_model, classifier, seq2seq;
+extern const struct objective language_model, record_model, masked_model,
+    classifier, seq2seq;
 
 /* objective_share: most for batches of o.batch texts of at most T tokens. */
 struct feed_size objective_share(const struct trainer *t, int T);

@@ -100,13 +100,19 @@ static int64_t class_aim(struct course *c, const struct trainer *t, int64_t i)
 static void class_fill(const struct course *c, const struct trainer *t, int tid,
                        struct feed *f)
 {
+    const struct corpus *from = c->corpus;
     f->n_text = 0;
     for (int i = tid; i < c->n_items; i += t->n_workers) {
         int32_t item = c->items[i];
+        const float *soft =
+            from->soft != NULL
+                ? from->soft + (size_t)item * (size_t)from->n_labels
+                : NULL;
         f->text[f->n_text++] =
-            (struct text){.ids = c->corpus->ids + c->corpus->start[item],
-                          .n = length_of(c->corpus, item),
-                          .label = c->corpus->label[item]};
+            (struct text){.ids = from->ids + from->start[item],
+                          .n = length_of(from, item),
+                          .label = from->label[item],
+                          .soft = soft};
     }
 }
 

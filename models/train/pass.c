@@ -154,6 +154,7 @@ static double run_loss(struct pass *p)
         .work = &p->loss,
         .y = mat_of(p->y, rows, n->Q),
         .target = p->b->target,
+        .soft = n->C > 0 ? p->b->soft : NULL,
         .w = mat_of(net_at(n, n->out_w, p->w), n->K, n->Q),
         .b = n->out_b >= 0 ? net_at(n, n->out_b, p->w) : p->no_bias,
         .scale = o->scale,

@@ -71,6 +71,7 @@ struct pass {
 
 struct pass_opts {
     int train;         /* dropout on, gradients wanted */
+    int fresh;         /* texts begin with an empty state */
     uint64_t key;      /* of this step and worker */
     uint32_t word_key; /* of this step */
     real scale;        /* gradient of scale * sum of losses */

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "models/train/recur.h"
 
-#define MAX_ROWS 64 /* rows handed to the kernel at a time */
+#define BF16_LEAST 16 /* rows: a block has 32 */
+#define MAX_ROWS 64   /* rows handed to the kernel at a time */
 
 static void apply_blas(const struct recur *r, struct mat x, int add,
                        struct mat y)
@@ -32,6 +33,8 @@ int recur_init(struct recur *r, struct region *mem, const struct blas *b,
     r->packed.K = K;
     r->packed.bytes = panels * (size_t)K * PACK_COLS * sizeof(float);
     r->packed.data = region_take(mem, 1, r->packed.bytes);
+    if (b->bf16 != BF16_NONE)
+        r->bf16 = region_take(mem, 1, bf16_packed_bytes(K, N));
     return 0;
 }
 
@@ -54,6 +57,8 @@ void recur_load(struct recur *r, struct mat w)
     r->w = w;
     if (r->k == NULL)
         return;
+    if (r->bf16 != NULL)
+        bf16_pack(!r->transpose, w, r->bf16);
     real *d = (void *)r->packed.data;
     for (int n = 0; n < r->packed.N; n += PACK_COLS) {
         int cols = r->packed.N - n;
@@ -71,6 +76,10 @@ void recur_apply(const struct recur *r, struct mat x, int add, struct mat y)
     const float *init[MAX_ROWS];
     if (r->k == NULL) {
         apply_blas(r, x, add, y);
+        return;
+    }
+    if (r->bf16 != NULL && y.r >= BF16_LEAST) {
+        bf16_product_packed(r->blas->bf16, x, r->bf16, add, y);
         return;
     }
     for (int first = 0; first < y.r; first += MAX_ROWS) {

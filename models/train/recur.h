@@ -2,7 +2,8 @@
  * same matrix, packed once for all steps of a batch: with 32 rows the engine's
  * kernels are about twice as fast as OpenBLAS, which packs its operands anew
  * in each call. In the double build, and where the CPU has no tuned kernels,
- * OpenBLAS does it.
+ * OpenBLAS does it. Where the trainer's products are in bf16, so are these of
+ * BF16_LEAST rows or more.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_RECUR_H
@@ -16,6 +17,7 @@ struct recur {
     const struct kernels *k; /* NULL: by blas */
     const struct blas *blas;
     struct packed packed;
+    void *bf16;    /* NULL, or the matrix packed for bf16_product.h */
     struct mat w;  /* borrowed from recur_load on */
     int transpose; /* y = x w' without, y = x w with */
 };

@@ -38,9 +38,12 @@ static void add_layer(struct net *n, struct rnn_stack_shape *s,
 
 void rnn_stack_add(struct net *n, struct rnn_stack_shape *s, const char *prefix)
 {
-    for (int l = 0; l < s->L; l++)
+    for (int l = 0; l < s->L; l++) {
+        n->layer++;
         for (int d = 0; d < s->D; d++)
             add_layer(n, s, prefix, l, d);
+    }
+    n->layer++;
 }
 
 void rnn_fill_uniform(struct rng *r, double limit, size_t n, real *p)

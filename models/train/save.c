@@ -38,8 +38,9 @@ void save_config_text(const struct trainer *t, struct buf *b)
     if (t->objective->labelled)
         add_labels(b, &t->labels);
     else if (!t->objective->pairs)
-        buf_addf(b, ",\n  \"seqd_record\": \"%s\"",
-                 records_kind_name((enum record_kind)t->o.record));
+        buf_addf(b, ",\n  \"seqd_record\": \"%s\"%s",
+                 records_kind_name((enum record_kind)t->o.record),
+                 t->o.apart ? ",\n  \"seqd_apart\": true" : "");
     buf_add_str(b, "\n}\n");
 }
 

@@ -189,6 +189,12 @@ static int open_data(struct trainer *t, struct err *e)
 static int check_vocabulary(const struct trainer *t, struct err *e)
 {
     const struct options *o = &t->o;
+    if (o->apart && !t->objective->fresh)
+        return err_set(e, ERR_INVALID,
+                       "--apart is for language models of --arch rnn and gpt2");
+    if (o->apart && tokenizer_eos(t->tokenizer) < 0)
+        return err_set(e, ERR_INVALID,
+                       "--apart needs a vocabulary with an end token");
     if (o->unk_rate > 0 && tokenizer_unk(t->tokenizer) < 0)
         return err_set(e, ERR_INVALID,
                        "--unk-rate needs a vocabulary with an unknown entry: "

@@ -73,7 +73,7 @@ static void run_worker(void *arg, int tid, int n_threads)
         drop_to_unknown(t, &w->feed.batch, rng_hash(o.key, 1000));
     w->loss = pass_run(o.train ? &w->pass : &w->eval, &w->feed.batch,
                        t->weights, &o, t->optim.grad[tid]);
-    if (o.train)
+    if (o.train && t->last_part)
         update(t, tid);
 }
 
@@ -90,21 +90,28 @@ void course_fini(struct course *c)
     mem_free(c->stream);
     mem_free(c->first);
     mem_free(c->turn);
+    mem_free(c->text_at);
+    mem_free(c->text_n);
     memset(c, 0, sizeof *c);
 }
 
-/* r NULL: all of a corpus as it stands. course_fini also after an error. */
+/* r NULL: a file of a corpus (-1: all of it) as it stands. course_fini also
+ * after an error. */
 static int course_init(struct course *c, const struct trainer *t,
-                       const struct corpus *corpus, struct rng *r,
+                       const struct corpus *corpus, int only, struct rng *r,
                        struct err *e)
 {
+    int64_t most = corpus_most(corpus);
     memset(c, 0, sizeof *c);
     c->corpus = corpus;
-    c->order = mem_array((size_t)corpus->n_records, sizeof *c->order);
+    if (most > DATA_MAX_RECORDS)
+        return err_set(e, ERR_TOO_LARGE, "an epoch has more than %d records",
+                       DATA_MAX_RECORDS);
+    c->order = mem_array((size_t)most, sizeof *c->order);
     if (c->order == NULL)
         return err_nomem(e);
     int shuffle = t->objective->labelled || t->objective->pairs || t->o.shuffle;
-    c->n_order = corpus_order(corpus, shuffle, r, c->order);
+    c->n_order = corpus_order(corpus, shuffle, only, r, c->order);
     return t->objective->begin(c, t, r, e);
 }
 
@@ -116,7 +123,7 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     for (int i = 0; i < t->n_workers && t->at.in_epoch == 0; i++)
         pass_reset_state(&t->worker[i].pass);
     course_fini(&t->epoch);
-    if (course_init(&t->epoch, t, &t->train, &r, e) != 0)
+    if (course_init(&t->epoch, t, &t->train, -1, &r, e) != 0)
         return -1;
     if (t->epoch.steps == 0)
         return err_set(e, ERR_INVALID,
@@ -140,37 +147,51 @@ static int64_t count_targets(const struct trainer *t)
     return n;
 }
 
+static void set_noise(struct trainer *t, uint64_t key)
+{
+    struct rng r;
+    if (!t->optim.sampled)
+        return;
+    rng_init(&r, rng_hash(key, 98));
+    noise_draw(&t->noise, &r);
+    t->opts.noise = &t->noise;
+}
+
 void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
 {
     uint64_t key =
         rng_hash((uint64_t)t->o.seed ^ 0x5eedu, (uint64_t)t->at.step);
-    int64_t targets = t->objective->aim(&t->epoch, t, t->at.in_epoch);
+    int64_t left = t->epoch.steps - t->at.in_epoch, targets = 0;
+    int64_t parts = t->o.accumulate < left ? t->o.accumulate : left;
+    for (int64_t i = 0; i < parts; i++)
+        targets += t->objective->aim(&t->epoch, t, t->at.in_epoch + i);
     t->opts = (struct pass_opts){.train = 1,
-                                 .key = key,
+                                 .fresh = t->objective->fresh,
                                  .word_key = (uint32_t)rng_hash(key, 99),
                                  .scale = (real)(1.0 / (double)targets),
                                  .smoothing = (real)t->o.smoothing};
     if (t->objective->choose != NULL)
         t->opts.scale /= (real)t->o.mask_rate;
-    if (t->optim.sampled) {
-        struct rng r;
-        rng_init(&r, rng_hash(key, 98));
-        noise_draw(&t->noise, &r);
-        t->opts.noise = &t->noise;
-    }
+    set_noise(t, key);
     t->course = &t->epoch;
     t->weights = t->w;
     t->optim.step++;
     t->optim.lr = (real)lr;
-    run_workers(t);
+    *rows = 0;
+    *loss = 0;
+    for (int64_t i = 0; i < parts; i++) {
+        t->objective->aim(&t->epoch, t, t->at.in_epoch++);
+        t->opts.key = i == 0 ? key : rng_hash(key, 2000 + (uint64_t)i);
+        t->last_part = i == parts - 1;
+        run_workers(t);
+        *rows += count_targets(t);
+        for (int k = 0; k < t->n_workers; k++) {
+            *loss += t->worker[k].loss;
+            t->at.tokens += t->worker[k].feed.batch.N;
+        }
+    }
     optim_forget(&t->optim);
     t->at.n_average += average_is_due(t);
-    *rows = count_targets(t);
-    *loss = 0;
-    for (int i = 0; i < t->n_workers; i++) {
-        *loss += t->worker[i].loss;
-        t->at.tokens += t->worker[i].feed.batch.N;
-    }
 }
 
 static int count_right(const struct worker *w, int labels)
@@ -186,15 +207,13 @@ static int count_right(const struct worker *w, int labels)
     return right;
 }
 
-int trainer_validate(struct trainer *t, const struct corpus *corpus, real *w,
-                     struct score_sum *s, struct err *e)
+static int validate_file(struct trainer *t, const struct corpus *corpus,
+                         int file, struct score *s, struct err *e)
 {
     struct course c;
-    int rc = course_init(&c, t, corpus, NULL, e);
+    int rc = course_init(&c, t, corpus, file, NULL, e);
     memset(s, 0, sizeof *s);
     t->course = &c;
-    t->opts = (struct pass_opts){.scale = (real)1};
-    t->weights = w;
     for (int i = 0; i < t->n_workers; i++)
         pass_reset_state(&t->worker[i].eval);
     for (int64_t i = 0; rc == 0 && i < c.steps; i++) {
@@ -209,4 +228,24 @@ int trainer_validate(struct trainer *t, const struct corpus *corpus, real *w,
     }
     course_fini(&c);
     return rc;
+}
+
+int trainer_validate(struct trainer *t, const struct corpus *corpus, real *w,
+                     struct score_sum *s, struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    t->opts =
+        (struct pass_opts){.fresh = t->objective->fresh, .scale = (real)1};
+    t->weights = w;
+    s->n_files = corpus->n_files;
+    for (int f = 0; f < s->n_files; f++) {
+        if (corpus->first[f + 1] == corpus->first[f])
+            continue;
+        if (validate_file(t, corpus, f, &s->file[f], e) != 0)
+            return -1;
+        s->all.rows += s->file[f].rows;
+        s->all.right += s->file[f].right;
+        s->all.nats += s->file[f].nats;
+    }
+    return 0;
 }

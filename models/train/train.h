@@ -42,9 +42,15 @@ struct curve {
     int n, cap;
 };
 
-struct score_sum {
+struct score {
     int64_t rows, right;
     double nats;
+};
+
+/* Of a validation: all of it, and by file. */
+struct score_sum {
+    struct score all, file[DATA_MAX_FILES];
+    int n_files;
 };
 
 /* What a state file holds beside the blocks. */
@@ -87,6 +93,7 @@ struct trainer {
     /* this step */
     struct course *course; /* the epoch, or a validation's */
     struct pass_opts opts; /* train 0: validation */
+    int last_part;         /* after this batch the weights are updated */
     real *weights;         /* in use by the passes */
 };
 
@@ -104,7 +111,7 @@ void trainer_say(const struct trainer *t, const char *fmt, ...)
 /* step.c */
 int trainer_begin_epoch(struct trainer *t, struct err *e);
 /* trainer_step: one step with this learning rate; the sum of the losses and
- * the rows they are of. */
+ * the rows they are of. Its batches (o.accumulate) count in at.in_epoch. */
 void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows);
 /* trainer_validate: loss and accuracy of weights w on a corpus. */
 int trainer_validate(struct trainer *t, const struct corpus *c, real *w,

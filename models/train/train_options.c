@@ -82,6 +82,9 @@ static const struct option rows[] = {
      "lm: a record is a line, a paragraph whose lines are joined, what stands "
      "between blank lines as it is, or the file; auto: paragraphs where the "
      "training text is wrapped, else lines"},
+    {"--apart", OPT_BOOL(apart),
+     "lm: each record is a text of its own, with the end token around it, read "
+     "from an empty state or context; those over --bptt tokens in parts"},
     {"--shuffle", OPT_INT(shuffle, "0", 0, 1),
      "lm: new order of the records in each epoch"},
     {"--reverse", OPT_BOOL(reverse),
@@ -125,8 +128,9 @@ static const struct option rows[] = {
      "width of a linear layer before the output; 0: none"},
     {"--tie", OPT_BOOL(tie),
      "lm, seq2seq-rnn: the output weights are the embedding"},
-    {"--pooling", OPT_CHOICE(pooling, "last", "last|mean|max"),
-     "classifier: which state is classified"},
+    {"--pooling", OPT_CHOICE(pooling, "last", "last|mean|max|concat"),
+     "classifier: which state is classified; concat: all three behind each "
+     "other"},
     {"--init", OPT_TEXT(init, NULL),
      "start from this checkpoint: tensors by name, vocabulary rows by entry"},
     {"--init-parts", OPT_CHOICE(init_parts, "all", "all|vocabulary"),
@@ -170,6 +174,14 @@ static const struct option rows[] = {
      "classifier: what makes a checkpoint the best"},
     {"--freeze-epochs", OPT_INT(freeze_epochs, "0", 0, 1000),
      "epochs in which what came from --init does not change"},
+    {"--accumulate", OPT_INT(accumulate, "1", 1, 4096),
+     "batches whose gradients are added up for one step"},
+    {"--lr-layer", OPT_REAL(lr_layer, "1", 0.01, 1),
+     "factor on the learning rate of what came from --init for each layer that "
+     "it lies below the output (discriminative rates)"},
+    {"--unfreeze", OPT_REAL(unfreeze, "0", 0, 1000),
+     "what came from --init starts to learn from the top: one layer more each "
+     "so many epochs (gradual unfreezing); 0: all at once"},
     {"--lr-scale-init", OPT_REAL(lr_scale_init, "1", 0, 10),
      "factor on the learning rate of what came from --init"},
     {.kind = OPTION_SECTION, .help = "Regularisation"},
@@ -306,7 +318,10 @@ static const struct {
     int read_by;
 } some_read[] = {{"--id2label", OF_TEXTS},
                  {"--record", OF_TEXTS},
+                 {"--apart", OF_TEXTS},
                  {"--shuffle", OF_TEXTS},
+                 {"--lr-layer", OF_TEXTS},
+                 {"--unfreeze", OF_TEXTS},
                  {"--reverse", OF_TEXTS},
                  {"--mask-rate", OF_TEXTS},
                  {"--nonlinearity", OF_TEXTS},

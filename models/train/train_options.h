@@ -69,7 +69,8 @@ struct options {
     int optimizer, schedule, warmup, batch, bptt, epochs, patience;
     int eval_every, freeze_epochs, lazy, keep;
     double lr, lr_end, weight_decay, momentum, beta1, beta2, clip;
-    double max_minutes, lr_scale_init;
+    double max_minutes, lr_scale_init, lr_layer, unfreeze;
+    int accumulate, apart;
     /* regularisation */
     double drop_word, drop_embedding, drop_between, drop_output;
     double drop_attention, drop_recurrent, unk_rate, smoothing;

@@ -6,14 +6,22 @@
  * `truncate` keeps the last tokens: they say most about what follows. Where
  * words are searched for it leaves room for one.
  *
+ * A word is another one than the text's last when there is a `prefix` of it, an
+ * empty one too, or a space behind the text. The space is not read: with models
+ * of sub-words it is a part of the word's first token.
+ *
  * A masked-word model fills in the one mask token of a text: its whole entries
  * are offered, `truncate` keeps the first tokens.
  *
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
+#include "engine/base/mem.h"
+#include "engine/run/subwords.h"
 #include "engine/run/task/fill.h"
 #include "engine/run/task/words.h"
+#include "engine/run/typed.h"
 #include "server/api/api.h"
 #include "server/api/attention.h"
 #include "server/api/reply.h"
@@ -28,6 +36,7 @@ struct predict_params {
     int64_t top_k;
     double temperature;
     const char *level;
+    const struct json *prefix; /* a string, a list of them, or NULL */
     int attention;
 };
 
@@ -38,6 +47,7 @@ static const struct field fields[] = {
     {"top_k", FIELD_INT, 1, 1000, PREDICT_AT(top_k)},
     {"temperature", FIELD_NUMBER, 0.01, 100, PREDICT_AT(temperature)},
     {"level", FIELD_TEXT, 0, 0, PREDICT_AT(level)},
+    {"prefix", FIELD_ANY, 0, 0, PREDICT_AT(prefix)},
     {"candidates", FIELD_LATER, 0, 0, 0},
     {"session", FIELD_LATER, 0, 0, 0},
     {"attention", FIELD_BOOL, 0, 0, PREDICT_AT(attention)},
@@ -91,6 +101,93 @@ static int finds_words(const struct request *r, const char *level)
            (!level || !strcmp(level, "word"));
 }
 
+/* i -1: the prefix of all. */
+static int bad_prefix(struct request *r, int i, const char *msg)
+{
+    char param[32] = "prefix";
+    if (i >= 0)
+        snprintf(param, sizeof param, "prefix[%d]", i);
+    return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
+}
+
+/* One prefix for all items, or a list with one for each. */
+static int check_prefix(struct request *r, const struct json *prefix, int words)
+{
+    enum json_type type = prefix ? json_type(prefix) : JSON_STRING;
+    if (prefix && !words &&
+        tokenizer_level(model_tokenizer(r->model)) != TOK_LEVEL_WORD)
+        return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported",
+                          "prefix",
+                          "a prefix is of a word, and this offers tokens");
+    if (type != JSON_STRING && type != JSON_ARRAY)
+        return bad_prefix(r, -1,
+                          "prefix is neither a string nor a list of strings");
+    if (type == JSON_ARRAY && (r->single || json_size(prefix) != r->n_items))
+        return bad_prefix(r, -1,
+                          "a list of prefixes has one for each text of a list "
+                          "of texts");
+    return 0;
+}
+
+/* Of item i; *at holds the one before. */
+static const char *prefix_of(const struct json *prefix, int i,
+                             const struct json **at)
+{
+    if (!prefix)
+        return NULL;
+    if (json_type(prefix) == JSON_STRING)
+        *at = prefix;
+    else
+        *at = i == 0 ? json_child(prefix) : json_next(*at);
+    return json_type(*at) == JSON_STRING ? json_string(*at) : NULL;
+}
+
+/* What differs by item: what was typed of its next word, and whether that has
+ * to stand apart from the text. */
+static int item_params(struct request *r, const struct predict_params *p,
+                       int words, struct next_params *out)
+{
+    const struct json *text = NULL, *at = NULL;
+    int each = p->prefix && json_type(p->prefix) == JSON_ARRAY;
+    struct err e = ERR_INIT;
+    for (int i = 0; i < r->n_items; i++) {
+        text = input_at(r, p->in.input, i, text);
+        const char *prefix = prefix_of(p->prefix, i, &at);
+        if (p->prefix && !prefix)
+            return bad_prefix(r, i, "an item of prefix is not a string");
+        if (prefix && typed_check(prefix, &e) < 0)
+            return bad_prefix(r, each ? i : -1, e.msg);
+        size_t n = input_trimmed(text), typed = prefix ? strlen(prefix) : 0;
+        int other = prefix || n < json_string_len(text);
+        out[i] = (struct next_params){
+            .top_k = (int)p->top_k,
+            .temperature = (float)p->temperature,
+            .attention = p->attention,
+            .prefix = prefix,
+            .apart = words && other &&
+                     subwords_state(json_string(text), n) == WORD_LETTERS};
+        r->typed = r->typed > typed ? r->typed : typed;
+    }
+    return 0;
+}
+
+static int submit(struct request *r, const struct predict_params *p,
+                  const struct task *task)
+{
+    struct next_params one, *params = &one;
+    if (r->n_items > 1)
+        params = mem_zarray((size_t)r->n_items, sizeof *params);
+    if (!params)
+        return err_nomem(&r->err);
+    const struct job_spec spec = {.task = task, .params = params};
+    int rc = item_params(r, p, task == &task_words, params);
+    if (rc == 0)
+        rc = input_submit_each(r, &spec, sizeof *params);
+    if (params != &one)
+        mem_free(params);
+    return rc;
+}
+
 int api_predict(struct request *r)
 {
     struct predict_params p = {.top_k = 5, .temperature = 1.0};
@@ -101,19 +198,15 @@ int api_predict(struct request *r)
         return -1;
     int words = !fill && finds_words(r, p.level);
     p.in.room = words ? WORDS_MOST_TOKENS : 0;
+    unsigned how = ENCODE_EMPTY | (words ? ENCODE_TRIM : 0);
     if (input_encode(r, &p.in, fill ? KEEP_FIRST : KEEP_LAST,
-                     fill ? ENCODE_PARSE : ENCODE_EMPTY) < 0)
+                     fill ? ENCODE_PARSE : how) < 0 ||
+        check_prefix(r, p.prefix, words) < 0)
         return -1;
     r->top_k = (int)p.top_k;
     r->attention = p.attention;
-    const struct next_params params = {.top_k = (int)p.top_k,
-                                       .temperature = (float)p.temperature,
-                                       .attention = p.attention};
-    const struct job_spec spec = {.task = fill    ? &task_fill
-                                          : words ? &task_words
-                                                  : &task_next,
-                                  .params = &params};
-    return input_submit(r, &spec);
+    r->typed = 0;
+    return submit(r, &p, fill ? &task_fill : words ? &task_words : &task_next);
 }
 
 /* Of whichever of the tasks it was. */
@@ -140,6 +233,21 @@ static void write_filled(struct request *r, int32_t id)
     buf_fini(&b);
 }
 
+/* A word behind what was typed of it. */
+static void write_typed(struct request *r, const char *typed, const char *rest)
+{
+    struct buf b;
+    if (!*typed) {
+        buf_add_json_string(&r->out, rest, strlen(rest));
+        return;
+    }
+    buf_init(&b, MAX_WORD);
+    if (buf_add_str(&b, typed) < 0 || buf_add_str(&b, rest) < 0)
+        r->out.failed = 1;
+    buf_add_json_string(&r->out, b.p ? b.p : "", b.len);
+    buf_fini(&b);
+}
+
 static void write_item(struct request *r, const struct item *it,
                        const struct job *j)
 {
@@ -154,7 +262,7 @@ static void write_item(struct request *r, const struct item *it,
         const struct prediction *p = &res->prediction[i];
         buf_add_str(out, i ? ",{\"text\":" : "{\"text\":");
         if (p->text)
-            buf_add_json_string(out, p->text, strlen(p->text));
+            write_typed(r, res->typed, p->text);
         else if (fill)
             write_filled(r, p->id);
         else
@@ -173,7 +281,7 @@ static void write_item(struct request *r, const struct item *it,
 
 size_t api_predict_size(const struct request *r)
 {
-    size_t item = REPLY_ITEM + (size_t)r->top_k * PREDICTION;
+    size_t item = REPLY_ITEM + (size_t)r->top_k * (PREDICTION + r->typed);
     return REPLY_FRAME + (size_t)r->n_items * item + attention_size(r);
 }
 

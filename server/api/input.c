@@ -229,14 +229,22 @@ static int too_long(struct request *r, const char *param, int limit)
                       limit);
 }
 
-/* The bytes of a text from `skip` on into r->tokens. One with U+0000 is
- * copied. */
+size_t input_trimmed(const struct json *text)
+{
+    const char *s = json_string(text);
+    size_t n = json_string_len(text);
+    while (n > 0 && s[n - 1] == ' ')
+        n--;
+    return n;
+}
+
+/* The bytes [skip, end) of a text into r->tokens. One with U+0000 is copied. */
 static int encode_text(struct request *r, const struct json *text, size_t skip,
-                       unsigned flags, int most, struct err *e)
+                       size_t end, unsigned flags, int most, struct err *e)
 {
     const struct tokenizer *t = input_tokenizer(r);
     const char *s = json_string(text) + skip;
-    size_t n = json_string_len(text) - skip;
+    size_t n = end - skip, behind = json_string_len(text) - end;
     struct buf copy;
     r->tokens.n = r->tokens.n_unknown = 0;
     if (!memchr(s, 0xc0, n)) /* no byte of UTF-8 */
@@ -244,8 +252,8 @@ static int encode_text(struct request *r, const struct json *text, size_t skip,
     buf_init(&copy, n);
     int rc = json_text(text, &copy) < 0
                  ? err_nomem(e)
-                 : tokenizer_encode(t, copy.p + skip, copy.len - skip, flags,
-                                    most, &r->tokens, e);
+                 : tokenizer_encode(t, copy.p + skip, copy.len - skip - behind,
+                                    flags, most, &r->tokens, e);
     buf_fini(&copy);
     return rc;
 }
@@ -283,8 +291,12 @@ static int encode_item(struct request *r, const struct json *text, int i,
     unsigned flags = (before + after ? TOK_ADD_SPECIAL : 0) |
                      (how & ENCODE_PARSE ? TOK_PARSE_SPECIAL : 0);
     int most = limit + (ends ? 0 : after);
-    if (encode_text(r, text, skip, flags, p->truncate ? INT_MAX : most, &e) <
-        0) {
+    size_t end = json_string_len(text), trimmed = input_trimmed(text);
+    if (how & ENCODE_TRIM &&
+        (trimmed > 0 || tokenizer_bos(input_tokenizer(r)) >= 0))
+        end = trimmed;
+    if (encode_text(r, text, skip, end, flags, p->truncate ? INT_MAX : most,
+                    &e) < 0) {
         if (e.code != ERR_TOO_LARGE)
             return err_set_at(&r->err, e.code, e.reason, param, "%s", e.msg);
         return too_long(r, param, limit);
@@ -379,6 +391,12 @@ int input_take_ids(struct request *r, const struct input_params *p)
 
 int input_submit(struct request *r, const struct job_spec *spec)
 {
+    return input_submit_each(r, spec, 0);
+}
+
+int input_submit_each(struct request *r, const struct job_spec *spec,
+                      size_t step)
+{
     struct job_spec one, *specs = &one;
     const int32_t *start = &model_get_info(r->model)->target.start;
     int port = input_port(r);
@@ -390,6 +408,8 @@ int input_submit(struct request *r, const struct job_spec *spec)
         return err_nomem(&r->err);
     for (int i = 0; i < r->n_items; i++) {
         specs[i] = *spec;
+        if (step > 0)
+            specs[i].params = (const char *)spec->params + (size_t)i * step;
         specs[i].model = r->model;
         if (port != PORT_TARGET)
             specs[i].in[PORT_TARGET] = (struct span){.p = start, .n = 1};

@@ -62,6 +62,9 @@ const struct json *input_at(const struct request *r, const struct json *input,
 /* input_param: "input" or "input[i]". */
 void input_param(const struct request *r, int i, char out[32]);
 
+/* input_trimmed: bytes of a text without the spaces at its end. */
+size_t input_trimmed(const struct json *text);
+
 #define KEEP_FIRST 0 /* truncate keeps the head: /sentiment, a source */
 #define KEEP_LAST 1  /* truncate keeps the tail: what is continued */
 
@@ -70,6 +73,10 @@ void input_param(const struct request *r, int i, char out[32]);
 /* A model that wants a language in front of a source (targets.h) gets the one
  * that the text begins with, ">>fr<< text"; of one language it need not. */
 #define ENCODE_LANGUAGE 4u
+/* Spaces at the end of a text are not read: to sub-words one is the beginning
+ * of the next token. Where there is no token for a text's start, spaces alone
+ * are. */
+#define ENCODE_TRIM 8u
 
 /* input_port: the one that texts enter: the source, where a model has one. */
 int input_port(const struct request *r);
@@ -89,5 +96,9 @@ int input_take_ids(struct request *r, const struct input_params *p);
 /* input_submit: one job per item, all like `spec`; of models with a source the
  * target begins with what the model states. Returns 1 or -1. */
 int input_submit(struct request *r, const struct job_spec *spec);
+/* input_submit_each: the same, with the parameters of item i at
+ * spec->params + i * step. */
+int input_submit_each(struct request *r, const struct job_spec *spec,
+                      size_t step);
 
 #endif

@@ -109,6 +109,7 @@ struct request {
     int n_items, n_jobs;
     int single;    /* input was a string, not a list */
     int top_k;     /* of predictions */
+    size_t typed;  /* bytes of the longest prefix of one */
     int attention; /* is asked for */
     int base64;    /* embeddings as text */
     uint64_t seed;

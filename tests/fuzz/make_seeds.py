@@ -159,7 +159,10 @@ def api():
         (5, {"input": [[5, 6], [7]], "model": "embed", "user": "x"}),
         (5, {"input": "", "dimensions": 3}),
         (2, {"input": ["w1", "w2"], "model": "lm", "max_tokens": 8, "seed": 11,
-             "temperature": 1.5})]
+             "temperature": 1.5}),
+        (0, {"input": ["low", "lo "], "model": "words",
+             "prefix": ["lo", "Low"], "top_k": 9}),
+        (0, {"input": "w1", "model": "lm", "prefix": "W"})]
     for i, (route, body) in enumerate(asks):
         put("api", "ask%02d" % i, bytes([route]) + json.dumps(body).encode())
     words = []

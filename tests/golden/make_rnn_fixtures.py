@@ -5,7 +5,8 @@ what PyTorch says about them.
 
     /usr/bin/python3 tests/golden/make_rnn_fixtures.py [OUT [CASE...]]
 
-Needs Debian's python3-torch (those with proj_size or one output: 2.5.1). Each fixture is a directory with config.json,
+Needs Debian's python3-torch (those with proj_size or one output: 2.5.1; concat:
+2.15.0). Each fixture is a directory with config.json,
 tokenizer.json, model.safetensors (weights rounded to the stored type first)
 and expected.json: versions, and per sequence its ids, the logits of all
 positions or the class scores, the top hidden states' last row and the final
@@ -57,6 +58,9 @@ CASES = {
                                  pooling="mean"),
     "class-elman-max-projection": dict(head="classifier", cell="elman",
                                        pooling="max", projection=9),
+    "class-lstm-concat-2": dict(head="classifier", pooling="concat", layers=2),
+    "class-bi-gru-concat": dict(head="classifier", pooling="concat",
+                                cell="gru", directions=2, projection=8),
     "lstm-proj": dict(proj_size=7),
     "lstm-proj-3-tied-f16": dict(proj_size=13, layers=3, tie=True,
                                  dtype="F16"),
@@ -88,6 +92,8 @@ class Net(nn.Module):
                         bidirectional=c["directions"] == 2, batch_first=True,
                         **extra)
         width = (c["proj_size"] or c["H"]) * c["directions"]
+        if c["head"] == "classifier" and c["pooling"] == "concat":
+            width *= 3
         if c["projection"]:
             self.projection = nn.Linear(width, c["projection"])
             width = c["projection"]
@@ -101,6 +107,10 @@ class Net(nn.Module):
             return y.mean(1)
         if self.c["pooling"] == "max":
             return y.max(1).values
+        if self.c["pooling"] == "concat":
+            h = state[0] if self.c["cell"] == "lstm" else state
+            last = torch.cat(list(h[-self.c["directions"]:]), 1)
+            return torch.cat([last, y.max(1).values, y.mean(1)], 1)
         h = state[0] if self.c["cell"] == "lstm" else state
         return torch.cat(list(h[-self.c["directions"]:]), 1)
 

@@ -386,6 +386,7 @@ static void test_requests_are_refused_by_name(void **state)
         {E, "{\"input\":\"a\",\"dimensions\":12}", "dimensions"},
         {E, "{\"input\":\"a\",\"model\":\"bert-fill\"}", "model"},
         {"/predict", "{\"input\":\"[MASK]\",\"level\":\"word\"}", "level"},
+        {"/predict", "{\"input\":\"[MASK]\",\"prefix\":\"a\"}", "prefix"},
         {"/predict", "{\"input\":\"x\",\"model\":\"bert-class\"}", "model"},
         {"/generate", "{\"input\":\"a\",\"model\":\"bert-fill\"}", "model"},
     };

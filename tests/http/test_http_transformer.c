@@ -78,6 +78,81 @@ static void test_predict_searches_for_whole_words(void **state)
     answer_free(&tokens);
 }
 
+/* What a body's item answers, up to its end. */
+static void same_item(const char *one, const char *other)
+{
+    struct answer a, b;
+    post("/predict", one, "PredictAnswer", &a);
+    post("/predict", other, "PredictAnswer", &b);
+    assert_string_equal(strstr(a.body, "\"data\""), strstr(b.body, "\"data\""));
+    answer_free(&a);
+    answer_free(&b);
+}
+
+#define GPT "{\"model\":\"gpt\",\"input\":"
+
+/* The space before a word is read as the word's, whoever sends it. */
+static void
+test_predict_takes_a_space_at_the_end_for_the_next_words(void **state)
+{
+    struct answer words;
+    same_item(GPT "\"the cat \"}", GPT "\"the cat\",\"prefix\":\"\"}");
+    same_item(GPT "\"the cat  \"}", GPT "\"the cat\",\"prefix\":\"\"}");
+    same_item(GPT "\"the cat \",\"prefix\":\"sa\"}",
+              GPT "\"the cat\",\"prefix\":\"sa\"}");
+    same_item(GPT "\"the \\u0000 \",\"prefix\":\"sa\"}",
+              GPT "\"the \\u0000\",\"prefix\":\"sa\"}");
+    /* a text of spaces is one where nothing else begins a text */
+    post("/predict", GPT "\" \",\"prefix\":\"s\"}", "PredictAnswer", &words);
+    answer_free(&words);
+    /* tokens are offered as they go on */
+    post("/predict", GPT "\"the cat \",\"level\":\"token\"}", "PredictAnswer",
+         &words);
+    assert_true(answer_number(&words, "usage.prompt_tokens") == 7);
+    answer_free(&words);
+}
+
+/* Each letter is a token, with a space in front and without, so that a word of
+ * three letters is spelled in three steps. */
+static void test_predict_spells_what_was_typed(void **state)
+{
+    static const char *const prefixes[] = {"s", "sa", "sad", "Sad"};
+    struct answer a, b;
+    double before = 1;
+    for (size_t i = 0; i < COUNT(prefixes); i++) {
+        char body[128], at[64];
+        size_t n = strlen(prefixes[i]);
+        snprintf(body, sizeof body,
+                 GPT "\"the cat\",\"top_k\":50,\"prefix\":\"%s\"}",
+                 prefixes[i]);
+        post("/predict", body, "PredictAnswer", &a);
+        int found = json_size(answer_at(&a, "data.0.predictions"));
+        assert_true(found > 5);
+        for (int k = 0; k < found; k++) {
+            snprintf(at, sizeof at, "data.0.predictions.%d.text", k);
+            assert_memory_equal(answer_text(&a, at), prefixes[i], n);
+        }
+        double mass = answer_number(&a, "data.0.covered_mass");
+        assert_true(mass > 0 && mass <= before);
+        before = mass;
+        answer_free(&a);
+    }
+    post("/predict",
+         "{\"model\":\"gpt\",\"input\":[\"the cat\",\"a dog\"],"
+         "\"prefix\":[\"s\",\"qu\"]}",
+         "PredictAnswer", &a);
+    post("/predict", GPT "\"a dog\",\"prefix\":\"qu\"}", "PredictAnswer", &b);
+    assert_string_equal(answer_text(&a, "data.1.predictions.0.text"),
+                        answer_text(&b, "data.0.predictions.0.text"));
+    assert_true(answer_number(&a, "data.1.covered_mass") ==
+                answer_number(&b, "data.0.covered_mass"));
+    answer_free(&a);
+    answer_free(&b);
+    http_refused(server.port, "/predict",
+                 GPT "\"the\",\"level\":\"token\",\"prefix\":\"s\"}", 400,
+                 "task_not_supported", "prefix");
+}
+
 /* One entry of the vocabulary is the first byte of two. */
 static void test_predict_offers_parts_of_a_code_point(void **state)
 {
@@ -279,6 +354,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_predict_searches_for_whole_words),
+        cmocka_unit_test(
+            test_predict_takes_a_space_at_the_end_for_the_next_words),
+        cmocka_unit_test(test_predict_spells_what_was_typed),
         cmocka_unit_test(test_predict_offers_parts_of_a_code_point),
         cmocka_unit_test(test_a_text_that_is_cut_leaves_room_for_its_answer),
         cmocka_unit_test(test_attention_is_shown),

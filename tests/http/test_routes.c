@@ -120,6 +120,71 @@ static void test_predict_takes_top_k_and_temperature(void **state)
     answer_free(&hot);
 }
 
+/* The probability of a word among predictions, -1: it is not there. */
+static double prob_of(const struct json *predictions, const char *word)
+{
+    const struct json *p = json_child(predictions);
+    for (; p; p = json_next(p))
+        if (!strcmp(json_string(json_at(p, "text")), word))
+            return json_number(json_at(p, "prob"));
+    return -1;
+}
+
+/* Of all predictions those that begin so, and no others. The vocabulary has a
+ * capital, so that "T" stands for "t", too. */
+static void check_prefix(const struct json *all, const struct json *item,
+                         const char *prefix, const char *small, int n_want)
+{
+    const struct json *p = json_child(json_at(item, "predictions"));
+    size_t n = strlen(prefix);
+    double sum = 0;
+    assert_int_equal(json_size(json_at(item, "predictions")), n_want);
+    for (; p; p = json_next(p)) {
+        const char *text = json_string(json_at(p, "text"));
+        char word[64];
+        assert_memory_equal(text, prefix, n);
+        snprintf(word, sizeof word, "%s%s", small, text + n);
+        double prob = json_number(json_at(p, "prob"));
+        assert_true(fabs(prob - prob_of(all, word)) < SUM_TOLERANCE);
+        sum += prob;
+    }
+    assert_true(fabs(sum - json_number(json_at(item, "covered_mass"))) <
+                SUM_TOLERANCE);
+}
+
+static void test_predict_offers_what_begins_as_was_typed(void **state)
+{
+    struct answer a, b;
+    post("/predict", "{\"input\":\"the old man\",\"top_k\":1000}", &a);
+    const struct json *all = answer_at(&a, "data.0.predictions");
+    post("/predict",
+         "{\"input\":[\"the old man\",\"the old man\",\"the old man\","
+         "\"the old man\",\"the old man\"],\"top_k\":1000,"
+         "\"prefix\":[\"th\",\"Th\",\"I\",\"<\",\"\"]}",
+         &b);
+    /* the they this that three */
+    check_prefix(all, answer_at(&b, "data.0"), "th", "th", 5);
+    check_prefix(all, answer_at(&b, "data.1"), "Th", "th", 5);
+    assert_int_equal(json_size(answer_at(&b, "data.2.predictions")), 4);
+    assert_true(fabs(prob_of(answer_at(&b, "data.2.predictions"), "I") -
+                     prob_of(all, "I")) < SUM_TOLERANCE);
+    assert_true(fabs(prob_of(answer_at(&b, "data.2.predictions"), "In") -
+                     prob_of(all, "in")) < SUM_TOLERANCE);
+    assert_int_equal(json_size(answer_at(&b, "data.3.predictions")), 0);
+    assert_true(answer_number(&b, "data.3.covered_mass") == 0);
+    check_prefix(all, answer_at(&b, "data.4"), "", "", 61);
+    answer_free(&b);
+    post("/predict",
+         "{\"input\":[\"the old man\",\"the old man \"],\"top_k\":1000,"
+         "\"prefix\":\"w\"}",
+         &b);
+    /* woman was we walk with */
+    check_prefix(all, answer_at(&b, "data.0"), "w", "w", 5);
+    check_prefix(all, answer_at(&b, "data.1"), "w", "w", 5);
+    answer_free(&b);
+    answer_free(&a);
+}
+
 static void test_predict_level_token_is_for_characters(void **state)
 {
     struct answer a;
@@ -437,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_every_answer_has_the_envelope),
         cmocka_unit_test(test_predict_offers_all_but_unknown_and_special),
         cmocka_unit_test(test_predict_takes_top_k_and_temperature),
+        cmocka_unit_test(test_predict_offers_what_begins_as_was_typed),
         cmocka_unit_test(test_predict_level_token_is_for_characters),
         cmocka_unit_test(test_an_empty_text_is_the_start_of_one),
         cmocka_unit_test(test_sentiment_scores_are_a_distribution),

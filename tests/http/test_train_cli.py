@@ -81,7 +81,7 @@ def test_train_cli_eval_prints_one_line_of_json(folder):
     lines = r.stdout.splitlines()
     assert len(lines) == 1, lines
     assert set(json.loads(lines[0])) == {"tokens", "nats", "perplexity",
-                                         "unk_share"}
+                                         "unk_share", "bits_per_byte"}
     assert json.loads(lines[0])["tokens"] == 400 * 7
 
 

@@ -30,7 +30,9 @@ static void fill_params(const struct flat_spec *s, union params *p)
     else
         p->next = (struct next_params){.top_k = s->top_k,
                                        .temperature = s->temperature,
-                                       .attention = s->attention};
+                                       .attention = s->attention,
+                                       .prefix = s->prefix,
+                                       .apart = s->apart};
 }
 
 int flat_submit(struct engine *g, const struct flat_spec *specs, int n,
@@ -77,6 +79,7 @@ struct flat_result flat_result(const struct job *j)
         f.predictions = next->prediction;
         f.n_predictions = next->n;
         f.covered_mass = next->covered_mass;
+        f.typed = next->typed;
     }
     if (c) {
         f.scores = c->scores;

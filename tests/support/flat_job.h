@@ -22,6 +22,8 @@ struct flat_spec {
     int top_k;
     float temperature;
     int attention;
+    const char *prefix;
+    int apart;
     int max_tokens;
     struct sample_params sample;
     const char *const *stop;
@@ -42,6 +44,7 @@ struct flat_result {
     const struct prediction *predictions;
     int n_predictions;
     double covered_mass;
+    const char *typed;
     const float *scores;
     const int *label;
     int n_scores, best, windows;

@@ -92,7 +92,6 @@ static void go_on(struct trainer *t)
     while (t->at.in_epoch < t->epoch.steps) {
         trainer_step(t, t->o.lr, &loss, &rows);
         must(rows > 0 && rows <= t->o.batch * t->o.bptt);
-        t->at.in_epoch++;
         t->at.step++;
     }
 }

@@ -10,22 +10,31 @@ struct next_params {
     int top_k;         /* predictions wanted, 1..1000 */
     float temperature; /* of the softmax */
     int attention;     /* job_result.attention too (n_tokens <= 64) */
+    /* Words that begin so (engine/run/typed.h); NULL or "": all.
+     * ERR_UNSUPPORTED (param "prefix") where what is offered are no words. */
+    const char *prefix;
+    /* Sub-words: the text ends in a letter that is not of the word that is
+     * looked for: one that begins with a letter has a space in front. */
+    int apart;
 };
 
 struct prediction {
     int32_t id; /* of the first token, when words were searched */
     float prob, logprob;
-    const char *text; /* words: the word, NUL-terminated UTF-8, without the
-                         space before it; else NULL: the entry of id */
+    /* The word, NUL-terminated UTF-8, without the space before it, behind
+     * what was typed of it (next_result.typed); NULL: the entry of id. */
+    const char *text;
 };
 
 /* Offered tokens, best first (equal: lowest id first); unknown and special
  * tokens (the end of text too) are never offered; covered_mass is the
- * probability of all that were eligible. */
+ * probability of all that were eligible: with a prefix, of those that begin so.
+ */
 struct next_result {
     const struct prediction *prediction;
     int n;
     double covered_mass;
+    const char *typed; /* the prefix; "" where there was none */
 };
 
 extern const struct task task_next;

@@ -13,6 +13,11 @@
  * however its round was cut into steps. Without the bounds below (which small
  * vocabularies never meet) the result is that of trying everything.
  *
+ * With a prefix (typed.h) a path takes only tokens that spell it, wherever
+ * tokens end, until it is spelled; from there on all is as without. P(word) is
+ * not divided by the probability of the prefix, so that it says the same at
+ * each letter; how far the search goes is measured by that probability.
+ *
  * SPDX-License-Identifier: MIT */
 #include "engine/run/task/words.h"
 
@@ -20,10 +25,12 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 #include "engine/run/model.h"
 #include "engine/run/sampler.h"
 #include "engine/run/subwords.h"
 #include "engine/run/task/next_impl.h"
+#include "engine/run/typed.h"
 
 #define MIN_SCALED (-1e4f) /* as in next.c */
 /* Bounds of the search: rows of one round and in all; what goes on with the
@@ -39,6 +46,10 @@
 /* A path that is less likely than this part of the last word wanted is left:
  * no word behind it could come in. */
 #define WORTH 0.25
+/* A path with a prefix that has less than this part, by the words wanted, of
+ * what begins so is left: a word that comes once in a hundred times where five
+ * are wanted is found when more of it is typed. */
+#define LEAST_SHARE 0.05
 
 _Static_assert(MOST_TOKENS <= TASK_LEAST_TOKENS, "a path is run whole");
 
@@ -47,8 +58,10 @@ struct path {
     int64_t order; /* in which it was found */
     int32_t ids[MOST_TOKENS];
     int n;
+    int at; /* bytes of the prefix, -1: all of it */
+    unsigned forms;
     int bytes;
-    char text[MOST_BYTES];
+    char text[MOST_BYTES]; /* behind the prefix */
 };
 
 struct word {
@@ -60,8 +73,12 @@ struct word {
 struct search {
     int top_k;
     float temperature;
-    int rooted;        /* the prompt's row has been read */
-    struct path *open; /* a heap, the likeliest first */
+    int apart; /* no letter comes first */
+    struct typed typed;
+    enum word_state typed_end; /* where the prefix ends */
+    double typed_mass;         /* of all paths that came to its end */
+    int rooted;                /* the prompt's row has been read */
+    struct path *open;         /* a heap, the likeliest first */
     int n_open, cap_open;
     int64_t n_found;
     struct word *word;
@@ -104,6 +121,11 @@ static int words_init(struct job *j, const void *params, struct err *e)
         return -1;
     s->top_k = p->top_k;
     s->temperature = p->temperature;
+    s->apart = p->apart;
+    typed_set(&s->typed, p->prefix, j->model->no_capitals, p->apart);
+    s->typed_end = subwords_state(s->typed.text, (size_t)s->typed.n);
+    if (s->typed_end == WORD_MARKS)
+        s->typed_end = WORD_OPEN; /* "well-" may become "well-known" */
     s->best = mem_array(FIRST_PATHS, sizeof *s->best);
     s->pred = mem_array((size_t)s->top_k, sizeof *s->pred);
     j->most_rows = MOST_PER_ROUND;
@@ -186,26 +208,69 @@ static void heap_take(struct search *s, struct path *a)
     s->open[i] = *last;
 }
 
-/* from (NULL: the prompt) and one token more, of probability p in all. */
+/* The path that nothing has been added to. */
+static struct path no_path(const struct search *s)
+{
+    return (struct path){
+        .p = 1.0, .at = s->typed.n > 0 ? 0 : -1, .forms = s->typed.first};
+}
+
+/* Where a path that has spelled the prefix stands. */
+static enum word_state state_of(const struct search *s, const struct path *a)
+{
+    return a->bytes == 0 && s->typed.n > 0
+               ? s->typed_end
+               : subwords_state(a->text, (size_t)a->bytes);
+}
+
+/* The least likely path that is kept. */
+static double least_path(const struct search *s)
+{
+    return s->typed.n > 0 ? s->typed_mass * LEAST_SHARE / s->top_k : LEAST_PATH;
+}
+
+/* Count the bytes of a piece as the prefix's; *piece [*n] is what is behind
+ * it. 0 when it is another beginning, or a space comes behind it. */
+static int spell(struct search *s, struct path *a, const char **piece,
+                 size_t *n)
+{
+    uint32_t cp;
+    int rest;
+
+    a->forms = typed_step(&s->typed, a->forms, a->at, *piece, *n, &rest);
+    if (!a->forms)
+        return 0;
+    if (rest < 0) {
+        a->at += (int)*n;
+        *n = 0;
+        return 1;
+    }
+    *piece += *n - (size_t)rest;
+    *n = (size_t)rest;
+    a->at = -1;
+    s->typed_mass += a->p;
+    return utf8_next(*piece, *n, &cp) == 0 || !utf8_is_space(cp);
+}
+
+/* from and one token more, of probability p in all. */
 static int add_path(struct job *j, struct search *s, const struct path *from,
                     int32_t id, double p)
 {
     const struct tokenizer *t = j->model->tokenizer;
-    struct path a = {.p = p};
+    struct path a = *from;
     size_t n;
     const char *piece = tokenizer_piece(t, id, &n);
 
-    if (from) {
-        a = *from;
-        a.p = p;
-    }
-    if (p < LEAST_PATH || a.n == MOST_TOKENS ||
+    a.p = p;
+    if (a.at >= 0 && !spell(s, &a, &piece, &n))
+        return 0;
+    if (p < least_path(s) || !(p > 0) || a.n == MOST_TOKENS ||
         n > (size_t)(MOST_BYTES - a.bytes))
         return 0;
     memcpy(a.text + a.bytes, piece, n);
     a.bytes += (int)n;
     a.ids[a.n++] = id;
-    if (subwords_state(a.text, (size_t)a.bytes) == WORD_WHOLE)
+    if (a.at < 0 && state_of(s, &a) == WORD_WHOLE)
         return end_path(j, s, &a, p); /* whatever follows */
     if (s->n_open == s->cap_open) {
         int cap = s->cap_open ? s->cap_open * 2 : FIRST_PATHS;
@@ -240,34 +305,79 @@ static double weigh(const struct search *s, const struct task_ctx *x,
     return sum;
 }
 
-/* A row after a path (NULL: after the prompt): words that end here, paths
- * that go on. */
-static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
-                    const struct path *a, float *row)
+/* Leave only the tokens that spell the prefix on from a in a row [V]. */
+static void keep_typed(const struct search *s, const struct task_ctx *x,
+                       const struct path *a, float *row)
+{
+    const struct model *m = x->model;
+    int V = m->info.cols[OUT_LOGITS], rest;
+
+    for (int i = 0; i < V; i++) {
+        size_t n;
+        const char *piece = tokenizer_piece(m->tokenizer, i, &n);
+        int out = m->word_kind[i] == WORD_NEVER || m->word_kind[i] == WORD_END;
+        if (out || !typed_step(&s->typed, a->forms, a->at, piece, n, &rest))
+            row[i] = -INFINITY;
+    }
+}
+
+/* Leave only the tokens that a word may begin with in a row [V]. */
+static void keep_first(const struct search *s, const struct task_ctx *x,
+                       float *row)
 {
     const uint8_t *kind = x->model->word_kind;
     int V = x->model->info.cols[OUT_LOGITS];
-    float *e = x->scratch->e;
-    double sum = weigh(s, x, row, e), end = 0;
-    enum word_state at =
-        a ? subwords_state(a->text, (size_t)a->bytes) : WORD_OPEN;
 
     for (int i = 0; i < V; i++) {
-        int goes_on = a ? subwords_goes_on(at, kind[i])
-                        : kind[i] != WORD_NEVER && kind[i] != WORD_END;
-        if (!goes_on) {
-            end += kind[i] == WORD_NEVER ? 0 : (double)e[i];
+        int out =
+            kind[i] == WORD_NEVER || kind[i] == WORD_END ||
+            (s->apart && (kind[i] == WORD_LETTER || kind[i] == WORD_REST));
+        if (out)
             row[i] = -INFINITY;
-        }
     }
-    if (a && end_path(j, s, a, a->p * (end / sum)))
-        return -1;
-    int found =
-        sampler_top(x->k, row, V, a ? NEXT_PATHS : FIRST_PATHS, s->best);
+}
+
+/* Leave only the tokens that go on with the word of a path in a row [V]; the
+ * sum of e over those that end it. */
+static double keep_more(const struct search *s, const struct task_ctx *x,
+                        const struct path *a, const float *e, float *row)
+{
+    const uint8_t *kind = x->model->word_kind;
+    int V = x->model->info.cols[OUT_LOGITS];
+    enum word_state at = state_of(s, a);
+    double end = 0;
+
+    for (int i = 0; i < V; i++) {
+        if (subwords_goes_on(at, kind[i]))
+            continue;
+        end += kind[i] == WORD_NEVER ? 0 : (double)e[i];
+        row[i] = -INFINITY;
+    }
+    return end;
+}
+
+/* A row after a path: words that end here, paths that go on. */
+static int read_row(struct job *j, struct search *s, const struct task_ctx *x,
+                    const struct path *a, float *row)
+{
+    int V = x->model->info.cols[OUT_LOGITS], most = FIRST_PATHS;
+    float *e = x->scratch->e;
+    double sum = weigh(s, x, row, e);
+
+    if (a->at >= 0) {
+        keep_typed(s, x, a, row);
+    } else if (a->n == 0) {
+        keep_first(s, x, row);
+    } else {
+        double end = keep_more(s, x, a, e, row);
+        if (end_path(j, s, a, a->p * (end / sum)))
+            return -1;
+        most = NEXT_PATHS;
+    }
+    int found = sampler_top(x->k, row, V, most, s->best);
     for (int i = 0; i < found; i++) {
         int32_t id = s->best[i].id;
-        double p = (a ? a->p : 1.0) * ((double)e[id] / sum);
-        if (add_path(j, s, a, id, p))
+        if (add_path(j, s, a, id, a->p * ((double)e[id] / sum)))
             return -1;
     }
     return 0;
@@ -300,13 +410,14 @@ static int sort_words(struct search *s, int k)
 static int next_round(struct search *s)
 {
     int most = 2 * s->top_k;
-    double least = 0;
+    double least = s->typed.n > 0 ? least_path(s) : 0;
 
     most = most < LEAST_PER_ROUND ? LEAST_PER_ROUND : most;
     most = most > MOST_PER_ROUND ? MOST_PER_ROUND : most;
     if (most > MOST_ROWS - s->n_rows)
         most = MOST_ROWS - s->n_rows;
-    if (sort_words(s, s->top_k) == s->top_k)
+    if (sort_words(s, s->top_k) == s->top_k &&
+        least < WORTH * s->word[s->top_k - 1].p)
         least = WORTH * s->word[s->top_k - 1].p;
     s->n_round = s->n_done = 0;
     while (s->n_round < most && s->n_open > 0 && s->open[0].p >= least)
@@ -358,7 +469,7 @@ static int finish(struct job *j, struct search *s)
                                          .logprob = (float)log(s->word[i].p),
                                          .text = s->word[i].text};
     }
-    s->res = (struct next_result){s->pred, n, s->covered};
+    s->res = (struct next_result){s->pred, n, s->covered, s->typed.text};
     j->answer = &s->res;
     return TASK_DONE;
 }
@@ -368,13 +479,14 @@ static int words_take(struct job *j, const struct task_ctx *x,
 {
     struct search *s = j->own;
     int V = x->model->info.cols[OUT_LOGITS];
+    const struct path root = no_path(s);
 
     for (int i = 0; i < n; i++) {
         if (first[i].n_w == 0)
             continue; /* a part of the prompt */
         float *row = task_row(j, x, &first[i], 0, V);
         if (!row ||
-            read_row(j, s, x, s->rooted ? &s->round[s->n_done] : NULL, row))
+            read_row(j, s, x, s->rooted ? &s->round[s->n_done] : &root, row))
             return -1;
         s->n_done += s->rooted;
         s->rooted = 1;

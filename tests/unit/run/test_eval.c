@@ -97,6 +97,12 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
                             1e-4 * exp(nats / tokens));
                 assert_true(fabs(number(j, "unk_share") - unknown / tokens) <
                             1e-6);
+                /* "w10 w11" and "w12 oov w14", an end of each: 20 bytes of 7
+                 * tokens */
+                double bits = nats / tokens * 7 / 20 / log(2);
+                assert_int_equal(json_get(j, "bits_per_byte") != NULL, !most);
+                assert_true(most ||
+                            fabs(number(j, "bits_per_byte") - bits) < 1e-4);
                 json_free(j);
             }
         }
@@ -104,9 +110,11 @@ static void test_eval_frames_lines_and_cuts_windows(void **state)
     }
 }
 
-/* A text of sub-words against the nats of its ids [n], in windows. */
+/* A text of sub-words against the nats of its ids [n], in windows; `scored` of
+ * the ids are of its `bytes`. */
 static void check_sub_words(const struct fake_config *c, const char *text,
-                            const int32_t *ids, int n, int window)
+                            const int32_t *ids, int n, int window, int scored,
+                            int bytes)
 {
     struct eval_options o = {0};
     struct err e = ERR_INIT;
@@ -124,6 +132,8 @@ static void check_sub_words(const struct fake_config *c, const char *text,
     assert_int_equal(eval_text(&f, text, &o, &j, &e), 0);
     assert_true(number(j, "tokens") == tokens);
     assert_true(fabs(number(j, "nats") - nats) < 1e-3 + 1e-5);
+    double bits = nats / tokens * scored / log(2) / bytes;
+    assert_true(fabs(number(j, "bits_per_byte") - bits) < 1e-4);
     json_free(j);
     fix_close(&f);
 }
@@ -140,7 +150,7 @@ static void test_eval_of_sub_words_takes_the_file_as_it_is(void **state)
                                          .n_words = 4,
                                          .context = 4,
                                          .outputs = FAKE_LOGITS};
-    check_sub_words(&c, "ab\na b", ids, 6, 4);
+    check_sub_words(&c, "ab\na b", ids, 6, 4, 6, 6);
 }
 
 /* With its own cut and frame where seqd-train made the model. */
@@ -155,7 +165,8 @@ static void test_eval_of_sub_words_cuts_as_config_says(void **state)
                                          .n_words = 2,
                                          .record = "line",
                                          .outputs = FAKE_LOGITS};
-    check_sub_words(&c, "ab\r\n\nb", ids, 6, 6);
+    /* "ab" and "b", and an end of each */
+    check_sub_words(&c, "ab\r\n\nb", ids, 6, 6, 5, 5);
 }
 
 static void test_eval_of_labels_counts_right_ones(void **state)

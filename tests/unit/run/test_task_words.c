@@ -51,6 +51,20 @@ static const struct entry mixed[] = {
     {"\xc3\xa2\xc4\xa2\xc4\xb5", "\xe2\x80\x93", 'm'}, /* en dash */
 };
 
+static const struct entry cased[] = {
+    {"\xc4\xa0"
+     "The",
+     " The", 's'},
+    {"\xc4\xa0"
+     "t",
+     " t", 's'},
+    {"The", "The", 'l'},
+    {"T", "T", 'l'},
+    {"he", "he", 'l'},
+    {"\xc4\xa0", " ", 's'},
+    {".", ".", 'm'},
+};
+
 static struct fake_config config(const struct entry *v, int n,
                                  const char **words)
 {
@@ -63,10 +77,17 @@ static struct fake_config config(const struct entry *v, int n,
 
 /* --- the definition, by hand --- */
 
+struct brute_how {
+    double temperature;
+    double least; /* of a path */
+    int apart;    /* no letter comes first */
+};
+
 struct brute {
     const struct entry *v;
     int n, V;
-    double temperature, covered;
+    struct brute_how how;
+    double covered;
     struct {
         char text[64];
         double p;
@@ -133,7 +154,7 @@ static void softmax(const struct brute *b, uint32_t h, double *p)
 {
     double sum = 0, max = -1e9;
     for (int i = 0; i < b->V; i++) {
-        p[i] = (double)fake_logit(h, i, 0, 0, b->V) / b->temperature;
+        p[i] = (double)fake_logit(h, i, 0, 0, b->V) / b->how.temperature;
         max = p[i] > max ? p[i] : max;
     }
     for (int i = 0; i < b->V; i++) {
@@ -157,13 +178,15 @@ static void try_all(struct brute *b, uint32_t h, const char *text, size_t n,
     end += q[FAKE_EOS];
     for (int i = 0; i < b->n; i++) {
         int id = FAKE_WORD + i;
+        if (depth == 0 && b->how.apart && strchr("lr", b->v[i].kind))
+            continue;
         if (depth > 0 && !goes_on(state, b->v[i].kind)) {
             end += q[id];
             continue;
         }
         double pp = p * q[id];
         size_t len = strlen(b->v[i].bytes);
-        if (depth == DEPTH || pp < LEAST || n + len > sizeof(next))
+        if (depth == DEPTH || pp < b->how.least || n + len > sizeof(next))
             continue;
         memcpy(next, text, n);
         memcpy(next + n, b->v[i].bytes, len);
@@ -177,13 +200,13 @@ static void try_all(struct brute *b, uint32_t h, const char *text, size_t n,
 }
 
 static void brute_force(struct brute *b, const struct entry *v, int n,
-                        const int32_t *ids, int n_ids, double temperature)
+                        const int32_t *ids, int n_ids, struct brute_how how)
 {
     memset(b, 0, sizeof *b);
+    b->how = how;
     b->v = v;
     b->n = n;
     b->V = FAKE_WORD + n;
-    b->temperature = temperature;
     try_all(b, fake_state(ids, n_ids), "", 0, 0, 1.0);
 }
 
@@ -226,7 +249,8 @@ static void test_words_equal_trying_everything(void **state)
             for (int k = 0; k < 6; k++)
                 ids[k] = FAKE_WORD + (i * 7 + k * k) % cases[c].n;
             brute_force(&b, cases[c].v, cases[c].n, ids, 1 + i % 6,
-                        (double)cases[c].temperature);
+                        (struct brute_how){(double)cases[c].temperature,
+                                           .least = LEAST});
             if (b.n_rows > ROWS)
                 continue; /* the search may leave some of it */
             whole++;
@@ -255,6 +279,164 @@ static void test_words_equal_trying_everything(void **state)
     assert_true(whole > 30);
 }
 
+/* --- with a prefix --- */
+
+/* What is behind the prefix of a word that begins with it, or with its first
+ * letter small; NULL: it begins otherwise. */
+static const char *behind(const char *word, const char *prefix)
+{
+    char lower[16];
+    size_t n = strlen(prefix);
+    memcpy(lower, prefix, n + 1);
+    lower[0] = (char)(lower[0] | 0x20);
+    return strncmp(word, prefix, n) == 0 || strncmp(word, lower, n) == 0
+               ? word + n
+               : NULL;
+}
+
+/* The words of b that begin so, as the answer has them; their sum. */
+static double begin_so(const struct brute *b, const char *prefix,
+                       struct brute *out)
+{
+    out->n_words = 0;
+    out->covered = 0;
+    for (int i = 0; i < b->n_words; i++) {
+        const char *rest = behind(b->word[i].text, prefix);
+        int k = 0;
+        if (!rest)
+            continue;
+        while (k < out->n_words && strcmp(out->word[k].text, rest))
+            k++;
+        if (k == out->n_words) {
+            memcpy(out->word[k].text, rest, strlen(rest) + 1);
+            out->word[out->n_words++].p = 0;
+        }
+        out->word[k].p += b->word[i].p;
+        out->covered += b->word[i].p;
+    }
+    return out->covered;
+}
+
+/* All that is left out of the search is less than this part of what begins so,
+ * as every path that is left is less than 0.05 / 1000 of it. */
+#define LEFT 0.03
+
+static void check_prefix(struct fix *f, const struct entry *v, int n,
+                         const char *prefix, int apart, int *n_checked)
+{
+    static struct brute all, want;
+    for (int i = 0; i < 12; i++) {
+        int32_t ids[4];
+        struct watched j = {0};
+        for (int k = 0; k < 4; k++)
+            ids[k] = FAKE_WORD + (i * 7 + k * k) % n;
+        brute_force(
+            &all, v, n, ids, 4,
+            (struct brute_how){(double)0.5f, .least = 1e-11, .apart = apart});
+        double mass = begin_so(&all, prefix, &want);
+        struct flat_spec s = words_spec(f, ids, 4, 1000, 0.5f);
+        s.prefix = prefix;
+        s.apart = apart;
+        fix_run(f, &s, 1, &j);
+        const struct flat_result flat = flat_result(j.job), *r = &flat;
+        assert_int_equal(j.final, JOB_DONE);
+        assert_string_equal(r->typed, prefix);
+        if (r->covered_mass > mass * (1 + TOLERANCE) ||
+            r->covered_mass < mass * (1 - LEFT))
+            fail_msg("'%s' covers %g of %g", prefix, r->covered_mass, mass);
+        for (int k = 0; k < r->n_predictions; k++) {
+            const struct prediction *p = &r->predictions[k];
+            double most = brute_find(&want, p->text);
+            if ((double)p->prob > most * (1 + 1e-5) ||
+                (double)p->prob < most - LEFT * mass)
+                fail_msg("'%s|%s' %g, expected %g", prefix, p->text,
+                         (double)p->prob, most);
+            assert_true(k == 0 || p->prob <= p[-1].prob);
+            ++*n_checked;
+        }
+        watch_release(&j, 1);
+    }
+}
+
+static void test_words_begin_as_was_typed(void **state)
+{
+    static const struct {
+        const char *prefix;
+        int apart;
+    } cases[] = {{"t", 0},  {"t", 1},  {"th", 1},  {"T", 0},  {"T", 1},
+                 {"Th", 1}, {"Th", 0}, {"the", 1}, {"heT", 0}};
+    const char *words[16];
+    struct fake_config fc = config(cased, 7, words);
+    struct fix f;
+    int n = 0;
+    fix_open(&f, &fc, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check_prefix(&f, cased, 7, cases[i].prefix, cases[i].apart, &n);
+    fix_close(&f);
+    print_message("%d words\n", n);
+    assert_true(n > 500);
+}
+
+/* Another word than the one that the text ends in, without anything typed. */
+static void test_words_stand_apart(void **state)
+{
+    static struct brute b;
+    const char *words[16];
+    struct fake_config fc = config(small, 5, words);
+    struct fix f;
+    int whole = 0;
+    fix_open(&f, &fc, NULL);
+    for (int i = 0; i < 20; i++) {
+        int32_t ids[3] = {FAKE_WORD + i % 5, FAKE_WORD + i / 5, FAKE_WORD + 1};
+        struct watched j = {0};
+        struct flat_spec s = words_spec(&f, ids, 3, 1000, 0.7f);
+        s.apart = 1;
+        brute_force(
+            &b, small, 5, ids, 3,
+            (struct brute_how){(double)0.7f, .least = LEAST, .apart = 1});
+        fix_run(&f, &s, 1, &j);
+        const struct flat_result r = flat_result(j.job);
+        if (b.n_rows <= ROWS) {
+            whole++;
+            assert_int_equal(r.n_predictions, b.n_words);
+            assert_true(fabs(r.covered_mass - b.covered) < TOLERANCE);
+        }
+        watch_release(&j, 1);
+    }
+    assert_true(whole > 5);
+    fix_close(&f);
+}
+
+/* A word goes on behind a mark that was typed. */
+static void test_words_go_on_behind_a_typed_mark(void **state)
+{
+    const char *words[16];
+    struct fake_config fc = config(cased, 7, words);
+    int32_t ids[3] = {FAKE_WORD, FAKE_WORD + 1, FAKE_WORD + 3};
+    struct watched j = {0};
+    struct fix f;
+    int letters = 0, marks = 0, spaces = 0;
+    fix_open(&f, &fc, NULL);
+    struct flat_spec s = words_spec(&f, ids, 3, 1000, 1.0f);
+    s.prefix = "T.";
+    s.apart = 1;
+    fix_run(&f, &s, 1, &j);
+    const struct flat_result r = flat_result(j.job);
+    for (int k = 0; k < r.n_predictions; k++) {
+        const char *text = r.predictions[k].text;
+        letters += text[0] == 'h' || text[0] == 'T';
+        marks += text[0] == '.';
+        spaces += strchr(text, ' ') != NULL;
+    }
+    assert_true(letters > 2 && marks > 0 && spaces == 0);
+    watch_release(&j, 1);
+    s.prefix = "qqq"; /* no token spells it */
+    fix_run(&f, &s, 1, &j);
+    assert_int_equal(j.final, JOB_DONE);
+    assert_int_equal(flat_result(j.job).n_predictions, 0);
+    fix_end(&f, &j, 1);
+}
+
 static void test_words_wanted_are_the_best_ones(void **state)
 {
     static struct brute b;
@@ -267,7 +449,8 @@ static void test_words_wanted_are_the_best_ones(void **state)
         struct watched j = {0};
         for (int k = 0; k < 9; k++)
             ids[k] = FAKE_WORD + (i * 5 + k * 3) % 13;
-        brute_force(&b, mixed, 13, ids, 9, (double)0.5f);
+        brute_force(&b, mixed, 13, ids, 9,
+                    (struct brute_how){(double)0.5f, .least = LEAST});
         struct flat_spec s = words_spec(&f, ids, 9, 5, 0.5f);
         fix_run(&f, &s, 1, &j);
         const struct flat_result flat = flat_result(j.job), *r = &flat;
@@ -478,6 +661,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words_equal_trying_everything),
+        cmocka_unit_test(test_words_begin_as_was_typed),
+        cmocka_unit_test(test_words_stand_apart),
+        cmocka_unit_test(test_words_go_on_behind_a_typed_mark),
         cmocka_unit_test(test_words_wanted_are_the_best_ones),
         cmocka_unit_test(test_words_do_not_depend_on_steps_or_company),
         cmocka_unit_test(test_words_stop_when_told_and_fail_alone),

@@ -73,6 +73,27 @@ static void expect_product(enum bf16_unit u, const int *size, int ta, int tb,
     free(c.p);
 }
 
+/* Packed beforehand the right side gives the same bits. */
+static void expect_packed(enum bf16_unit u, const int *size, int tb, int add)
+{
+    const int m = size[0], n = size[1], k = size[2];
+    struct mat a = random_mat(m, k, 5, 1);
+    struct mat b = tb ? random_mat(n, k, 1, 2) : random_mat(k, n, 0, 2);
+    struct mat want = random_mat(m, n, 2, 3), c = random_mat(m, n, 2, 3);
+    void *packed = aligned_alloc(64, bf16_packed_bytes(k, n));
+
+    assert_non_null(packed);
+    assert_int_equal(bf16_product(u, 0, tb, a, b, add, want), 1);
+    bf16_pack(tb, b, packed);
+    bf16_product_packed(u, a, packed, add, c);
+    assert_memory_equal(c.p, want.p, (size_t)m * c.ld * sizeof *c.p);
+    free(packed);
+    free(a.p);
+    free(b.p);
+    free(want.p);
+    free(c.p);
+}
+
 static void test_products_are_those_of_rounded_numbers(void **state)
 {
     static const int sizes[][3] = {
@@ -87,8 +108,10 @@ static void test_products_are_those_of_rounded_numbers(void **state)
     }
     for (enum bf16_unit u = BF16_VECTORS; u <= best; u++)
         for (size_t i = 0; i < COUNT(sizes); i++)
-            for (int how = 0; how < 8; how++)
+            for (int how = 0; how < 8; how++) {
                 expect_product(u, sizes[i], how & 1, how >> 1 & 1, how >> 2);
+                expect_packed(u, sizes[i], how >> 1 & 1, how >> 2);
+            }
 }
 
 static void test_small_products_are_left_alone(void **state)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include "engine/base/mem.h"
 #include "models/train/data.h"
 #include "tests/support/unit.h"
@@ -141,6 +142,37 @@ static void test_labels_are_numbers_or_names(void **state)
     labels_fini(&labels);
 }
 
+static void test_a_label_may_be_a_share_for_each(void **state)
+{
+    static const char *const bad[] = {"0.5,0.6 a\n", "0.2,0.3,0.5 a\n",
+                                      "1, a\n", "0.5,nan a\n", "-0.5,1.5 a\n"};
+    struct labels labels = {.n = 0};
+    struct data_format f = {.labelled = 1, .max_len = 9, .labels = &labels};
+    struct err e = ERR_INIT;
+    struct corpus c;
+    assert_int_equal(labels_parse(&labels, "bad,good", &e), 0);
+    write_text(path_a, "good a\n0.25,0.75 b\n0.6,0.395 a b\nbad a\n");
+    struct tokenizer *t = vocabulary(path_a, TOKENIZER_WHITESPACE, 100, 1, &f);
+    if (corpus_read(&c, path_a, &f, t, &e) != 0)
+        fail_msg("%s", e.msg);
+    static const int label[] = {1, 1, 0, 0};
+    static const double share[] = {0, 0.25, 0.6 / 0.995, 1};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(c.label[i], label[i]);
+        assert_true(fabs((double)c.soft[2 * i] - share[i]) < 1e-6);
+        assert_true(fabs((double)c.soft[2 * i + 1] - 1 + share[i]) < 1e-6);
+    }
+    corpus_fini(&c);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_text(path_a, bad[i]);
+        err_clear(&e);
+        assert_int_equal(corpus_read(&c, path_a, &f, t, &e), -1);
+        assert_non_null(strstr(e.msg, "neither a label nor a share"));
+    }
+    tokenizer_close(t);
+    labels_fini(&labels);
+}
+
 static void test_text_that_is_not_utf8_is_refused_with_its_line(void **state)
 {
     struct data_format f = {.record = RECORD_LINE};
@@ -173,7 +205,7 @@ static void test_a_share_of_a_file_is_a_new_one_in_each_epoch(void **state)
     for (int epoch = 0; epoch < 2; epoch++) {
         struct rng r;
         rng_init(&r, (uint64_t)epoch);
-        assert_int_equal(corpus_order(&c, 0, &r, order), 50);
+        assert_int_equal(corpus_order(&c, 0, -1, &r, order), 50);
         for (int i = 0; i < 50; i++) {
             assert_true(i == 0 || order[i] > order[i - 1]);
             if (order[i] >= 40)
@@ -183,10 +215,17 @@ static void test_a_share_of_a_file_is_a_new_one_in_each_epoch(void **state)
     assert_true(memcmp(from_b[0], from_b[1], sizeof from_b[0]) != 0);
     struct rng r;
     rng_init(&r, 5);
-    corpus_order(&c, 1, &r, order);
+    corpus_order(&c, 1, -1, &r, order);
     rng_init(&r, 5);
-    corpus_order(&c, 1, &r, again);
+    corpus_order(&c, 1, -1, &r, again);
     assert_memory_equal(order, again, 50 * sizeof *order);
+    assert_int_equal(corpus_order(&c, 0, 1, NULL, order), 40);
+    assert_int_equal(order[0], 40);
+    c.share[1] = 1.5; /* all of them and a new half */
+    assert_int_equal(corpus_most(&c), 40 + 80);
+    assert_int_equal(corpus_order(&c, 0, -1, &r, order), 100);
+    for (int i = 0; i < 80; i++)
+        assert_int_equal(order[i], i);
     corpus_fini(&c);
     tokenizer_close(t);
 }
@@ -233,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_characters_need_no_unknown_when_none_is_left_out),
         cmocka_unit_test(test_records_are_lines_blocks_or_files),
         cmocka_unit_test(test_labels_are_numbers_or_names),
+        cmocka_unit_test(test_a_label_may_be_a_share_for_each),
         cmocka_unit_test(test_text_that_is_not_utf8_is_refused_with_its_line),
         cmocka_unit_test(test_a_share_of_a_file_is_a_new_one_in_each_epoch),
         cmocka_unit_test(test_more_records_than_an_int_orders_are_refused),

@@ -66,6 +66,48 @@ static void test_full_loss_is_the_cross_entropy(void **state)
                 1e-4);
 }
 
+/* Shares of one label are that label; others are a mixture of losses, and of
+ * gradients. */
+static void test_soft_targets_mix_those_of_each_label(void **state)
+{
+    struct loss_work work;
+    static float share[N][K];
+    static real dy[2][N * Q], dw[2][K * Q], db[2][K];
+    const float *soft[N];
+    double hard[N] = {0}, loss[2];
+    fill();
+    loss_work_init(&work, &mem, K, Q, 0);
+    for (int r = 0; r < N; r++) {
+        soft[r] = share[r];
+        share[r][target[r]] = 1;
+    }
+    for (int i = 0; i < 2; i++) {
+        struct loss_task t = task_of(&work);
+        t.soft = i == 1 ? soft : NULL;
+        t.smoothing = (real)0.1;
+        t.dy = mat_of(dy[i], N, Q);
+        t.dw = dw[i];
+        t.db = db[i];
+        loss[i] = loss_full(&t);
+    }
+    assert_true(fabs(loss[0] - loss[1]) < 1e-4);
+    for (int i = 0; i < N * Q; i++)
+        assert_true(fabs((double)(dy[0][i] - dy[1][i])) < 1e-5);
+    for (int i = 0; i < K; i++)
+        assert_true(fabs((double)(db[0][i] - db[1][i])) < 1e-5);
+    for (int r = 0; r < N; r++) {
+        double z = 0;
+        for (int k = 0; k < K; k++)
+            z += exp(score(r, k));
+        hard[r] = log(z) - 0.25 * score(r, target[r]) - 0.75 * score(r, 5);
+        share[r][target[r]] = 0.25f;
+        share[r][5] = 0.75f;
+    }
+    struct loss_task t = task_of(&work);
+    t.soft = soft;
+    assert_true(fabs(loss_full(&t) - hard[0] - hard[1] - hard[2]) < 1e-4);
+}
+
 static void test_full_loss_is_the_same_in_blocks(void **state)
 {
     struct loss_work work;
@@ -181,6 +223,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_full_loss_is_the_cross_entropy,
+                                  forget_arrays),
+        cmocka_unit_test_teardown(test_soft_targets_mix_those_of_each_label,
                                   forget_arrays),
         cmocka_unit_test_teardown(test_full_loss_is_the_same_in_blocks,
                                   forget_arrays),

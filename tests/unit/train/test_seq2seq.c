@@ -99,7 +99,7 @@ static void test_an_epoch_has_each_pair_once_in_batches_of_tokens(void **state)
     int32_t pad = tokenizer_id(t->tokenizer, "<pad>");
     int32_t eos = tokenizer_eos(t->tokenizer);
     assert_int_equal(trainer_begin_epoch(t, &e), 0);
-    for (; t->at.in_epoch < t->epoch.steps; t->at.in_epoch++, t->at.step++) {
+    for (; t->at.in_epoch < t->epoch.steps; t->at.step++) {
         double loss;
         int64_t rows, sum = 0;
         trainer_step(t, 0, &loss, &rows);

@@ -438,6 +438,121 @@ static void test_a_language_model_starts_a_classifier(void **state)
     train_rig_free(t);
 }
 
+/* Two batches of 8 added up are a batch of 16: the same texts in another order
+ * of sums. */
+static void test_batches_that_are_added_up_make_one_step(void **state)
+{
+    static const char *const how[] = {"--batch 16 --lr 0.001",
+                                      "--batch 8 --accumulate 2 --lr 0.001"};
+    real first[2];
+    char out[128];
+    for (int i = 0; i < 2; i++) {
+        struct options o = classes(how[i], out, "parts");
+        struct trainer *t = train_rig_trainer(&o);
+        struct err e = ERR_INIT;
+        double loss;
+        int64_t rows;
+        assert_int_equal(trainer_begin_epoch(t, &e), 0);
+        for (int32_t k = 0; k < t->epoch.n_order; k++)
+            t->epoch.order[k] = k;
+        for (int64_t k = 0; k < t->epoch.steps; k++)
+            t->epoch.first[k] = (int)k * t->o.batch;
+        for (int k = 0; k < 16; k++) /* of one length: any order is sorted */
+            t->train.start[k + 1] = t->train.start[k] + 1;
+        trainer_step(t, 0.001, &loss, &rows);
+        assert_int_equal(rows, 16);
+        assert_int_equal(t->at.in_epoch, i + 1);
+        first[i] = t->w[t->net.t[t->net.out_w].at];
+        train_rig_free(t);
+    }
+    assert_true(fabs((double)(first[0] - first[1])) < 1e-6);
+}
+
+static double nats_of(struct trainer *t)
+{
+    struct score_sum s;
+    struct err e = ERR_INIT;
+    assert_int_equal(trainer_validate(t, &t->valid, t->w, &s, &e), 0);
+    return s.all.nats;
+}
+
+/* --apart: each record once an epoch, with the end token around it, in parts
+ * of --bptt; nothing of one is known in the next, whatever batch it is in. */
+static void test_records_apart_are_texts_of_their_own(void **state)
+{
+    static const char *const nets[] = {
+        "--apart", "--apart --arch gpt2 --heads 2 --context 12"};
+    char out[128], path[128];
+    for (int i = 0; i < 2; i++) {
+        struct err e = ERR_INIT;
+        double loss, nats[2];
+        int64_t rows, all = 0, texts = 0;
+        struct options o = lm(nets[i], out, "apart");
+        o.bptt = 4; /* a record has five predictions */
+        struct trainer *t = train_rig_trainer(&o);
+        int32_t eos = tokenizer_eos(t->tokenizer);
+        assert_int_equal(trainer_begin_epoch(t, &e), 0);
+        while (t->at.in_epoch < t->epoch.steps) {
+            trainer_step(t, 0, &loss, &rows);
+            const struct feed *f = &t->worker[0].feed;
+            for (int k = 0; k < f->n_text; k++) {
+                int n = f->text[k].n;
+                assert_true(n == 4 || n == 1);
+                assert_true((f->text[k].ids[0] == eos) == (n == 4));
+                assert_true((f->text[k].next[n - 1] == eos) == (n == 1));
+            }
+            all += rows;
+            texts += f->n_text;
+        }
+        assert_int_equal(all, 600 * 5);
+        assert_int_equal(texts, 600 * 2);
+        train_rig_free(t);
+        for (int k = 0; k < 2; k++) {
+            FILE *f = train_rig_file(path, "apart.txt");
+            for (int r = 0; r < (k == 0 ? 1 : 30); r++)
+                fputs("a1 b2 c3 a1\n", f);
+            fclose(f);
+            o.valid = path;
+            o.overwrite = 1;
+            t = train_rig_trainer(&o);
+            nats[k] = nats_of(t);
+            train_rig_free(t);
+        }
+        assert_true(fabs(nats[1] - 30 * nats[0]) < 1e-3);
+    }
+}
+
+/* What was taken from another net learns from the top, and slower below. */
+static void test_layers_below_learn_later_and_slower(void **state)
+{
+    char a[128], b[128];
+    struct err e = ERR_INIT;
+    struct options o =
+        lm("--epochs 1 --hidden 12 --embedding 8 --layers 2", a, "lm2");
+    o.data = o.valid = labelled;
+    train_rig_train(&o);
+    o = classes("--epochs 2 --layers 2 --unfreeze 1 --lr-layer 0.5 --batch 300",
+                b, "from-lm2");
+    o.init = a;
+    struct trainer *t = train_rig_trainer(&o);
+    const struct net_tensor *l[3] = {
+        &t->net.t[t->net.embedding],
+        &t->net.t[net_find(&t->net, "rnn.weight_hh_l0")],
+        &t->net.t[net_find(&t->net, "rnn.weight_hh_l1")]};
+    real before[3];
+    atomic_int stop = 0;
+    t->stop = &stop;
+    for (int i = 0; i < 3; i++)
+        before[i] = t->w[l[i]->at];
+    assert_int_equal(trainer_run(t, &e), 0); /* a step an epoch */
+    assert_true(t->w[l[0]->at] == before[0]);
+    assert_true(t->w[l[1]->at] == before[1]);
+    assert_true(t->w[l[2]->at] != before[2]);
+    assert_true(l[2]->lr_mult == (real)0.5 && l[1]->lr_mult == 0);
+    assert_true(t->net.t[t->net.out_w].lr_mult == (real)1);
+    train_rig_free(t);
+}
+
 static double number_of(const char *line, const char *key)
 {
     struct json *j;
@@ -466,6 +581,21 @@ static void test_eval_agrees_with_the_last_validation(void **state)
     assert_int_equal((int)number_of(b.p, "tokens"), 3000);
     assert_true(number_of(b.p, "unk_share") == 0);
     buf_clear(&b);
+
+    static const char *const apart[] = {
+        "--epochs 2 --batch 7 --apart",
+        "--epochs 2 --batch 7 --apart --arch gpt2 --heads 2 --context 12"};
+    for (int i = 0; i < 2; i++) {
+        o = lm(apart[i], a, i == 0 ? "eval-a" : "eval-g");
+        nats = train_rig_train(&o).valid;
+        o.model = a;
+        if (eval_run(&o, &b, &e) != 0)
+            fail_msg("%s", e.msg);
+        assert_true(fabs(number_of(b.p, "nats") / number_of(b.p, "tokens") -
+                         nats) < 1e-5);
+        assert_int_equal((int)number_of(b.p, "tokens"), 3000);
+        buf_clear(&b);
+    }
 
     o = classes("--epochs 3 --precision f32", a, "eval-c");
     double accuracy = train_rig_train(&o).accuracy;
@@ -534,6 +664,9 @@ int main(void)
         cmocka_unit_test(test_a_card_keeps_its_form_whatever_things_are_called),
         cmocka_unit_test(test_a_card_says_what_the_net_is_for),
         cmocka_unit_test(test_a_language_model_starts_a_classifier),
+        cmocka_unit_test(test_batches_that_are_added_up_make_one_step),
+        cmocka_unit_test(test_records_apart_are_texts_of_their_own),
+        cmocka_unit_test(test_layers_below_learn_later_and_slower),
         cmocka_unit_test(test_eval_agrees_with_the_last_validation),
         cmocka_unit_test(test_the_curve_is_written_as_csv_and_svg),
         cmocka_unit_test(test_every_family_has_its_arch),

@@ -105,7 +105,7 @@ static void expect_share_masked(const struct options *o, int own)
     assert_int_equal(mask >= 0, own);
     mask = own ? mask : tokenizer_unk(t->tokenizer);
     assert_int_equal(trainer_begin_epoch(t, &e), 0);
-    for (; t->at.in_epoch < t->epoch.steps; t->at.in_epoch++, t->at.step++) {
+    for (; t->at.in_epoch < t->epoch.steps; t->at.step++) {
         const struct feed *f = &t->worker[0].feed;
         double loss;
         int64_t rows;

@@ -200,15 +200,17 @@ function request(b, more) {
     return body;
 }
 
-/* What was not read of a text; `kept` is the part that was. */
+/* What was not read of a text, `kept` is the part that was, and how it was. */
 function readNote(b, item, kept) {
     const piece = isPlain(b) ? "character" : "word";
     const cut = item.truncated
         ? " Only the " + kept + " of the text was read: it is too long for the "
             + "model." : "";
+    const parts = item.windows > 1
+        ? " It was read in " + item.windows + " parts." : "";
     if (!item.unknown)
-        return cut;
-    return cut + (item.unknown === 1 ? " One " + piece + " is"
+        return cut + parts;
+    return cut + parts + (item.unknown === 1 ? " One " + piece + " is"
         : " " + item.unknown + " " + piece + "s are") +
         " unknown to the model.";
 }

@@ -422,6 +422,14 @@ def test_page_shows_scores_as_what_they_are(b, page):
             assert ("%" in got) == (name == "words"), got
             assert p.js("boxes.sentiment.out.querySelectorAll('.bar i')"
                         ".length") == bars, got
+        for windows, note in ((1, ""), (3, "It was read in 3 parts.")):
+            said = scored(a=0.25, b=0.75, c=0)
+            said[1]["data"][0]["windows"] = windows
+            s.say["/sentiment"] = said
+            p.ask("sentiment", "a text", "words")
+            p.done("sentiment")
+            assert p.text("sentiment").endswith(note), p.text("sentiment")
+            assert ("read in" in p.text("sentiment")) == (windows > 1)
 
 
 def test_page_shows_what_has_no_probability(b, page):

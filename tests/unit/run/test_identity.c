@@ -75,8 +75,12 @@ static void record(const struct watched *j, struct answer *a)
     assert_int_equal(j->n_final, 1);
     assert_int_equal(j->final, JOB_DONE);
     a->n = 0;
-    for (int i = 0; i < r->n_predictions; i++)
-        put(a, &r->predictions[i], sizeof(r->predictions[i]));
+    for (int i = 0; i < r->n_predictions; i++) { /* not what lies between */
+        const struct prediction *p = &r->predictions[i];
+        put(a, &p->id, sizeof p->id);
+        put(a, &p->prob, sizeof p->prob);
+        put(a, &p->logprob, sizeof p->logprob);
+    }
     put(a, &r->covered_mass, sizeof(r->covered_mass));
     if (r->scores)
         put(a, r->scores, (size_t)r->n_scores * sizeof(float));
@@ -327,6 +331,57 @@ static void test_identity_of_all_kinds_in_flight_together(void **state)
     check_models(together, MAX_TOGETHER, fused);
 }
 
+/* The longest text that an item may be, read in one go by nets that keep a
+ * state: in steps of any size, beside others, on any number of threads. */
+static void run_long(const struct setup *o, const char *name, int company,
+                     struct answer *a)
+{
+    enum { LONG = 8192, OTHERS = 5 };
+    static int32_t ids[LONG];
+    struct watched j[1 + OTHERS] = {{0}};
+    struct flat_spec s[1 + OTHERS];
+    struct err e = ERR_INIT;
+    struct rig x;
+    struct rng r;
+    rig_open(&x, o, &name, 1);
+    rng_init(&r, 5);
+    int n_ids = tokenizer_size(model_tokenizer(x.m[0]));
+    for (int i = 0; i < LONG; i++)
+        ids[i] = (int32_t)rng_below(&r, (uint32_t)n_ids);
+    for (int i = 0; i < 1 + company; i++)
+        s[i] = (struct flat_spec){.model = x.m[0],
+                                  .task = &task_classify,
+                                  .tokens = ids + i,
+                                  .n_tokens = i ? 300 * i : LONG};
+    if (watch_submit(&x.w, x.g, s, 1 + company, j, &e))
+        fail_msg("%s: %s", name, e.msg);
+    assert_int_equal(watch_wait(&x.w, 1 + company), 0);
+    record(&j[0], a);
+    watch_release(j, 1 + company);
+    rig_close(&x);
+}
+
+static void test_identity_of_long_texts_of_recurrent_nets(void **state)
+{
+    static const char *const nets[] = {
+        "rnn/class-lstm-last", "rnn/class-gru-max", "rnn/class-elman-mean",
+        "rnn/class-bi-lstm-mean-projection"};
+    static const struct setup some[] = {{NULL, 1, 1024, 70, 0, 0, 0},
+                                        {NULL, 3, 64, 70, 1 << 20, 0, 0},
+                                        {NULL, 2, 5, 70, 0, 0, 0}};
+    static struct answer alone, a;
+    const char *first = first_here(fused);
+    for (size_t i = 0; i < COUNT(nets); i++)
+        for (size_t k = 0; k < COUNT(some); k++) {
+            struct setup o = some[k];
+            o.kernels = first ? first : "generic";
+            run_long(&o, nets[i], k > 0 ? 5 : 0, k > 0 ? &a : &alone);
+            if (k > 0 &&
+                (a.n != alone.n || memcmp(a.byte, alone.byte, a.n) != 0))
+                fail_msg("%s differs in steps of %d", nets[i], o.step_tokens);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_identity_of_transformers_in_the_fma_families),
         cmocka_unit_test(test_identity_of_transformers_in_portable_c),
         cmocka_unit_test(test_identity_of_all_kinds_in_flight_together),
+        cmocka_unit_test(test_identity_of_long_texts_of_recurrent_nets),
     };
     log_configure(LOG_ERROR, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,46 @@ static void test_class_rules_refuse_what_makes_no_sense(void **state)
     engine_close(g);
 }
 
+/* Where there is nothing to scale, or no text to read in parts. */
+static void test_class_rules_are_for_what_they_speak_of(void **state)
+{
+    static const struct {
+        enum score_kind scores;
+        enum unit unit;
+        int ports;
+        const char *config, *why; /* NULL: it is fine */
+    } rows[] = {
+        {SCORE_SIGMOID, UNIT_TOKENS, 1, "{\"seqd_temperature\":2}", NULL},
+        {SCORE_RAW, UNIT_TOKENS, 1, "{\"seqd_temperature\":2}",
+         "'seqd_temperature' is for probabilities"},
+        {SCORE_RAW, UNIT_TOKENS, 1, "{\"seqd_bias\":[0,0]}",
+         "'seqd_bias' is for probabilities"},
+        {SCORE_RAW, UNIT_TOKENS, 1, "{\"seqd_windows\":{\"length\":9}}", NULL},
+        {SCORE_SOFTMAX, UNIT_VECTORS, 1, "{\"seqd_windows\":{\"length\":9}}",
+         "'seqd_windows' is for models that read a text"},
+        {SCORE_SOFTMAX, UNIT_TOKENS, 2, "{\"seqd_windows\":{\"length\":9}}",
+         "'seqd_windows' is for models that read a text"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        static struct model_info info;
+        struct class_rules r;
+        struct hparams *h;
+        struct err e = ERR_INIT;
+        info.cols[OUT_CLASS] = 2;
+        info.scores = rows[i].scores;
+        info.state.n_ports = rows[i].ports;
+        info.state.port[PORT_TARGET].unit = rows[i].unit;
+        assert_int_equal(hparams_parse(rows[i].config, strlen(rows[i].config),
+                                       "config.json", &h, &e),
+                         0);
+        int rc = class_rules_read(h, &info, 2, "toy", &r, &e);
+        if (rc != (rows[i].why ? -1 : 0) || (rc && !strstr(e.msg, rows[i].why)))
+            fail_msg("%s: %s", rows[i].config, e.msg);
+        class_rules_fini(&r);
+        hparams_close(h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_class_rules_take_a_number_or_one_for_each_label),
         cmocka_unit_test(test_class_rules_windows_are_side_by_side_by_default),
         cmocka_unit_test(test_class_rules_scale_rows),
+        cmocka_unit_test(test_class_rules_are_for_what_they_speak_of),
         cmocka_unit_test(test_class_rules_refuse_what_makes_no_sense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

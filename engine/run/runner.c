@@ -117,16 +117,28 @@ static void count_token(struct runner *r, struct job *j, int64_t now)
     j->fresh_tokens = 0;
 }
 
+/* What was read in parts; before the events, so that who gets one sees it. */
+static void count_parts(struct runner *r)
+{
+    int read = 0;
+
+    for (int i = 0; i < r->n_active; i++) {
+        read += r->active[i]->fresh_read;
+        r->active[i]->fresh_read = 0;
+    }
+    if (read > 0)
+        metric_add(r->m.prompt, read);
+}
+
 /* Hand out what the step made; jobs that ended leave. */
 void runner_deliver(struct runner *r)
 {
     int64_t now = clock_now_us();
-    int k = 0, made = 0, read = 0;
+    int k = 0, made = 0;
 
+    count_parts(r);
     for (int i = 0; i < r->n_active; i++) {
         struct job *j = r->active[i];
-        read += j->fresh_read;
-        j->fresh_read = 0;
         if (j->fresh_tokens) {
             made++;
             count_token(r, j, now);
@@ -145,8 +157,6 @@ void runner_deliver(struct runner *r)
     r->n_active = k;
     if (made > 0)
         metric_add(r->m.completion, made);
-    if (read > 0)
-        metric_add(r->m.prompt, read);
 }
 
 /* --- one step --- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/run/flow.h"
 #include "engine/run/model.h"
 
 #define MOST_SLOTS 16
@@ -199,6 +200,8 @@ int windows_plan(struct job *j, struct windows *w, int budget,
 {
     int rows = 0, end = w->first + w->n_slots;
 
+    if (p->bounded && j->flow->heavy) /* one item, as others have */
+        end = w->first + 1;
     end = end < w->k ? end : w->k;
     w->n_planned = 0;
     for (int i = w->first; i < end; i++) {

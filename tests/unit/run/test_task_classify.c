@@ -557,6 +557,43 @@ static void test_classify_of_parts_has_limits(void **state)
     fix_close(&f);
 }
 
+/* A client of many texts has one part beside a light client's text, not as many
+ * as a step has room for. */
+static void
+test_classify_of_parts_leaves_light_clients_short_steps(void **state)
+{
+    enum { HEAVY = 40, LEN = 2000, SHORT = 10 };
+    static const struct rule r = {64, 63, 1, 0};
+    static struct watched j[HEAVY], light;
+    static struct flat_spec s[HEAVY];
+    char more[96];
+    config_of(&r, more);
+    for (int whole = 0; whole < 2; whole++) {
+        struct fix f;
+        fix_open(&f, &(struct fake_config){.whole = whole, .more = more}, NULL);
+        for (int i = 0; i < HEAVY; i++) {
+            s[i] = classify(&f, fix_words, LEN);
+            s[i].before = 1;
+            s[i].client = 1;
+        }
+        fix_hold(&f, s, HEAVY, j, 3);
+        assert_true(atomic_load(&fake_stats.max_tokens) > 900); /* alone */
+        struct flat_spec one = classify(&f, fix_words, SHORT);
+        one.client = 2;
+        fix_submit(&f, &one, 1, &light);
+        fake_pass(1); /* the step that waits; the next one has the text */
+        atomic_store(&fake_stats.max_tokens, 0);
+        fake_pass(1);
+        assert_int_equal(light.final, JOB_DONE);
+        assert_true(atomic_load(&fake_stats.max_tokens) <= SHORT + 64);
+        for (int i = 0; i < HEAVY; i++)
+            job_cancel(j[i].job);
+        fix_go(&f, HEAVY + 1);
+        watch_release(&light, 1);
+        fix_end(&f, j, HEAVY);
+    }
+}
+
 /* Nor is there scratch for more than a part, or a step. */
 static void test_classify_of_parts_makes_no_larger_step(void **state)
 {
@@ -618,6 +655,8 @@ int main(void)
         cmocka_unit_test(test_classify_of_parts_can_be_cancelled_at_each_step),
         cmocka_unit_test(test_classify_of_parts_can_wait_and_go_on),
         cmocka_unit_test(test_classify_of_parts_has_limits),
+        cmocka_unit_test(
+            test_classify_of_parts_leaves_light_clients_short_steps),
         cmocka_unit_test(test_classify_of_parts_makes_no_larger_step),
         cmocka_unit_test(test_classify_of_parts_needs_memory_for_parts_alone),
     };

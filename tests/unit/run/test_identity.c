@@ -75,8 +75,12 @@ static void record(const struct watched *j, struct answer *a)
     assert_int_equal(j->n_final, 1);
     assert_int_equal(j->final, JOB_DONE);
     a->n = 0;
-    for (int i = 0; i < r->n_predictions; i++)
-        put(a, &r->predictions[i], sizeof(r->predictions[i]));
+    for (int i = 0; i < r->n_predictions; i++) { /* without their padding */
+        const struct prediction *p = &r->predictions[i];
+        put(a, &p->id, sizeof p->id);
+        put(a, &p->prob, sizeof p->prob);
+        put(a, &p->logprob, sizeof p->logprob);
+    }
     put(a, &r->covered_mass, sizeof(r->covered_mass));
     if (r->scores)
         put(a, r->scores, (size_t)r->n_scores * sizeof(float));

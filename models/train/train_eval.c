@@ -17,9 +17,8 @@
 #define MAX_ITEM_TOKENS (1 << 20)
 #define REPORT_US 2000000
 
-/* "A,B:0.3" as paths; all of each file counts. */
-static int split_paths(const char *files, const char *option, char **path,
-                       int *n, struct err *e)
+int eval_paths(const char *files, const char *option, char **path, int *n,
+               struct err *e)
 {
     double share;
     size_t k;
@@ -35,7 +34,7 @@ static int split_paths(const char *files, const char *option, char **path,
     return *n > 0 ? 0 : err_set(e, ERR_INVALID, "%s names no file", option);
 }
 
-static void free_paths(char **path, int n)
+void eval_paths_free(char **path, int n)
 {
     for (int i = 0; i < n; i++)
         mem_free(path[i]);
@@ -51,10 +50,10 @@ static int eval_texts(struct engine *g, struct model *m,
                               .max_len = o->cut ? o->max_len : 0,
                               .labels = o->labels,
                               .brief = o->brief};
-    int rc = split_paths(data, "--data", path, &n, e);
+    int rc = eval_paths(data, "--data", path, &n, e);
     if (rc == 0)
         rc = eval_files(g, m, (const char *const *)path, n, &eo, out, e);
-    free_paths(path, n);
+    eval_paths_free(path, n);
     return rc;
 }
 
@@ -80,10 +79,10 @@ static int eval_translations(struct engine *g, struct model *m,
                                          .output = o->output,
                                          .progress = tell,
                                          .ctx = &told_us};
-    int rc = split_paths(data != NULL ? data : o->source,
-                         data != NULL ? "--data" : "--source", source, &n, e);
+    int rc = eval_paths(data != NULL ? data : o->source,
+                        data != NULL ? "--data" : "--source", source, &n, e);
     if (rc == 0 && data == NULL)
-        rc = split_paths(o->target, "--target", target, &k, e);
+        rc = eval_paths(o->target, "--target", target, &k, e);
     if (rc == 0 && data == NULL && n != k)
         rc = err_set(e, ERR_INVALID, "--source names %d files and --target %d",
                      n, k);
@@ -95,8 +94,8 @@ static int eval_translations(struct engine *g, struct model *m,
         .languages = o->language};
     if (rc == 0)
         rc = eval_pairs(g, m, &f, &po, out, e);
-    free_paths(source, n);
-    free_paths(target, k);
+    eval_paths_free(source, n);
+    eval_paths_free(target, k);
     return rc;
 }
 
@@ -135,23 +134,36 @@ int eval_run(const struct options *o, struct buf *out, struct err *e)
     return eval_checkpoint(o, o->model, o->data, out, e);
 }
 
-int eval_checkpoint(const struct options *o, const char *model,
-                    const char *data, struct buf *out, struct err *e)
+int eval_open(const struct options *o, const char *model, struct engine **g,
+              struct model **m, struct err *e)
 {
     struct engine_options eo = o->engine;
-    struct engine *g = NULL;
-    struct model *m = NULL;
+    *g = NULL;
+    *m = NULL;
     eo.max_item_tokens = MAX_ITEM_TOKENS;
-    int rc = engine_open(&eo, registry_archs, &g, e);
-    if (rc == 0)
-        rc = engine_load(g, "eval", model, e);
-    if (rc == 0)
-        rc = engine_model(g, "eval", NULL, &m, e);
-    if (rc == 0)
-        rc = eval_model(g, m, o, data, out, e);
+    return engine_open(&eo, registry_archs, g, e) ||
+                   engine_load(*g, "eval", model, e) ||
+                   engine_model(*g, "eval", NULL, m, e)
+               ? -1
+               : 0;
+}
+
+void eval_shut(struct engine *g, struct model *m)
+{
     if (m != NULL)
         model_release(m);
     if (g != NULL)
         engine_close(g);
+}
+
+int eval_checkpoint(const struct options *o, const char *model,
+                    const char *data, struct buf *out, struct err *e)
+{
+    struct engine *g;
+    struct model *m;
+    int rc = eval_open(o, model, &g, &m, e);
+    if (rc == 0)
+        rc = eval_model(g, m, o, data, out, e);
+    eval_shut(g, m);
     return rc;
 }

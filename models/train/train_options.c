@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "engine/run/beam_search.h"
+#include "models/train/scaling.h"
 
 #define AT(field) OPTION_AT(struct options, field)
-#define COMMANDS "train|eval|bleu|gradcheck|help"
+#define COMMANDS "train|eval|calibrate|bleu|gradcheck|help"
 
 static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
@@ -45,7 +46,8 @@ static const struct option rows[] = {
      "commas between, of each in turn"},
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
-    {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
+    {"--model", OPT_TEXT(model, NULL),
+     "eval, calibrate: directory of the checkpoint"},
     {"--beams", OPT_INT(beams, "4", 1, MOST_BEAMS),
      "eval of pairs: beams of the search"},
     {"--length-penalty", OPT_REAL(length_penalty, "1", -10, 10),
@@ -55,8 +57,11 @@ static const struct option rows[] = {
     {"--output", OPT_TEXT(output, NULL),
      "eval of pairs: write the translations to this file, one a line"},
     {"--labels", OPT_TEXT(labels, NULL),
-     "eval of a classifier: the labels that may be the answer, commas between; "
-     "a file has their names, or their places in this list: 0, 1 ..."},
+     "eval of a classifier, calibrate: the labels that may be the answer, "
+     "commas between; a file has their names, or their places in this list: "
+     "0, 1 ..."},
+    {"--scaling", OPT_CHOICE(scaling, "one", SCALING_KINDS),
+     "calibrate: one temperature, one for each label, or these and biases"},
     {"--id2label", OPT_TEXT(id2label, NULL),
      "classifier: names of the labels, in order: negative,positive"},
     {"--tokenizer", OPTION_TEXT, AT(cut_by), "english", 0, 0,
@@ -241,41 +246,60 @@ const struct option_table train_table = {
         "  seqd-train train --task classifier --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
+        "  seqd-train calibrate --model DIR --data FILE[,FILE ...]\n"
         "  seqd-train bleu HYPOTHESES REFERENCES[,MORE] [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
         "each line, or\nare CSV or TSV with a header; pairs have a source, "
-        "a tab and its target.\n\ntrain reads all "
-        "options but --model, those of eval and, "
-        "under Computing, all but --threads;\neval reads --model, --data, "
-        "--record, --max-len, --labels, of pairs --source, --target,\n"
-        "--language-column, --language, --beams, --length-penalty, "
-        "--max-target and "
-        "--output, and\nthose under Computing; bleu and gradcheck none. "
+        "a tab and its target.\n\ncalibrate finds the temperature of a "
+        "classifier that makes its likelihood of the\nfiles' labels greatest, "
+        "and writes it into DIR/config.json.\n\ntrain reads all options but "
+        "--model, those of eval and calibrate and, under\nComputing, all but "
+        "--threads; eval reads --model, --data, --record, --max-len,\n"
+        "--labels, of pairs --source, --target, --language-column, --language, "
+        "--beams,\n--length-penalty, --max-target and --output, and those "
+        "under Computing;\ncalibrate --model, --data, --max-len, --labels, "
+        "--scaling and those under\nComputing; bleu and gradcheck none. "
         "Others are refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
         {NULL, 0}}};
 
+/* Who reads an option that not training alone reads. */
+enum { BY_TRAIN = 1, BY_EVAL = 2, BY_CALIBRATE = 4 };
+static const struct {
+    const char *flag;
+    int by;
+} shared[] = {{"--model", BY_EVAL | BY_CALIBRATE},
+              {"--beams", BY_EVAL},
+              {"--length-penalty", BY_EVAL},
+              {"--max-target", BY_EVAL},
+              {"--output", BY_EVAL},
+              {"--labels", BY_EVAL | BY_CALIBRATE},
+              {"--scaling", BY_CALIBRATE},
+              {"--data", BY_TRAIN | BY_EVAL | BY_CALIBRATE},
+              {"--record", BY_TRAIN | BY_EVAL},
+              {"--max-len", BY_TRAIN | BY_EVAL | BY_CALIBRATE},
+              {"--source", BY_TRAIN | BY_EVAL},
+              {"--target", BY_TRAIN | BY_EVAL},
+              {"--language-column", BY_TRAIN | BY_EVAL},
+              {"--language", BY_TRAIN | BY_EVAL}};
+
 /* Does the command read this option, which may be the engine's? */
 static int is_read(const char *command, const char *flag, int of_engine)
 {
-    /* the first FOR_EVAL alone */
-    enum { FOR_EVAL = 6 };
-    static const char *const of_eval[] = {
-        "--model",   "--beams",  "--length-penalty", "--max-target",
-        "--output",  "--labels", "--data",           "--record",
-        "--max-len", "--source", "--target",         "--language-column",
-        "--language"};
-    int train = strcmp(command, "train") == 0;
-    int eval = strcmp(command, "eval") == 0;
+    int by = strcmp(command, "train") == 0       ? BY_TRAIN
+             : strcmp(command, "eval") == 0      ? BY_EVAL
+             : strcmp(command, "calibrate") == 0 ? BY_CALIBRATE
+                                                 : 0;
     if (of_engine)
-        return eval || (train && strcmp(flag, "--threads") == 0);
-    for (int i = 0; i < (int)(sizeof of_eval / sizeof *of_eval); i++)
-        if (strcmp(of_eval[i], flag) == 0)
-            return eval || (train && i >= FOR_EVAL);
-    return train;
+        return by > BY_TRAIN ||
+               (by == BY_TRAIN && strcmp(flag, "--threads") == 0);
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        if (strcmp(shared[i].flag, flag) == 0)
+            return (shared[i].by & by) != 0;
+    return by == BY_TRAIN;
 }
 
 static int is_given(const char *flag, int argc, char *const *argv)

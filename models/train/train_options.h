@@ -43,7 +43,7 @@ enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
 struct options {
-    const char *command; /* train, eval, bleu, gradcheck, help */
+    const char *command; /* train, eval, calibrate ... */
     const char *hypotheses, *references, *sources; /* bleu */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
@@ -56,6 +56,7 @@ struct options {
     double length_penalty;
     const char *output;
     const char *labels; /* eval: those that may be the answer */
+    int scaling;        /* calibrate: enum scaling_kind */
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;

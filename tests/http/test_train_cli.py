@@ -334,6 +334,114 @@ def test_train_cli_learns_sub_words_and_serves_them(folder):
     assert not os.path.exists(folder + "/again/tokenizer_config.json")
 
 
+def write_opinions(path, seed, n, wrong):
+    """Texts of three labels; a share of them has another one."""
+    rng = random.Random(seed)
+    says = {"down": "bad", "flat": "plain", "up": "good"}
+    with open(path, "w") as f:
+        for _ in range(n):
+            label = rng.choice(list(says))
+            text = f"it is {says[label]} " + "yes " * rng.randrange(4)
+            if rng.random() < wrong:
+                label = rng.choice(list(says))
+            f.write(f"{label}\t{text}\n")
+
+
+def config_of(model):
+    with open(model + "/config.json") as f:
+        return json.load(f)
+
+
+def test_train_cli_calibrates_a_classifier(folder):
+    for name, seed, n, wrong in (("train", 1, 400, 0), ("valid", 2, 60, 0),
+                                 ("one", 3, 300, 0.3), ("two", 4, 100, 0.6)):
+        write_opinions(f"{folder}/{name}.tsv", seed, n, wrong)
+    model, devs = folder + "/c", f"{folder}/one.tsv,{folder}/two.tsv"
+    r = run(*small(folder, "c", "--task", "classifier", "--data", folder +
+                   "/train.tsv", "--valid", folder + "/valid.tsv", "--pooling",
+                   "max", "--lr", "0.02"))
+    assert r.returncode == 0, r.stderr
+    plain = config_of(model)
+    was = both(folder, "c", f"one.tsv,{folder}/two.tsv")
+    brief = ("items", "accuracy", "nll", "ece")
+
+    def calibrate(*more):
+        got = run("calibrate", "--model", model, "--data", devs, *more)
+        assert got.returncode == 0, got.stderr
+        return json.loads(got.stdout)
+
+    def nll():
+        return [x["nll"] for x in both(
+            folder, "c", f"one.tsv,{folder}/two.tsv")["files"]]
+    before = was
+    for scaling in ("one", "labels", "vector"):
+        said = calibrate("--scaling", scaling)
+        now = both(folder, "c", f"one.tsv,{folder}/two.tsv")
+        for a, b, x in zip(before["files"], now["files"], said["files"]):
+            assert x["file"] == a["file"]
+            # figures are printed with six digits, and a score is a float
+            for key in brief:
+                assert abs(x["before"][key] - a[key]) < 5e-6, (key, x, a)
+                assert abs(x["after"][key] - b[key]) < 5e-6, (key, x, b)
+        mean = sum(x["nll"] for x in now["files"]) / 2  # each file alike
+        assert abs(said["nll"]["after"] - mean) < 5e-6
+        before = now
+        config = config_of(model)
+        t = config.pop("seqd_temperature")
+        assert t == said["temperature"]
+        assert config.pop("seqd_bias", None) == said.get("bias")
+        assert config == plain  # nothing else has changed
+        assert (isinstance(t, float) if scaling == "one" else len(t) == 3)
+        assert ("bias" in said) == (scaling == "vector")
+    # it is the least: a little more or less is worse
+    best = calibrate()
+    assert best["files"][0]["after"]["accuracy"] == was["files"][0]["accuracy"]
+    assert best["nll"]["after"] < sum(x["nll"] for x in was["files"]) / 2
+    for factor in (0.97, 1.03):
+        with open(model + "/config.json", "w") as f:
+            json.dump(dict(plain, seqd_temperature=best["temperature"] *
+                           factor), f)
+        assert sum(nll()) / 2 > best["nll"]["after"] + 1e-5
+    # of some labels alone
+    two = run("calibrate", "--model", model, "--data", folder + "/valid.tsv",
+              "--labels", "up,down")
+    assert two.returncode == 1 and "'flat' is no label" in two.stderr
+    os.system(f"grep -v flat {folder}/one.tsv > {folder}/some.tsv")
+    devs = folder + "/some.tsv"
+    some = calibrate("--labels", "up,down")
+    figures = both(folder, "c", "some.tsv", "--labels", "up,down")
+    assert abs(figures["nll"] - some["nll"]["after"]) < 5e-6
+    a = ask(model, "/sentiment", {"input": "it is good"})
+    assert a["data"][0]["label"] == "up"
+
+
+def test_train_cli_calibrate_refuses_what_it_cannot_do(folder):
+    text = write_text(folder)
+    assert run(*training(folder, "lm"), "--epochs", "1").returncode == 0
+    golden = TOP + "/tests/golden/bert/"
+    for model, data, word, *more in (
+            (folder + "/lm", text, "is for classifiers of texts"),
+            (golden + "bert-class-many", text, "exclude each other"),
+            (golden + "bert-regression", text, "gives numbers"),
+            (folder + "/none", text, "needs a directory with a config.json"),
+            (golden + "bert-class/config.json", text, "needs a directory"),
+            (golden + "bert-class", folder + "/none", "no such file"),
+            (golden + "bert-class", text, "not with --labels", "--labels",
+             "bad,good", "--scaling", "vector"),
+            (golden + "bert-class", text, "--beams is no option of calibrate",
+             "--beams", "2"),
+            (golden + "bert-class", text, "--epochs is no option of calibrate",
+             "--epochs", "2")):
+        r = run("calibrate", "--model", model, "--data", data, *more)
+        assert r.returncode == 1 and word in r.stderr, (model, r.stderr)
+        assert r.stdout == ""
+    for command in ("eval", "train"):
+        r = run(command, "--scaling", "one")
+        assert f"--scaling is no option of {command}" in r.stderr, r.stderr
+    r = run("calibrate")
+    assert r.returncode == 1 and "needs --model and --data" in r.stderr
+
+
 def test_train_cli_classifies_by_sub_words(folder):
     for name, seed, n in (("train", 1, 400), ("valid", 2, 60)):
         write_stories(f"{folder}/{name}.txt", seed, n)
@@ -600,7 +708,7 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
             (["train", "--arch", "seq2seq-transformer", "--data", "pairs"],
              "train needs --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "COMMAND is 'fly', expected train|eval|bleu|gradcheck|help"),
+            (["fly"], "COMMAND is 'fly', expected train|eval|calibrate|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),
             (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),

@@ -149,7 +149,7 @@ static void test_no_word_is_help_and_a_forgotten_command_is_none(void **state)
     assert_string_equal(o.command, "help");
     assert_int_equal(parse(&o, &e, 3, words), -1);
     assert_string_equal(e.msg, "the command is missing, expected "
-                               "train|eval|bleu|gradcheck|help");
+                               "train|eval|calibrate|bleu|gradcheck|help");
 }
 
 static void test_wrong_options_are_named_with_what_is_expected(void **state)

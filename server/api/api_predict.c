@@ -110,7 +110,17 @@ static int bad_prefix(struct request *r, int i, const char *msg)
     return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
 }
 
-/* One prefix for all items, or a list with one for each. */
+/* One prefix for all items, or a list with one for each: before the input is
+ * read, and how many there are after. */
+static int check_prefix_type(struct request *r, const struct json *prefix)
+{
+    enum json_type type = prefix ? json_type(prefix) : JSON_STRING;
+    return type == JSON_STRING || type == JSON_ARRAY
+               ? 0
+               : bad_prefix(r, -1,
+                            "prefix is neither a string nor a list of strings");
+}
+
 static int check_prefix(struct request *r, const struct json *prefix, int words)
 {
     enum json_type type = prefix ? json_type(prefix) : JSON_STRING;
@@ -119,9 +129,6 @@ static int check_prefix(struct request *r, const struct json *prefix, int words)
         return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported",
                           "prefix",
                           "a prefix is of a word, and this offers tokens");
-    if (type != JSON_STRING && type != JSON_ARRAY)
-        return bad_prefix(r, -1,
-                          "prefix is neither a string nor a list of strings");
     if (type == JSON_ARRAY && (r->single || json_size(prefix) != r->n_items))
         return bad_prefix(r, -1,
                           "a list of prefixes has one for each text of a list "
@@ -194,7 +201,8 @@ int api_predict(struct request *r)
     int fill;
     if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
         find_model(r, p.in.model, &fill) < 0 ||
-        (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0)
+        (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0 ||
+        check_prefix_type(r, p.prefix) < 0)
         return -1;
     int words = !fill && finds_words(r, p.level);
     p.in.room = words ? WORDS_MOST_TOKENS : 0;

@@ -75,7 +75,7 @@ static void record(const struct watched *j, struct answer *a)
     assert_int_equal(j->n_final, 1);
     assert_int_equal(j->final, JOB_DONE);
     a->n = 0;
-    for (int i = 0; i < r->n_predictions; i++) { /* not what lies between */
+    for (int i = 0; i < r->n_predictions; i++) { /* without their padding */
         const struct prediction *p = &r->predictions[i];
         put(a, &p->id, sizeof p->id);
         put(a, &p->prob, sizeof p->prob);

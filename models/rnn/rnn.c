@@ -254,9 +254,7 @@ static int check_copy(const struct rnn_loader *l, struct err *e)
 
     snprintf(name, sizeof name, "%sweight", l->p_output);
     t = weights_find(l->w, name);
-    if (!t || (t->dtype == x->dtype && t->n_dims == x->n_dims &&
-               !memcmp(t->dim, x->dim, sizeof t->dim) &&
-               !memcmp(t->data, x->data, x->bytes)))
+    if (!t || tensor_same(t, x))
         return 0;
     return err_set(e, ERR_FORMAT,
                    "%s: tensor '%.100s' is not the embedding, but "

@@ -14,8 +14,8 @@
  * that is there goes only with o->overwrite); adds a line of JSON to out:
  * tensors, parameters, bytes of the new file. What is written is read again.
  * ERR_INVALID (an option; a file that is no directory of that kind),
- * ERR_UNSUPPORTED (an architecture), and the errors of reading and writing; then
- * o->out holds no weights. */
+ * ERR_UNSUPPORTED (an architecture), and the errors of reading and writing;
+ * then o->out holds no weights. */
 int convert_run(const struct options *o, struct buf *out, struct err *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "models/train/bleu_command.h"
+#include "models/train/convert.h"
 #include "models/train/gradcheck.h"
 #include "models/train/train.h"
 #include "models/train/train_eval.h"
@@ -104,6 +105,8 @@ int main(int argc, char **argv)
         rc = run_train(&o, &e);
     else if (rc == 0 && strcmp(o.command, "eval") == 0)
         rc = run_line(&o, eval_run, &e);
+    else if (rc == 0 && strcmp(o.command, "convert") == 0)
+        rc = run_line(&o, convert_run, &e);
     else if (rc == 0 && strcmp(o.command, "bleu") == 0)
         rc = run_line(&o, bleu_run, &e);
     else if (rc == 0)

@@ -9,7 +9,7 @@
 #include "engine/run/beam_search.h"
 
 #define AT(field) OPTION_AT(struct options, field)
-#define COMMANDS "train|eval|bleu|gradcheck|help"
+#define COMMANDS "train|eval|convert|bleu|gradcheck|help"
 
 static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
@@ -45,7 +45,8 @@ static const struct option rows[] = {
      "commas between, of each in turn"},
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
-    {"--model", OPT_TEXT(model, NULL), "eval: directory of the checkpoint"},
+    {"--model", OPT_TEXT(model, NULL),
+     "eval, convert: directory of the checkpoint"},
     {"--beams", OPT_INT(beams, "4", 1, MOST_BEAMS),
      "eval of pairs: beams of the search"},
     {"--length-penalty", OPT_REAL(length_penalty, "1", -10, 10),
@@ -203,8 +204,9 @@ static const struct option rows[] = {
      "last: how many validations"},
     {.kind = OPTION_SECTION, .help = "Run"},
     {"--seed", OPT_INT(seed, "1", 0, 2147483647), "seed"},
-    {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
-     "of the saved checkpoint"},
+    {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16|int8"),
+     "of the saved checkpoint; int8: matrices in 8 bits with a scale for each "
+     "output, vectors in f32"},
     {"--products", OPT_CHOICE(products, "f32", "f32|bf16"),
      "of large matrices; bf16: both sides are rounded, sums are f32: faster "
      "where the CPU has AMX or AVX-512 BF16"},
@@ -226,6 +228,7 @@ const struct option_table train_table = {
         "  seqd-train train --task classifier --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
+        "  seqd-train convert --model DIR --out DIR --precision int8\n"
         "  seqd-train bleu HYPOTHESES REFERENCES[,MORE] [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
@@ -236,30 +239,43 @@ const struct option_table train_table = {
         "--record, --max-len, of pairs --source, --target,\n"
         "--language-column, --language, --beams, --length-penalty, "
         "--max-target and "
-        "--output, and\nthose under Computing; bleu and gradcheck none. "
-        "Others are refused.\n",
+        "--output, and\nthose under Computing; convert reads --model, --out, "
+        "--precision and --overwrite;\nbleu and gradcheck none. Others are "
+        "refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
         {NULL, 0}}};
 
+static int is_one_of(const char *const *list, const char *flag)
+{
+    for (; *list != NULL; list++)
+        if (strcmp(*list, flag) == 0)
+            return 1;
+    return 0;
+}
+
 /* Does the command read this option, which may be the engine's? */
 static int is_read(const char *command, const char *flag, int of_engine)
 {
-    /* the first FOR_EVAL alone */
-    enum { FOR_EVAL = 5 };
-    static const char *const of_eval[] = {
-        "--model",  "--beams",  "--length-penalty",  "--max-target",
-        "--output", "--data",   "--record",          "--max-len",
-        "--source", "--target", "--language-column", "--language"};
+    static const char *const of_both[] = {
+        "--data",   "--record",          "--max-len",  "--source",
+        "--target", "--language-column", "--language", NULL};
+    static const char *const of_eval[] = {"--beams", "--length-penalty",
+                                          "--max-target", "--output", NULL};
+    static const char *const of_convert[] = {"--out", "--precision",
+                                             "--overwrite", NULL};
     int train = strcmp(command, "train") == 0;
     int eval = strcmp(command, "eval") == 0;
+    int convert = strcmp(command, "convert") == 0;
     if (of_engine)
         return eval || (train && strcmp(flag, "--threads") == 0);
-    for (int i = 0; i < (int)(sizeof of_eval / sizeof *of_eval); i++)
-        if (strcmp(of_eval[i], flag) == 0)
-            return eval || (train && i >= FOR_EVAL);
-    return train;
+    if (strcmp(flag, "--model") == 0)
+        return eval || convert;
+    if (is_one_of(of_eval, flag))
+        return eval;
+    return train || (eval && is_one_of(of_both, flag)) ||
+           (convert && is_one_of(of_convert, flag));
 }
 
 static int is_given(const char *flag, int argc, char *const *argv)
@@ -401,6 +417,7 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
         sized |= strncmp(argv[i], "--vocab-size", 12) == 0;
     }
     o->hold_out_given = is_given("--hold-out", argc, argv);
+    o->precision_given = is_given("--precision", argc, argv);
     if (rc < 0 || (rc == 0 && find_tokenizer(o, sized, e) != 0))
         return -1;
     if (rc > 0 || argc < 2)

@@ -39,11 +39,11 @@ enum {
     TOKENIZER_CHARACTERS,
     TOKENIZER_BPE
 };
-enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16, PRECISION_INT8 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
 struct options {
-    const char *command; /* train, eval, bleu, gradcheck, help */
+    const char *command; /* train, eval, convert, bleu, gradcheck, help */
     const char *hypotheses, *references, *sources; /* bleu */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
@@ -82,6 +82,7 @@ struct options {
     struct engine_options engine;
     int cut;            /* not an option: --max-len was given */
     int hold_out_given; /* nor this */
+    int precision_given;
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 

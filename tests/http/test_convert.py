@@ -144,7 +144,7 @@ def test_convert_there_and_back(folder):
 def test_convert_copies_what_lies_beside(folder):
     source, out = folder + "/from", folder + "/to"
     shutil.copytree(MODELS + "music-lstm", source)
-    for name in ("state.bin", "curve.csv", "notes.bin", "x.gguf.md",
+    for name in ("state.bin", "curve.csv", "notes.bin", "merges.txt",
                  "model.safetensors.index.json", "generation_config.json",
                  ".hidden.json"):
         with open(f"{source}/{name}", "w") as f:
@@ -152,7 +152,7 @@ def test_convert_copies_what_lies_beside(folder):
     converted(source, out, "int8")
     assert set(os.listdir(out)) == {
         "model.safetensors", "config.json", "tokenizer.json", "curve.svg",
-        "CARD.md", "x.gguf.md", "generation_config.json"}
+        "CARD.md", "merges.txt", "generation_config.json"}
     for name in ("config.json", "tokenizer.json"):
         with open(f"{source}/{name}") as a, open(f"{out}/{name}") as b:
             assert a.read() == b.read(), name

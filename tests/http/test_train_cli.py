@@ -576,7 +576,7 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
             (["train", "--arch", "seq2seq-transformer", "--data", "pairs"],
              "train needs --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "COMMAND is 'fly', expected train|eval|bleu|gradcheck|help"),
+            (["fly"], "COMMAND is 'fly', expected train|eval|convert|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),
             (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),

@@ -1,6 +1,7 @@
-/* matrix, of I8 with scales in the file, one a row or one a column: what is read
- * against one product a number, what is packed against fp32 of these numbers,
- * bit for bit, and the fast way against matrices that have one scale for all.
+/* matrix, of I8 with scales in the file, one a row or one a column: what is
+ * read against one product a number, what is packed against fp32 of these
+ * numbers, bit for bit, and the fast way against matrices that have one scale
+ * for all.
  *
  * SPDX-License-Identifier: MIT */
 #include "tests/support/matrix_rig.h"

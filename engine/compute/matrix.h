@@ -91,6 +91,9 @@ int matrix_pack(const struct matrix_rows_of *from, struct matrix *out,
 int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
                     struct matrix *out, struct err *e);
 void matrix_fini(struct matrix *w);
+/* matrix_of: what pack_new or pack_tensor made, which is then the matrix's. */
+struct packed;
+struct matrix matrix_of(const struct packed *p);
 
 /* matrix_quantised: 1 when the fast way exists for its type.
  * matrix_takes_whole: 1 when activations may have one scale per row: I8 with

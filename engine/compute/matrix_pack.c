@@ -518,6 +518,16 @@ static int pack_part(const struct matrix_rows_of *from, int at,
                  : 0;
 }
 
+struct matrix matrix_of(const struct packed *p)
+{
+    return (struct matrix){.type = DT_F32,
+                           .N = p->N,
+                           .K = p->K,
+                           .bytes = p->bytes,
+                           .panel = panel_bytes(DT_F32, p->K),
+                           .data = p->data};
+}
+
 void matrix_fini(struct matrix *w)
 {
     mem_lasting_free(w->data);

@@ -45,8 +45,8 @@ static int bad_tensor(const struct parse *p, const char *name, const char *what)
 /* The types of the format that we do not read. */
 static int is_foreign_dtype(const char *s)
 {
-    static const char *const names[] = {"I8",  "F8_E5M2", "F8_E4M3", "I16",
-                                        "U16", "U32",     "U64",     NULL};
+    static const char *const names[] = {"F8_E5M2", "F8_E4M3", "I16", "U16",
+                                        "U32",     "U64",     NULL};
     for (int i = 0; names[i]; i++)
         if (strcmp(s, names[i]) == 0)
             return 1;
@@ -59,7 +59,7 @@ static int read_dtype(const struct parse *p, const struct json *j,
     const char *s = json_string(j);
     if (!s)
         return bad_tensor(p, t->name, "has no dtype");
-    for (int d = 0; d <= DT_U8; d++) { /* the plain ones */
+    for (int d = 0; d <= DT_I8; d++) { /* the plain ones, and I8 */
         if (strcmp(s, dtype_name((enum dtype)d)) == 0) {
             t->dtype = (enum dtype)d;
             return 0;

@@ -12,19 +12,25 @@
 
 #include "engine/checkpoint/weights.h"
 
-/* One tensor to write: fp32 data, stored as `dtype` (F32, F16 or BF16, rounded
- * to nearest even). */
+/* One tensor to write, stored as `dtype`: F32, F16 or BF16, rounded to nearest
+ * even, or a matrix as I8 with its scales in a tensor of their own (scales.h),
+ * one a row or, by_column, one a column (dtype_to_i8). What is written is data,
+ * or where that is NULL the numbers of `from`, of the same shape; of the same
+ * plain type, or of I8 with scales that way, it is copied as it is. */
 struct save_tensor {
     const char *name;
     enum dtype dtype;
     int n_dims;
     int64_t dim[TENSOR_MAX_DIMS];
     const float *data;
+    const struct tensor *from;
+    int by_column;
 };
 
 /* safetensors_save: write path whole or not at all (engine/base/file.h).
- * meta: n_meta pairs of key and value strings, may be NULL. ERR_INVALID,
- * ERR_IO, ERR_NOMEM. */
+ * meta: n_meta pairs of key and value strings, may be NULL. What is of 8 bits
+ * stands last. ERR_INVALID (a tensor that cannot be saved, or, as I8, that
+ * holds a number that is not finite), ERR_IO, ERR_NOMEM. */
 int safetensors_save(const char *path, const struct save_tensor *t, int n,
                      const char *const (*meta)[2], int n_meta, struct err *e);
 

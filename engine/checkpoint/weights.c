@@ -22,6 +22,7 @@
 #include "engine/checkpoint/marian_bin.h"
 #include "engine/checkpoint/place.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/scales.h"
 #include "engine/checkpoint/shards.h"
 #include "engine/checkpoint/torch_state.h"
 
@@ -69,8 +70,9 @@ struct weights {
     uint64_t parameters;
     size_t held;          /* bytes outside the files */
     atomic_uchar *finite; /* [n] as by_name: known to be */
-    struct tensor *bare;  /* [n] without what wrappers put in front, or NULL */
-    char wrapped[32];     /* what that was */
+    struct tensor *own;   /* [n] in the list's place, where they differ from
+                             the files': names, scales; or NULL */
+    char wrapped[32];     /* what wrappers put in front of all names */
     pthread_mutex_t digest_lock;
     char digest[DIGEST_BYTES]; /* "" until the first request */
 };
@@ -214,6 +216,21 @@ static int all_begin(const struct weights *w, size_t skip, const char *prefix)
     return w->n > 0;
 }
 
+/* The list as copies that may be changed. */
+static int own_tensors(struct weights *w, struct err *e)
+{
+    if (w->own)
+        return 0;
+    w->own = mem_array((size_t)w->n, sizeof *w->own);
+    if (!w->own)
+        return err_nomem(e);
+    for (int i = 0; i < w->n; i++) {
+        w->own[i] = *w->list[i];
+        w->list[i] = &w->own[i];
+    }
+    return 0;
+}
+
 /* Names that all begin like a wrapper's lose that beginning. */
 static int unwrap_names(struct weights *w, struct err *e)
 {
@@ -228,15 +245,23 @@ static int unwrap_names(struct weights *w, struct err *e)
     }
     if (!skip)
         return 0;
-    w->bare = mem_array((size_t)w->n, sizeof *w->bare);
-    if (!w->bare)
-        return err_nomem(e);
-    for (int i = 0; i < w->n; i++) {
-        w->bare[i] = *w->list[i];
-        w->bare[i].name += skip;
-        w->list[i] = &w->bare[i];
-    }
+    if (own_tensors(w, e))
+        return -1;
+    for (int i = 0; i < w->n; i++)
+        w->own[i].name += skip;
     return 0;
+}
+
+/* Matrices of 8 bits get their scales (scales.h). */
+static int join_scales(struct weights *w, struct err *e)
+{
+    int i = 0;
+    while (i < w->n && (w->list[i]->dtype != DT_I8 || w->list[i]->scale > 0))
+        i++;
+    if (i == w->n)
+        return 0;
+    return own_tensors(w, e) || scales_join(w->own, &w->n, w->label, e) ? -1
+                                                                        : 0;
 }
 
 static int build_names(struct weights *w, struct err *e)
@@ -252,8 +277,9 @@ static int build_names(struct weights *w, struct err *e)
     for (int i = 0; i < w->n_parts; i++)
         for (int k = 0; k < part_count(&w->part[i]); k++)
             w->list[w->n++] = part_at(&w->part[i], k);
-    if (unwrap_names(w, e))
+    if (join_scales(w, e) || unwrap_names(w, e))
         return -1;
+    total = (size_t)w->n; /* without the scales */
     memcpy((void *)w->by_name, (void *)w->list, total * sizeof *w->list);
     count_parameters(w);
     qsort((void *)w->by_name, total, sizeof(struct tensor *), by_name);
@@ -319,7 +345,7 @@ void weights_close(struct weights *w)
     mem_free(w->part);
     mem_free((void *)w->list);
     mem_free((void *)w->by_name);
-    mem_free(w->bare);
+    mem_free(w->own);
     mem_free(w->finite);
     mem_free(w->label);
     mem_free(w);
@@ -372,20 +398,14 @@ static atomic_uchar *known_finite(const struct weights *w,
     return &w->finite[find_at(w, t->name)];
 }
 
-static int refuse_finite(const struct weights *w, const struct tensor *t,
-                         struct err *e)
-{
-    return err_set(e, ERR_FORMAT,
-                   "%s: tensor '%s' holds a number that is not finite",
-                   w->label, t->name);
-}
-
 int weights_check(const struct weights *w, const struct tensor *t,
                   struct err *e)
 {
     atomic_uchar *known = known_finite(w, t);
-    if (!atomic_load(known) && !tensor_finite(t))
-        return refuse_finite(w, t, e);
+    const char *fault = atomic_load(known) ? NULL : tensor_fault(t);
+    if (fault)
+        return err_set(e, ERR_FORMAT, "%s: tensor '%s' %s", w->label, t->name,
+                       fault);
     atomic_store(known, 1);
     return 0;
 }

@@ -42,6 +42,8 @@ int weights_open_marian(const char *dir, const char *label, const char *file,
 int weights_gguf(struct gguf *g, struct weights **out, struct err *e);
 void weights_close(struct weights *w);
 
+/* weights_count: tensors of the net: the scales of matrices of 8 bits are a
+ * part of these (scales.h). */
 int weights_count(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, int i);
 /* weights_find: names are those of the net itself: a prefix that a wrapper put
@@ -81,8 +83,8 @@ const char *weights_digest(const struct weights *w, const atomic_int *stop);
 const struct tensor *weights_expect(const struct weights *w, const char *name,
                                     int n_dims, int64_t d0, int64_t d1,
                                     struct err *e);
-/* weights_check: all numbers of a tensor of w are finite, or ERR_FORMAT. Reads
- * all of it once: who keeps it in the file calls weights_drop_pages. */
+/* weights_check: tensor_fault finds nothing in a tensor of w, or ERR_FORMAT.
+ * Reads all of it once: who keeps it in the file calls weights_drop_pages. */
 int weights_check(const struct weights *w, const struct tensor *t,
                   struct err *e);
 /* weights_need: weights_expect and weights_check. */

@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/compute/dtype.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 static uint32_t bits_of(float f)
@@ -59,4 +61,22 @@ uint16_t dtype_to_f16(float f)
         h = (x - ((127u - 15u) << 23) + 0xfffu + odd) >> 13;
     }
     return (uint16_t)(sign | h);
+}
+
+float dtype_i8_scale(float most)
+{
+    float scale = most / 127.0f;
+
+    if (scale < FLT_MIN)
+        return 0.0f;
+    while (isfinite(most) && !isfinite(scale * 127.0f))
+        scale = nextafterf(scale, 0.0f);
+    return scale;
+}
+
+int8_t dtype_to_i8(float f, float scale)
+{
+    float q = scale > 0.0f ? rintf(f / scale) : 0.0f;
+
+    return (int8_t)(q > 127.0f ? 127.0f : q < -127.0f ? -127.0f : q);
 }

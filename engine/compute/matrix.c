@@ -59,7 +59,7 @@ int matrix_quantised(const struct matrix *w)
 
 int matrix_takes_whole(const struct matrix *w)
 {
-    return w->type == DT_I8;
+    return w->whole;
 }
 
 /* One product in pieces. */

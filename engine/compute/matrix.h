@@ -13,7 +13,7 @@
  *          plus o * sum(xq) for types with an offset (two halves when the
  *          type has scales per 16: s0, then s1, then o0, then o1); every sum
  *          after the first product is one FMA (portable C: rounds twice).
- *          I8, which has one scale per tensor, also takes activations with
+ *          I8, which has one scale per output, also takes activations with
  *          one per row: then the block is the whole row, and all of its
  *          products are one sum in int32 and one term
  *
@@ -39,6 +39,7 @@ struct matrix {
     int N, K;
     size_t bytes;
     size_t panel; /* bytes of a panel: 16 columns, all of K */
+    int whole;    /* matrix_takes_whole */
     void *data;   /* 64-byte aligned panels: matrix_layout.h */
 };
 
@@ -72,9 +73,9 @@ struct qrows qrows_from(const struct qrows *q, int r0);
 
 /* matrix_pack: rows row0 .. row0+N-1 of a 2-dimensional tensor [rows, K];
  * `transposed`: the tensor is [K, rows] (no blocks). F64 becomes fp32, and so
- * does I8 where it is transposed, K is no multiple of 32, or over 2^17.
- * ERR_NOMEM, ERR_UNSUPPORTED, ERR_FORMAT (a number of these rows, or a scale,
- * is not finite: looked at on the way). The caller has checked the shape. */
+ * does I8 where its scales are those of the inputs, K is no multiple of 32, or
+ * over 2^17. ERR_NOMEM, ERR_UNSUPPORTED, ERR_FORMAT (tensor_fault of these
+ * rows: looked at on the way). The caller has checked the shape. */
 struct matrix_rows_of {
     const struct tensor *t;
     int64_t row0;
@@ -90,9 +91,14 @@ int matrix_pack(const struct matrix_rows_of *from, struct matrix *out,
 int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
                     struct matrix *out, struct err *e);
 void matrix_fini(struct matrix *w);
+/* matrix_of: what pack_new or pack_tensor made, which is then the matrix's. */
+struct packed;
+struct matrix matrix_of(const struct packed *p);
 
 /* matrix_quantised: 1 when the fast way exists for its type.
- * matrix_takes_whole: 1 when it takes activations with one scale per row. */
+ * matrix_takes_whole: 1 when activations may have one scale per row: I8 with
+ * one scale for all. With one per output it could be multiplied so, too, but
+ * would lose more (models/SPEED.md). */
 int matrix_quantised(const struct matrix *w);
 int matrix_takes_whole(const struct matrix *w);
 

@@ -253,21 +253,51 @@ static void place_meta(const struct layout *l, const struct block *b, int c,
         to[i * PACK_COLS + c] = b->mn[i];
 }
 
-/* The same of numbers that share one scale. */
-static void pack_row_i8(const struct tensor *t, int64_t row, int K, int c,
-                        uint8_t *panel)
+/* --- I8 --- */
+
+/* K bytes of output `row`, `step` bytes apart, to column c of a panel, and the
+ * scale of that output. */
+static void pack_row_i8(const struct tensor *t, size_t row, const uint8_t *p,
+                        size_t step, int K, int c, uint8_t *panel)
 {
     const struct layout *l = &layouts[DT_I8];
-    const uint8_t *p = (const uint8_t *)t->data + (size_t)row * (size_t)K;
+    const float scale = tensor_scale(t, row);
     uint8_t code[QBLOCK];
 
-    memcpy(panel + layout_meta_at(l, K / QBLOCK) + (size_t)c * sizeof(float),
-           &t->scale, sizeof t->scale);
+    memcpy(panel + layout_meta_at(l, K / QBLOCK) + (size_t)c * sizeof scale,
+           &scale, sizeof scale);
     for (int k = 0; k < K; k += QBLOCK, panel += layout_code_bytes(l)) {
-        for (int i = 0; i < QBLOCK; i++)
-            code[i] = p[k + i] ^ 0x80;
+        for (int i = 0; i < QBLOCK; i++, p += step)
+            code[i] = *p ^ 0x80;
         place_codes(l, code, c, panel);
     }
+}
+
+/* The same to a panel of fp32; the scales may be those of the inputs. */
+static void widen_row_i8(const struct tensor *t, int by_input, size_t row,
+                         const uint8_t *p, size_t step, int K, int c,
+                         float *panel)
+{
+    for (int k = 0; k < K; k++, p += step)
+        panel[(size_t)k * PACK_COLS + (size_t)c] =
+            (float)(int8_t)*p * tensor_scale(t, by_input ? (size_t)k : row);
+}
+
+/* Scales that are one for all or one an output stay what they are. */
+static int scales_by_input(const struct matrix_rows_of *from)
+{
+    return from->t->scales && !from->t->by_column != !from->transposed;
+}
+
+/* What none of them may be where the scales are in the file. */
+static int has_below(const struct tensor *t, const uint8_t *p, size_t step,
+                     int K)
+{
+    int found = 0;
+
+    for (int k = 0; t->scales && k < K; k++, p += step)
+        found |= *p == 0x80;
+    return found;
 }
 
 /* Row `row` of the tensor to column c of a panel. */
@@ -294,15 +324,13 @@ static void pack_row(const struct tensor *t, int64_t row, int K, int c,
 
 /* --- plain types --- */
 
-static float read_plain(enum dtype type, float scale, const uint8_t *p)
+static float read_plain(enum dtype type, const uint8_t *p)
 {
     uint16_t h;
     float f;
     double d;
 
     switch (type) {
-    case DT_I8:
-        return (float)(int8_t)*p * scale;
     case DT_F16:
         memcpy(&h, p, sizeof h);
         return dtype_from_f16(h);
@@ -331,7 +359,7 @@ static void pack_plain(const struct tensor *t, enum dtype to, const uint8_t *p,
             memcpy(f + (size_t)k * PACK_COLS, p, sizeof *f);
     else if (to == DT_F32)
         for (int k = 0; k < K; k++, p += step)
-            f[(size_t)k * PACK_COLS] = read_plain(from, t->scale, p);
+            f[(size_t)k * PACK_COLS] = read_plain(from, p);
     else if (to == DT_F16)
         for (int k = 0; k < K; k++, p += step)
             memcpy(h + (size_t)k * PACK_COLS, p, sizeof *h);
@@ -349,14 +377,15 @@ static int is_plain(enum dtype d)
 }
 
 /* What stays I8: whole blocks, whose sums of products fit an int32 whatever
- * the activations. All else becomes fp32. */
+ * the activations, and that have one scale for all or one an output. All else
+ * becomes fp32. */
 #define I8_MOST (1 << 17)
 static enum dtype type_of(const struct matrix_rows_of *from)
 {
     enum dtype d = from->t->dtype;
 
-    if (d == DT_F64 || (d == DT_I8 && (from->transposed || from->K % QBLOCK ||
-                                       from->K > I8_MOST)))
+    if (d == DT_F64 || (d == DT_I8 && (scales_by_input(from) ||
+                                       from->K % QBLOCK || from->K > I8_MOST)))
         return DT_F32;
     return d;
 }
@@ -420,57 +449,83 @@ static size_t panel_bytes(enum dtype type, int K)
 }
 
 /* Packed numbers, or the file's blocks, that are in the cache by now. */
-static int is_finite(enum dtype type, const void *p, size_t bytes)
+static const char *fault_of(enum dtype type, const void *p, size_t bytes)
 {
     const struct tensor t = {.dtype = type, .data = p, .bytes = bytes};
 
-    return tensor_finite(&t);
+    return tensor_fault(&t);
 }
 
 /* The scales of row `row`. */
-static int row_finite(const struct tensor *t, int64_t row, int K)
+static const char *row_fault(const struct tensor *t, int64_t row, int K)
 {
     size_t bytes =
         (size_t)K / (size_t)dtype_block(t->dtype) * dtype_block_bytes(t->dtype);
 
-    return is_finite(t->dtype, (const uint8_t *)t->data + (size_t)row * bytes,
-                     bytes);
+    return fault_of(t->dtype, (const uint8_t *)t->data + (size_t)row * bytes,
+                    bytes);
+}
+
+/* Output `row` of a part as column c of a panel; what is wrong with it, or
+ * NULL. `last`: nothing follows in this panel. */
+static const char *pack_output(const struct matrix_rows_of *from, size_t row,
+                               int c, int last, const struct matrix *out,
+                               uint8_t *panel)
+{
+    const struct tensor *t = from->t;
+    const size_t es = dtype_bytes(t->dtype);
+    const size_t ldt =
+        (size_t)(from->transposed ? t->dim[t->n_dims - 1] : from->K) * es;
+    const size_t step = from->transposed ? ldt : es;
+    const uint8_t *p =
+        (const uint8_t *)t->data + row * (from->transposed ? es : ldt);
+
+    if (dtype_quantised(t->dtype)) {
+        pack_row(t, (int64_t)row, from->K, c, panel);
+        return row_fault(t, (int64_t)row, from->K);
+    }
+    if (t->dtype == DT_I8 && has_below(t, p, step, from->K))
+        return TENSOR_BELOW;
+    if (out->type == DT_I8) {
+        pack_row_i8(t, row, p, step, from->K, c, panel);
+        return tensor_scale_fits(t, row) ? NULL : TENSOR_NOT_FINITE;
+    }
+    if (t->dtype == DT_I8)
+        widen_row_i8(t, scales_by_input(from), row, p, step, from->K, c,
+                     (void *)panel);
+    else
+        pack_plain(t, out->type, p, step, from->K, c, panel);
+    return last ? fault_of(out->type, panel, out->panel) : NULL;
 }
 
 static int pack_part(const struct matrix_rows_of *from, int at,
                      struct matrix *out, struct err *e)
 {
-    const struct tensor *t = from->t;
-    const size_t es = dtype_bytes(t->dtype);
-    const int plain = is_plain(out->type), i8 = t->dtype == DT_I8;
-    const size_t ldt =
-        (size_t)(from->transposed ? t->dim[t->n_dims - 1] : from->K) * es;
-    int finite = !i8 || tensor_finite(t);
+    const char *fault = NULL;
 
-    for (int n = 0; n < from->N; n++) {
-        size_t row = (size_t)from->row0 + (size_t)n;
+    for (int n = 0; n < from->N && !fault; n++) {
         uint8_t *panel =
             (uint8_t *)out->data + (size_t)((at + n) / PACK_COLS) * out->panel;
         int c = (at + n) % PACK_COLS;
-        const uint8_t *p = t->data;
 
         if (c == 0) /* while it is in the cache */
             memset(panel, 0, out->panel);
-        if (!plain)
-            (i8 ? pack_row_i8 : pack_row)(t, from->row0 + n, from->K, c, panel);
-        else if (from->transposed)
-            pack_plain(t, out->type, p + row * es, ldt, from->K, c, panel);
-        else
-            pack_plain(t, out->type, p + row * ldt, es, from->K, c, panel);
-        if (!plain && !i8)
-            finite &= row_finite(t, from->row0 + n, from->K);
-        else if (plain && (c == PACK_COLS - 1 || n == from->N - 1))
-            finite &= is_finite(out->type, panel, out->panel);
+        fault = pack_output(from, (size_t)from->row0 + (size_t)n, c,
+                            c == PACK_COLS - 1 || n == from->N - 1, out, panel);
     }
-    return finite ? 0
-                  : err_set(e, ERR_FORMAT,
-                            "tensor '%.80s' holds a number that is not finite",
-                            t->name);
+    return fault ? err_set(e, ERR_FORMAT, "tensor '%.80s' %s", from->t->name,
+                           fault)
+                 : 0;
+}
+
+struct matrix matrix_of(const struct packed *p)
+{
+    return (struct matrix){.type = DT_F32,
+                           .N = p->N,
+                           .K = p->K,
+                           .bytes = p->bytes,
+                           .panel = panel_bytes(DT_F32, p->K),
+                           .data = p->data};
 }
 
 void matrix_fini(struct matrix *w)
@@ -488,6 +543,7 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
     memset(out, 0, sizeof *out);
     out->type = common_type(from, n_from);
     out->K = from[0].K;
+    out->whole = out->type == DT_I8;
     for (int i = 0; i < n_from; i++) {
         if (check_part(&from[i], e))
             return -1;
@@ -498,6 +554,7 @@ int matrix_pack_all(const struct matrix_rows_of *from, int n_from, int *at,
                            "tensors '%.80s' and '%.80s' cannot be multiplied "
                            "together",
                            from[0].t->name, from[i].t->name);
+        out->whole &= from[i].t->scales == NULL;
         last = (int)panels * PACK_COLS;
         at[i] = last;
         panels += ((size_t)from[i].N + PACK_COLS - 1) / PACK_COLS;

@@ -65,10 +65,31 @@ READER(read_i64, int64_t)
 READER(read_i32, int32_t)
 READER(read_u8, uint8_t)
 
-static void read_i8(const uint8_t *p, size_t n, float scale, float *dst)
+/* n bytes of a row from column c on: one scale, or one a column. */
+static void read_i8_row(const struct tensor *t, const int8_t *p, size_t row,
+                        size_t c, size_t n, float *dst)
 {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = (float)(int8_t)p[i] * scale;
+    float scale = t->by_column ? 0.0f : tensor_scale(t, row);
+
+    if (t->by_column)
+        for (size_t i = 0; i < n; i++)
+            dst[i] = (float)p[i] * tensor_scale(t, c + i);
+    else
+        for (size_t i = 0; i < n; i++)
+            dst[i] = (float)p[i] * scale;
+}
+
+static void read_i8(const struct tensor *t, size_t first, size_t n, float *dst)
+{
+    const int8_t *p = (const int8_t *)t->data + first;
+    const size_t cols = t->scales ? (size_t)t->dim[1] : first + n;
+
+    for (size_t i = 0, m; i < n; i += m) {
+        size_t c = (first + i) % cols;
+
+        m = cols - c < n - i ? cols - c : n - i;
+        read_i8_row(t, p + i, (first + i) / cols, c, m, dst + i);
+    }
 }
 
 #define HALF_READER(name, widen)                                               \
@@ -110,7 +131,7 @@ void tensor_read(const struct tensor *t, size_t first, size_t n, float *dst)
         read_u8(p, n, dst);
         break;
     case DT_I8:
-        read_i8(p, n, t->scale, dst);
+        read_i8(t, first, n, dst);
         break;
     default: /* DT_F32 */
         memcpy(dst, p, n * sizeof(float));
@@ -148,7 +169,7 @@ static int doubles_fit(const uint8_t *p, size_t n)
     return all;
 }
 
-int tensor_finite(const struct tensor *t)
+static int floats_fit(const struct tensor *t)
 {
     switch (t->dtype) {
     case DT_F32:
@@ -162,11 +183,46 @@ int tensor_finite(const struct tensor *t)
                             0x0080008000800080u);
     case DT_F64:
         return doubles_fit(t->data, t->bytes / sizeof(double));
-    case DT_I8:
-        return isfinite(t->scale * 128.0f) != 0;
     default:
         return !dtype_quantised(t->dtype) ||
                blocks_finite(t->dtype, t->data,
                              t->bytes / dtype_block_bytes(t->dtype));
     }
+}
+
+int tensor_scale_fits(const struct tensor *t, size_t i)
+{
+    return isfinite(tensor_scale(t, i) * (t->scales ? 127.0f : 128.0f)) != 0;
+}
+
+const char *tensor_fault(const struct tensor *t)
+{
+    size_t n = 1;
+
+    if (t->dtype != DT_I8)
+        return floats_fit(t) ? NULL : TENSOR_NOT_FINITE;
+    if (t->scales)
+        n = (size_t)t->dim[t->by_column != 0];
+    for (size_t i = 0; i < n; i++)
+        if (!tensor_scale_fits(t, i))
+            return TENSOR_NOT_FINITE;
+    return t->scales && t->bytes && memchr(t->data, 0x80, t->bytes)
+               ? TENSOR_BELOW
+               : NULL;
+}
+
+int tensor_same(const struct tensor *a, const struct tensor *b)
+{
+    size_t scales = 0;
+
+    if (a->dtype != b->dtype || a->n_dims != b->n_dims ||
+        memcmp(a->dim, b->dim, sizeof a->dim) != 0 || a->bytes != b->bytes ||
+        (a->scales != NULL) != (b->scales != NULL) ||
+        a->by_column != b->by_column)
+        return 0;
+    if (a->scales)
+        scales = (size_t)a->dim[a->by_column != 0] * sizeof(float);
+    return (a->dtype != DT_I8 || a->scales || a->scale == b->scale) &&
+           (!scales || memcmp(a->scales, b->scales, scales) == 0) &&
+           (!a->bytes || memcmp(a->data, b->data, a->bytes) == 0);
 }

@@ -1,9 +1,10 @@
 /* rnn: loading a stacked recurrent net, and its state layout.
  *
- * All weight matrices are widened and packed once; the embedding is not: a
- * step widens the few rows that it needs from the mapped file (exact, so a
- * folded row made from it gives the same bits). A tied output is a packed
- * copy, since a product needs panels and a look-up needs rows.
+ * All weight matrices are widened and packed once, but for the output of words
+ * in 8 bits; the embedding is not: a step widens the few rows that it needs
+ * from the mapped file (exact, so a folded row made from it gives the same
+ * bits). A tied output is a packed copy, since a product needs panels and a
+ * look-up needs rows.
  *
  * load and unload: the loader's thread. Afterwards everything but the folded
  * rows is immutable.
@@ -254,9 +255,7 @@ static int check_copy(const struct rnn_loader *l, struct err *e)
 
     snprintf(name, sizeof name, "%sweight", l->p_output);
     t = weights_find(l->w, name);
-    if (!t || (t->dtype == x->dtype && t->n_dims == x->n_dims &&
-               !memcmp(t->dim, x->dim, sizeof t->dim) &&
-               !memcmp(t->data, x->data, x->bytes)))
+    if (!t || tensor_same(t, x))
         return 0;
     return err_set(e, ERR_FORMAT,
                    "%s: tensor '%.100s' is not the embedding, but "
@@ -264,18 +263,41 @@ static int check_copy(const struct rnn_loader *l, struct err *e)
                    l->o->label, name);
 }
 
-static int load_output_matrix(struct rnn_loader *l, int K, struct err *e)
+/* The words' matrix is most of many nets, and read for each of them: in 8 bits
+ * it stays what it is. All others are widened. */
+static int load_words_i8(struct rnn_loader *l, const struct tensor *t, int K,
+                         struct err *e)
 {
     struct rnn *m = l->m;
+    const struct matrix_rows_of from = {.t = t, .N = m->n_out, .K = K};
+
+    if (matrix_pack(&from, &m->output, e))
+        return -1;
+    m->fast = matrix_quantised(&m->output) && !l->o->options->exact;
+    return 0;
+}
+
+static int load_output_matrix(struct rnn_loader *l, int K, struct err *e)
+{
+    const char *prefix = l->tied ? l->p_embedding : l->p_output;
+    struct rnn *m = l->m;
+    struct packed wide = {0};
+    const struct tensor *t;
     float *W;
     int rc;
 
-    if (!l->one)
-        return rnn_load_matrix(l, l->tied ? l->p_embedding : l->p_output,
-                               "weight", m->n_out, K, &m->output, e);
-    W = read_one(l, "weight", K, e);
-    rc = W ? pack_new(W, (size_t)K, m->n_out, K, NULL, &m->output, e) : -1;
-    mem_aligned_free(W);
+    if (l->one) {
+        W = read_one(l, "weight", K, e);
+        rc = W ? pack_new(W, (size_t)K, m->n_out, K, NULL, &wide, e) : -1;
+        mem_aligned_free(W);
+    } else {
+        t = rnn_find_tensor(l, prefix, "weight", m->n_out, K, e);
+        if (t && t->dtype == DT_I8 && !m->classifier)
+            return load_words_i8(l, t, K, e);
+        rc = t ? rnn_load_matrix(l, prefix, "weight", m->n_out, K, &wide, e)
+               : -1;
+    }
+    m->output = matrix_of(&wide);
     return rc;
 }
 
@@ -362,6 +384,7 @@ static void fill_info(struct rnn_loader *l)
     info->token_flops = 2 * rnn_token_work(m);
     info->row_flops = 2 * ((uint64_t)m->n_out * (uint64_t)m->output.K +
                            (uint64_t)m->P * (uint64_t)m->projection.K);
+    info->fast = m->fast;
     info->memory_bytes = rnn_held_bytes(m);
     info->summary = m->summary;
 }
@@ -377,7 +400,7 @@ void rnn_unload(void *self)
         cell_fini(&m->cell[i][1]);
     }
     pack_fini(&m->projection);
-    pack_fini(&m->output);
+    matrix_fini(&m->output);
     mem_aligned_free(m->projection_bias);
     mem_aligned_free(m->output_bias);
     if (m->fold)

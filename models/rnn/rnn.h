@@ -15,6 +15,7 @@
 #ifndef SEQD_RNN_H
 #define SEQD_RNN_H
 
+#include "engine/compute/matrix.h"
 #include "engine/run/arch.h"
 #include "models/rnn/cell.h"
 #include "models/rnn/rnn_fold.h"
@@ -43,7 +44,8 @@ struct rnn {
     struct cell cell[RNN_MAX_LAYERS][2];
     struct packed projection; /* [P, D*R + more] */
     float *projection_bias;   /* [P] */
-    struct packed output;     /* [n_out, P or D*R + more] */
+    struct matrix output;     /* [n_out, P or D*R + more], fp32 or I8 */
+    int fast;                 /* its inputs are rounded to 8 bits (matrix.h) */
     float *output_bias;       /* [n_out], zeros when the checkpoint has none */
     struct rnn_fold *fold;    /* what steps add to; the rest is read-only */
     char no_name[RNN_NAME_BYTES]; /* of a label that the file leaves out */

@@ -74,25 +74,47 @@ static void read_product_row(const struct rnn_run *s, int tid, int i)
                           x + m->D * m->R);
 }
 
-/* A product over rows r0..r1 of x into rows of the caller, columns n0..n1,
- * through a tile. */
+/* Of what enters the output, by columns of it; init and y are of the first row.
+ * range: rows from, to, columns from, to. */
+static void multiply(const struct rnn_run *s, const struct matrix *w,
+                     const int range[4], const float **init, float *y,
+                     size_t ldy)
+{
+    const struct kernels *k = s->x->k;
+    int m = range[1] - range[0];
+    size_t ldx = (size_t)w->K;
+    const float *x = s->m->P ? s->op : s->ox;
+    struct qrows q;
+
+    if (!s->m->fast) {
+        matrix_rows(k, w, range[2], range[3], m, x + (size_t)range[0] * ldx,
+                    ldx, init, y, ldy);
+        return;
+    }
+    q = qrows_from(&s->q, range[0]);
+    matrix_rows_q(k, w, range[2], range[3], 0, m, &q, init, y, ldy);
+}
+
+/* The same through a tile into rows of the caller. */
 static void product_tiled(const struct rnn_run *s, const struct lane_mem *mem,
-                          const float *x, size_t ldx, const int range[4])
+                          const int range[4])
 {
     const struct rnn *m = s->m;
     int r0 = range[0], r1 = range[1], n0 = range[2], n1 = range[3];
 
     for (int n = n0; n < n1; n += RNN_TILE_COLS) {
         int end = n + RNN_TILE_COLS < n1 ? n + RNN_TILE_COLS : n1;
-        struct packed W = cell_view(&m->output, n, end);
+        struct matrix W = m->output;
 
+        W.N = end - n;
+        W.data = (char *)W.data + (size_t)(n / PACK_COLS) * W.panel;
         for (int i = 0; i < RNN_TILE_ROWS; i++)
             mem->inputs[i] = m->output_bias + n;
         for (int r = r0; r < r1; r += RNN_TILE_ROWS) {
             int rows = r1 - r < RNN_TILE_ROWS ? r1 - r : RNN_TILE_ROWS;
 
-            s->x->k->gemm_rows(&W, 0, W.N, rows, x + (size_t)r * ldx, ldx,
-                               mem->inputs, mem->tile, RNN_TILE_COLS);
+            multiply(s, &W, (const int[4]){r, r + rows, 0, W.N}, mem->inputs,
+                     mem->tile, RNN_TILE_COLS);
             for (int i = 0; i < rows; i++)
                 memcpy(s->product[r + i].dst + n,
                        mem->tile + (size_t)i * RNN_TILE_COLS,
@@ -101,23 +123,19 @@ static void product_tiled(const struct rnn_run *s, const struct lane_mem *mem,
     }
 }
 
-/* range: rows from, to, columns from, to. */
 static void run_product(const struct rnn_run *s, const struct lane_mem *mem,
                         const int range[4])
 {
     const struct rnn *m = s->m;
-    const float *x = m->P ? s->op : s->ox;
-    size_t ldx = (size_t)m->output.K;
     int r0 = range[0], r1 = range[1];
 
     if (s->uniform && r1 > r0) {
         for (int r = r0; r < r1; r++)
             mem->rows[r] = m->output_bias;
-        s->x->k->gemm_rows(&m->output, range[2], range[3], r1 - r0,
-                           x + (size_t)r0 * ldx, ldx, mem->rows + r0,
-                           s->product[r0].dst, s->uniform_ld);
+        multiply(s, &m->output, range, mem->rows + r0, s->product[r0].dst,
+                 s->uniform_ld);
     } else {
-        product_tiled(s, mem, x, ldx, range);
+        product_tiled(s, mem, range);
     }
     for (int r = r0; r < r1; r++)
         if (!s->x->k->all_finite(range[3] - range[2],
@@ -159,6 +177,9 @@ void rnn_head_run(struct rnn_run *s, int tid)
         read_product_row(s, tid, r);
     if (m->P)
         project(s, mem, range[0], range[1]);
+    if (m->fast)
+        matrix_quantise(s->x->k, m->P ? s->op : s->ox, (size_t)m->output.K,
+                        range[0], range[1], &s->q);
     if (by_columns && s->n > 1) {
         pool_barrier(s->x->pool);
         range[0] = 0;

@@ -86,6 +86,11 @@ static size_t map_scratch(struct rnn_run *s, void *scratch, size_t items,
     s->copy = place(base, &at, rows, sizeof *s->copy);
     s->ox = place(base, &at, rows * (size_t)rnn_top_width(m), sizeof(float));
     s->op = place(base, &at, rows * (size_t)m->P, sizeof(float));
+    if (m->fast) {
+        qrows_bind(&s->q,
+                   place(base, &at, qrows_bytes((int)rows, m->output.K), 1),
+                   (int)rows, m->output.K);
+    }
     for (int i = 0; i < s->n; i++)
         map_lane(s, &s->lane[i], base, &at, rows);
     return at;

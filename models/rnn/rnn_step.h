@@ -81,6 +81,7 @@ struct rnn_run {
     const struct rnn_around *around; /* NULL: m stands alone */
     float *ox;                       /* [n_product][D*R + more] */
     float *op;                       /* [n_product][P] */
+    struct qrows q;                  /* of what enters the output, if `fast` */
     int uniform;                     /* products' dst are dst0 + i * ld */
     size_t uniform_ld;
 };

@@ -168,6 +168,7 @@ static void fill_info(const struct rnn_loader *l, struct seq2seq *m,
     info->token_flops = 2 * rnn_token_work(dec);
     info->row_flops = 2 * ((uint64_t)dec->V * (uint64_t)dec->output.K +
                            (uint64_t)dec->P * (uint64_t)dec->projection.K);
+    info->fast = dec->fast;
     info->memory_bytes = held_bytes(m);
     info->summary = m->summary;
 }

@@ -28,6 +28,10 @@ static const struct tf_kind kind = {
     .places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
 };
 
+/* Conv1D. */
+static const char *const by_input[] = {".c_attn.weight", ".c_proj.weight",
+                                       ".c_fc.weight", NULL};
+
 static const struct objective *gpt2_objective(const struct options *o)
 {
     return o->task == TASK_CLASSIFIER ? &classifier
@@ -130,6 +134,7 @@ static int gpt2_grad_case(int i, struct grad_case *c)
 const struct trainable gpt2_trainable = {
     .name = "gpt2",
     .embedding = "transformer.wte.weight",
+    .by_input = by_input,
     .shape_bytes = sizeof(struct tf_shape),
     .pass_bytes = sizeof(struct tf_work),
     .objective = gpt2_objective,

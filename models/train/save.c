@@ -54,10 +54,26 @@ int save_config(const struct trainer *t, const char *dir, struct err *e)
     return rc;
 }
 
+void save_as(struct save_tensor *t, int precision, const char *model_type)
+{
+    static const enum dtype dtypes[] = {
+        [PRECISION_F32] = DT_F32,
+        [PRECISION_BF16] = DT_BF16,
+        [PRECISION_F16] = DT_F16,
+        [PRECISION_INT8] = DT_I8,
+    };
+    t->dtype = dtypes[precision];
+    if (t->dtype != DT_I8)
+        return;
+    if (t->n_dims == 2 && t->dim[0] > 1)
+        t->by_column = trainable_by_input(model_type, t->name);
+    else
+        t->dtype = DT_F32;
+}
+
 int save_weights(const struct trainer *t, const real *w, const char *dir,
                  struct err *e)
 {
-    static const enum dtype dtypes[] = {DT_F32, DT_BF16, DT_F16};
     struct save_tensor s[NET_MAX_TENSORS];
     char path[FILE_PATH_BYTES];
     float *f = mem_floats(t->net.n);
@@ -68,10 +84,10 @@ int save_weights(const struct trainer *t, const real *w, const char *dir,
     for (int i = 0; i < t->net.n_tensors; i++) {
         const struct net_tensor *x = &t->net.t[i];
         s[i] = (struct save_tensor){.name = x->name,
-                                    .dtype = dtypes[t->o.precision],
                                     .n_dims = x->n_dims,
                                     .dim = {x->dim[0], x->dim[1]},
                                     .data = f + x->at};
+        save_as(&s[i], t->o.precision, trainable_type(t->net.family));
     }
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     int rc = safetensors_save(path, s, t->net.n_tensors, NULL, 0, e);

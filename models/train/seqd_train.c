@@ -10,6 +10,7 @@
 #include "engine/base/mem.h"
 #include "models/train/bleu_command.h"
 #include "models/train/calibrate.h"
+#include "models/train/convert.h"
 #include "models/train/gradcheck.h"
 #include "models/train/train.h"
 #include "models/train/train_eval.h"
@@ -110,6 +111,8 @@ int main(int argc, char **argv)
         rc = run_line(&o, eval_run, &e);
     else if (rc == 0 && strcmp(o.command, "calibrate") == 0)
         rc = run_line(&o, calibrate_run, &e);
+    else if (rc == 0 && strcmp(o.command, "convert") == 0)
+        rc = run_line(&o, convert_run, &e);
     else if (rc == 0 && strcmp(o.command, "bleu") == 0)
         rc = run_line(&o, bleu_run, &e);
     else if (rc == 0)

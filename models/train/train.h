@@ -126,7 +126,12 @@ int outdir_open(struct trainer *t, struct err *e);
 int outdir_clear(const struct trainer *t, struct err *e);
 void outdir_close(struct trainer *t);
 
-/* save.c. save_config_text: config.json of this net. */
+/* save.c. save_as: how a tensor of this name and shape is stored with a
+ * --precision: as int8 the matrices of more than one row, with one scale an
+ * output, and all else as f32.
+ * save_config_text: config.json of this net. */
+struct save_tensor;
+void save_as(struct save_tensor *t, int precision, const char *model_type);
 void save_config_text(const struct trainer *t, struct buf *b);
 int save_config(const struct trainer *t, const char *dir, struct err *e);
 int save_weights(const struct trainer *t, const real *w, const char *dir,

@@ -10,7 +10,7 @@
 #include "models/train/scaling.h"
 
 #define AT(field) OPTION_AT(struct options, field)
-#define COMMANDS "train|eval|calibrate|bleu|gradcheck|help"
+#define COMMANDS "train|eval|calibrate|convert|bleu|gradcheck|help"
 
 static const struct option rows[] = {
     {"COMMAND", OPTION_WORD, AT(command), NULL, 0, 0, COMMANDS, "what to do"},
@@ -47,7 +47,7 @@ static const struct option rows[] = {
     {"--out", OPT_TEXT(out, NULL),
      "directory of the checkpoint, the learning curve and the training state"},
     {"--model", OPT_TEXT(model, NULL),
-     "eval, calibrate: directory of the checkpoint"},
+     "eval, calibrate, convert: directory of the checkpoint"},
     {"--beams", OPT_INT(beams, "4", 1, MOST_BEAMS),
      "eval of pairs: beams of the search"},
     {"--length-penalty", OPT_REAL(length_penalty, "1", -10, 10),
@@ -223,8 +223,9 @@ static const struct option rows[] = {
      "last: how many validations"},
     {.kind = OPTION_SECTION, .help = "Run"},
     {"--seed", OPT_INT(seed, "1", 0, 2147483647), "seed"},
-    {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16"),
-     "of the saved checkpoint"},
+    {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16|int8"),
+     "of the saved checkpoint; int8: matrices in 8 bits with a scale for each "
+     "output, vectors in f32"},
     {"--products", OPT_CHOICE(products, "f32", "f32|bf16"),
      "of large matrices; bf16: both sides are rounded, sums are f32: faster "
      "where the CPU has AMX or AVX-512 BF16"},
@@ -247,6 +248,7 @@ const struct option_table train_table = {
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
         "  seqd-train calibrate --model DIR --data FILE[,FILE ...]\n"
+        "  seqd-train convert --model DIR --out DIR --precision int8\n"
         "  seqd-train bleu HYPOTHESES REFERENCES[,MORE] [SOURCES]\n"
         "  seqd-train gradcheck\n\n"
         "A classifier's files have a label, a space or tab, and a text in "
@@ -259,19 +261,23 @@ const struct option_table train_table = {
         "--labels, of pairs --source, --target, --language-column, --language, "
         "--beams,\n--length-penalty, --max-target and --output, and those "
         "under Computing;\ncalibrate --model, --data, --max-len, --labels, "
-        "--scaling and those under\nComputing; bleu and gradcheck none. "
-        "Others are refused.\n",
+        "--scaling and those under\nComputing; convert --model, --out, "
+        "--precision and --overwrite; bleu and gradcheck\nnone. Others are "
+        "refused.\n",
     .groups = (const struct option_group[]){
         {rows, 0},
         {engine_option_rows, offsetof(struct options, engine)},
         {NULL, 0}}};
 
 /* Who reads an option that not training alone reads. */
-enum { BY_TRAIN = 1, BY_EVAL = 2, BY_CALIBRATE = 4 };
+enum { BY_TRAIN = 1, BY_EVAL = 2, BY_CALIBRATE = 4, BY_CONVERT = 8 };
 static const struct {
     const char *flag;
     int by;
-} shared[] = {{"--model", BY_EVAL | BY_CALIBRATE},
+} shared[] = {{"--model", BY_EVAL | BY_CALIBRATE | BY_CONVERT},
+              {"--out", BY_TRAIN | BY_CONVERT},
+              {"--precision", BY_TRAIN | BY_CONVERT},
+              {"--overwrite", BY_TRAIN | BY_CONVERT},
               {"--beams", BY_EVAL},
               {"--length-penalty", BY_EVAL},
               {"--max-target", BY_EVAL},
@@ -292,9 +298,10 @@ static int is_read(const char *command, const char *flag, int of_engine)
     int by = strcmp(command, "train") == 0       ? BY_TRAIN
              : strcmp(command, "eval") == 0      ? BY_EVAL
              : strcmp(command, "calibrate") == 0 ? BY_CALIBRATE
+             : strcmp(command, "convert") == 0   ? BY_CONVERT
                                                  : 0;
     if (of_engine)
-        return by > BY_TRAIN ||
+        return by == BY_EVAL || by == BY_CALIBRATE ||
                (by == BY_TRAIN && strcmp(flag, "--threads") == 0);
     for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
         if (strcmp(shared[i].flag, flag) == 0)
@@ -444,6 +451,7 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
         sized |= strncmp(argv[i], "--vocab-size", 12) == 0;
     }
     o->hold_out_given = is_given("--hold-out", argc, argv);
+    o->precision_given = is_given("--precision", argc, argv);
     if (rc < 0 || (rc == 0 && find_tokenizer(o, sized, e) != 0))
         return -1;
     if (rc > 0 || argc < 2)

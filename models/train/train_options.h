@@ -39,11 +39,11 @@ enum {
     TOKENIZER_CHARACTERS,
     TOKENIZER_BPE
 };
-enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 };
+enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16, PRECISION_INT8 };
 enum { KEEP_ACCURACY, KEEP_NLL };
 
 struct options {
-    const char *command; /* train, eval, calibrate ... */
+    const char *command; /* train, eval, calibrate, convert ... */
     const char *hypotheses, *references, *sources; /* bleu */
     /* data */
     const char *data, *valid, *out, *model, *id2label, *vocab_from, *init;
@@ -86,6 +86,7 @@ struct options {
     int cut;            /* not an option: --max-len was given */
     int brief;          /* nor this: eval's line for a CARD.md */
     int hold_out_given; /* nor this */
+    int precision_given;
     FILE *log; /* not an option: where progress goes, NULL for nowhere */
 };
 

@@ -29,6 +29,9 @@ struct trainable {
     const char *model_type; /* of config.json; NULL: the name */
     const char *embedding;  /* its tensor, for nets that start from this one;
                               NULL: none */
+    /* Ends of the names of matrices [inputs, outputs], NULL behind the last;
+     * NULL: all are [outputs, inputs]. */
+    const char *const *by_input;
     size_t shape_bytes, pass_bytes; /* of net.shape and pass.own */
 
     /* What a net of these options learns. */
@@ -67,6 +70,10 @@ extern const struct trainable rnn_trainable, gpt2_trainable, bert_trainable,
 
 /* trainable_type: the model_type of config.json. */
 const char *trainable_type(const struct trainable *f);
+
+/* trainable_by_input: 1 when the family of this model_type has its matrix of
+ * this name as [inputs, outputs]. No family: 0. */
+int trainable_by_input(const char *model_type, const char *name);
 
 /* In the order of --arch; NULL-terminated. */
 extern const struct trainable *const trainables[];

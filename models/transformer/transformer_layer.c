@@ -30,21 +30,28 @@ static int find_part(struct weights *w, const struct tf_part *p, int K,
 static int ungroup(const struct tf_part *p, struct matrix_rows_of *from,
                    struct tensor *copy, void **room, struct err *e)
 {
-    size_t bytes = from->t->bytes / (size_t)p->rows, N = (size_t)p->N;
+    const struct tensor *t = from->t;
+    size_t bytes = t->bytes / (size_t)p->rows, N = (size_t)p->N;
+    size_t each = t->scales && !t->by_column ? sizeof(float) : 0;
     size_t d = N / (size_t)p->heads;
-    uint8_t *to = *room = mem_alloc(N * bytes);
+    uint8_t *to = *room = mem_alloc(N * (bytes + each)), *scales = to;
 
     if (!to)
         return err_nomem(e);
-    *copy = *from->t;
+    scales += N * bytes;
+    *copy = *t;
     copy->data = to;
     copy->dim[0] = p->N;
     copy->bytes = N * bytes;
-    for (size_t i = 0; i < N; i += d, to += d * bytes)
-        memcpy(to,
-               (const uint8_t *)from->t->data +
-                   ((size_t)p->row0 + i * (size_t)p->rows / N) * bytes,
-               d * bytes);
+    for (size_t i = 0; i < N; i += d, to += d * bytes, scales += d * each) {
+        size_t row = (size_t)p->row0 + i * (size_t)p->rows / N;
+
+        memcpy(to, (const uint8_t *)t->data + row * bytes, d * bytes);
+        if (each)
+            memcpy(scales, (const uint8_t *)t->scales + row * each, d * each);
+    }
+    if (each)
+        copy->scales = (const uint8_t *)copy->data + copy->bytes;
     from->t = copy;
     from->row0 = 0;
     return 0;

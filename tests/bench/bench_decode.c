@@ -10,7 +10,9 @@
  * "state" is the bytes of a sequence's state after 256 tokens.
  *
  * Prompts are random ids and differ from run to run, so that no page is found
- * in the cache. One TSV line each: median, least, most of the repeats.
+ * in the cache. One TSV line each: median, least, most of the repeats, and the
+ * median by CPU time of the process, of all tokens of a run (which others that
+ * use the machine change less).
  *
  *     build/release/tests/bench/bench_decode PATH [threads [repeats]] [exact]
  * [single]
@@ -22,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -82,6 +85,13 @@ static void random_prompt(struct bench *b, int32_t *ids, int n)
         if (id < tokenizer_size(t) && !tokenizer_is_special(t, id))
             ids[i++] = id;
     }
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Seconds for n sequences; *made tokens came out, after_first of the time went
@@ -150,10 +160,10 @@ static int by_value(const void *a, const void *b)
 static int line(struct bench *b, const char *what, int n, int prompt, int make,
                 int repeats)
 {
-    double rate[MAX_REPEATS];
+    double rate[MAX_REPEATS], by_cpu[MAX_REPEATS];
 
     for (int i = -1; i < repeats; i++) { /* -1 warms up */
-        double s, after;
+        double s, after, cpu = cpu_seconds();
         long made;
         if (run(b, n, prompt, make, &s, &after, &made))
             return -1;
@@ -161,13 +171,16 @@ static int line(struct bench *b, const char *what, int n, int prompt, int make,
                    : n == 1 || b->task == &task_classify ? (double)made / s
                    : made > n ? (double)(made - n) / after
                               : 0;
-        if (i >= 0)
-            rate[i] = r;
+        if (i < 0)
+            continue;
+        rate[i] = r;
+        by_cpu[i] = (double)(make == 1 ? prompt : made) / (cpu_seconds() - cpu);
     }
     qsort(rate, (size_t)repeats, sizeof(rate[0]), by_value);
-    printf("%s\t%d\t%s\t%.1f\t%.1f\t%.1f\n", engine_kernels(b->g)->name,
+    qsort(by_cpu, (size_t)repeats, sizeof(by_cpu[0]), by_value);
+    printf("%s\t%d\t%s\t%.1f\t%.1f\t%.1f\t%.1f\n", engine_kernels(b->g)->name,
            engine_threads(b->g), what, rate[repeats / 2], rate[0],
-           rate[repeats - 1]);
+           rate[repeats - 1], by_cpu[repeats / 2]);
     fflush(stdout);
     return 0;
 }
@@ -221,7 +234,7 @@ int main(int argc, char **argv)
         return 1;
     }
     b.task = model_can(b.m, &task_generate) ? &task_generate : &task_classify;
-    printf("kernels\tthreads\twhat\ttok/s\tleast\tmost\n");
+    printf("kernels\tthreads\twhat\ttok/s\tleast\tmost\ttok/cpu_s\n");
     int rc = line(&b, "pp64", 1, 64, 1, repeats);
     if (b.task == &task_generate) {
         if (model_max_tokens(b.m, PORT_TARGET) > MAX_PROMPT)

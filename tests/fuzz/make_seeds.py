@@ -335,6 +335,24 @@ def gguf_keys(path):
     return out
 
 
+def eight(path, end, data):
+    """A patch of the first tensor whose name ends so: its data's begin, or
+    (None) its name or its type in the header."""
+    with open(path, "rb") as f:
+        p = f.read()
+    n, = struct.unpack_from("<Q", p)
+    header = json.loads(p[8:8 + n])
+    name = next(k for k in header if k.endswith(end))
+    if data is not None:
+        at = 8 + n + header[name]["data_offsets"][0]
+    elif end == ".scale":
+        at, data = p.index(name.encode()) + len(name) - 1, b"x"
+    else:
+        at = p.index(b'"F32"', p.index(name.encode())) + 1
+        data = b'I8" '
+    return struct.pack("<I", at | len(data) << 24) + data
+
+
 def checkpoints():
     where = "tests/support/fuzz_models.c"
     folders, ggufs = list_of(where, "folders"), list_of(where, "ggufs")
@@ -355,6 +373,15 @@ def checkpoints():
         head = struct.pack("<I", 200 + 37 * i | 1 << 24) + b"9"
         put("checkpoint", "patch%02d" % i, bytes([i]) + data +
             (head if i % 4 == 3 else b""))
+    for name, end, data in [
+            ("scale-negative", ".scale", struct.pack("<f", -1)),
+            ("scale-infinite", ".scale", struct.pack("<I", 0x7f800000)),
+            ("byte-below", "c_attn.weight", b"\x80"),
+            ("table-below", "wte.weight", b"\x80"),
+            ("no-scales", ".scale", None), ("vector", "ln_f.bias", None)]:
+        i = next(k for k, f in enumerate(folders) if "gpt2-i8" in f)
+        put("checkpoint", "i8-" + name, bytes([i]) + eight(
+            os.path.join(GOLDEN, folders[i], "model.safetensors"), end, data))
     put("checkpoint", "cut", bytes([0]) + struct.pack("<I", 4000))
     put("checkpoint", "head", bytes([11]) + struct.pack("<I", 8 << 24) + bytes(8))
 

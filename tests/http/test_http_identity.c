@@ -1,8 +1,9 @@
 /* The promise of architecture.md, decision 7, through HTTP: an answer's `data`
  * and `usage` are the same bytes alone and in a crowd of 64 clients with mixed
  * lengths and cancels, with one thread and with two, under every kernel family
- * of this machine, and the same under AVX2 and AVX-512; recurrent nets and
- * a Transformer in flight together. The test fails when the crowd was none:
+ * of this machine, and the same under AVX2 and AVX-512; recurrent nets, a
+ * Transformer and one of 8-bit matrices and activations in flight together. The
+ * test fails when the crowd was none:
  * /metrics must show steps with more than 32 sequences.
  *
  * SPDX-License-Identifier: MIT */
@@ -28,7 +29,8 @@
 
 static struct http_ask asks[N_ASKS];
 static char dir[64];
-static char words[96], labels[96], gpt[96], gpt_dir[64];
+static char words[96], labels[96];
+static char gpt[96], gpt_dir[64], eight[96], eight_dir[64];
 
 #define GPT_WORDS 58u /* w3 to w60 (model_dir.c) */
 
@@ -68,7 +70,10 @@ static void make_asks(void)
             add_text(&b, &r, 1 + (int)rng_below(&r, kind == 2 ? 60u : 250u),
                      for_gpt);
         }
-        buf_addf(&b, for_gpt ? "],\"model\":\"gpt\",\"truncate\":true" : "]");
+        buf_add_char(&b, ']');
+        if (for_gpt)
+            buf_addf(&b, ",\"model\":\"%s\",\"truncate\":true",
+                     i % 4 > 1 ? "eight" : "gpt");
         if (kind == 1)
             buf_addf(&b, ",\"top_k\":%u", 1 + rng_below(&r, 62));
         if (kind == 2)
@@ -94,9 +99,11 @@ static int up(void **state)
     snprintf(labels, sizeof labels, "labels=%s/labels", dir);
     if (http_model_make(strchr(words, '/'), &lm) < 0 ||
         http_model_make(strchr(labels, '/'), &cls) < 0 ||
-        model_dir_make("tests/golden/gpt2/gpt2/hf", gpt_dir) < 0)
+        model_dir_make("tests/golden/gpt2/gpt2/hf", gpt_dir) < 0 ||
+        model_dir_make("tests/golden/gpt2/gpt2-i8/hf", eight_dir) < 0)
         return -1;
     snprintf(gpt, sizeof gpt, "gpt=%s", gpt_dir);
+    snprintf(eight, sizeof eight, "eight=%s", eight_dir);
     make_asks();
     return 0;
 }
@@ -106,6 +113,7 @@ static int down(void **state)
     http_model_remove(strchr(words, '/'));
     http_model_remove(strchr(labels, '/'));
     model_dir_remove(gpt_dir);
+    model_dir_remove(eight_dir);
     rmdir(dir);
     http_asks_free(asks, N_ASKS);
     return 0;
@@ -114,10 +122,10 @@ static int down(void **state)
 static int start(struct seqd *s, const char *family, const char *threads)
 {
     return seqd_start(s,
-                      "--model %s --model %s --model %s --kernels %s "
-                      "--threads %s --log-level warn --state-mb 1 "
-                      "--timeout-ms 0 --janitor-ms 5",
-                      words, labels, gpt, family, threads);
+                      "--model %s --model %s --model %s --model %s "
+                      "--kernels %s --threads %s --log-level warn "
+                      "--state-mb 1 --timeout-ms 0 --janitor-ms 5",
+                      words, labels, gpt, eight, family, threads);
 }
 
 /* Steps with more than 32 sequences. */

@@ -56,11 +56,11 @@ static int write_weights(const char *path)
     struct save_tensor t[COUNT(shapes)] = {0};
     int n = (int)COUNT(shapes);
     for (int i = 0; i < n; i++)
-        t[i] = (struct save_tensor){shapes[i].name,
-                                    DT_F32,
-                                    shapes[i].columns ? 2 : 1,
-                                    {shapes[i].rows, shapes[i].columns},
-                                    zeros};
+        t[i] = (struct save_tensor){.name = shapes[i].name,
+                                    .dtype = DT_F32,
+                                    .n_dims = shapes[i].columns ? 2 : 1,
+                                    .dim = {shapes[i].rows, shapes[i].columns},
+                                    .data = zeros};
     return safetensors_save(path, t, n, NULL, 0, NULL);
 }
 

@@ -708,7 +708,7 @@ def test_train_cli_says_what_is_wrong_and_exits_1(folder):
             (["train", "--arch", "seq2seq-transformer", "--data", "pairs"],
              "train needs --out"),
             (["eval"], "eval needs --model and --data"),
-            (["fly"], "COMMAND is 'fly', expected train|eval|calibrate|bleu|gradcheck|help"),
+             (["fly"], "COMMAND is 'fly', expected train|eval|calibrate|convert|bleu|gradcheck|help"),
             (["--task", "lm"], "the command is missing"),
             (["train", "--kernels", "avx2"], "--kernels is no option of train"),
             (["train", "--epochs", "0"], "--epochs is '0', expected"),

@@ -373,7 +373,8 @@ static const struct refusal scaled_refuses[] = {
     YARN("\"truncate\": 1", "'rope_scaling.truncate' is"),
     WITH("rope_theta", "1", "yarn with a rotary base of 1"),
     {0}};
-enum { HF = 1, GGUF = 2, FAST = 4 }; /* FAST: model.gguf, 8-bit activations */
+/* FAST: model.gguf, 8-bit activations; FAST_HF: the same of hf/ */
+enum { HF = 1, GGUF = 2, FAST = 4, FAST_HF = 8 };
 static const struct decoder_case {
     const char *what;
     const struct model_arch *arch;
@@ -390,6 +391,14 @@ static const struct decoder_case {
     {"test_gpt2_block_types_with_fp32_activations", &gpt2_arch, "gpt2-q", GGUF,
      NULL},
     {"test_gpt2_block_types_the_fast_way", &gpt2_arch, "gpt2-q", FAST, NULL},
+    {"test_gpt2_scales_by_output_with_fp32_activations", &gpt2_arch, "gpt2-i8",
+     HF, NULL},
+    {"test_gpt2_scales_by_output_the_fast_way", &gpt2_arch, "gpt2-i8", FAST_HF,
+     NULL},
+    {"test_llama_scales_by_output_with_fp32_activations", &llama_arch,
+     "llama-i8", HF, NULL},
+    {"test_llama_scales_by_output_the_fast_way", &llama_arch, "llama-i8",
+     FAST_HF, NULL},
     {"test_llama_three_heads_of_eight_share_one_key", &llama_arch, "llama",
      HF | GGUF, NULL},
     {"test_llama_biases_and_head_size_of_its_own", &llama_arch,
@@ -485,6 +494,8 @@ static void check_case(void **state)
         check(c->arch, c->name, "model.gguf", tolerance);
     if (c->files & FAST)
         check(c->arch, c->name, "model.gguf", 0);
+    if (c->files & FAST_HF)
+        check(c->arch, c->name, "hf", 0);
     for (const struct refusal *r = c->refused; r && r->key; r++)
         refusal_expect(c->arch, r->name ? r->name : c->name, r);
     for (const struct refusal *r = all_refuse; c->refused && r->key; r++)

@@ -86,7 +86,8 @@ static void test_mutations_of_small_folders(void **state)
     static const char *const dirs[] = {
         "tests/golden/llama/llama/hf",   "tests/golden/bert/bert-fill",
         "tests/golden/bert/bert-class",  "tests/golden/rnn/lstm",
-        "tests/golden/marian/marian/hf", "tests/golden/t5/t5-silu-bf16/hf"};
+        "tests/golden/marian/marian/hf", "tests/golden/t5/t5-silu-bf16/hf",
+        "tests/golden/gpt2/gpt2-i8/hf"};
     for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
         try_file(dirs[i], "model.safetensors");
         try_file(dirs[i], "config.json");

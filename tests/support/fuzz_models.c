@@ -43,7 +43,9 @@ static const char *const folders[] = {GOLDEN "rnn/lstm",
                                       GOLDEN "marian/"
                                              "marian-two-untied-bf16/hf",
                                       GOLDEN "bart/mbart-f16/hf",
-                                      GOLDEN "t5/t5-silu-bf16/hf"};
+                                      GOLDEN "t5/t5-silu-bf16/hf",
+                                      GOLDEN "gpt2/gpt2-i8/hf",
+                                      GOLDEN "llama/llama-i8/hf"};
 static const char *const ggufs[] = {GOLDEN "gpt2/gpt2-bare-f16",
                                     GOLDEN "llama/llama-yarn",
                                     GOLDEN "llama/smollm3",

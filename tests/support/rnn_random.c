@@ -21,6 +21,7 @@ struct maker {
     int n, failed;
     uint64_t seed;
     enum dtype dtype;
+    int eight;
 };
 
 /* splitmix64 (Steele, Lea and Flood 2014), to [-1, 1). */
@@ -47,7 +48,7 @@ static void add(struct maker *k, const char *name, int d0, int d1, float scale)
         v[i] = scale * next(&k->seed);
     snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
     t->name = k->name[k->n++];
-    t->dtype = k->dtype;
+    t->dtype = k->eight && d1 && d0 > 1 ? DT_I8 : k->dtype;
     t->n_dims = d1 ? 2 : 1;
     t->dim[0] = d0;
     t->dim[1] = d1;
@@ -122,6 +123,7 @@ int rnn_random_write(const struct rnn_shape *s, uint64_t seed, char *dir)
     }
     k->seed = seed;
     k->dtype = s->bf16 ? DT_BF16 : DT_F32;
+    k->eight = s->eight;
     add(k, "embedding.weight", s->V, s->E, 1.0f);
     add_layers(k, s);
     if (s->P) {

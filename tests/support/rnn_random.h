@@ -17,6 +17,7 @@ struct rnn_shape {
     int P;
     int R;       /* proj_size, 0: none */
     int bf16;    /* store BF16 */
+    int eight;   /* store matrices in 8 bits */
     int no_bias; /* of the recurrent layers */
 };
 

@@ -200,7 +200,7 @@ static void test_checkpoint_opens_a_gguf_file_once(void **state)
 static void test_checkpoint_opens_the_files_of_a_folder_once(void **state)
 {
     static const float one[] = {1};
-    const struct save_tensor t = {"a", DT_F32, 1, {1}, one};
+    const struct save_tensor t = {"a", DT_F32, 1, {1}, .data = one};
     struct err e = ERR_INIT;
     temp_file_text(dir, "config.json", "{\"eos_token_id\":1}");
     temp_file_text(

@@ -2,6 +2,7 @@
  * nearest, ties to even, held against exact arithmetic in double.
  *
  * SPDX-License-Identifier: MIT */
+#include <float.h>
 #include <math.h>
 
 #include "engine/base/rng.h"
@@ -102,9 +103,64 @@ static void test_dtype_to_bf16_rounds_to_nearest_even(void **state)
     }
 }
 
+/* most / 127 but at both ends of the range of floats. */
+static void test_dtype_i8_scale_of_the_largest_magnitude(void **state)
+{
+    static const float most[] = {1, 127, 0.3f, 3e-36f, 1e30f};
+    for (size_t i = 0; i < COUNT(most); i++)
+        assert_true(dtype_i8_scale(most[i]) == most[i] / 127.0f);
+    assert_true(dtype_i8_scale(0) == 0);
+    assert_true(dtype_i8_scale(127 * FLT_MIN / 2) == 0); /* not normal */
+    assert_true(dtype_i8_scale(127 * FLT_MIN) == FLT_MIN);
+    assert_true(isnan(dtype_i8_scale(NAN)));
+    assert_true(isinf(dtype_i8_scale(INFINITY)));
+    for (float m = FLT_MAX; m > 0.99f * FLT_MAX; m = nextafterf(m, 0) * 0.9999f)
+        assert_true(isfinite(127 * dtype_i8_scale(m)));
+}
+
+static void test_dtype_to_i8_rounds_half_to_even(void **state)
+{
+    static const struct {
+        float f, scale;
+        int q;
+    } cases[] = {
+        {0, 1, 0},           {0.5f, 1, 0},
+        {1.5f, 1, 2},        {2.5f, 1, 2},
+        {-0.5f, 1, 0},       {-1.5f, 1, -2},
+        {-2.5f, 1, -2},      {2.51f, 1, 3},
+        {0.625f, 0.25f, 2},  {126.5f, 1, 126},
+        {127, 1, 127},       {-127, 1, -127},
+        {127.4f, 1, 127},    {128, 1, 127},
+        {-128, 1, -127},     {1e30f, 1e-30f, 127},
+        {-FLT_MAX, 1, -127}, {7, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_int_equal(dtype_to_i8(cases[i].f, cases[i].scale), cases[i].q);
+}
+
+/* The largest of a group is 127, and none is off by more than half a step (and
+ * the rounding of the scale). */
+static void test_dtype_i8_is_near(void **state)
+{
+    struct rng r;
+    rng_init(&r, 5);
+    for (int i = 0; i < 20000; i++) {
+        float most = expf((float)rng_normal(&r) * 20);
+        float scale = dtype_i8_scale(most);
+        float f = most * (float)(rng_uniform(&r) * 2 - 1);
+        assert_int_equal(dtype_to_i8(most, scale), 127);
+        assert_int_equal(dtype_to_i8(-most, scale), -127);
+        double back = (double)dtype_to_i8(f, scale) * (double)scale;
+        assert_true(fabs(back - (double)f) <= 0.50002 * (double)scale);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dtype_i8_scale_of_the_largest_magnitude),
+        cmocka_unit_test(test_dtype_to_i8_rounds_half_to_even),
+        cmocka_unit_test(test_dtype_i8_is_near),
         cmocka_unit_test(test_dtype_every_f16_there_and_back),
         cmocka_unit_test(test_dtype_every_bf16_there_and_back),
         cmocka_unit_test(test_dtype_to_f16_rounds_to_nearest_even),

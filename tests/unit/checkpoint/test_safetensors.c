@@ -296,11 +296,11 @@ static void test_safetensors_save_is_read_back(void **state)
     for (int i = 0; i < 5000; i++)
         w[i] = (float)(i % 2000 - 1000) / 64;
     const struct save_tensor t[] = {
-        {"w.f32", DT_F32, 2, {50, 100}, w},
-        {"w.\"f16\"\n", DT_F16, 2, {100, 50}, w},
-        {"w.bf16", DT_BF16, 3, {10, 10, 50}, w},
-        {"scalar", DT_F32, 0, {0}, w + 7},
-        {"odd", DT_F16, 1, {3}, w},
+        {"w.f32", DT_F32, 2, {50, 100}, .data = w},
+        {"w.\"f16\"\n", DT_F16, 2, {100, 50}, .data = w},
+        {"w.bf16", DT_BF16, 3, {10, 10, 50}, .data = w},
+        {"scalar", DT_F32, 0, {0}, .data = w + 7},
+        {"odd", DT_F16, 1, {3}, .data = w},
     };
     const char *const meta[][2] = {{"format", "pt"}, {"note", "a\"b"}};
     struct err e = ERR_INIT;
@@ -334,13 +334,141 @@ static void test_safetensors_save_is_read_back(void **state)
     assert_int_equal(rmdir(dir), 0); /* no temporary file is left */
 }
 
+/* Rows of 3 numbers, the largest of which is 127 steps of the scale. */
+static void test_safetensors_save_rounds_matrices_to_i8(void **state)
+{
+    static const float w[] = {127, -1.5f, 0.5f, /* scale 1: half to even */
+                              0,   0,     0,    -2.54f, 1.27f, 0.0127f};
+    static const int8_t by_row[] = {127, -2, 0, 0, 0, 0, -127, 64, 1};
+    static const int8_t by_column[] = {127, -127, 127, 0, 0, 0, -3, 108, 3};
+    for (int column = 0; column < 2; column++) {
+        char dir[64], path[96];
+        temp_dir_make(dir);
+        snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+        const struct save_tensor t[] = {
+            {"mask",
+             DT_U8,
+             1,
+             {9},
+             .from = &(const struct tensor){.dtype = DT_U8,
+                                            .n_dims = 1,
+                                            .dim = {9},
+                                            .data = by_row,
+                                            .bytes = 9}},
+            {"w", DT_I8, 2, {3, 3}, .data = w, .by_column = column},
+            {"half", DT_F16, 1, {3}, .data = w},
+            {"v", DT_F32, 1, {9}, .data = w},
+        };
+        struct err e = ERR_INIT;
+        struct weights *in = NULL;
+        float back[9];
+        assert_int_equal(safetensors_save(path, t, 4, NULL, 0, &e), 0);
+        if (weights_open(dir, "m", &in, &e))
+            fail_msg("%s", e.msg);
+        assert_int_equal(weights_count(in), 4);
+        const struct tensor *i8 = weights_need(in, "w", 2, 3, 3, &e);
+        assert_non_null(i8);
+        assert_int_equal(i8->dtype, DT_I8);
+        assert_int_equal(i8->by_column, column);
+        assert_int_equal((uintptr_t)i8->scales % 4, 0); /* in front of bytes */
+        assert_int_equal((uintptr_t)weights_find(in, "v")->data % 4, 0);
+        assert_memory_equal(i8->data, column ? by_column : by_row, 9);
+        tensor_read(i8, 0, 9, back);
+        for (int i = 0; i < 9; i++) {
+            float most = column ? fmaxf(fabsf(w[i % 3]), fabsf(w[6 + i % 3]))
+                                : w[i / 3 * 3];
+            assert_true(fabsf(back[i] - w[i]) <= fabsf(most) * 0.5001f / 127);
+        }
+        weights_close(in);
+        temp_dir_drop(dir);
+    }
+}
+
+/* What comes from a file: widened, rounded, or as it is. */
+static void test_safetensors_save_takes_tensors_of_files(void **state)
+{
+    static const uint16_t halves[] = {0x3c00, 0xc000, 0x3800, 0x0001}; /* f16 */
+    static const int8_t q[] = {127, -3, 5, 127};
+    static const float scales[] = {0.25f, 3};
+    const struct tensor f16 = {.dtype = DT_F16,
+                               .n_dims = 2,
+                               .dim = {2, 2},
+                               .data = halves,
+                               .bytes = sizeof halves};
+    const struct tensor i8 = {.dtype = DT_I8,
+                              .n_dims = 2,
+                              .dim = {2, 2},
+                              .data = q,
+                              .bytes = sizeof q,
+                              .scales = scales};
+    const struct save_tensor t[] = {
+        {"f32", DT_F32, 2, {2, 2}, .from = &f16},
+        {"f16", DT_F16, 2, {2, 2}, .from = &f16},
+        {"i8", DT_I8, 2, {2, 2}, .from = &i8},
+        {"wide", DT_F32, 2, {2, 2}, .from = &i8},
+        {"turned", DT_I8, 2, {2, 2}, .from = &i8, .by_column = 1},
+    };
+    char dir[64], path[96];
+    struct err e = ERR_INIT;
+    struct weights *in = NULL;
+    float back[4];
+    temp_dir_make(dir);
+    snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+    assert_int_equal(safetensors_save(path, t, 5, NULL, 0, &e), 0);
+    if (weights_open(dir, "m", &in, &e))
+        fail_msg("%s", e.msg);
+    tensor_read(weights_find(in, "f32"), 0, 4, back);
+    assert_true(back[0] == 1 && back[1] == -2 && back[2] == 0.5f &&
+                back[3] == 0x1p-24f);
+    assert_memory_equal(weights_find(in, "f16")->data, halves, sizeof halves);
+    assert_memory_equal(weights_find(in, "i8")->data, q, sizeof q);
+    assert_memory_equal(weights_find(in, "i8")->scales, scales, sizeof scales);
+    tensor_read(weights_find(in, "wide"), 0, 4, back);
+    assert_true(back[0] == 31.75f && back[1] == -0.75f && back[2] == 15 &&
+                back[3] == 381);
+    const int8_t *turned = weights_find(in, "turned")->data;
+    assert_true(turned[1] == 0 && turned[2] == 60 && turned[3] == 127);
+    weights_close(in);
+    temp_dir_drop(dir);
+}
+
+static void test_safetensors_save_refuses_what_i8_cannot_be(void **state)
+{
+    static const float w[] = {1, 2, NAN, 4};
+    static const float one[] = {1, INFINITY, 3, 4};
+    const struct tensor blocks = {
+        .dtype = DT_Q8_0, .n_dims = 1, .dim = {32}, .data = w, .bytes = 34};
+    const struct save_tensor t[] = {
+        {"vector", DT_I8, 1, {4}, .data = one},
+        {"nan", DT_I8, 2, {2, 2}, .data = w},
+        {"infinite", DT_I8, 2, {2, 2}, .data = one, .by_column = 1},
+        {"blocks", DT_Q8_0, 1, {32}, .from = &blocks},
+        {"short", DT_F32, 1, {33}, .from = &blocks},
+        {"nothing", DT_F32, 1, {4}, .data = NULL},
+    };
+    char dir[64], path[96];
+    temp_dir_make(dir);
+    snprintf(path, sizeof(path), "%s/model.safetensors", dir);
+    for (size_t i = 0; i < COUNT(t); i++) {
+        struct err e = ERR_INIT;
+        assert_int_equal(safetensors_save(path, &t[i], 1, NULL, 0, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        assert_non_null(strstr(e.msg, t[i].name));
+        assert_non_null(strstr(e.msg, i == 1 || i == 2
+                                          ? "holds a number that is not finite"
+                                          : "cannot be saved"));
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
+    temp_dir_drop(dir);
+}
+
 static void test_safetensors_save_reports_failure(void **state)
 {
     float v = 1;
-    const struct save_tensor ok = {"a", DT_F32, 1, {1}, &v};
-    const struct save_tensor bad = {"a", DT_I64, 1, {1}, &v};
+    const struct save_tensor ok = {"a", DT_F32, 1, {1}, .data = &v};
+    const struct save_tensor bad = {"a", DT_I64, 1, {1}, .data = &v};
     const struct save_tensor huge = {
-        "a", DT_F32, 2, {INT64_MAX, INT64_MAX}, &v};
+        "a", DT_F32, 2, {INT64_MAX, INT64_MAX}, .data = &v};
     struct err e = ERR_INIT;
     assert_int_equal(safetensors_save("/nonexistent/x", &ok, 1, NULL, 0, &e),
                      -1);
@@ -364,6 +492,9 @@ int main(void)
         cmocka_unit_test(test_safetensors_long_name_and_many_tensors),
         cmocka_unit_test(test_safetensors_survives_mutations),
         cmocka_unit_test(test_safetensors_save_is_read_back),
+        cmocka_unit_test(test_safetensors_save_rounds_matrices_to_i8),
+        cmocka_unit_test(test_safetensors_save_takes_tensors_of_files),
+        cmocka_unit_test(test_safetensors_save_refuses_what_i8_cannot_be),
         cmocka_unit_test(test_safetensors_save_reports_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

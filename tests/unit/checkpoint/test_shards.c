@@ -30,8 +30,8 @@ static void save(const char *name, const char *a, const char *b, float base)
     struct err e = ERR_INIT;
     for (int i = 0; i < N; i++)
         values[i] = base + (float)i;
-    const struct save_tensor t[] = {{a, DT_F32, 1, {N}, values},
-                                    {b, DT_BF16, 2, {2, 2}, values}};
+    const struct save_tensor t[] = {{a, DT_F32, 1, {N}, .data = values},
+                                    {b, DT_BF16, 2, {2, 2}, .data = values}};
     path_of(name, path, sizeof(path));
     assert_int_equal(safetensors_save(path, t, b ? 2 : 1, NULL, 0, &e), 0);
 }

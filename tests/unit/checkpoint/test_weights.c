@@ -37,8 +37,8 @@ static void save_two(const struct folder *f)
     for (int i = 0; i < 20000; i++)
         values[i] = (float)i / 3;
     const struct save_tensor t[] = {
-        {"rnn.weight_ih_l0", DT_F32, 2, {100, 200}, values},
-        {"rnn.bias", DT_F32, 1, {100}, values},
+        {"rnn.weight_ih_l0", DT_F32, 2, {100, 200}, .data = values},
+        {"rnn.bias", DT_F32, 1, {100}, .data = values},
     };
     struct err e = ERR_INIT;
     assert_int_equal(safetensors_save(f->path, t, 2, NULL, 0, &e), 0);
@@ -76,8 +76,8 @@ static void test_weights_need_refuses_what_is_not_finite(void **state)
     make_folder(&f);
     values[77] = -INFINITY;
     const struct save_tensor t[] = {
-        {"a", DT_BF16, 1, {100}, values},
-        {"b", DT_F32, 1, {77}, values},
+        {"a", DT_BF16, 1, {100}, .data = values},
+        {"b", DT_F32, 1, {77}, .data = values},
     };
     assert_int_equal(safetensors_save(f.path, t, 2, NULL, 0, &e), 0);
     struct weights *w = open_or_fail(&f);
@@ -106,8 +106,9 @@ static void test_weights_take_a_wrappers_prefix_away(void **state)
         struct folder f;
         struct err e = ERR_INIT;
         make_folder(&f);
-        const struct save_tensor t[] = {{row[i].a, DT_F32, 1, {9}, values},
-                                        {row[i].b, DT_F32, 1, {9}, values}};
+        const struct save_tensor t[] = {
+            {row[i].a, DT_F32, 1, {9}, .data = values},
+            {row[i].b, DT_F32, 1, {9}, .data = values}};
         assert_int_equal(safetensors_save(f.path, t, 2, NULL, 0, &e), 0);
         struct weights *w = open_or_fail(&f);
         assert_string_equal(weights_at(w, 0)->name, row[i].first);

@@ -109,7 +109,7 @@ static void test_blocks_finite_looks_at_every_scale(void **state)
     for (int d = DT_Q8_0; d < N_DTYPES; d++) {
         load(all, (enum dtype)d, &s);
         assert_true(s.t.bytes <= sizeof bytes);
-        assert_true(tensor_finite(&s.t));
+        assert_null(tensor_fault(&s.t));
         size_t found = 0, size = dtype_block_bytes((enum dtype)d);
         struct tensor t = s.t;
         for (size_t at = 0; at + 1 < t.bytes; at++) {
@@ -122,7 +122,7 @@ static void test_blocks_finite_looks_at_every_scale(void **state)
             tensor_read(&t, 0, s.n, got);
             for (size_t i = 0; i < s.n; i++)
                 bad |= !isfinite(got[i]);
-            if (tensor_finite(&t) == bad)
+            if ((tensor_fault(&t) != NULL) != bad)
                 fail_msg("%s: byte %zu of %zu", dtype_name((enum dtype)d), at,
                          size);
             found += (size_t)bad;
@@ -132,7 +132,7 @@ static void test_blocks_finite_looks_at_every_scale(void **state)
     json_free(all);
 }
 
-static void test_tensor_finite_of_plain_types(void **state)
+static void test_tensor_fault_of_plain_types(void **state)
 {
     static const float f32[] = {0, -1, 3.4028235e38f, 1e-45f, 7};
     static const double f64[] = {1, -3.4e38, 1e-300};
@@ -145,9 +145,9 @@ static void test_tensor_finite_of_plain_types(void **state)
             f[i] = f32[i % 5];
         t.dtype = DT_F32;
         t.bytes = sizeof f;
-        assert_true(tensor_finite(&t));
+        assert_null(tensor_fault(&t));
         f[bad] = bad % 2 ? -INFINITY : NAN;
-        assert_false(tensor_finite(&t));
+        assert_string_equal(tensor_fault(&t), TENSOR_NOT_FINITE);
     }
     t.data = h;
     t.bytes = sizeof h;
@@ -155,25 +155,25 @@ static void test_tensor_finite_of_plain_types(void **state)
         for (int i = 0; i < 21; i++)
             h[i] = i % 2 ? 0x7bff : 0x83ff; /* the largest, a subnormal */
         t.dtype = DT_F16;
-        assert_true(tensor_finite(&t));
+        assert_null(tensor_fault(&t));
         h[bad] = bad % 2 ? 0x7c00 : 0xfe01;
-        assert_false(tensor_finite(&t));
+        assert_string_equal(tensor_fault(&t), TENSOR_NOT_FINITE);
         t.dtype = DT_BF16; /* a number there */
-        assert_true(tensor_finite(&t));
+        assert_null(tensor_fault(&t));
         h[bad] = bad % 2 ? 0xff80 : 0x7fc0;
-        assert_false(tensor_finite(&t));
+        assert_string_equal(tensor_fault(&t), TENSOR_NOT_FINITE);
     }
     t = (struct tensor){
         .name = "t", .dtype = DT_F64, .data = v, .bytes = sizeof v};
     memcpy(v, f64, sizeof v);
-    assert_true(tensor_finite(&t));
+    assert_null(tensor_fault(&t));
     v[1] = 1e39; /* no float */
-    assert_false(tensor_finite(&t));
+    assert_string_equal(tensor_fault(&t), TENSOR_NOT_FINITE);
     t.dtype = DT_I64;
-    assert_true(tensor_finite(&t));
+    assert_null(tensor_fault(&t));
     t.bytes = 0;
     t.dtype = DT_F32;
-    assert_true(tensor_finite(&t));
+    assert_null(tensor_fault(&t));
 }
 
 static void test_dtype_tables_know_blocks(void **state)
@@ -196,7 +196,7 @@ int main(void)
         cmocka_unit_test(test_blocks_decode_bit_for_bit),
         cmocka_unit_test(test_blocks_read_any_part_of_a_row),
         cmocka_unit_test(test_blocks_finite_looks_at_every_scale),
-        cmocka_unit_test(test_tensor_finite_of_plain_types),
+        cmocka_unit_test(test_tensor_fault_of_plain_types),
         cmocka_unit_test(test_dtype_tables_know_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

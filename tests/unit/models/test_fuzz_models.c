@@ -8,7 +8,7 @@
 
 static void test_fuzz_corpus_config(void **state)
 {
-    corpus_replay_good("config", fuzz_config, 26);
+    corpus_replay_good("config", fuzz_config, 28);
 }
 
 static void test_fuzz_corpus_keys(void **state)
@@ -18,7 +18,7 @@ static void test_fuzz_corpus_keys(void **state)
 
 static void test_fuzz_corpus_checkpoint(void **state)
 {
-    corpus_replay_good("checkpoint", fuzz_checkpoint, 24);
+    corpus_replay_good("checkpoint", fuzz_checkpoint, 26);
 }
 
 int main(void)

@@ -66,9 +66,21 @@ static const struct rnn_shape class_bi = {.cell = "gru",
                                           .classifier = 1,
                                           .C = 4,
                                           .pooling = "last"};
+/* Words of 8 bits, multiplied by rounded states, and by projected ones. */
+static const struct rnn_shape lm_eight = {
+    .cell = "lstm", .V = 300, .E = 40, .H = 96, .L = 1, .D = 1, .eight = 1};
+static const struct rnn_shape lm_eight_projection = {.cell = "gru",
+                                                     .V = 130,
+                                                     .E = 33,
+                                                     .H = 80,
+                                                     .L = 1,
+                                                     .D = 1,
+                                                     .P = 64,
+                                                     .eight = 1};
 static const struct rnn_shape *const shapes[] = {
-    &lm_lstm,   &lm_gru_projection, &class_mean, &class_max,
-    &lm_shrunk, &class_bi_shrunk,   &class_bi};
+    &lm_lstm,   &lm_gru_projection, &class_mean,
+    &class_max, &lm_shrunk,         &class_bi_shrunk,
+    &class_bi,  &lm_eight,          &lm_eight_projection};
 struct work {
     struct rig g;
     struct rig_seq seq[MAX_ITEMS];
@@ -244,14 +256,14 @@ static void test_step_chunks_in_company_keep_the_bits(void **state)
 }
 
 /* Rows that do not lie at equal distances take the tiled way. */
-static void test_step_scattered_rows_keep_the_bits(void **state)
+static void check_scattered(const struct rnn_shape *s)
 {
     struct err e = ERR_INIT;
     float *far = mem_floats(MAX_ITEMS * 3 * 512);
-    (void)state;
     assert_non_null(far);
-    open_shape(&lm_lstm);
+    open_shape(s);
     open_work(&a, 1, 0);
+    assert_int_equal(a.g.info.fast, s->eight);
     open_work(&b, 2, 0);
     run_alone(&a, MAX_ITEMS);
     for (int i = 0; i < MAX_ITEMS; i++) {
@@ -260,13 +272,19 @@ static void test_step_scattered_rows_keep_the_bits(void **state)
     }
     assert_int_equal(rig_step(&b.g, b.it, MAX_ITEMS, &e), 0);
     for (int i = 0; i < MAX_ITEMS; i++)
-        memcpy(b.out[i], b.it[i].want[0].dst,
-               (size_t)lm_lstm.V * sizeof(float));
+        memcpy(b.out[i], b.it[i].want[0].dst, (size_t)s->V * sizeof(float));
     expect_equal("scattered", MAX_ITEMS);
     close_work(&a);
     close_work(&b);
     rnn_random_remove(dir);
     mem_aligned_free(far);
+}
+
+static void test_step_scattered_rows_keep_the_bits(void **state)
+{
+    (void)state;
+    check_scattered(&lm_lstm);
+    check_scattered(&lm_eight);
 }
 
 /* Overwrite one number of the embedding, the first tensor of the file. */

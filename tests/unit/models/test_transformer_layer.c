@@ -28,24 +28,27 @@
 static char dir[] = "/tmp/seqd-tf-XXXXXX";
 static char path[64];
 static float values[64 * COLS], not_finite[36 * COLS];
+static float by_row[36 * COLS], by_column[36 * COLS]; /* exact in 8 bits */
 static struct weights *w;
 
 static const struct save_tensor TENSORS[] = {
-    {"q", DT_F32, 2, {18, COLS}, values},
-    {"k", DT_F32, 2, {6, COLS}, values + 7},
-    {"v", DT_BF16, 2, {6, COLS}, values + 100},
-    {"all", DT_F16, 2, {40, COLS}, values + 3},
-    {"grouped", DT_BF16, 2, {36, COLS}, values + 5},
-    {"grouped.bias", DT_F32, 1, {36}, values + 70},
-    {"conv", DT_F32, 2, {COLS, 33}, values + 11},
-    {"q.bias", DT_F32, 1, {18}, values + 50},
-    {"all.bias", DT_F32, 1, {40}, values + 60},
-    {"norm", DT_BF16, 1, {COLS}, values + 1},
-    {"norm.bias", DT_F32, 1, {COLS}, values + 2},
-    {"bad.q", DT_F32, 2, {18, COLS}, not_finite},
-    {"bad.v", DT_BF16, 2, {18, COLS}, not_finite},
-    {"bad.conv", DT_F16, 2, {COLS, 18}, not_finite},
-    {"bad.grouped", DT_F32, 2, {36, COLS}, not_finite},
+    {"q", DT_F32, 2, {18, COLS}, .data = values},
+    {"k", DT_F32, 2, {6, COLS}, .data = values + 7},
+    {"v", DT_BF16, 2, {6, COLS}, .data = values + 100},
+    {"all", DT_F16, 2, {40, COLS}, .data = values + 3},
+    {"grouped", DT_BF16, 2, {36, COLS}, .data = values + 5},
+    {"grouped.bias", DT_F32, 1, {36}, .data = values + 70},
+    {"conv", DT_F32, 2, {COLS, 33}, .data = values + 11},
+    {"by_row", DT_I8, 2, {36, COLS}, .data = by_row},
+    {"by_column", DT_I8, 2, {36, COLS}, .data = by_column, .by_column = 1},
+    {"q.bias", DT_F32, 1, {18}, .data = values + 50},
+    {"all.bias", DT_F32, 1, {40}, .data = values + 60},
+    {"norm", DT_BF16, 1, {COLS}, .data = values + 1},
+    {"norm.bias", DT_F32, 1, {COLS}, .data = values + 2},
+    {"bad.q", DT_F32, 2, {18, COLS}, .data = not_finite},
+    {"bad.v", DT_BF16, 2, {18, COLS}, .data = not_finite},
+    {"bad.conv", DT_F16, 2, {COLS, 18}, .data = not_finite},
+    {"bad.grouped", DT_F32, 2, {36, COLS}, .data = not_finite},
 };
 
 static int open_file(void **state)
@@ -54,6 +57,11 @@ static int open_file(void **state)
     (void)state;
     for (int i = 0; i < 64 * COLS; i++)
         values[i] = (float)(i * 7 % 23 - 11);
+    for (int i = 0; i < 36 * COLS; i++) { /* scales of a half, a quarter ... */
+        int r = i / COLS, c = i % COLS, most = r % COLS == c;
+        by_row[i] = ldexpf(most ? -127 : values[i], -r % 5);
+        by_column[i] = ldexpf(most ? 127 : values[i], -c % 5);
+    }
     not_finite[18 * COLS - 1] = -INFINITY; /* the last, of 18 rows */
     if (!mkdtemp(dir))
         return -1;
@@ -242,14 +250,13 @@ static void test_a_range_of_rows_brings_its_part_of_the_bias(void **state)
 }
 
 /* NeoX's query, key and value: three groups of rows for each head. */
-static void test_groups_of_heads_are_put_in_order(void **state)
+static void check_grouped(const char *name, const float *from)
 {
     struct tf_part parts[3];
     struct tf_linear l;
     struct work s;
-    (void)state;
     for (int i = 0; i < 3; i++) /* 4 heads of 3, 36 of the 40 rows' layout */
-        parts[i] = (struct tf_part){.name = "grouped",
+        parts[i] = (struct tf_part){.name = name,
                                     .bias = "grouped.bias",
                                     .N = 12,
                                     .rows = 36,
@@ -257,13 +264,19 @@ static void test_groups_of_heads_are_put_in_order(void **state)
                                     .heads = 4};
     load(parts, 3, &l);
     run(&l, &s, NULL, 1);
-    for (int h = 0; h < 12; h++) { /* head h / 3, part h % 3 */
-        const float *from = values + 5 + 3 * h * COLS;
-        const float *bias = values + 70 + 3 * h;
-        check(&s, l.at[h % 3] + h / 3 * 3, 3, from, COLS, 1, bias);
-    }
+    for (int h = 0; h < 12; h++) /* head h / 3, part h % 3 */
+        check(&s, l.at[h % 3] + h / 3 * 3, 3, from + 3 * h * COLS, COLS, 1,
+              values + 70 + 3 * h);
     drop(&s);
     tf_linear_fini(&l);
+}
+
+static void test_groups_of_heads_are_put_in_order(void **state)
+{
+    (void)state;
+    check_grouped("grouped", values + 5);
+    check_grouped("by_row", by_row);
+    check_grouped("by_column", by_column);
 }
 
 static void test_transposed_tensors_are_turned(void **state)

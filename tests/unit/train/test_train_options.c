@@ -38,6 +38,18 @@ static void test_options_are_read_by_type(void **state)
     assert_int_equal(o.resume, 1);
 }
 
+static void test_options_know_whether_a_precision_was_given(void **state)
+{
+    char *words[] = {"seqd-train", "convert", "--precision=int8"};
+    struct options o;
+    struct err e = ERR_INIT;
+    assert_int_equal(parse(&o, &e, 3, words), 0);
+    assert_int_equal(o.precision, PRECISION_INT8);
+    assert_int_equal(o.precision_given, 1);
+    assert_int_equal(parse(&o, &e, 2, words), 0);
+    assert_int_equal(o.precision_given, 0);
+}
+
 static void test_tokenizer_is_a_word_or_says_its_size(void **state)
 {
     static const struct {
@@ -89,6 +101,12 @@ static void test_options_that_a_command_does_not_read_are_refused(void **state)
          "--spin-us is no option of train"},
         {{"train", "--model", "m"}, "--model is no option of train"},
         {{"eval", "--lr", "0.1"}, "--lr is no option of eval"},
+        {{"convert", "--model=m", "--precision", "int8"}, NULL},
+        {{"convert", "--data", "d"}, "--data is no option of convert"},
+        {{"convert", "--threads=1"}, "--threads is no option of convert"},
+        {{"eval", "--precision", "int8"}, "--precision is no option of eval"},
+        {{"eval", "--out", "o"}, "--out is no option of eval"},
+        {{"train", "--beams", "2"}, "--beams is no option of train"},
         {{"gradcheck", "--threads", "1"},
          "--threads is no option of gradcheck"},
     };
@@ -148,8 +166,9 @@ static void test_no_word_is_help_and_a_forgotten_command_is_none(void **state)
     assert_int_equal(parse(&o, &e, 1, words), 0);
     assert_string_equal(o.command, "help");
     assert_int_equal(parse(&o, &e, 3, words), -1);
-    assert_string_equal(e.msg, "the command is missing, expected "
-                               "train|eval|calibrate|bleu|gradcheck|help");
+    assert_string_equal(e.msg,
+                        "the command is missing, expected "
+                        "train|eval|calibrate|convert|bleu|gradcheck|help");
 }
 
 static void test_wrong_options_are_named_with_what_is_expected(void **state)
@@ -187,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_options_have_their_defaults),
         cmocka_unit_test(test_tokenizer_is_a_word_or_says_its_size),
         cmocka_unit_test(test_options_are_read_by_type),
+        cmocka_unit_test(test_options_know_whether_a_precision_was_given),
         cmocka_unit_test(test_options_that_a_command_does_not_read_are_refused),
         cmocka_unit_test(test_options_that_a_net_does_not_read_are_refused),
         cmocka_unit_test(test_no_word_is_help_and_a_forgotten_command_is_none),

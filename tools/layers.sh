@@ -69,7 +69,7 @@ inside_engine() { # FILE "INCLUDED
 # The order inside engine/run/: a file sees those before it. engine.h is what
 # everything serves, engine.c what knows all of them; task.h what a task is.
 run_order="engine_options. arch. pages. state. subwords. sampler. pace."
-run_order="$run_order target_rules. targets. row_bans. beam_search."
+run_order="$run_order target_rules. targets. row_bans. token_mask. beam_search."
 run_order="$run_order engine.h task/task.h model. job. flow. queue. batch. task/"
 run_order="$run_order runner lane. engine. eval_jobs. eval. eval_pairs."
 place_in_run() { # FILE: its number in run_order

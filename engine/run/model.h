@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "engine/run/engine.h"
+#include "engine/run/token_mask.h"
 #include "engine/run/targets.h"
 
 #define MODEL_NAME_BYTES 65
@@ -40,6 +41,9 @@ struct model {
     int n_forbid, n_unseen;
     int32_t *end; /* [n_end] ids of the output that end a text */
     int n_end;
+    struct token_mask
+        *token_mask; /* for constraints; NULL: they cannot be served */
+    const struct constraint *constraint; /* where a request says none; NULL */
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
 };
 

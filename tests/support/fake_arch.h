@@ -49,6 +49,7 @@ struct fake_config {
     int n_words;
     const char *normalizer; /* NULL: "seqd-whitespace" */
     int no_add_bos;         /* there is a begin token, no text gets it */
+    const char *constraint; /* seqd_constraint; NULL: it is not said */
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 

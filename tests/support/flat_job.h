@@ -26,6 +26,8 @@ struct flat_spec {
     struct sample_params sample;
     const char *const *stop;
     int n_stop, stream, choices, logprob;
+    const struct constraint *constraint;
+    int constraint_must;
     int64_t deadline_us;
     uint64_t client;
     void (*on_event)(void *user, const struct job_event *ev);
@@ -47,6 +49,7 @@ struct flat_result {
     const int32_t *tokens;
     int n_tokens;
     enum finish_reason finish;
+    int constrained;
     const float *attention;
     int cached_tokens, prompt_tokens, completion_tokens;
     int64_t queue_us, run_us;

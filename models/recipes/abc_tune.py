@@ -123,6 +123,18 @@ def spell_pitch(steps):
     return letter + "," * -octave
 
 
+def mode_on(tonic, mode, step):
+    """The key of the same signature on the letter `step` above the tonic, or
+    None: step 1 of G is A dorian."""
+    sharps = sharps_of(tonic, mode)
+    letter = LETTERS[(LETTERS.index(tonic[0]) + step) % 7]
+    name = letter + {0: "", 1: "#", -1: "b"}[signature(sharps)[letter]]
+    for other in ("", "m", "dor", "mix"):
+        if sharps_of(name, other) == sharps:
+            return name, other
+    return None
+
+
 class Note:
     """A note, a rest (pitches is empty) or several notes at once."""
 
@@ -537,6 +549,38 @@ def transpose(tune, tonic, steps):
                 new.items.append(item)
         moved.bars.append(new)
     return moved
+
+
+def sounding(tune):
+    """(pitch class, diatonic step) of all notes, as they sound: an accidental
+    counts to the end of its bar."""
+    sign = signature(sharps_of(*tune.key))
+    notes = []
+    for bar in tune.bars:
+        now = {}
+        for note in bar.notes():
+            for accidental, step in note.pitches:
+                letter = LETTERS[step % 7]
+                if accidental is not None:
+                    now[step] = accidental
+                notes.append(((SEMITONE[letter] + now.get(step, sign[letter]))
+                              % 12, step))
+    return notes
+
+
+def scale_of(tonic, mode):
+    """Pitch classes of a key; of minor keys both sixths and sevenths."""
+    sign = signature(sharps_of(tonic, mode))
+    scale = {(SEMITONE[x] + sign[x]) % 12 for x in LETTERS}
+    if mode == "m":
+        root = SEMITONE[tonic[0]] + sign[tonic[0]]
+        scale |= {(root + 9) % 12, (root + 11) % 12}
+    return scale
+
+
+def last_degree(tune):
+    """Letters between the tonic and the last note: 0 when it is the tonic."""
+    return (sounding(tune)[-1][1] - LETTERS.index(tune.key[0][0])) % 7
 
 
 def pitch_range(tune):

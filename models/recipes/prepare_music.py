@@ -105,10 +105,13 @@ def tune_of(file, record):
     tune = abc_tune.read_tune(record)
     metre = tune.fields.get("M", "4/4")
     metre = {"C": "4/4", "C|": "2/2"}.get(metre, metre)
+    kind = kind_of(record, file, metre)
+    if kind == "hornpipe" and metre == "2/2":
+        metre = "4/4"  # abc2midi knows no others
     tonic, mode = tune.key
     title = re.sub(r"[^a-z]", "", tune.fields.get("T", "").lower())
     clean(tune)
-    tune.fields = {"R": kind_of(record, file, metre), "M": metre, "L": "1/8",
+    tune.fields = {"R": kind, "M": metre, "L": "1/8",
                    "K": tonic + mode, "T": title}
     if mode not in MODE_WORDS:
         raise ValueError("a mode that is too rare")
@@ -120,6 +123,8 @@ def tune_of(file, record):
     repeat_sections(tune)
     if len(tune.bars) < LEAST_BARS or short_section(tune):
         raise ValueError("short")
+    if not fix_key(tune):
+        raise ValueError("the last note is not the tonic")
     body = abc_tune.write_body(tune)
     if len(body) > MOST_CHARS:
         raise ValueError("long")
@@ -167,6 +172,29 @@ def repeat_sections(tune):
             bar.end = end
     else:
         abc_tune.begin_sections(tune)
+
+
+def fix_key(tune):
+    """The collections give some tunes the signature's major key though they
+    are in another mode of it. A tune whose last note is not its tonic gets the
+    mode on that note, where no section ends on the tonic; what remains would
+    teach that a key says little, and is left out (False)."""
+    tonic, mode = tune.key
+    home = abc_tune.LETTERS.index(tonic[0])
+    ends = [b.notes()[-1].pitches[0][1] for b in tune.bars
+            if b.end != "|" and b.notes()[-1].pitches]
+    if not ends or not tune.bars[-1].notes()[-1].pitches:
+        return False
+    last = (ends[-1] - home) % 7
+    if last == 0:
+        return True
+    if any((e - home) % 7 == 0 for e in ends):
+        return False
+    key = abc_tune.mode_on(tonic, mode, last)
+    if key is None:
+        return False
+    tune.fields["K"] = key[0] + key[1]
+    return True
 
 
 def has_chords(tune):
@@ -234,7 +262,7 @@ def header_of(rng, tune):
     words = MODE_WORDS[mode]
     key = tonic + (words[0] if rng.random() < 0.8 else rng.choice(words[1:]))
     metre = tune.fields["M"]
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 and tune.fields["R"] != "hornpipe":
         metre = {"4/4": "C", "2/2": "C|"}.get(metre, metre)
     value = {"R": tune.fields["R"], "M": metre, "L": tune.fields["L"],
              "K": key}

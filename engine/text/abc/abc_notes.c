@@ -40,7 +40,7 @@ static int fits(const struct abc *s, int64_t u, int given)
         return 0;
     if (s->left) /* the first of a tuplet: all of them */
         u *= s->q;
-    return u <= left && u % s->grid == 0;
+    return u <= left;
 }
 
 /* Whether num/den is how a model spells a length. */

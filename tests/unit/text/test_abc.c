@@ -206,6 +206,7 @@ static void test_abc_sections_end_as_they_began(void **state)
         {REEL "d8|d8|d8|", "d8|]\n"},
         {OPEN, "d2[1"},
         {OPEN, "d8-:"}, /* to nothing */
+        {REEL "|:A2|d8|d8|d8|", "d6 :"},
     };
     check_good(good, COUNT(good));
     check_bad(bad, COUNT(bad));
@@ -277,26 +278,26 @@ static void test_abc_what_stands_around_notes_is_complete(void **state)
         {REEL, "^A,=B_c''2A,,4|"},
     };
     static const struct tried bad[] = {
-        {REEL, "-"},       {REEL, "A8-|B"},   {REEL, "A4-z"},
-        {REEL, "A4-a"},    {REEL, "A4-^"},    {REEL, "A,4-A4"},
-        {REEL, "A4-A,"},   {REEL, "z4-"},     {REEL, "[AC]4-"},
-        {REEL, "A4-["},    {REEL, "A4-{"},    {REEL, "A4-("},
-        {REEL, "A4--"},    {REEL, "A4-|]"},   {REEL, "\"H"},
-        {REEL, "\"g"},     {REEL, "\"\""},    {REEL, "\"Gx"},
-        {REEL, "\"G/\""},  {REEL, "\"Gma\""}, {REEL, "\"G\"|"},
-        {REEL, "\"G\"\""}, {REEL, "\"G\" "},  {REEL, "\"G\n"},
-        {REEL, "d8\""},    {REEL, "d7A/\""},  {REEL, "[A]"},
-        {REEL, "[z"},      {REEL, "[AC2"},    {REEL, "[ACEGB"},
-        {REEL, "[^]"},     {REEL, "[K"},      {REEL, "[CE]9 "},
-        {REEL, "[|"},      {REEL, "{}"},      {REEL, "{abc"},
-        {REEL, "{a}|"},    {REEL, "{a}z"},    {REEL, "{a} "},
-        {REEL, "{a}b/"},   {REEL, "{a2"},     {REEL, "d8{"},
-        {REEL, "{a}\""},   {REEL, "^^"},      {REEL, "^z"},
-        {REEL, "^ "},      {REEL, "A'"},      {REEL, "a,"},
-        {REEL, "a'''"},    {REEL, "z'"},      {REEL, "H"},
-        {REEL, "!"},       {REEL, "~"},       {REEL, ")"},
-        {REEL, "\\"},      {REEL, "%"},       {REEL, "\x80"},
-        {REEL, "\r"},
+        {REEL, "-"},      {REEL, "A8-|B"},   {REEL, "A4-z"},
+        {REEL, "A4-a"},   {REEL, "A4-^"},    {REEL, "A,4-A4"},
+        {REEL, "A4-A,"},  {REEL, "A,6-AB"},  {REEL, "z4-"},
+        {REEL, "[AC]4-"}, {REEL, "A4-["},    {REEL, "A4-{"},
+        {REEL, "A4-("},   {REEL, "A4--"},    {REEL, "A4-|]"},
+        {REEL, "\"H"},    {REEL, "\"g"},     {REEL, "\"\""},
+        {REEL, "\"Gx"},   {REEL, "\"G/\""},  {REEL, "\"Gma\""},
+        {REEL, "\"G\"|"}, {REEL, "\"G\"\""}, {REEL, "\"G\" "},
+        {REEL, "\"G\n"},  {REEL, "d8\""},    {REEL, "d7A/\""},
+        {REEL, "[A]"},    {REEL, "[z"},      {REEL, "[AC2"},
+        {REEL, "[ACEGB"}, {REEL, "[^]"},     {REEL, "[K"},
+        {REEL, "[CE]9 "}, {REEL, "[|"},      {REEL, "{}"},
+        {REEL, "{abc"},   {REEL, "{a}|"},    {REEL, "{a}z"},
+        {REEL, "{a} "},   {REEL, "{a}b/"},   {REEL, "{a2"},
+        {REEL, "d8{"},    {REEL, "{a}\""},   {REEL, "^^"},
+        {REEL, "^z"},     {REEL, "^ "},      {REEL, "A'"},
+        {REEL, "a,"},     {REEL, "a'''"},    {REEL, "z'"},
+        {REEL, "H"},      {REEL, "!"},       {REEL, "~"},
+        {REEL, ")"},      {REEL, "\\"},      {REEL, "%"},
+        {REEL, "\x80"},   {REEL, "\r"},
     };
     check_good(good, COUNT(good));
     check_bad(bad, COUNT(bad));

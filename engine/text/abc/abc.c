@@ -45,6 +45,8 @@ static int note_letter(struct abc *s, int c, int given)
         return -1;
     if (!abc_room(s, given))
         return -1;
+    if (given) /* a prompt may tie what it likes */
+        s->tie = 0;
     s->bare = s->line_start && !s->accidental;
     s->line_start = 0;
     begin_note(s, rest ? 'z' : c);
@@ -61,6 +63,8 @@ static int accidental(struct abc *s, int c, int given)
         return -1;
     if (!abc_room(s, given))
         return -1;
+    if (given)
+        s->tie = 0;
     s->letter = (uint8_t)c; /* which one, until the note's letter */
     s->accidental++;
     s->fresh = s->can_break = 0;
@@ -92,10 +96,8 @@ static int in_note(struct abc *s, int c, int given)
 {
     int rc = s->place == AT_NOTE ? octave(s, c, given) : 1;
 
-    if (rc == 0)
-        s->of_prompt = (uint8_t)given;
     if (rc <= 0)
-        return rc;
+        return rc || (!given && !abc_finishes(s)) ? -1 : 0;
     if (s->bare && c == ':' && given && s->place == AT_NOTE && !s->octave) {
         s->field = '%'; /* the line is a field: its letter was no note */
         s->place = AT_VALUE;
@@ -157,6 +159,8 @@ static int in_chord(struct abc *s, int c, int given)
         s->place = AT_CHORD;
         return 0;
     }
+    if ((s->n_num || s->slashes) && !abc_complete(s))
+        return -1;
     if (c == ']' && s->n_chord < 2 && !given)
         return -1;
     if (in_group(s, c, given, ']'))
@@ -165,7 +169,7 @@ static int in_chord(struct abc *s, int c, int given)
         s->letter = '[';
         s->octave = 0;
         s->accidental = 0;
-        s->of_prompt = (uint8_t)given;
+        s->of_prompt = given || s->n_num || s->slashes;
         s->place = AT_LENGTH;
     }
     return 0;
@@ -193,7 +197,9 @@ static int grace(struct abc *s, int given)
     struct abc behind = *s;
 
     behind.grace = 1;
-    if (!may_lead(s, given) || !abc_room(&behind, given) || (!given && s->tie))
+    if (given)
+        s->tie = 0;
+    if (!may_lead(s, given) || !abc_room(&behind, 0) || (!given && s->tie))
         return -1;
     s->fresh = s->blank = s->can_break = s->line_start = 0;
     s->n_chord = s->accidental = 0;
@@ -208,6 +214,8 @@ static int bracket(struct abc *s, int c, int given)
     int open = s->broken || s->left || s->symbol || s->grace;
 
     if (s->place == AT_ITEM) { /* the [ itself */
+        if (given)
+            s->tie = 0;
         if (!given && !chord && (open || !abc_ending_may(s)))
             return -1;
         s->fresh = s->blank = s->can_break = 0;
@@ -229,7 +237,7 @@ static int bracket(struct abc *s, int c, int given)
 
 static int space(struct abc *s, int given)
 {
-    int between = s->blank && s->t > 0 && abc_left(s) > 0 && !s->broken &&
+    int between = s->blank && s->t > 0 && abc_room(s, given) && !s->broken &&
                   !s->left && !s->symbol && !s->grace;
 
     s->fresh = s->can_break = s->blank = 0;
@@ -284,7 +292,7 @@ static int symbol(struct abc *s, int given)
     if (!given && (s->symbol || s->grace || s->broken || s->left ||
                    abc_left(s) < s->unit)) /* too short to be played in */
         return -1;
-    if (!abc_room(s, given))
+    if (!abc_room(s, 0)) /* a note that the model can write has to follow */
         return -1;
     s->n_word = s->field = 0;
     s->fresh = s->blank = s->can_break = s->line_start = s->bare = 0;
@@ -398,6 +406,8 @@ static int next(void *state, unsigned char byte, int given)
     struct abc *s = state;
     int c = byte;
 
+    if (c == 0) /* strings of the parts end there */
+        return -1;
     if (given && c == '\r')
         return 0;
     switch (s->place) {

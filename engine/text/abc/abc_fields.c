@@ -264,7 +264,8 @@ static int end_of_line(struct abc *s, int given)
         s->n_word--;
     if (parsed && !(value_is(s, given) & WHOLE))
         return -1;
-    if (!given && (s->n == 0 || (!parsed && s->word[0] == ' ')))
+    if (!given &&
+        (s->n == 0 || (!parsed && s->n < MOST_TEXT - 1 && s->word[0] == ' ')))
         return -1;
     if (parsed && apply(s))
         return -1;
@@ -281,9 +282,9 @@ static int text_byte(struct abc *s, int c, int given)
     int kind = s->field == 'R';
     int blank = s->n == 0 || s->word[0] == ' ';
 
-    if (!given &&
-        (s->n >= MOST_TEXT || c < ' ' || c == 127 || (c == ' ' && blank) ||
-         (kind && c != ' ' && (c < 'a' || c > 'z'))))
+    if (!given && (s->n >= MOST_TEXT || c < ' ' || c == 127 ||
+                   (c == ' ' && (blank || s->n >= MOST_TEXT - 1)) ||
+                   (kind && c != ' ' && (c < 'a' || c > 'z'))))
         return -1;
     s->word[0] = (char)c;
     s->n = (uint8_t)(s->n + (s->n < 255));

@@ -81,7 +81,7 @@ struct abc {
     uint8_t num, n_num, slashes, den, n_den;
     uint8_t letter; /* or '[' */
     int8_t octave;
-    uint8_t of_prompt;  /* its last byte is a prompt's */
+    uint8_t of_prompt;  /* it is a prompt's, and so is its length */
     uint8_t accidental; /* it has one; AT_CHORD, AT_GRACE: one stands open */
     uint8_t n_chord;    /* notes in [] or {} so far */
 
@@ -145,6 +145,8 @@ static inline int64_t abc_left(const struct abc *s)
 int abc_room(const struct abc *s, int given);
 int abc_length(struct abc *s, int c, int given);
 int abc_commit(struct abc *s, int given);
+int abc_complete(const struct abc *s); /* a prompt's length is one that fits */
+int abc_finishes(const struct abc *s); /* a model can complete the note */
 int abc_break(struct abc *s, int c, int given);  /* > or < */
 int abc_tuplet(struct abc *s, int c, int given); /* the digit behind ( */
 int abc_tuplet_more(struct abc *s, int c);       /* of (3:2:3, in a prompt */

@@ -155,9 +155,29 @@ static int64_t written(const struct abc *s, int given)
 
     if (s->n_den && s->den == 1 && !given)
         return 0;
-    if (!given && s->n_num == 1 && num == 1)
+    if (!given && s->n_num == 1 && num == 1 && !s->slashes)
         return 0;
     return given || is_spelled(s, num, den) ? s->unit / den * num : 0;
+}
+
+int abc_complete(const struct abc *s)
+{
+    int64_t u = written(s, 1);
+
+    return u > 0 && fits(s, u, 1);
+}
+
+/* The length as written, where it fits: as a prompt's or as a model's. */
+static int64_t fitting(const struct abc *s, int given)
+{
+    int64_t u = written(s, given);
+
+    return u > 0 && fits(s, u, given) ? u : 0;
+}
+
+int abc_finishes(const struct abc *s)
+{
+    return fitting(s, s->of_prompt) > 0 || may_become(s, 0);
 }
 
 static int tie_fits(const struct abc *s)
@@ -169,9 +189,11 @@ static int tie_fits(const struct abc *s)
 int abc_commit(struct abc *s, int given)
 {
     int loose = given || s->of_prompt;
-    int64_t u = written(s, loose);
+    int64_t u = fitting(s, loose);
 
-    if (u == 0 || !fits(s, u, loose) || (!loose && !tie_fits(s)))
+    if (u == 0 && loose) /* bound to the note in front, a model can go on */
+        u = fitting(s, 0);
+    if (u == 0 || (!loose && !tie_fits(s)))
         return -1;
     s->added = played(s, u);
     s->last = u;
@@ -220,10 +242,10 @@ int abc_tuplet(struct abc *s, int c, int given)
     s->each = 0;
     s->n = 0;
     s->place = AT_TUPLET;
-    return abc_room(s, given) ? 0 : -1;
+    return abc_room(s, 0) ? 0 : -1;
 }
 
-/* Behind (3 of a prompt: :q:r. 1: the tuplet is complete. */
+/* Behind (3 of a prompt: :q:r. 1: the tuplet is complete; -1: no room. */
 int abc_tuplet_more(struct abc *s, int c)
 {
     if (c == ':' && s->n < 2) {
@@ -236,5 +258,5 @@ int abc_tuplet_more(struct abc *s, int c)
         s->q = (uint8_t)(c - '0');
     else
         s->left = (uint8_t)(c - '0');
-    return 0;
+    return abc_room(s, 0) ? 0 : -1;
 }

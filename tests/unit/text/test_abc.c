@@ -519,7 +519,7 @@ static void test_abc_any_prompt_is_taken_or_refused(void **state)
     int taken = 0;
 
     for (uint64_t seed = 1; seed <= 4000; seed++) {
-        char s[CONSTRAINT_STATE_BYTES];
+        char s[CONSTRAINT_STATE_BYTES], none[CONSTRAINT_STATE_BYTES];
         struct rng r;
         int ok = 1;
         rng_init(&r, seed);
@@ -538,6 +538,7 @@ static void test_abc_any_prompt_is_taken_or_refused(void **state)
                 memcpy(s, keep, sizeof s);
         }
         taken += ok;
+        assert_int_equal(abc->next(memcpy(none, s, sizeof s), 0, 1), -1);
         for (int i = 0; i < 40 && ok; i++) {
             int c = draw(s, &r);
             if (c == 0)

@@ -135,7 +135,7 @@ def test_music_bars_add_up_whatever_the_weights():
                 whole = a["finish_reason"] == "stop"
                 ended += whole
                 bars += bars_of(prompt + a["text"], whole)
-    assert ended > 30 and bars > 1000, (ended, bars)
+    assert ended > 8 and bars > 5000, (ended, bars)
 
 
 def test_music_is_the_same_alone_and_in_company():

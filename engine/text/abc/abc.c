@@ -111,7 +111,6 @@ static int in_note(struct abc *s, int c, int given)
     }
     if (c != ':')
         s->bare = 0;
-    s->accidental = 0;
     return abc_commit(s, given) ? -1 : abc_item(s, c, given);
 }
 
@@ -131,6 +130,7 @@ static int in_group(struct abc *s, int c, int given, int end)
         if (s->n_chord >= most)
             return -1;
         s->n_chord++;
+        s->has_tonic |= (c | 32) == s->tonic && !s->accidental;
         s->accidental = 0;
         s->letter = (uint8_t)c;
         s->octave = 0;
@@ -228,7 +228,7 @@ static int bracket(struct abc *s, int c, int given)
     if (!chord)
         return -1;
     begin_note(s, 0);
-    s->accidental = s->n_chord = 0;
+    s->accidental = s->n_chord = s->has_tonic = 0;
     s->place = AT_CHORD;
     return in_chord(s, c, given);
 }
@@ -280,6 +280,7 @@ static int in_tuplet(struct abc *s, int c, int given)
 static int tie(struct abc *s, int given)
 {
     if (!s->fresh || s->broken || s->n_broken ||
+        (!given && abc_last_bar(s) && abc_left(s) <= 0) ||
         (!given && (s->left || s->letter == 'z' || s->letter == '[')))
         return -1;
     s->tie = s->letter != '[' && s->letter != 'z';
@@ -456,9 +457,8 @@ static int may_end(const void *state)
 {
     const struct abc *s = state;
 
-    return s->closed && !s->second && s->t == 0 &&
-           (s->place == AT_REPEAT || s->place == AT_FINAL ||
-            s->place == AT_LINE);
+    return abc_may_end(s) && (s->place == AT_REPEAT || s->place == AT_FINAL ||
+                              s->place == AT_LINE);
 }
 
 const struct constraint abc_constraint = {.name = "abc",

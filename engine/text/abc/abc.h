@@ -19,10 +19,10 @@
  *   as its upbeat, and, where it is repeated, what its own has
  *   at the end of the tune: the same of its own or the tune's upbeat, or full
  *
- * A section has four bars or more,
- * and the text ends behind |] or the :| of a section without endings. There is
- * a way to that end from each place. A line never begins with a letter and a
- * colon, which would be a field.
+ * A section has 4 to 32 bars, a tune 8 sections at most, and its last note is
+ * the tonic of its key. The text ends behind |] or the :| of a section without
+ * endings. There is a way to that end from each place. A line never begins with
+ * a letter and a colon, which would be a field.
  *
  * A prompt may have more: other fields and comments, text in quotes, slurs,
  * marks of ornaments, tuplets of other kinds, sections without |:, bars that

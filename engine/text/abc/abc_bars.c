@@ -5,13 +5,18 @@
  * is: an upbeat and the bar in front of it are one bar, also where a repeat
  * leads from the section's end to its own upbeat.
  *
- * A model's sections have four bars at least, and its upbeat is half a bar at
- * most: nothing else is in folk tunes, and what is begun so goes wrong.
+ * What a model writes is kept near to folk tunes, so that what is begun can be
+ * gone on with, and that there is an end: sections of 4 to 32 bars, 8 of them
+ * at most, an upbeat of half a bar at most, and a last note that is the tonic
+ * (but of the eighth section).
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/text/abc/abc_impl.h"
 
 #define LEAST_BARS 4
+#define MOST_BARS 32
+#define MOST_SECTIONS 8
+#define MANY 255
 
 int abc_metre(struct abc *s)
 {
@@ -50,18 +55,44 @@ int abc_bars_begin(struct abc *s)
     return rc;
 }
 
+int abc_last_bar(const struct abc *s)
+{
+    return s->n_bars + 1 >= MOST_BARS + (s->upbeat > 0);
+}
+
+/* It is opened, and not in its second ending: it leads to its beginning. */
+static int repeats(const struct abc *s)
+{
+    return s->opened && s->ending != 2;
+}
+
 static void begin_bar(struct abc *s)
 {
     s->t = 0;
-    s->need = s->full;
     s->first_bar = s->tune_first = 0;
-    s->n_bars = (uint8_t)(s->n_bars + (s->n_bars < LEAST_BARS));
+    s->n_bars = (uint8_t)(s->n_bars + (s->n_bars < MANY));
+    s->need = s->full - (abc_last_bar(s) && repeats(s) ? s->upbeat : 0);
 }
 
 /* Something that a note has to follow, or a tuplet that is not complete. */
 static int is_open(const struct abc *s)
 {
     return s->broken || s->left || s->symbol || s->grace;
+}
+
+/* Those that may end the section with this bar. */
+static int section_ends(const struct abc *s)
+{
+    int last = s->n_sections + 1 >= MOST_SECTIONS, is = 0;
+
+    if (repeats(s))
+        return s->t == s->full - s->upbeat ? END_REPEAT : 0;
+    if (s->t <= s->full && !last)
+        is |= END_SECTION;
+    if ((s->home || last) && (s->t == s->full || s->t == s->full - s->upbeat ||
+                              s->t == s->full - s->begun))
+        is |= END_TUNE;
+    return is;
 }
 
 /* The bar lines that may end the bar as it is. */
@@ -77,14 +108,8 @@ static int ends(const struct abc *s)
         return is | (s->tune_first && 2 * s->t <= s->full ? END_BAR : 0);
     if (s->tie || s->slur || (s->n_bars < LEAST_BARS - 1 && !s->ending))
         return is;
-    if (s->opened && s->ending != 2)
-        return is | (s->t == s->full - s->upbeat ? END_REPEAT : 0);
-    if (s->t <= s->full)
-        is |= END_SECTION;
-    if (s->t == s->full || s->t == s->full - s->upbeat ||
-        s->t == s->full - s->begun)
-        is |= END_TUNE;
-    return is;
+    int of = section_ends(s);
+    return of && abc_last_bar(s) ? of : is | of;
 }
 
 static void end_bar(struct abc *s)
@@ -113,7 +138,14 @@ static void end_section(struct abc *s, int kind, int fits)
     if (kind == END_TUNE || !fits || s->t == 0 || over < 0)
         over = 0;
     s->tune_first = 0;
+    s->n_sections = (uint8_t)(s->n_sections + (s->n_sections < MANY));
     begin_section(s, over);
+}
+
+int abc_may_end(const struct abc *s)
+{
+    return s->closed && !s->second && s->t == 0 &&
+           (s->home || s->n_sections >= MOST_SECTIONS);
 }
 
 /* The first byte of a bar line. */
@@ -209,7 +241,9 @@ static int behind_section(struct abc *s, int c, int given)
     if (c == '\n' && !s->second) {
         s->place = AT_LINE;
         s->line_start = 1;
-        return given || place != AT_FINAL ? 0 : -1;
+        if (given)
+            return 0;
+        return place != AT_FINAL && s->n_sections < MOST_SECTIONS ? 0 : -1;
     }
     if (c == '[' && s->second) {
         s->place = AT_BRACKET;
@@ -267,6 +301,7 @@ int abc_ending(struct abc *s, int c, int given)
         begin_bar(s);
     s->opened = 1;
     s->ending = (uint8_t)(c - '0');
+    s->need = c == '2' ? s->full : s->need;
     s->second = 0;
     s->place = AT_ITEM;
     s->line_start = s->bare = 0;

@@ -194,6 +194,8 @@ static int apply(struct abc *s)
         w += 2;
         s->unit = ABC_WHOLE / number_at(&w);
     }
+    if (s->field == 'K')
+        s->tonic = (uint8_t)lower(*w);
     return s->music ? abc_metre(s) : 0;
 }
 
@@ -240,7 +242,7 @@ int abc_field_letter(struct abc *s, int c, int given)
         return -1;
     if (s->music && strchr("MLK", c) && s->t > 0)
         return -1;            /* inside a bar */
-    if (s->music && c == 'X') /* another tune */
+    if (s->music && c == 'X') /* another tune begins */
         memset(s, 0, sizeof *s);
     s->field = (uint8_t)c;
     s->place = AT_COLON;

@@ -68,7 +68,10 @@ struct abc {
     int64_t owed;          /* the upbeat that this section has to have */
     uint8_t first_bar;     /* of the section */
     uint8_t tune_first;    /* of the tune */
-    uint8_t n_bars;        /* of the section, as far as LEAST_BARS */
+    uint8_t n_sections;    /* of the tune that are ended, to 255 */
+    uint8_t tonic;         /* its letter, small */
+    uint8_t home;          /* the last note is the tonic */
+    uint8_t n_bars;        /* of the section that are ended, to 255 */
     uint8_t opened;        /* by |: */
     uint8_t ending;        /* 1, 2 */
     uint8_t second;        /* [2 has to follow */
@@ -84,6 +87,7 @@ struct abc {
     uint8_t of_prompt;  /* it is a prompt's, and so is its length */
     uint8_t accidental; /* it has one; AT_CHORD, AT_GRACE: one stands open */
     uint8_t n_chord;    /* notes in [] or {} so far */
+    uint8_t has_tonic;  /* the tonic is among those in [] */
 
     /* Around notes: */
     uint8_t fresh;     /* a note stands directly in front */
@@ -132,6 +136,8 @@ int abc_metre(struct abc *s);
 int abc_bar_line(struct abc *s, int c, int given); /* | or : behind items */
 int abc_bar_more(struct abc *s, int c, int given); /* inside a bar line */
 int abc_ending(struct abc *s, int c, int given);   /* a digit behind [ */
+int abc_may_end(const struct abc *s);              /* the tune, here */
+int abc_last_bar(const struct abc *s);             /* of a section */
 int abc_ending_may(const struct abc *s);           /* [1 or [2 */
 
 static inline int64_t abc_left(const struct abc *s)

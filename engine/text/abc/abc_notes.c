@@ -206,6 +206,11 @@ int abc_commit(struct abc *s, int given)
     }
     s->broken = s->n_broken = 0;
     s->symbol = s->grace = s->tie = 0;
+    if (s->letter == '[')
+        s->home = s->has_tonic;
+    else if (s->letter != 'z')
+        s->home = (s->letter | 32) == s->tonic && !s->accidental;
+    s->accidental = 0;
     s->tie_letter = s->letter;
     s->tie_octave = s->octave;
     s->fresh = s->blank = 1;

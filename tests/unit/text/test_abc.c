@@ -245,6 +245,62 @@ static void test_abc_ends_behind_a_last_bar_line_alone(void **state)
     }
 }
 
+static void test_abc_last_note_is_the_tonic(void **state)
+{
+    static const struct {
+        const char *key, *bar;
+        int home;
+    } cases[] = {
+        {"G", "e4 G4", 1},   {"G", "e4 g'4", 1},  {"G", "e4 D4", 0},
+        {"G", "e4 ^G4", 0},  {"Ador", "a8", 1},   {"Ador", "g8", 0},
+        {"Bbm", "B8", 1},    {"Bbm", "=B8", 0},   {"G", "G4 z4", 1},
+        {"G", "D4 z4", 0},   {"G", "[DG]8", 1},   {"G", "[DB]8", 0},
+        {"G", "(3GAGe6", 0}, {"G", "e6(3AFG", 1}, {"F# minor", "f8", 1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char s[CONSTRAINT_STATE_BYTES], text[128], open[128];
+        snprintf(text, sizeof text, "M:4/4\nL:1/8\nK:%s\n", cases[i].key);
+        snprintf(open, sizeof open, "|:c8|c8|c8|%s:|", cases[i].bar);
+        begin(s, &(struct tried){text, ""});
+        assert_int_equal(feed(s, open, 0), strlen(open));
+        if (abc->may_end(s) != cases[i].home)
+            fail_msg("%s: %s", cases[i].key, cases[i].bar);
+        snprintf(open, sizeof open, "c8|c8|c8|%s|]", cases[i].bar);
+        begin(s, &(struct tried){text, ""});
+        size_t at = feed(s, open, 0);
+        assert_int_equal(open[at], cases[i].home ? 0 : ']');
+    }
+}
+
+/* Without them noise goes on for ever. */
+static void test_abc_sections_and_tunes_have_an_end(void **state)
+{
+    char s[CONSTRAINT_STATE_BYTES];
+
+    for (int upbeat = 0; upbeat < 2; upbeat++) {
+        begin(s, &(struct tried){REEL, ""});
+        assert_int_equal(feed(s, "|:", 0), 2);
+        if (upbeat)
+            assert_int_equal(feed(s, "AB|", 0), 3);
+        for (int i = 0; i < 31; i++)
+            assert_int_equal(feed(s, "e8|", 0), 3);
+        assert_int_equal(feed(s, upbeat ? "e6|" : "e8|", 0), 2);
+    }
+    begin(s, &(struct tried){REEL, ""});
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(feed(s, "|:e8|e8|e8|e8:|\n", 0), 16);
+    assert_false(abc->may_end(s)); /* on no tonic */
+    assert_int_equal(feed(s, "|:e8|e8|e8|e8:|", 0), 15);
+    assert_true(abc->may_end(s)); /* the eighth */
+    assert_int_equal(feed(s, "\n", 0), 0);
+    begin(s, &(struct tried){REEL, ""});
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(feed(s, "e8|e8|e8|e8||\n", 0), 14);
+    assert_int_equal(feed(s, "e8|e8|e8|e8||", 0), 12);
+    assert_int_equal(feed(s, "]", 0), 1);
+    assert_true(abc->may_end(s));
+}
+
 static void test_abc_tuplets_and_broken_rhythm_fill_whole_lengths(void **state)
 {
     static const struct tried good[] = {
@@ -556,6 +612,8 @@ int main(void)
         cmocka_unit_test(test_abc_bars_add_up),
         cmocka_unit_test(test_abc_sections_end_as_they_began),
         cmocka_unit_test(test_abc_ends_behind_a_last_bar_line_alone),
+        cmocka_unit_test(test_abc_last_note_is_the_tonic),
+        cmocka_unit_test(test_abc_sections_and_tunes_have_an_end),
         cmocka_unit_test(test_abc_tuplets_and_broken_rhythm_fill_whole_lengths),
         cmocka_unit_test(test_abc_what_stands_around_notes_is_complete),
         cmocka_unit_test(test_abc_no_line_begins_as_a_field),

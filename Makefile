@@ -265,7 +265,7 @@ FUZZ_SECONDS ?= 30
 # Twice as many as processors: each has half of one for its seconds.
 FUZZ_JOBS ?= $(shell expr 2 '*' $(JOBS))
 FUZZ_ENGINE := json safetensors torch gguf marian hparams tokenizer bpe vocabulary \
-  wordpiece unigram model charsmap pipe records
+  wordpiece unigram model charsmap pipe records abc
 FUZZ_MODELS := config keys checkpoint
 FUZZ_SERVER := head chunks conn api
 FUZZ_TARGETS := $(FUZZ_ENGINE) $(FUZZ_MODELS) $(FUZZ_SERVER) state
@@ -279,6 +279,7 @@ FUZZ_LEN_charsmap := 8192
 FUZZ_LEN_model := 16384
 FUZZ_LEN_torch := 4096
 FUZZ_LEN_marian := 2048
+FUZZ_LEN_abc := 512
 FUZZ_LEN_tokenizer := 640
 FUZZ_LEN_checkpoint := 256
 FUZZ_LEN_state := 4096

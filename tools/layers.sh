@@ -69,7 +69,8 @@ inside_engine() { # FILE "INCLUDED
 # The order inside engine/run/: a file sees those before it. engine.h is what
 # everything serves, engine.c what knows all of them; task.h what a task is.
 run_order="engine_options. arch. pages. state. subwords. typed. sampler. pace."
-run_order="$run_order target_rules. targets. class_rules. row_bans. beam_search."
+run_order="$run_order target_rules. targets. class_rules. row_bans. token_mask."
+run_order="$run_order beam_search."
 run_order="$run_order engine.h task/task.h model. job. flow. queue. batch. task/"
 run_order="$run_order runner lane. engine. eval_jobs. eval_texts."
 run_order="$run_order label_figures. eval_labels. eval. eval_pairs."

@@ -184,6 +184,15 @@ struct target_rules {
                                             is not done */
 };
 
+/* What a checkpoint says of texts that are drawn, where a request does not
+ * (target_rules.h): -1 where it says nothing. */
+struct sample_rules {
+    double temperature; /* 0: greedy */
+    double top_p;
+    int top_k;   /* 0: off */
+    int max_new; /* tokens; 0: nothing is said */
+};
+
 /* What load() tells the engine about a checkpoint. Strings are borrowed from
  * the checkpoint's hparams or static. */
 struct model_info {
@@ -197,7 +206,8 @@ struct model_info {
     int class_padding;
     int n_layers, n_heads; /* of ATTENTION */
     struct target_rules target;
-    int fast;      /* 1: block types are multiplied the fast way */
+    struct sample_rules sample; /* read by the engine */
+    int fast;                   /* 1: block types are multiplied the fast way */
     int max_chain; /* longest chunk of one item in one step: time steps
                             for recurrent nets (8-16); 0: no limit */
     uint64_t parameters;

@@ -22,6 +22,7 @@
 #include "engine/run/arch.h"
 #include "engine/run/engine_options.h"
 #include "engine/run/targets.h"
+#include "engine/text/constraint.h"
 #include "engine/text/tokenizer.h"
 
 struct class_rules;
@@ -94,6 +95,11 @@ const struct tokenizer *model_tokenizer(const struct model *m);
  * the count. 0: it is not said. */
 int model_languages(const struct model *m, const struct target_language **list,
                     int *forced);
+/* model_constraint: what its texts are held to where a request says nothing
+ * (config.json's seqd_constraint); NULL: nothing. model_can_constrain: 1 when
+ * its vocabulary can serve a constraint. */
+const struct constraint *model_constraint(const struct model *m);
+int model_can_constrain(const struct model *m);
 /* model_source_tokenizer: of what a model with two streams reads; most have one
  * tokenizer for both. TOK_ADD_SPECIAL puts the end token behind a source. */
 const struct tokenizer *model_source_tokenizer(const struct model *m);

@@ -8,6 +8,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/run/subwords.h"
+#include "engine/run/target_rules.h"
 #include "engine/run/typed.h"
 #include "engine/run/task/task.h"
 
@@ -196,6 +197,39 @@ static int list_words(struct model *m, struct err *e)
     return 0;
 }
 
+/* What texts may be constrained with, and config.json's seqd_constraint. */
+static int read_constraint(struct model *m, struct err *e)
+{
+    static const char KEY[] = "seqd_constraint";
+    const struct hparams *h = checkpoint_hparams(m->checkpoint, e);
+    const struct port *target = &m->info.state.port[PORT_TARGET];
+    const char *name;
+
+    if (!h)
+        return -1;
+    if (!target->whole &&
+        token_mask_open(m->tokenizer, m->info.cols[OUT_LOGITS], &m->token_mask,
+                        e))
+        return -1;
+    if (!hparams_has(h, KEY))
+        return 0;
+    if (hparams_string(h, KEY, &name, e))
+        return -1;
+    if (strcmp(name, "none") == 0)
+        return 0;
+    m->constraint = constraint_find(name);
+    if (!m->constraint)
+        return err_set(e, ERR_FORMAT,
+                       "%s: config.json: '%s' is '%.40s', expected none or %s",
+                       m->name, KEY, name, constraint_names());
+    if (!m->token_mask)
+        return err_set(e, ERR_FORMAT,
+                       "%s: config.json: '%s' is for models that write a text "
+                       "by its characters",
+                       m->name, KEY);
+    return 0;
+}
+
 static int set_limits(struct model *m, int max_item_tokens, struct err *e)
 {
     int V = m->info.cols[OUT_LOGITS];
@@ -220,7 +254,10 @@ static int set_limits(struct model *m, int max_item_tokens, struct err *e)
     if (V == 0)
         return 0;
     m->no_capitals = typed_no_capitals(m->tokenizer);
-    return list_forbidden(m, e) || list_ends(m, e) ? -1 : list_words(m, e);
+    return list_forbidden(m, e) || list_ends(m, e) || read_constraint(m, e) ||
+                   sample_read(m->checkpoint, &m->info.sample, e)
+               ? -1
+               : list_words(m, e);
 }
 
 static void model_free(struct model *m)
@@ -230,6 +267,7 @@ static void model_free(struct model *m)
     mem_free(m->forbid);
     mem_free(m->end);
     mem_free(m->word_kind);
+    token_mask_close(m->token_mask);
     targets_fini(&m->targets);
     class_rules_fini(&m->classes);
     tokenizer_close(m->source_tokenizer);
@@ -314,6 +352,16 @@ int model_languages(const struct model *m, const struct target_language **list,
     *list = m->targets.language;
     *forced = m->targets.forced;
     return m->targets.n_languages;
+}
+
+const struct constraint *model_constraint(const struct model *m)
+{
+    return m->constraint;
+}
+
+int model_can_constrain(const struct model *m)
+{
+    return m->token_mask != NULL;
 }
 
 const struct tokenizer *model_source_tokenizer(const struct model *m)

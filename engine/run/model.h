@@ -14,6 +14,7 @@
 
 #include "engine/run/class_rules.h"
 #include "engine/run/engine.h"
+#include "engine/run/token_mask.h"
 #include "engine/run/targets.h"
 
 #define MODEL_NAME_BYTES 65
@@ -43,6 +44,9 @@ struct model {
     int n_forbid, n_unseen;
     int32_t *end; /* [n_end] ids of the output that end a text */
     int n_end;
+    struct token_mask
+        *token_mask; /* for constraints; NULL: they cannot be served */
+    const struct constraint *constraint; /* where a request says none; NULL */
     uint8_t *word_kind; /* [n_vocab] of sub-words (subwords.h), or NULL */
     int no_capitals;    /* in the entries of the vocabulary (typed.h) */
 };

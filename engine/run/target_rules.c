@@ -9,6 +9,9 @@
 #define GENERATION "generation_config.json"
 #define MOST_TOKENS (1 << 20)
 #define MOST_PENALTY 10.0
+#define LEAST_TEMPERATURE 0.01 /* as in a request; 0 is greedy */
+#define MOST_TEMPERATURE 100.0
+#define LEAST_TOP_P 1e-6
 #define UNSAID_LENGTH 20 /* max_length of transformers where none is stated */
 
 /* The file that is read, and what its members are read into. */
@@ -190,6 +193,44 @@ static int read_search(const struct source *s, struct target_rules *out,
                : 0;
 }
 
+/* --- how texts are drawn --- */
+
+/* What is not there leaves *v; 0 is taken where 0 says that it is off. */
+static int read_number(const struct source *s, const char *key, double from,
+                       double to, int zero, double *v, struct err *e)
+{
+    const struct json *j = get(s, key);
+    double x = j && json_type(j) == JSON_NUMBER ? json_number(j) : -1;
+
+    if (!j)
+        return 0;
+    if (!(x >= from && x <= to) && !(zero && x >= 0 && x <= 0))
+        return err_set(e, ERR_FORMAT, "%s: '%s' is no number from %g to %g",
+                       s->file, key, from, to);
+    *v = x;
+    return 0;
+}
+
+static int read_sample(const struct source *s, struct sample_rules *out,
+                       struct err *e)
+{
+    double top_k = -1;
+    int draws = 1;
+
+    if (get(s, "do_sample") && read_bool(s, "do_sample", &draws, e))
+        return -1;
+    if (read_number(s, "temperature", LEAST_TEMPERATURE, MOST_TEMPERATURE, 1,
+                    &out->temperature, e) ||
+        read_number(s, "top_p", LEAST_TOP_P, 1, 0, &out->top_p, e) ||
+        read_number(s, "top_k", 1, MOST_TOKENS, 1, &top_k, e) ||
+        read_int(s, "max_new_tokens", 1, &out->max_new, e))
+        return -1;
+    out->top_k = (int)top_k;
+    if (!draws)
+        out->temperature = 0;
+    return 0;
+}
+
 /* --- what is not done --- */
 
 /* Keys of generate, and the numbers that change nothing. */
@@ -262,20 +303,45 @@ struct target_rules target_no_rules(void)
                                  .length_penalty = 1};
 }
 
+/* config.json into [0], the file that counts into [1]; *root is to be freed. */
+static int open_sources(struct checkpoint *c, int n_vocab, struct source s[2],
+                        struct json **root, struct err *e)
+{
+    s[0] = (struct source){.h = checkpoint_hparams(c, e), .n_vocab = n_vocab};
+    *root = NULL;
+    if (!s[0].h || checkpoint_json(c, GENERATION, NULL, root, e))
+        return -1;
+    checkpoint_name(c, "config.json", s[0].file);
+    s[1] = s[0];
+    s[1].root = *root;
+    if (*root)
+        checkpoint_name(c, GENERATION, s[1].file);
+    return 0;
+}
+
+int sample_read(struct checkpoint *c, struct sample_rules *out, struct err *e)
+{
+    struct source from[2];
+    struct json *root;
+
+    *out = (struct sample_rules){-1, -1, -1, 0};
+    if (open_sources(c, 0, from, &root, e))
+        return -1;
+    int rc = read_sample(&from[1], out, e);
+    json_free(root);
+    return rc;
+}
+
 int target_read(struct checkpoint *c, int n_vocab, struct target_rules *out,
                 struct err *e)
 {
-    struct source config = {.h = checkpoint_hparams(c, e), .n_vocab = n_vocab};
-    struct source made = config;
-    struct json *root = NULL;
+    struct source from[2];
+    struct json *root;
 
     *out = target_no_rules();
-    if (!config.h || checkpoint_json(c, GENERATION, NULL, &root, e))
+    if (open_sources(c, n_vocab, from, &root, e))
         return -1;
-    made.root = root;
-    checkpoint_name(c, "config.json", config.file);
-    checkpoint_name(c, GENERATION, made.file);
-    const struct source *s = root ? &made : &config;
+    const struct source config = from[0], *s = &from[1];
     int rc = read_tokens(s, &config, out, e) || read_search(s, out, e);
     if (rc == 0)
         list_unheeded(s, out);

@@ -12,6 +12,15 @@
  *       (lengths are with the start; a max_length of 20 says nothing: it is
  *       what transformers takes where nothing is said)
  *
+ * Of any model that makes texts, how they are drawn (sample_read):
+ *
+ *   do_sample        false: greedy, unless a request has a temperature
+ *   temperature, top_p, top_k
+ *   max_new_tokens
+ *
+ * Unlike transformers, which is greedy and has a top_k of 50 where these say
+ * nothing, nothing is taken for said.
+ *
  * Other keys that would change what generate makes are listed by their names.
  *
  * SPDX-License-Identifier: MIT */
@@ -23,6 +32,8 @@
 
 /* target_no_rules: what is true where nothing is said. */
 struct target_rules target_no_rules(void);
+/* sample_read: ERR_FORMAT (names file and key). */
+int sample_read(struct checkpoint *c, struct sample_rules *out, struct err *e);
 /* target_read: tokens are below n_vocab. ERR_FORMAT (names file and key),
  * ERR_UNSUPPORTED for bad words of several tokens. */
 int target_read(struct checkpoint *c, int n_vocab, struct target_rules *out,

@@ -5,7 +5,7 @@
     python3 models/recipes/prepare.py --data ../shared/data
     python3 models/recipes/prepare.py --only sentiment,books
 
-Standard library only. The files written, one record per line unless said
+Standard library only; tunes need abc2midi, too (Debian's abcmidi). The files written, one record per line unless said
 otherwise ("label text" means the label, one space, the text):
 
   sst.phrases.txt     label text: phrases and sentences of the training half
@@ -23,8 +23,9 @@ otherwise ("label text" means the label, one space, the text):
   books.test.txt      paragraphs of The War of the Worlds
   stories.train.txt   paragraphs of short stories (already lower case)
   bronte.train.txt    paragraphs of the collected Bronte works
-  abc.train.txt       tunes in ABC notation, one blank line between two
-  abc.valid.txt       the same, one tune in twenty
+  abc.train.txt       tunes in ABC notation, one blank line between two, each
+                      in six keys (prepare_music.py)
+  abc.valid.txt       the same, the tunes of one title in twenty
   translate.train.tsv language, English, translation: Tatoeba in fr, de, es
   translate.mixed.tsv these, some as people type, and texts of some sentences
   translate.valid.tsv the same, 1 % of the English sentences by their hash
@@ -52,6 +53,8 @@ import random
 import re
 import sys
 import unicodedata
+
+import prepare_music
 
 TEST_BOOKS = ("wells-war-of-the-worlds",)
 VALID_BOOKS = ("kipling-jungle-book", "wells-time-machine")
@@ -348,101 +351,6 @@ def prepare_books(data, out):
     write_lines(out, "stories.train.txt", lines)
 
 
-# ----------------------------------------------------------------- music ---
-
-FIELD = re.compile(r"^([A-Za-z]):\s*(.*)$")
-MODES = {"": "", "m": "min", "min": "min", "minor": "min", "maj": "",
-         "major": "", "dor": "dor", "dorian": "dor", "mix": "mix",
-         "mixolydian": "mix", "phr": "phr", "phrygian": "phr",
-         "lyd": "lyd", "lydian": "lyd", "aeo": "min", "aeolian": "min"}
-MUSIC = re.compile(r"^[A-Ga-gz0-9/,'^_=|:\[\]() .<>~{}-]+$")
-
-
-def key_of(text):
-    """A key in one spelling: tonic, accidental, mode of three letters.
-
-    None when it is written in a way that this corpus has too rarely.
-    """
-    match = re.match(r"^([A-G][#b]?)\s*([A-Za-z]*)$", text.strip())
-    if match is None or match.group(2).lower() not in MODES:
-        return None
-    return match.group(1) + MODES[match.group(2).lower()]
-
-
-def clean_music(line):
-    """A line of notes without chord names, breaks, comments, ornaments."""
-    line = line.split("%")[0]
-    line = re.sub(r'"[^"]*"', "", line)
-    line = re.sub(r"![^!|]{1,12}!", "", line)
-    line = line.replace("!", "").replace("\\", "").replace("~", "")
-    line = re.sub(r"\{[^}]*\}", "", line)
-    return squeeze(line.replace("*", ""))
-
-
-def tune_of(record):
-    """One tune in the corpus's form, or None where it does not fit.
-
-    X:1, M:, L: and K: in this order, then the notes. A tune that changes
-    its key or metre on the way is left out, and so is one with first and
-    second endings: a third of those do not pass abc2midi as written.
-    """
-    meter, length, key, body = "4/4", None, None, []
-    for line in record.split("\n"):
-        field = FIELD.match(line)
-        if field is None:
-            line = clean_music(line)
-            if line and key is not None:
-                body.append(line)
-            continue
-        name, value = field.group(1), field.group(2).split("%")[0].strip()
-        if name in "MLK" and body:
-            return None
-        if name == "M":
-            meter = {"C": "4/4", "C|": "2/2"}.get(value, value)
-        elif name == "L":
-            length = value
-        elif name == "K":
-            key = key_of(value)
-            if key is None:
-                return None
-    text = "".join(body)
-    if not re.match(r"^\d+/\d+$", meter):
-        return None
-    if length is None:  # the standard's default
-        beats, unit = meter.split("/")
-        length = "1/8" if 4 * int(beats) >= 3 * int(unit) else "1/16"
-    if length not in ("1/4", "1/8"):
-        return None
-    if len(text) < 60 or re.search(r"\[[1-9]|\|[1-9]", text):
-        return None
-    if not all(MUSIC.match(line) for line in body):
-        return None
-    return "\n".join(["X:1", "M:" + meter, "L:" + length, "K:" + key] + body)
-
-
-def prepare_music(data, out):
-    """Whole tunes, each of them once, 19 of 20 for training."""
-    records = re.split(r"\n\s*(?=X:)", read_text(
-        os.path.join(data, "abc-irish", "irish.abc")))
-    folder = os.path.join(data, "abc-nottingham")
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".abc"):
-            text = read_text(os.path.join(folder, name)).replace("\r", "")
-            records += re.split(r"\n\s*(?=X:)", text)
-    tunes, seen = [], set()
-    for record in records:
-        tune = tune_of(record)
-        if tune is not None and tune not in seen:
-            seen.add(tune)
-            tunes.append(tune)
-    print(f"music: {len(records)} records, {len(tunes)} kept")
-    random.Random(TUNE_SEED).shuffle(tunes)
-    held = len(tunes) // 20
-    for name, part in (("abc.valid.txt", tunes[:held]),
-                       ("abc.train.txt", tunes[held:])):
-        write_lines(out, name, "\n\n".join(part).split("\n"))
-
-
 # ----------------------------------------------------------- translation ---
 
 LANGUAGES = (("fr", "fra"), ("de", "deu"), ("es", "spa"))
@@ -611,7 +519,7 @@ def main():
     parser.add_argument("--only", default="sentiment,books,music,translate")
     args = parser.parse_args()
     parts = {"sentiment": (prepare_sst, prepare_imdb),
-             "books": (prepare_books,), "music": (prepare_music,),
+             "books": (prepare_books,), "music": (prepare_music.prepare,),
              "translate": (prepare_translate,),
              "lecture": (prepare_lecture,), "captions": (prepare_captions,)}
     os.makedirs(args.out, exist_ok=True)

@@ -28,6 +28,7 @@
 struct generate_request {
     struct input_params in;
     const struct json *stop;
+    const char *constraint;
     int stream;
     int64_t top_k, max_tokens, seed, n;
     double temperature, top_p, min_p, repetition_penalty;
@@ -46,6 +47,7 @@ static const struct field fields[] = {
      GENERATE_AT(repetition_penalty)},
     {"seed", FIELD_INT, 0, MAX_SEED, GENERATE_AT(seed)},
     {"stop", FIELD_ANY, 0, 0, GENERATE_AT(stop)},
+    {"constraint", FIELD_TEXT, 0, 0, GENERATE_AT(constraint)},
     {"stream", FIELD_BOOL, 0, 0, GENERATE_AT(stream)},
     {"n", FIELD_INT, 1, MOST_CHOICES, GENERATE_AT(n)},
     {"presence_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
@@ -82,7 +84,7 @@ static int check_params(struct request *r, const struct generate_request *p)
     if (p->temperature > 0 && p->temperature < 0.01)
         return bad(r, "temperature",
                    "temperature must be 0 (greedy) or from 0.01 to 100");
-    if (p->top_p <= 0)
+    if (!isnan(p->top_p) && p->top_p <= 0)
         return bad(r, "top_p", "top_p must be above 0");
     if (p->n > 1 && p->stream)
         return bad(r, "n", "n must be 1 where stream is true");
@@ -119,24 +121,54 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
     return 0;
 }
 
+/* Where the request says nothing the model's files do, else nothing is done. */
+static void set_defaults(struct request *r, struct generate_request *p)
+{
+    const struct sample_rules *s = &model_get_info(r->model)->sample;
+    if (isnan(p->temperature))
+        p->temperature = s->temperature >= 0 ? s->temperature : 1;
+    if (isnan(p->top_p))
+        p->top_p = s->top_p >= 0 ? s->top_p : 1;
+    if (p->top_k < 0)
+        p->top_k = s->top_k >= 0 ? s->top_k : 0;
+    if (p->max_tokens < 0)
+        p->max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
+}
+
+/* The constraint by its name; the model's own where there is none. */
+static int find_constraint(struct request *r, const char *name,
+                           const struct constraint **out)
+{
+    *out = name ? NULL : model_constraint(r->model);
+    if (!name || strcmp(name, "none") == 0)
+        return 0;
+    *out = constraint_find(name);
+    if (!*out)
+        return err_set_at(&r->err, ERR_INVALID, "invalid_value", "constraint",
+                          "constraint must be none or %s", constraint_names());
+    return 0;
+}
+
 int api_generate(struct request *r)
 {
-    struct generate_request p = {.temperature = 1.0,
-                                 .top_p = 1.0,
+    struct generate_request p = {.temperature = NAN,
+                                 .top_p = NAN,
                                  .repetition_penalty = 1.0,
+                                 .top_k = -1,
                                  .max_tokens = -1,
                                  .seed = -1,
                                  .n = 1};
     const char *stop[MAX_STOP];
+    const struct constraint *constraint;
     struct language target;
     int n_stop;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
         input_model(r, p.in.model, &task_generate) < 0 ||
-        language_unsaid(r, &target) < 0)
+        language_unsaid(r, &target) < 0 ||
+        find_constraint(r, p.constraint, &constraint) < 0)
         return -1;
-    if (p.max_tokens < 0)
-        p.max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
+    set_defaults(r, &p);
     p.in.room = p.max_tokens > 0 ? p.max_tokens - 1 : 0; /* fed: all but one */
     int keep = input_port(r) == PORT_SOURCE ? KEEP_FIRST : KEEP_LAST;
     if (input_encode(r, &p.in, keep, ENCODE_EMPTY | ENCODE_LANGUAGE) < 0)
@@ -157,6 +189,8 @@ int api_generate(struct request *r)
         .n_stop = n_stop,
         .stream = p.stream,
         .n = (int)p.n,
+        .constraint = constraint,
+        .constraint_must = p.constraint != NULL,
         .forced_first = target.first};
     const struct job_spec spec = {.task = &task_generate, .params = &params};
     return input_submit(r, &spec);
@@ -185,6 +219,9 @@ void api_generate_last(struct request *r, const struct item *it,
     buf_add_str(out, "\",\"seed\":");
     buf_add_int(out, (int64_t)r->seed);
     write_others(res, out);
+    if (res->constraint)
+        buf_addf(out, ",\"constraint\":\"%s\"",
+                 res->constrained ? res->constraint->name : "none");
     hint_write(r, it, res, out);
     reply_item_tail(r, it, out);
 }

@@ -73,8 +73,10 @@ int input_model(struct request *r, const char *name, const struct task *task)
 int64_t input_default_tokens(const struct request *r, int64_t otherwise)
 {
     const int64_t most = r->sv->cfg->max_output_tokens;
-    int64_t n = model_get_info(r->model)->target.max_new;
+    const struct model_info *info = model_get_info(r->model);
+    int64_t n = info->target.max_new;
 
+    n = n > 0 ? n : info->sample.max_new;
     n = n > 0 ? n : otherwise;
     return n < most ? n : most;
 }

@@ -51,6 +51,34 @@ static void add_languages(const struct model *m, struct buf *out)
         buf_add_char(out, ']');
 }
 
+static void add_default(struct buf *out, const char *name, double v, int *n)
+{
+    if (v < 0)
+        return;
+    buf_addf(out, "%s\"%s\":", (*n)++ ? "," : ",\"defaults\":{", name);
+    buf_add_float(out, (float)v);
+}
+
+/* What /generate takes where a request does not say it. */
+static void add_defaults(const struct model *m, struct buf *out)
+{
+    const struct model_info *info = model_get_info(m);
+    const struct sample_rules *s = &info->sample;
+    int most = info->target.max_new > 0 ? info->target.max_new : s->max_new;
+    int n = 0;
+
+    if (model_constraint(m))
+        add_text(out, "constraint", model_constraint(m)->name);
+    if (!model_can(m, &task_generate))
+        return;
+    add_default(out, "temperature", s->temperature, &n);
+    add_default(out, "top_k", s->top_k, &n);
+    add_default(out, "top_p", s->top_p, &n);
+    add_default(out, "max_tokens", most > 0 ? most : -1, &n);
+    if (n > 0)
+        buf_add_char(out, '}');
+}
+
 /* By enum tokenizer_level. */
 static const char *const levels[] = {"word", "character", "subword"};
 
@@ -96,6 +124,7 @@ int model_json(const struct server *sv, const struct model *m, struct buf *out,
     buf_add_str(out, ",\"tasks\":");
     models_json_tasks(m, out);
     add_languages(m, out);
+    add_defaults(m, out);
     if (model_tokenizer(m))
         add_text(out, "level", levels[tokenizer_level(model_tokenizer(m))]);
     buf_add_str(out, ",\"context_length\":");

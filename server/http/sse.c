@@ -39,9 +39,10 @@ void sse_text(struct request *r, const struct item *it, const char *text,
 
 const char *sse_finish_reason(enum finish_reason f)
 {
-    return f == FINISH_STOP     ? "stop"
-           : f == FINISH_LENGTH ? "length"
-                                : "cancelled";
+    return f == FINISH_STOP         ? "stop"
+           : f == FINISH_LENGTH     ? "length"
+           : f == FINISH_CONSTRAINT ? "constraint"
+                                    : "cancelled";
 }
 
 void sse_finish(struct request *r, const struct item *it, const struct job *j,

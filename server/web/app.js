@@ -494,8 +494,18 @@ async function generate(b, signal) {
 
 /* ------------------------------------------------------------------ start */
 
+/* A model's own temperature and length, where its files say them. */
+function suitSliders(b) {
+    const own = chosen(b).defaults || {};
+    b.form.querySelectorAll("input[type=range]").forEach(i => {
+        i.value = i.name in own ? own[i.name] : i.defaultValue;
+        i.dispatchEvent(new Event("input"));
+    });
+}
+
 /* What depends on the model that is chosen. */
 function suit(b) {
+    suitSliders(b);
     if (b.look)
         b.look.hidden = !chosen(b).attention;
     if (b.languages)

@@ -272,6 +272,23 @@ def records():
                            "\n\n", "\t", ",", "sentence", "sentiment", "1 a\n"])
 
 
+def tunes():
+    """Prompts, and choices of what follows them."""
+    head = "X:1\nM:6/8\nL:1/8\nK:G\n"
+    for i, text in enumerate([
+            "", "M:C|\nK:F#m\n", "X:1\nT:a \u00e9\nR:jig\nM: 9/8\nL:1/16\nK:D dor\n",
+            "K:C\n", "%% a\nL:1/4\n", head + "|:D|G2A B2c|", head + "[1",
+            head + "G6|G6|G6|G6|]\n\nX:2\nM:2/4\nK:A\n", head + "(3:2:3GAB A3-",
+            head + "{/ga}b2 \"G7/B\"[GB]2 A>>", head + "~G.A !f!B (c2d)|w: a\n",
+            head + "|:G6|G3 G3:|\nM:3/4\n", "K:G\nA", head + "G/8",
+            head + "G3|P:A\nA:b\n::", "X:1\nT:A"]):
+        put("abc", "tune%02d" % i, text.encode() + b"\0" +
+            bytes((37 * k * k + 11 * k + i) % 251 for k in range(160)))
+    write_dict("abc", ["X:1\n", "M:6/8\n", "L:1/8\n", "K:Em\n", "|:", ":|", "[1",
+                       "[2", "||", "|]", "(3", "\"G\"", "{a}", "3/2", "G>A",
+                       "A-A", "[CE]", "C|", "::"])
+
+
 # --- checkpoints ---
 
 def configs():
@@ -411,7 +428,7 @@ def states(train):
 
 def main():
     for target in ["head", "chunks", "conn", "api", "wordpiece", "unigram",
-                   "model", "marian", "charsmap", "pipe", "records", "config", "keys",
+                   "model", "marian", "charsmap", "pipe", "records", "abc", "config", "keys",
                    "checkpoint", "state"]:
         clear(target)
     wire()
@@ -420,6 +437,7 @@ def main():
     texts()
     pipes()
     records()
+    tunes()
     configs()
     checkpoints()
     states(sys.argv[1] if len(sys.argv) > 1 else

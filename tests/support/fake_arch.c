@@ -513,11 +513,13 @@ void fake_dir(const struct fake_config *c, char *path)
              "\"max_chain\":%d,\"whole\":%d,\"context\":%d,"
              "\"flops\":%d,\"page\":%d,\"page_bytes\":%d,"
              "\"window\":%d,\"attention\":%d,\"outputs\":%d,"
-             "\"seqd_record\":\"%s\",\"eos_token_id\":2%s}",
+             "\"seqd_record\":\"%s\",\"eos_token_id\":2%s%s%s%s}",
              c->n_labels ? c->n_labels : 3, c->chain, c->max_chain, c->whole,
              c->context, c->flops ? c->flops : 1, c->page, c->page_bytes,
              c->window, c->attention,
              c->outputs ? c->outputs : FAKE_LOGITS | FAKE_CLASS,
-             c->record ? c->record : "", c->more ? c->more : "");
+             c->record ? c->record : "", c->more ? c->more : "",
+             c->constraint ? ",\"seqd_constraint\":\"" : "",
+             c->constraint ? c->constraint : "", c->constraint ? "\"" : "");
     fake_files(c, text, path);
 }

@@ -50,6 +50,7 @@ struct fake_config {
     const char *normalizer; /* NULL: "seqd-whitespace" */
     int no_add_bos;         /* there is a begin token, no text gets it */
     const char *more;       /* members of config.json: ",\"key\":1" */
+    const char *constraint; /* seqd_constraint; NULL: it is not said */
     int bpe; /* words are those of a byte-level BPE, in GPT-2's alphabet */
 };
 

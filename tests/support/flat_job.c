@@ -14,13 +14,16 @@ union params {
 static void fill_params(const struct flat_spec *s, union params *p)
 {
     if (s->task == &task_generate)
-        p->generate = (struct generate_params){.max_tokens = s->max_tokens,
-                                               .sample = s->sample,
-                                               .stop = s->stop,
-                                               .n_stop = s->n_stop,
-                                               .stream = s->stream,
-                                               .n = s->choices,
-                                               .logprob = s->logprob};
+        p->generate =
+            (struct generate_params){.max_tokens = s->max_tokens,
+                                     .sample = s->sample,
+                                     .stop = s->stop,
+                                     .n_stop = s->n_stop,
+                                     .stream = s->stream,
+                                     .n = s->choices,
+                                     .logprob = s->logprob,
+                                     .constraint = s->constraint,
+                                     .constraint_must = s->constraint_must};
     else if (s->task == &task_classify)
         p->classify = (struct classify_params){.attention = s->attention,
                                                .labels = s->labels,
@@ -95,6 +98,7 @@ struct flat_result flat_result(const struct job *j)
         f.tokens = g->tokens;
         f.n_tokens = g->n_tokens;
         f.finish = g->finish;
+        f.constrained = g->constrained;
     }
     return f;
 }

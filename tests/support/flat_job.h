@@ -30,6 +30,8 @@ struct flat_spec {
     int n_stop, stream, choices, logprob;
     const int *labels;
     int n_labels, before, after;
+    const struct constraint *constraint;
+    int constraint_must;
     int64_t deadline_us;
     uint64_t client;
     void (*on_event)(void *user, const struct job_event *ev);
@@ -54,6 +56,7 @@ struct flat_result {
     const int32_t *tokens;
     int n_tokens;
     enum finish_reason finish;
+    int constrained;
     const float *attention;
     int cached_tokens, prompt_tokens, completion_tokens;
     int64_t queue_us, run_us;

@@ -40,6 +40,9 @@ void fuzz_charsmap(const uint8_t *data, size_t n);
 void fuzz_pipe(const uint8_t *data, size_t n);
 /* The first byte chooses the kind of record, the rest is the file. */
 void fuzz_records(const uint8_t *data, size_t n);
+/* A prompt, up to a 0; each byte behind it chooses one of the bytes that may
+ * follow. */
+void fuzz_abc(const uint8_t *data, size_t n);
 
 /* fuzz_wire.c: the head of a request; a body in chunks. */
 void fuzz_head(const uint8_t *data, size_t n);

@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/text/kinds/spm_norm.h"
+#include "engine/text/constraint.h"
 #include "engine/text/records.h"
 #include "tests/support/fuzz_check.h"
 #include "tests/support/fuzz_targets.h"
@@ -273,4 +274,44 @@ void fuzz_records(const uint8_t *data, size_t n)
         drop(&b);
     }
     drop(&a);
+}
+
+/* --- tunes --- */
+
+/* The bytes that may follow; of those over 127 none is in a tune but in texts
+ * that a prompt has begun. */
+static int may_follow(const struct constraint *c, const void *state,
+                      unsigned char may[256])
+{
+    int n = 0;
+
+    for (int b = 0; b < 256; b++) {
+        char at[CONSTRAINT_STATE_BYTES];
+        memcpy(at, state, c->state_bytes);
+        if (c->next(at, (unsigned char)b, 0) == 0)
+            may[n++] = (unsigned char)b;
+    }
+    return n;
+}
+
+void fuzz_abc(const uint8_t *data, size_t n)
+{
+    const struct constraint *c = constraint_find("abc");
+    char state[CONSTRAINT_STATE_BYTES];
+    unsigned char may[256];
+    size_t i = 0;
+
+    c->begin(state);
+    for (; i < n && data[i]; i++)
+        if (c->next(state, data[i], 1))
+            return;
+    int left = may_follow(c, state, may);
+    if (left == 0)
+        return; /* no way on: the text is not held to it */
+    fuzz_taken++;
+    for (i++; i < n && left > 0; i++) {
+        must(c->next(state, may[data[i] % left], 0) == 0);
+        left = may_follow(c, state, may);
+        must(left > 0 || c->may_end(state));
+    }
 }

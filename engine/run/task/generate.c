@@ -24,6 +24,7 @@
 #include "engine/run/model.h"
 #include "engine/run/task/alignment.h"
 #include "engine/run/task/branches.h"
+#include "engine/run/task/constrained.h"
 #include "engine/run/task/task_impl.h"
 
 #define MAX_STOPS 16
@@ -44,6 +45,7 @@ struct stop {
 /* One continuation. */
 struct choice {
     struct sampler sampler;
+    struct constrained held;
     int n_out;    /* made so far: the end of the job's tokens, or ids [n_out] */
     int32_t *ids; /* [cap] of choices that are branches */
     int cap;
@@ -62,6 +64,7 @@ struct generate {
     int n, n_done;
     int max_tokens, stream, forced_first;
     int apart; /* choices are branches */
+    const struct constraint *constraint;
     struct branches branches;
     struct alignment alignment;
     float *row; /* [V] a copy of a row, where one is needed */
@@ -182,6 +185,7 @@ static int generate_init(struct job *j, const void *params, struct err *e)
 {
     const struct generate_params *s = params;
     int V = j->model->info.cols[OUT_LOGITS];
+    struct constrained held;
     struct generate *g = mem_zalloc(sizeof *g);
 
     j->own = g;
@@ -192,6 +196,7 @@ static int generate_init(struct job *j, const void *params, struct err *e)
     g->n = s->n > 1 ? s->n : 1;
     g->max_tokens = s->max_tokens;
     g->stream = s->stream;
+    g->constraint = s->constraint;
     g->logprob = s->logprob;
     g->length_penalty = s->length_penalty;
     g->apart = g->n > 1 || s->attention;
@@ -205,11 +210,14 @@ static int generate_init(struct job *j, const void *params, struct err *e)
     if (!g->c || !g->res || ((g->n > 1 || g->logprob) && !g->row))
         return err_nomem(e);
     if (copy_stops(g, s, e) ||
+        constrained_begin(&held, j, s->constraint, s->constraint_must, e) ||
         (s->attention && alignment_init(&g->alignment, j, e)))
         return -1;
     for (int i = 0; i < g->n; i++)
         if (init_choice(j, g, i, &s->sample, e))
             return -1;
+    for (int i = 0; i < g->n; i++)
+        g->c[i].held = held;
     if (g->apart)
         branches_begin(j, g->n + g->alignment.on);
     j->scratch_vocab = s->sample.temperature > 0.0f ? V : 0;
@@ -334,6 +342,8 @@ static int finish(struct job *j, struct generate *g, struct choice *c,
         .finish = why,
         .logprob = c->logprob,
         .n_scored = c->n_scored,
+        .constraint = g->constraint,
+        .constrained = c->held.c != NULL,
         .score = score_per_length(c->logprob, c->n_scored, g->length_penalty),
         .n = g->n};
     j->answer = g->res;
@@ -365,6 +375,7 @@ static int keep_token(struct job *j, const struct generate *g, struct choice *c,
     c->n_out++;
     j->fresh_tokens = 1;
     sampler_see(&c->sampler, id);
+    constrained_see(&c->held, j->model, id);
     if (detok_next(j->model->tokenizer, &c->detok, id, &c->text) ||
         c->text.failed)
         return no_text(j, c);
@@ -397,8 +408,10 @@ static void ban(const struct job *j, const struct generate *g,
                    row);
 }
 
-/* The next token of a row, which is overwritten unless there is a copy; -1:
- * there is none. */
+#define NO_TOKEN (-2) /* of pick: the constraint leaves none */
+
+/* The next token of a row, which is overwritten unless there is a copy; -1: it
+ * failed. */
 static int32_t pick(struct job *j, const struct task_ctx *x,
                     const struct generate *g, struct choice *c, float *row)
 {
@@ -414,7 +427,11 @@ static int32_t pick(struct job *j, const struct task_ctx *x,
     if (g->row)
         memcpy(work, row, (size_t)V * sizeof *row);
     ban(j, g, c, work);
+    if (!constrained_mask(&c->held, x->model, work))
+        return NO_TOKEN;
     int32_t id = sampler_pick(&c->sampler, x->k, work, x->scratch);
+    if (id < 0 && c->held.c)
+        return NO_TOKEN;
     if (id < 0) {
         return job_fail(j, ERR_INTERNAL, "internal_error",
                         "the model offers no token");
@@ -436,6 +453,8 @@ static int next_token(struct job *j, const struct task_ctx *x,
         return finish(j, g, c, FINISH_LENGTH);
     }
     int32_t id = pick(j, x, g, c, row);
+    if (id == NO_TOKEN)
+        return finish(j, g, c, FINISH_CONSTRAINT);
     if (id < 0)
         return -1;
     if (tokenizer_is_end(m->tokenizer, id))

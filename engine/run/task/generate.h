@@ -21,13 +21,23 @@ struct generate_params {
     int logprob; /* 1: generate_result.logprob and .score are wanted */
     double length_penalty; /* of the scores, as in beam.h */
     int forced_first;      /* 0: what the model says; else 1 + the id */
+    /* What may be written; NULL: anything. Where the prompt is nothing to go on
+     * from there is no constraint; with constraint_must that is an error. */
+    const struct constraint *constraint;
+    int constraint_must;
     int attention; /* 1, with logprob: of the choice with the best score, as in
                       beam.h */
 };
 
 #define MOST_CHOICES 16
 
-enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
+/* FINISH_CONSTRAINT: no token of the vocabulary may follow. */
+enum finish_reason {
+    FINISH_STOP,
+    FINISH_LENGTH,
+    FINISH_CANCELLED,
+    FINISH_CONSTRAINT
+};
 
 struct generate_result {
     const char *text; /* NUL-terminated UTF-8 */
@@ -41,6 +51,8 @@ struct generate_result {
     /* beam_result.attention, of the best of them alone (of equal ones the
      * first), or NULL */
     const float *attention;
+    const struct constraint *constraint; /* of generate_params */
+    int constrained;                     /* 1: the text was held to it */
     int n; /* results: this one (the first choice) and those behind it */
 };
 

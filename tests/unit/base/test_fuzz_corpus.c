@@ -109,6 +109,11 @@ static void test_fuzz_corpus_records(void **state)
     corpus_replay_good("records", fuzz_records, 8);
 }
 
+static void test_fuzz_corpus_abc(void **state)
+{
+    corpus_replay_good("abc", fuzz_abc, 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_fuzz_corpus_charsmap),
         cmocka_unit_test(test_fuzz_corpus_pipe),
         cmocka_unit_test(test_fuzz_corpus_records),
+        cmocka_unit_test(test_fuzz_corpus_abc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

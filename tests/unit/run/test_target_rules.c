@@ -201,6 +201,90 @@ static void test_target_says_what_is_wrong(void **state)
     }
 }
 
+/* --- how texts are drawn --- */
+
+static int read_sample(const char *config, const char *generation,
+                       struct sample_rules *r, struct err *e)
+{
+    struct checkpoint *c;
+    char dir[64];
+    int rc;
+
+    temp_dir_make(dir);
+    temp_file_text(dir, "config.json", config);
+    if (generation)
+        temp_file_text(dir, "generation_config.json", generation);
+    assert_int_equal(checkpoint_open(dir, "test", &c, e), 0);
+    rc = sample_read(c, r, e);
+    checkpoint_close(c);
+    temp_dir_drop(dir);
+    return rc;
+}
+
+static void test_sample_what_is_not_said_is_not_taken_for_said(void **state)
+{
+    static const struct {
+        const char *config, *generation;
+        double temperature, top_p;
+        int top_k, max_new;
+    } cases[] = {
+        {"{}", NULL, -1, -1, -1, 0},
+        {"{}", "{}", -1, -1, -1, 0},
+        {"{\"temperature\": 0.5, \"top_k\": 3}", NULL, 0.5, -1, 3, 0},
+        {"{\"temperature\": 0.5, \"top_k\": 3}", "{\"top_p\": 0.9}", -1, 0.9,
+         -1, 0},
+        {"{}",
+         "{\"do_sample\": true, \"temperature\": 0.7, \"top_p\": 0.95,"
+         "\"top_k\": 0, \"max_new_tokens\": 900, \"max_length\": 20}",
+         0.7, 0.95, 0, 900},
+        {"{}", "{\"do_sample\": false, \"temperature\": 0.7, \"top_p\": 1.0}",
+         0, 1, -1, 0},
+        {"{}", "{\"do_sample\": null, \"temperature\": null}", -1, -1, -1, 0},
+        {"{}", "{\"temperature\": 0}", 0, -1, -1, 0},
+        {"{}", "{\"temperature\": 100, \"top_k\": 50}", 100, -1, 50, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct err e = ERR_INIT;
+        struct sample_rules r;
+        if (read_sample(cases[i].config, cases[i].generation, &r, &e))
+            fail_msg("case %zu: %s", i, e.msg);
+        if (r.temperature != cases[i].temperature ||
+            r.top_p != cases[i].top_p || r.top_k != cases[i].top_k ||
+            r.max_new != cases[i].max_new)
+            fail_msg("case %zu: %g %g %d %d", i, r.temperature, r.top_p,
+                     r.top_k, r.max_new);
+    }
+}
+
+static void test_sample_says_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *generation, *says;
+    } cases[] = {
+        {"{\"temperature\": -1}",
+         "generation_config.json: 'temperature' is no number from 0.01 to 100"},
+        {"{\"temperature\": 0.001}", "temperature"},
+        {"{\"temperature\": 101}", "temperature"},
+        {"{\"temperature\": \"hot\"}", "temperature"},
+        {"{\"temperature\": 1e400}", "generation_config.json"},
+        {"{\"top_p\": 0}", "'top_p' is no number from 1e-06 to 1"},
+        {"{\"top_p\": 1.5}", "top_p"},
+        {"{\"top_p\": []}", "top_p"},
+        {"{\"top_k\": -1}", "'top_k' is no number from 1 to"},
+        {"{\"top_k\": 1e9}", "top_k"},
+        {"{\"do_sample\": 1}", "'do_sample' is not true or false"},
+        {"{\"max_new_tokens\": 0}", "max_new_tokens"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct err e = ERR_INIT;
+        struct sample_rules r;
+        assert_int_equal(read_sample("{}", cases[i].generation, &r, &e), -1);
+        assert_int_equal(e.code, ERR_FORMAT);
+        if (!strstr(e.msg, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.msg, cases[i].says);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +293,8 @@ int main(void)
         cmocka_unit_test(test_target_old_files_force_the_begin_token),
         cmocka_unit_test(test_target_lists_what_is_not_done),
         cmocka_unit_test(test_target_says_what_is_wrong),
+        cmocka_unit_test(test_sample_what_is_not_said_is_not_taken_for_said),
+        cmocka_unit_test(test_sample_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,24 @@ LM = ("--task", "lm", "--record", "line", "--valid",
 MINILM = ("--arch", "bert", "--embedding", "384", "--heads", "12", "--inner",
           "1536", "--context", "512")
 
+CLASSIFIER = ("--task", "classifier", "--id2label", LABELS, "--valid", DEV,
+              "--warmup", "400", "--weight-decay", "0.01", "--average", "ema",
+              "--average-decay", "0.998", "--eval-every", "1500")
+# Files that teachers label: name, of which files, options of distil.py
+SOFT = {
+    "soft-films": ("phrases.train.tsv", "films.train.tsv", "--gold", "0.4"),
+    "soft-domains": (*(f"{n}.train.tsv" for n in OPINIONS if n not in
+                       ("phrases", "films", "reviews-parts")),
+                     "--gold", "0.4", "--least", "0.1"),
+    "soft-sentences": ("unlabelled-sentences.txt",),
+    "soft-reviews": ("reviews.train.tsv", "--gold", "0.5"),
+    "soft-parts": ("unlabelled-parts.txt", "--most", "40000"),
+    "soft-whole": ("unlabelled-reviews.txt", "--most", "12000"),
+}
+STUDENT = ",".join(f"{{data}}/{name}.tsv" + weight for name, weight in (
+    ("soft-films", ""), ("soft-domains", ""), ("soft-sentences", ":0.5"),
+    ("soft-reviews", ":0.4"), ("soft-parts", ":0.5"), ("soft-whole", ":0.4")))
+
 STAGES = {
     # ------------------------------------------------------------ the data
     "data-opinions": Run("{here}/opinions.py", "--data", "{shared}/data",
@@ -156,6 +174,22 @@ STAGES = {
         "0.01", "--dropout", "0.1", "--dropout-attention", "0.1",
         "--dropout-output", "0.1", "--epochs", "2", "--eval-every", "900",
         "--seed", "1"),
+    "teacher-2": Train(
+        *CLASSIFIER, *MINILM, "--layers", "6", "--init", "{out}/teacher",
+        "--vocab-from", "{out}/teacher", "--data",
+        mix({**{n: 0.4 for n in OPINIONS}, "phrases": 1, "films": 2,
+             "tweets": 1, "business": 1, "laptops": 1, "restaurants": 1,
+             "restaurants-more": 0.7, "products": 1, "speaker": 1,
+             "reviews-parts": 0.01, "reviews": 0.35, "facts": 0.2,
+             "order": 0.3}),
+        "--max-len", "384", "--batch", "32", "--lr", "0.00012", "--dropout",
+        "0.1", "--dropout-attention", "0.1", "--dropout-output", "0.1",
+        "--epochs", "1", "--seed", "2"),
+    **{name: Served(("t={out}/teacher-2",), "{here}/distil.py", "--teachers",
+                    "t", *("{data}/" + x if x.endswith((".tsv", ".txt"))
+                           else x for x in files),
+                    "--out", "{data}/" + name + ".tsv")
+       for name, files in SOFT.items()},
     "lm": Train(
         *LM, "--tokenizer", "bpe:12000", *RNN, "--projection", "256", "--tie",
         "--data", mix({g: 0.5 if g == "reviews" else 1 for g in GENRES},

@@ -1,52 +1,182 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Accuracy of a sentiment model through HTTP, on `label text` lines.
+"""Score sentiment models through HTTP, as the tables of their cards have it.
 
     python3 models/recipes/score_sentiment.py --url http://127.0.0.1:8080 \\
-        ../shared/data/sst/stsa.binary.test.txt
+        --model sentiment-lstm training/data/tweets.test.tsv \\
+        training/data/imdb.test.tsv:2 --pairs tests/golden/lecture/pairs.txt
 
-Sends the lines in batches to POST /sentiment and compares the answer with the
-label: 1 or "positive" against 0 or "negative". One JSON line a file.
-Standard library only.
+A file has LABEL TAB TEXT in each line, or LABEL BLANK TEXT; labels may be 0 and
+1 (negative, positive). With :2 behind its name the model has the choice of
+negative and positive alone (`labels` of POST /sentiment); a file without a
+neutral line is asked so, too. One JSON line a file:
+
+  accuracy          share of the texts with their label
+  macro_f1          mean over the labels that the file has, of F1
+  macro_recall      mean of the recalls, TweetEval's figure
+  nll               -mean log of the share that the text's own label has
+  ece               expected calibration error (Guo et al. 2017): 15 bins of
+                    equal width of the first label's share
+  pairs             --pairs, of positive TAB negative: pairs of which both
+                    halves are right, negative and positive alone to choose of
+
+--table prints Markdown in place of JSON. --wrong N prints the N most certain
+errors of each file to standard error. Standard library only.
 """
 import argparse
 import json
+import math
+import os
+import sys
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+NAMES = ("negative", "neutral", "positive")
+TWO = ["negative", "positive"]
+WORDS = {"0": "negative", "1": "positive"}
+BINS = 15
 
 
-def labels(url, model, texts):
-    """The model's label for each text."""
+def post(a, texts, labels):
+    """Shares by label for each text."""
     body = {"input": texts}
-    if model:
-        body["model"] = model
+    if a.model:
+        body["model"] = a.model
+    if a.truncate:
+        body["truncate"] = True
+    if labels:
+        body["labels"] = labels
     request = urllib.request.Request(
-        url + "/sentiment", json.dumps(body).encode(),
+        a.url + "/sentiment", json.dumps(body).encode(),
         {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as reply:
-        return [item["label"] for item in json.load(reply)["data"]]
+    try:
+        with urllib.request.urlopen(request, timeout=600) as reply:
+            return [{s["label"]: s["score"] for s in item["scores"]}
+                    for item in json.load(reply)["data"]]
+    except urllib.error.HTTPError as e:
+        sys.exit(f"{a.url}: {e}: {e.read().decode()[:500]}")
+
+
+def ask(a, texts, labels):
+    """As post(), of any number of texts; those of a length go together."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = [order[i:i + a.batch] for i in range(0, len(order), a.batch)]
+    answers = [None] * len(texts)
+    with ThreadPoolExecutor(4) as pool:
+        for part, got in zip(parts, pool.map(
+                lambda p: post(a, [texts[i] for i in p], labels), parts)):
+            for i, shares in zip(part, got):
+                answers[i] = shares
+    return answers
+
+
+def read(path):
+    """(label, text) of a file's lines."""
+    with open(path, encoding="utf-8", newline="\n") as f:
+        for line in f.read().split("\n"):
+            if line:
+                label, _, text = line.partition("\t" if "\t" in line else " ")
+                label = WORDS.get(label, label)
+                if label not in NAMES:
+                    sys.exit(f"{path}: {label!r} is no label")
+                yield label, text
+
+
+def figures(own, shares):
+    """The figures of one file; own: the labels, shares: those answered."""
+    first = [max(s, key=s.get) for s in shares]
+    bins = [[0, 0, 0.0] for _ in range(BINS)]
+    for label, name, s in zip(own, first, shares):
+        b = bins[min(int(s[name] * BINS), BINS - 1)]
+        b[0] += 1
+        b[1] += name == label
+        b[2] += s[name]
+    f1, recall = [], []
+    for name in sorted(set(own)):
+        hit = sum(x == y == name for x, y in zip(own, first))
+        f1.append(2 * hit / (own.count(name) + first.count(name)))
+        recall.append(hit / own.count(name))
+    return {"items": len(own),
+            "accuracy": sum(x == y for x, y in zip(own, first)) / len(own),
+            "macro_f1": sum(f1) / len(f1),
+            "macro_recall": sum(recall) / len(recall),
+            "nll": -sum(math.log(max(s[x], 1e-9))
+                        for x, s in zip(own, shares)) / len(own),
+            "ece": sum(abs(right - p) for _, right, p in bins) / len(own)}
+
+
+def score(a, path):
+    """The figures of a file of texts."""
+    path, _, two = path.partition(":")
+    rows = list(read(path))
+    own = [label for label, _ in rows]
+    labels = TWO if two == "2" or "neutral" not in own else None
+    if labels:
+        rows = [x for x in rows if x[0] != "neutral"]
+        own = [label for label, _ in rows]
+    shares = ask(a, [text for _, text in rows], labels)
+    wrong = sorted((s[label], label, text)
+                   for (label, text), s in zip(rows, shares)
+                   if max(s, key=s.get) != label)
+    for share, label, text in wrong[:a.wrong]:
+        print(f"{share:.4f} {label}: {text[:200]}", file=sys.stderr)
+    return {"file": os.path.basename(path), "labels": 2 if labels else 3,
+            **figures(own, shares)}
+
+
+def score_pairs(a, path):
+    """How many pairs have both halves right."""
+    with open(path, encoding="utf-8") as f:
+        pairs = [line.rstrip("\n").split("\t") for line in f
+                 if line.strip() and not line.startswith("#")]
+    shares = ask(a, [x for pair in pairs for x in pair], TWO)
+    right = 0
+    for i, pair in enumerate(pairs):
+        good, bad = shares[2 * i], shares[2 * i + 1]
+        ok = (good["positive"] > good["negative"] and
+              bad["negative"] > bad["positive"])
+        right += ok
+        if not ok and a.wrong:
+            print(f"{good['positive']:.4f} {bad['positive']:.4f} "
+                  f"{pair[0]} | {pair[1]}", file=sys.stderr)
+    return {"file": os.path.basename(path), "pairs": len(pairs),
+            "right": right}
+
+
+def show(a, row):
+    """One row: JSON, or of a Markdown table."""
+    if not a.table:
+        print(json.dumps(row), flush=True)
+    elif "pairs" in row:
+        print(f"| {row['file']} | pairs | {row['pairs']} | "
+              f"{row['right']} right | | | |", flush=True)
+    else:
+        print(f"| {row['file']} | {row['labels']} | {row['items']:,} | "
+              f"{100 * row['accuracy']:.1f} | {100 * row['macro_f1']:.1f} | "
+              f"{100 * row['macro_recall']:.1f} | {100 * row['ece']:.1f} |",
+              flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8080")
-    parser.add_argument("--model", default="")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("files", nargs="+")
-    args = parser.parse_args()
-    names = {"0": "negative", "1": "positive"}
-    for path in args.files:
-        with open(path, encoding="utf-8", newline="\n") as f:
-            pairs = [line.rstrip("\n").split(" ", 1) for line in f
-                     if line.strip()]
-        right = 0
-        for i in range(0, len(pairs), args.batch):
-            part = pairs[i:i + args.batch]
-            got = labels(args.url, args.model, [text for _, text in part])
-            right += sum(g == names[gold]
-                         for g, (gold, _) in zip(got, part))
-        print(json.dumps({"file": path.rsplit("/", 1)[-1],
-                          "items": len(pairs), "right": right,
-                          "accuracy": right / len(pairs)}))
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--url", default="http://127.0.0.1:8080")
+    p.add_argument("--model", default="")
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--truncate", action="store_true",
+                   help="cut what is too long for the model")
+    p.add_argument("--pairs", action="append", default=[])
+    p.add_argument("--table", action="store_true")
+    p.add_argument("--wrong", type=int, default=0)
+    p.add_argument("files", nargs="*")
+    a = p.parse_args()
+    if a.table:
+        print("| texts | labels | items | accuracy | macro-F1 | macro recall | "
+              "calibration error |\n|---|---|---|---|---|---|---|")
+    for path in a.files:
+        show(a, score(a, path))
+    for path in a.pairs:
+        show(a, score_pairs(a, path))
 
 
 if __name__ == "__main__":

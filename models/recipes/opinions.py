@@ -26,7 +26,9 @@ Writes to --out (training/data) for each domain DOMAIN.train.tsv, .dev.tsv and
 A domain without a split of its own is split by a hash of its text: 5 in 100
 are dev, 10 in 100 test (of films and reviews dev and test are the sets' own).
 unlabelled-reviews.txt, -parts.txt, -sentences.txt: film reviews without a
-label, runs of their sentences, and single ones, for teachers to label. Standard library only; one input gives one output, byte for byte.
+label, runs of their sentences, and single ones; -products.txt: sentences of the
+reviews of products, for teachers to label. Standard library only; one input
+gives one output, byte for byte.
 """
 import argparse
 import hashlib
@@ -42,6 +44,14 @@ from prepare import (TEMPLATE, ascii_quotes, chunks_of, detokenise,  # noqa
 NAMES = ("negative", "neutral", "positive")
 SEED = 2026
 DEV, TEST = 5, 15  # of 100: below DEV is dev, below TEST test
+
+
+def write_lines(out, name, lines):
+    """Texts without a label."""
+    with open(os.path.join(out, name), "w", encoding="utf-8",
+              newline="\n") as f:
+        f.writelines(x + "\n" for x in lines)
+    print(f"{name}: {len(lines)} lines")
 
 
 def part_of(text):
@@ -199,10 +209,7 @@ def prepare_reviews(data, out):
     for name, lines in (("unlabelled-reviews.txt", whole),
                         ("unlabelled-parts.txt", runs),
                         ("unlabelled-sentences.txt", pieces)):
-        with open(os.path.join(out, name), "w", encoding="utf-8",
-                  newline="\n") as f:
-            f.writelines(x + "\n" for x in lines)
-        print(f"{name}: {len(lines)} lines")
+        write_lines(out, name, lines)
 
 
 # ------------------------------------------------------------ other domains ---
@@ -219,9 +226,16 @@ DOMAINS = {
 
 
 def prepare_domains(data, out):
-    """The sets that are read as they are."""
+    """The sets that are read as they are, and sentences of the products'."""
+    reviews = []
     for domain, paths in DOMAINS.items():
-        write_split(out, domain, read_domain(data, *paths))
+        rows = read_domain(data, *paths)
+        write_split(out, domain, rows)
+        if domain in ("products", "speaker"):
+            reviews += [x for _, x in rows if part_of(x) == "train"]
+    pieces = sorted({x for text in reviews for x in sentences_of(text)})
+    random.Random(SEED).shuffle(pieces)
+    write_lines(out, "unlabelled-products.txt", pieces)
     # sentences of two aspects have weak labels: to train on alone
     rows = read_domain(data, "absa-reviews/restaurants-semeval2014.tsv.gz")
     write_split(out, "restaurants", rows)

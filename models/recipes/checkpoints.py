@@ -159,17 +159,17 @@ SOFT = {
     "soft-domains": (*(f"{n}.train.tsv" for n in OPINIONS if n not in
                        ("phrases", "films", "reviews-parts")),
                      "--gold", "0.4", "--least", "0.1"),
-    "soft-sentences": ("unlabelled-sentences.txt",),
+    "soft-sentences": ("unlabelled-sentences.txt", "--most", "160000"),
     "soft-products": ("unlabelled-products.txt",),
     "soft-everyday": ("sentences.train.txt", "talk.train.txt",
                       "posts.train.txt", "--most", "15000"),
-    "soft-reviews": ("reviews.train.tsv", "--gold", "0.5"),
     "soft-parts": ("unlabelled-parts.txt", "--most", "40000"),
     "soft-whole": ("unlabelled-reviews.txt", "--most", "12000"),
 }
-STUDENT = ",".join(f"{{data}}/{name}.tsv" + weight for name, weight in (
-    ("soft-films", ""), ("soft-domains", ""), ("soft-sentences", ":0.5"),
-    ("soft-products", ":0.7"), ("soft-everyday", ":0.7"), ("soft-reviews", ":0.4"), ("soft-parts", ":0.5"), ("soft-whole", ":0.4")))
+STUDENT = ",".join("{data}/" + name for name in (
+    "soft-films.tsv", "soft-domains.tsv", "soft-sentences.tsv:0.7",
+    "soft-products.tsv:0.7", "soft-everyday.tsv:0.7", "soft-parts.tsv:0.5",
+    "soft-whole.tsv:0.4", "reviews.train.tsv:0.4"))
 
 STAGES = {
     # ------------------------------------------------------------ the data
@@ -208,6 +208,20 @@ STAGES = {
                            else x for x in files),
                     "--out", "{data}/" + name + ".tsv")
        for name, files in SOFT.items()},
+    "student-transformer": Train(
+        *CLASSIFIER, "--valid", DEV, *MINILM, "--layers", "4", "--init",
+        "{out}/teacher-2", "--tokenizer", "bpe:9000", "--data", STUDENT,
+        "--max-len", "384", "--batch", "32", "--lr", "0.0004", "--lr-end",
+        "0.01", "--dropout", "0.05", "--dropout-attention", "0.05",
+        "--dropout-output", "0.1", "--epochs", "2", "--seed", "1"),
+    "student-lstm": Train(
+        *CLASSIFIER, "--valid", DEV, *RNN, "--pooling", "concat", "--init",
+        "{out}/lm", "--vocab-from", "{out}/lm", "--data", STUDENT,
+        "--max-len", "512", "--batch", "64", "--lr", "0.002", "--lr-end",
+        "0.01", "--lr-layer", "0.5", "--beta2", "0.99", "--dropout-embedding",
+        "0.1", "--dropout", "0.1", "--dropout-output", "0.3",
+        "--dropout-variational", "--dropout-word", "0.05", "--epochs", "2",
+        "--seed", "1"),
     "lm": Train(
         *LM, "--tokenizer", "bpe:12000", *RNN, "--projection", "256", "--tie",
         "--data", mix({g: 0.5 if g == "reviews" else 1 for g in GENRES},
@@ -248,9 +262,10 @@ for _left, _files in LEFT_OUT.items():
 # what each bundled checkpoint needs, in order
 NEEDS = {
     "sentiment-lstm": ("data-opinions", "data-texts", "minilm", "teacher",
-                       "lm"),
+                       "teacher-2", *SOFT, "lm", "student-lstm"),
     "sentiment-transformer": ("data-opinions", "data-texts", "minilm",
-                              "teacher"),
+                              "teacher", "teacher-2", *SOFT,
+                              "student-transformer"),
     "domains": ("data-opinions", "data-texts", "lm",
                 *(x for x in STAGES if x.startswith("without-"))),
 }

@@ -354,7 +354,7 @@ check: ## the gate before a merge: layers style lint test asan tsan
 	  echo "== make $$t"; $(SUB) $$t || exit; done
 
 .PHONY: lecture
-lecture: ## train and score small nets from text to text, hours (ARGS="--only dates")
+lecture: ## train and score the lecture's small nets, hours (ARGS="--only dates")
 	@tools/install-deps.sh run train
 	@$(SUB) -s -j$(JOBS) $(B)/seqd-train
 	@$(PYTHON) models/recipes/lecture.py --shared $(SHARED)/data \

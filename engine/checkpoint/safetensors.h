@@ -1,8 +1,8 @@
 /* safetensors: reader and writer of the format (8-byte little-endian header
  * length, JSON header, raw data; huggingface/safetensors README, "Format").
- * The reader is behind weights_open. Enforced: header at most 16 MiB and
- * inside the file, strict JSON object that starts with '{', at most 65,536
- * tensors, names at most 256 bytes and unique, dtype known, at most 8
+ * The reader of checkpoints is behind weights_open. Enforced: header at most 16
+ * MiB and inside the file, strict JSON object that starts with '{', at most
+ * 65,536 tensors, names at most 256 bytes and unique, dtype known, at most 8
  * dimensions, product without overflow, offsets ordered and inside the file,
  * size equal to shape times dtype, no overlap and no hole, no bytes left over.
  *
@@ -34,7 +34,8 @@ struct save_tensor {
 int safetensors_save(const char *path, const struct save_tensor *t, int n,
                      const char *const (*meta)[2], int n_meta, struct err *e);
 
-/* Internal to weights.c: parse and check a mapped file. */
+/* For weights.c, and the trainer's files of vectors: parse and check a mapped
+ * file. */
 struct safetensors_index;
 int safetensors_parse(const uint8_t *map, size_t bytes, const char *label,
                       struct safetensors_index **out, struct err *e);

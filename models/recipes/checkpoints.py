@@ -130,7 +130,7 @@ def call(a, args, **popen):
             code = process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             if a.end is not None and time.time() > a.end:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
                 process.wait()
                 return False
             continue
@@ -163,13 +163,13 @@ SOFT = {
     "soft-products": ("unlabelled-products.txt",),
     "soft-everyday": ("sentences.train.txt", "talk.train.txt",
                       "posts.train.txt", "--most", "15000"),
-    "soft-parts": ("unlabelled-parts.txt", "--most", "40000"),
-    "soft-whole": ("unlabelled-reviews.txt", "--most", "12000"),
+    "soft-parts": ("unlabelled-parts.txt", "--most", "15000"),
+    "soft-whole": ("unlabelled-reviews.txt", "--most", "8000"),
 }
 STUDENT = ",".join("{data}/" + name for name in (
     "soft-films.tsv", "soft-domains.tsv", "soft-sentences.tsv:0.7",
-    "soft-products.tsv:0.7", "soft-everyday.tsv:0.7", "soft-parts.tsv:0.5",
-    "soft-whole.tsv:0.4", "reviews.train.tsv:0.4"))
+    "soft-products.tsv:0.7", "soft-everyday.tsv:0.7", "soft-parts.tsv",
+    "soft-whole.tsv:0.5", "reviews.train.tsv:0.4"))
 
 STAGES = {
     # ------------------------------------------------------------ the data
@@ -293,6 +293,7 @@ def main():
     p.add_argument("--list", action="store_true")
     a = p.parse_args()
     a.end = time.time() + 60 * a.until if a.until else None
+    signal.signal(signal.SIGTERM, lambda *_: setattr(a, "end", 0))
     names = a.stage.split(",") if a.stage else list(dict.fromkeys(
         s for x in a.only.split(",") for s in NEEDS.get(x, (x,))))
     for name in names:

@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""Train and score the lecture's small tasks from one text into another.
+"""Train and score the lecture's small tasks.
 
     make lecture                    # or, of some of them:
     models/recipes/lecture.py --only dates,addition
 
-Letters to phonemes without attention and with, dates, sums, captions of
-pictures by an LSTM, with attention, and by a Transformer: lecture.md says what
-each is and how long it takes. What is done is kept: a second call goes on
-where the first was stopped, and ends with the same files in --out:
+From one text into another: letters to phonemes without attention and with,
+dates, sums, captions of pictures by an LSTM, with attention, and by a
+Transformer. Of recurrent cells beside each other (lecture_cells.py): adding,
+copying, gradients, ptb-char, and, only where it is asked for, ptb. lecture.md
+says what each is and how long it takes. What is done is kept: a second call
+goes on where the first was stopped, and ends with the same files in --out:
 
   NAME/, NAME.json    the checkpoint, and its line of `seqd-train eval` on test
   lecture.md          a table of all that are there
   phonemes.svg        errors of phonemes by letters of the word, where both nets
                       are there
   captions.svg        BLEU by words of the source, where the three are there
+  cells.txt           tables of the cells, in Markdown
+  adding-T.svg, copying-T.svg, ptb-char.svg, gradients-*.svg  their errors, and
+                      where gradients go (lecture_cells.py: which, how long it
+                      takes and what of it is done, --list)
 
 SPDX-License-Identifier: MIT"""
 import argparse
@@ -21,6 +27,8 @@ import json
 import os
 import subprocess
 import sys
+
+import lecture_cells as cells
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECURRENT = ["--arch", "seq2seq-rnn", "--cell", "lstm", "--bidirectional",
@@ -96,7 +104,7 @@ def train(a, name):
         "--data", os.path.join(a.data, files + ".train.tsv"),
         "--valid", os.path.join(a.data, files + ".valid.tsv"), "--out", out,
         *(["--max-minutes", a.max_minutes] if a.max_minutes else []),
-        *(["--resume"] if resume else []))
+        "--resume" if resume else "--overwrite")
 
 
 def score(a, name):
@@ -157,6 +165,23 @@ def prepare(a):
                 a.shared, "--out", a.data, "--only", part)
 
 
+def do(a, name, where):
+    """One task; a training that explodes does not end the others."""
+    try:
+        if name in cells.TASKS:
+            cells.do(a, name, where)
+        elif not os.path.exists(os.path.join(a.out, name + ".json")):
+            print(f"== {where}: {name}", flush=True)
+            train(a, name)
+            score(a, name)
+    except subprocess.CalledProcessError as e:
+        if e.returncode < 0:  # a signal: whoever stopped it means all of them
+            raise
+        print(f"== {name}: {e}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--shared", default="../shared/data")
@@ -165,21 +190,30 @@ def main():
     p.add_argument("--train", default="build/release/seqd-train")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--max-minutes", help="of each training: for a try")
-    p.add_argument("--only", default=",".join(TASKS))
+    p.add_argument("--only", default=",".join([*TASKS, *cells.USUAL]),
+                   help="tasks, or groups: adding, adding-100, copying, "
+                   "gradients, ptb-char, ptb")
     a = p.parse_args()
-    names = a.only.split(",")
-    for name in names:
-        if name not in TASKS:
-            p.error(f"no such task: {name}")
+    names = []
+    for word in a.only.split(","):
+        found = [word] if word in TASKS else cells.names_of(word)
+        if not found:
+            p.error(f"no such task: {word}")
+        names += [name for name in found if name not in names]
     os.makedirs(a.out, exist_ok=True)
-    prepare(a)
-    for name in names:
-        if not os.path.exists(os.path.join(a.out, name + ".json")):
-            train(a, name)
-            score(a, name)
+    os.makedirs(a.data, exist_ok=True)
+    if any(name in TASKS for name in names):
+        prepare(a)
+    failed = [name for k, name in enumerate(names, 1)
+              if not do(a, name, f"{k} of {len(names)}")]
+    cells.finish(a)
     scores = read_scores(a.out)
-    draw(a, scores)
-    short = write_table(scores, os.path.join(a.out, "lecture.md"))
+    short = []
+    if scores:
+        draw(a, scores)
+        short = write_table(scores, os.path.join(a.out, "lecture.md"))
+    if failed:
+        sys.exit("lecture: failed: " + ", ".join(failed))
     if short:
         sys.exit("lecture: not as good as it has to be: " + ", ".join(short))
 

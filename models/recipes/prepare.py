@@ -39,6 +39,9 @@ otherwise ("label text" means the label, one space, the text):
                       each. Both sides are turned round in addition-reversed.*
   captions-de.train.tsv  English, German captions of Multi30k; captions-fr: in
                       French; valid and test (2016): the sets' own
+  ptb.train.txt       sentences of the Penn Treebank (Mikolov's preparation)
+                      without the spaces around them; valid and test: the set's
+                      own split
 
 Nothing here depends on the machine or on the order of a directory: one input
 gives one output, byte for byte.
@@ -511,6 +514,15 @@ def prepare_captions(data, out):
                                            strict=True)))
 
 
+def prepare_ptb(data, out):
+    """The Penn Treebank, a sentence a line; a line's end is an entry, too."""
+    for part in ("train", "valid", "test"):
+        name = f"ptb.{part}.txt"
+        path = os.path.join(data, "ptb", name)
+        write_lines(out, name, [x.strip() for x in read_lines(
+            path if os.path.exists(path) else path + ".gz")])
+
+
 def main():
     """Parse the options and write the files that they ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -521,7 +533,8 @@ def main():
     parts = {"sentiment": (prepare_sst, prepare_imdb),
              "books": (prepare_books,), "music": (prepare_music.prepare,),
              "translate": (prepare_translate,),
-             "lecture": (prepare_lecture,), "captions": (prepare_captions,)}
+             "lecture": (prepare_lecture,), "captions": (prepare_captions,),
+             "ptb": (prepare_ptb,)}
     os.makedirs(args.out, exist_ok=True)
     for name in args.only.split(","):
         if name not in parts:

@@ -253,6 +253,11 @@ int rnn_read_config(struct rnn_loader *l, struct err *e)
     int64_t layers, projection;
     int width;
 
+    if (hparams_has(l->h, "input_size"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: config.json: 'input_size': the net reads vectors, "
+                       "which are not served",
+                       l->o->label);
     if (read_cell(l, e) || read_prefixes(l, e) ||
         read_dim(l->h, "vocab_size", MAX_V, &m->V, e) ||
         read_dim(l->h, "embedding_dim", MAX_DIM, &m->E, e) ||

@@ -77,6 +77,16 @@ void rnn_forward(const struct rnn_run *r)
     }
 }
 
+static void add_squares(const struct rnn_run *r, int t, const real *dh,
+                        const real *dc)
+{
+    size_t n = (size_t)r->steps->n[t] * (size_t)r->H;
+    if (r->h_squares != NULL)
+        r->h_squares[t] += vec_sum_squares(n, dh);
+    if (r->c_squares != NULL)
+        r->c_squares[t] += vec_sum_squares(n, dc);
+}
+
 void rnn_backward(const struct rnn_run *r, struct mat dout,
                   const struct rnn_weights *g, struct mat dx, real beta,
                   real *dh, real *dc)
@@ -89,6 +99,7 @@ void rnn_backward(const struct rnn_run *r, struct mat dout,
         for (int k = 0; k < s.m; k++)
             vec_add((size_t)H, d + (size_t)k * dout.ld,
                     dh + (size_t)k * (size_t)H);
+        add_squares(r, t, dh, dc);
         s.dh = dh;
         s.dc = dc;
         r->cell->backward(&s);

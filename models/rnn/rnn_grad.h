@@ -78,6 +78,9 @@ struct rnn_run {
     real *hp;      /* [N, H] */
     real *cp, *tc; /* [N, H], where there is a c */
     real *bias;    /* [G*H] scratch */
+    /* NULL, or [T] that the backward pass adds the squared norm to of the
+     * gradient of the states that step t hands on. */
+    double *h_squares, *c_squares;
 };
 
 /* rnn_forward: fills out, h, c and what the backward pass needs. */

@@ -11,11 +11,11 @@
 /* Where things are on this machine, what does not change the result, and what
  * has a row of its own. */
 static const char *const left_out[] = {
-    "--data",   "--valid",     "--out",          "--model",
-    "--source", "--target",    "--valid-source", "--valid-target",
-    "--resume", "--overwrite", "--save-minutes", "--report-seconds",
-    "--seed",   "--threads",   "--record",       "--id2label",
-    NULL};
+    "--data",           "--valid",     "--out",          "--model",
+    "--source",         "--target",    "--valid-source", "--valid-target",
+    "--resume",         "--overwrite", "--save-minutes", "--report-seconds",
+    "--seed",           "--threads",   "--record",       "--id2label",
+    "--gradient-norms", NULL};
 
 /* What somebody else named, as code in a cell of a table: of one line, without
  * what would end the code or the cell. */
@@ -141,6 +141,11 @@ static void add_corpus(struct buf *b, const char *name, const char *files,
     if (pairs != NULL && pairs->hold_out > 0)
         buf_addf(b, ", %s%g %% of the sources by their hash",
                  pairs->held_out ? "" : "without ", 100 * pairs->hold_out);
+    if (c->vectors != NULL) {
+        buf_addf(b, ": %d sequences, %lld vectors |\n", c->n_records,
+                 (long long)c->n);
+        return;
+    }
     buf_addf(b, ": %d %s, %lld tokens, %.2f %% unknown", c->n_records,
              pairs != NULL ? "pairs" : "records", (long long)c->n,
              100 * (double)c->unknown / (double)c->n);
@@ -164,9 +169,12 @@ static void add_scores(struct buf *b, const struct trainer *t,
         best = a > z ? p : best;
     }
     if (t->curve.n > 0) {
-        buf_addf(b, "| Best validation | step %lld: %.4f nats",
-                 (long long)best->step, best->valid);
-        if (t->objective->labelled)
+        buf_addf(b, "| Best validation | step %lld: %.*f%s",
+                 (long long)best->step, t->objective->vectors ? 6 : 4,
+                 best->valid, t->objective->vectors ? "" : " nats");
+        if (t->objective->vectors)
+            buf_addf(b, ", mean squared error");
+        else if (t->objective->labelled)
             buf_addf(b, ", accuracy %.4f", best->accuracy);
         else
             buf_addf(b, " a token, perplexity %.2f", exp(best->valid));
@@ -201,7 +209,7 @@ static const char *starts(const struct trainer *t)
         return NULL;
     if (t->o.reverse)
         return "--init-reverse";
-    if (t->objective->choose != NULL)
+    if (t->objective->masked)
         return tokenizer_mask(t->tokenizer) < 0 ? "--init" : NULL;
     return t->o.arch == ARCH_BERT ? "--init" : NULL;
 }
@@ -234,8 +242,12 @@ static void add_scoring(struct buf *b, const struct trainer *t)
 
 static void add_use(struct buf *b, const struct trainer *t)
 {
-    int masked = t->objective->choose != NULL;
+    int masked = t->objective->masked;
     buf_add_str(b, "\nThe weights are those of the best validation. ");
+    if (t->objective->vectors) {
+        buf_add_str(b, "seqd serves no nets of vectors.\n");
+        return;
+    }
     if (starts(t) != NULL) {
         buf_addf(b,
                  "They are not to be served: `seqd-train train %s` starts "
@@ -277,12 +289,16 @@ int card_write(const struct trainer *t, const char *figures, struct err *e)
     buf_add_str(&b, "# ");
     add_name(&b, t);
     buf_addf(&b, "\n\n%s, trained by `seqd-train`.\n\n| | |\n|---|---|\n",
-             t->objective->pairs            ? "From one text to another"
-             : t->objective->labelled       ? "A classifier of texts"
-             : t->objective->choose != NULL ? "A model of masked words"
-                                            : "A language model");
-    buf_addf(&b, "| Net | %s; %zu parameters, %d entries |\n", t->net.name,
-             t->net.n, tokenizer_size(t->tokenizer));
+             t->objective->pairs      ? "From one text to another"
+             : t->objective->labelled ? "A classifier of texts"
+             : t->objective->vectors  ? "Values from sequences of vectors"
+             : t->objective->masked   ? "A model of masked words"
+                                      : "A language model");
+    buf_addf(&b, "| Net | %s; %zu parameters, ", t->net.name, t->net.n);
+    if (t->objective->vectors)
+        buf_addf(&b, "%d inputs, %d outputs |\n", t->net.I, t->net.C);
+    else
+        buf_addf(&b, "%d entries |\n", tokenizer_size(t->tokenizer));
     int pairs = t->objective->pairs;
     if (!pairs)
         add_labels(&b, &t->labels);
@@ -290,7 +306,7 @@ int card_write(const struct trainer *t, const char *figures, struct err *e)
                &t->train);
     add_corpus(&b, "Validation data", t->o.valid,
                pairs ? &t->valid_pairs : NULL, &t->valid);
-    if (!t->objective->labelled && !pairs)
+    if (!t->objective->labelled && !pairs && !t->objective->vectors)
         buf_addf(&b, "| Record | %s |\n",
                  records_kind_name((enum record_kind)t->o.record));
     int rc = add_options(&b, &t->o, e);

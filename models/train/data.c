@@ -423,6 +423,8 @@ void corpus_fini(struct corpus *c)
     mem_free(c->label);
     mem_free(c->soft);
     mem_free(c->n_source);
+    mem_free(c->vectors);
+    mem_free(c->values);
     memset(c, 0, sizeof *c);
 }
 

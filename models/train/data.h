@@ -42,7 +42,10 @@ struct corpus {
     int32_t *label; /* [n_records], classifier */
     float *soft;    /* NULL, or [n_records, n_labels] shares of the labels */
     int n_labels;
-    int *n_source; /* [n_records], pairs: tokens of the source (pairs.h) */
+    int *n_source;  /* [n_records], pairs: tokens of the source (pairs.h) */
+    float *vectors; /* NULL, or [n, width] in place of ids (vectors.h) */
+    float *values;  /* [n_records, n_values], of these */
+    int width, n_values;
     int n_records, cap_records;
     int64_t unknown;         /* pieces that the vocabulary lacks */
     int64_t empty, too_long; /* pairs that are left out */

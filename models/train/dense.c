@@ -21,11 +21,14 @@ void dense_backward(const struct dense *d, int rows, real *x, real *dy,
     struct mat in = mat_of(x, rows, d->in), out = mat_of(dy, rows, d->out);
     struct mat back = mat_of(dx, rows, d->in);
     vec_column_sums(out, d->gb);
-    if (d->conv1d) {
+    if (d->conv1d)
         blas_tn(d->blas, in, out, (real)1, mat_of(d->gw, d->in, d->out));
-        blas_nt(d->blas, out, mat_of(d->w, d->in, d->out), (real)0, back);
-    } else {
+    else
         blas_tn(d->blas, out, in, (real)1, mat_of(d->gw, d->out, d->in));
+    if (dx == NULL)
+        return;
+    if (d->conv1d)
+        blas_nt(d->blas, out, mat_of(d->w, d->in, d->out), (real)0, back);
+    else
         blas_nn(d->blas, out, mat_of(d->w, d->out, d->in), (real)0, back);
-    }
 }

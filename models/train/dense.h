@@ -15,7 +15,7 @@ struct dense {
 };
 /* y [rows, out] = x [rows, in] w + b */
 void dense_forward(const struct dense *d, int rows, real *x, real *y);
-/* dense_backward: dx = gradient of x. dx may be x. */
+/* dense_backward: dx = gradient of x. dx may be x, or NULL. */
 void dense_backward(const struct dense *d, int rows, real *x, real *dy,
                     real *dx);
 

@@ -2,7 +2,9 @@
  * classifier a dense layer and tanh over the begin token's row (the pooler)
  * stand before the output; as a masked model, or a causal one (a decoder), a
  * dense layer, GELU and a norm over the rows that are predicted, and the output
- * is tied. Tensors have the names and shapes of Hugging Face's
+ * is tied. Of vectors (a regression) a dense layer reads each of them in the
+ * place of the words' embedding, and the first one is where the pooler looks.
+ * Tensors have the names and shapes of Hugging Face's
  * BertForSequenceClassification, BertForMaskedLM and BertLMHeadModel; the
  * matrices of q, k and v lie one below the other in the block, so that one
  * product makes all three.
@@ -19,6 +21,10 @@ static const struct tf_row embeddings[] = {
     {"token_type_embeddings.weight", "1E"},
     {"LayerNorm.weight", "E"},
     {"LayerNorm.bias", "E"},
+};
+static const struct tf_row of_vectors[] = {
+    {"input.weight", "EI"},
+    {"input.bias", "E"},
 };
 static const struct tf_row block[] = {
     {"attention.self.query.weight", "EE+"},
@@ -67,9 +73,10 @@ struct work {
 
 static const struct objective *bert_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier
-           : o->causal                ? &language_model
-                                      : &masked_model;
+    return o->task == TASK_CLASSIFIER   ? &classifier
+           : o->task == TASK_REGRESSION ? &regression
+           : o->causal                  ? &language_model
+                                        : &masked_model;
 }
 
 static int bert_read(const struct hparams *h, struct options *o, int *labels,
@@ -78,11 +85,28 @@ static int bert_read(const struct hparams *h, struct options *o, int *labels,
     static const char *const keys[5] = {
         "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_attention_heads", "max_position_embeddings"};
+    static const char *const problems[] = {"single_label_classification",
+                                           "multi_label_classification",
+                                           "regression", NULL};
+    int64_t outputs;
+    int problem;
     *labels = config_labels(h);
-    return tf_read(h, keys, o, e) != 0 ||
-                   hparams_bool_or(h, "is_decoder", 0, &o->causal, e) != 0
-               ? -1
-               : 0;
+    if (tf_read(h, keys, o, e) != 0 ||
+        hparams_bool_or(h, "is_decoder", 0, &o->causal, e) != 0 ||
+        hparams_choice(h, "problem_type", problems, problems[0], &problem, e) !=
+            0 ||
+        hparams_int_or(h, "num_labels", 1, DATA_MAX_LABELS, 0, &outputs, e) !=
+            0)
+        return -1;
+    if (problem == 2 && outputs > 0) {
+        o->task = TASK_REGRESSION;
+        *labels = (int)outputs;
+    }
+    return o->inputs == 0 || o->task == TASK_REGRESSION
+               ? 0
+               : err_set(e, ERR_FORMAT,
+                         "config.json: 'input_size' is for \"problem_type\": "
+                         "\"regression\" and a 'num_labels'");
 }
 
 /* The fields of Hugging Face's BertConfig. */
@@ -95,7 +119,7 @@ static void bert_write(const struct net *n, const struct tokenizer *t,
              ",\n  \"architectures\": [\"%s\"],\n"
              "  \"hidden_act\": \"gelu\",\n"
              "  \"position_embedding_type\": \"absolute\",\n"
-             "  \"vocab_size\": %d,\n  \"max_position_embeddings\": %d,\n"
+             "  \"%s\": %d,\n  \"max_position_embeddings\": %d,\n"
              "  \"type_vocab_size\": 1,\n  \"hidden_size\": %d,\n"
              "  \"num_hidden_layers\": %d,\n"
              "  \"num_attention_heads\": %d,\n"
@@ -104,8 +128,14 @@ static void bert_write(const struct net *n, const struct tokenizer *t,
              n->C > 0          ? "BertForSequenceClassification"
              : s->block.causal ? "BertLMHeadModel"
                                : "BertForMaskedLM",
-             n->V, s->T, s->block.E, s->L, s->block.A, s->block.F,
+             n->I > 0 ? "input_size" : "vocab_size", n->I > 0 ? n->I : n->V,
+             s->T, s->block.E, s->L, s->block.A, s->block.F,
              s->block.causal ? ",\n  \"is_decoder\": true" : "");
+    if (n->values)
+        buf_addf(b,
+                 ",\n  \"problem_type\": \"regression\",\n"
+                 "  \"num_labels\": %d",
+                 n->C);
 }
 
 static int bert_plan(struct net *n, const struct options *o, struct err *e)
@@ -114,10 +144,14 @@ static int bert_plan(struct net *n, const struct options *o, struct err *e)
     if (tf_shape_init(n, &kind, o, e) != 0)
         return -1;
     s->block.causal = o->causal;
-    n->embedding = tf_add(n, "bert.embeddings.", embeddings, COUNT(embeddings));
-    s->position = n->embedding + 1;
-    s->type = n->embedding + 2;
-    s->norm = n->embedding + 3;
+    if (n->I > 0)
+        s->input = tf_add(n, "bert.embeddings.", of_vectors, COUNT(of_vectors));
+    else
+        n->embedding = tf_add(n, "bert.embeddings.", embeddings, 1);
+    s->position =
+        tf_add(n, "bert.embeddings.", embeddings + 1, COUNT(embeddings) - 1);
+    s->type = s->position + 1;
+    s->norm = s->position + 2;
     tf_add_blocks(n, s);
     if (n->C > 0) {
         s->head = tf_add(n, "", pooler, COUNT(pooler));
@@ -238,6 +272,7 @@ static void bert_backward(struct pass *p)
     pass_mask(p, SITE_EMBEDDING, p->drop.embedding,
               (size_t)p->b->N * (size_t)p->net->Q, k->tf.dx);
     norm_backward(&first, k->tf.dx, 0, k->tf.dx, k->tf.scratch.line);
+    pass_trace(p, p->net->Q, k->tf.dx);
     tf_embed_grad(p);
 }
 
@@ -248,7 +283,8 @@ static int bert_grad_case(int i, struct grad_case *c)
         {.sampled = 1, .dropout = (real)0.4},
         {.o.causal = 1},
         {.labels = 3},
-        {.labels = 2, .dropout = (real)0.4}};
+        {.labels = 2, .dropout = (real)0.4},
+        {.labels = 2, .o.task = TASK_REGRESSION, .o.inputs = 3}};
     return tf_grad_case(cases, COUNT(cases), i, c);
 }
 
@@ -264,6 +300,7 @@ const struct trainable bert_trainable = {
     .initialise = tf_initialise,
     .pack = feed_pack_by_text,
     .open = bert_open,
+    .picks = 1,
     .forward = bert_forward,
     .backward = bert_backward,
     .grad_case = bert_grad_case,

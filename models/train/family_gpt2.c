@@ -34,9 +34,11 @@ static const char *const by_input[] = {".c_attn.weight", ".c_proj.weight",
 
 static const struct objective *gpt2_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier
-           : o->apart                 ? &record_model
-                                      : &language_model;
+    return o->task == TASK_CLASSIFIER   ? &classifier
+           : o->task == TASK_REGRESSION ? &regression
+           : o->predict_last > 0        ? &last_tokens
+           : o->apart                   ? &record_model
+                                        : &language_model;
 }
 
 static int gpt2_read(const struct hparams *h, struct options *o, int *labels,
@@ -119,6 +121,7 @@ static void gpt2_backward(struct pass *p)
     norm_backward(&last, p->dy, 0, k->dx, k->scratch.line);
     tf_blocks_grad(p);
     pass_mask(p, SITE_EMBEDDING, p->drop.embedding, n, k->dx);
+    pass_trace(p, p->net->Q, k->dx);
     tf_embed_grad(p);
 }
 
@@ -127,6 +130,7 @@ static int gpt2_grad_case(int i, struct grad_case *c)
     static const struct grad_case cases[] = {{.note = NULL},
                                              {.sampled = 1},
                                              {.smoothing = (real)0.1},
+                                             {.o.predict_last = 2},
                                              {.dropout = (real)0.4}};
     return tf_grad_case(cases, COUNT(cases), i, c);
 }

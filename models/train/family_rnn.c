@@ -63,19 +63,49 @@ static int pools_mean(const struct shape *s)
 
 static const struct objective *rnn_objective(const struct options *o)
 {
-    return o->task == TASK_CLASSIFIER ? &classifier
-           : o->apart                 ? &record_model
-                                      : &language_model;
+    return o->task == TASK_CLASSIFIER   ? &classifier
+           : o->task == TASK_REGRESSION ? &regression
+           : o->predict_last > 0        ? &last_tokens
+           : o->apart                   ? &record_model
+                                        : &language_model;
+}
+
+/* What is read: entries of a vocabulary, or vectors. */
+static int read_input(const struct hparams *h, struct options *o, struct err *e)
+{
+    if (hparams_has(h, "input_size"))
+        return config_size(h, "input_size", MAX_SIZE, &o->inputs, e);
+    return config_size(h, "vocab_size", MAX_SIZE, &o->vocab_size, e) != 0
+               ? -1
+               : config_size(h, "embedding_dim", MAX_SIZE, &o->embedding, e);
+}
+
+enum head { HEAD_LM, HEAD_CLASSIFIER, HEAD_REGRESSION };
+
+static int read_outputs(const struct hparams *h, int head, struct options *o,
+                        int *labels, struct err *e)
+{
+    *labels = 0;
+    if (head == HEAD_REGRESSION) {
+        o->task = TASK_REGRESSION;
+        return config_size(h, "output_size", DATA_MAX_LABELS, labels, e);
+    }
+    if (o->inputs > 0)
+        return err_set(e, ERR_FORMAT,
+                       "config.json: 'input_size' is for \"head\": "
+                       "\"regression\"");
+    if (head == HEAD_CLASSIFIER && (*labels = config_labels(h)) == 0)
+        return err_set(e, ERR_FORMAT, "config.json: no 'id2label'");
+    return 0;
 }
 
 static int rnn_read(const struct hparams *h, struct options *o, int *labels,
                     struct err *e)
 {
-    static const char *const heads[] = {"lm", "classifier", NULL};
+    static const char *const heads[] = {"lm", "classifier", "regression", NULL};
     int64_t P, L;
     int head;
-    if (config_size(h, "vocab_size", MAX_SIZE, &o->vocab_size, e) != 0 ||
-        config_size(h, "embedding_dim", MAX_SIZE, &o->embedding, e) != 0 ||
+    if (read_input(h, o, e) != 0 ||
         config_size(h, "hidden_size", MAX_SIZE, &o->hidden, e) != 0 ||
         hparams_int_or(h, "num_layers", 1, NET_MAX_LAYERS, 1, &L, e) != 0 ||
         hparams_int_or(h, "projection_dim", 1, MAX_SIZE, 0, &P, e) != 0 ||
@@ -89,10 +119,7 @@ static int rnn_read(const struct hparams *h, struct options *o, int *labels,
         return -1;
     o->layers = (int)L;
     o->projection = (int)P;
-    *labels = head == 1 ? config_labels(h) : 0;
-    if (head == 1 && *labels == 0)
-        return err_set(e, ERR_FORMAT, "config.json: no 'id2label'");
-    return 0;
+    return read_outputs(h, head, o, labels, e);
 }
 
 static void rnn_write(const struct net *n, const struct tokenizer *t,
@@ -104,10 +131,12 @@ static void rnn_write(const struct net *n, const struct tokenizer *t,
     buf_addf(b, ",\n  \"cell\": \"%s\"", k->cell->name);
     if (k->cell == &elman_grad)
         buf_addf(b, ",\n  \"nonlinearity\": \"%s\"", act_names[k->relu]);
-    buf_addf(b,
-             ",\n  \"vocab_size\": %d,\n  \"embedding_dim\": %d,\n"
-             "  \"hidden_size\": %d,\n  \"num_layers\": %d",
-             n->V, s->E, k->H, k->L);
+    if (n->I > 0)
+        buf_addf(b, ",\n  \"input_size\": %d", n->I);
+    else
+        buf_addf(b, ",\n  \"vocab_size\": %d,\n  \"embedding_dim\": %d", n->V,
+                 s->E);
+    buf_addf(b, ",\n  \"hidden_size\": %d,\n  \"num_layers\": %d", k->H, k->L);
     if (s->P > 0)
         buf_addf(b, ",\n  \"projection_dim\": %d", s->P);
     if (n->C == 0)
@@ -115,28 +144,45 @@ static void rnn_write(const struct net *n, const struct tokenizer *t,
                  n->out_w == n->embedding ? "true" : "false");
     else
         buf_addf(b,
-                 ",\n  \"bidirectional\": %s,\n  \"head\": \"classifier\",\n"
+                 ",\n  \"bidirectional\": %s,\n  \"head\": \"%s\",\n"
                  "  \"pooling\": \"%s\"",
-                 k->D == 2 ? "true" : "false", pool_names[s->pooling]);
+                 k->D == 2 ? "true" : "false",
+                 n->values ? "regression" : "classifier",
+                 pool_names[s->pooling]);
+    if (n->values)
+        buf_addf(b, ",\n  \"output_size\": %d", n->C);
 }
 
 /* ---- tensors ---- */
 
+/* A state that goes on from one chunk of a text to the next and forgets nothing
+ * is a sum of all that was read: with the identity as its recurrent matrix a
+ * ReLU's grows for as long as an epoch lasts, at any rate. */
+static struct rnn_init init_of(const struct net *n, const struct options *o)
+{
+    struct rnn_init init = rnn_init_of(o);
+    if (init.kind == INIT_AUTO && n->C == 0 && !rnn_objective(o)->fresh)
+        init.kind = INIT_ORTHOGONAL;
+    return init;
+}
+
 static int rnn_plan(struct net *n, const struct options *o, struct err *e)
 {
     struct shape *s = n->shape;
+    int E = n->I > 0 ? n->I : o->embedding;
     *s = (struct shape){.stack = {.cell = cells[o->cell],
                                   .relu = o->cell == CELL_ELMAN && o->relu,
-                                  .I = o->embedding,
+                                  .I = E,
                                   .H = o->hidden,
                                   .L = o->layers,
-                                  .D = o->bidirectional ? 2 : 1},
-                        .E = o->embedding,
+                                  .D = o->bidirectional ? 2 : 1,
+                                  .init = init_of(n, o)},
+                        .E = E,
                         .P = o->projection,
                         .pooling = (enum pooling)o->pooling};
     n->name = s->stack.cell->name;
     n->Q = s->P > 0 ? s->P : top_width(n, s);
-    if (n->V < 1 || s->E < 1 || s->stack.H < 1 || s->P < 0)
+    if (n->V + n->I < 1 || s->E < 1 || s->stack.H < 1 || s->P < 0)
         return err_set(e, ERR_INVALID, "sizes must be positive");
     if (s->stack.D == 2 && n->C == 0)
         return err_set(e, ERR_INVALID,
@@ -146,7 +192,8 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
                        "tied weights need a language model whose output width "
                        "%d equals the embedding's %d",
                        n->Q, s->E);
-    n->embedding = net_add(n, "embedding.weight", n->V, s->E, 0);
+    if (n->I == 0)
+        n->embedding = net_add(n, "embedding.weight", n->V, s->E, 0);
     rnn_stack_add(n, &s->stack, "rnn.");
     if (s->P > 0) {
         s->proj = net_add(n, "projection.weight", s->P, top_width(n, s), 0);
@@ -162,7 +209,9 @@ static int rnn_plan(struct net *n, const struct options *o, struct err *e)
 static void rnn_initialise(const struct net *n, struct rng *r, real *p)
 {
     const struct shape *s = n->shape;
-    rnn_fill_uniform(r, 0.1, n->t[n->embedding].n, net_at(n, n->embedding, p));
+    if (n->embedding >= 0)
+        rnn_fill_uniform(r, 0.1, n->t[n->embedding].n,
+                         net_at(n, n->embedding, p));
     rnn_stack_initialise(n, &s->stack, r, p);
     if (s->P > 0)
         rnn_fill_glorot(r, s->P, top_width(n, s), net_at(n, s->proj, p));
@@ -184,6 +233,12 @@ static int rnn_open(struct pass *p, struct err *e)
         k->argmax =
             region_take(&p->mem, (size_t)p->cap_B * DH, sizeof *k->argmax);
     return rnn_stack_open(p, &s->stack, &k->stack, p->net->C == 0, e);
+}
+
+static int rnn_states(const struct net *n, int l)
+{
+    const struct rnn_stack_shape *s = &((const struct shape *)n->shape)->stack;
+    return l >= s->L ? 0 : s->cell->has_c ? 2 : 1;
 }
 
 /* The mask of one site over rows [N, c], or [B, c] of pooled texts. */
@@ -310,15 +365,88 @@ static void pool_grad(const struct pass *p)
     }
 }
 
+/* ---- penalties on the top states (pass.h) ---- */
+
+/* Rows that have one of the time before, and of how many all would be: with
+ * texts of one length T every factor makes of a worker's mean that of all. */
+static real change_factor(const struct pass *p)
+{
+    const struct steps *s = &p->b->steps;
+    int pairs = s->N - (s->T > 0 ? s->n[0] : 0);
+    return pairs > 0 ? p->penalty.tar * (real)s->N / (real)pairs : (real)0;
+}
+
+static void add_penalty(struct pass *p)
+{
+    const struct shape *s = p->net->shape;
+    const struct work *k = p->own;
+    const struct steps *t = &p->b->steps;
+    const real *out = k->stack.layer[s->stack.L - 1].out;
+    size_t H = (size_t)s->stack.H;
+    double sum = 0;
+    for (int i = 1; i < t->T; i++)
+        for (size_t j = 0; j < (size_t)t->n[i] * H; j++) {
+            double d = (double)out[(size_t)t->off[i] * H + j] -
+                       (double)out[(size_t)t->off[i - 1] * H + j];
+            sum += d * d;
+        }
+    p->penalty.loss =
+        ((double)p->penalty.ar * vec_sum_squares((size_t)t->N * H, k->top) +
+         (double)change_factor(p) * sum) /
+        (double)H;
+}
+
+/* The gradient of the first part: to that of the states after dropout. */
+static void add_size_grad(const struct pass *p, real *d)
+{
+    const struct work *k = p->own;
+    size_t H = (size_t)top_width(p->net, p->net->shape);
+    vec_axpy((size_t)p->b->N * H, p->o->scale * 2 * p->penalty.ar / (real)H,
+             k->top, d);
+}
+
+/* Of the second: to that of the states before it. */
+static void add_change_grad(const struct pass *p, real *d)
+{
+    const struct shape *s = p->net->shape;
+    const struct work *k = p->own;
+    const struct steps *t = &p->b->steps;
+    const real *out = k->stack.layer[s->stack.L - 1].out;
+    size_t H = (size_t)s->stack.H;
+    real f = p->o->scale * 2 * change_factor(p) / (real)H;
+    for (int i = 1; i < t->T; i++)
+        for (size_t j = 0; j < (size_t)t->n[i] * H; j++) {
+            size_t now = (size_t)t->off[i] * H + j;
+            size_t before = (size_t)t->off[i - 1] * H + j;
+            real g = f * (out[now] - out[before]);
+            d[now] += g;
+            d[before] -= g;
+        }
+}
+
+static int is_penalised(const struct pass *p)
+{
+    return p->o->train && (p->penalty.ar > 0 || p->penalty.tar > 0);
+}
+
 /* ---- all of it ---- */
+
+/* Rows of k->top. */
+static int top_rows(const struct pass *p)
+{
+    return p->net->C > 0 ? p->b->B : p->b->N;
+}
 
 static void rnn_forward_pass(struct pass *p)
 {
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
     struct mat x = mat_of(k->stack.layer[0].in, p->b->N, s->E);
-    struct mat top = mat_of(k->top, p->b->n_target, top_width(p->net, s));
-    pass_embed(p, x.p);
+    struct mat top = mat_of(k->top, top_rows(p), top_width(p->net, s));
+    if (p->net->I > 0)
+        memcpy(x.p, p->b->x, (size_t)x.r * (size_t)x.c * sizeof(real));
+    else
+        pass_embed(p, x.p);
     rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding, x);
     rnn_stack_begin(p, &k->stack, &p->b->steps, p->net->C > 0 || p->o->fresh);
     rnn_stack_forward(p, &k->stack);
@@ -328,6 +456,8 @@ static void rnn_forward_pass(struct pass *p)
         memcpy(top.p, k->stack.layer[s->stack.L - 1].out,
                (size_t)top.r * (size_t)top.c * sizeof(real));
     mask_top(p, top);
+    if (is_penalised(p))
+        add_penalty(p);
     if (s->P > 0) {
         struct dense d = pass_dense(p, s->proj);
         dense_forward(&d, top.r, top.p, p->y);
@@ -338,22 +468,28 @@ static void rnn_backward_pass(struct pass *p)
 {
     const struct shape *s = p->net->shape;
     struct work *k = p->own;
-    struct mat top = mat_of(k->dtop, p->b->n_target, top_width(p->net, s));
+    struct mat top = mat_of(k->dtop, top_rows(p), top_width(p->net, s));
     if (s->P > 0) {
         struct dense d = pass_dense(p, s->proj);
         dense_backward(&d, top.r, k->top, p->dy, top.p);
     }
+    if (is_penalised(p))
+        add_size_grad(p, top.p);
     mask_top(p, top);
     if (p->net->C > 0)
         pool_grad(p);
     else
         memcpy(k->stack.g1, top.p,
                (size_t)top.r * (size_t)top.c * sizeof(real));
+    if (is_penalised(p))
+        add_change_grad(p, k->stack.g1);
     rnn_stack_no_gradient(&k->stack);
     rnn_stack_backward(p, &k->stack);
     rnn_mask_rows(p, &p->b->steps, SITE_EMBEDDING, p->drop.embedding,
                   mat_of(k->stack.g1, p->b->N, s->E));
-    pass_embed_grad(p, k->stack.g1);
+    pass_trace(p, s->E, k->stack.g1);
+    if (p->net->I == 0)
+        pass_embed_grad(p, k->stack.g1);
 }
 
 /* ---- gradient check ---- */
@@ -379,6 +515,18 @@ static const struct grad_case heads[] = {
     {.labels = 2,
      .o.pooling = POOL_MAX,
      .o.bidirectional = 1,
+     .dropout = (real)0.4},
+    {.penalty = (real)0.7},
+    {.penalty = (real)0.7, .dropout = (real)0.4, .o.projection = 6},
+    {.o.predict_last = 2, .o.projection = 6},
+    {.o.predict_last = 1, .o.tie = 1, .dropout = (real)0.4},
+    {.labels = 2, .o.task = TASK_REGRESSION, .o.inputs = 3},
+    {.labels = 1,
+     .o.task = TASK_REGRESSION,
+     .o.inputs = 2,
+     .o.pooling = POOL_MEAN,
+     .o.bidirectional = 1,
+     .o.projection = 6,
      .dropout = (real)0.4},
     {.labels = 3, .o.pooling = POOL_CONCAT},
     {.labels = 2,
@@ -412,6 +560,7 @@ const struct trainable rnn_trainable = {
     .write = rnn_write,
     .plan = rnn_plan,
     .initialise = rnn_initialise,
+    .states = rnn_states,
     .pack = feed_pack_by_time,
     .open = rnn_open,
     .forward = rnn_forward_pass,

@@ -222,7 +222,8 @@ static int pairs_plan(struct net *n, const struct options *o, struct err *e)
         .I = o->embedding,
         .H = o->hidden,
         .L = o->layers,
-        .D = 1};
+        .D = 1,
+        .init = rnn_init_of(o)};
     *s = (struct shape){.enc = stack,
                         .dec = stack,
                         .kind = (enum attend_kind)o->attention,

@@ -18,7 +18,9 @@ int tf_read(const struct hparams *h, const char *const key[5],
         if (config_size(h, key[i], i == 2 ? NET_MAX_LAYERS : MAX_SIZE, to[i],
                         e) != 0)
             return -1;
-    return config_size(h, "vocab_size", MAX_SIZE, &o->vocab_size, e);
+    return hparams_has(h, "input_size")
+               ? config_size(h, "input_size", MAX_SIZE, &o->inputs, e)
+               : config_size(h, "vocab_size", MAX_SIZE, &o->vocab_size, e);
 }
 
 /* ---- tensors ---- */
@@ -38,7 +40,7 @@ int tf_shape_init(struct net *n, const struct tf_kind *k,
     s->block.A = o->heads;
     s->block.F = F;
     n->context = s->T;
-    if (n->V < 1 || E < 1 || s->block.A < 1 || s->T < 1)
+    if (n->V + n->I < 1 || E < 1 || s->block.A < 1 || s->T < 1)
         return err_set(e, ERR_INVALID, "sizes must be positive");
     if (E % s->block.A != 0)
         return err_set(e, ERR_INVALID,
@@ -46,7 +48,7 @@ int tf_shape_init(struct net *n, const struct tf_kind *k,
                        s->block.A);
     if (o->causal && n->C > 0)
         return err_set(e, ERR_INVALID, "only a language model can be causal");
-    if (n->C == 0 && o->bptt > s->T)
+    if (n->C == 0 && o->predict_last == 0 && o->bptt > s->T)
         return err_set(e, ERR_INVALID, "--bptt %d is longer than --context %d",
                        o->bptt, s->T);
     return 0;
@@ -66,6 +68,8 @@ static int size_of(const struct net *n, char letter)
         return s->T;
     case 'V':
         return n->V;
+    case 'I':
+        return n->I;
     case 'C':
         return n->C;
     default:
@@ -177,7 +181,11 @@ void tf_embed(const struct pass *p)
     const struct pass_batch *b = p->b;
     real *x = ((const struct tf_work *)p->own)->x;
     size_t E = (size_t)s->block.E;
-    pass_embed(p, x);
+    if (p->net->I > 0) {
+        struct dense d = pass_dense(p, s->input);
+        dense_forward(&d, b->N, b->x, x);
+    } else
+        pass_embed(p, x);
     for (int r = 0; r < b->B; r++) {
         const real *place = net_at(p->net, s->position, p->w);
         for (int i = b->start[r]; i < b->start[r + 1]; i++) {
@@ -207,7 +215,11 @@ void tf_embed_grad(struct pass *p)
             dx += E;
         }
     }
-    pass_embed_grad(p, k->dx);
+    if (p->net->I > 0) {
+        struct dense d = pass_dense(p, s->input);
+        dense_backward(&d, b->N, b->x, k->dx, NULL);
+    } else
+        pass_embed_grad(p, k->dx);
 }
 
 /* ---- blocks, norms ---- */

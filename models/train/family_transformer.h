@@ -34,7 +34,8 @@ struct tf_shape {
     const struct tf_kind *kind;
     int L, T;
     int position, type; /* tensors; type -1: none */
-    int norm;           /* a weight and its bias: the last or the first */
+    int input; /* vectors: weight and bias of the layer that reads them */
+    int norm;  /* a weight and its bias: the last or the first */
     int layer[NET_MAX_LAYERS]; /* first tensor of each */
     int head; /* first tensor between blocks and output; -1: none */
 };

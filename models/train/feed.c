@@ -31,6 +31,10 @@ int feed_init(struct feed *f, const struct feed_size *most, struct err *e)
     b->length = region_take(&f->mem, B, sizeof *b->length);
     b->ids = region_take(&f->mem, N, sizeof *b->ids);
     b->target = region_take(&f->mem, N, sizeof *b->target);
+    b->inputs = most->inputs;
+    b->values = most->values;
+    b->x = region_take(&f->mem, N * (size_t)most->inputs, sizeof *b->x);
+    b->value = region_take(&f->mem, B * (size_t)most->values, sizeof *b->value);
     return region_check(&f->mem, e);
 }
 
@@ -70,9 +74,33 @@ void feed_example_pairs(struct feed *f, struct rng *r, int V)
     }
 }
 
+void feed_example_vectors(struct feed *f, struct rng *r)
+{
+    size_t D = (size_t)f->batch.inputs, K = (size_t)f->batch.values;
+    size_t each = EXAMPLE_LENGTH * D + K, n = EXAMPLE_TEXTS * each;
+    float *v = region_take(&f->mem, n, sizeof *v);
+    for (size_t i = 0; v != NULL && i < n; i++)
+        v[i] = (float)(2 * rng_uniform(r) - 1);
+    f->n_text = v != NULL ? EXAMPLE_TEXTS : 0;
+    for (int i = 0; i < f->n_text; i++, v += each)
+        f->text[i] = (struct text){
+            .x = v + K, .values = v, .n = EXAMPLE_LENGTH - i - (i > 0)};
+}
+
+static void put_numbers(int n, const float *from, real *to)
+{
+    for (int i = 0; i < n; i++)
+        to[i] = (real)from[i];
+}
+
 static void put_token(struct pass_batch *b, const struct text *x, int i,
                       int row)
 {
+    if (x->x != NULL) {
+        size_t D = (size_t)b->inputs;
+        put_numbers(b->inputs, x->x + (size_t)i * D, b->x + (size_t)row * D);
+        return;
+    }
     b->ids[row] = x->ids[i];
     if (x->next != NULL)
         b->target[row] = x->next[i];
@@ -86,7 +114,10 @@ static void finish(struct feed *f, int N)
     for (int r = 0; r < f->n_text; r++) {
         b->length[r] = f->text[r].n;
         f->soft[r] = f->text[r].soft;
-        if (!by_row)
+        if (f->text[r].values != NULL)
+            put_numbers(b->values, f->text[r].values,
+                        b->value + (size_t)r * (size_t)b->values);
+        else if (!by_row)
             b->target[r] = f->text[r].label;
     }
     b->soft = f->n_text > 0 && f->text[0].soft != NULL ? f->soft : NULL;

@@ -13,8 +13,9 @@
  *            that of text source.text[k]
  *   by text  in the order of the texts
  *
- * A net that reads something else than ids adds it to struct pass_batch, with
- * an objective that lists it and a way to pack it.
+ * Sequences of vectors (vectors.h) are texts, too, of x in place of ids and of
+ * values in place of a label. What is still another thing is added to struct
+ * pass_batch, with an objective that lists it and a way to pack it.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_FEED_H
@@ -42,7 +43,10 @@ struct pass_batch {
     int *start;         /* by text: [B + 1] */
     int *length;        /* [B] */
     int32_t *ids;       /* [N] */
-    int32_t *target;    /* [n_target] what is predicted: of each row, of each
+    real *x;            /* vectors: [N, inputs] in place of ids */
+    real *value;        /* vectors: [B, values] in place of target */
+    int inputs, values;
+    int32_t *target; /* [n_target] what is predicted: of each row, of each
                             row in pick, or of each text */
     int n_target;
     const float **soft; /* NULL, or [n_target] of texts: shares of the labels */
@@ -58,12 +62,14 @@ struct text {
     const float *soft;     /* NULL, or the shares of all labels */
     const int32_t *source; /* [n_source] of a pair, or NULL */
     int n_source;
+    const float *x, *values; /* vectors: [n, inputs], [values] */
 };
 
 /* Most of a batch; rows of the sources and of the texts apart. */
 struct feed_size {
     int T, N, B; /* tokens of a text, rows, texts */
     int pairs;
+    int inputs, values; /* vectors: columns of a row; of what is predicted */
 };
 
 struct feed {
@@ -85,6 +91,8 @@ void feed_fini(struct feed *f);
 void feed_example(struct feed *f, struct rng *r, int V, int labels);
 /* feed_example_pairs: as many with sources, whose lengths rise and fall. */
 void feed_example_pairs(struct feed *f, struct rng *r, int V);
+/* feed_example_vectors: as many of vectors, with values. */
+void feed_example_vectors(struct feed *f, struct rng *r);
 
 void feed_pack_by_time(struct feed *f);
 void feed_pack_by_text(struct feed *f);

@@ -34,7 +34,8 @@ static int bench_open(struct bench *b, const struct blas *s,
                       const struct grad_case *c, struct err *e)
 {
     struct rng r;
-    const struct feed_size most = {EXAMPLE_LENGTH, ROWS, EXAMPLE_TEXTS, 1};
+    const struct feed_size most = {EXAMPLE_LENGTH, ROWS,     EXAMPLE_TEXTS, 1,
+                                   c->o.inputs,    c->labels};
     memset(b, 0, sizeof *b);
     rng_init(&r, 42);
     if (net_plan(&b->net, &c->o, c->labels, e) != 0 ||
@@ -52,14 +53,17 @@ static int bench_open(struct bench *b, const struct blas *s,
     net_initialise(&b->net, 7, b->w);
     for (size_t i = 0; i < b->net.n; i++)
         b->w[i] += (real)(0.4 * (rng_uniform(&r) - 0.5));
-    b->net.family->objective(&c->o)->example(&b->net, &r, &b->feed);
+    const struct objective *learns = b->net.family->objective(&c->o);
+    learns->example(&b->net, &r, &b->feed);
     if (region_check(&b->feed.mem, e) != 0)
         return -1;
     noise_draw(&b->noise, &r);
     b->pass.drop = (struct dropout){c->dropout, c->dropout,     c->dropout,
                                     c->dropout, c->dropout / 2, c->o.layers > 1,
                                     c->dropout};
+    b->pass.penalty.ar = b->pass.penalty.tar = c->penalty;
     b->opts = (struct pass_opts){.train = 1,
+                                 .fresh = learns->fresh,
                                  .key = 11,
                                  .word_key = 12,
                                  .scale = (real)0.7,
@@ -83,8 +87,8 @@ static double loss_of(struct bench *b)
     for (int k = 0; k < b->pass.n_kept; k++)
         for (size_t i = 0; i < b->pass.kept[k].n; i++)
             b->pass.kept[k].p[i] = (real)(0.02 * (double)((i + k) % 7) - 0.05);
-    return (double)b->opts.scale *
-           pass_run(&b->pass, &b->feed.batch, b->w, &b->opts, b->g);
+    double loss = pass_run(&b->pass, &b->feed.batch, b->w, &b->opts, b->g);
+    return (double)b->opts.scale * (loss + b->pass.penalty.loss);
 }
 
 double gradcheck_off(size_t n, const double *numeric, const real *analytic)
@@ -139,7 +143,7 @@ static int check_case(const struct blas *s, const struct grad_case *c,
     int bad = bench_open(&b, s, c, e);
     if (bad == 0) {
         bad = check_tensors(&b, out, &worst);
-        fprintf(out, "%-5s layers %d %s%s%s%s%s%s%s%s%s%s: %.1e %s\n",
+        fprintf(out, "%-5s layers %d %s%s%s%s%s%s%s%s%s%s%s: %.1e %s\n",
                 b.net.name, c->o.layers, b.net.family->objective(&c->o)->name,
                 c->note != NULL ? " " : "", c->note != NULL ? c->note : "",
                 c->o.relu ? " relu" : "",
@@ -147,6 +151,7 @@ static int check_case(const struct blas *s, const struct grad_case *c,
                 c->o.projection > 0 ? " projection" : "",
                 c->o.tie ? " tied" : "", c->sampled ? " sampled" : "",
                 c->smoothing > 0 ? " smoothed" : "",
+                c->penalty > 0 ? " penalties" : "",
                 c->dropout > 0 ? " dropout" : "", worst,
                 bad == 0 ? "ok" : "FAILED");
     }
@@ -167,8 +172,9 @@ int gradcheck_run(FILE *out, struct err *e)
         struct grad_case c;
         for (int i = 0; bad >= 0 && trainables[k]->grad_case(i, &c); i++) {
             c.o.arch = k;
-            c.o.task = c.labels > 0 ? TASK_CLASSIFIER : TASK_LM;
-            c.o.vocab_size = VOCAB;
+            if (c.o.task != TASK_REGRESSION)
+                c.o.task = c.labels > 0 ? TASK_CLASSIFIER : TASK_LM;
+            c.o.vocab_size = c.o.inputs > 0 ? 0 : VOCAB;
             c.o.embedding = c.o.hidden = 4; /* so that weights can be tied */
             c.o.heads = 2;
             c.o.inner = 6;

@@ -183,7 +183,9 @@ static int start_from(struct trainer *t, const char *dir, int parts,
     if (checkpoint_open(dir, dir, &from, e) != 0)
         return -1;
     s.w = checkpoint_weights(from, e);
-    int rc = s.w != NULL ? tokenizer_open(from, &s.tok, e) : -1;
+    int rc = s.w != NULL ? 0 : -1;
+    if (rc == 0 && t->tokenizer != NULL) /* else there are no entries */
+        rc = tokenizer_open(from, &s.tok, e);
     if (rc == 0)
         rc = copy_tensors(t, &s, e);
     if (rc == 0 && s.tensors == 0)

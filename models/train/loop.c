@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -110,6 +111,18 @@ static double rank_of(const struct trainer *t, const struct score_sum *s)
     return (t->o.keep == KEEP_NLL ? nll : 1e-6 * nll - right) / n;
 }
 
+/* The end of a line: what people read a loss as. */
+static void say_measure(const struct trainer *t, double loss, double accuracy,
+                        const char *more)
+{
+    if (t->objective->labelled)
+        trainer_say(t, "  accuracy %.4f%s\n", accuracy, more);
+    else if (t->objective->vectors)
+        trainer_say(t, "  root of the error %.5g%s\n", sqrt(loss), more);
+    else
+        trainer_say(t, "  perplexity %.2f%s\n", exp(loss), more);
+}
+
 /* The files of a validation apart, where there are several. */
 static int say_files(const struct trainer *t, const struct score_sum *s,
                      struct err *e)
@@ -123,12 +136,10 @@ static int say_files(const struct trainer *t, const struct score_sum *s,
         if (path == NULL)
             return -1;
         const char *name = strrchr(path, '/');
-        double nll = f->nats / (double)(f->rows > 0 ? f->rows : 1);
-        int right = t->objective->labelled;
-        trainer_say(t, "  %-24s %.4f  %s %.*f\n",
-                    name != NULL ? name + 1 : path, nll,
-                    right ? "accuracy" : "perplexity", right ? 4 : 2,
-                    right ? (double)f->right / (double)f->rows : exp(nll));
+        double rows = (double)(f->rows > 0 ? f->rows : 1);
+        trainer_say(t, "  %-24s %.5g", name != NULL ? name + 1 : path,
+                    f->nats / rows);
+        say_measure(t, f->nats / rows, (double)f->right / rows, "");
         mem_free(path);
         files += n + (files[n] == ',');
     }
@@ -172,6 +183,24 @@ static void average_last(struct trainer *t)
     vec_scale(size, (real)(1 / (double)n), t->average);
 }
 
+/* --average trigger: when a validation, the last of the curve, is worse than
+ * the best of all before it but the last `patience`, the weights are averaged
+ * from here on; the first of them are these. */
+static void look_at_trigger(struct trainer *t)
+{
+    int before = t->curve.n - 1 - t->o.average_patience;
+    double best = INFINITY;
+    if (t->o.average != AVERAGE_TRIGGER || t->at.n_average > 0)
+        return;
+    for (int i = 0; i < before; i++)
+        best = t->curve.v[i].valid < best ? t->curve.v[i].valid : best;
+    if (!(t->curve.v[t->curve.n - 1].valid > best))
+        return;
+    memcpy(t->average, t->w, t->net.n * sizeof(real));
+    t->at.n_average = 1;
+    trainer_say(t, "the weights are averaged from here on\n");
+}
+
 static int validate(struct trainer *t, double lr, struct err *e)
 {
     struct score_sum s;
@@ -197,13 +226,13 @@ static int validate(struct trainer *t, double lr, struct err *e)
         return err_set(e, ERR_INTERNAL, "validation loss is not finite");
     if (keep_best(t, &s, w, e) != 0 || curve_add(&t->curve, &p, e) != 0)
         return -1;
-    int right = t->objective->labelled;
-    trainer_say(t, "%sepoch %.2f  %.0f s  train %.4f  valid %.4f  %s %.*f%s\n",
-                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, nll,
-                right ? "accuracy" : "perplexity", right ? 4 : 2,
-                right ? p.accuracy : exp(nll),
-                t->at.since_best == 0 ? "  best" : "");
+    trainer_say(t, "%sepoch %.2f  %.0f s  train %.5g  valid %.5g",
+                isatty(2) ? "\r" : "", p.epoch, p.seconds, p.train, p.valid);
+    say_measure(t, nll, p.accuracy, t->at.since_best == 0 ? "  best" : "");
     if (say_files(t, &s, e) != 0)
+        return -1;
+    look_at_trigger(t);
+    if (norms_write(t, w, e) != 0)
         return -1;
     return curve_write(t, e) != 0 ? -1 : card_write(t, NULL, e);
 }
@@ -223,7 +252,8 @@ static void set_rates(struct trainer *t)
         x->lr_mult =
             epoch < 0 || epoch < t->o.unfreeze * below
                 ? (real)0
-                : (real)(t->o.lr_scale_init * pow(t->o.lr_layer, below));
+                : (real)(t->o.lr_scale_init * pow(t->o.lr_layer, below)) *
+                      x->rate;
     }
 }
 
@@ -309,6 +339,8 @@ int trainer_run(struct trainer *t, struct err *e)
     r.window_start = trainer_seconds(t);
     r.report_at = r.window_start + 2;
     r.save_at = r.window_start + t->o.save_minutes * 60;
+    if (t->at.step == 0 && norms_write(t, t->w, e) != 0)
+        return -1;
     while (!*t->stop && !is_over(t))
         if (run_epoch(&r, e) != 0)
             return -1;

@@ -42,9 +42,10 @@ static struct mat rows_of(struct mat a, int first, int n)
 }
 
 /* One row of scores [K] with shares of all labels as its target. */
-static double soft_row(const struct loss_task *t, const float *share, int K,
-                       int grad, real *x)
+static double soft_row(const struct loss_task *t, int r, int grad, real *x)
 {
+    int K = t->w.r;
+    const float *share = t->soft[r];
     real max = vec_add_max(K, t->b, x);
     double dot = 0, eps = (double)t->smoothing;
     for (int j = 0; j < K; j++)
@@ -59,9 +60,10 @@ static double soft_row(const struct loss_task *t, const float *share, int K,
 
 /* One row of scores [K] without bias: turned into scale * d loss / d scores
  * when grad, into probabilities else. Returns the loss. */
-static double full_row(const struct loss_task *t, int32_t target, int K,
-                       int grad, real *x)
+static double full_row(const struct loss_task *t, int r, int grad, real *x)
 {
+    int K = t->w.r;
+    int32_t target = t->target[r];
     real eps = t->smoothing, sum_x = 0;
     real max = vec_add_max(K, t->b, x);
     if (eps > 0)
@@ -85,7 +87,10 @@ static double full_row(const struct loss_task *t, int32_t target, int K,
     return loss;
 }
 
-double loss_full(const struct loss_task *t)
+/* What a kind of loss makes of the scores x [K] of row r. */
+typedef double row_fn(const struct loss_task *t, int r, int grad, real *x);
+
+static double each_row(const struct loss_task *t, row_fn *row)
 {
     double loss = 0;
     int K = t->w.r, grad = t->dy.p != NULL;
@@ -97,9 +102,7 @@ double loss_full(const struct loss_task *t)
         blas_nt(t->blas, y, t->w, (real)0, s);
         for (int r = 0; r < n; r++) {
             real *x = s.p + (size_t)r * s.ld;
-            loss += t->soft != NULL
-                        ? soft_row(t, t->soft[first + r], K, grad, x)
-                        : full_row(t, t->target[first + r], K, grad, x);
+            loss += row(t, first + r, grad, x);
             if (grad)
                 vec_add((size_t)K, x, t->db);
         }
@@ -112,6 +115,31 @@ double loss_full(const struct loss_task *t)
         blas_tn(t->blas, s, y, (real)1, mat_ld(t->dw, t->w.r, t->w.c, t->w.ld));
     }
     return loss;
+}
+
+double loss_full(const struct loss_task *t)
+{
+    return each_row(t, t->soft != NULL ? soft_row : full_row);
+}
+
+/* One row of outputs x [K] without bias: turned into scale * d loss / d output
+ * when grad. Returns the loss. */
+static double square_row(const struct loss_task *t, int r, int grad, real *x)
+{
+    int K = t->w.r;
+    const real *value = t->value + (size_t)r * (size_t)K;
+    double loss = 0;
+    for (int j = 0; j < K; j++) {
+        real out = x[j] + t->b[j], off = out - value[j];
+        loss += (double)off * (double)off / K;
+        x[j] = grad ? t->scale * 2 * off / (real)K : out;
+    }
+    return loss;
+}
+
+double loss_squares(const struct loss_task *t)
+{
+    return each_row(t, square_row);
 }
 
 /* One row of sampled scores [set->n] (bias and correction not yet added):

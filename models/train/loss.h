@@ -55,6 +55,7 @@ struct loss_task {
     const int32_t *target; /* [n] */
     const float **soft;    /* NULL, or [n] of [K] shares in place of targets;
                               full softmax only */
+    const real *value;     /* loss_squares: [n, K] */
     struct mat w;          /* [K, Q] */
     const real *b;         /* [K] */
     real scale;            /* the gradient is of scale * sum of losses */
@@ -63,12 +64,15 @@ struct loss_task {
     struct mat dy;                /* [n, Q] out */
     real *dw, *db;                /* added to */
     struct rows *rows_w, *rows_b; /* sampled only: touched rows */
-    real *prob;                   /* NULL, or [n, K] out: softmax */
+    real *prob; /* NULL, or [n, K] out: softmax, or the outputs of squares */
 };
 
 /* Sum over the rows of -log p(target), unscaled (with smoothing: of the
  * smoothed loss; with shares: of -sum share log p). */
 double loss_full(const struct loss_task *t);
 double loss_sampled(const struct loss_task *t, const struct noise *noise);
+/* loss_squares: sum over the rows of the mean over the K outputs of
+ * (y w' + b - value)^2. */
+double loss_squares(const struct loss_task *t);
 
 #endif

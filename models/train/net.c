@@ -23,7 +23,7 @@ int net_add(struct net *n, const char *name, int d0, int d1, int packed)
     t->at = n->n;
     t->n = (size_t)d0 * (size_t)(d1 > 0 ? d1 : 1);
     t->layer = n->layer;
-    t->lr_mult = (real)1;
+    t->rate = t->lr_mult = (real)1;
     n->n += packed ? t->n : (t->n + 15) / 16 * 16;
     return n->n_tensors++;
 }
@@ -44,6 +44,8 @@ int net_plan(struct net *n, const struct options *o, int labels, struct err *e)
     n->name = n->family->name;
     n->V = o->vocab_size;
     n->C = labels;
+    n->I = o->inputs;
+    n->values = o->task == TASK_REGRESSION;
     n->K = labels > 0 ? labels : n->V;
     n->embedding = n->out_w = n->out_b = -1;
     if (n->shape == NULL)

@@ -5,7 +5,8 @@
  * net it is, and which tensor does what, is its family's affair (trainable.h).
  *
  * Dimensions: V entries of the vocabulary, C labels; the output layer is
- * [K, Q], K = V or C.
+ * [K, Q], K = V or C. A net of vectors has no vocabulary: V is 0, and
+ * I columns are what it reads.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_NET_H
@@ -30,7 +31,8 @@ struct net_tensor {
     size_t at, n; /* range of the block */
     enum net_rows rows;
     int layer;      /* 0: what texts enter by, 1 .. L, L + 1: the output */
-    real lr_mult;   /* 0: frozen */
+    real rate;      /* its own factor on the learning rate */
+    real lr_mult;   /* all of them; 0: frozen */
     int fixed;      /* for good: lr_mult stays 0 */
     int from_start; /* taken from --init */
 };
@@ -40,6 +42,8 @@ struct net {
     void *shape;      /* the family's own */
     const char *name; /* "lstm", "gpt2": for people */
     int V, C, K, Q;   /* C 0: predicts entries, not labels */
+    int I;            /* columns of the vectors that it reads; 0: entries */
+    int values;       /* the C outputs are values, not scores of labels */
     int context;      /* longest text; 0: any */
     struct net_tensor t[NET_MAX_TENSORS];
     int n_tensors;
@@ -51,7 +55,8 @@ struct net {
 };
 
 /* net_plan: the table of the net that the options of family (o->arch),
- * vocabulary (o->vocab_size) and sizes say, with so many labels. ERR_INVALID
+ * vocabulary (o->vocab_size) or vectors (o->inputs) and sizes say, with so many
+ * labels, or values where the task is regression. ERR_INVALID
  * when they contradict each other (tied with different widths, two directions
  * in a language model), ERR_INTERNAL when the table is too short for them.
  * net_fini also after an error. */

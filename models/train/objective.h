@@ -1,9 +1,10 @@
 /* objective: what a net learns from a corpus, and so how the corpus is cut into
- * batches. Language models read one stream (objective_lm.c) or texts of their
- * own (objective_records.c), classifiers
- * labelled texts (objective_class.c), encoder-decoders pairs of texts
- * (objective_seq2seq.c). A net of any family can have any of them
- * that it knows a head for (trainable.h).
+ * batches. Language models read one stream (objective_lm.c), texts of their own
+ * (objective_records.c), or such whose last tokens alone count
+ * (objective_last.c), classifiers labelled texts (objective_class.c),
+ * regressions sequences of vectors (objective_value.c), encoder-decoders pairs
+ * of texts (objective_seq2seq.c). A net of any family can have any of them that
+ * it knows a head for (trainable.h).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_OBJECTIVE_H
@@ -26,7 +27,8 @@ struct course {
     int32_t *stream;
     int64_t n_stream, position;
     int lanes, T;
-    /* texts: where in order each batch begins; the batch */
+    /* texts: where in order each batch begins; the batch. Streams: NULL, or
+     * [steps + 1] where in a lane each chunk begins */
     int *first; /* [steps] */
     int *turn;  /* pairs: [steps] which batch comes when; first [steps + 1] */
     /* records apart: where in the stream a text begins, its predictions */
@@ -42,7 +44,11 @@ struct objective {
     const char *name;
     int labelled; /* records are labelled texts, and accuracy counts */
     int pairs;    /* records are pairs of texts */
+    int masked;   /* a share of o.mask_rate is predicted, of masked tokens */
     int fresh;    /* each text begins with an empty state */
+    int alone;    /* records are texts of their own, not one stream */
+    int vectors;  /* records are sequences of vectors, with values: there is no
+                     vocabulary, and the loss is the mean squared error */
 
     /* check: what of vocabulary and options does not do. May be NULL. */
     int (*check)(const struct trainer *t, struct err *e);
@@ -57,8 +63,7 @@ struct objective {
     /* fill: list the texts that are worker tid's share of the batch. */
     void (*fill)(const struct course *c, const struct trainer *t, int tid,
                  struct feed *f);
-    /* choose: which of the packed rows are predicted, a share of o.mask_rate.
-     * NULL: all of them. */
+    /* choose: which of the packed rows are predicted. NULL: all of them. */
     void (*choose)(const struct trainer *t, struct feed *f, uint64_t key);
     /* example: a small made-up batch, packed for net n, to check gradients on.
      */
@@ -66,7 +71,7 @@ struct objective {
 };
 
 extern const struct objective language_model, record_model, masked_model,
-    classifier, seq2seq;
+    last_tokens, classifier, regression, seq2seq;
 
 /* objective_share: most for batches of o.batch texts of at most T tokens. */
 struct feed_size objective_share(const struct trainer *t, int T);

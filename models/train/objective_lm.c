@@ -1,7 +1,11 @@
 /* objective_lm: language models (objective.h). The records of an epoch are one
  * stream, cut into `batch` lanes that run side by side, chunk by chunk; the
  * stream is rotated by a random amount first, so that lanes and chunks fall
- * elsewhere each time. A masked model is shown the same chunks.
+ * elsewhere each time. A masked model is shown the same chunks. With
+ * --bptt-random a chunk of a training is as long as a normal number says, whose
+ * mean is --bptt or, for one chunk in twenty, half of it (Merity et al. 2017,
+ * arXiv 1708.01009, section 4.1): no word is always the last that a gradient
+ * reaches.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/mem.h"
@@ -17,9 +21,40 @@ static int64_t lane_first(const struct course *c, int r)
     return r * each + (r < more ? r : more);
 }
 
+/* Of --bptt-random. */
+#define SHORT_SHARE 0.05
+#define DEVIATION 5
+#define SHORTEST 5
+#define MOST_OVER 25 /* of --bptt: five deviations */
+
 static struct feed_size lm_most(const struct trainer *t)
 {
-    return objective_share(t, t->o.bptt);
+    return objective_share(t, t->o.bptt + (t->o.bptt_random ? MOST_OVER : 0));
+}
+
+static int draw_length(const struct trainer *t, struct rng *r)
+{
+    int bptt = t->o.bptt, most = bptt + MOST_OVER;
+    double mean = rng_uniform(r) < SHORT_SHARE ? bptt / 2.0 : bptt;
+    int n = (int)(mean + DEVIATION * rng_normal(r));
+    n = n < most ? n : most;
+    return n > SHORTEST ? n : SHORTEST;
+}
+
+/* Where the chunks of a lane of so many predictions begin. */
+static int cut_by_chance(struct course *c, const struct trainer *t,
+                         struct rng *r, int64_t lane, struct err *e)
+{
+    if (lane > INT32_MAX)
+        return err_set(e, ERR_TOO_LARGE, "a lane of over 2^31 tokens");
+    c->first = mem_array((size_t)lane / SHORTEST + 2, sizeof *c->first);
+    if (c->first == NULL)
+        return err_nomem(e);
+    c->steps = 0;
+    for (int64_t at = 0; at < lane; at += draw_length(t, r))
+        c->first[c->steps++] = (int)at;
+    c->first[c->steps] = (int)lane;
+    return 0;
 }
 
 /* Rotate to the left by k tokens. */
@@ -57,12 +92,19 @@ static int lm_begin(struct course *c, const struct trainer *t, struct rng *r,
         /* whole lanes of one length */
         c->n_stream -= (c->n_stream - 1) % c->lanes;
     }
+    if (r != NULL && t->o.bptt_random)
+        return cut_by_chance(c, t, r, lane_first(c, 1), e);
     c->steps = (lane_first(c, 1) + t->o.bptt - 1) / t->o.bptt;
     return 0;
 }
 
 static int64_t lm_aim(struct course *c, const struct trainer *t, int64_t i)
 {
+    if (c->first != NULL) {
+        c->position = c->first[i];
+        c->T = c->first[i + 1] - c->first[i];
+        return (int64_t)c->T * c->lanes;
+    }
     c->position = i * t->o.bptt;
     int64_t left = lane_first(c, 1) - c->position;
     c->T = (int)(left < t->o.bptt ? left : t->o.bptt);
@@ -156,6 +198,7 @@ static void masked_example(const struct net *n, struct rng *r, struct feed *f)
 
 const struct objective masked_model = {
     .name = "masked",
+    .masked = 1,
     .check = masked_check,
     .most = lm_most,
     .begin = lm_begin,

@@ -143,6 +143,60 @@ void pass_embed_grad(struct pass *p, const real *dx)
     pass_embed_ids_grad(p, p->net->embedding, p->b->N, p->b->ids, dx);
 }
 
+/* ---- rows by time ---- */
+
+/* The row of a text's time in what is [N, ...]. */
+static size_t row_of(const struct pass *p, int text, int time)
+{
+    const struct pass_batch *b = p->b;
+    return (size_t)(p->net->family->pack == feed_pack_by_time
+                        ? b->steps.off[time] + text
+                        : b->start[text] + time);
+}
+
+void pass_trace(const struct pass *p, int c, const real *dx)
+{
+    struct trace *t = p->o->trace;
+    for (int r = 0; t != NULL && r < p->b->B; r++)
+        for (int i = 0; i < p->b->length[r]; i++)
+            t->x[i] +=
+                vec_sum_squares((size_t)c, dx + row_of(p, r, i) * (size_t)c);
+}
+
+/* For a trace: no gradient but that of the last row of each text. */
+static void keep_last(const struct pass *p)
+{
+    size_t Q = (size_t)p->net->Q;
+    for (int r = 0; r < p->b->B && p->net->C == 0; r++)
+        for (int i = 0; i + 1 < p->b->length[r]; i++)
+            memset(p->dy + row_of(p, r, i) * Q, 0, Q * sizeof *p->dy);
+}
+
+/* Where only some rows are predicted, these move to the front of y for the
+ * output layer, and their gradients back to their places. The rows of pick
+ * rise, so that no row is overwritten before it has moved. */
+static void gather_rows(const struct pass *p)
+{
+    size_t Q = (size_t)p->net->Q;
+    for (int i = 0; i < p->b->n_target; i++)
+        memmove(p->y + (size_t)i * Q, p->y + (size_t)p->b->pick[i] * Q,
+                Q * sizeof *p->y);
+}
+
+static void scatter_rows(const struct pass *p)
+{
+    size_t Q = (size_t)p->net->Q, next = (size_t)p->b->N;
+    for (int i = p->b->n_target - 1; i >= 0; i--) {
+        size_t at = (size_t)p->b->pick[i];
+        memmove(p->dy + at * Q, p->dy + (size_t)i * Q, Q * sizeof *p->dy);
+        memset(p->dy + (at + 1) * Q, 0, (next - at - 1) * Q * sizeof *p->dy);
+        next = at;
+    }
+    memset(p->dy, 0, next * Q * sizeof *p->dy);
+}
+
+/* ---- all of it ---- */
+
 /* The output layer and the loss; in training the gradient p->dy. */
 static double run_loss(struct pass *p)
 {
@@ -155,6 +209,7 @@ static double run_loss(struct pass *p)
         .y = mat_of(p->y, rows, n->Q),
         .target = p->b->target,
         .soft = n->C > 0 ? p->b->soft : NULL,
+        .value = p->b->value,
         .w = mat_of(net_at(n, n->out_w, p->w), n->K, n->Q),
         .b = n->out_b >= 0 ? net_at(n, n->out_b, p->w) : p->no_bias,
         .scale = o->scale,
@@ -162,12 +217,15 @@ static double run_loss(struct pass *p)
         .prob = o->train ? NULL : p->prob,
         .rows_w = n->out_w == n->embedding ? &p->rows_in : &p->rows_w,
         .rows_b = &p->rows_b};
-    if (!o->train)
-        return loss_full(&t);
-    t.dy = mat_of(p->dy, rows, n->Q);
-    t.dw = net_at(n, n->out_w, p->grad);
-    t.db = n->out_b >= 0 ? net_at(n, n->out_b, p->grad) : p->no_bias + n->K;
-    return o->noise != NULL ? loss_sampled(&t, o->noise) : loss_full(&t);
+    if (o->train) {
+        t.dy = mat_of(p->dy, rows, n->Q);
+        t.dw = net_at(n, n->out_w, p->grad);
+        t.db = n->out_b >= 0 ? net_at(n, n->out_b, p->grad) : p->no_bias + n->K;
+    }
+    if (n->values)
+        return loss_squares(&t);
+    return o->train && o->noise != NULL ? loss_sampled(&t, o->noise)
+                                        : loss_full(&t);
 }
 
 double pass_run(struct pass *p, const struct pass_batch *b, real *w,
@@ -179,9 +237,18 @@ double pass_run(struct pass *p, const struct pass_batch *b, real *w,
     p->o = o;
     p->w = w;
     p->grad = grad;
+    p->penalty.loss = 0;
+    int some = b->pick != NULL && !p->net->family->picks;
     p->net->family->forward(p);
+    if (some)
+        gather_rows(p);
     double loss = run_loss(p);
-    if (o->train)
-        p->net->family->backward(p);
+    if (!o->train)
+        return loss;
+    if (some)
+        scatter_rows(p);
+    if (o->trace != NULL)
+        keep_last(p);
+    p->net->family->backward(p);
     return loss;
 }

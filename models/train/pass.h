@@ -18,6 +18,11 @@
  * With `variational` the masks of embedding, between and output are the same
  * at all time steps of a text (recurrent).
  *
+ * Recurrent language models can pay for their top states, too (Merity et al.
+ * 2017, arXiv 1708.01009, section 4.3): `ar` times the mean of their squares
+ * after dropout, `tar` times that of their changes from one time to the next,
+ * before it.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef SEQD_PASS_H
 #define SEQD_PASS_H
@@ -31,6 +36,23 @@ struct dropout {
     real word, embedding, between, output, recurrent;
     int variational;
     real attention;
+};
+
+struct penalty {
+    real ar, tar;
+    double loss; /* of the last batch, not in that of pass_run; as that a sum
+                    over the targets */
+};
+
+/* How much of the loss of the last target comes back to each time step, in
+ * nets of texts of one length T: sums over the texts of the squared norms of
+ * the gradient with respect to what the first layer reads at t, and to the
+ * state that step t of layer l hands on (an LSTM's h and c as two arguments of
+ * the next step). */
+struct trace {
+    int T;
+    double *x;                                     /* [T] */
+    double *h[NET_MAX_LAYERS], *c[NET_MAX_LAYERS]; /* [T], or NULL: none */
 };
 
 /* Sites of random masks: part of a mask's key. */
@@ -48,6 +70,7 @@ struct pass {
     const struct net *net;
     const struct blas *blas;
     struct dropout drop;
+    struct penalty penalty;
     int cap_N, cap_B;
     struct region mem; /* of all arrays here and of the family's */
     void *own;         /* the family's */
@@ -59,7 +82,8 @@ struct pass {
     int n_kept;
     real *y, *dy;  /* [targets, Q] inputs of the output layer; gradient */
     real *no_bias; /* [2, K] zero, and a gradient that nobody reads */
-    real *prob;    /* [B, C] classifier: softmax of the last batch */
+    real *prob;    /* [B, C] classifier: softmax of the last batch, or its
+                      values */
     struct loss_work loss;
     struct rows rows_in, rows_w, rows_b;
 
@@ -77,6 +101,9 @@ struct pass_opts {
     real scale;        /* gradient of scale * sum of losses */
     real smoothing;
     const struct noise *noise; /* NULL: full softmax */
+    struct trace *trace; /* or NULL. In training: the last target of each text
+                            is the only one with a gradient, whose norms are
+                            added here */
 };
 
 /* pass_init: for at most N rows and B texts. samples 0: full softmax. */
@@ -107,6 +134,9 @@ void pass_mask(const struct pass *p, int site, real rate, size_t n, real *x);
 
 /* pass_dense: the layer of tensors i (weight [out, in]) and i + 1 (bias). */
 struct dense pass_dense(const struct pass *p, int i);
+
+/* pass_trace: dx [N, c] is the gradient of what the first layer read. */
+void pass_trace(const struct pass *p, int c, const real *dx);
 
 /* pass_embed: rows of the embedding, with whole words dropped, into x [N, E];
  * pass_embed_grad: dx [N, E] to their rows in grad. */

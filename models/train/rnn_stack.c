@@ -5,6 +5,14 @@
 
 #include <stdio.h>
 
+struct rnn_init rnn_init_of(const struct options *o)
+{
+    /* options that no command line has filled have no scale */
+    double scale = o->init_recurrent_scale > 0 ? o->init_recurrent_scale : 1;
+    return (struct rnn_init){o->init_recurrent, scale, o->init_input,
+                             o->forget_bias, o->lr_scale_recurrent};
+}
+
 int rnn_stack_inputs(const struct rnn_stack_shape *s, int layer)
 {
     return layer == 0 ? s->I : s->D * s->H;
@@ -21,6 +29,13 @@ static struct rnn_weights weights_of(const struct net *n,
 
 /* ---- tensors ---- */
 
+static real recurrent_rate(const struct rnn_stack_shape *s)
+{
+    if (s->init.rate > 0)
+        return (real)s->init.rate;
+    return s->relu && s->H > RELU_STEP ? (real)(RELU_STEP / s->H) : (real)1;
+}
+
 static void add_layer(struct net *n, struct rnn_stack_shape *s,
                       const char *prefix, int l, int d)
 {
@@ -32,7 +47,9 @@ static void add_layer(struct net *n, struct rnn_stack_shape *s,
         char name[64];
         snprintf(name, sizeof name, "%s%s_l%d%s", prefix, parts[k], l,
                  d ? "_reverse" : "");
-        net_add(n, name, s->cell->gates * s->H, columns[k], 0);
+        int i = net_add(n, name, s->cell->gates * s->H, columns[k], 0);
+        if (k == 1)
+            n->t[i].rate = n->t[i].lr_mult = recurrent_rate(s);
     }
 }
 
@@ -74,6 +91,25 @@ static void fill_orthogonal(struct rng *r, int H, real *p)
     }
 }
 
+/* A gate's recurrent matrix [H, H]. */
+static void fill_recurrent(const struct rnn_stack_shape *s, struct rng *r,
+                           real *p)
+{
+    size_t H = (size_t)s->H;
+    int kind = s->init.kind;
+    if (kind == INIT_AUTO)
+        kind = s->relu ? INIT_IDENTITY : INIT_ORTHOGONAL;
+    if (kind == INIT_ORTHOGONAL)
+        fill_orthogonal(r, s->H, p);
+    else if (kind == INIT_GLOROT)
+        rnn_fill_glorot(r, s->H, s->H, p);
+    else
+        for (size_t i = 0; i < H; i++)
+            p[i * (H + 1)] = (real)1;
+    if (s->init.scale < 1 || s->init.scale > 1)
+        vec_scale(H * H, (real)s->init.scale, p);
+}
+
 static void initialise_layer(const struct net *n,
                              const struct rnn_stack_shape *s, int l, int d,
                              struct rng *r, real *p)
@@ -82,17 +118,17 @@ static void initialise_layer(const struct net *n,
     int H = s->H, I = rnn_stack_inputs(s, l);
     size_t hh = (size_t)H * (size_t)H, hi = (size_t)H * (size_t)I;
     for (int k = 0; k < s->cell->gates; k++) {
-        rnn_fill_glorot(r, H, I, w.w_ih + (size_t)k * hi);
-        if (!s->relu) {
-            fill_orthogonal(r, H, w.w_hh + (size_t)k * hh);
-            continue;
-        }
-        for (int i = 0; i < H; i++)
-            w.w_hh[(size_t)k * hh + (size_t)i * (size_t)(H + 1)] = (real)1;
+        real *in = w.w_ih + (size_t)k * hi;
+        if (s->init.input > 0)
+            for (size_t i = 0; i < hi; i++)
+                in[i] = (real)(s->init.input * rng_normal(r));
+        else
+            rnn_fill_glorot(r, H, I, in);
+        fill_recurrent(s, r, w.w_hh + (size_t)k * hh);
     }
     if (s->cell->has_c)
         for (int i = H; i < 2 * H; i++)
-            w.b_ih[i] = (real)1; /* forget bias */
+            w.b_ih[i] = (real)s->init.forget;
 }
 
 void rnn_stack_initialise(const struct net *n, const struct rnn_stack_shape *s,
@@ -201,6 +237,8 @@ static void begin_run(const struct pass *p, struct rnn_stack *k, int l, int d,
     r->steps = k->steps;
     r->w = weights_of(p->net, s, l, d, p->w);
     r->x = mat_of(masked ? y->in : y[-1].out, k->steps->N, r->I);
+    r->h_squares = p->o->trace != NULL && d == 0 ? p->o->trace->h[l] : NULL;
+    r->c_squares = p->o->trace != NULL && d == 0 ? p->o->trace->c[l] : NULL;
     r->out =
         mat_ld(y->out + d * s->H, k->steps->N, s->H, (size_t)(s->D * s->H));
     if (p->o->train && p->drop.recurrent > 0) {

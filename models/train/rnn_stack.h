@@ -12,9 +12,28 @@
 #include "engine/base/rng.h"
 #include "models/train/pass.h"
 
+/* How the weights begin, and how fast they move. kind: INIT_*
+ * (train_options.h); AUTO is the identity for ReLU, else orthogonal.
+ *
+ * States of ReLU are positive, so the elements of a row of the recurrent matrix
+ * have gradients of one sign, and a rule like Adam's, whose steps are as long
+ * as the rate whatever the gradient, moves the sum of the row, the gain of the
+ * recurrence, by H times the rate in a step: at 1e-3 and 640 units from 1 to
+ * 1.64. Without a factor of their own (0) the rate of these matrices is
+ * RELU_STEP / H of the others' (models/recipes/words.md: what was measured). */
+#define RELU_STEP 16.0
+struct rnn_init {
+    int kind;
+    double scale;  /* of the recurrent matrices */
+    double input;  /* deviation of the others; 0: as rnn_fill_glorot */
+    double forget; /* bias of an LSTM's forget gates */
+    double rate;   /* factor on the learning rate of recurrent matrices, or 0 */
+};
+
 struct rnn_stack_shape {
     const struct cell_grad *cell;
     int relu, I, H, L, D;
+    struct rnn_init init;
     int site;                     /* added to the sites of its masks */
     int layer[NET_MAX_LAYERS][2]; /* w_ih, and after it w_hh, b_ih, b_hh */
 };
@@ -35,10 +54,10 @@ struct rnn_stack {
     real *g1, *g2; /* [N, max(I, D*H)] gradients between layers */
 };
 
-/* rnn_stack_inputs: columns of w_ih. rnn_stack_add: the tensors, whose names
- * begin with prefix. rnn_stack_initialise: orthogonal recurrent matrices (Saxe
- * et al. 2014), identity for ReLU Elman (Le et al. 2015), a forget bias of 1
- * (Jozefowicz et al. 2015), other matrices by rnn_fill_glorot. */
+/* rnn_init_of: what the options say. rnn_stack_inputs: columns of w_ih.
+ * rnn_stack_add: the tensors, whose names begin with prefix.
+ * rnn_stack_initialise: by s->init. */
+struct rnn_init rnn_init_of(const struct options *o);
 int rnn_stack_inputs(const struct rnn_stack_shape *s, int layer);
 void rnn_stack_add(struct net *n, struct rnn_stack_shape *s,
                    const char *prefix);

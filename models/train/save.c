@@ -37,7 +37,7 @@ void save_config_text(const struct trainer *t, struct buf *b)
     t->net.family->write(&t->net, t->tokenizer, b);
     if (t->objective->labelled)
         add_labels(b, &t->labels);
-    else if (!t->objective->pairs)
+    else if (!t->objective->pairs && !t->objective->vectors)
         buf_addf(b, ",\n  \"seqd_record\": \"%s\"%s",
                  records_kind_name((enum record_kind)t->o.record),
                  t->o.apart ? ",\n  \"seqd_apart\": true" : "");

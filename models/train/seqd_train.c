@@ -37,15 +37,16 @@ static void watch_signals(void)
 
 /* The checkpoint's figures as whoever serves it will get them: whole texts in
  * one go, rounded weights. The validations on the way begin their lanes empty.
- * Masked words, pairs of texts, texts read from their end and nets that are
- * only to start others from have no such figures. */
+ * Masked words, pairs of texts, texts read from their end or predicted there
+ * alone, vectors and nets that are only to start others from have no such
+ * figures. */
 static int score_checkpoint(const struct trainer *t, struct err *e)
 {
     struct options o = t->o;
     struct err inner = ERR_INIT;
     struct buf b;
-    int rc = -1, is_served = t->objective->choose == NULL &&
-                             !t->objective->pairs && !o.reverse;
+    const struct objective *g = t->objective;
+    int rc = -1, is_served = !g->masked && !g->pairs && !g->alone && !o.reverse;
     buf_init(&b, MOST_LINE);
     o.record = RECORD_AUTO;
     o.cut = 0;

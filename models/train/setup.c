@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "models/train/train.h"
+#include "models/train/vectors.h"
 #include "models/train/vocab.h"
 
 #define SPIN_US 200 /* steps follow each other closely */
@@ -43,11 +44,6 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
     struct checkpoint *out;
     int rc;
     if (t->o.resume) {
-        if (!resume_is_there(&t->o))
-            return err_set(e, ERR_NOT_FOUND,
-                           "%s: holds no training that could go on (no "
-                           "state.bin): leave --resume out to begin one",
-                           t->o.out);
         if (checkpoint_open(t->o.out, t->o.out, &out, e) != 0)
             return -1;
         rc = tokenizer_open(out, &t->tokenizer, e);
@@ -70,6 +66,13 @@ static int open_tokenizer(struct trainer *t, const struct data_format *f,
 static void say_corpus(const struct trainer *t, const char *name,
                        const struct corpus *c)
 {
+    if (c->vectors != NULL) {
+        trainer_say(t,
+                    "%s: %d sequences, %lld vectors of %d, %d value%s each\n",
+                    name, c->n_records, (long long)c->n, c->width, c->n_values,
+                    c->n_values > 1 ? "s" : "");
+        return;
+    }
     trainer_say(t, "%s: %d %s, %lld tokens, %.2f %% unknown\n", name,
                 c->n_records, t->objective->pairs ? "pairs" : "records",
                 (long long)c->n,
@@ -153,12 +156,35 @@ static int name_files(struct trainer *t, struct err *e)
     return 0;
 }
 
+static int open_vectors(struct trainer *t, struct err *e)
+{
+    const struct corpus *a = &t->train, *b = &t->valid;
+    if (vectors_read(&t->train, t->o.data, e) != 0 ||
+        vectors_read(&t->valid, t->o.valid, e) != 0)
+        return -1;
+    say_corpus(t, "training", a);
+    say_corpus(t, "validation", b);
+    return a->width == b->width && a->n_values == b->n_values
+               ? 0
+               : err_set(e, ERR_FORMAT,
+                         "--valid has vectors of %d with %d values, --data of "
+                         "%d with %d",
+                         b->width, b->n_values, a->width, a->n_values);
+}
+
 static int open_data(struct trainer *t, struct err *e)
 {
+    if (t->o.resume && !resume_is_there(&t->o))
+        return err_set(e, ERR_NOT_FOUND,
+                       "%s: holds no training that could go on (no state.bin): "
+                       "leave --resume out to begin one",
+                       t->o.out);
+    if (t->objective->vectors)
+        return open_vectors(t, e);
     if (look_at_data(t, e) != 0)
         return -1;
     struct data_format f = {.labelled = t->objective->labelled,
-                            .masked = t->objective == &masked_model,
+                            .masked = t->objective->masked,
                             .record = (enum record_kind)t->o.record,
                             .max_len = t->o.max_len,
                             .reverse = t->o.reverse,
@@ -216,12 +242,14 @@ static int check_vocabulary(const struct trainer *t, struct err *e)
 static int plan(struct trainer *t, struct err *e)
 {
     struct options o = t->o;
-    o.vocab_size = tokenizer_size(t->tokenizer);
-    if (check_vocabulary(t, e) != 0)
+    int outputs = t->objective->labelled ? t->labels.n : t->train.n_values;
+    o.inputs = t->train.width;
+    o.vocab_size = t->tokenizer != NULL ? tokenizer_size(t->tokenizer) : 0;
+    if (t->tokenizer != NULL && check_vocabulary(t, e) != 0)
         return -1;
     if (t->objective->check != NULL && t->objective->check(t, e) != 0)
         return -1;
-    return net_plan(&t->net, &o, t->objective->labelled ? t->labels.n : 0, e);
+    return net_plan(&t->net, &o, outputs, e);
 }
 
 static int open_optim(struct trainer *t, struct err *e)
@@ -287,6 +315,7 @@ static int open_worker(struct trainer *t, struct worker *w, struct err *e)
                                     .recurrent = (real)o->drop_recurrent,
                                     .variational = o->variational,
                                     .attention = (real)o->drop_attention};
+    w->pass.penalty = (struct penalty){.ar = (real)o->ar, .tar = (real)o->tar};
     return 0;
 }
 
@@ -328,7 +357,8 @@ static int write_new(struct trainer *t, struct err *e)
 {
     if (t->o.overwrite && outdir_clear(t, e) != 0)
         return -1;
-    if (save_file(t->o.out, "tokenizer.json", &t->vocab, e) != 0 ||
+    if ((t->vocab.len > 0 &&
+         save_file(t->o.out, "tokenizer.json", &t->vocab, e) != 0) ||
         (t->setup.len > 0 &&
          save_file(t->o.out, "tokenizer_config.json", &t->setup, e) != 0))
         return -1;

@@ -17,7 +17,8 @@ static void drop_ids(const struct trainer *t, int n, int32_t *ids, uint64_t key)
 static void drop_to_unknown(const struct trainer *t, struct pass_batch *b,
                             uint64_t key)
 {
-    if (t->o.unk_rate <= 0 || tokenizer_unk(t->tokenizer) < 0)
+    if (t->o.unk_rate <= 0 || t->tokenizer == NULL ||
+        tokenizer_unk(t->tokenizer) < 0)
         return;
     drop_ids(t, b->N, b->ids, key);
     drop_ids(t, b->source.N, b->source.ids, key ^ 1);
@@ -37,9 +38,11 @@ static void average_share(const struct trainer *t, int tid)
     vec_axpy(to - from, (real)(1 - keep), t->w + from, t->average + from);
 }
 
+/* That of a trigger begins with what loop.c puts there. */
 static int average_is_due(const struct trainer *t)
 {
     return t->average != NULL && t->o.average != AVERAGE_LAST &&
+           (t->o.average != AVERAGE_TRIGGER || t->at.n_average > 0) &&
            t->at.step % AVERAGE_EVERY == 0;
 }
 
@@ -51,6 +54,8 @@ static void update(struct trainer *t, int tid)
     pool_barrier(t->pool);
     for (int i = 0; i < t->n_workers; i++)
         squares += t->worker[i].squares;
+    if (tid == 0)
+        t->norm = sqrt(squares);
     optim_update(&t->optim, tid, optim_clip_factor(squares, t->o.clip));
     if (average_is_due(t)) {
         pool_barrier(t->pool); /* shares of the average are cut otherwise */
@@ -95,11 +100,9 @@ void course_fini(struct course *c)
     memset(c, 0, sizeof *c);
 }
 
-/* r NULL: a file of a corpus (-1: all of it) as it stands. course_fini also
- * after an error. */
-static int course_init(struct course *c, const struct trainer *t,
-                       const struct corpus *corpus, int only, struct rng *r,
-                       struct err *e)
+int trainer_course(struct course *c, const struct trainer *t,
+                   const struct corpus *corpus, int only, struct rng *r,
+                   struct err *e)
 {
     int64_t most = corpus_most(corpus);
     memset(c, 0, sizeof *c);
@@ -110,7 +113,8 @@ static int course_init(struct course *c, const struct trainer *t,
     c->order = mem_array((size_t)most, sizeof *c->order);
     if (c->order == NULL)
         return err_nomem(e);
-    int shuffle = t->objective->labelled || t->objective->pairs || t->o.shuffle;
+    const struct objective *g = t->objective;
+    int shuffle = g->labelled || g->pairs || g->alone || t->o.shuffle;
     c->n_order = corpus_order(corpus, shuffle, only, r, c->order);
     return t->objective->begin(c, t, r, e);
 }
@@ -123,7 +127,7 @@ int trainer_begin_epoch(struct trainer *t, struct err *e)
     for (int i = 0; i < t->n_workers && t->at.in_epoch == 0; i++)
         pass_reset_state(&t->worker[i].pass);
     course_fini(&t->epoch);
-    if (course_init(&t->epoch, t, &t->train, -1, &r, e) != 0)
+    if (trainer_course(&t->epoch, t, &t->train, -1, &r, e) != 0)
         return -1;
     if (t->epoch.steps == 0)
         return err_set(e, ERR_INVALID,
@@ -145,6 +149,15 @@ static int64_t count_targets(const struct trainer *t)
     for (int i = 0; i < t->n_workers; i++)
         n += t->worker[i].feed.batch.n_target;
     return n;
+}
+
+static void count_norm(struct trainer *t)
+{
+    struct norm_sum *s = &t->norms;
+    s->steps++;
+    s->sum += t->norm;
+    s->largest = t->norm > s->largest ? t->norm : s->largest;
+    s->clipped += t->o.clip > 0 && t->norm > t->o.clip;
 }
 
 static void set_noise(struct trainer *t, uint64_t key)
@@ -170,12 +183,15 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
                                  .word_key = (uint32_t)rng_hash(key, 99),
                                  .scale = (real)(1.0 / (double)targets),
                                  .smoothing = (real)t->o.smoothing};
-    if (t->objective->choose != NULL)
+    if (t->objective->masked)
         t->opts.scale /= (real)t->o.mask_rate;
     set_noise(t, key);
     t->course = &t->epoch;
     t->weights = t->w;
     t->optim.step++;
+    if (t->o.bptt_random) /* a short chunk says less */
+        lr *= (double)targets /
+              ((double)parts * t->epoch.lanes * (double)t->o.bptt);
     t->optim.lr = (real)lr;
     *rows = 0;
     *loss = 0;
@@ -191,6 +207,7 @@ void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows)
         }
     }
     optim_forget(&t->optim);
+    count_norm(t);
     t->at.n_average += average_is_due(t);
 }
 
@@ -211,7 +228,7 @@ static int validate_file(struct trainer *t, const struct corpus *corpus,
                          int file, struct score *s, struct err *e)
 {
     struct course c;
-    int rc = course_init(&c, t, corpus, file, NULL, e);
+    int rc = trainer_course(&c, t, corpus, file, NULL, e);
     memset(s, 0, sizeof *s);
     t->course = &c;
     for (int i = 0; i < t->n_workers; i++)

@@ -64,6 +64,12 @@ struct progress {
     int64_t n_average;
 };
 
+/* Of the steps since norms.c last wrote. */
+struct norm_sum {
+    int64_t steps, clipped;
+    double sum, largest;
+};
+
 struct trainer {
     struct options o;
     const struct objective *objective;
@@ -95,6 +101,8 @@ struct trainer {
     struct pass_opts opts; /* train 0: validation */
     int last_part;         /* after this batch the weights are updated */
     real *weights;         /* in use by the passes */
+    double norm;           /* of all gradients, before they are clipped */
+    struct norm_sum norms;
 };
 
 /* setup.c: everything that lasts: data, net, weights, workers. */
@@ -110,6 +118,11 @@ void trainer_say(const struct trainer *t, const char *fmt, ...)
 
 /* step.c */
 int trainer_begin_epoch(struct trainer *t, struct err *e);
+/* trainer_course: the batches over a corpus. r NULL: one of its files (only -1:
+ * all of it) as it stands. course_fini also after an error. */
+int trainer_course(struct course *c, const struct trainer *t,
+                   const struct corpus *corpus, int only, struct rng *r,
+                   struct err *e);
 /* trainer_step: one step with this learning rate; the sum of the losses and
  * the rows they are of. Its batches (o.accumulate) count in at.in_epoch. */
 void trainer_step(struct trainer *t, double lr, double *loss, int64_t *rows);
@@ -151,6 +164,9 @@ int init_from(struct trainer *t, struct err *e);
 
 /* card.c: CARD.md. figures: what `seqd eval` says, or NULL. */
 int card_write(const struct trainer *t, const char *figures, struct err *e);
+
+/* norms.c: a line of --gradient-norms for these weights. ERR_IO, ERR_NOMEM. */
+int norms_write(struct trainer *t, real *w, struct err *e);
 
 /* curve.c */
 int curve_add(struct curve *c, const struct curve_point *p, struct err *e);

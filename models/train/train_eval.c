@@ -13,6 +13,7 @@
 #include "engine/run/task/beam.h"
 #include "models/registry.h"
 #include "models/train/data.h"
+#include "models/train/eval_net.h"
 
 #define MAX_ITEM_TOKENS (1 << 20)
 #define REPORT_US 2000000
@@ -115,6 +116,23 @@ static int eval_model(struct engine *g, struct model *m,
     return eval_texts(g, m, o, data, out, e);
 }
 
+/* What the trainer's pass scores, not the engine. */
+static int eval_own(const struct options *o, int vectors, struct buf *out,
+                    struct err *e)
+{
+    int other = o->data == NULL || o->language != NULL || o->language_column ||
+                o->output != NULL || o->labels != NULL || o->cut;
+    if (vectors && (other || o->cache_size > 0 || o->record != RECORD_AUTO))
+        return err_set(e, ERR_INVALID,
+                       "a net of vectors is scored with --model and --data "
+                       "alone");
+    if (other)
+        return err_set(e, ERR_INVALID,
+                       "--cache-size is for language models: of the other "
+                       "options it reads --model, --data and --record");
+    return vectors ? eval_values(o, out, e) : eval_with_cache(o, out, e);
+}
+
 int eval_run(const struct options *o, struct buf *out, struct err *e)
 {
     int two = o->source != NULL && o->target != NULL;
@@ -131,6 +149,9 @@ int eval_run(const struct options *o, struct buf *out, struct err *e)
     if (o->language != NULL && o->language_column)
         return err_set(e, ERR_INVALID,
                        "--language or --language-column: one of them");
+    int vectors = eval_is_of_vectors(o->model);
+    if (vectors || o->cache_size > 0)
+        return eval_own(o, vectors, out, e);
     return eval_checkpoint(o, o->model, o->data, out, e);
 }
 

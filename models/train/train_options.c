@@ -22,7 +22,8 @@ static const struct option rows[] = {
     {"SOURCES", OPT_TEXT(sources, "FILE"),
      "bleu: what they are of, for scores by length; may be left out"},
     {.kind = OPTION_SECTION, .help = "Data"},
-    {"--task", OPT_CHOICE(task, "lm", "lm|classifier"), "what to train"},
+    {"--task", OPT_CHOICE(task, "lm", "lm|classifier|regression"),
+     "what to train; regression: a value from a sequence of vectors"},
     {"--data", OPT_TEXT(data, NULL),
      "training files, comma-separated; FILE:0.3 takes a new 30 % of its "
      "records in each epoch"},
@@ -56,6 +57,14 @@ static const struct option rows[] = {
      "eval of pairs: tokens of a translation, at most"},
     {"--output", OPT_TEXT(output, NULL),
      "eval of pairs: write the translations to this file, one a line"},
+    {"--cache-size", OPT_INT(cache_size, "0", 0, 1 << 20),
+     "eval of recurrent language models: a neural cache of so many words of "
+     "the "
+     "text before (Grave et al. 2017); 0: none"},
+    {"--cache-theta", OPT_REAL(cache_theta, "1", 0, 100),
+     "how much closer states count more"},
+    {"--cache-lambda", OPT_REAL(cache_lambda, "0.1", 0, 1),
+     "share of the probability that is the cache's"},
     {"--labels", OPT_TEXT(labels, NULL),
      "eval of a classifier, calibrate: the labels that may be the answer, "
      "commas between; a file has their names, or their places in this list: "
@@ -110,11 +119,26 @@ static const struct option rows[] = {
     {"--decoder-layers", OPT_INT(decoder_layers, "0", 0, 8),
      "seq2seq-transformer: layers of the decoder; 0: --layers, those of the "
      "encoder"},
+    {"--predict-last", OPT_INT(predict_last, "0", 0, 100000),
+     "rnn, gpt2 as lm: each record is a text of its own, of which only the "
+     "last "
+     "tokens, so many, are predicted; 0: all, of one stream"},
     {"--mask-rate", OPT_REAL(mask_rate, "0.15", 0.01, 0.9),
      "bert as lm: share of the tokens that are masked and predicted"},
     {"--causal", OPT_BOOL(causal),
      "bert as lm: predict the next word, not masked ones"},
     {"--cell", OPT_CHOICE(cell, "lstm", "lstm|gru|elman"), "cell"},
+    {"--init-recurrent",
+     OPT_CHOICE(init_recurrent, "auto", "auto|orthogonal|identity|glorot"),
+     "recurrent matrices at the start; auto: orthogonal, or the identity for "
+     "relu in nets whose states begin with each text"},
+    {"--init-recurrent-scale", OPT_REAL(init_recurrent_scale, "1", 1e-6, 100),
+     "factor on these"},
+    {"--init-input", OPT_REAL(init_input, "0", 0, 10),
+     "deviation of the matrices that read a layer's input, normal; 0: uniform "
+     "by their sizes (Glorot and Bengio 2010)"},
+    {"--forget-bias", OPT_REAL(forget_bias, "1", -20, 20),
+     "lstm: of the forget gates at the start"},
     {"--nonlinearity", OPT_CHOICE(relu, "tanh", "tanh|relu"),
      "elman: activation"},
     {"--embedding", OPT_INT(embedding, "128", 1, 8192),
@@ -163,6 +187,9 @@ static const struct option rows[] = {
      "seq2seq: tokens of a step on either side, in place of --batch"},
     {"--bptt", OPT_INT(bptt, "35", 1, 4096),
      "lm: time steps of a step; gpt2: each starts with an empty context"},
+    {"--bptt-random", OPT_BOOL(bptt_random),
+     "lm: time steps of a training step by chance about --bptt, or about half "
+     "of it in one of twenty; the rate goes by them (Merity et al. 2017)"},
     {"--epochs", OPT_INT(epochs, "10", 1, 100000), "epochs"},
     {"--max-minutes", OPT_REAL(max_minutes, "0", 0, 1e6),
      "end after this time, schedules too; 0: no limit"},
@@ -184,6 +211,9 @@ static const struct option rows[] = {
      "so many epochs (gradual unfreezing); 0: all at once"},
     {"--lr-scale-init", OPT_REAL(lr_scale_init, "1", 0, 10),
      "factor on the learning rate of what came from --init"},
+    {"--lr-scale-recurrent", OPT_REAL(lr_scale_recurrent, "0", 0, 100),
+     "factor on the learning rate of recurrent matrices; 0: 1, but for relu 16 "
+     "over --hidden, since its states are all positive"},
     {.kind = OPTION_SECTION, .help = "Regularisation"},
     {"--dropout-embedding", OPT_REAL(drop_embedding, "0", 0, 0.95),
      "on the inputs of the first layer"},
@@ -199,6 +229,10 @@ static const struct option rows[] = {
      "whole vocabulary entries out of the embedding, one choice a step"},
     {"--dropout-variational", OPT_BOOL(variational),
      "the same mask at all time steps"},
+    {"--ar", OPT_REAL(ar, "0", 0, 1000),
+     "rnn as lm: penalty on the mean square of the top states after dropout"},
+    {"--tar", OPT_REAL(tar, "0", 0, 1000),
+     "rnn as lm: penalty on that of their changes from one time to the next"},
     {"--unk-rate", OPT_REAL(unk_rate, "0", 0, 0.95),
      "share of the input tokens that become the unknown entry"},
     {"--label-smoothing", OPT_REAL(smoothing, "0", 0, 0.95),
@@ -212,15 +246,19 @@ static const struct option rows[] = {
      "sampled: where noise comes from"},
     {"--noise-power", OPT_REAL(noise_power, "0.75", 0, 1),
      "unigram: exponent of the counts"},
-    {"--average", OPT_CHOICE(average, "none", "none|ema|tail|last"),
+    {"--average", OPT_CHOICE(average, "none", "none|ema|tail|last|trigger"),
      "validate and keep averaged weights; last: those at the last "
-     "--average-last validations"},
+     "--average-last validations; trigger: those since validation stopped "
+     "getting better (with sgd: NT-ASGD, Merity et al. 2017)"},
     {"--average-decay", OPT_REAL(average_decay, "0.999", 0, 1),
      "ema: decay per step"},
     {"--average-from", OPT_INT(average_from, "1", 1, 100000),
      "tail: first epoch of the average"},
     {"--average-last", OPT_INT(average_last, "5", 1, 100),
      "last: how many validations"},
+    {"--average-patience", OPT_INT(average_patience, "5", 1, 1000),
+     "trigger: the average begins where a validation is worse than the best of "
+     "those before it, the last ones, so many, apart"},
     {.kind = OPTION_SECTION, .help = "Run"},
     {"--seed", OPT_INT(seed, "1", 0, 2147483647), "seed"},
     {"--precision", OPT_CHOICE(precision, "bf16", "f32|bf16|f16|int8"),
@@ -234,6 +272,9 @@ static const struct option rows[] = {
      "replace the checkpoint that is in --out"},
     {"--save-minutes", OPT_REAL(save_minutes, "5", 0.01, 1e6),
      "write the training state this often"},
+    {"--gradient-norms", OPT_TEXT(gradient_norms, "FILE"),
+     "write how much of the last output's loss comes back to each time step, "
+     "before the first step and at each validation: a line of JSON each"},
     {"--report-seconds", OPT_REAL(report_seconds, "10", 0.1, 1e6),
      "a progress line this often"},
     {.kind = OPTION_END},
@@ -245,6 +286,8 @@ const struct option_table train_table = {
         "seqd-train: trains recurrent nets and Transformers for seqd\n\n"
         "  seqd-train train --task lm --data FILE --valid FILE --out DIR\n"
         "  seqd-train train --task classifier --data FILE --valid FILE "
+        "--out DIR\n"
+        "  seqd-train train --task regression --data FILE --valid FILE "
         "--out DIR\n"
         "  seqd-train eval --model DIR --data FILE\n"
         "  seqd-train calibrate --model DIR --data FILE[,FILE ...]\n"
@@ -259,8 +302,10 @@ const struct option_table train_table = {
         "--model, those of eval and calibrate and, under\nComputing, all but "
         "--threads; eval reads --model, --data, --record, --max-len,\n"
         "--labels, of pairs --source, --target, --language-column, --language, "
-        "--beams,\n--length-penalty, --max-target and --output, and those "
-        "under Computing;\ncalibrate --model, --data, --max-len, --labels, "
+        "--beams,\n--length-penalty, --max-target and --output, of language "
+        "models "
+        "--cache-size,\n--cache-theta and --cache-lambda, and those under "
+        "Computing;\ncalibrate --model, --data, --max-len, --labels, "
         "--scaling and those under\nComputing; convert --model, --out, "
         "--precision and --overwrite; bleu and gradcheck\nnone. Others are "
         "refused.\n",
@@ -282,6 +327,9 @@ static const struct {
               {"--length-penalty", BY_EVAL},
               {"--max-target", BY_EVAL},
               {"--output", BY_EVAL},
+              {"--cache-size", BY_EVAL},
+              {"--cache-theta", BY_EVAL},
+              {"--cache-lambda", BY_EVAL},
               {"--labels", BY_EVAL | BY_CALIBRATE},
               {"--scaling", BY_CALIBRATE},
               {"--data", BY_TRAIN | BY_EVAL | BY_CALIBRATE},
@@ -318,56 +366,124 @@ static int is_given(const char *flag, int argc, char *const *argv)
     return 0;
 }
 
-/* Which nets read an option. */
-enum { OF_TEXTS = 1, OF_TRANSFORMER = 2, OF_RNN = 4 }; /* of pairs the last */
+/* Which nets read an option: of single texts or vectors, of pairs. */
+enum {
+    OF_TEXTS = 1,
+    OF_TRANSFORMER = 2,
+    OF_RNN = 4,
+    OF_VECTORS = 8,
+    OF_TOKENS = OF_TEXTS | OF_TRANSFORMER | OF_RNN
+};
 static const struct {
     const char *flag;
     int read_by;
-} some_read[] = {{"--id2label", OF_TEXTS},
-                 {"--record", OF_TEXTS},
-                 {"--apart", OF_TEXTS},
-                 {"--shuffle", OF_TEXTS},
-                 {"--lr-layer", OF_TEXTS},
-                 {"--unfreeze", OF_TEXTS},
-                 {"--reverse", OF_TEXTS},
-                 {"--mask-rate", OF_TEXTS},
-                 {"--nonlinearity", OF_TEXTS},
-                 {"--pooling", OF_TEXTS},
-                 {"--init-reverse", OF_TEXTS},
-                 {"--batch", OF_TEXTS},
-                 {"--bptt", OF_TEXTS},
-                 {"--keep", OF_TEXTS},
-                 {"--heads", OF_TEXTS | OF_TRANSFORMER},
-                 {"--inner", OF_TEXTS | OF_TRANSFORMER},
-                 {"--context", OF_TEXTS | OF_TRANSFORMER},
-                 {"--dropout-attention", OF_TEXTS | OF_TRANSFORMER},
-                 {"--cell", OF_TEXTS | OF_RNN},
-                 {"--hidden", OF_TEXTS | OF_RNN},
-                 {"--bidirectional", OF_TEXTS | OF_RNN},
-                 {"--projection", OF_TEXTS | OF_RNN},
-                 {"--dropout-recurrent", OF_TEXTS | OF_RNN},
-                 {"--dropout-variational", OF_TEXTS | OF_RNN},
-                 {"--activation", OF_TRANSFORMER},
-                 {"--decoder-layers", OF_TRANSFORMER},
-                 {"--attention", OF_RNN},
-                 {"--hold-out", OF_TRANSFORMER | OF_RNN},
-                 {"--batch-tokens", OF_TRANSFORMER | OF_RNN}};
+} some_read[] = {
+    {"--id2label", OF_TEXTS},
+    {"--record", OF_TEXTS},
+    {"--apart", OF_TEXTS},
+    {"--shuffle", OF_TEXTS},
+    {"--lr-layer", OF_TEXTS},
+    {"--unfreeze", OF_TEXTS},
+    {"--reverse", OF_TEXTS},
+    {"--mask-rate", OF_TEXTS},
+    {"--init-reverse", OF_TEXTS},
+    {"--bptt", OF_TEXTS},
+    {"--keep", OF_TEXTS},
+    {"--bptt-random", OF_TEXTS},
+    {"--predict-last", OF_TEXTS},
+    {"--ar", OF_TEXTS},
+    {"--tar", OF_TEXTS},
+    {"--nonlinearity", OF_TEXTS | OF_VECTORS},
+    {"--pooling", OF_TEXTS | OF_VECTORS},
+    {"--batch", OF_TEXTS | OF_VECTORS},
+    {"--gradient-norms", OF_TEXTS | OF_VECTORS},
+    {"--heads", OF_TEXTS | OF_VECTORS | OF_TRANSFORMER},
+    {"--inner", OF_TEXTS | OF_VECTORS | OF_TRANSFORMER},
+    {"--context", OF_TEXTS | OF_VECTORS | OF_TRANSFORMER},
+    {"--dropout-attention", OF_TEXTS | OF_VECTORS | OF_TRANSFORMER},
+    {"--cell", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--hidden", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--bidirectional", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--projection", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--dropout-recurrent", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--dropout-variational", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--init-recurrent", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--init-recurrent-scale", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--init-input", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--forget-bias", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--lr-scale-recurrent", OF_TEXTS | OF_VECTORS | OF_RNN},
+    {"--activation", OF_TRANSFORMER},
+    {"--decoder-layers", OF_TRANSFORMER},
+    {"--attention", OF_RNN},
+    {"--hold-out", OF_TRANSFORMER | OF_RNN},
+    {"--batch-tokens", OF_TRANSFORMER | OF_RNN},
+    {"--tokenizer", OF_TOKENS},
+    {"--special", OF_TOKENS},
+    {"--lowercase", OF_TOKENS},
+    {"--vocab-size", OF_TOKENS},
+    {"--min-count", OF_TOKENS},
+    {"--vocab-from", OF_TOKENS},
+    {"--max-len", OF_TOKENS},
+    {"--tie", OF_TOKENS},
+    {"--unk-rate", OF_TOKENS},
+    {"--label-smoothing", OF_TOKENS},
+    {"--softmax", OF_TOKENS},
+    {"--samples", OF_TOKENS},
+    {"--noise", OF_TOKENS},
+    {"--noise-power", OF_TOKENS},
+    {"--dropout-word", OF_TOKENS},
+    {"--lazy", OF_TOKENS},
+    {"--init-parts", OF_TOKENS},
+    {"--causal", OF_TOKENS},
+};
 
 /* What a net does not read is refused where it is given, not ignored; of nets
  * of single texts they are not told apart. */
 static int check_net(const struct options *o, int argc, char *const *argv,
                      struct err *e)
 {
-    static const char *const names[] = {
-        "a net of single texts", "a seq2seq-transformer", "a seq2seq-rnn"};
+    static const char *const names[] = {"a net of single texts",
+                                        "a seq2seq-transformer",
+                                        "a seq2seq-rnn", "a net of vectors"};
     int net = o->arch == ARCH_SEQ2SEQ_TRANSFORMER ? 1
               : o->arch == ARCH_SEQ2SEQ_RNN       ? 2
+              : o->task == TASK_REGRESSION        ? 3
                                                   : 0;
     for (size_t i = 0; i < sizeof some_read / sizeof *some_read; i++)
         if (!(some_read[i].read_by & 1 << net) &&
             is_given(some_read[i].flag, argc, argv))
             return err_set(e, ERR_INVALID, "%s is no option of %s",
                            some_read[i].flag, names[net]);
+    return 0;
+}
+
+/* Options that only some of the nets with their kind of data have. */
+static int check_kind(const struct options *o, struct err *e)
+{
+    int lm = o->task == TASK_LM, rnn = o->arch == ARCH_RNN;
+    if (o->task == TASK_REGRESSION && !rnn && o->arch != ARCH_BERT)
+        return err_set(e, ERR_INVALID,
+                       "--task regression is for --arch rnn and bert");
+    if (o->apart && o->predict_last > 0)
+        return err_set(e, ERR_INVALID,
+                       "with --predict-last records are apart: --apart is one "
+                       "too many");
+    if (o->predict_last > 0 &&
+        (!lm || (!rnn && o->arch != ARCH_GPT2) || o->reverse))
+        return err_set(e, ERR_INVALID,
+                       "--predict-last is for --task lm of --arch rnn and "
+                       "gpt2, read from the front");
+    if ((o->ar > 0 || o->tar > 0) && (!lm || !rnn || o->predict_last > 0))
+        return err_set(e, ERR_INVALID,
+                       "--ar and --tar are for --task lm of --arch rnn, all of "
+                       "whose tokens are predicted");
+    if (o->gradient_norms != NULL && lm && o->arch == ARCH_BERT && !o->causal)
+        return err_set(e, ERR_INVALID,
+                       "--gradient-norms is for nets with a last output, which "
+                       "masked words have not");
+    if (o->bptt_random && (!lm || o->predict_last > 0 || o->apart))
+        return err_set(e, ERR_INVALID,
+                       "--bptt-random is for --task lm of one stream");
     return 0;
 }
 
@@ -385,6 +501,17 @@ static int check_vocabulary(const struct options *o, int argc,
                            "many",
                            brought[i]);
     return 0;
+}
+
+static int check_cache(const struct options *o, int argc, char *const *argv,
+                       struct err *e)
+{
+    return o->cache_size == 0 && (is_given("--cache-theta", argc, argv) ||
+                                  is_given("--cache-lambda", argc, argv))
+               ? err_set(e, ERR_INVALID,
+                         "--cache-theta and --cache-lambda are of a cache: "
+                         "--cache-size says of how many words")
+               : 0;
 }
 
 /* What a command does not read is refused, not ignored, `more` words behind it,
@@ -461,10 +588,11 @@ int train_options_parse(int argc, char *const *argv, struct options *o,
                        "the command is missing, expected " COMMANDS);
     if (strcmp(o->command, "help") == 0)
         return 0;
-    if (check_read(o->command, o->hypotheses, argc, argv, e) != 0)
+    if (check_read(o->command, o->hypotheses, argc, argv, e) != 0 ||
+        check_cache(o, argc, argv, e) != 0)
         return -1;
     return strcmp(o->command, "train") == 0 &&
-                   (check_net(o, argc, argv, e) != 0 ||
+                   (check_net(o, argc, argv, e) != 0 || check_kind(o, e) != 0 ||
                     check_vocabulary(o, argc, argv, e) != 0)
                ? -1
                : 0;

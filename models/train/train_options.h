@@ -13,7 +13,7 @@
 #include "engine/run/engine_options.h"
 #include "engine/text/records.h"
 
-enum { TASK_LM, TASK_CLASSIFIER };
+enum { TASK_LM, TASK_CLASSIFIER, TASK_REGRESSION };
 enum {
     ARCH_RNN,
     ARCH_GPT2,
@@ -23,6 +23,7 @@ enum {
 };
 enum { ACTIVATION_RELU, ACTIVATION_SWISH };
 enum { CELL_LSTM, CELL_GRU, CELL_ELMAN };
+enum { INIT_AUTO, INIT_ORTHOGONAL, INIT_IDENTITY, INIT_GLOROT };
 enum {
     SCHEDULE_CONSTANT,
     SCHEDULE_COSINE,
@@ -32,7 +33,7 @@ enum {
 };
 enum { SOFTMAX_FULL, SOFTMAX_SAMPLED };
 enum { NOISE_UNIGRAM, NOISE_LOG_UNIFORM };
-enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL, AVERAGE_LAST };
+enum { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_TAIL, AVERAGE_LAST, AVERAGE_TRIGGER };
 enum {
     TOKENIZER_ENGLISH,
     TOKENIZER_WHITESPACE,
@@ -57,6 +58,8 @@ struct options {
     const char *output;
     const char *labels; /* eval: those that may be the answer */
     int scaling;        /* calibrate: enum scaling_kind */
+    int cache_size;     /* eval of language models */
+    double cache_theta, cache_lambda;
     const char *cut_by, *special;
     int tokenizer, sub_words; /* what cut_by says: TOKENIZER_*, N of bpe:N */
     int task, lowercase, vocab_size, min_count, record, max_len;
@@ -65,6 +68,10 @@ struct options {
     int cell, relu, embedding, hidden, layers, bidirectional, projection, tie;
     int pooling, arch, heads, inner, context, causal;
     double mask_rate;
+    int inputs; /* not an option: columns of vectors, 0 for tokens */
+    int predict_last;
+    int init_recurrent;
+    double init_recurrent_scale, init_input, forget_bias, lr_scale_recurrent;
     /* optimiser */
     int optimizer, schedule, warmup, batch, bptt, epochs, patience;
     int eval_every, freeze_epochs, lazy, keep;
@@ -75,13 +82,16 @@ struct options {
     double drop_word, drop_embedding, drop_between, drop_output;
     double drop_attention, drop_recurrent, unk_rate, smoothing;
     int variational;
+    double ar, tar; /* penalties (pass.h) */
     /* softmax, averaging */
     int softmax, samples, noise, average, average_from, average_last;
+    int average_patience, bptt_random;
     double noise_power, average_decay;
     /* run */
     int seed, precision, products, resume, overwrite;
     int threads; /* the engine's: workers of a training, too */
     double save_minutes, report_seconds;
+    const char *gradient_norms; /* file */
     struct engine_options engine;
     int cut;            /* not an option: --max-len was given */
     int brief;          /* nor this: eval's line for a CARD.md */

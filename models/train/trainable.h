@@ -22,6 +22,7 @@ struct grad_case {
     int labels;
     int sampled; /* by sampled softmax */
     real dropout, smoothing;
+    real penalty; /* both of pass.h */
 };
 
 struct trainable {
@@ -50,14 +51,20 @@ struct trainable {
     int (*plan)(struct net *n, const struct options *o, struct err *e);
     void (*initialise)(const struct net *n, struct rng *r, real *p);
 
+    /* states: of layer l that go from one time step to the next: h, or h and c
+     * (2). NULL: none do. */
+    int (*states)(const struct net *n, int l);
+
     /* How a batch lies in memory: a function of feed.h. */
     void (*pack)(struct feed *f);
 
     /* open: takes the arrays of p->own from p->mem; those that the next chunk
      * of a text needs are given to pass_keep. */
     int (*open)(struct pass *p, struct err *e);
-    /* forward: from p->b to p->y, a row for each target. backward: from p->dy
-     * to p->grad. */
+    /* forward: from p->b to p->y, a row for each target, or, without `picks`,
+     * for each row where only some are predicted. backward: from p->dy to
+     * p->grad. */
+    int picks;
     void (*forward)(struct pass *p);
     void (*backward)(struct pass *p);
 

@@ -47,7 +47,8 @@ static void open_both(struct both *b, const char *name,
     if (blas_open(&b->blas, &e) != 0 ||
         load_net(dir, &b->net, &b->w, &e) != 0 ||
         pass_init(&b->pass, &b->net, &b->blas, ROWS, N_LENGTHS, 0, &e) != 0 ||
-        feed_init(&b->feed, &(struct feed_size){ROWS, ROWS, N_LENGTHS, 0},
+        feed_init(&b->feed,
+                  &(struct feed_size){.T = ROWS, .N = ROWS, .B = N_LENGTHS},
                   &e) != 0 ||
         rig_open(&b->rig, arch, dir, "auto", 1, 0, &e) != 0)
         fail_msg("%s: %s", name, e.msg);

@@ -1,7 +1,8 @@
 /* The trainer against PyTorch, on the nets of tests/golden/train/
  * (make_train_fixtures.py, make_train_transformer_fixtures.py,
- * make_train_seq2seq_fixtures.py, make_train_seq2seq_rnn_fixtures.py):
- * outputs, the gradient of every tensor, and the loss over 20 steps of Adam,
+ * make_train_seq2seq_fixtures.py, make_train_seq2seq_rnn_fixtures.py,
+ * make_train_value_fixtures.py): outputs, the gradient of every tensor, norms
+ * of gradients by time, and the loss over 20 steps of Adam,
  * AdamW and SGD with clipping and weight decay; and the trainer's forward pass
  * against the engine's.
  *
@@ -36,11 +37,13 @@
 #define STEPS 20
 #define MAX_T 16
 #define MAX_N 64
+#define MAX_COLUMNS 4 /* of vectors and values */
 
 static struct {
     struct golden_names names;
     struct blas blas;
     const struct recipe *recipe;
+    int traced;
 } all;
 
 struct trainee {
@@ -58,6 +61,7 @@ struct trainee {
     int source_length[MAX_N], source_text[MAX_N];
     int32_t source[MAX_N];
     float smoothing;
+    real x[MAX_N * MAX_COLUMNS], value[MAX_N * MAX_COLUMNS];
     struct pass_batch batch;
 };
 
@@ -78,8 +82,23 @@ static void read_ids(const struct trainee *t, const char *name, int step, int n,
         out[i] = (int32_t)v[i];
 }
 
+static void read_reals(const struct trainee *t, const char *name, int step,
+                       int n, real *out)
+{
+    float v[MAX_N * MAX_COLUMNS];
+    assert_true(n <= MAX_N * MAX_COLUMNS);
+    tensor_read(expected(t, name), (size_t)step * (size_t)n, (size_t)n, v);
+    for (int i = 0; i < n; i++)
+        out[i] = (real)v[i];
+}
+
 static void read_batch(struct trainee *t, int step)
 {
+    if (t->net.values) {
+        read_reals(t, "x", step, t->batch.N * t->net.I, t->x);
+        read_reals(t, "value", step, t->batch.B * t->net.C, t->value);
+        return;
+    }
     read_ids(t, "ids", step, t->batch.N, t->ids);
     read_ids(t, "target", step, t->batch.n_target, t->target);
     if (t->batch.source.N > 0)
@@ -113,9 +132,12 @@ static void read_lengths(struct trainee *t, const struct tensor *w)
     float v[MAX_N];
     int B = (int)w->dim[0];
     tensor_read(w, 0, (size_t)B, v);
-    for (int r = 0; r < B; r++)
+    for (int r = 0; r < B; r++) {
+        t->length[r] = (int)v[r];
         t->start[r + 1] = t->start[r] + (int)v[r];
-    t->batch = (struct pass_batch){.B = B, .N = t->start[B], .start = t->start};
+    }
+    t->batch = (struct pass_batch){
+        .B = B, .N = t->start[B], .start = t->start, .length = t->length};
 }
 
 /* What the texts of a pair are read from. */
@@ -186,6 +208,10 @@ static void read_shape(struct trainee *t)
     t->batch.n_target = t->net.C > 0 ? t->batch.B : t->batch.N;
     t->batch.ids = t->ids;
     t->batch.target = t->target;
+    t->batch.x = t->x;
+    t->batch.value = t->value;
+    t->batch.inputs = t->net.I;
+    t->batch.values = t->net.values ? t->net.C : 0;
     if (pick != NULL)
         read_pick(t, pick);
     if (sources != NULL)
@@ -214,6 +240,11 @@ static void open_case(struct trainee *t, const char *name)
     assert_int_equal(region_check(&t->mem, &e), 0);
     read_shape(t);
     read_batch(t, 0);
+    if (weights_find(t->expect, "penalty") != NULL) {
+        real penalty[2];
+        read_reals(t, "penalty", 0, 2, penalty);
+        t->pass.penalty = (struct penalty){.ar = penalty[0], .tar = penalty[1]};
+    }
 }
 
 static void close_case(struct trainee *t)
@@ -269,6 +300,48 @@ static void check_gradients(struct trainee *t)
     for (int i = 0; i < t->net.n_tensors; i++)
         if (t->net.t[i].lr_mult > 0) /* else it is no parameter */
             check_tensor(t, &t->net.t[i]);
+}
+
+/* Sums of squares [T] by time. */
+static void check_squares(const struct trainee *t, const char *name, int layer,
+                          int T, const double *is)
+{
+    float want[MAX_T];
+    double largest = 0;
+    tensor_read(expected(t, name), (size_t)(layer * T), (size_t)T, want);
+    for (int i = 0; i < T; i++)
+        largest = fmax(largest, (double)want[i]);
+    assert_true(largest > 0);
+    for (int i = 0; i < T; i++)
+        if (!(fabs(is[i] - (double)want[i]) <= GRAD_TOLERANCE * largest))
+            fail_msg("%s: %s of layer %d at time %d is %.7g, PyTorch says %.7g",
+                     t->name, name, layer, i, is[i], (double)want[i]);
+}
+
+static void check_trace(struct trainee *t)
+{
+    double x[MAX_T] = {0}, h[2][MAX_T] = {{0}}, c[2][MAX_T] = {{0}};
+    struct trace trace = {.T = t->batch.steps.T, .x = x};
+    struct pass_opts o = {.train = 1, .scale = 1, .trace = &trace};
+    if (weights_find(t->expect, "trace.x") == NULL)
+        return;
+    int layers = (int)expected(t, "trace.h")->dim[0];
+    int has_c = weights_find(t->expect, "trace.c") != NULL;
+    assert_true(layers <= 2);
+    for (int l = 0; l < layers; l++) {
+        assert_int_equal(t->net.family->states(&t->net, l), 1 + has_c);
+        trace.h[l] = h[l];
+        trace.c[l] = has_c ? c[l] : NULL;
+    }
+    assert_int_equal(t->net.family->states(&t->net, layers), 0);
+    pass_run(&t->pass, &t->batch, t->w, &o, t->grad);
+    check_squares(t, "trace.x", 0, trace.T, x);
+    for (int l = 0; l < layers; l++) {
+        check_squares(t, "trace.h", l, trace.T, h[l]);
+        if (has_c)
+            check_squares(t, "trace.c", l, trace.T, c[l]);
+    }
+    all.traced++;
 }
 
 struct recipe {
@@ -350,6 +423,14 @@ static void test_train_gradients_are_pytorchs_in_every_tensor(void **state)
     each_case(check_gradients);
 }
 
+static void test_train_gradients_by_time_are_pytorchs(void **state)
+{
+    (void)state;
+    all.traced = 0;
+    each_case(check_trace);
+    assert_int_equal(all.traced, 4);
+}
+
 static void test_train_losses_of_20_steps_are_pytorchs(void **state)
 {
     (void)state;
@@ -387,8 +468,10 @@ static void open_both(struct both *b, const struct rnn_shape *s, char *dir)
         b->pass.prob =
             pass_reals(&b->pass, (size_t)(LONG_T * LONG_B * b->net.K));
     assert_int_equal(
-        feed_init(&b->feed,
-                  &(struct feed_size){LONG_T, LONG_T * LONG_B, LONG_B, 0}, &e),
+        feed_init(
+            &b->feed,
+            &(struct feed_size){.T = LONG_T, .N = LONG_T * LONG_B, .B = LONG_B},
+            &e),
         0);
     b->feed.n_text = LONG_B;
     for (int r = 0; r < LONG_B; r++) {
@@ -532,6 +615,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train_outputs_are_pytorchs),
         cmocka_unit_test(test_train_gradients_are_pytorchs_in_every_tensor),
+        cmocka_unit_test(test_train_gradients_by_time_are_pytorchs),
         cmocka_unit_test(test_train_losses_of_20_steps_are_pytorchs),
         cmocka_unit_test(test_train_forward_is_the_engines),
     };

@@ -110,6 +110,7 @@ static void test_load_refuses_what_does_not_fit(void **state)
         {"{" LM2 ", \"bias\": false}", "tensor 'rnn.bias_ih_l0' is not part"},
         {"{" LM2 ", \"tensor_prefix\": \"rnn.\"}",
          "'tensor_prefix' is a string, expected an object"},
+        {"{" LM2 ", \"input_size\": 6}", "the net reads vectors"},
         {"{" LM2 ", \"tensor_prefix\": {\"lstm\": \"rnn.\"}}",
          "'tensor_prefix.lstm'"},
     };

@@ -289,7 +289,10 @@ static void open_three(struct feed *f)
     static const int n[] = {3, 2, 2}, m[] = {1, 3, 2};
     struct err e = ERR_INIT;
     const int32_t *x = ids, *s = sources;
-    assert_int_equal(feed_init(f, &(struct feed_size){3, 7, 3, 1}, &e), 0);
+    assert_int_equal(
+        feed_init(f, &(struct feed_size){.T = 3, .N = 7, .B = 3, .pairs = 1},
+                  &e),
+        0);
     for (int i = 0; i < 3; i++) {
         f->text[i] = (struct text){
             .ids = x, .next = x, .n = n[i], .source = s, .n_source = m[i]};

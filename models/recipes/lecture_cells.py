@@ -74,7 +74,7 @@ COPYING = {
     "transformer": ["--arch", "gpt2", "--embedding", "32", "--heads", "2",
                     "--inner", "64", "--layers", "2", "--lr", "0.001"],
 }
-COPYING_SIZES = {20: (50000, 2), 100: (50000, 2)}
+COPYING_SIZES = {20: (50000, 10), 100: (50000, 10)}
 # 0.33 million
 CHARACTERS = {
     "elman": ["--cell", "elman", "--hidden", "540", "--lr", "0.001",

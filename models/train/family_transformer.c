@@ -85,8 +85,10 @@ int tf_add(struct net *n, const char *prefix, const struct tf_row *rows,
         const char *sizes = rows[i].sizes;
         char name[64];
         snprintf(name, sizeof name, "%s%s", prefix, rows[i].name);
-        net_add(n, name, size_of(n, sizes[0]), size_of(n, sizes[1]),
-                strchr(sizes, '+') != NULL);
+        int t = net_add(n, name, size_of(n, sizes[0]), size_of(n, sizes[1]),
+                        strchr(sizes, '+') != NULL);
+        for (int k = 0; k < 2; k++)
+            n->t[t].parts[k] = sizes[k] == '3' ? 3 : 1;
     }
     return first;
 }

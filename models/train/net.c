@@ -20,6 +20,7 @@ int net_add(struct net *n, const char *name, int d0, int d1, int packed)
     t->n_dims = d1 > 0 ? 2 : 1;
     t->dim[0] = d0;
     t->dim[1] = d1;
+    t->parts[0] = t->parts[1] = 1;
     t->at = n->n;
     t->n = (size_t)d0 * (size_t)(d1 > 0 ? d1 : 1);
     t->layer = n->layer;

@@ -28,6 +28,8 @@ struct net_tensor {
     char name[64];
     int n_dims;
     int dim[2];
+    int parts[2]; /* matrices that it holds, by rows and by columns: the gates
+                     of a cell, query, key and value of GPT-2 */
     size_t at, n; /* range of the block */
     enum net_rows rows;
     int layer;      /* 0: what texts enter by, 1 .. L, L + 1: the output */

@@ -13,8 +13,11 @@ int optim_init(struct optim *o, struct region *mem, const struct net *n,
         o->m = region_take(mem, n->n, sizeof(real));
     if (o->kind != OPTIM_SGD)
         o->v = region_take(mem, n->n, sizeof(real));
-    for (int i = 0; i < n_workers; i++)
+    for (int i = 0; i < n_workers; i++) {
         o->grad[i] = region_take(mem, n->n, sizeof(real));
+        if (o->kind == OPTIM_MUON)
+            muon_init(&o->muon[i], mem, n);
+    }
     return region_check(mem, e);
 }
 
@@ -72,7 +75,7 @@ static void adam_range(const struct hyper *h, size_t n, real *restrict w,
     real b1 = o->beta1, b2 = o->beta2, eps = o->eps, f = h->factor;
     real l2 = o->kind == OPTIM_ADAM ? o->weight_decay : (real)0;
     real shrink =
-        (real)1 - (o->kind == OPTIM_ADAMW ? h->lr * o->weight_decay : (real)0);
+        (real)1 - (o->kind == OPTIM_ADAM ? (real)0 : h->lr * o->weight_decay);
     real rate = h->lr / h->fix1, root2 = h->root2;
     for (size_t i = 0; i < n; i++) {
         real x = w[i] * shrink;
@@ -167,6 +170,24 @@ double optim_reduce(const struct optim *o, int tid)
     return sum;
 }
 
+/* A whole tensor is one worker's. */
+static void update_whole(const struct optim *o, const struct hyper *h,
+                         int tensor, int tid)
+{
+    const struct net_tensor *t = &o->net->t[tensor];
+    const struct muon_step s = {.blas = o->blas,
+                                .lr = h->lr,
+                                .weight_decay = o->weight_decay,
+                                .factor = h->factor};
+    if (tensor % o->n_workers != tid)
+        return;
+    if (t->lr_mult > 0)
+        muon_update(&o->muon[tid], &s, t, o->w + t->at, o->grad[0] + t->at,
+                    o->m + t->at);
+    for (int k = 0; k < o->n_workers; k++)
+        memset(o->grad[k] + t->at, 0, t->n * sizeof(real));
+}
+
 void optim_update(const struct optim *o, int tid, real factor)
 {
     struct hyper h = {.o = o, .factor = factor};
@@ -177,6 +198,10 @@ void optim_update(const struct optim *o, int tid, real factor)
         h.lr = o->lr * t->lr_mult;
         if (rows_of(o, i, 0) != NULL) {
             share_rows(o, &h, i, tid);
+            continue;
+        }
+        if (o->kind == OPTIM_MUON && muon_takes(o->net, t)) {
+            update_whole(o, &h, i, tid);
             continue;
         }
         struct share s = share_of(o, t, tid);

@@ -2,11 +2,13 @@
  * 2015) and AdamW (Loshchilov and Hutter 2019) as PyTorch computes them
  * (epsilon outside the root, bias correction, L2 decay inside Adam's and SGD's
  * gradient, decoupled in AdamW), after clipping by the global norm as
- * clip_grad_norm_ does (factor max / (norm + 1e-6), at most 1).
+ * clip_grad_norm_ does (factor max / (norm + 1e-6), at most 1). Or Muon for the
+ * matrices inside a net with AdamW for the rest (muon.h).
  *
  * All workers take part: each adds up, measures and updates its own share of
- * every tensor, always the same one, and sums go in a fixed order, so that one
- * seed gives one result for a number of workers.
+ * every tensor (of Muon's matrices: every so many tensors), always the same
+ * one, and sums go in a fixed order, so that one seed gives one result for a
+ * number of workers.
  *
  * Tensors with a row for each entry of the vocabulary (the embedding unless a
  * full softmax shares it, the output layer of a sampled one) are lazy: a row
@@ -17,10 +19,11 @@
 #ifndef SEQD_OPTIM_H
 #define SEQD_OPTIM_H
 
+#include "models/train/muon.h"
 #include "models/train/net.h"
 #include "models/train/pass.h"
 
-enum optim_kind { OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW };
+enum optim_kind { OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW, OPTIM_MUON };
 
 #define OPTIM_MAX_WORKERS 16
 
@@ -32,6 +35,8 @@ struct optim {
     int64_t step;
     real lr;     /* of this step */
     real *m, *v; /* blocks; v: Adam only, m: SGD with momentum and Adam */
+    const struct blas *blas; /* Muon's products */
+    struct muon muon[OPTIM_MAX_WORKERS];
 
     const struct net *net;
     real *w; /* block */

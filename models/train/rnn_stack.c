@@ -48,6 +48,7 @@ static void add_layer(struct net *n, struct rnn_stack_shape *s,
         snprintf(name, sizeof name, "%s%s_l%d%s", prefix, parts[k], l,
                  d ? "_reverse" : "");
         int i = net_add(n, name, s->cell->gates * s->H, columns[k], 0);
+        n->t[i].parts[0] = s->cell->gates;
         if (k == 1)
             n->t[i].rate = n->t[i].lr_mult = recurrent_rate(s);
     }

@@ -254,7 +254,8 @@ static int plan(struct trainer *t, struct err *e)
 
 static int open_optim(struct trainer *t, struct err *e)
 {
-    static const enum optim_kind kinds[] = {OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW};
+    static const enum optim_kind kinds[] = {OPTIM_SGD, OPTIM_ADAM, OPTIM_ADAMW,
+                                            OPTIM_MUON};
     const struct options *o = &t->o;
     t->optim = (struct optim){.kind = kinds[o->optimizer],
                               .beta1 = (real)o->beta1,
@@ -262,7 +263,8 @@ static int open_optim(struct trainer *t, struct err *e)
                               .eps = (real)1e-8, /* PyTorch's */
                               .weight_decay = (real)o->weight_decay,
                               .momentum = (real)o->momentum,
-                              .lazy = o->lazy};
+                              .lazy = o->lazy,
+                              .blas = &t->blas};
     t->optim.sampled =
         o->softmax == SOFTMAX_SAMPLED && t->net.C == 0 && o->samples < t->net.V;
     return optim_init(&t->optim, &t->mem, &t->net, t->w, t->n_workers, e);

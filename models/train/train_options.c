@@ -162,7 +162,9 @@ static const struct option rows[] = {
     {"--init-reverse", OPT_TEXT(init_reverse, NULL),
      "start the second direction from the layers of this checkpoint"},
     {.kind = OPTION_SECTION, .help = "Optimiser"},
-    {"--optimizer", OPT_CHOICE(optimizer, "adamw", "sgd|adam|adamw"), "rule"},
+    {"--optimizer", OPT_CHOICE(optimizer, "adamw", "sgd|adam|adamw|muon"),
+     "rule; muon: steps of one length in all directions for the matrices "
+     "inside the net (Jordan et al. 2024), AdamW for the rest"},
     {"--lr", OPT_REAL(lr, "0.002", 0, 1000), "learning rate"},
     {"--lr-end", OPT_REAL(lr_end, "0.01", 0, 1),
      "cosine, linear: share of the rate that is left at the end"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <string.h>
 
 #include "models/train/optim.h"
 #include "tests/support/train_rig.h"
@@ -82,11 +83,19 @@ static const struct optim adamw = {.kind = OPTIM_ADAMW,
                                    .weight_decay = (real)0.1,
                                    .lazy = 1};
 
-static void test_workers_together_do_what_one_does_alone(void **state)
+static const struct optim muon = {.kind = OPTIM_MUON,
+                                  .beta1 = (real)0.9,
+                                  .beta2 = (real)0.999,
+                                  .eps = (real)1e-8,
+                                  .weight_decay = (real)0.1,
+                                  .lazy = 1,
+                                  .blas = &train_rig.blas};
+
+static void check_workers(const struct optim *o)
 {
     struct rig one, three;
-    open_rig(&one, &adamw, 1);
-    open_rig(&three, &adamw, WORKERS);
+    open_rig(&one, o, 1);
+    open_rig(&three, o, WORKERS);
     for (int k = 0; k < 4; k++) {
         put_gradient(&one, 0, k, 1);
         put_gradient(&three, 0, k, (real)0.5);
@@ -103,6 +112,110 @@ static void test_workers_together_do_what_one_does_alone(void **state)
     }
     close_rig(&one);
     close_rig(&three);
+}
+
+static void test_workers_together_do_what_one_does_alone(void **state)
+{
+    check_workers(&adamw);
+    check_workers(&muon);
+}
+
+/* Muon's step of a matrix [r, c] in plain loops of doubles, for the rate 1. */
+static void plain_muon(int r, int c, const double *g, double *m, double *step)
+{
+    double x[16], y[16], a[16], b[16], norm = 0;
+    for (int i = 0; i < r * c; i++) {
+        m[i] = 0.95 * m[i] + g[i];
+        x[i] = g[i] + 0.95 * m[i];
+        norm += x[i] * x[i];
+    }
+    for (int i = 0; i < r * c; i++)
+        x[i] /= sqrt(norm) + 1e-7;
+    for (int round = 0; round < 5; round++) {
+        memset(a, 0, sizeof a);
+        memset(b, 0, sizeof b);
+        for (int i = 0; i < r; i++) /* a = x x' */
+            for (int j = 0; j < r; j++)
+                for (int k = 0; k < c; k++)
+                    a[i * r + j] += x[i * c + k] * x[j * c + k];
+        for (int i = 0; i < r; i++) /* b = B a + C a a */
+            for (int j = 0; j < r; j++) {
+                for (int k = 0; k < r; k++)
+                    b[i * r + j] += 2.0315 * a[i * r + k] * a[k * r + j];
+                b[i * r + j] -= 4.7750 * a[i * r + j];
+            }
+        for (int i = 0; i < r; i++)
+            for (int j = 0; j < c; j++) {
+                y[i * c + j] = 3.4445 * x[i * c + j];
+                for (int k = 0; k < r; k++)
+                    y[i * c + j] += b[i * r + k] * x[k * c + j];
+            }
+        memcpy(x, y, sizeof x);
+    }
+    for (int i = 0; i < r * c; i++)
+        step[i] = 0.2 * sqrt((double)(r > c ? r : c)) * x[i];
+}
+
+static const struct net_tensor *tensor_of(const struct rig *r, const char *name)
+{
+    for (int i = 0; i < r->net.n_tensors; i++)
+        if (strcmp(r->net.t[i].name, name) == 0)
+            return &r->net.t[i];
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+/* Each gate [4, c] of an LSTM of four units by itself, three steps. */
+static void check_gates(const char *name, int c)
+{
+    struct rig r;
+    double w[64], m[64] = {0}, g[16], step_of[16];
+    open_rig(&r, &muon, 1);
+    const struct net_tensor *t = tensor_of(&r, name);
+    assert_int_equal(t->n, 16 * c);
+    for (int i = 0; i < 16 * c; i++)
+        w[i] = (double)r.w[t->at + (size_t)i];
+    for (int k = 0; k < 3; k++) {
+        put_gradient(&r, 0, k, (real)(k + 1));
+        for (int gate = 0; gate < 4; gate++) {
+            int at = gate * 4 * c;
+            for (int i = 0; i < 4 * c; i++)
+                g[i] = (double)r.optim.grad[0][t->at + (size_t)(at + i)];
+            plain_muon(4, c, g, m + at, step_of);
+            for (int i = 0; i < 4 * c; i++)
+                w[at + i] = w[at + i] * (1 - 0.1 * 0.1) - 0.1 * step_of[i];
+        }
+        step(&r);
+        for (int i = 0; i < 16 * c; i++)
+            assert_true(fabs((double)r.w[t->at + (size_t)i] - w[i]) < 2e-4);
+    }
+    close_rig(&r);
+}
+
+static void test_muon_takes_gates_one_by_one(void **state)
+{
+    check_gates("rnn.weight_hh_l0", 4);
+    check_gates("rnn.weight_ih_l0", 3);
+}
+
+static void test_what_is_outside_the_net_has_adamw(void **state)
+{
+    struct rig a, b;
+    open_rig(&a, &adamw, 2);
+    open_rig(&b, &muon, 2);
+    for (int k = 0; k < 3; k++) {
+        put_gradient(&a, k % 2, k, 1);
+        put_gradient(&b, k % 2, k, 1);
+        step(&a);
+        step(&b);
+    }
+    for (int i = 0; i < a.net.n_tensors; i++) {
+        const struct net_tensor *t = &a.net.t[i];
+        int same = memcmp(a.w + t->at, b.w + t->at, t->n * sizeof(real)) == 0;
+        assert_int_equal(same, strncmp(t->name, "rnn.weight", 10) != 0);
+    }
+    close_rig(&a);
+    close_rig(&b);
 }
 
 static void test_lazy_rows_without_gradient_stay(void **state)
@@ -162,6 +275,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers_together_do_what_one_does_alone),
+        cmocka_unit_test(test_muon_takes_gates_one_by_one),
+        cmocka_unit_test(test_what_is_outside_the_net_has_adamw),
         cmocka_unit_test(test_lazy_rows_without_gradient_stay),
         cmocka_unit_test(test_a_frozen_tensor_neither_moves_nor_counts),
         cmocka_unit_test(test_the_clip_factor_is_pytorchs),

@@ -177,6 +177,9 @@ static void check_gates(const char *name, int c)
         w[i] = (double)r.w[t->at + (size_t)i];
     for (int k = 0; k < 3; k++) {
         put_gradient(&r, 0, k, (real)(k + 1));
+        for (int i = 0; i < 16 * c; i++) /* another direction each time */
+            r.optim.grad[0][t->at + (size_t)i] +=
+                (real)(i * (5 + 3 * k) % 11 - 5);
         for (int gate = 0; gate < 4; gate++) {
             int at = gate * 4 * c;
             for (int i = 0; i < 4 * c; i++)

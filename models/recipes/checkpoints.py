@@ -216,12 +216,12 @@ STAGES = {
         "--dropout-output", "0.1", "--epochs", "2", "--seed", "1"),
     "student-lstm": Train(
         *CLASSIFIER, "--valid", DEV, *RNN, "--pooling", "concat", "--init",
-        "{out}/lm", "--vocab-from", "{out}/lm", "--data", STUDENT,
-        "--max-len", "512", "--batch", "64", "--lr", "0.002", "--lr-end",
-        "0.01", "--lr-layer", "0.5", "--beta2", "0.99", "--dropout-embedding",
-        "0.1", "--dropout", "0.1", "--dropout-output", "0.3",
-        "--dropout-variational", "--dropout-word", "0.05", "--epochs", "2",
-        "--seed", "1"),
+        "{out}/lm-2", "--vocab-from", "{out}/lm", "--data", STUDENT,
+        "--max-len", "512", "--batch", "128", "--optimizer", "muon", "--lr",
+        "0.002", "--lr-end", "0.01", "--lr-layer", "0.5", "--beta2", "0.99",
+        "--dropout-embedding", "0.1", "--dropout", "0.1", "--dropout-output",
+        "0.3", "--dropout-variational", "--dropout-word", "0.05", "--epochs",
+        "2", "--seed", "1"),
     "lm": Train(
         *LM, "--tokenizer", "bpe:12000", *RNN, "--projection", "256", "--tie",
         "--data", mix({g: 0.5 if g == "reviews" else 1 for g in GENRES},
@@ -231,6 +231,24 @@ STAGES = {
         "--dropout-embedding", "0.05", "--dropout", "0.1", "--dropout-output",
         "0.1", "--dropout-variational", "--epochs", "1", "--eval-every",
         "2000", "--seed", "1"),
+    "lm-2": Train(
+        *LM, *RNN, "--projection", "256", "--tie", "--init", "{out}/lm",
+        "--vocab-from", "{out}/lm", "--apart", "--data",
+        mix({g: 0.3 if g == "reviews" else 1 for g in GENRES}, "train.txt"),
+        "--batch", "128", "--bptt", "64", "--optimizer", "muon", "--lr",
+        "0.003", "--warmup", "200", "--lr-end", "0.02", "--weight-decay",
+        "0.01", "--clip", "1", "--dropout-embedding", "0.05", "--dropout",
+        "0.1", "--dropout-output", "0.1", "--dropout-variational", "--epochs",
+        "3", "--eval-every", "1500", "--seed", "2"),
+    "words-gpt": Train(
+        *LM, "--arch", "gpt2", "--embedding", "320", "--heads", "5",
+        "--layers", "6", "--inner", "1280", "--context", "128",
+        "--vocab-from", "{out}/lm", "--apart", "--data",
+        mix({g: 0.15 if g == "reviews" else 1 for g in GENRES}, "train.txt"),
+        "--batch", "64", "--bptt", "128", "--optimizer", "muon", "--lr",
+        "0.002", "--warmup", "200", "--lr-end", "0.02", "--weight-decay",
+        "0.01", "--clip", "1", "--epochs", "2", "--eval-every", "1500",
+        "--seed", "1"),
 }
 
 # How a domain is answered that was never seen, and what the sets bring that are
@@ -262,10 +280,12 @@ for _left, _files in LEFT_OUT.items():
 # what each bundled checkpoint needs, in order
 NEEDS = {
     "sentiment-lstm": ("data-opinions", "data-texts", "minilm", "teacher",
-                       "teacher-2", *SOFT, "lm", "student-lstm"),
+                       "teacher-2", *SOFT, "lm", "lm-2", "student-lstm"),
     "sentiment-transformer": ("data-opinions", "data-texts", "minilm",
                               "teacher", "teacher-2", *SOFT,
                               "student-transformer"),
+    "next-word-lstm": ("data-texts", "lm", "lm-2"),
+    "next-word-gpt": ("data-texts", "lm", "words-gpt"),
     "domains": ("data-opinions", "data-texts", "lm",
                 *(x for x in STAGES if x.startswith("without-"))),
 }

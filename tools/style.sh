@@ -10,7 +10,8 @@
 #   sizes      files <= 900 lines, functions <= 100 (600 and 60 are announced),
 #              a Transformer's own file <= 300
 #   banned     functions that this project does not use
-#   headers    every source has an SPDX line, and a comment before its code
+#   headers    every source has an SPDX line, and a comment before its code;
+#              what `make test` runs by its name can be run
 #   marks      no unfinished-work marks
 #   paths      no absolute paths of a machine, no hosts of package registries
 #   history    no file over 12.5 MB, the history packs below 120 MiB
@@ -169,6 +170,9 @@ check_headers() {
         esac
     done < <(tracked '*.c' '*.h' '*.sh' '*.py' '*.js' '*.lua' Makefile \
         docker/Dockerfile .ci/run)
+    while read -r f; do
+        [ -x "$f" ] || wrong "$f cannot be run: chmod +x"
+    done < <(tracked 'tests/http/test_*.py' 'tests/unit/tools/test_*.sh')
 }
 
 # The words are put together here so that this file holds none of them.

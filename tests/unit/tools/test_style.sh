@@ -21,6 +21,7 @@ tree() {
 # plant FILE: adds standard input to the file and commits it.
 plant() {
     tree
+    mkdir -p "$(dirname "$work/t/$1")"
     cat >>"$work/t/$1"
     git add . && git -c user.name=t -c user.email=t@localhost commit -qm p
 }
@@ -127,6 +128,11 @@ no_comment() {
     fails_with 'b.c does not begin with a comment' "$style" -C "$work/t" headers
 }
 check style_refuses_files_without_header no_comment
+no_run() {
+    printf '# SPDX-License-Identifier: MIT\n' | plant tests/http/test_x.py
+    fails_with 'test_x.py cannot be run' "$style" -C "$work/t" headers
+}
+check style_refuses_tests_that_cannot_be_run no_run
 
 mark() {
     echo "/* $1: later */" | plant a.c

@@ -59,8 +59,7 @@ static const struct option rows[] = {
      "eval of pairs: write the translations to this file, one a line"},
     {"--cache-size", OPT_INT(cache_size, "0", 0, 1 << 20),
      "eval of recurrent language models: a neural cache of so many words of "
-     "the "
-     "text before (Grave et al. 2017); 0: none"},
+     "the text before (Grave et al. 2017); 0: none"},
     {"--cache-theta", OPT_REAL(cache_theta, "1", 0, 100),
      "how much closer states count more"},
     {"--cache-lambda", OPT_REAL(cache_lambda, "0.1", 0, 1),
@@ -121,8 +120,7 @@ static const struct option rows[] = {
      "encoder"},
     {"--predict-last", OPT_INT(predict_last, "0", 0, 100000),
      "rnn, gpt2 as lm: each record is a text of its own, of which only the "
-     "last "
-     "tokens, so many, are predicted; 0: all, of one stream"},
+     "last tokens, so many, are predicted; 0: all, of one stream"},
     {"--mask-rate", OPT_REAL(mask_rate, "0.15", 0.01, 0.9),
      "bert as lm: share of the tokens that are masked and predicted"},
     {"--causal", OPT_BOOL(causal),
@@ -305,8 +303,8 @@ const struct option_table train_table = {
         "--threads; eval reads --model, --data, --record, --max-len,\n"
         "--labels, of pairs --source, --target, --language-column, --language, "
         "--beams,\n--length-penalty, --max-target and --output, of language "
-        "models "
-        "--cache-size,\n--cache-theta and --cache-lambda, and those under "
+        "models --cache-size,\n--cache-theta and --cache-lambda, and those "
+        "under "
         "Computing;\ncalibrate --model, --data, --max-len, --labels, "
         "--scaling and those under\nComputing; convert --model, --out, "
         "--precision and --overwrite; bleu and gradcheck\nnone. Others are "

@@ -7,19 +7,28 @@
 
 #define V 50
 
-static int read_files(const char *config, const char *generation,
-                      struct target_rules *r, struct err *e)
+/* A checkpoint of these two files in a new directory, which is read later, too;
+ * generation NULL: it has one alone. */
+static struct checkpoint *open_files(char dir[64], const char *config,
+                                     const char *generation)
 {
     struct checkpoint *c;
-    char dir[64];
-    int rc;
+    struct err e = ERR_INIT;
 
     temp_dir_make(dir);
     temp_file_text(dir, "config.json", config);
     if (generation)
         temp_file_text(dir, "generation_config.json", generation);
-    assert_int_equal(checkpoint_open(dir, "test", &c, e), 0);
-    rc = target_read(c, V, r, e);
+    assert_int_equal(checkpoint_open(dir, "test", &c, &e), 0);
+    return c;
+}
+
+static int read_files(const char *config, const char *generation,
+                      struct target_rules *r, struct err *e)
+{
+    char dir[64];
+    struct checkpoint *c = open_files(dir, config, generation);
+    int rc = target_read(c, V, r, e);
     checkpoint_close(c);
     temp_dir_drop(dir);
     return rc;
@@ -206,16 +215,9 @@ static void test_target_says_what_is_wrong(void **state)
 static int read_sample(const char *config, const char *generation,
                        struct sample_rules *r, struct err *e)
 {
-    struct checkpoint *c;
     char dir[64];
-    int rc;
-
-    temp_dir_make(dir);
-    temp_file_text(dir, "config.json", config);
-    if (generation)
-        temp_file_text(dir, "generation_config.json", generation);
-    assert_int_equal(checkpoint_open(dir, "test", &c, e), 0);
-    rc = sample_read(c, r, e);
+    struct checkpoint *c = open_files(dir, config, generation);
+    int rc = sample_read(c, r, e);
     checkpoint_close(c);
     temp_dir_drop(dir);
     return rc;

@@ -17,6 +17,8 @@ neutral line is asked so, too. One JSON line a file:
   nll               -mean log of the share that the text's own label has
   ece               expected calibration error (Guo et al. 2017): 15 bins of
                     equal width of the first label's share
+  ece_by_chance     what a model would have on so many texts whose shares are
+                    right: the mean of 100 draws of hits by them
   pairs             --pairs, of positive TAB negative: pairs of which both
                     halves are right, negative and positive alone to choose of
 
@@ -27,6 +29,7 @@ import argparse
 import json
 import math
 import os
+import random
 import sys
 import urllib.error
 import urllib.request
@@ -36,6 +39,7 @@ NAMES = ("negative", "neutral", "positive")
 TWO = ["negative", "positive"]
 WORDS = {"0": "negative", "1": "positive"}
 BINS = 15
+DRAWS = 100
 
 
 def post(a, texts, labels):
@@ -83,27 +87,40 @@ def read(path):
                 yield label, text
 
 
+def calibration_error(hits):
+    """Of (share of the first label, whether it is the text's own)."""
+    bins = [[0, 0.0] for _ in range(BINS)]
+    for share, hit in hits:
+        b = bins[min(int(share * BINS), BINS - 1)]
+        b[0] += hit
+        b[1] += share
+    return sum(abs(right - p) for right, p in bins) / len(hits)
+
+
+def by_chance(first):
+    """The same where hits are drawn by the shares themselves."""
+    rng = random.Random(1)
+    return sum(calibration_error([(x, rng.random() < x) for x in first])
+               for _ in range(DRAWS)) / DRAWS
+
+
 def figures(own, shares):
     """The figures of one file; own: the labels, shares: those answered."""
     first = [max(s, key=s.get) for s in shares]
-    bins = [[0, 0, 0.0] for _ in range(BINS)]
-    for label, name, s in zip(own, first, shares):
-        b = bins[min(int(s[name] * BINS), BINS - 1)]
-        b[0] += 1
-        b[1] += name == label
-        b[2] += s[name]
+    certain = [s[name] for name, s in zip(first, shares)]
+    hits = [x == y for x, y in zip(own, first)]
     f1, recall = [], []
     for name in sorted(set(own)):
         hit = sum(x == y == name for x, y in zip(own, first))
         f1.append(2 * hit / (own.count(name) + first.count(name)))
         recall.append(hit / own.count(name))
-    return {"items": len(own),
-            "accuracy": sum(x == y for x, y in zip(own, first)) / len(own),
+    return {"items": len(own), "accuracy": sum(hits) / len(own),
             "macro_f1": sum(f1) / len(f1),
             "macro_recall": sum(recall) / len(recall),
             "nll": -sum(math.log(max(s[x], 1e-9))
                         for x, s in zip(own, shares)) / len(own),
-            "ece": sum(abs(right - p) for _, right, p in bins) / len(own)}
+            "ece": calibration_error(list(zip(certain, hits))),
+            "ece_by_chance": by_chance(certain)}
 
 
 def score(a, path):
@@ -150,11 +167,12 @@ def show(a, row):
         print(json.dumps(row), flush=True)
     elif "pairs" in row:
         print(f"| {row['file']} | pairs | {row['pairs']} | "
-              f"{row['right']} right | | | |", flush=True)
+              f"{row['right']} right | | | | |", flush=True)
     else:
         print(f"| {row['file']} | {row['labels']} | {row['items']:,} | "
               f"{100 * row['accuracy']:.1f} | {100 * row['macro_f1']:.1f} | "
-              f"{100 * row['macro_recall']:.1f} | {100 * row['ece']:.1f} |",
+              f"{100 * row['macro_recall']:.1f} | {100 * row['ece']:.1f} | "
+              f"{100 * row['ece_by_chance']:.1f} |",
               flush=True)
 
 
@@ -172,7 +190,8 @@ def main():
     a = p.parse_args()
     if a.table:
         print("| texts | labels | items | accuracy | macro-F1 | macro recall | "
-              "calibration error |\n|---|---|---|---|---|---|---|")
+              "calibration error | by chance alone |\n"
+              "|---|---|---|---|---|---|---|---|")
     for path in a.files:
         show(a, score(a, path))
     for path in a.pairs:

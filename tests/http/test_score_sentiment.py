@@ -45,6 +45,14 @@ def test_score_sentiment_figures():
     assert near(got["ece"], (abs(2 - 2.1) + 0.1 + 0.5) / 5), got
 
 
+def test_score_sentiment_error_by_chance():
+    # one text: its hit is 1 or 0, off by 1 - p or p: 2 p (1 - p) in the mean
+    assert abs(score_sentiment.by_chance([0.6]) - 0.48) < 0.05
+    assert near(score_sentiment.by_chance([1.0, 1.0]), 0)
+    many = score_sentiment.by_chance([0.6] * 10000)
+    assert 0.002 < many < 0.006, many
+
+
 def test_score_sentiment_takes_the_labels_that_a_file_has():
     got = score_sentiment.figures(["positive", "positive"],
                                   [row(0.1, 0.2, 0.7), row(0.5, 0.2, 0.3)])

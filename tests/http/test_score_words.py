@@ -77,6 +77,28 @@ def test_score_words_asks_a_server():
     assert len(run.stderr.splitlines()) == 50 - fifty["right"], run.stderr
 
 
+def test_words_table_stands_beside_an_n_gram_model():
+    words = TOP + "/models/checkpoints/next-word-lstm"
+    with harness.Seqd("--model", "words=" + words) as s:
+        with open(s.path + "tales.test.txt", "w") as f:
+            f.write("once upon a time there was a little girl\n" * 3)
+        with open(s.path + "baseline", "w") as f:
+            json.dump({"file": "tales.test.txt", "word_perplexity": 1000.0,
+                       "bits_per_byte": 9.5}, f)
+        run = subprocess.run(
+            [sys.executable, TOP + "/models/recipes/words_table.py", "--url",
+             s.url, "--dir", words, "--seqd", harness.SEQD, "--kneser-ney",
+             s.path + "baseline", "--fifty", FIFTY, s.path + "tales.test.txt"],
+            stdout=subprocess.PIPE, timeout=60, text=True, check=True)
+    cells = [x.strip() for x in run.stdout.splitlines()[2].split("|")][1:-1]
+    assert cells[0] == "tales" and cells[2] == "1000.0", cells
+    own, less = float(cells[1]), float(cells[3].split()[0])
+    assert 1 < own < 500 and abs(less - (own / 10 - 100)) <= 0.5, cells
+    assert cells[5] == "9.500", cells
+    assert all(0 < float(x) <= 100 for x in cells[6:]), cells
+    assert "Of the 50 beginnings of fifty.txt, " in run.stdout, run.stdout
+
+
 def test_fifty_beginnings_have_words():
     with open(FIFTY, encoding="utf-8") as f:
         rows = [line.rstrip("\n") for line in f if not line.startswith("#")]

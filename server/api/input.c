@@ -251,7 +251,7 @@ static int encode_text(struct request *r, const struct json *text, size_t skip,
     r->tokens.n = r->tokens.n_unknown = 0;
     if (!memchr(s, 0xc0, n)) /* no byte of UTF-8 */
         return tokenizer_encode(t, s, n, flags, most, &r->tokens, e);
-    buf_init(&copy, n);
+    buf_init(&copy, json_string_len(text));
     int rc = json_text(text, &copy) < 0
                  ? err_nomem(e)
                  : tokenizer_encode(t, copy.p + skip, copy.len - skip - behind,

@@ -100,7 +100,7 @@ test_predict_takes_a_space_at_the_end_for_the_next_words(void **state)
     same_item(GPT "\"the cat  \"}", GPT "\"the cat\",\"prefix\":\"\"}");
     same_item(GPT "\"the cat \",\"prefix\":\"sa\"}",
               GPT "\"the cat\",\"prefix\":\"sa\"}");
-    same_item(GPT "\"the \\u0000 \",\"prefix\":\"sa\"}",
+    same_item(GPT "\"the \\u0000   \",\"prefix\":\"sa\"}",
               GPT "\"the \\u0000\",\"prefix\":\"sa\"}");
     /* a text of spaces is one where nothing else begins a text */
     post("/predict", GPT "\" \",\"prefix\":\"s\"}", "PredictAnswer", &words);

@@ -19,7 +19,8 @@
 #include "engine/run/runner.h"
 
 #define MAX_MODELS 64
-#define MAX_ROWS 1024 /* sizes that the batch histogram counts */
+#define MOST_NAMES 128 /* bytes of models' names in a message */
+#define MAX_ROWS 1024  /* sizes that the batch histogram counts */
 /* Decoding rows wait for a step with a chunk of a prompt: so many tokens of a
  * model of 100 million parameters take some 0.2 s here. */
 #define PAGED_STEP_TOKENS 256
@@ -306,6 +307,45 @@ void engine_measure(struct engine *g)
         publish_memory(l[i]->model);
 }
 
+/* The names of those that have the task, for a message. */
+static void names_of(struct lane *const *l, int n, const struct task *task,
+                     char *out, size_t size)
+{
+    size_t at = 0;
+    out[0] = '\0';
+    for (int i = 0; i < n; i++) {
+        if (task && !model_can(l[i]->model, task))
+            continue;
+        const char *name = l[i]->model->name, *mark = at > 0 ? ", " : "";
+        if (at + strlen(mark) + strlen(name) + sizeof ", ..." > size) {
+            snprintf(out + at, size - at, ", ...");
+            return;
+        }
+        at += (size_t)snprintf(out + at, size - at, "%s%s", mark, name);
+    }
+}
+
+static int not_found(struct lane *const *l, int n, const char *name, int named,
+                     const struct task *task, struct err *e)
+{
+    char have[MOST_NAMES];
+    names_of(l, n, task, have, sizeof have);
+    if (name && !named)
+        return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
+                          "no model '%.64s'%s%s", name,
+                          have[0] ? "; there are: " : "", have);
+    if (!have[0])
+        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
+                          name ? "model '%.64s' does not have this task, nor "
+                                 "has another"
+                               : "no model has this task",
+                          name);
+    return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
+                      "model '%.64s' does not have this task; those that have "
+                      "it: %s",
+                      name, have);
+}
+
 int engine_model(struct engine *g, const char *name, const struct task *task,
                  struct model **out, struct err *e)
 {
@@ -321,15 +361,8 @@ int engine_model(struct engine *g, const char *name, const struct task *task,
         if (!task || model_can(l[i]->model, task))
             found = l[i]->model;
     }
-    if (!found) {
-        if (name && !named)
-            return err_set_at(e, ERR_NOT_FOUND, "model_not_found", "model",
-                              "no model '%.64s'", name);
-        return err_set_at(e, ERR_UNSUPPORTED, "task_not_supported", "model",
-                          name ? "model '%.64s' does not have this task"
-                               : "no model has this task",
-                          name);
-    }
+    if (!found)
+        return not_found(l, n, name, named, task, e);
     model_retain(found);
     *out = found;
     return 0;

@@ -33,15 +33,8 @@ int api_models(struct request *r)
 int api_model(struct request *r)
 {
     struct model *m = NULL;
-    struct err e = ERR_INIT;
-    if (engine_model(r->sv->engine, r->arg, NULL, &m, &e) < 0) {
-        if (e.code != ERR_NOT_FOUND) {
-            r->err = e;
-            return -1;
-        }
-        return err_set_at(&r->err, ERR_NOT_FOUND, "model_not_found", "model",
-                          "there is no such model");
-    }
+    if (engine_model(r->sv->engine, r->arg, NULL, &m, &r->err) < 0)
+        return -1;
     buf_clear(&r->out);
     int rc = model_json(r->sv, m, &r->out, &r->err);
     model_release(m);

@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#include "server/api/field_names.h"
+
+#define MOST_MESSAGE 512
+
 static int wrong(const struct json *v, const struct field *f, const char *want,
                  struct err *e)
 {
@@ -78,6 +82,17 @@ static int read_field(const struct json *v, const struct field *f, char *at,
     }
 }
 
+static int unknown(const char *key, const struct field *f, int n, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, MOST_MESSAGE);
+    field_names_teach(key, f, n, &b);
+    err_set_at(e, ERR_INVALID, "unknown_field", key, "%s",
+               b.len > 0 ? b.p : "unknown field");
+    buf_fini(&b);
+    return -1;
+}
+
 static int read_all(const struct json *body, const struct field *f, int n,
                     int open, void *out, struct err *e)
 {
@@ -89,8 +104,7 @@ static int read_all(const struct json *body, const struct field *f, int n,
         if (i == n && open)
             continue;
         if (i == n)
-            return err_set_at(e, ERR_INVALID, "unknown_field", key,
-                              "unknown field");
+            return unknown(key, f, n, e);
         if (read_field(v, &f[i], (char *)out + f[i].offset, e) < 0)
             return -1;
     }

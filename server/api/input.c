@@ -18,19 +18,20 @@ int input_body(struct request *r)
 {
     const struct json_limits lim = {(size_t)r->sv->cfg->max_body, 0, 0};
     struct err e = ERR_INIT;
-    const char *body = r->body ? r->body : "";
+    const char *body = r->body ? r->body : "", *like = r->route->example;
     if (json_parse_nul(body, r->body_len, &lim, &r->json, &e) < 0) {
         if (e.code == ERR_NOMEM)
             return err_nomem(&r->err);
-        return err_set_at(&r->err, e.code,
-                          e.code == ERR_TOO_LARGE ? "body_too_large"
-                                                  : "invalid_json",
-                          NULL, "%s", e.msg);
+        if (e.code == ERR_TOO_LARGE)
+            return err_set_at(&r->err, e.code, "body_too_large", NULL, "%s",
+                              e.msg);
+        return err_set_at(&r->err, e.code, "invalid_json", NULL,
+                          "%s; expected an object like %s", e.msg, like);
     }
     if (json_type(r->json) != JSON_OBJECT)
         return err_set_at(&r->err, ERR_INVALID, "invalid_json", NULL,
-                          "the body is %s, expected an object",
-                          json_type_name(json_type(r->json)));
+                          "the body is %s, expected an object like %s",
+                          json_type_name(json_type(r->json)), like);
     return 0;
 }
 

@@ -11,36 +11,45 @@
 #include "server/http/hosts.h"
 #include "server/http/keys.h"
 
+#define MOST_HOST 64            /* bytes of a name that is repeated */
+#define HARMFUL " '\"\\`$;&|<>" /* in a command that somebody may copy */
+
 static const struct route routes[] = {
     {"/predict", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "predict", api_predict,
-     api_predict_finish, api_predict_size, NULL},
+     api_predict_finish, api_predict_size, NULL,
+     "{\"input\": \"Once upon a\"}"},
     {"/sentiment", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "sentiment",
-     api_sentiment, api_sentiment_finish, api_sentiment_size, NULL},
+     api_sentiment, api_sentiment_finish, api_sentiment_size, NULL,
+     "{\"input\": \"What a lovely day\"}"},
     {"/generate", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "generate",
-     api_generate, api_generate_finish, api_generate_size, api_generate_last},
+     api_generate, api_generate_finish, api_generate_size, api_generate_last,
+     "{\"input\": \"Once upon a time\"}"},
     {"/translate", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "translate",
      api_translate, api_translate_finish, api_translate_size,
-     api_translate_last},
+     api_translate_last, "{\"input\": \"Good morning\", \"target\": \"fr\"}"},
     {"/tokenize", METHOD_POST, ROUTE_READY | ROUTE_HEAVY | ROUTE_LONG,
-     "tokenize", api_tokenize, NULL, NULL, NULL},
+     "tokenize", api_tokenize, NULL, NULL, NULL,
+     "{\"input\": \"Good morning\"}"},
     {"/detokenize", METHOD_POST, ROUTE_READY | ROUTE_HEAVY | ROUTE_LONG,
-     "detokenize", api_detokenize, NULL, NULL, NULL},
+     "detokenize", api_detokenize, NULL, NULL, NULL, "{\"tokens\": [5, 6]}"},
     {"/v1/embeddings", METHOD_POST, ROUTE_READY | ROUTE_HEAVY, "embeddings",
-     api_embeddings, api_embeddings_finish, api_embeddings_size, NULL},
+     api_embeddings, api_embeddings_finish, api_embeddings_size, NULL,
+     "{\"input\": \"Good morning\"}"},
     {"/livez", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "livez", api_livez, NULL,
-     NULL, NULL},
-    {"/readyz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
      NULL, NULL, NULL},
+    {"/readyz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
+     NULL, NULL, NULL, NULL},
     {"/metrics", METHOD_GET, ROUTE_QUIET, "metrics", api_metrics, NULL, NULL,
-     NULL},
+     NULL, NULL},
     {"/v1/models", METHOD_GET, ROUTE_SLOW, "models", api_models, NULL, NULL,
-     NULL},
+     NULL, NULL},
     {"/v1/models/{m}", METHOD_GET, ROUTE_SLOW, "models", api_model, NULL, NULL,
+     NULL, NULL},
+    {"/info", METHOD_GET, 0, "info", api_info, NULL, NULL, NULL, NULL},
+    {"/version", METHOD_GET, 0, "version", api_version, NULL, NULL, NULL, NULL},
+    {"/openapi.json", METHOD_GET, 0, "openapi", api_openapi, NULL, NULL, NULL,
      NULL},
-    {"/info", METHOD_GET, 0, "info", api_info, NULL, NULL, NULL},
-    {"/version", METHOD_GET, 0, "version", api_version, NULL, NULL, NULL},
-    {"/openapi.json", METHOD_GET, 0, "openapi", api_openapi, NULL, NULL, NULL},
-    {"/", METHOD_GET, ROUTE_OPEN, "page", api_page, NULL, NULL, NULL},
+    {"/", METHOD_GET, ROUTE_OPEN, "page", api_page, NULL, NULL, NULL, NULL},
 };
 
 #define N_ROUTES ((int)(sizeof routes / sizeof routes[0]))
@@ -87,6 +96,25 @@ static int needs_key(const struct request *r)
              r->head.origin);
 }
 
+/* Who opens a route in a browser reads here how it is asked. */
+static void wrong_method(struct request *r)
+{
+    const char *host = r->head.host;
+    if (r->route->method != METHOD_POST) {
+        err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
+                   "this route takes GET");
+        return;
+    }
+    if (!host || strlen(host) > MOST_HOST ||
+        strcspn(host, HARMFUL) < strlen(host))
+        host = "localhost:8080";
+    err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
+               "this route takes POST: curl -s %s%s%s -d '%s'", host,
+               r->route->path,
+               r->sv->keys ? " -H 'Authorization: Bearer KEY'" : "",
+               r->route->example);
+}
+
 void route_begin(struct request *r, const char *method, const char *path)
 {
     const struct config *cfg = r->sv->cfg;
@@ -114,8 +142,7 @@ void route_begin(struct request *r, const char *method, const char *path)
         err_set_at(&r->err, ERR_NOT_FOUND, "not_found", NULL,
                    "there is no such route");
     else if (!method_fits(r))
-        err_set_at(&r->err, ERR_INVALID, "method_not_allowed", NULL,
-                   "this route does not take this method");
+        wrong_method(r);
     else if (known)
         r->client_id = client_id_of_key(keys_text(given));
 }

@@ -28,6 +28,7 @@ struct route {
     /* last: of routes that stream: what an item has behind its text. */
     void (*last)(struct request *r, const struct item *it, const struct job *j,
                  struct buf *out);
+    const char *example; /* POST: a body, for those who sent none like it */
 };
 
 /* route_at: i-th row, NULL past the end. */

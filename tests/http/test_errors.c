@@ -239,6 +239,46 @@ static void test_a_wrong_method_says_which_are_right(void **state)
     }
 }
 
+/* What a browser shows is a command that works, by the name that it asked. */
+static void test_a_route_of_post_says_how_it_is_asked(void **state)
+{
+    const char *const named[] = {"Host: localhost:81", NULL};
+    const char *const harmful[] = {"Host: localhost;rm", NULL};
+    struct answer a;
+    http_send(rig.s.port, "GET", "/predict", named, NULL, 0, &a);
+    assert_string_equal(answer_text(&a, "error.message"),
+                        "this route takes POST: curl -s localhost:81/predict "
+                        "-d '{\"input\": \"Once upon a\"}'");
+    answer_free(&a);
+    http_send(rig.s.port, "GET", "/predict", harmful, NULL, 0, &a);
+    assert_null(strstr(answer_text(&a, "error.message"), "rm/predict"));
+    answer_free(&a);
+    http_send(rig.s.port, "POST", "/livez", NULL, NULL, 0, &a);
+    assert_string_equal(answer_text(&a, "error.message"),
+                        "this route takes GET");
+    answer_free(&a);
+}
+
+static void test_models_that_are_there_are_named(void **state)
+{
+    static const char *const rows[][3] = {
+        {"/predict", "{\"input\":\"a\",\"model\":\"none\"}",
+         "no model 'none'; there are: words, chars"},
+        {"/predict", "{\"input\":\"a\",\"model\":\"labels\"}",
+         "model 'labels' does not have this task; those that have it: words, "
+         "chars"},
+        {"/v1/models/none", NULL,
+         "no model 'none'; there are: words, labels, chars"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct answer a;
+        http_send(rig.s.port, rows[i][1] ? "POST" : "GET", rows[i][0], NULL,
+                  rows[i][1], rows[i][1] ? strlen(rows[i][1]) : 0, &a);
+        assert_string_equal(answer_text(&a, "error.message"), rows[i][2]);
+        answer_free(&a);
+    }
+}
+
 static void test_a_body_over_the_limit_is_413(void **state)
 {
     static char body[5000];
@@ -347,7 +387,28 @@ static void test_messages_say_what_was_found_and_expected(void **state)
          "model is a number, expected a string"},
         {"/predict", "{\"input\":null}", "input is missing"},
         {"/detokenize", "{\"tokens\":null}", "tokens is missing"},
-        {"/predict", "[]", "the body is an array, expected an object"},
+        {"/predict", "[]",
+         "the body is an array, expected an object like {\"input\": \"Once "
+         "upon a\"}"},
+        {"/detokenize", "tokens=5",
+         "invalid JSON at byte 0: expected a value; expected an object like "
+         "{\"tokens\": [5, 6]}"},
+        {"/predict", "{\"text\":\"a\"}",
+         "unknown field: it is called \"input\" here"},
+        {"/predict", "{\"input\":\"a\",\"top_n\":5}",
+         "unknown field: it is called \"top_k\" here"},
+        {"/generate", "{\"input\":\"a\",\"max_new_tokens\":5}",
+         "unknown field: it is called \"max_tokens\" here"},
+        {"/sentiment", "{\"input\":\"a\",\"candidate_labels\":[]}",
+         "unknown field: it is called \"labels\" here"},
+        {"/generate", "{\"input\":\"a\",\"max_tokns\":5}",
+         "unknown field: is \"max_tokens\" meant?"},
+        {"/generate", "{\"input\":\"a\",\"tpo_k\":5}",
+         "unknown field: is \"top_k\" meant?"},
+        {"/predict", "{\"input\":\"a\",\"Top-K\":5}",
+         "unknown field: is \"top_k\" meant?"},
+        {"/tokenize", "{\"input\":\"a\",\"max_new_tokens\":5}",
+         "unknown field; there are model, input, add_special, parse_special"},
         {"/predict", "{\"input\":\"a\",\"temperature\":0}",
          "temperature must be from 0.01 to 100"},
         {"/generate", "{\"input\":\"a\",\"seed\":-1}",
@@ -482,6 +543,8 @@ int main(void)
         BESIDE(test_fields_of_later_versions_are_never_dropped),
         BESIDE(test_what_is_not_there_is_404),
         BESIDE(test_a_wrong_method_says_which_are_right),
+        BESIDE(test_a_route_of_post_says_how_it_is_asked),
+        BESIDE(test_models_that_are_there_are_named),
         BESIDE(test_a_body_over_the_limit_is_413),
         BESIDE(test_a_body_of_too_many_values_is_413),
         BESIDE(test_a_batch_over_the_limit_is_413),

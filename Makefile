@@ -127,7 +127,8 @@ $(SUPPORT_LIB): $(call obj,$(addprefix tests/support/,$(TEST_SUPPORT_SRC)))
 
 # The page and the contract become part of the binary.
 ASSETS := $(if $(wildcard server/embed.py),$(B)/gen/assets.o)
-$(B)/gen/assets.c: server/embed.py server/api/openapi.yaml $(wildcard server/web/*)
+$(B)/gen/assets.c: server/embed.py server/docs_page.py server/api/openapi.yaml \
+  $(wildcard server/web/*)
 	@mkdir -p $(@D)
 	$(PYTHON) server/embed.py server/web server/api/openapi.yaml >$@.tmp
 	@mv $@.tmp $@

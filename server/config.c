@@ -13,9 +13,13 @@
 
 static const struct option rows[] = {
     {.kind = OPTION_SECTION, .help = "Models"},
-    {"--model", OPTION_LIST | OPTION_HIDDEN, AT(models), NULL, 0, 0, "NAME=DIR",
-     "serve this checkpoint, a directory or a .gguf or .pt file; the order is "
-     "the order of defaults; without it the bundled checkpoints"},
+    {"--model", OPTION_LIST | OPTION_HIDDEN, AT(models), NULL, 0, 0,
+     "NAME=PATH",
+     "serve this checkpoint, a directory or a .gguf or .pt file, by the name "
+     "of "
+     "its path where none is given; the order is the order of defaults; "
+     "without "
+     "it the bundled checkpoints"},
     {"--data-dir", OPTION_HIDDEN | OPT_TEXT(data_dir, "DIR"),
      "folder of the bundled checkpoints (the one with seqd.json)"},
     {.kind = OPTION_SECTION, .help = "Listening"},
@@ -135,13 +139,34 @@ static int check_origins(const struct config *c, struct err *e)
     return 0;
 }
 
+size_t config_model(const char *spec, const char **name, const char **dir)
+{
+    const char *eq = strchr(spec, '=');
+    size_t n = strlen(spec);
+    *name = spec;
+    *dir = eq ? eq + 1 : spec;
+    if (eq)
+        return (size_t)(eq - spec);
+    while (n > 0 && spec[n - 1] == '/')
+        n--;
+    for (size_t i = 0; i < n; i++)
+        if (spec[i] == '/')
+            *name = spec + i + 1;
+    n -= (size_t)(*name - spec);
+    if (n > 5 && memcmp(*name + n - 5, ".gguf", 5) == 0)
+        n -= 5;
+    return strspn(*name, ".") < n ? n : 0; /* "." and ".." name nothing */
+}
+
 static int check_models(const struct config *c, struct err *e)
 {
     for (int i = 0; i < c->models.n; i++) {
-        const char *m = c->models.v[i], *eq = strchr(m, '=');
-        if (!eq || eq == m || !eq[1])
+        const char *m = c->models.v[i], *name, *dir;
+        if (config_model(m, &name, &dir) == 0 || !*dir)
             return err_set(e, ERR_INVALID,
-                           "--model is '%.60s', expected NAME=DIR", m);
+                           "--model is '%.60s', expected NAME=PATH, or a PATH "
+                           "that ends in a name",
+                           m);
     }
     return 0;
 }

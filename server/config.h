@@ -46,5 +46,9 @@ int config_is_loopback(const char *host);
  * seqd.json of the data directory: --data-dir, or beside the build tree, or
  * under the installed prefix. ERR_NOT_FOUND when there is none. */
 int config_models(struct config *c, struct err *e);
+/* config_model: a value of --model, NAME=PATH or PATH alone: *dir is the path,
+ * *name with the bytes that are returned what it is served as: of a path its
+ * last part without .gguf. 0: it has no name. */
+size_t config_model(const char *spec, const char **name, const char **dir);
 
 #endif

@@ -21,7 +21,7 @@
 #include "server/http/http.h"
 #include "server/api/models_json.h"
 #include "server/reload.h"
-#include "server/version.h"
+#include "engine/base/version.h"
 
 #define LAST_REPLIES_MS 2000 /* after the drain: answers still being sent */
 #define DRAIN_LOOK_MS 10
@@ -157,10 +157,10 @@ static int list_models(const struct string_list *m, struct string_list *names,
                        struct model_place *list, struct err *e)
 {
     for (int i = 0; i < m->n; i++) {
-        const char *eq = strchr(m->v[i], '=');
-        if (string_list_add(names, m->v[i], (size_t)(eq - m->v[i]), e) < 0)
+        const char *name;
+        size_t n = config_model(m->v[i], &name, &list[i].dir);
+        if (string_list_add(names, name, n, e) < 0)
             return -1;
-        list[i].dir = eq + 1;
     }
     for (int i = 0; i < m->n; i++)
         list[i].name = names->v[i];

@@ -18,6 +18,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/metrics.h"
+#include "engine/base/version.h"
 #include "engine/compute/kernels.h"
 #include "models/registry.h"
 #include "server/command/eval_command.h"
@@ -27,7 +28,6 @@
 #include "server/lifecycle.h"
 #include "server/server.h"
 #include "server/command/tokenize_command.h"
-#include "server/version.h"
 #include "server/http/worker.h"
 
 static int fail(const struct err *e, int status)
@@ -117,6 +117,7 @@ static void fill_standard(void)
 
 int main(int argc, char **argv)
 {
+    static char help[] = "--help";
     struct config c;
     struct err e = ERR_INIT;
     fill_standard();
@@ -126,6 +127,8 @@ int main(int argc, char **argv)
         return eval_command(argc - 1, argv + 1, registry_archs);
     if (argc > 1 && !strcmp(argv[1], "healthcheck"))
         return healthcheck_command(argc - 1, argv + 1);
+    if (argc == 2 && !strcmp(argv[1], "help"))
+        argv[1] = help;
     lifecycle_defer();
     int rc = config_load(&c, argc, argv, &e);
     log_configure((enum log_level)c.log_level, c.log_json);

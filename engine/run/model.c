@@ -296,7 +296,7 @@ int model_open(const struct model_open_opts *o, struct model **out,
     memcpy(m->name, o->name, strlen(o->name));
     m->tables = o->tables;
     mem_budget_keep(m->tables);
-    if (checkpoint_open(o->dir, m->name, &m->checkpoint, e) ||
+    if (checkpoint_open(o->dir, o->dir, &m->checkpoint, e) ||
         find_arch(m, o->archs, e) || load(m, o, e) ||
         set_limits(m, o->options->max_item_tokens, e)) {
         model_free(m);

@@ -8,6 +8,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/version.h"
 #include "models/train/bleu_command.h"
 #include "models/train/calibrate.h"
 #include "models/train/convert.h"
@@ -98,6 +99,10 @@ int main(int argc, char **argv)
 {
     struct options o;
     struct err e = ERR_INIT;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("seqd-train %s\n", SEQD_VERSION);
+        return 0;
+    }
     int rc = train_options_parse(argc, argv, &o, &e);
     if (rc == 0 && strcmp(o.command, "help") == 0) {
         options_help(&train_table, stdout);

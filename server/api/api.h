@@ -37,5 +37,7 @@ int api_info(struct request *r);
 int api_version(struct request *r);
 int api_openapi(struct request *r);
 int api_page(struct request *r);
+int api_docs(struct request *r);
+int api_icon(struct request *r);
 
 #endif

@@ -10,7 +10,7 @@
 #include "server/assets.h"
 #include "server/api/models_json.h"
 #include "server/api/reply.h"
-#include "server/version.h"
+#include "engine/base/version.h"
 
 static int reply_text(struct request *r, const char *json)
 {
@@ -111,5 +111,19 @@ int api_page(struct request *r)
     r->csp = asset_page_csp;
     reply_fixed(r, "text/html; charset=utf-8", (const char *)asset_page,
                 asset_page_len);
+    return 0;
+}
+
+int api_docs(struct request *r)
+{
+    r->csp = asset_docs_csp;
+    reply_fixed(r, "text/html; charset=utf-8", (const char *)asset_docs,
+                asset_docs_len);
+    return 0;
+}
+
+int api_icon(struct request *r)
+{
+    reply_fixed(r, "image/svg+xml", (const char *)asset_icon, asset_icon_len);
     return 0;
 }

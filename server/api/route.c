@@ -39,6 +39,10 @@ static const struct route routes[] = {
      NULL, NULL, NULL},
     {"/readyz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
      NULL, NULL, NULL, NULL},
+    {"/health", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
+     NULL, NULL, NULL, NULL},
+    {"/healthz", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "readyz", api_readyz,
+     NULL, NULL, NULL, NULL},
     {"/metrics", METHOD_GET, ROUTE_QUIET, "metrics", api_metrics, NULL, NULL,
      NULL, NULL},
     {"/v1/models", METHOD_GET, ROUTE_SLOW, "models", api_models, NULL, NULL,
@@ -49,6 +53,9 @@ static const struct route routes[] = {
     {"/version", METHOD_GET, 0, "version", api_version, NULL, NULL, NULL, NULL},
     {"/openapi.json", METHOD_GET, 0, "openapi", api_openapi, NULL, NULL, NULL,
      NULL},
+    {"/docs", METHOD_GET, ROUTE_OPEN, "docs", api_docs, NULL, NULL, NULL, NULL},
+    {"/favicon.ico", METHOD_GET, ROUTE_OPEN | ROUTE_QUIET, "icon", api_icon,
+     NULL, NULL, NULL, NULL},
     {"/", METHOD_GET, ROUTE_OPEN, "page", api_page, NULL, NULL, NULL, NULL},
 };
 

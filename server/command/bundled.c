@@ -62,5 +62,5 @@ int config_models(struct config *c, struct err *e)
             return add_bundled(c, dir, e);
     }
     return err_set(e, ERR_NOT_FOUND,
-                   "no models: give --model NAME=DIR or --data-dir DIR");
+                   "no models: give --model NAME=PATH or --data-dir DIR");
 }

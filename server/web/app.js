@@ -620,8 +620,9 @@ document.getElementById("forget").addEventListener("click", () => {
     keepKey("");
     start();
 });
-/* A link sends no key: what it leads to is shown here instead. */
-document.querySelectorAll("footer a").forEach(a => {
+/* A link sends no key: what it leads to is shown here instead, but for the page
+ * that needs none. */
+document.querySelectorAll("footer a:not([href='/docs'])").forEach(a => {
     a.addEventListener("click", async event => {
         const shown = document.getElementById("shown");
         if (!key)

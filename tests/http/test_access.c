@@ -83,6 +83,10 @@ static void test_every_route_but_probes_and_page_asks_for_a_key(void **state)
                      "missing_api_key", "");
     http_answered(rig.s.port, "/livez", NULL, NULL);
     http_answered(rig.s.port, "/readyz", NULL, NULL);
+    http_answered(rig.s.port, "/health", NULL, NULL);
+    http_answered(rig.s.port, "/healthz", NULL, NULL);
+    http_answered(rig.s.port, "/docs", NULL, NULL);
+    http_answered(rig.s.port, "/favicon.ico", NULL, NULL);
     /* The page is what asks a person for the key: all of it comes without. */
     struct answer a;
     http_get(rig.s.port, "/", &a);

@@ -100,6 +100,8 @@ static void test_answers_of_get_routes_fit(void **state)
                                          {"/v1/models/none", "/v1/models/{m}"},
                                          {"/livez", "/livez"},
                                          {"/readyz", "/readyz"},
+                                         {"/health", "/health"},
+                                         {"/healthz", "/healthz"},
                                          {"/info", "/info"},
                                          {"/version", "/version"},
                                          {"/openapi.json", "/openapi.json"}};

@@ -83,6 +83,8 @@ static void test_help_lists_every_option(void **state)
 static void test_version_is_printed(void **state)
 {
     char out[256];
+    assert_int_equal(seqd_run(out, NULL, sizeof out, "help"), 0);
+    assert_non_null(strstr(out, "usage: seqd [options]"));
     assert_int_equal(seqd_run(out, NULL, sizeof out, "--version"), 0);
     assert_int_equal(strncmp(out, "seqd ", 5), 0);
 }
@@ -164,8 +166,9 @@ static void test_wrong_options_are_named(void **state)
         {"--prt 80", "--prt"},
         {"--kernels sse9", "--kernels"},
         {"--log-level in", "--log-level"},
-        {"--model words", "NAME=DIR"},
-        {"--model =dir", "NAME=DIR"},
+        {"--model =dir", "NAME=PATH"},
+        {"--model dir=", "NAME=PATH"},
+        {"--model ..", "NAME=PATH"},
         {"--config /nonexistent.json", "configuration file"},
         {"--api-key-file /nonexistent", "--api-key-file"},
         {"--max-body 1e-6", "--max-body"},
@@ -351,6 +354,32 @@ static void test_loading_is_503_with_live_probes(void **state)
     http_model_remove(dir);
 }
 
+/* --model PATH is served by its own name, and named where it is not there. */
+static void test_a_model_has_the_name_of_its_path(void **state)
+{
+    struct seqd s;
+    struct answer a;
+    char err[1024], link[128], name[160];
+    const char *dir = strchr(rig.words, '/');
+    snprintf(link, sizeof link, "%s/plain.gguf", rig.dir);
+    snprintf(name, sizeof name, "%s", dir);
+    assert_int_equal(symlink(name, link), 0);
+    assert_int_equal(seqd_start(&s, "--model %s/", link), 0);
+    http_get(s.port, "/v1/models", &a);
+    assert_string_equal(answer_text(&a, "data.0.id"), "plain");
+    answer_free(&a);
+    assert_int_equal(seqd_stop(&s), 0);
+    unlink(link);
+    for (const char *form = "w="; form; form = *form ? "" : NULL) {
+        assert_int_equal(seqd_run(NULL, err, sizeof err,
+                                  "--port 0 --model %s/nonexistent/words",
+                                  form),
+                         1);
+        if (!strstr(err, "seqd: /nonexistent/words/config.json: no such file"))
+            fail_msg("%s", err);
+    }
+}
+
 /* A pipe or a device in place of a file ends the start, by name. */
 static void test_what_is_no_file_ends_the_start(void **state)
 {
@@ -362,7 +391,8 @@ static void test_what_is_no_file_ends_the_start(void **state)
         {"--api-key-file", "/dev/zero",
          "--api-key-file: is not a regular file"},
         {"--config", "/dev/zero", "configuration file: is not a regular file"},
-        {"--model", "x=/dev/zero", "x: is not a regular file or a directory"},
+        {"--model", "x=/dev/zero",
+         "/dev/zero: is not a regular file or a directory"},
         {"--port-file", fifo, "/fifo is not a file"},
     };
     /* The first three are options: 2. */
@@ -624,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_loading_is_503_with_live_probes),
         cmocka_unit_test(test_a_signal_while_loading_says_what_is_loaded),
         cmocka_unit_test(test_what_is_no_file_ends_the_start),
+        cmocka_unit_test(test_a_model_has_the_name_of_its_path),
         cmocka_unit_test(test_a_drain_lets_running_work_end),
         cmocka_unit_test(test_a_drain_refuses_new_work),
         cmocka_unit_test(test_a_drain_cuts_a_stream_with_an_error_event),

@@ -748,6 +748,26 @@ def test_page_runs_nothing_but_its_own_script(b, page):
         p.b.events = []  # it said so, too
 
 
+def test_docs_have_every_route_and_can_be_read(b, page):
+    del page
+    with serve("--model", "words=" + MODELS + "next-word-lstm") as s:
+        contract = json.loads(s.send("GET", "/openapi.json")[1])
+        for wide, dark in ((1200, False), (360, True)):
+            with Page(b, s.url + "/docs", wide=wide, dark=dark,
+                      ready="true") as p:
+                heads = p.js("[...document.querySelectorAll('h2')].map("
+                             "e => e.innerText)")
+                for path in contract["paths"]:
+                    assert any(h.endswith(" " + path) for h in heads), path
+                weak = [r for r in p.js(READABLE) if r[1] < CONTRAST]
+                assert not weak, weak
+                assert p.js("document.documentElement.scrollWidth") <= wide
+                # what a member is stands beside its name
+                text = p.js("document.querySelector('#generate').innerText")
+                assert "max_tokens" in text and "0 is greedy" in text, text
+                assert "logit_bias" not in text, text  # not supported yet
+
+
 def fetch_page():
     with serve("--model", "words=" + MODELS + "next-word-lstm") as s:
         with urllib.request.urlopen(s.url, timeout=LIMIT) as r:

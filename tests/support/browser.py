@@ -78,7 +78,8 @@ class Browser:
 class Page:
     """A tab at a URL; `with` fails when the page broke a rule of its own."""
 
-    def __init__(self, browser, url, wide=1200, high=900, dark=False):
+    def __init__(self, browser, url, wide=1200, high=900, dark=False,
+                 ready="typeof boxes === 'object'"):
         self.b = browser
         self.id = browser.call("Target.createTarget",
                                url="about:blank")["targetId"]
@@ -92,8 +93,7 @@ class Page:
             {"name": "prefers-color-scheme",
              "value": "dark" if dark else "light"}])
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && "
-                  "typeof boxes === 'object'")
+        self.wait(f"document.readyState === 'complete' && {ready}")
 
     def call(self, method, **params):
         return self.b.call(method, self.session, **params)

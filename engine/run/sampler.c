@@ -14,6 +14,8 @@
 #define BLOCK 64      /* of the search for what is better than a bound */
 #define SUM_BLOCK 512 /* of the draw over a dense row */
 #define LANES 16
+#define MOST_PENALTY 100.0f
+#define FIRST_COUNTS 256
 
 int sampler_scratch_grow(struct sampler_scratch *s, int n_vocab, struct err *e)
 {
@@ -118,6 +120,22 @@ static int filter_repetition(const struct sampler *s, struct candidates *c)
         float y = *x > 0.0f ? *x / r : *x * r;
         *x = y > FLT_MAX ? FLT_MAX : y < -FLT_MAX ? -FLT_MAX : y;
     }
+    return 0;
+}
+
+/* mu_i - n_i frequency - (n_i > 0) presence, n_i of the output alone. */
+static int filter_counts(const struct sampler *s, struct candidates *c)
+{
+    for (int i = 0; i < s->n_made; i++)
+        c->row[s->made[i].id] -= (float)s->made[i].n * s->p.frequency_penalty +
+                                 s->p.presence_penalty;
+    return 0;
+}
+
+static int filter_bias(const struct sampler *s, struct candidates *c)
+{
+    for (int i = 0; i < s->p.n_bias; i++)
+        c->row[s->p.bias[i].id] += s->p.bias[i].x;
     return 0;
 }
 
@@ -349,7 +367,17 @@ int sampler_check(const struct sample_params *p, struct err *e)
         return wrong(e, "min_p", "from 0 to 1");
     if (!(p->repetition_penalty > 0.0f) || !isfinite(p->repetition_penalty))
         return wrong(e, "repetition_penalty", "a number over 0");
+    if (!(fabsf(p->presence_penalty) <= MOST_PENALTY))
+        return wrong(e, "presence_penalty", "from -100 to 100");
+    if (!(fabsf(p->frequency_penalty) <= MOST_PENALTY))
+        return wrong(e, "frequency_penalty", "from -100 to 100");
     return 0;
+}
+
+static int counts(const struct sampler *s)
+{
+    return s->p.presence_penalty < 0.0f || s->p.presence_penalty > 0.0f ||
+           s->p.frequency_penalty < 0.0f || s->p.frequency_penalty > 0.0f;
 }
 
 static void add_filter(struct sampler *s, logit_filter_fn *f)
@@ -378,6 +406,10 @@ int sampler_init(struct sampler *s, const struct sample_params *p, int n_vocab,
         }
         add_filter(s, filter_repetition);
     }
+    if (counts(s))
+        add_filter(s, filter_counts);
+    if (p->n_bias > 0)
+        add_filter(s, filter_bias);
     add_filter(s, filter_forbid);
     if (p->temperature == 0.0f)
         return 0;
@@ -395,8 +427,10 @@ void sampler_fini(struct sampler *s)
 {
     mem_free(s->seen_bits);
     mem_free(s->seen);
+    mem_free(s->made);
     s->seen_bits = NULL;
     s->seen = NULL;
+    s->made = NULL;
 }
 
 void sampler_see(struct sampler *s, int32_t id)
@@ -408,6 +442,30 @@ void sampler_see(struct sampler *s, int32_t id)
         s->seen_bits[id / 64] |= bit;
         s->seen[s->n_seen++] = id;
     }
+}
+
+/* The filter walks over as many in each step. */
+int sampler_made(struct sampler *s, int32_t id)
+{
+    int i = 0;
+    if (!counts(s))
+        return 0;
+    while (i < s->n_made && s->made[i].id != id)
+        i++;
+    if (i < s->n_made) {
+        s->made[i].n++;
+        return 0;
+    }
+    if (s->n_made == s->cap_made) {
+        int cap = s->cap_made ? 2 * s->cap_made : FIRST_COUNTS;
+        struct token_count *v = mem_grow(s->made, (size_t)cap, sizeof *v);
+        if (!v)
+            return -1;
+        s->made = v;
+        s->cap_made = cap;
+    }
+    s->made[s->n_made++] = (struct token_count){id, 1};
+    return 0;
 }
 
 int32_t sampler_pick(struct sampler *s, const struct kernels *k, float *row,

@@ -22,14 +22,26 @@
 #include "engine/compute/kernels.h"
 
 /* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
- * repetition penalty: Keskar et al. 2019). Applied in this order: repetition
- * penalty, temperature, top-k, top-p, min-p, then one draw. */
+ * repetition penalty: Keskar et al. 2019; presence and frequency penalty, bias:
+ * OpenAI's API reference). Applied in this order: repetition penalty, presence
+ * and frequency penalty, bias, temperature, top-k, top-p, min-p, then one draw.
+ */
+struct logit_bias {
+    int32_t id;
+    float x; /* added to the token's logit */
+};
+
 struct sample_params {
     float temperature;        /* 0: greedy (ties: lowest id) */
     int top_k;                /* 0: off */
     float top_p;              /* 1: off */
     float min_p;              /* 0: off */
     float repetition_penalty; /* 1: off; over prompt and output */
+    float presence_penalty;  /* 0: off; off each logit of the output's tokens */
+    float frequency_penalty; /* 0: off; the same for each time it is there */
+    const struct logit_bias
+        *bias; /* [n_bias] borrowed; ids of the vocabulary */
+    int n_bias;
     uint64_t seed;
 };
 
@@ -61,6 +73,10 @@ struct candidates {
     float max;
 };
 
+struct token_count {
+    int32_t id, n;
+};
+
 struct sampler;
 /* logit_filter_fn: 0, or -1 when no candidate is left. */
 typedef int logit_filter_fn(const struct sampler *s, struct candidates *c);
@@ -77,6 +93,8 @@ struct sampler {
     uint64_t *seen_bits; /* [(n_vocab+63)/64] with a repetition penalty */
     int32_t *seen;       /* [n_seen] distinct ids so far */
     int n_seen;
+    struct token_count *made; /* [n_made] of the output, with such a penalty */
+    int n_made, cap_made;
     uint64_t n_drawn; /* index of the next choice */
 };
 
@@ -89,6 +107,9 @@ int sampler_init(struct sampler *s, const struct sample_params *p, int n_vocab,
 void sampler_fini(struct sampler *s);
 /* sampler_see: id is part of the prompt or of the output. */
 void sampler_see(struct sampler *s, int32_t id);
+/* sampler_made: id is part of the output, which sampler_see is told as well.
+ * -1: no memory. */
+int sampler_made(struct sampler *s, int32_t id);
 /* sampler_pick: the next token, or -1 when none is eligible. row [n_vocab] is
  * finite and is overwritten; x has room for n_vocab. */
 int32_t sampler_pick(struct sampler *s, const struct kernels *k, float *row,

@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT */
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/rng.h"
@@ -24,14 +25,18 @@
 #define DEFAULT_TOKENS 64
 #define MAX_STOP 16
 #define MAX_STOP_POINTS 256 /* of the engine's 1024 bytes */
+#define MAX_BIAS 1024
+#define MOST_BIAS 100.0
 
 struct generate_request {
     struct input_params in;
     const struct json *stop;
+    const struct json *logit_bias;
     const char *constraint;
     int stream;
     int64_t top_k, max_tokens, seed, n;
     double temperature, top_p, min_p, repetition_penalty;
+    double presence_penalty, frequency_penalty;
 };
 
 #define GENERATE_AT(field) offsetof(struct generate_request, field)
@@ -50,9 +55,9 @@ static const struct field fields[] = {
     {"constraint", FIELD_TEXT, 0, 0, GENERATE_AT(constraint)},
     {"stream", FIELD_BOOL, 0, 0, GENERATE_AT(stream)},
     {"n", FIELD_INT, 1, MOST_CHOICES, GENERATE_AT(n)},
-    {"presence_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
-    {"frequency_penalty", FIELD_LATER_NUMBER, 0, 0, 0},
-    {"logit_bias", FIELD_LATER, 0, 0, 0},
+    {"presence_penalty", FIELD_NUMBER, -2, 2, GENERATE_AT(presence_penalty)},
+    {"frequency_penalty", FIELD_NUMBER, -2, 2, GENERATE_AT(frequency_penalty)},
+    {"logit_bias", FIELD_ANY, 0, 0, GENERATE_AT(logit_bias)},
     {"logprobs", FIELD_LATER_FALSE, 0, 0, 0},
     {"session", FIELD_LATER, 0, 0, 0},
     {"attention", FIELD_LATER_FALSE, 0, 0, 0},
@@ -121,6 +126,34 @@ static int read_stop(struct request *r, const struct json *v, const char **stop,
     return 0;
 }
 
+/* {"ID": number, ...}; what the vocabulary has is the task's to say. */
+static int read_bias(struct request *r, const struct json *v,
+                     struct logit_bias *out, int *n)
+{
+    *n = 0;
+    if (!v)
+        return 0;
+    if (json_type(v) != JSON_OBJECT)
+        return bad(r, "logit_bias",
+                   "logit_bias is an object of numbers by a token's id");
+    if (json_size(v) > MAX_BIAS)
+        return bad(r, "logit_bias", "logit_bias has more than 1024 tokens");
+    for (v = json_child(v); v; v = json_next(v)) {
+        const char *key = json_key(v);
+        size_t len = strlen(key);
+        if (len == 0 || len > 9 || strspn(key, "0123456789") < len)
+            return bad(r, "logit_bias",
+                       "a name in logit_bias is a token's id, as /tokenize "
+                       "says it");
+        if (json_type(v) != JSON_NUMBER || !(fabs(json_number(v)) <= MOST_BIAS))
+            return bad(r, "logit_bias",
+                       "a bias must be a number from -100 to 100");
+        out[(*n)++] = (struct logit_bias){.id = (int32_t)strtol(key, NULL, 10),
+                                          .x = (float)json_number(v)};
+    }
+    return 0;
+}
+
 /* Where the request says nothing the model's files do, else nothing is done. */
 static void set_defaults(struct request *r, struct generate_request *p)
 {
@@ -159,11 +192,13 @@ int api_generate(struct request *r)
                                  .seed = -1,
                                  .n = 1};
     const char *stop[MAX_STOP];
+    struct logit_bias bias[MAX_BIAS];
     const struct constraint *constraint;
     struct language target;
-    int n_stop;
+    int n_stop, n_bias;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
+        read_bias(r, p.logit_bias, bias, &n_bias) < 0 ||
         input_model(r, p.in.model, &task_generate) < 0 ||
         language_unsaid(r, &target) < 0 ||
         find_constraint(r, p.constraint, &constraint) < 0)
@@ -184,6 +219,10 @@ int api_generate(struct request *r)
                    .top_p = (float)fmax(p.top_p, (double)FLT_MIN),
                    .min_p = (float)p.min_p,
                    .repetition_penalty = (float)p.repetition_penalty,
+                   .presence_penalty = (float)p.presence_penalty,
+                   .frequency_penalty = (float)p.frequency_penalty,
+                   .bias = bias,
+                   .n_bias = n_bias,
                    .seed = r->seed},
         .stop = stop,
         .n_stop = n_stop,

@@ -153,6 +153,23 @@ static void test_values_of_the_wrong_type_or_range_are_named(void **state)
          "stop"},
         {"/generate", "{\"input\":\"a\",\"stream\":\"yes\"}", "stream"},
         {"/tokenize", "{\"input\":7}", "input"},
+        {"/generate", "{\"input\":\"a\",\"presence_penalty\":2.1}",
+         "presence_penalty"},
+        {"/generate", "{\"input\":\"a\",\"frequency_penalty\":\"1\"}",
+         "frequency_penalty"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":[]}", "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"the\":1}}",
+         "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"-1\":1}}",
+         "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"\":1}}",
+         "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"1\":100.5}}",
+         "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"1\":\"1\"}}",
+         "logit_bias"},
+        {"/generate", "{\"input\":\"a\",\"logit_bias\":{\"999999\":1}}",
+         "logit_bias"},
         {"/detokenize", "{\"tokens\":null}", "tokens"},
         {"/detokenize", "{\"tokens\":[1,null]}", "tokens"},
     };
@@ -183,12 +200,7 @@ static void test_fields_of_later_versions_are_never_dropped(void **state)
          "prefix"},
         {"/sentiment", "{\"input\":\"a\",\"explain\":true}", "explain"},
         {"/sentiment", "{\"input\":\"a\",\"explain\":0}", "explain"},
-        {"/generate", "{\"input\":\"a\",\"logit_bias\":{}}", "logit_bias"},
         {"/generate", "{\"input\":\"a\",\"logprobs\":3}", "logprobs"},
-        {"/generate", "{\"input\":\"a\",\"presence_penalty\":0.5}",
-         "presence_penalty"},
-        {"/generate", "{\"input\":\"a\",\"frequency_penalty\":-1}",
-         "frequency_penalty"},
         {"/generate", "{\"input\":\"a\",\"session\":\"x\"}", "session"},
         {"/sentiment", "{\"model\":\"words\",\"input\":\"a\"}", "model"},
         {"/generate", "{\"model\":\"labels\",\"input\":\"a\"}", "model"},
@@ -197,7 +209,7 @@ static void test_fields_of_later_versions_are_never_dropped(void **state)
     /* A value that asks for nothing is no request for it. */
     http_answered(rig.s.port, "/generate",
                   "{\"input\":\"a\",\"max_tokens\":1,\"n\":1,"
-                  "\"presence_penalty\":0}",
+                  "\"logprobs\":false}",
                   NULL);
 }
 

@@ -281,6 +281,64 @@ static void test_generate_stops_at_a_stop_text(void **state)
     answer_free(&b);
 }
 
+static int token_of(const char *word)
+{
+    struct answer a;
+    char ask[128];
+    snprintf(ask, sizeof ask, "{\"input\":\"%s\"}", word);
+    post("/tokenize", ask, &a);
+    int id = (int)answer_number(&a, "data.0.tokens.0.id");
+    answer_free(&a);
+    return id;
+}
+
+static int count_of(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, word)); p++)
+        n++;
+    return n;
+}
+
+static void test_generate_biases_tokens_and_counts_them(void **state)
+{
+    struct answer a;
+    char ask[512];
+    int cat = token_of("cat"), food = token_of("food");
+    snprintf(ask, sizeof ask,
+             "{\"input\":\"the\",\"max_tokens\":4,\"logit_bias\":{\"%d\":100}}",
+             cat);
+    post("/generate", ask, &a);
+    assert_string_equal(answer_text(&a, "data.0.text"), " cat cat cat cat");
+    answer_free(&a);
+    snprintf(ask, sizeof ask,
+             "{\"input\":\"the\",\"max_tokens\":300,\"seed\":1,"
+             "\"logit_bias\":{\"%d\":-100}}",
+             cat);
+    post("/generate", ask, &a);
+    assert_int_equal(count_of(answer_text(&a, "data.0.text"), "cat"), 0);
+    answer_free(&a);
+    /* Two words at 90: the one that is likelier by less than 40 takes turns
+     * with the other as soon as each time costs 2. */
+    snprintf(ask, sizeof ask,
+             "{\"input\":\"the\",\"max_tokens\":60,\"temperature\":0,"
+             "\"frequency_penalty\":2,\"logit_bias\":{\"%d\":90,\"%d\":90}}",
+             cat, food);
+    post("/generate", ask, &a);
+    const char *text = answer_text(&a, "data.0.text");
+    assert_true(count_of(text, "cat") >= 10 && count_of(text, "food") >= 10);
+    assert_int_equal(count_of(text, "cat") + count_of(text, "food"), 60);
+    answer_free(&a);
+    /* Each one's presence costs once: the likelier one stays so. */
+    snprintf(ask, sizeof ask,
+             "{\"input\":\"the\",\"max_tokens\":20,\"temperature\":0,"
+             "\"presence_penalty\":2,\"logit_bias\":{\"%d\":90,\"%d\":60}}",
+             cat, food);
+    post("/generate", ask, &a);
+    assert_int_equal(count_of(answer_text(&a, "data.0.text"), "cat"), 20);
+    answer_free(&a);
+}
+
 static void test_generate_with_no_tokens_is_empty(void **state)
 {
     struct answer a;
@@ -508,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_sentiment_scores_are_a_distribution),
         cmocka_unit_test(test_generate_repeats_itself_with_its_seed),
         cmocka_unit_test(test_generate_stops_at_a_stop_text),
+        cmocka_unit_test(test_generate_biases_tokens_and_counts_them),
         cmocka_unit_test(test_generate_with_no_tokens_is_empty),
         cmocka_unit_test(test_truncate_keeps_the_end_of_a_prompt),
         cmocka_unit_test(test_tokenize_counts_code_points),

@@ -100,9 +100,24 @@ class Contract:
                     return said
 
     def check_additionalProperties(self, arg, v, at, schema):
-        if not arg and isinstance(v, dict):
-            more = set(v) - set(schema.get("properties", ()))
+        more = [n for n in v if n not in schema.get("properties", ())] \
+            if isinstance(v, dict) else []
+        if not arg:
             return f"{at}: has {sorted(more)}" if more else None
+        for name in more if isinstance(arg, dict) else ():
+            said = self.fault(arg, v[name], f"{at}/{name}")
+            if said:
+                return said
+
+    def check_propertyNames(self, arg, v, at, _):
+        for name in v if isinstance(v, dict) else ():
+            said = self.fault(arg, name, f"{at}/{name}")
+            if said:
+                return said
+
+    def check_maxProperties(self, arg, v, at, _):
+        ok = not isinstance(v, dict) or len(v) <= arg
+        return self.bound(ok, v, at, "maxProperties")
 
     def check_items(self, arg, v, at, _):
         for i, x in enumerate(v if isinstance(v, list) else ()):
@@ -219,7 +234,12 @@ class Contract:
             if name in s.get("required", ()) or rng.random() < few:
                 v[name] = (own[name](rng) if name in own
                            else self.guess(rng, schema, own))
-        if s.get("additionalProperties", True) and rng.random() < 0.3:
+        more = s.get("additionalProperties", True)
+        if isinstance(more, dict):  # by numbers, as its propertyNames say
+            for _ in range(rng.choice([0, 1, 3])):
+                v[str(rng.randrange(10 ** rng.randrange(1, 9)))] = self.guess(
+                    rng, more, own)
+        elif more and rng.random() < 0.3:
             v["x" + self.guess_string(rng, {}, None)] = rng.choice(
                 [None, 1, -1e300, "x", [[]], {"a": {}}])
         names = list(v)

@@ -74,6 +74,7 @@ struct generate {
     int n_stop;
     size_t longest_stop;
     char *stop_bytes;
+    struct logit_bias *bias;     /* [n_bias] */
     struct generate_result *res; /* [n] */
 };
 
@@ -181,11 +182,31 @@ static int check(const struct generate_params *s, int V, struct err *e)
     return 0;
 }
 
+/* A copy, and ids that the vocabulary has. */
+static int copy_bias(struct generate *g, struct sample_params *p, int V,
+                     struct err *e)
+{
+    for (int i = 0; i < p->n_bias; i++)
+        if (p->bias[i].id < 0 || p->bias[i].id >= V)
+            return err_set_at(e, ERR_INVALID, "invalid_value", "logit_bias",
+                              "%d is no token of the vocabulary, which has %d",
+                              (int)p->bias[i].id, V);
+    if (p->n_bias == 0)
+        return 0;
+    g->bias = mem_array((size_t)p->n_bias, sizeof *g->bias);
+    if (!g->bias)
+        return err_nomem(e);
+    memcpy(g->bias, p->bias, (size_t)p->n_bias * sizeof *g->bias);
+    p->bias = g->bias;
+    return 0;
+}
+
 static int generate_init(struct job *j, const void *params, struct err *e)
 {
     const struct generate_params *s = params;
     int V = j->model->info.cols[OUT_LOGITS];
     struct constrained held;
+    struct sample_params sample = s->sample;
     struct generate *g = mem_zalloc(sizeof *g);
 
     j->own = g;
@@ -209,12 +230,12 @@ static int generate_init(struct job *j, const void *params, struct err *e)
         g->row = mem_floats((size_t)V);
     if (!g->c || !g->res || ((g->n > 1 || g->logprob) && !g->row))
         return err_nomem(e);
-    if (copy_stops(g, s, e) ||
+    if (copy_stops(g, s, e) || copy_bias(g, &sample, V, e) ||
         constrained_begin(&held, j, s->constraint, s->constraint_must, e) ||
         (s->attention && alignment_init(&g->alignment, j, e)))
         return -1;
     for (int i = 0; i < g->n; i++)
-        if (init_choice(j, g, i, &s->sample, e))
+        if (init_choice(j, g, i, &sample, e))
             return -1;
     for (int i = 0; i < g->n; i++)
         g->c[i].held = held;
@@ -236,6 +257,7 @@ static void generate_fini(struct job *j)
     if (g) {
         alignment_fini(&g->alignment);
         mem_free(g->stop_bytes);
+        mem_free(g->bias);
         mem_free(g->c);
         mem_free(g->res);
         mem_aligned_free(g->row);
@@ -371,6 +393,8 @@ static int keep_token(struct job *j, const struct generate *g, struct choice *c,
                       int32_t id)
 {
     if (add_id(j, g, c, id))
+        return task_out_of_memory(j);
+    if (sampler_made(&c->sampler, id))
         return task_out_of_memory(j);
     c->n_out++;
     j->fresh_tokens = 1;

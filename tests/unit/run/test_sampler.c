@@ -286,6 +286,50 @@ static void test_sampler_penalty_divides_and_multiplies_once(void **state)
     sampler_scratch_fini(&x);
 }
 
+/* OpenAI's formula, by hand: what was made twice loses its presence once and
+ * its frequency twice; what was only seen loses nothing. */
+static void test_sampler_counts_what_was_made(void **state)
+{
+    struct sample_params p = plain;
+    struct sampler_scratch x = {0};
+    struct sampler s;
+    p.temperature = 0;
+    p.presence_penalty = 0.5f;
+    p.frequency_penalty = 0.25f;
+    sampler_scratch_grow(&x, 4, NULL);
+    assert_int_equal(sampler_init(&s, &p, 4, NULL, 0, 10, NULL), 0);
+    sampler_see(&s, 3);
+    assert_int_equal(
+        sampler_made(&s, 2) | sampler_made(&s, 2) | sampler_made(&s, 1), 0);
+    float a[4] = {0, 1.7f, 2, 0.9f};    /* 0, 0.95, 1, 0.9 */
+    float b[4] = {0, 1.8f, 2, 0.9f};    /* 0, 1.05, 1, 0.9 */
+    float c[4] = {0, 1.6f, 1.8f, 0.9f}; /* 0, 0.85, 0.8, 0.9 */
+    assert_int_equal(sampler_pick(&s, kernels(), a, &x), 2);
+    assert_int_equal(sampler_pick(&s, kernels(), b, &x), 1);
+    assert_int_equal(sampler_pick(&s, kernels(), c, &x), 3);
+    for (int i = 0; i < 3000; i++) /* the list grows */
+        assert_int_equal(sampler_made(&s, i), 0);
+    assert_int_equal(s.n_made, 3000);
+    assert_int_equal(s.made[0].n, 3);
+    sampler_fini(&s);
+    sampler_scratch_fini(&x);
+    p.presence_penalty = NAN;
+    assert_int_equal(sampler_check(&p, NULL), -1);
+}
+
+static void test_sampler_bias_is_added_and_frees_nothing(void **state)
+{
+    static const struct logit_bias bias[] = {{0, 100}, {2, -1}, {1, 0.5f}};
+    const int32_t forbid[] = {0};
+    float row[4] = {5, 1, 2, 1.2f};
+    struct sample_params p = plain;
+    p.temperature = 0;
+    p.bias = bias;
+    p.n_bias = 3;
+    assert_int_equal(pick(p, row, 4, forbid, 1), 1);
+    assert_int_equal(pick(p, row, 4, forbid, 0), 0);
+}
+
 static void test_sampler_depends_on_seed_and_index_only(void **state)
 {
     enum { V = 500, N = 50 };
@@ -412,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_sampler_gives_ties_to_the_lowest_id),
         cmocka_unit_test(test_sampler_survives_extreme_logits),
         cmocka_unit_test(test_sampler_penalty_divides_and_multiplies_once),
+        cmocka_unit_test(test_sampler_counts_what_was_made),
+        cmocka_unit_test(test_sampler_bias_is_added_and_frees_nothing),
         cmocka_unit_test(test_sampler_depends_on_seed_and_index_only),
         cmocka_unit_test(test_sampler_bits_are_equal_in_the_fma_families),
         cmocka_unit_test(test_sampler_top_is_sorted_and_skips_infinities),

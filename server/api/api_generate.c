@@ -26,12 +26,13 @@
 #define MAX_STOP 16
 #define MAX_STOP_POINTS 256 /* of the engine's 1024 bytes */
 #define MAX_BIAS 1024
+#define TOKEN_BYTES 64 /* of a token with its logprob, rather too many */
 #define MOST_BIAS 100.0
 
 struct generate_request {
     struct input_params in;
     const struct json *stop;
-    const struct json *logit_bias;
+    const struct json *logit_bias, *logprobs;
     const char *constraint;
     int stream;
     int64_t top_k, max_tokens, seed, n;
@@ -58,7 +59,7 @@ static const struct field fields[] = {
     {"presence_penalty", FIELD_NUMBER, -2, 2, GENERATE_AT(presence_penalty)},
     {"frequency_penalty", FIELD_NUMBER, -2, 2, GENERATE_AT(frequency_penalty)},
     {"logit_bias", FIELD_ANY, 0, 0, GENERATE_AT(logit_bias)},
-    {"logprobs", FIELD_LATER_FALSE, 0, 0, 0},
+    {"logprobs", FIELD_ANY, 0, 0, GENERATE_AT(logprobs)},
     {"session", FIELD_LATER, 0, 0, 0},
     {"attention", FIELD_LATER_FALSE, 0, 0, 0},
 };
@@ -168,6 +169,23 @@ static void set_defaults(struct request *r, struct generate_request *p)
         p->max_tokens = input_default_tokens(r, DEFAULT_TOKENS);
 }
 
+/* false, true, or how many others each token is shown with. */
+static int read_logprobs(struct request *r, const struct json *v, int *out)
+{
+    int64_t n = 0;
+    *out = 0;
+    if (!v || (json_type(v) == JSON_BOOL && !json_bool(v)))
+        return 0;
+    if (json_type(v) != JSON_BOOL &&
+        (json_type(v) != JSON_NUMBER || json_int(v, &n) < 0 || n < 0 ||
+         n > MOST_TOP_TOKENS))
+        return bad(r, "logprobs",
+                   "logprobs must be true, false or a whole number from 0 to "
+                   "20");
+    *out = 1 + (int)n;
+    return 0;
+}
+
 /* The constraint by its name; the model's own where there is none. */
 static int find_constraint(struct request *r, const char *name,
                            const struct constraint **out)
@@ -195,10 +213,11 @@ int api_generate(struct request *r)
     struct logit_bias bias[MAX_BIAS];
     const struct constraint *constraint;
     struct language target;
-    int n_stop, n_bias;
+    int n_stop, n_bias, scores;
     if (read_params(r, &p) < 0 || check_params(r, &p) < 0 ||
         read_stop(r, p.stop, stop, &n_stop) < 0 ||
         read_bias(r, p.logit_bias, bias, &n_bias) < 0 ||
+        read_logprobs(r, p.logprobs, &scores) < 0 ||
         input_model(r, p.in.model, &task_generate) < 0 ||
         language_unsaid(r, &target) < 0 ||
         find_constraint(r, p.constraint, &constraint) < 0)
@@ -228,6 +247,7 @@ int api_generate(struct request *r)
         .n_stop = n_stop,
         .stream = p.stream,
         .n = (int)p.n,
+        .scores = scores,
         .constraint = constraint,
         .constraint_must = p.constraint != NULL,
         .forced_first = target.first};
@@ -235,15 +255,52 @@ int api_generate(struct request *r)
     return input_submit(r, &spec);
 }
 
+static void write_score(const struct tokenizer *t, const struct token_score *s,
+                        struct buf *out)
+{
+    size_t n = 0; /* a row may be wider than the vocabulary */
+    const char *piece = tokenizer_piece(t, s->id, &n);
+    buf_addf(out, "{\"id\":%d,\"text\":", (int)s->id);
+    buf_add_json_string(out, piece ? piece : "", piece ? n : 0);
+    buf_add_str(out, ",\"logprob\":");
+    buf_add_float(out, s->logprob);
+}
+
+/* ,"tokens":[...], each with the likeliest ones in its place. */
+static void write_tokens(const struct request *r,
+                         const struct generate_result *res, struct buf *out)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    const struct token_scores *s = res->scores;
+    const struct token_score *v = s ? s->v : NULL;
+    if (!s)
+        return;
+    buf_add_str(out, ",\"tokens\":[");
+    for (int i = 0; i < s->n; i++, v += 1 + s->n_top) {
+        buf_add_str(out, i ? "," : "");
+        write_score(t, v, out);
+        for (int k = 1; k <= s->n_top && v[k].id >= 0; k++) {
+            buf_add_str(out, k > 1 ? "," : ",\"top\":[");
+            write_score(t, v + k, out);
+            buf_add_str(out, k == s->n_top || v[k + 1].id < 0 ? "}]" : "}");
+        }
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+}
+
 /* The choices behind the first one. */
-static void write_others(const struct generate_result *res, struct buf *out)
+static void write_others(const struct request *r,
+                         const struct generate_result *res, struct buf *out)
 {
     for (int i = 1; i < res->n; i++) {
         buf_add_str(out,
                     i > 1 ? ",{\"text\":" : ",\"alternatives\":[{\"text\":");
         buf_add_json_string(out, res[i].text, res[i].text_len);
-        buf_addf(out, ",\"finish_reason\":\"%s\"}",
+        buf_addf(out, ",\"finish_reason\":\"%s\"",
                  sse_finish_reason(res[i].finish));
+        write_tokens(r, &res[i], out);
+        buf_add_char(out, '}');
     }
     if (res->n > 1)
         buf_add_char(out, ']');
@@ -257,7 +314,8 @@ void api_generate_last(struct request *r, const struct item *it,
     buf_add_str(out, sse_finish_reason(res->finish));
     buf_add_str(out, "\",\"seed\":");
     buf_add_int(out, (int64_t)r->seed);
-    write_others(res, out);
+    write_tokens(r, res, out);
+    write_others(r, res, out);
     if (res->constraint)
         buf_addf(out, ",\"constraint\":\"%s\"",
                  res->constrained ? res->constraint->name : "none");
@@ -272,7 +330,10 @@ size_t api_generate_size(const struct request *r)
     for (int i = 0; i < r->n_jobs; i++) {
         const struct generate_result *res = generate_result(r->jobs[i]);
         for (int k = 0; k < res->n; k++)
-            n += 2 * REPLY_ITEM + res[k].text_len;
+            n += 2 * REPLY_ITEM + res[k].text_len +
+                 (res[k].scores ? TOKEN_BYTES * (size_t)res[k].scores->n *
+                                      (1 + (size_t)res[k].scores->n_top)
+                                : 0);
     }
     return n;
 }

@@ -3,6 +3,8 @@
  * seqd gave once.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "tests/support/http_rig.h"
 
 /* A sum of 61 float probabilities, each rounded to nearest. */
@@ -339,6 +341,62 @@ static void test_generate_biases_tokens_and_counts_them(void **state)
     answer_free(&a);
 }
 
+/* What /predict says of the next word, /generate says of the one that it
+ * takes, whatever else the request does to the choice. */
+static void test_generate_says_how_likely_its_tokens_were(void **state)
+{
+    struct answer a, b;
+    char ask[256];
+    int cat = token_of("cat");
+    post("/predict", "{\"input\":\"the\",\"top_k\":3}", &b);
+    snprintf(ask, sizeof ask,
+             "{\"input\":\"the\",\"max_tokens\":3,\"temperature\":0,"
+             "\"logprobs\":20,\"n\":2,\"logit_bias\":{\"%d\":100}}",
+             cat);
+    post("/generate", ask, &a);
+    assert_string_equal(answer_text(&a, "data.0.tokens.0.text"), "cat");
+    assert_int_equal((int)answer_number(&a, "data.0.tokens.2.id"), cat);
+    assert_true(answer_number(&a, "data.0.tokens.3.id") < 0); /* three */
+    assert_int_equal(
+        (int)answer_number(&a, "data.0.alternatives.0.tokens.2.id"), cat);
+    double before = 0;
+    int found = 0;
+    for (int i = 0; i < 20; i++) { /* /predict leaves out what is no word */
+        char path[64], other[64], text[64];
+        snprintf(path, sizeof path, "data.0.tokens.0.top.%d.text", i);
+        snprintf(other, sizeof other, "data.0.predictions.%d.text", found);
+        snprintf(text, sizeof text, "%s", answer_text(&a, path));
+        snprintf(path, sizeof path, "data.0.tokens.0.top.%d.logprob", i);
+        double x = answer_number(&a, path);
+        assert_true(x <= before);
+        before = x;
+        if (found == 3 || strcmp(text, answer_text(&b, other)) != 0)
+            continue;
+        snprintf(other, sizeof other, "data.0.predictions.%d.logprob", found);
+        assert_true(fabs(x - answer_number(&b, other)) < 1e-4);
+        found++;
+    }
+    assert_int_equal(found, 3);
+    assert_true(answer_number(&a, "data.0.tokens.0.logprob") < 0);
+    answer_free(&a);
+    answer_free(&b);
+    /* true: without others; in a stream behind the text */
+    post("/generate",
+         "{\"input\":\"the\",\"max_tokens\":2,\"seed\":4,\"logprobs\":true}",
+         &a);
+    assert_true(answer_number(&a, "data.0.tokens.1.logprob") < 0);
+    assert_null(strstr(a.body, "\"top\""));
+    answer_free(&a);
+    http_post(rig.s.port, "/generate",
+              "{\"input\":\"the\",\"max_tokens\":2,\"seed\":4,"
+              "\"logprobs\":1,\"stream\":true}",
+              &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(count_of(a.body, "\"tokens\":[{\"id\":"), 1);
+    assert_int_equal(count_of(a.body, "\"top\":[{"), 2);
+    answer_free(&a);
+}
+
 static void test_generate_with_no_tokens_is_empty(void **state)
 {
     struct answer a;
@@ -567,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_generate_repeats_itself_with_its_seed),
         cmocka_unit_test(test_generate_stops_at_a_stop_text),
         cmocka_unit_test(test_generate_biases_tokens_and_counts_them),
+        cmocka_unit_test(test_generate_says_how_likely_its_tokens_were),
         cmocka_unit_test(test_generate_with_no_tokens_is_empty),
         cmocka_unit_test(test_truncate_keeps_the_end_of_a_prompt),
         cmocka_unit_test(test_tokenize_counts_code_points),

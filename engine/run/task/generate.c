@@ -57,6 +57,7 @@ struct choice {
     int done;
     double logprob;
     int n_scored;
+    struct token_scores scores;
 };
 
 struct generate {
@@ -68,7 +69,7 @@ struct generate {
     struct branches branches;
     struct alignment alignment;
     float *row; /* [V] a copy of a row, where one is needed */
-    int logprob;
+    int logprob, scores;
     double length_penalty;
     struct stop stop[MAX_STOPS];
     int n_stop;
@@ -151,6 +152,8 @@ static int init_choice(struct job *j, struct generate *g, int i,
         sampler_init(&c->sampler, p, m->info.cols[OUT_LOGITS], m->forbid,
                      m->n_forbid, j->n_tokens + g->max_tokens, e))
         return -1;
+    c->scores.on = g->scores > 0;
+    c->scores.n_top = g->scores - c->scores.on;
     c->sampler.n_drawn = (uint64_t)i << STREAM_BITS;
     for (int k = 0; k < j->n_tokens; k++)
         sampler_see(&c->sampler, j->tokens[k]);
@@ -170,6 +173,10 @@ static int check(const struct generate_params *s, int V, struct err *e)
     if (s->n < 0 || s->n > MOST_CHOICES) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "n",
                           "n is %d, expected 1..%d", s->n, MOST_CHOICES);
+    }
+    if (s->scores < 0 || s->scores > 1 + MOST_TOP_TOKENS) {
+        return err_set_at(e, ERR_INVALID, "invalid_value", "logprobs",
+                          "logprobs must be from 0 to %d", MOST_TOP_TOKENS);
     }
     if (s->n > 1 && s->stream) {
         return err_set_at(e, ERR_INVALID, "invalid_value", "n",
@@ -219,6 +226,7 @@ static int generate_init(struct job *j, const void *params, struct err *e)
     g->stream = s->stream;
     g->constraint = s->constraint;
     g->logprob = s->logprob;
+    g->scores = s->scores;
     g->length_penalty = s->length_penalty;
     g->apart = g->n > 1 || s->attention;
     g->forced_first = s->forced_first - 1;
@@ -226,9 +234,10 @@ static int generate_init(struct job *j, const void *params, struct err *e)
         g->forced_first = j->model->info.target.forced_first;
     g->c = mem_zarray((size_t)g->n, sizeof *g->c);
     g->res = mem_zarray((size_t)g->n, sizeof *g->res);
-    if (g->n > 1 || g->logprob)
+    int copied = g->n > 1 || g->logprob || g->scores;
+    if (copied)
         g->row = mem_floats((size_t)V);
-    if (!g->c || !g->res || ((g->n > 1 || g->logprob) && !g->row))
+    if (!g->c || !g->res || (copied && !g->row))
         return err_nomem(e);
     if (copy_stops(g, s, e) || copy_bias(g, &sample, V, e) ||
         constrained_begin(&held, j, s->constraint, s->constraint_must, e) ||
@@ -241,7 +250,7 @@ static int generate_init(struct job *j, const void *params, struct err *e)
         g->c[i].held = held;
     if (g->apart)
         branches_begin(j, g->n + g->alignment.on);
-    j->scratch_vocab = s->sample.temperature > 0.0f ? V : 0;
+    j->scratch_vocab = s->sample.temperature > 0.0f || g->scores > 1 ? V : 0;
     return 0;
 }
 
@@ -253,6 +262,7 @@ static void generate_fini(struct job *j)
         sampler_fini(&g->c[i].sampler);
         buf_fini(&g->c[i].text);
         mem_free(g->c[i].ids);
+        token_scores_fini(&g->c[i].scores);
     }
     if (g) {
         alignment_fini(&g->alignment);
@@ -366,6 +376,7 @@ static int finish(struct job *j, struct generate *g, struct choice *c,
         .n_scored = c->n_scored,
         .constraint = g->constraint,
         .constrained = c->held.c != NULL,
+        .scores = c->scores.on ? &c->scores : NULL,
         .score = score_per_length(c->logprob, c->n_scored, g->length_penalty),
         .n = g->n};
     j->answer = g->res;
@@ -394,7 +405,7 @@ static int keep_token(struct job *j, const struct generate *g, struct choice *c,
 {
     if (add_id(j, g, c, id))
         return task_out_of_memory(j);
-    if (sampler_made(&c->sampler, id))
+    if (sampler_made(&c->sampler, id) || token_scores_keep(&c->scores))
         return task_out_of_memory(j);
     c->n_out++;
     j->fresh_tokens = 1;
@@ -444,10 +455,14 @@ static int32_t pick(struct job *j, const struct task_ctx *x,
     float max = 0, *work = g->row ? g->row : row;
 
     c->n_scored++;
-    if (c->n_out == 0 && g->forced_first >= 0)
+    if (c->n_out == 0 && g->forced_first >= 0) {
+        token_scores_forced(&c->scores, g->forced_first);
         return g->forced_first;
-    if (g->logprob)
+    }
+    if (g->logprob || g->scores)
         base = log_softmax_base(x->k, V, row, &max);
+    if (g->scores)
+        token_scores_row(&c->scores, x->k, row, V, max, base, x->scratch);
     if (g->row)
         memcpy(work, row, (size_t)V * sizeof *row);
     ban(j, g, c, work);
@@ -460,6 +475,8 @@ static int32_t pick(struct job *j, const struct task_ctx *x,
         return job_fail(j, ERR_INTERNAL, "internal_error",
                         "the model offers no token");
     }
+    if (g->scores)
+        token_scores_pick(&c->scores, id, row[id], max, base);
     if (g->logprob)
         c->logprob += (double)row[id] - (double)max - base;
     return id;

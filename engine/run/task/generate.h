@@ -7,6 +7,7 @@
 
 #include "engine/run/engine.h"
 #include "engine/run/sampler.h"
+#include "engine/run/task/token_scores.h"
 
 struct generate_params {
     int max_tokens; /* >= 0 */
@@ -19,6 +20,9 @@ struct generate_params {
      * first one's bits are those of a single one. Not with stream. */
     int n;
     int logprob; /* 1: generate_result.logprob and .score are wanted */
+    /* 0: off; else 1 + how many others each token is shown with, of at most
+     * MOST_TOP_TOKENS: generate_result.scores */
+    int scores;
     double length_penalty; /* of the scores, as in beam.h */
     int forced_first;      /* 0: what the model says; else 1 + the id */
     /* What may be written; NULL: anything. Where the prompt is nothing to go on
@@ -48,6 +52,7 @@ struct generate_result {
     double logprob; /* of the tokens, under the model's own softmax, */
     int n_scored;   /* so many, the end included */
     float score;    /* logprob / n_scored^length_penalty */
+    const struct token_scores *scores; /* of n_tokens tokens, or NULL */
     /* beam_result.attention, of the best of them alone (of equal ones the
      * first), or NULL */
     const float *attention;

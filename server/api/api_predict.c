@@ -10,6 +10,11 @@
  * empty one too, or a space behind the text. The space is not read: with models
  * of sub-words it is a part of the word's first token.
  *
+ * Candidates are texts that may come behind: each has the probability of its
+ * tokens, one after the other. A space is put between, but before a mark and
+ * at the start of a text; the tokens are those that the tokenizer makes behind
+ * another word.
+ *
  * A masked-word model fills in the one mask token of a text: its whole entries
  * are offered, `truncate` keeps the first tokens.
  *
@@ -19,6 +24,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/run/subwords.h"
+#include "engine/run/task/candidates.h"
 #include "engine/run/task/fill.h"
 #include "engine/run/task/words.h"
 #include "engine/run/typed.h"
@@ -30,6 +36,9 @@
 #define MAX_WORD ((size_t)64 << 20) /* a vocabulary in one entry */
 /* {"text":"...","prob":0.1,"logprob":-2.3}, of a word of usual length */
 #define PREDICTION (48 + 2 * REPLY_NUMBER)
+#define DEFAULT_TOP 5
+#define MOST_CANDIDATE 1024 /* bytes */
+#define MOST_TOKENS 1025    /* of a candidate, and of the word before it */
 
 struct predict_params {
     struct input_params in;
@@ -37,6 +46,7 @@ struct predict_params {
     double temperature;
     const char *level;
     const struct json *prefix; /* a string, a list of them, or NULL */
+    const struct json *candidates;
     int attention;
 };
 
@@ -48,7 +58,7 @@ static const struct field fields[] = {
     {"temperature", FIELD_NUMBER, 0.01, 100, PREDICT_AT(temperature)},
     {"level", FIELD_TEXT, 0, 0, PREDICT_AT(level)},
     {"prefix", FIELD_ANY, 0, 0, PREDICT_AT(prefix)},
-    {"candidates", FIELD_LATER, 0, 0, 0},
+    {"candidates", FIELD_ANY, 0, 0, PREDICT_AT(candidates)},
     {"session", FIELD_LATER, 0, 0, 0},
     {"attention", FIELD_BOOL, 0, 0, PREDICT_AT(attention)},
 };
@@ -195,15 +205,185 @@ static int submit(struct request *r, const struct predict_params *p,
     return rc;
 }
 
+/* --- candidates --- */
+
+static int bad_candidate(struct request *r, int i, const char *msg)
+{
+    char param[32];
+    snprintf(param, sizeof param, i < 0 ? "candidates" : "candidates[%d]", i);
+    return err_set_at(&r->err, ERR_INVALID, "invalid_value", param, "%s", msg);
+}
+
+/* What does not go with candidates, before anything is made of them. */
+static int check_candidates(struct request *r, const struct predict_params *p,
+                            int fill)
+{
+    const struct json *v = p->candidates;
+    if (!v)
+        return 0;
+    if (json_type(v) != JSON_ARRAY || json_size(v) < 1 ||
+        json_size(v) > MOST_CANDIDATES)
+        return bad_candidate(r, -1, "candidates is a list of 1 to 256 texts");
+    if (fill)
+        return err_set_at(&r->err, ERR_UNSUPPORTED, "task_not_supported",
+                          "candidates",
+                          "this model fills in one token, it knows no "
+                          "continuations");
+    if (p->prefix || p->level || p->attention)
+        return bad_candidate(r, -1,
+                             "candidates go without prefix, level and "
+                             "attention");
+    v = json_child(v);
+    for (int i = 0; v; v = json_next(v), i++)
+        if (json_type(v) != JSON_STRING || json_string_len(v) < 1 ||
+            json_string_len(v) > MOST_CANDIDATE ||
+            memchr(json_string(v), 0xc0, json_string_len(v)))
+            return bad_candidate(r, i,
+                                 "a candidate is a text of 1 to 1,024 bytes "
+                                 "without U+0000");
+    return 0;
+}
+
+/* Tokens of `lead` and the candidate, without those of lead, behind the n of
+ * ids; how many, or -1. r->tokens.n_unknown is that of the candidate. */
+static int encode_behind(struct request *r, const char *lead, const char *text,
+                         int32_t *ids, int n)
+{
+    const struct tokenizer *t = model_tokenizer(r->model);
+    struct buf b;
+    int alone, unknown, have = -1;
+    r->tokens.n = r->tokens.n_unknown = 0;
+    buf_init(&b, strlen(lead) + 1 + strlen(text));
+    if (tokenizer_encode(t, lead, strcspn(lead, " "), 0, MOST_TOKENS,
+                         &r->tokens, &r->err) < 0 ||
+        buf_add_str(&b, lead) < 0 || buf_add_str(&b, text) < 0) {
+        buf_fini(&b);
+        return r->err.code == ERR_NONE ? err_nomem(&r->err) : -1;
+    }
+    alone = r->tokens.n;
+    unknown = r->tokens.n_unknown;
+    r->tokens.n = r->tokens.n_unknown = 0;
+    if (tokenizer_encode(t, b.p, b.len, 0, MOST_TOKENS, &r->tokens, &r->err) ==
+        0)
+        have = r->tokens.n - alone;
+    r->tokens.n_unknown -= unknown;
+    buf_fini(&b);
+    for (int i = 0; i < have; i++)
+        ids[n + i] = r->tokens.v[alone + i].id;
+    return have;
+}
+
+struct candidate_list {
+    struct given behind[MOST_CANDIDATES]; /* another word */
+    struct given first[MOST_CANDIDATES];  /* nothing */
+    int n;
+    int32_t *ids; /* [2 * n * MOST_TOKENS] */
+};
+
+/* A letter or a digit begins a word, a mark does not. */
+static int begins_word(const char *text)
+{
+    return *text != ' ' && subwords_state(text, strlen(text)) != WORD_MARKS &&
+           !strchr(".,;:!?)]}'\"", *text);
+}
+
+static int read_candidates(struct request *r, const struct json *v, int spaced,
+                           struct candidate_list *c)
+{
+    int n = 0;
+    c->n = json_size(v);
+    c->ids = mem_array((size_t)c->n * 2 * MOST_TOKENS, sizeof *c->ids);
+    if (!c->ids)
+        return err_nomem(&r->err);
+    v = json_child(v);
+    for (int i = 0; v; v = json_next(v), i++) {
+        const char *text = json_string(v);
+        const char *lead = !spaced ? "" : begins_word(text) ? "a " : "a";
+        struct given *g[2] = {&c->behind[i], &c->first[i]};
+        for (int k = 0; k < 2; k++) {
+            int have = encode_behind(r, k == 0 ? lead : "", text, c->ids, n);
+            if (have < 0 && r->err.code == ERR_TOO_LARGE) {
+                err_clear(&r->err);
+                return bad_candidate(r, i, "a candidate has too many tokens");
+            }
+            if (have < 0)
+                return -1;
+            if (have == 0 || r->tokens.n_unknown > 0)
+                return bad_candidate(r, i,
+                                     "the vocabulary does not have all of it");
+            *g[k] = (struct given){text, c->ids + n, have};
+            n += have;
+        }
+        size_t bytes = strlen(text);
+        r->typed = r->typed > bytes ? r->typed : bytes;
+    }
+    return 0;
+}
+
+/* Tokens of the longest one behind its first, which need room. */
+static int64_t longest(const struct candidate_list *c)
+{
+    int most = 1;
+    for (int i = 0; i < c->n; i++)
+        most = c->behind[i].n > most ? c->behind[i].n : most;
+    return most - 1;
+}
+
+static int submit_candidates(struct request *r, const struct predict_params *p,
+                             const struct candidate_list *c)
+{
+    struct candidates_params *params =
+        mem_zarray((size_t)r->n_items, sizeof *params);
+    const struct json *text = NULL;
+    if (!params)
+        return err_nomem(&r->err);
+    r->top_k = p->top_k < 0 ? c->n : (int)p->top_k;
+    for (int i = 0; i < r->n_items; i++) {
+        text = input_at(r, p->in.input, i, text);
+        params[i] = (struct candidates_params){
+            .given = input_trimmed(text) > 0 ? c->behind : c->first,
+            .n = c->n,
+            .top_k = r->top_k,
+            .temperature = (float)p->temperature};
+    }
+    const struct job_spec spec = {.task = &task_candidates, .params = params};
+    int rc = input_submit_each(r, &spec, sizeof *params);
+    mem_free(params);
+    return rc;
+}
+
+static int predict_candidates(struct request *r, struct predict_params *p)
+{
+    struct candidate_list *c = mem_zalloc(sizeof *c);
+    int spaced = tokenizer_level(model_tokenizer(r->model)) != TOK_LEVEL_CHAR;
+    int rc =
+        c ? read_candidates(r, p->candidates, spaced, c) : err_nomem(&r->err);
+    if (rc == 0) {
+        p->in.room = longest(c);
+        rc = input_encode(r, &p->in, KEEP_LAST,
+                          ENCODE_EMPTY | (spaced ? ENCODE_TRIM : 0));
+    }
+    if (rc == 0)
+        rc = submit_candidates(r, p, c);
+    if (c)
+        mem_free(c->ids);
+    mem_free(c);
+    return rc;
+}
+
 int api_predict(struct request *r)
 {
-    struct predict_params p = {.top_k = 5, .temperature = 1.0};
+    struct predict_params p = {.top_k = -1, .temperature = 1.0};
     int fill;
     if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
         find_model(r, p.in.model, &fill) < 0 ||
         (fill ? check_fill_level(r, p.level) : check_level(r, p.level)) < 0 ||
-        check_prefix_type(r, p.prefix) < 0)
+        check_prefix_type(r, p.prefix) < 0 || check_candidates(r, &p, fill) < 0)
         return -1;
+    r->attention = p.attention;
+    r->typed = 0;
+    if (p.candidates)
+        return predict_candidates(r, &p);
     int words = !fill && finds_words(r, p.level);
     p.in.room = words ? WORDS_MOST_TOKENS : 0;
     unsigned how = ENCODE_EMPTY | (words ? ENCODE_TRIM : 0);
@@ -211,9 +391,8 @@ int api_predict(struct request *r)
                      fill ? ENCODE_PARSE : how) < 0 ||
         check_prefix(r, p.prefix, words) < 0)
         return -1;
+    p.top_k = p.top_k < 0 ? DEFAULT_TOP : p.top_k;
     r->top_k = (int)p.top_k;
-    r->attention = p.attention;
-    r->typed = 0;
     return submit(r, &p, fill ? &task_fill : words ? &task_words : &task_next);
 }
 
@@ -222,6 +401,7 @@ static const struct next_result *predictions(const struct job *j)
 {
     const struct next_result *res = next_result(j);
     res = res ? res : words_result(j);
+    res = res ? res : candidates_result(j);
     return res ? res : fill_result(j);
 }
 

@@ -153,6 +153,16 @@ static void test_values_of_the_wrong_type_or_range_are_named(void **state)
          "stop"},
         {"/generate", "{\"input\":\"a\",\"stream\":\"yes\"}", "stream"},
         {"/tokenize", "{\"input\":7}", "input"},
+        {"/predict", "{\"input\":\"a\",\"candidates\":[]}", "candidates"},
+        {"/predict", "{\"input\":\"a\",\"candidates\":\"b\"}", "candidates"},
+        {"/predict", "{\"input\":\"a\",\"candidates\":[\"cat\",\"\"]}",
+         "candidates[1]"},
+        {"/predict", "{\"input\":\"a\",\"candidates\":[\"zqzq\"]}",
+         "candidates[0]"},
+        {"/predict", "{\"input\":\"a\",\"candidates\":[7]}", "candidates[0]"},
+        {"/predict",
+         "{\"input\":\"a\",\"candidates\":[\"cat\"],\"level\":\"word\"}",
+         "candidates"},
         {"/generate", "{\"input\":\"a\",\"logprobs\":21}", "logprobs"},
         {"/generate", "{\"input\":\"a\",\"logprobs\":-1}", "logprobs"},
         {"/generate", "{\"input\":\"a\",\"logprobs\":0.5}", "logprobs"},
@@ -197,7 +207,6 @@ static void test_unknown_fields_are_named(void **state)
 static void test_fields_of_later_versions_are_never_dropped(void **state)
 {
     static const struct http_refusal rows[] = {
-        {"/predict", "{\"input\":\"a\",\"candidates\":[\"b\"]}", "candidates"},
         {"/predict", "{\"input\":\"a\",\"session\":\"x\"}", "session"},
         {"/predict", "{\"input\":\"a\",\"attention\":true}", "attention"},
         {"/predict", "{\"model\":\"chars\",\"input\":\"a\",\"prefix\":\"\"}",

@@ -51,6 +51,17 @@ static void add_text(struct buf *b, struct rng *r, int n, int for_gpt)
     buf_add_char(b, '"');
 }
 
+static void add_candidates(struct buf *b, struct rng *r)
+{
+    int n = 1 + (int)rng_below(r, 40);
+    buf_add_str(b, ",\"candidates\":[");
+    for (int i = 0; i < n; i++) {
+        buf_add_str(b, i ? "," : "");
+        add_text(b, r, 1 + (int)rng_below(r, 5), 1);
+    }
+    buf_add_char(b, ']');
+}
+
 /* A third each of /sentiment, /predict and /generate; one to eight items; texts
  * of 1 to 250 words, some with words that nobody knows. */
 static void make_asks(void)
@@ -76,6 +87,10 @@ static void make_asks(void)
                      i % 4 > 1 ? "eight" : "gpt");
         if (kind == 1)
             buf_addf(&b, ",\"top_k\":%u", 1 + rng_below(&r, 62));
+        if (kind == 1 && for_gpt && i % 7 < 4)
+            add_candidates(&b, &r);
+        if (kind == 2 && i % 7 < 3)
+            buf_addf(&b, ",\"logprobs\":%d,\"frequency_penalty\":0.5", i % 4);
         if (kind == 2)
             buf_addf(&b,
                      ",\"max_tokens\":%u,\"seed\":%d,\"temperature\":%s,"

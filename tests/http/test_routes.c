@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 
+#include "engine/base/buf.h"
 #include "tests/support/http_rig.h"
 
 /* A sum of 61 float probabilities, each rounded to nearest. */
@@ -397,6 +398,78 @@ static void test_generate_says_how_likely_its_tokens_were(void **state)
     answer_free(&a);
 }
 
+/* logprob of the tokens that a bias of 100 makes /generate write. */
+static double sum_of_made(const char *model, const char *input,
+                          const char *word, int id, int n)
+{
+    struct answer a;
+    char ask[256], path[64];
+    double sum = 0;
+    snprintf(ask, sizeof ask,
+             "{\"model\":\"%s\",\"input\":\"%s\",\"max_tokens\":%d,"
+             "\"temperature\":0,\"logprobs\":true,\"logit_bias\":{\"%d\":100}}",
+             model, input, n, id);
+    post("/generate", ask, &a);
+    for (int i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "data.0.tokens.%d.text", i);
+        assert_string_equal(answer_text(&a, path), word);
+        snprintf(path, sizeof path, "data.0.tokens.%d.logprob", i);
+        sum += answer_number(&a, path);
+    }
+    answer_free(&a);
+    return sum;
+}
+
+static void test_predict_says_how_likely_candidates_are(void **state)
+{
+    struct answer a, b;
+    struct buf ask;
+    int cat = token_of("cat");
+    post("/predict",
+         "{\"input\":[\"the\",\"\"],\"candidates\":[\"cat cat cat\",\"cat\","
+         "\"cat\",\"cat cat\"]}",
+         &a);
+    for (int n = 1; n <= 3; n++) {
+        char path[64];
+        double made = sum_of_made("words", "the", "cat", cat, n);
+        int at = n + (n > 1); /* by rank, cat being there twice */
+        snprintf(path, sizeof path, "data.0.predictions.%d.logprob", at - 1);
+        assert_true(fabs(answer_number(&a, path) - made) < 1e-4);
+        snprintf(path, sizeof path, "data.0.predictions.%d.prob", at - 1);
+        assert_true(fabs(answer_number(&a, path) - exp(made)) < 1e-5);
+    }
+    assert_string_equal(answer_text(&a, "data.0.predictions.3.text"),
+                        "cat cat cat");
+    assert_true(fabs(answer_number(&a, "data.1.predictions.0.logprob") -
+                     sum_of_made("words", "", "cat", cat, 1)) < 1e-4);
+    /* The two best, and more than go on side by side. */
+    buf_init(&ask, 4096);
+    buf_add_str(&ask, "{\"input\":\"the\",\"top_k\":2,\"candidates\":[");
+    for (int i = 0; i < 40; i++)
+        buf_addf(&ask, "\"%s\",", i == 30 ? "cat cat" : "cat cat cat cat");
+    buf_add_str(&ask, "\"cat cat cat\"]}");
+    post("/predict", ask.p, &b);
+    assert_string_equal(answer_text(&b, "data.0.predictions.0.text"),
+                        "cat cat");
+    assert_true(fabs(answer_number(&b, "data.0.predictions.1.logprob") -
+                     answer_number(&a, "data.0.predictions.3.logprob")) < 1e-6);
+    assert_string_equal(answer_text(&b, "data.0.predictions.2.text"), "");
+    answer_free(&a);
+    answer_free(&b);
+    buf_fini(&ask);
+    /* Characters: nothing is put between. */
+    post("/predict",
+         "{\"model\":\"chars\",\"input\":\"X:1\\n\",\"candidates\":[\"AA\"]}",
+         &a);
+    post("/tokenize", "{\"model\":\"chars\",\"input\":\"A\"}", &b);
+    assert_true(fabs(answer_number(&a, "data.0.predictions.0.logprob") -
+                     sum_of_made("chars", "X:1\\n", "A",
+                                 (int)answer_number(&b, "data.0.tokens.0.id"),
+                                 2)) < 1e-4);
+    answer_free(&a);
+    answer_free(&b);
+}
+
 static void test_generate_with_no_tokens_is_empty(void **state)
 {
     struct answer a;
@@ -626,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_generate_stops_at_a_stop_text),
         cmocka_unit_test(test_generate_biases_tokens_and_counts_them),
         cmocka_unit_test(test_generate_says_how_likely_its_tokens_were),
+        cmocka_unit_test(test_predict_says_how_likely_candidates_are),
         cmocka_unit_test(test_generate_with_no_tokens_is_empty),
         cmocka_unit_test(test_truncate_keeps_the_end_of_a_prompt),
         cmocka_unit_test(test_tokenize_counts_code_points),

@@ -16,10 +16,8 @@ static const struct option rows[] = {
     {"--model", OPTION_LIST | OPTION_HIDDEN, AT(models), NULL, 0, 0,
      "NAME=PATH",
      "serve this checkpoint, a directory or a .gguf or .pt file, by the name "
-     "of "
-     "its path where none is given; the order is the order of defaults; "
-     "without "
-     "it the bundled checkpoints"},
+     "of its path where none is given; the order is the order of defaults; "
+     "without it the bundled checkpoints"},
     {"--data-dir", OPTION_HIDDEN | OPT_TEXT(data_dir, "DIR"),
      "folder of the bundled checkpoints (the one with seqd.json)"},
     {.kind = OPTION_SECTION, .help = "Listening"},
@@ -51,6 +49,9 @@ static const struct option rows[] = {
      "largest request body"},
     {"--max-batch", OPT_INT(max_batch, "256", 1, 65536),
      "most items in one request"},
+    {"--rate-limit", OPT_INT(rate_limit, "0", 0, 1000000),
+     "POST requests a minute of one client (a key, or without keys an "
+     "address); 0: any"},
     {"--max-output-tokens", OPT_INT(max_output_tokens, "8192", 1, 1 << 20),
      "largest max_tokens of /generate"},
     {"--answer-mb", OPTION_MIB, AT(answer_bytes), "256", 1, 4096, NULL,

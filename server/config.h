@@ -20,7 +20,7 @@ struct config {
     struct option_file file;
     struct string_list models; /* NAME=DIR */
     struct string_list cors_origins, host_names;
-    int64_t port, max_body, max_batch, max_output_tokens;
+    int64_t port, max_body, max_batch, max_output_tokens, rate_limit;
     int64_t http_threads, max_connections;
     int64_t timeout_ms, body_timeout_ms, idle_timeout_s, ping_ms, drain_ms;
     int64_t janitor_ms, send_timeout_s;

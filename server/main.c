@@ -24,6 +24,7 @@
 #include "server/command/eval_command.h"
 #include "server/http/http.h"
 #include "server/http/keys.h"
+#include "server/http/rate.h"
 #include "server/command/healthcheck.h"
 #include "server/lifecycle.h"
 #include "server/server.h"
@@ -75,6 +76,8 @@ static int open_files(struct server *sv, struct err *e)
     const struct config *c = sv->cfg;
     if (c->log_file && log_open(c->log_file, e) < 0)
         return -1;
+    if (c->rate_limit > 0 && rate_open(c->rate_limit, &sv->rate, e) < 0)
+        return -1;
     return c->keys.n > 0 ? keyring_open(&c->keys, &sv->keys, e) : 0;
 }
 
@@ -100,6 +103,7 @@ static int serve(struct config *c, struct err *e)
         engine_close(sv.engine);
     http_free(sv.http);
     keyring_close(sv.keys);
+    rate_close(sv.rate);
     lifecycle_close(cycle);
     return rc;
 }

@@ -13,6 +13,7 @@
 
 struct http;
 struct keyring;
+struct rate;
 struct worker;
 
 enum phase { PHASE_LOADING, PHASE_READY, PHASE_DRAINING };
@@ -22,6 +23,7 @@ struct server {
     struct engine *engine;
     struct http *http;
     struct keyring *keys;  /* NULL: nobody is asked for a key */
+    struct rate *rate;     /* NULL: nobody's requests are counted */
     struct worker *worker; /* NULL once it is closed, at the end */
     struct worker *waiter; /* the same; for what waits for files (ROUTE_SLOW) */
     atomic_int phase;      /* enum phase; only grows */

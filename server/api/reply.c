@@ -42,6 +42,7 @@ static const struct reason reasons[] = {
     {"batch_too_large", 413, ERR_NONE, BAD},
     {"unsupported_media_type", 415, ERR_NONE, BAD},
     {"queue_full", 429, ERR_BUSY, "rate_limit_error"},
+    {"rate_limited", 429, ERR_NONE, "rate_limit_error"},
     {"head_too_large", 431, ERR_NONE, BAD},
     {"client_closed_request", 499, ERR_CANCELLED, BAD},
     {"internal_error", 500, ERR_INTERNAL, "server_error"},
@@ -274,7 +275,8 @@ int reply_headers(const struct request *r, struct header h[MAX_HEADERS])
     if (r->route && (r->status == 405 || r->method == METHOD_OPTIONS))
         n = add_header(h, n, "Allow", allow_of(r->route));
     if (r->status == 429 || r->status == 503)
-        n = add_header(h, n, "Retry-After", "1");
+        n = add_header(h, n, "Retry-After",
+                       *r->retry_after ? r->retry_after : "1");
     if (r->csp) {
         n = add_header(h, n, "Content-Security-Policy", r->csp);
         n = add_header(h, n, "X-Content-Type-Options", "nosniff");

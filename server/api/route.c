@@ -3,13 +3,16 @@
  * SPDX-License-Identifier: MIT */
 #include "server/api/route.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "engine/base/clock.h"
 #include "server/api/api.h"
 #include "server/http/client_id.h"
 #include "server/http/hosts.h"
 #include "server/http/keys.h"
+#include "server/http/rate.h"
 
 #define MOST_HOST 64            /* bytes of a name that is repeated */
 #define HARMFUL " '\"\\`$;&|<>" /* in a command that somebody may copy */
@@ -122,6 +125,21 @@ static void wrong_method(struct request *r)
                r->route->example);
 }
 
+/* Work alone is counted: probes and pages are not, nor what was refused. */
+static void count(struct request *r)
+{
+    if (!r->sv->rate || r->method != METHOD_POST)
+        return;
+    int64_t wait = rate_take(r->sv->rate, r->client_id, clock_now_us());
+    if (wait == 0)
+        return;
+    snprintf(r->retry_after, sizeof r->retry_after, "%d",
+             (int)((wait + 999999) / 1000000));
+    err_set_at(&r->err, ERR_BUSY, "rate_limited", NULL,
+               "more than %lld requests a minute: try again in %s s",
+               (long long)r->sv->cfg->rate_limit, r->retry_after);
+}
+
 void route_begin(struct request *r, const char *method, const char *path)
 {
     const struct config *cfg = r->sv->cfg;
@@ -150,8 +168,11 @@ void route_begin(struct request *r, const char *method, const char *path)
                    "there is no such route");
     else if (!method_fits(r))
         wrong_method(r);
-    else if (known)
-        r->client_id = client_id_of_key(keys_text(given));
+    else {
+        if (known)
+            r->client_id = client_id_of_key(keys_text(given));
+        count(r);
+    }
 }
 
 /* "application/json", with charset utf-8 at most; or what `curl -d` sends,

@@ -92,7 +92,8 @@ struct request {
     int replied;    /* status and out (or fixed) are complete */
     int status;
     const char *content_type;
-    const char *csp; /* Content-Security-Policy, for the page */
+    const char *csp;      /* Content-Security-Policy, for the page */
+    char retry_after[12]; /* seconds, where they are known */
     struct buf out;
     size_t out_pos;    /* of a stream: sent so far */
     const char *fixed; /* static body instead of out */

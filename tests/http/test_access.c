@@ -2,6 +2,8 @@
  * loopback, web origins.
  *
  * SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "engine/base/mem.h"
 #include "tests/support/http_rig.h"
 
@@ -205,9 +207,48 @@ static void test_another_address_needs_a_key_or_no_auth(void **state)
                      0);
 }
 
+static int status_of(int port, const char *header, char *retry, size_t n)
+{
+    const char *const headers[] = {"Content-Type: application/json", header,
+                                   NULL};
+    static const char body[] = "{\"input\":\"a\"}";
+    struct answer a;
+    http_send(port, "POST", "/tokenize", headers, body, strlen(body), &a);
+    snprintf(retry, n, "%s", answer_header(&a, "Retry-After"));
+    if (a.status == 429)
+        assert_true(http_check_error(&a, 429, "rate_limited", ""));
+    int status = (int)a.status;
+    answer_free(&a);
+    return status;
+}
+
+static void test_a_client_asks_so_often_a_minute(void **state)
+{
+    struct seqd s;
+    char retry[32];
+    assert_int_equal(http_rig_spawn(&rig, &s, "--rate-limit 3"), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(status_of(s.port, NULL, retry, sizeof retry), 200);
+    assert_int_equal(status_of(s.port, NULL, retry, sizeof retry), 429);
+    long seconds = strtol(retry, NULL, 10);
+    assert_true(seconds > 1 && seconds <= 20);
+    /* Another address has requests of its own; probes are not counted. */
+    struct client *c = client_open_from(s.port, "127.0.0.9");
+    static const char body[] = "{\"input\":\"a\"}";
+    struct answer a;
+    client_send(c, "POST", "/tokenize", NULL, body, strlen(body), &a);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    client_close(c);
+    for (int i = 0; i < 9; i++)
+        http_answered(s.port, "/readyz", NULL, NULL);
+    assert_int_equal(seqd_stop(&s), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_client_asks_so_often_a_minute),
         cmocka_unit_test(test_a_known_key_opens),
         cmocka_unit_test(test_a_wrong_key_is_401),
         cmocka_unit_test(test_every_route_but_probes_and_page_asks_for_a_key),

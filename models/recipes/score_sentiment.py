@@ -6,10 +6,10 @@
         --model sentiment-lstm training/data/tweets.test.tsv \\
         training/data/imdb.test.tsv:2 --pairs tests/golden/lecture/pairs.txt
 
-A file has LABEL TAB TEXT in each line, or LABEL BLANK TEXT; labels may be 0 and
-1 (negative, positive). With :2 behind its name the model has the choice of
-negative and positive alone (`labels` of POST /sentiment); a file without a
-neutral line is asked so, too. One JSON line a file:
+A file has LABEL TAB TEXT in each line, or LABEL BLANK TEXT, and lines that begin
+with # in between; labels may be 0 and 1 (negative, positive). With :2 behind its
+name the model has the choice of negative and positive alone (`labels` of POST
+/sentiment); a file without a neutral line is asked so, too. One JSON line a file:
 
   accuracy          share of the texts with their label
   macro_f1          mean over the labels that the file has, of F1
@@ -79,7 +79,7 @@ def read(path):
     """(label, text) of a file's lines."""
     with open(path, encoding="utf-8", newline="\n") as f:
         for line in f.read().split("\n"):
-            if line:
+            if line and not line.startswith("#"):
                 label, _, text = line.partition("\t" if "\t" in line else " ")
                 label = WORDS.get(label, label)
                 if label not in NAMES:

@@ -92,6 +92,19 @@ STAGES = {
         "--max-len", "384", "--batch", "32", "--lr", "0.00012", "--dropout",
         "0.1", "--dropout-attention", "0.1", "--dropout-output", "0.1",
         "--epochs", "1", "--seed", "2"),
+    "teacher-3": Train(
+        *CLASSIFIER, "--warmup", "100", "--eval-every", "400", "--valid", DEV,
+        *MINILM, "--layers", "6", "--init", "{out}/teacher-2", "--vocab-from",
+        "{out}/teacher-2", "--data",
+        mix({"reviews": 1, "products": 1, "phrases": 0.2, "films": 0.5,
+             "tweets": 0.25, "talk": 0.1, "mood": 0.1, "airline": 0.1,
+             "gadgets": 0.1, "business": 0.3, "laptops": 0.5,
+             "restaurants": 0.5, "speaker": 0.5, "facts": 0.05,
+             "order": 0.1}),
+        "--max-len", "384", "--batch", "32", "--lr", "0.0001", "--lr-end",
+        "0.01", "--lr-layer", "0.9", "--dropout", "0.1",
+        "--dropout-attention", "0.1", "--dropout-output", "0.1", "--epochs",
+        "1", "--seed", "3"),
     **{name: Served(("t={out}/teacher-2",), "{here}/distil.py", "--teachers",
                     "t", *("{data}/" + x if x.endswith((".tsv", ".txt"))
                            else x for x in files),
@@ -131,7 +144,7 @@ STAGES = {
         "0.003", "--warmup", "200", "--lr-end", "0.02", "--weight-decay",
         "0.01", "--clip", "1", "--dropout-embedding", "0.05", "--dropout",
         "0.1", "--dropout-output", "0.1", "--dropout-variational", "--epochs",
-        "3", "--eval-every", "1500", "--seed", "2"),
+        "1", "--eval-every", "1500", "--seed", "2"),
     "words-gpt": Train(
         *LM, *VALID, "--arch", "gpt2", "--embedding", "256", "--heads", "4",
         "--layers", "6", "--inner", "1024", "--context", "512",
@@ -203,6 +216,29 @@ STAGES = {
                                  "--train", "{data}/abc.train.txt"),
 }
 
+# The trainer beside the literature: words of the Penn Treebank with the
+# regularisers of AWD-LSTM (Merity et al. 2017), and a neural cache (Grave et
+# al. 2017) with the constants of that paper's code. Nothing of it is bundled.
+STAGES["data-ptb"] = Run("sh", "-c", "gzip -dc {shared}/data/ptb/ptb.train."
+                         "txt.gz > {data}/ptb.train.txt")
+STAGES["ptb"] = Train(
+    "--task", "lm", "--tokenizer", "whitespace", "--record", "line", "--data",
+    "{data}/ptb.train.txt", "--valid", "{shared}/data/ptb/ptb.valid.txt",
+    "--embedding", "400", "--hidden", "700", "--layers", "2", "--projection",
+    "400", "--tie", "--optimizer", "muon", "--lr", "0.003", "--lr-end", "0.01",
+    "--warmup", "100", "--beta2", "0.99", "--weight-decay", "0.02", "--clip",
+    "1", "--batch", "40", "--bptt", "70", "--bptt-random", "--dropout-word",
+    "0.1", "--dropout-embedding", "0.4", "--dropout", "0.25",
+    "--dropout-output", "0.4", "--dropout-recurrent", "0.5",
+    "--dropout-variational", "--ar", "2", "--tar", "1", "--average", "ema",
+    "--average-decay", "0.999", "--epochs", "40", "--seed", "1")
+for _name, _cache in (("ptb-valid", ()), ("ptb-test", ()), ("ptb-test-cache", (
+        "--cache-size", "500", "--cache-theta", "0.6625", "--cache-lambda",
+        "0.1279"))):
+    STAGES[_name] = Score(
+        "{train}", "eval", "--model", "{out}/ptb", "--data",
+        "{shared}/data/ptb/ptb." + _name.split("-")[1] + ".txt", *_cache)
+
 # How a domain is answered that was never seen, and what the sets bring that are
 # for non-commercial use: small classifiers of labelled texts alone, from the
 # same language model, alike but for what they leave out.
@@ -248,5 +284,6 @@ NEEDS = {
     "stories-gpt": (*LM_2, "words-gpt", "data-stories", "stories",
                     "stories-gpt", "scores-stories-gpt"),
     "music-lstm": ("data-music", "tunes", "music-lstm", "scores-music-lstm"),
+    "ptb": ("data-ptb", "ptb", "ptb-valid", "ptb-test", "ptb-test-cache"),
     "domains": (*LM_2, *(x for x in STAGES if x.startswith("without-"))),
 }

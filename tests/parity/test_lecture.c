@@ -28,6 +28,7 @@
 #define MIN_RIGHT 18 /* of the pairs, both halves */
 #define N_NEXT 10
 #define MAX_LINE 512
+#define SPACE "\xC4\xA0" /* in front of a sub-word that begins a word */
 
 struct served {
     struct engine *g;
@@ -176,6 +177,7 @@ static void test_lecture_a_noun_follows(void **state)
     for (int i = 0; i < r.n_predictions; i++) {
         const struct prediction *p = &r.predictions[i];
         const char *word = tokenizer_text(model_tokenizer(s.m), p->id);
+        word += strncmp(word, SPACE, strlen(SPACE)) == 0 ? strlen(SPACE) : 0;
         print_message("%s %.4f\n", word, (double)p->prob);
         found |= has_word(nouns, word);
     }

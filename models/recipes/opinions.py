@@ -20,6 +20,7 @@ Writes to --out (training/data) for each domain DOMAIN.train.tsv, .dev.tsv and
   products, speaker   reviews of four kinds of product, of a smart speaker
   sst2, imdb  .dev and .test with two labels, as they are published
   facts.train.tsv     plain statements, all neutral
+  emoji.train.tsv     emoji, alone and with texts
   order.train.tsv     sentences made from templates with negation, none of
              those of tests/golden/lecture
 
@@ -420,9 +421,54 @@ def prepare_order(data, out):
           [x for x in rows if not TEMPLATE.search(x[1])])
 
 
+# -------------------------------------------------------------------- emoji ---
+
+EMOJI = {
+    "positive": "😀 😃 😄 😁 😊 🙂 😍 🥰 😘 🤗 🎉 👍 👏 ❤️ 💕 💖 🥳 😎 🙌 💯 🌟 ⭐ ✨ 😋 "
+                "🤩 💪 🏆 😇 💐 🌈 ☺️ 💙 💚 👌",
+    "negative": "😡 😠 🤬 😢 😭 😞 😔 😟 🙁 ☹️ 😣 😖 😫 😩 😤 💔 👎 🤮 🤢 😒 🙄 😨 😰 😓 🤦 "
+                "😑 😕 😿 😬 🤡 🚮 💩",
+    "neutral": "🤔 📅 📍 📦 🚆 ✈️ 🏨 📞 📧 🕐 ☕ 🍕 🚗 🏠 📚 🎵 🔔 ➡️ ✅ 📷 💻 📱 🌍 🗓️ 👀 "
+               "🚌 🛒 🔑 🍽️ 📝"}
+
+
+def made_emoji(rng, texts):
+    """Some of one kind by themselves, behind or before a text that says nothing
+    or the same; those that say nothing leave a text its label."""
+    label = rng.choice(NAMES)
+    some = rng.choices(EMOJI[label].split(), k=rng.choice([1, 1, 1, 2, 3]))
+    some = some[:1] * len(some) if rng.random() < 0.5 else some
+    some = rng.choice(["", " "]).join(some)
+    how = rng.random()
+    if how < 0.15:
+        return label, some
+    if label == "neutral":
+        label = rng.choice(NAMES)
+        text = rng.choice(texts[label])
+    else:
+        text = rng.choice(texts[label if how < 0.55 else "neutral"])
+    if how > 0.92:
+        return label, some + " " + text
+    return label, text + rng.choice([" ", " ", ""]) + some
+
+
+def prepare_emoji(data, out):
+    """Of texts that are there: plain statements, short reviews."""
+    del data
+    rng, texts = random.Random(SEED), {name: [] for name in NAMES}
+    for name in ("facts", "restaurants", "speaker", "products", "films"):
+        for line in read_lines(os.path.join(out, name + ".train.tsv")):
+            label, text = line.split("\t")
+            if len(text) < 120 and (name == "facts") == (label == "neutral"):
+                texts[label].append(text)
+    rows = sorted({made_emoji(rng, texts) for _ in range(6000)})
+    rng.shuffle(rows)
+    write(out, "emoji.train.tsv", rows)
+
+
 PARTS_OF = {"films": prepare_films, "reviews": prepare_reviews,
             "domains": prepare_domains, "facts": prepare_facts,
-            "order": prepare_order}
+            "order": prepare_order, "emoji": prepare_emoji}
 
 
 def main():

@@ -120,8 +120,9 @@ STAGES = {
     "student-lstm": Train(
         *CLASSIFIER, "--warmup", "100", "--eval-every", "500", "--valid", DEV,
         *RNN, "--pooling", "concat", "--init", "{out}/lm-2", "--vocab-from",
-        "{out}/lm", "--data", STUDENT, "--max-len", "512", "--batch", "128",
-        "--optimizer", "muon", "--lr", "0.002", "--lr-end", "0.01",
+        "{out}/lm", "--data", STUDENT + ",{data}/emoji.train.tsv",
+        "--max-len", "512", "--batch", "192", "--optimizer", "muon", "--lr",
+        "0.0025", "--lr-end", "0.01",
         "--lr-layer", "0.5", "--beta2", "0.99", "--dropout-embedding", "0.1",
         "--dropout", "0.1", "--dropout-output", "0.3",
         "--dropout-variational", "--dropout-word", "0.05", "--epochs", "2",

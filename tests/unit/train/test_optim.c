@@ -120,10 +120,13 @@ static void test_workers_together_do_what_one_does_alone(void **state)
     check_workers(&muon);
 }
 
+#define MOST (200 * 200)
+
 /* Muon's step of a matrix [r, c] in plain loops of doubles, for the rate 1. */
 static void plain_muon(int r, int c, const double *g, double *m, double *step)
 {
-    double x[16], y[16], a[16], b[16], norm = 0;
+    static double x[MOST], y[MOST], a[MOST], b[MOST];
+    double norm = 0;
     for (int i = 0; i < r * c; i++) {
         m[i] = 0.95 * m[i] + g[i];
         x[i] = g[i] + 0.95 * m[i];
@@ -199,6 +202,43 @@ static void test_muon_takes_gates_one_by_one(void **state)
 {
     check_gates("rnn.weight_hh_l0", 4);
     check_gates("rnn.weight_ih_l0", 3);
+}
+
+/* Squares of more than a band are made in bands. */
+static void check_large(int r, int c)
+{
+    static double m[MOST], step_of[MOST], g[MOST];
+    struct region mem = {0};
+    struct muon s = {.x = region_take(&mem, MOST, sizeof(real)),
+                     .y = region_take(&mem, MOST, sizeof(real)),
+                     .a = region_take(&mem, MOST, sizeof(real)),
+                     .b = region_take(&mem, MOST, sizeof(real))};
+    real *w = region_take(&mem, MOST, sizeof(real));
+    real *grad = region_take(&mem, MOST, sizeof(real));
+    real *momentum = region_take(&mem, MOST, sizeof(real));
+    const struct net_tensor t = {.dim = {r, c}, .parts = {1, 1}};
+    const struct muon_step step_by = {
+        .blas = &train_rig.blas, .lr = 1, .factor = 1};
+    assert_false(mem.failed);
+    memset(m, 0, sizeof m);
+    for (int i = 0; i < r * c; i++) {
+        grad[i] = (real)((i * 37 + i / 11 * 5) % 101 - 50) / (real)50;
+        g[i] = (double)grad[i];
+    }
+    plain_muon(r, c, g, m, step_of);
+    muon_update(&s, &step_by, &t, w, grad, momentum);
+    for (int i = 0; i < r * c; i++)
+        assert_true(fabs((double)w[i] + step_of[i]) < 2e-4);
+    region_fini(&mem);
+}
+
+static void test_muon_squares_in_bands(void **state)
+{
+    check_large(200, 150);
+    check_large(150, 200);
+    check_large(131, 131);
+    check_large(64, 65);
+    check_large(65, 64);
 }
 
 static void test_what_is_outside_the_net_has_adamw(void **state)
@@ -279,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers_together_do_what_one_does_alone),
         cmocka_unit_test(test_muon_takes_gates_one_by_one),
+        cmocka_unit_test(test_muon_squares_in_bands),
         cmocka_unit_test(test_what_is_outside_the_net_has_adamw),
         cmocka_unit_test(test_lazy_rows_without_gradient_stay),
         cmocka_unit_test(test_a_frozen_tensor_neither_moves_nor_counts),

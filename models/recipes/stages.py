@@ -137,15 +137,17 @@ STAGES = {
         "--dropout-embedding", "0.05", "--dropout", "0.1", "--dropout-output",
         "0.1", "--dropout-variational", "--epochs", "1", "--eval-every",
         "2000", "--seed", "1"),
-    "lm-2": Train(
-        *LM, *VALID, *RNN, "--projection", "256", "--tie", "--init", "{out}/lm",
-        "--vocab-from", "{out}/lm", "--apart", "--data",
+    # one epoch for classifiers, three for next words
+    **{name: Train(
+        *LM, *VALID, *RNN, "--projection", "256", "--tie", "--init",
+        "{out}/lm", "--vocab-from", "{out}/lm", "--apart", "--data",
         mix({g: 0.3 if g == "reviews" else 1 for g in GENRES}, "train.txt"),
         "--batch", "128", "--bptt", "64", "--optimizer", "muon", "--lr",
         "0.003", "--warmup", "200", "--lr-end", "0.02", "--weight-decay",
         "0.01", "--clip", "1", "--dropout-embedding", "0.05", "--dropout",
-        "0.1", "--dropout-output", "0.1", "--dropout-variational", "--epochs",
-        "1", "--eval-every", "1500", "--seed", "2"),
+        "0.1", "--dropout-output", "0.1", "--dropout-variational",
+        "--epochs", epochs, "--eval-every", "1500", "--seed", "2")
+       for name, epochs in (("lm-2", "1"), ("lm-3", "3"))},
     "words-gpt": Train(
         *LM, *VALID, "--arch", "gpt2", "--embedding", "256", "--heads", "4",
         "--layers", "6", "--inner", "1024", "--context", "512",
@@ -186,7 +188,7 @@ STAGES = {
     "sentiment-transformer": Bundle(
         "student-transformer", {"seqd_windows": {"length": 384}},
         calibrate=CALIBRATE),
-    "next-word-lstm": Bundle("lm-2"),
+    "next-word-lstm": Bundle("lm-3"),
     "next-word-gpt": Bundle("words-gpt"),
     "stories-gpt": Bundle("stories", generation={
         "do_sample": True, "temperature": 0.8, "top_p": 0.95,
@@ -278,7 +280,7 @@ NEEDS = {
     "sentiment-transformer": (*TEACHERS, "student-transformer",
                               "sentiment-transformer",
                               "scores-sentiment-transformer"),
-    "next-word-lstm": (*LM_2, "next-word-lstm", "kneser-ney",
+    "next-word-lstm": (*LM_2, "lm-3", "next-word-lstm", "kneser-ney",
                        "scores-next-word-lstm"),
     "next-word-gpt": (*LM_2, "words-gpt", "next-word-gpt", "kneser-ney",
                       "scores-next-word-gpt"),

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "server/api/models_json.h"
 
+#include "server/api/labels.h"
+
 #include <string.h>
 
 #include "engine/run/class_rules.h"
@@ -25,7 +27,7 @@ static void add_text(struct buf *out, const char *key, const char *value)
 static const struct {
     const struct task *task;
     const char *name;
-} tasks[] = {{&task_next, "predict"},      {&task_classify, "sentiment"},
+} tasks[] = {{&task_next, "predict"},      {&task_classify, "classify"},
              {&task_generate, "generate"}, {&task_embed, "embeddings"},
              {&task_fill, "fill"},         {&task_translate, "translate"}};
 
@@ -36,6 +38,8 @@ void models_json_tasks(const struct model *m, struct buf *out)
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
         if (model_can(m, tasks[i].task))
             buf_addf(out, "%s\"%s\"", n++ ? "," : "", tasks[i].name);
+    if (labels_are_sentiments(m))
+        buf_addf(out, "%s\"sentiment\"", n > 0 ? "," : "");
     buf_add_char(out, ']');
 }
 

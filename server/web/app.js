@@ -371,8 +371,9 @@ function labelBars(item, raw) {
 
 async function sentiment(b, signal) {
     const raw = chosen(b).scores === "raw";
-    const item = (await answer("/sentiment", request(b,
-        looking(b)), signal)).data[0];
+    const path = chosen(b).tasks.includes("sentiment") ? "/sentiment"
+        : "/classify";
+    const item = (await answer(path, request(b, looking(b)), signal)).data[0];
     const labels = item.scores.map(s => s.label).sort().join();
     b.out.replaceChildren(
         el("div", "verdict", item.label + ", " + scoreText(item.score, raw)),
@@ -516,7 +517,8 @@ function suit(b) {
 
 /* Models that make a text from another one go on with none. */
 function fillBox(task, b, list) {
-    b.models = list.filter(m => m.tasks.includes(task) &&
+    b.models = list.filter(m => (m.tasks.includes(task) ||
+        (task === "sentiment" && m.tasks.includes("classify"))) &&
         (task !== "generate" || !m.tasks.includes("translate")));
     b.model.replaceChildren(...b.models.map(m => new Option(m.id, m.id)));
     b.button.disabled = b.models.length === 0;

@@ -100,7 +100,7 @@ def test_contributing_builds_and_serves(root):
             "--model", f"bag={root}/bag", "--model",
             f"words={root}/models/checkpoints/next-word-lstm",
             program=os.path.join(root, B, "seqd")) as s:
-        data = s.post("/sentiment", {
+        data = s.post("/classify", {
             "model": "bag", "input": ["good film", "bad bad film"]})["data"]
         assert [d["label"] for d in data] == ["yes", "no"], data
         data = s.post("/score", {

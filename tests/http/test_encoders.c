@@ -136,8 +136,8 @@ static void check_scores(const char *model, const struct json *c)
     const char *label = "";
     double best = -1e300;
     int i = 0;
-    ask("/sentiment", "SentimentAnswer", model,
-        json_string(json_get(c, "text")), "", &a);
+    ask("/classify", "ClassifyAnswer", model, json_string(json_get(c, "text")),
+        "", &a);
     const struct json *got = json_child(answer_at(&a, "data.0.scores"));
     const struct json *want = json_child(json_get(c, "scores"));
     for (; got && want; got = json_next(got), want = json_next(want), i++) {
@@ -198,10 +198,10 @@ static void test_models_say_what_they_are_for(void **state)
 {
     static const char *const want[][3] = {
         {"bert-fill", "fill", ""},
-        {"roberta-class", "sentiment", "softmax"},
-        {"bert-class-many", "sentiment", "sigmoid"},
-        {"bert-class-one", "sentiment", "sigmoid"},
-        {"bert-regression", "sentiment", "raw"},
+        {"roberta-class", "classify", "softmax"},
+        {"bert-class-many", "classify", "sigmoid"},
+        {"bert-class-one", "classify", "sigmoid"},
+        {"bert-regression", "classify", "raw"},
         {"bert-gguf", "embeddings", ""}};
     for (size_t i = 0; i < COUNT(want); i++) {
         struct answer a;

@@ -135,8 +135,9 @@ static void test_a_decoder_with_labels_has_no_next_words(void **state)
 
     (void)state;
     http_answered(server.port, "/v1/models/labels", NULL, &a);
-    assert_int_equal(json_size(answer_at(&a, "tasks")), 1);
-    assert_string_equal(answer_text(&a, "tasks.0"), "sentiment");
+    assert_int_equal(json_size(answer_at(&a, "tasks")), 2);
+    assert_string_equal(answer_text(&a, "tasks.0"), "classify");
+    assert_string_equal(answer_text(&a, "tasks.1"), "sentiment");
     answer_free(&a);
     http_post(server.port, "/predict", "{\"model\":\"labels\",\"input\":\"a\"}",
               &a);

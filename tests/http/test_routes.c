@@ -561,7 +561,8 @@ static void test_models_are_listed_in_order(void **state)
     assert_string_equal(answer_text(&a, "object"), "list");
     assert_string_equal(answer_text(&a, "data.0.id"), "words");
     assert_string_equal(answer_text(&a, "data.1.id"), "labels");
-    assert_string_equal(answer_text(&a, "data.1.tasks.0"), "sentiment");
+    assert_string_equal(answer_text(&a, "data.1.tasks.0"), "classify");
+    assert_string_equal(answer_text(&a, "data.1.tasks.1"), "sentiment");
     assert_string_equal(answer_text(&a, "data.0.level"), "word");
     assert_int_equal(json_type(answer_at(&a, "data.0.context_length")),
                      JSON_NULL);

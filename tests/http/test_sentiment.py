@@ -89,14 +89,14 @@ class Server(harness.Seqd):
     def ask(self, model, text, **more):
         """The item of a good answer, or their list, which fits the
         contract."""
-        a = self.post("/sentiment", dict(model=model, input=text, **more))
-        said = self.contract.fault(self.contract.schema("SentimentAnswer"), a)
+        a = self.post("/classify", dict(model=model, input=text, **more))
+        said = self.contract.fault(self.contract.schema("ClassifyAnswer"), a)
         assert not said, (said, a)
         self.usage = a["usage"]["prompt_tokens"]
         return a["data"] if isinstance(text, list) else a["data"][0]
 
     def refused(self, code, param, **body):
-        status, text = self.send("POST", "/sentiment", json.dumps(body))
+        status, text = self.send("POST", "/classify", json.dumps(body))
         e = json.loads(text)["error"]
         assert (status, e["code"], e["param"]) == (400, code, param), (body, e)
         return e["message"]
@@ -213,6 +213,38 @@ def test_sentiment_models_list_their_labels(s):
         said = s.contract.fault(s.contract.schema("Model"), a)
         assert not said, said
         assert a["labels"] == labels and a.get("windows") == rule, a
+
+
+# --- the two routes ---
+
+def test_sentiment_is_for_models_of_sentiments(s):
+    """The same answer on both routes, of models whose labels are sentiments;
+    others have /classify alone."""
+    one = s.post("/sentiment", dict(model="plain", input="bad"))
+    two = s.post("/classify", dict(model="plain", input="bad"))
+    assert one["object"] == "sentiments" and two["object"] == "classifications"
+    assert one["data"] == two["data"], (one, two)
+    for model, tasks in (("plain", ["classify", "sentiment"]),
+                         ("lstm", ["classify", "sentiment"]),
+                         ("many", ["classify"]), ("number", ["classify"])):
+        a = json.loads(s.send("GET", "/v1/models/" + model)[1])
+        assert a["tasks"] == tasks, a
+    status, text = s.send("POST", "/sentiment", json.dumps(
+        dict(model="many", input="bad")))
+    e = json.loads(text)["error"]
+    assert (status, e["code"]) == (400, "task_not_supported"), e
+    assert "POST /classify" in e["message"] and "loud" in e["message"], e
+
+
+def test_classify_gives_the_best_labels(s):
+    for model in "plain", "many", "number":
+        everything = s.ask(model, "good and bad")
+        ranked = sorted(everything["scores"], key=lambda x: -x["score"])
+        for k in (1, 2, 9):
+            some = s.ask(model, "good and bad", top_k=k)
+            assert some["scores"] == ranked[:k], (some, ranked)
+            assert some["label"] == everything["label"]
+    s.refused("invalid_value", "top_k", model="many", input="bad", top_k=0)
 
 
 # --- temperature ---

@@ -411,7 +411,7 @@ def test_train_cli_calibrates_a_classifier(folder):
     some = calibrate("--labels", "up,down")
     figures = both(folder, "c", "some.tsv", "--labels", "up,down")
     assert abs(figures["nll"] - some["nll"]["after"]) < 5e-6
-    a = ask(model, "/sentiment", {"input": "it is good"})
+    a = ask(model, "/classify", {"input": "it is good"})
     assert a["data"][0]["label"] == "up"
 
 

@@ -1,5 +1,6 @@
-/* api_sentiment: POST /sentiment, one label for a text. Labels are the
- * checkpoint's own; `labels` names those that may be the answer. `truncate`
+/* api_classify: POST /classify, one label for a text, and POST /sentiment, the
+ * same of models whose labels are sentiments. Labels are the checkpoint's own;
+ * `labels` names those that may be the answer. `truncate`
  * keeps the first tokens, as the texts that such models are trained on are cut.
  * Where the checkpoint has a rule for long texts, these are read in parts.
  *
@@ -11,12 +12,16 @@
 #include "engine/run/task/classify.h"
 #include "server/api/api.h"
 #include "server/api/attention.h"
-#include "server/api/reply.h"
 #include "server/api/input.h"
+#include "server/api/labels.h"
+#include "server/api/models_json.h"
+#include "server/api/reply.h"
+#include "server/api/route.h"
 
 struct sentiment_params {
     struct input_params in;
     const struct json *labels;
+    int64_t top_k;
     int attention;
 };
 
@@ -27,6 +32,7 @@ static const struct field fields[] = {
     {"explain", FIELD_LATER_FALSE, 0, 0, 0},
     {"attention", FIELD_BOOL, 0, 0, SENTIMENT_AT(attention)},
     {"labels", FIELD_ANY, 0, 0, SENTIMENT_AT(labels)},
+    {"top_k", FIELD_INT, 1, MODEL_MAX_LABELS, SENTIMENT_AT(top_k)},
 };
 
 static int wrong_label(struct request *r, int i, const char *name,
@@ -79,24 +85,65 @@ static int read_labels(struct request *r, const struct json *list,
     return 0;
 }
 
-int api_sentiment(struct request *r)
+static int submit(struct request *r, struct sentiment_params *p)
 {
-    struct sentiment_params p = {0};
     int id[MODEL_MAX_LABELS], n = 0;
-    if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
-        input_model(r, p.in.model, &task_classify) < 0)
+    r->top_k = (int)p->top_k;
+    p->in.most = classify_most_tokens(r->model);
+    if ((p->labels && read_labels(r, p->labels, id, &n) < 0) ||
+        input_encode(r, &p->in, KEEP_FIRST, 0) < 0)
         return -1;
-    p.in.most = classify_most_tokens(r->model);
-    if ((p.labels && read_labels(r, p.labels, id, &n) < 0) ||
-        input_encode(r, &p.in, KEEP_FIRST, 0) < 0)
-        return -1;
-    r->attention = p.attention;
-    struct classify_params params = {.attention = p.attention,
-                                     .labels = p.labels ? id : NULL,
+    r->attention = p->attention;
+    struct classify_params params = {.attention = p->attention,
+                                     .labels = p->labels ? id : NULL,
                                      .n_labels = n};
     tokenizer_frame(input_tokenizer(r), &params.before, &params.after);
     const struct job_spec spec = {.task = &task_classify, .params = &params};
     return input_submit(r, &spec);
+}
+
+int api_classify(struct request *r)
+{
+    struct sentiment_params p = {0};
+    if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
+        input_model(r, p.in.model, &task_classify) < 0)
+        return -1;
+    return submit(r, &p);
+}
+
+/* The first model whose labels are sentiments, or the one that is named, if its
+ * labels are. */
+static int sentiment_model(struct request *r, const char *name)
+{
+    struct model *m[MAX_LISTED_MODELS];
+    int n = engine_models(r->sv->engine, m, MAX_LISTED_MODELS);
+    n = n < MAX_LISTED_MODELS ? n : MAX_LISTED_MODELS;
+    for (int i = 0; i < n; i++)
+        if (!name && !r->model && labels_are_sentiments(m[i]))
+            r->model = m[i];
+        else
+            model_release(m[i]);
+    if (r->model)
+        return 0;
+    if (input_model(r, name, &task_classify) < 0)
+        return -1;
+    return labels_are_sentiments(r->model)
+               ? 0
+               : err_set_at(
+                     &r->err, ERR_UNSUPPORTED, "task_not_supported", "model",
+                     "the labels of model '%.64s' are no sentiments "
+                     "(%.64s ...): POST /classify",
+                     model_name(r->model), model_get_info(r->model)->labels[0]);
+}
+
+int api_sentiment(struct request *r)
+{
+    const int n_fields = sizeof fields / sizeof *fields - 1; /* no top_k */
+    struct sentiment_params p = {0};
+    if (input_params(r, fields, n_fields, &p.in) < 0 ||
+        sentiment_model(r, p.in.model) < 0)
+        return -1;
+    return submit(r, &p);
 }
 
 static void write_score(struct request *r, int label, float score)
@@ -108,6 +155,26 @@ static void write_score(struct request *r, int label, float score)
     buf_add_float(&r->out, score);
 }
 
+/* In the model's order; with top_k the best, best first (equal: in that order).
+ */
+static void write_scores(struct request *r, const struct classify_result *res)
+{
+    uint8_t told[MODEL_MAX_LABELS] = {0};
+    int n = r->top_k > 0 && r->top_k < res->n ? r->top_k : res->n;
+    buf_add_str(&r->out, ",\"scores\":[");
+    for (int i = 0; i < n; i++) {
+        int at = r->top_k > 0 ? -1 : i;
+        for (int k = 0; r->top_k > 0 && k < res->n; k++)
+            if (!told[k] && (at < 0 || res->scores[k] > res->scores[at]))
+                at = k;
+        told[at] = 1;
+        buf_add_str(&r->out, i ? ",{" : "{");
+        write_score(r, res->label[at], res->scores[at]);
+        buf_add_char(&r->out, '}');
+    }
+    buf_add_char(&r->out, ']');
+}
+
 static void write_item(struct request *r, const struct item *it,
                        const struct job *j)
 {
@@ -117,20 +184,14 @@ static void write_item(struct request *r, const struct item *it,
     buf_add_int(out, it->index);
     buf_add_char(out, ',');
     write_score(r, res->label[res->best], res->scores[res->best]);
-    buf_add_str(out, ",\"scores\":[");
-    for (int i = 0; i < res->n; i++) {
-        buf_add_str(out, i ? ",{" : "{");
-        write_score(r, res->label[i], res->scores[i]);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
+    write_scores(r, res);
     if (model_class_rules(r->model)->window > 0)
         buf_addf(out, ",\"windows\":%d", res->windows);
     attention_write(r, it, job_result(j), out);
     reply_item_tail(r, it, out);
 }
 
-size_t api_sentiment_size(const struct request *r)
+size_t api_classify_size(const struct request *r)
 {
     const struct model_info *info = model_get_info(r->model);
     size_t item = 2 * REPLY_ITEM;
@@ -140,9 +201,10 @@ size_t api_sentiment_size(const struct request *r)
     return REPLY_FRAME + (size_t)r->n_items * item + attention_size(r);
 }
 
-int api_sentiment_finish(struct request *r)
+int api_classify_finish(struct request *r)
 {
-    reply_open(r, "sentiments");
+    reply_open(r, r->route->handle == api_classify ? "classifications"
+                                                   : "sentiments");
     for (int i = 0; i < r->n_items; i++)
         write_item(r, &r->items[i], r->jobs[i]);
     return reply_close(r);

@@ -6,8 +6,6 @@ import html
 import json
 import re
 
-LEAST_OF_ROUTE = ("400", "404")  # answers whose codes are told route by route
-
 
 def text_of(s):
     """A description's words: `code` is code, empty lines part paragraphs."""

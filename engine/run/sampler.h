@@ -21,16 +21,16 @@
 #include "engine/base/err.h"
 #include "engine/compute/kernels.h"
 
-/* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
- * repetition penalty: Keskar et al. 2019; presence and frequency penalty, bias:
- * OpenAI's API reference). Applied in this order: repetition penalty, presence
- * and frequency penalty, bias, temperature, top-k, top-p, min-p, then one draw.
- */
 struct logit_bias {
     int32_t id;
     float x; /* added to the token's logit */
 };
 
+/* Sampling (Holtzman et al. 2020 for top-p; min-p: Nguyen et al. 2024;
+ * repetition penalty: Keskar et al. 2019; presence and frequency penalty, bias:
+ * OpenAI's API reference). Applied in this order: repetition penalty, presence
+ * and frequency penalty, bias, temperature, top-k, top-p, min-p, then one draw.
+ */
 struct sample_params {
     float temperature;        /* 0: greedy (ties: lowest id) */
     int top_k;                /* 0: off */
@@ -39,8 +39,7 @@ struct sample_params {
     float repetition_penalty; /* 1: off; over prompt and output */
     float presence_penalty;  /* 0: off; off each logit of the output's tokens */
     float frequency_penalty; /* 0: off; the same for each time it is there */
-    const struct logit_bias
-        *bias; /* [n_bias] borrowed; ids of the vocabulary */
+    const struct logit_bias *bias; /* [n_bias] borrowed; ids that are there */
     int n_bias;
     uint64_t seed;
 };

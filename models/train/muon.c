@@ -50,10 +50,11 @@ static struct mat part(struct mat x, int i, int j, int n)
     return mat_ld(x.p + (size_t)i * x.ld + (size_t)j, n, x.c - j, x.ld);
 }
 
-/* out = x x' ("nt"), x' x ("tn") or x x of a symmetric x ("nn"), which is
- * symmetric: BANDS bands of rows from the diagonal on, and their mirror
- * image. */
-static void square(const struct blas *blas, const char *how, struct mat x,
+enum square { X_XT, XT_X, X_X };
+
+/* out = x x', x' x, or x x of a symmetric x, which are symmetric: BANDS bands
+ * of rows from the diagonal on, and their mirror image. */
+static void square(const struct blas *blas, enum square how, struct mat x,
                    struct mat out)
 {
     int k = out.r, band = (k + BANDS - 1) / BANDS;
@@ -61,11 +62,11 @@ static void square(const struct blas *blas, const char *how, struct mat x,
     for (int i = 0; i < k; i += band) {
         int n = k - i < band ? k - i : band;
         struct mat to = part(out, i, i, n);
-        if (how[0] == 't') {
+        if (how == XT_X) {
             struct mat left = part(x, 0, i, x.r);
             left.c = n;
             blas_tn(blas, left, part(x, 0, i, x.r), 0, to);
-        } else if (how[1] == 't')
+        } else if (how == X_XT)
             blas_nt(blas, part(x, i, 0, n), part(x, i, 0, k - i), 0, to);
         else
             blas_nn(blas, part(x, i, 0, n), part(x, 0, i, x.r), 0, to);
@@ -84,8 +85,8 @@ static void iterate(const struct muon *m, const struct blas *blas, int r, int c)
     size_t n = (size_t)r * (size_t)c, n_square = (size_t)k * (size_t)k;
     struct mat x = mat_of(m->x, r, c), y = mat_of(m->y, r, c);
     struct mat a = mat_of(m->a, k, k), b = mat_of(m->b, k, k);
-    square(blas, wide ? "nt" : "tn", x, a);
-    square(blas, "nn", a, b);
+    square(blas, wide ? X_XT : XT_X, x, a);
+    square(blas, X_X, a, b);
     vec_scale(n_square, C, m->b);
     vec_axpy(n_square, B, m->a, m->b);
     if (wide)

@@ -1,11 +1,12 @@
 /* api_classify: POST /classify, one label for a text, and POST /sentiment, the
  * same of models whose labels are sentiments. Labels are the checkpoint's own;
- * `labels` names those that may be the answer. `truncate`
- * keeps the first tokens, as the texts that such models are trained on are cut.
- * Where the checkpoint has a rule for long texts, these are read in parts.
+ * `labels` names those that may be the answer. `truncate` keeps the first
+ * tokens, as the texts that such models are trained on are cut. Where the
+ * checkpoint has a rule for long texts, these are read in parts.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/run/class_rules.h"
@@ -18,21 +19,21 @@
 #include "server/api/reply.h"
 #include "server/api/route.h"
 
-struct sentiment_params {
+struct label_params {
     struct input_params in;
     const struct json *labels;
     int64_t top_k;
     int attention;
 };
 
-#define SENTIMENT_AT(field) offsetof(struct sentiment_params, field)
+#define LABELS_AT(field) offsetof(struct label_params, field)
 
 static const struct field fields[] = {
     INPUT_FIELDS,
     {"explain", FIELD_LATER_FALSE, 0, 0, 0},
-    {"attention", FIELD_BOOL, 0, 0, SENTIMENT_AT(attention)},
-    {"labels", FIELD_ANY, 0, 0, SENTIMENT_AT(labels)},
-    {"top_k", FIELD_INT, 1, MODEL_MAX_LABELS, SENTIMENT_AT(top_k)},
+    {"attention", FIELD_BOOL, 0, 0, LABELS_AT(attention)},
+    {"labels", FIELD_ANY, 0, 0, LABELS_AT(labels)},
+    {"top_k", FIELD_INT, 1, MODEL_MAX_LABELS, LABELS_AT(top_k)},
 };
 
 static int wrong_label(struct request *r, int i, const char *name,
@@ -85,7 +86,7 @@ static int read_labels(struct request *r, const struct json *list,
     return 0;
 }
 
-static int submit(struct request *r, struct sentiment_params *p)
+static int submit(struct request *r, struct label_params *p)
 {
     int id[MODEL_MAX_LABELS], n = 0;
     r->top_k = (int)p->top_k;
@@ -104,7 +105,7 @@ static int submit(struct request *r, struct sentiment_params *p)
 
 int api_classify(struct request *r)
 {
-    struct sentiment_params p = {0};
+    struct label_params p = {0};
     if (input_params(r, fields, sizeof fields / sizeof *fields, &p.in) < 0 ||
         input_model(r, p.in.model, &task_classify) < 0)
         return -1;
@@ -139,7 +140,7 @@ static int sentiment_model(struct request *r, const char *name)
 int api_sentiment(struct request *r)
 {
     const int n_fields = sizeof fields / sizeof *fields - 1; /* no top_k */
-    struct sentiment_params p = {0};
+    struct label_params p = {0};
     if (input_params(r, fields, n_fields, &p.in) < 0 ||
         sentiment_model(r, p.in.model) < 0)
         return -1;
@@ -155,21 +156,33 @@ static void write_score(struct request *r, int label, float score)
     buf_add_float(&r->out, score);
 }
 
+struct ranked {
+    float score;
+    int at;
+};
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->score > y->score || x->score < y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->at - y->at;
+}
+
 /* In the model's order; with top_k the best, best first (equal: in that order).
  */
 static void write_scores(struct request *r, const struct classify_result *res)
 {
-    uint8_t told[MODEL_MAX_LABELS] = {0};
+    struct ranked v[MODEL_MAX_LABELS];
     int n = r->top_k > 0 && r->top_k < res->n ? r->top_k : res->n;
+    for (int i = 0; i < res->n; i++)
+        v[i] = (struct ranked){res->scores[i], i};
+    if (r->top_k > 0)
+        qsort(v, (size_t)res->n, sizeof *v, by_rank);
     buf_add_str(&r->out, ",\"scores\":[");
     for (int i = 0; i < n; i++) {
-        int at = r->top_k > 0 ? -1 : i;
-        for (int k = 0; r->top_k > 0 && k < res->n; k++)
-            if (!told[k] && (at < 0 || res->scores[k] > res->scores[at]))
-                at = k;
-        told[at] = 1;
         buf_add_str(&r->out, i ? ",{" : "{");
-        write_score(r, res->label[at], res->scores[at]);
+        write_score(r, res->label[v[i].at], v[i].score);
         buf_add_char(&r->out, '}');
     }
     buf_add_char(&r->out, ']');

@@ -3,8 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include "server/api/models_json.h"
 
-#include "server/api/labels.h"
-
 #include <string.h>
 
 #include "engine/run/class_rules.h"
@@ -14,6 +12,7 @@
 #include "engine/run/task/fill.h"
 #include "engine/run/task/generate.h"
 #include "engine/run/task/next.h"
+#include "server/api/labels.h"
 
 static void add_text(struct buf *out, const char *key, const char *value)
 {

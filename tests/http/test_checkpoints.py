@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """models/recipes/checkpoints.py: its stages are those of what is bundled, a
-training goes on where it was stopped, and what comes out is served. Prints
+training goes on from its state, time ends, and what comes out is served. Prints
 cmocka's lines.
 
 SPDX-License-Identifier: MIT
@@ -29,13 +29,14 @@ OPINIONS = [("negative", "a bad film"), ("positive", "a good film"),
 TINY = {"tiny": stage.Train(
     "--task", "classifier", "--id2label", stages.LABELS, "--embedding", "8",
     "--hidden", "8", "--data", "{data}/tiny.tsv", "--valid", "{data}/tiny.tsv",
-    "--batch", "4", "--epochs", "300", "--lr", "0.01", "--seed", "1"),
+    "--batch", "4", "--epochs", "60", "--lr", "0.01", "--seed", "1"),
     "tiny-served": stage.Bundle(
         "tiny", {"seqd_temperature": 3}, {"max_new_tokens": 7},
         ("--data", "{data}/tiny.tsv", "--scaling", "one")),
     "scores-tiny-served": stage.Figures(
         "tiny-served", "{here}/score_sentiment.py", "--table",
-        "{data}/tiny.tsv")}
+        "{data}/tiny.tsv"),
+    "endless": stage.Run("sleep", "600")}
 PROGRAM = """
 import sys
 sys.dont_write_bytecode = True
@@ -89,12 +90,16 @@ def test_checkpoints_has_stages_for_what_is_bundled():
 
 def test_checkpoints_go_on_and_are_served():
     with tempfile.TemporaryDirectory() as folder:
-        r = stage_run(folder, "tiny", "--until", "0.02")
+        r = stage_run(folder, "endless", "--until", "0.005")
         assert r.returncode != 0 and "time is over" in r.stderr, r
-        assert not os.path.exists(folder + "/tiny.done")
+        assert not os.path.exists(folder + "/endless.done")
+        # what has a state and no mark of its end goes on from there
+        r = stage_run(folder, "tiny")
+        assert r.returncode == 0 and " --resume" not in r.stdout, r
+        os.remove(folder + "/tiny.done")
         r = stage_run(folder, "tiny,tiny-served,scores-tiny-served")
         assert r.returncode == 0, r.stderr
-        assert " --resume" in r.stdout, r.stdout
+        assert r.stdout.count(" --resume") == 1, r.stdout
         config = json.loads(read(folder + "/tiny-served/config.json"))
         assert 0.01 <= config["seqd_temperature"] < 3, config
         more = json.loads(read(

@@ -38,7 +38,9 @@
 #define PREDICTION (48 + 2 * REPLY_NUMBER)
 #define DEFAULT_TOP 5
 #define MOST_CANDIDATE 1024 /* bytes */
-#define MOST_TOKENS 1025    /* of a candidate, and of the word before it */
+#define WORD "a"            /* what candidates are read behind */
+#define MOST_LEAD 4         /* tokens of it */
+#define MOST_TOKENS (MOST_CANDIDATE + 1 + MOST_LEAD)
 
 struct predict_params {
     struct input_params in;
@@ -244,41 +246,46 @@ static int check_candidates(struct request *r, const struct predict_params *p,
     return 0;
 }
 
-/* Tokens of `lead` and the candidate, without those of lead, behind the n of
- * ids; how many, or -1. r->tokens.n_unknown is that of the candidate. */
-static int encode_behind(struct request *r, const char *lead, const char *text,
-                         int32_t *ids, int n)
-{
-    const struct tokenizer *t = model_tokenizer(r->model);
-    struct buf b;
-    int alone, unknown, have = -1;
-    r->tokens.n = r->tokens.n_unknown = 0;
-    buf_init(&b, strlen(lead) + 1 + strlen(text));
-    if (tokenizer_encode(t, lead, strcspn(lead, " "), 0, MOST_TOKENS,
-                         &r->tokens, &r->err) < 0 ||
-        buf_add_str(&b, lead) < 0 || buf_add_str(&b, text) < 0) {
-        buf_fini(&b);
-        return r->err.code == ERR_NONE ? err_nomem(&r->err) : -1;
-    }
-    alone = r->tokens.n;
-    unknown = r->tokens.n_unknown;
-    r->tokens.n = r->tokens.n_unknown = 0;
-    if (tokenizer_encode(t, b.p, b.len, 0, MOST_TOKENS, &r->tokens, &r->err) ==
-        0)
-        have = r->tokens.n - alone;
-    r->tokens.n_unknown -= unknown;
-    buf_fini(&b);
-    for (int i = 0; i < have; i++)
-        ids[n + i] = r->tokens.v[alone + i].id;
-    return have;
-}
-
 struct candidate_list {
     struct given behind[MOST_CANDIDATES]; /* another word */
     struct given first[MOST_CANDIDATES];  /* nothing */
-    int n;
-    int32_t *ids; /* [2 * n * MOST_TOKENS] */
+    int n, n_ids;
+    int32_t *ids;            /* [2 * n * MOST_TOKENS] */
+    int32_t word[MOST_LEAD]; /* the tokens of WORD */
+    int n_word, unknown;
 };
+
+/* The text into r->tokens. */
+static int encode_plain(struct request *r, const char *text, size_t n)
+{
+    r->tokens.n = r->tokens.n_unknown = 0;
+    return tokenizer_encode(model_tokenizer(r->model), text, n, 0, MOST_TOKENS,
+                            &r->tokens, &r->err);
+}
+
+/* What stands behind the first `from` of r->tokens becomes *g. */
+static int keep_given(struct request *r, int i, const char *text, int from,
+                      struct candidate_list *c, struct given *g)
+{
+    int unknown = r->tokens.n_unknown - (from > 0 ? c->unknown : 0);
+    *g = (struct given){text, c->ids + c->n_ids, r->tokens.n - from};
+    for (int k = from; k < r->tokens.n; k++)
+        c->ids[c->n_ids++] = r->tokens.v[k].id;
+    return g->n == 0 || unknown > 0
+               ? bad_candidate(r, i, "the vocabulary does not have all of it")
+               : 0;
+}
+
+/* Whether r->tokens begin as the tokens of WORD alone: else the tokenizer has
+ * made one of it and the candidate. */
+static int stands_behind(const struct request *r,
+                         const struct candidate_list *c)
+{
+    for (int k = 0; k < c->n_word; k++)
+        if (k >= r->tokens.n || r->tokens.v[k].id != c->word[k])
+            return 0;
+    return 1;
+}
 
 /* A letter or a digit begins a word, a mark does not. */
 static int begins_word(const char *text)
@@ -287,32 +294,65 @@ static int begins_word(const char *text)
            !strchr(".,;:!?)]}'\"", *text);
 }
 
+/* Behind another word, a space between where one begins a word; 1 where that
+ * makes other tokens of the word. */
+static int read_behind(struct request *r, int i, const char *text,
+                       struct candidate_list *c)
+{
+    struct buf b;
+    buf_init(&b, sizeof WORD + strlen(text));
+    buf_add_str(&b, WORD);
+    buf_add_str(&b, begins_word(text) ? " " : "");
+    buf_add_str(&b, text);
+    int rc = b.failed ? err_nomem(&r->err) : encode_plain(r, b.p, b.len);
+    buf_fini(&b);
+    if (rc == 0 && !stands_behind(r, c))
+        return 1;
+    return rc < 0 ? -1 : keep_given(r, i, text, c->n_word, c, &c->behind[i]);
+}
+
+static int read_word(struct request *r, struct candidate_list *c)
+{
+    if (encode_plain(r, WORD, strlen(WORD)) < 0)
+        return -1;
+    c->n_word = r->tokens.n < MOST_LEAD ? r->tokens.n : MOST_LEAD;
+    c->unknown = r->tokens.n_unknown;
+    for (int k = 0; k < c->n_word; k++)
+        c->word[k] = r->tokens.v[k].id;
+    return 0;
+}
+
+static int read_one(struct request *r, int i, const char *text, int spaced,
+                    struct candidate_list *c)
+{
+    int apart = spaced ? read_behind(r, i, text, c) : 1;
+    if (apart < 0)
+        return -1;
+    if (encode_plain(r, text, strlen(text)) < 0 ||
+        keep_given(r, i, text, 0, c, &c->first[i]) < 0)
+        return -1;
+    if (apart)
+        c->behind[i] = c->first[i];
+    return 0;
+}
+
 static int read_candidates(struct request *r, const struct json *v, int spaced,
                            struct candidate_list *c)
 {
-    int n = 0;
     c->n = json_size(v);
     c->ids = mem_array((size_t)c->n * 2 * MOST_TOKENS, sizeof *c->ids);
     if (!c->ids)
         return err_nomem(&r->err);
+    if (read_word(r, c) < 0)
+        return -1;
     v = json_child(v);
     for (int i = 0; v; v = json_next(v), i++) {
         const char *text = json_string(v);
-        const char *lead = !spaced ? "" : begins_word(text) ? "a " : "a";
-        struct given *g[2] = {&c->behind[i], &c->first[i]};
-        for (int k = 0; k < 2; k++) {
-            int have = encode_behind(r, k == 0 ? lead : "", text, c->ids, n);
-            if (have < 0 && r->err.code == ERR_TOO_LARGE) {
-                err_clear(&r->err);
-                return bad_candidate(r, i, "a candidate has too many tokens");
-            }
-            if (have < 0)
+        if (read_one(r, i, text, spaced, c) < 0) {
+            if (r->err.code != ERR_TOO_LARGE)
                 return -1;
-            if (have == 0 || r->tokens.n_unknown > 0)
-                return bad_candidate(r, i,
-                                     "the vocabulary does not have all of it");
-            *g[k] = (struct given){text, c->ids + n, have};
-            n += have;
+            err_clear(&r->err);
+            return bad_candidate(r, i, "a candidate has too many tokens");
         }
         size_t bytes = strlen(text);
         r->typed = r->typed > bytes ? r->typed : bytes;
@@ -324,8 +364,10 @@ static int read_candidates(struct request *r, const struct json *v, int spaced,
 static int64_t longest(const struct candidate_list *c)
 {
     int most = 1;
-    for (int i = 0; i < c->n; i++)
+    for (int i = 0; i < c->n; i++) {
         most = c->behind[i].n > most ? c->behind[i].n : most;
+        most = c->first[i].n > most ? c->first[i].n : most;
+    }
     return most - 1;
 }
 

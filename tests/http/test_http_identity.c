@@ -139,7 +139,7 @@ static int start(struct seqd *s, const char *family, const char *threads)
     return seqd_start(s,
                       "--model %s --model %s --model %s --model %s "
                       "--kernels %s --threads %s --log-level warn "
-                      "--state-mb 1 --timeout-ms 0 --janitor-ms 5",
+                      "--state-mb 2 --timeout-ms 0 --janitor-ms 5",
                       words, labels, gpt, eight, family, threads);
 }
 

@@ -110,6 +110,12 @@ static const char *add_other(struct buf *b, int i)
                  i);
         return "/sentiment";
     }
+    if (i % 4) {
+        buf_add_str(b, "{\"model\":\"words\",\"input\":\"the old man\","
+                       "\"candidates\":[\"was\",\"and the sea\",\"went "
+                       "home to his wife\",\"did not know what to say\"]");
+        return "/predict";
+    }
     buf_addf(b,
              "{\"model\":\"words\",\"input\":\"the old man\",\"seed\":%d,"
              "\"max_tokens\":%d,\"n\":2",
